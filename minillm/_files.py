@@ -1,0 +1,115 @@
+"""Files written whole or not at all, and read whole or refused by name. Nothing here is ever unpickled.
+
+`save_arrays`/`load_arrays` is the one container for our own binary files (search indexes, training state):
+a safetensors file whose metadata names its kind, carries a small JSON and a sha256 of everything in it, so that
+a file cut short, of another kind, or with a flipped bit is refused instead of half-loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as _load_safetensors
+from safetensors.numpy import save as _save_safetensors
+
+
+class BadFileError(ValueError):
+    """A file that is missing, cut short, damaged, or not what its name promised."""
+
+
+def replace_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
+    """Let `write(temporary)` make a file beside `path`, then move it into place in one step.
+
+    Whatever stops `write` (an error, Ctrl-C, a full disk) leaves the old file as it was and nothing half-written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes private files; a saved model should be an ordinary one
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_whole(path: str | Path, content: bytes | str) -> Path:
+    """Write bytes, or text as UTF-8 with its newlines kept, whole or not at all."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    return replace_whole(path, lambda temporary: temporary.write_bytes(data))
+
+
+def write_json(path: str | Path, value: Any) -> Path:
+    """Write a JSON file with no newline at its end, so that losing any byte of it makes it invalid."""
+    return write_whole(path, json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def read_bytes(path: str | Path, what: str = "file") -> bytes:
+    """The file's bytes; BadFileError naming `what` and the path if it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise BadFileError(f"{what} {str(path)!r} cannot be read: {error.strerror or error}") from None
+
+
+def read_json(path: str | Path, what: str = "JSON file") -> Any:
+    """The parsed JSON value; BadFileError naming `what` and the path if it is missing, cut or not UTF-8."""
+    data = read_bytes(path, what)
+    try:
+        return json.loads(data.decode("utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BadFileError(f"{what} {str(path)!r} is not a whole JSON file: {error}") from None
+
+
+def _digest(arrays: Mapping[str, np.ndarray], header: str) -> str:
+    digest = hashlib.sha256(header.encode("utf-8"))
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        digest.update(array.reshape(-1).view(np.uint8))
+    return digest.hexdigest()
+
+
+def save_arrays(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], meta: Any = None) -> Path:
+    """Write named arrays and a JSON-able `meta` as one file of the given kind (for example "bm25 index")."""
+    packed = {name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()}
+    header = json.dumps({"kind": kind, "meta": meta}, ensure_ascii=False, sort_keys=True)
+    metadata = {"minillm": header, "sha256": _digest(packed, header)}
+    return write_whole(path, _save_safetensors(packed, metadata=metadata))
+
+
+def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], Any]:
+    """(arrays, meta) of a file that `save_arrays` wrote; BadFileError if it is cut, damaged or of another kind."""
+    data = read_bytes(path, kind)
+    refusal = f"{kind} file {str(path)!r} is refused"
+    try:
+        arrays = _load_safetensors(data)
+        length = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+        header = metadata["minillm"]
+        found = json.loads(header)
+        found_kind, meta = found["kind"], found["meta"]
+    except KeyError:
+        raise BadFileError(f"{refusal}: it was not written by minillm") from None
+    except (SafetensorError, ValueError, TypeError) as error:
+        raise BadFileError(f"{refusal}: cut short or damaged ({error})") from None
+    if found_kind != kind:
+        raise BadFileError(f"{refusal}: it holds a {found_kind}, expected a {kind}")
+    if metadata.get("sha256") != _digest(arrays, header):
+        raise BadFileError(f"{refusal}: its checksum does not match its content")
+    return arrays, meta

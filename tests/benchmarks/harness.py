@@ -1,0 +1,67 @@
+"""The one harness of every benchmark: ours and the peer in turn, medians, threads stated, absent peers named.
+
+A benchmark file `bench_<name>.py` has a function `run(quick: bool) -> list[Row]`; `minillm bench [name]` runs it in
+a process of its own whose thread counts are set before numpy, torch or a Rust library start.
+"""
+
+from __future__ import annotations
+
+import importlib
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass
+class Row:
+    """One line of BENCHMARKS.md. `ratio` is how many times faster ours is than the peer (None: peer absent)."""
+
+    work: str
+    peer: str
+    unit: str
+    ours: float
+    theirs: float | None
+    target: float | None = None
+    threads: int = 1
+    note: str = ""
+    higher_is_better: bool = True
+
+    @property
+    def ratio(self) -> float | None:
+        if not self.theirs or not self.ours:
+            return None
+        return self.ours / self.theirs if self.higher_is_better else self.theirs / self.ours
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"ratio": self.ratio}
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """Wall-clock seconds of one call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def in_turn(calls: dict[str, Callable[[], Any]], rounds: int = 5, warmup: int = 1) -> dict[str, float]:
+    """Median seconds of each call. The calls take turns, so that a noisy moment of the machine hits them all."""
+    for _ in range(warmup):
+        for call in calls.values():
+            call()
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds):
+        order = list(calls.items())
+        for name, call in order if turn % 2 == 0 else reversed(order):
+            times[name].append(seconds(call))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def peer_or_none(module: str) -> Any | None:
+    """The peer library, or None with a word on standard output when it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        print(f"  skipped: {module} is not installed (pip install -e '.[parity]')")
+        return None

@@ -1,0 +1,28 @@
+"""What every test shares: one thread, no network, and the folder of real data when there is one."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """A function from a relative name to a path below $MINILLM_DATA; the test skips when it is not there."""
+
+    def find(name: str) -> Path:
+        root = os.environ.get("MINILLM_DATA")
+        if not root:
+            pytest.skip("needs real data: set MINILLM_DATA to a folder laid out as README.md describes")
+        path = Path(root) / name
+        if not path.exists():
+            pytest.skip(f"needs {name} below MINILLM_DATA")
+        return path
+
+    return find
