@@ -1,0 +1,32 @@
+"""Training by hand: AdamW, the cosine schedule, clipping, objectives, and a loop that resumes bit for bit."""
+
+from minillm.training.adamw import AdamW
+from minillm.training.batches import ExampleSet, TokenStream
+from minillm.training.checkpoint import best_checkpoint, checkpoints, latest_checkpoint
+from minillm.training.clipping import clip_gradients, gradient_norm
+from minillm.training.config import TrainerConfig, pick_device, pick_precision
+from minillm.training.cross_entropy import cross_entropy, cross_entropy_plain
+from minillm.training.objectives import CausalLMObjective
+from minillm.training.schedule import cosine_schedule
+from minillm.training.trainer import EvalPrediction, Trainer, TrainingDiverged
+
+__all__ = [
+    "AdamW",
+    "CausalLMObjective",
+    "EvalPrediction",
+    "ExampleSet",
+    "TokenStream",
+    "Trainer",
+    "TrainerConfig",
+    "TrainingDiverged",
+    "best_checkpoint",
+    "checkpoints",
+    "clip_gradients",
+    "cosine_schedule",
+    "cross_entropy",
+    "cross_entropy_plain",
+    "gradient_norm",
+    "latest_checkpoint",
+    "pick_device",
+    "pick_precision",
+]

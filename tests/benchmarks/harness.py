@@ -1,7 +1,7 @@
 """The one harness of every benchmark: ours and the peer in turn, medians, threads stated, absent peers named.
 
-A benchmark file `bench_<name>.py` has a function `run(quick: bool) -> list[Row]`; `minillm bench [name]` runs it in
-a process of its own whose thread counts are set before numpy, torch or a Rust library start.
+A benchmark file `bench_<name>.py` has a function `run(quick: bool) -> list[Row]`; `minillm bench [name]` runs
+it in a process of its own whose thread counts are set before numpy, torch or a Rust library start.
 """
 
 from __future__ import annotations

@@ -1,0 +1,43 @@
+# `make` lists the targets. Each makes its own environment in .venv and works twice in a row.
+PYTHON ?= python3
+BIN    := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+NBVAL  := --nbval --nbval-current-env --nbval-sanitize-with=tests/sanitize.cfg \
+          --nbval-cell-timeout=120 --nbval-kernel-startup-timeout=120
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' Makefile
+
+.venv/pyvenv.cfg:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \
+	  { echo "minillm needs Python 3.10 or newer: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "(on Debian and Ubuntu: apt install python3-venv)"; exit 1; }
+
+.venv/core .venv/lab .venv/test: pyproject.toml | .venv/pyvenv.cfg
+	$(BIN)/python -m pip install -q -e '$(if $(filter core,$(@F)),.,.[$(EXTRAS_$(@F))])'
+	@touch $@
+EXTRAS_lab  := lab
+EXTRAS_test := test,parity
+
+tour: .venv/core ## the whole stack on your machine in three minutes (ARGS="--quick", ARGS='--ask "..."')
+	$(BIN)/minillm tour $(ARGS)
+
+study: .venv/lab ## open the lessons in JupyterLab
+	$(BIN)/minillm study $(ARGS)
+
+test: .venv/test ## unit, parity and strict notebook tests
+	$(PYTEST) $(NBVAL) tests notebooks $(ARGS)
+
+bench: .venv/test ## measure against the real libraries (ARGS="bpe_train" for one)
+	$(BIN)/minillm bench $(ARGS)
+
+lint: .venv/test ## ruff, and the import contract of the house
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+clean: ## remove the environment and caches
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+.PHONY: help tour study test bench lint clean
+.DEFAULT_GOAL := help

@@ -1,0 +1,79 @@
+"""Documents, passages and questions: the plain records that every search, training text and answer is made
+of.
+
+A Document is a text with a name. A Passage is a piece of it, short enough to rank and to quote, that still
+knows where it came from. A Question knows which documents answer it, so that a search engine can be judged.
+
+Book: 9.1 검색 증강 생성(RAG).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from minillm._checks import describe
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text with a name: `id` is unique in its collection, `title` is for people, `text` is everything."""
+
+    id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A piece of a document: `id` is "document_id#number", `title` its nearest heading, `text` what is
+    ranked."""
+
+    id: str
+    document_id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with what answers it.
+
+    gold: ids of the documents that contain the answer (any of them counts as found).
+    evidence: phrases of the answer; a passage of a gold document that holds one of them answers the question.
+    kind: how it was asked, for example "paraphrase" or "symptom" ("" when nobody said).
+    """
+
+    text: str
+    gold: tuple[str, ...]
+    evidence: tuple[str, ...] = ()
+    kind: str = ""
+
+    def answered_by(self, passage: Passage) -> bool:
+        """Whether the passage answers: its document is gold and, where evidence was given, a phrase of it is
+        there."""
+        if passage.document_id not in self.gold:
+            return False
+        text = plain_words(passage.text)
+        return not self.evidence or any(plain_words(phrase) in text for phrase in self.evidence)
+
+
+def plain_words(text: str) -> str:
+    """The text in lower case with every run of white space made one space: equal for re-wrapped copies of a
+    text."""
+    return " ".join(text.lower().split())
+
+
+def check_documents(documents: Iterable[Document]) -> list[Document]:
+    """The documents as a list; ValueError if one is not a Document or two share an id."""
+    if isinstance(documents, (str, bytes, Document)) or not isinstance(documents, Iterable):
+        raise ValueError(f"documents must be a list of Documents, got {describe(documents)}")
+    checked = list(documents)
+    seen: set[str] = set()
+    for document in checked:
+        if not isinstance(document, Document):
+            raise ValueError(f"documents must be a list of Documents, found {describe(document)} in it")
+        if document.id in seen:
+            raise ValueError(f"document ids must differ, {document.id!r} came twice")
+        seen.add(document.id)
+    return checked

@@ -1,0 +1,82 @@
+"""The user's own text files as documents: what `minillm tour --data PATH` reads.
+
+One UTF-8 file (.txt, .md, .rst) is one Document. Everything that cannot be read as text is refused by name
+with what to do about it: a corpus that silently lost half its files teaches a model, and its user, the wrong
+thing.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from minillm._checks import check_int, describe
+from minillm._files import BadFileError, read_bytes
+from minillm.data.documents import Document
+from minillm.data.passages import split_sections
+
+TEXT_SUFFIXES = (".txt", ".md", ".markdown", ".rst")
+
+
+def read_documents(path: str | Path, max_bytes: int = 20_000_000) -> list[Document]:
+    """The text file `path`, or every text file in the folder `path` and below it, as Documents.
+
+    In a folder: files ending in .txt, .md, .markdown or .rst, in alphabetical order of their relative paths,
+    which become the ids ("notes/day1.md"); hidden files and folders (".git") and empty files are skipped,
+    links to folders are not followed. A single file may have any suffix. The title is the first heading, or
+    the file's name. Line ends become "\\n" and a byte order mark is dropped.
+
+    Raises BadFileError (a ValueError) naming the file for one that is missing, larger than `max_bytes`,
+    binary, or not UTF-8, and when there is no text at all.
+    """
+    max_bytes = check_int("max_bytes", max_bytes, 1)
+    if not isinstance(path, (str, Path)) or not str(path):
+        raise ValueError(f"path must be a file or a folder, got {describe(path)}")
+    root = Path(path)
+    if not root.exists():
+        raise BadFileError(f"no file or folder at {str(path)!r}")
+    if root.is_dir():
+        found = [(file.relative_to(root).as_posix(), file) for file in _text_files(root)]
+        if not found:
+            raise BadFileError(f"folder {str(path)!r} holds no text file ({', '.join(TEXT_SUFFIXES)})")
+    else:
+        found = [(root.name, root)]
+    documents = []
+    for name, file in sorted(found):
+        text = _read_text(file, max_bytes)
+        if text.strip():
+            headings = (section.title for section in split_sections(text) if section.title)
+            documents.append(Document(id=name, title=next(headings, file.stem), text=text))
+    if not documents:
+        raise BadFileError(f"{str(path)!r} holds no text: every file is empty")
+    return documents
+
+
+def _text_files(root: Path) -> list[Path]:
+    found = []
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        files = (Path(folder, name) for name in names if not name.startswith("."))
+        found += [file for file in files if file.suffix.lower() in TEXT_SUFFIXES and file.is_file()]
+    return found
+
+
+def _read_text(file: Path, max_bytes: int) -> str:
+    if not file.is_file():
+        raise BadFileError(f"{str(file)!r} is not a regular file")
+    if file.stat().st_size > max_bytes:
+        raise BadFileError(
+            f"{str(file)!r} has {file.stat().st_size:,} bytes, more than max_bytes={max_bytes:,}: "
+            "cut it into smaller files or raise max_bytes"
+        )
+    data = read_bytes(file, "text file")
+    if b"\0" in data:
+        raise BadFileError(f"{str(file)!r} is a binary file (it holds a zero byte), expected UTF-8 text")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadFileError(
+            f"{str(file)!r} is not UTF-8 text: byte {data[error.start]:#04x} at position {error.start}. "
+            "Save it as UTF-8 (older Korean files are often CP949: iconv -f cp949 -t utf-8)"
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -1,0 +1,177 @@
+"""Attention (어텐션): every query looks at every key and takes home a weighted mean of the values.
+
+    O = softmax(scale · Q Kᵀ + bias) V,   scale = 1/√D unless given
+
+Book 2.3 어텐션 이해하기. Papers: Vaswani et al. 2017 (attention), Ainslie et al. 2023 (grouped queries, GQA).
+Held against torch.nn.functional.scaled_dot_product_attention.
+
+`attention` is the one dispatch point of the house: "plain" is the formula above, "sdpa" torch's fused kernels,
+"triton" the kernels of kernels/ when they are there. Query heads share key/value heads in groups (H = G·K) without
+a copy of K and V wherever the backend allows it. With T != S, causal means that the LAST query sees the last key,
+which is what decoding with a cache needs. Leaves out: returning the weights (see `attention_weights`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from minillm._checks import check_choice, check_number, describe
+
+BACKENDS = ("auto", "plain", "sdpa", "triton")
+
+
+def causal_mask(queries: int, keys: int, device: torch.device | str | None = None) -> Tensor:
+    """Bool (T, S), True where query t may see key s; the last query is aligned with the last key.
+
+    causal_mask(2, 4) -> [[T, T, T, F], [T, T, T, T]]
+    """
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+
+
+def _check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | None) -> None:
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        if not isinstance(x, Tensor) or x.dim() != 4 or not x.is_floating_point():
+            raise ValueError(f"{name} must be a float tensor of shape (B, heads, length, D), got {describe(x)}")
+    (B, H, T, D), (_, K, S, _) = q.shape, k.shape
+    if k.shape[0] != B or k.shape[3] != D or v.shape[:3] != k.shape[:3] or K == 0 or H % K:
+        raise ValueError(
+            "q (B, H, T, D) needs k (B, K, S, D) and v (B, K, S, any) with H divisible by K, "
+            f"got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+        )
+    for name, x in (("mask", mask), ("bias", bias)):
+        if x is None:
+            continue
+        if not isinstance(x, Tensor) or (x.dtype != torch.bool if name == "mask" else not x.is_floating_point()):
+            kind = "bool tensor (True = may attend)" if name == "mask" else "float tensor (added to the scores)"
+            raise ValueError(f"{name} must be a {kind}, got {describe(x)}")
+        sizes = (1,) * (4 - x.dim()) + tuple(x.shape)
+        if len(sizes) > 4 or any(n not in (1, full) for n, full in zip(sizes, (B, H, T, S))):
+            raise ValueError(f"{name} must broadcast to (B, H, T, S) = {(B, H, T, S)}, got {tuple(x.shape)}")
+
+
+def attention_weights(
+    q: Tensor,
+    k: Tensor,
+    mask: Tensor | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """softmax(scale · Q Kᵀ + bias): how much each query takes of each key, (B, H, T, S), rows sum to 1.
+
+    A row that may see nothing is all zeros, not NaN. Arguments as in `attention`.
+    """
+    (B, H, T, D), (_, K, S, _) = q.shape, k.shape
+    scale = 1 / math.sqrt(D) if scale is None else scale
+    # the G = H/K query heads of a group meet their shared key head by broadcasting: K is never repeated
+    grouped = q.reshape(B, K, H // K, T, D)
+    # scores = scale · Q Kᵀ
+    scores = (scale * (grouped @ k.unsqueeze(2).transpose(-2, -1))).reshape(B, H, T, S)
+    if bias is not None:
+        scores = scores + bias.to(scores.dtype)
+    if causal:
+        allowed = causal_mask(T, S, q.device)
+        mask = allowed if mask is None else mask & allowed
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    # softmax(s) = exp(s - max) / Σ exp(s - max); the row maximum keeps exp from overflowing
+    top = scores.amax(dim=-1, keepdim=True)  # (B, H, T, 1)
+    weights = torch.exp(scores - top.masked_fill(top == -torch.inf, 0.0))
+    total = weights.sum(dim=-1, keepdim=True)
+    return weights / total.masked_fill(total == 0, 1.0)  # (B, H, T, S)
+
+
+def plain_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+    bias: Tensor | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """The formula on the whiteboard: weights (B, H, T, S) in full, then their mean of the values -> (B, H, T, D)."""
+    B, H, T, _ = q.shape
+    K, S = k.shape[1], k.shape[2]
+    weights = F.dropout(attention_weights(q, k, mask, causal, scale, bias), dropout)
+    # O = weights · V
+    mixed = weights.reshape(B, K, H // K, T, S) @ v.unsqueeze(2)
+    return mixed.reshape(B, H, T, v.shape[-1])
+
+
+def sdpa_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+    bias: Tensor | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """torch's fused attention. Faster because the (T, S) weights never leave the cache of the processor."""
+    (B, H, T, D), (_, K, S, _) = q.shape, k.shape
+    if T == 1:
+        causal = False  # one query, aligned to the end: it sees every key
+        if K != H and bias is None and (mask is None or mask.dim() < 4 or mask.shape[1] == 1):
+            # the G query heads of a group become G queries of their key head: no copy of K and V
+            folded = F.scaled_dot_product_attention(q.reshape(B, K, H // K, D), k, v, mask, dropout, scale=scale)
+            return folded.reshape(B, H, 1, v.shape[-1])
+    if causal and (T != S or mask is not None or bias is not None):
+        # torch aligns its own causal mask to the first key; ours is aligned to the last
+        allowed = causal_mask(T, S, q.device)
+        mask, causal = (allowed if mask is None else mask & allowed), False
+    if bias is not None:
+        bias = bias.to(q.dtype)
+        mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
+    return F.scaled_dot_product_attention(q, k, v, mask, dropout, causal, scale=scale, enable_gqa=K != H)
+
+
+def triton_available() -> bool:
+    """Whether kernels/ holds a flash attention (it does not yet) that this machine can run."""
+    return importlib.util.find_spec("kernels.flash_attention") is not None and torch.cuda.is_available()
+
+
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+    bias: Tensor | None = None,
+    backend: str = "auto",
+    dropout: float = 0.0,
+) -> Tensor:
+    """softmax(scale · Q Kᵀ + bias) V, by the backend of your choice.
+
+    q: float (B, H, T, D); k, v: float (B, K, S, D) with H divisible by K (K = H multi-head, K = 1 multi-query).
+    mask: bool, broadcastable to (B, H, T, S), True = may attend. causal: query t sees keys up to t + S - T.
+    scale: factor on the scores, 1/√D by default. bias: float, broadcastable to (B, H, T, S), added to the scores.
+    backend: "auto" takes the fastest that is there. dropout: probability of dropping a weight (training only).
+    Returns (B, H, T, D) in q's dtype. A query that may attend to nothing gives zeros.
+    Raises ValueError for shapes, dtypes or a backend that do not fit.
+    """
+    check_choice("backend", backend, BACKENDS)
+    _check(q, k, v, mask, bias)
+    if scale is not None:
+        check_number("scale", scale)
+    if dropout:
+        check_number("dropout", dropout, 0.0, 1.0)
+    if backend == "triton":
+        if not triton_available():
+            raise ValueError(
+                "backend 'triton' needs kernels/flash_attention.py, triton and a GPU, which are not here; "
+                "use 'auto', 'sdpa' or 'plain'"
+            )
+        from kernels.flash_attention import flash_attention  # pragma: no cover - arrives with the kernels room
+
+        return flash_attention(q, k, v, mask=mask, causal=causal, scale=scale, bias=bias)  # pragma: no cover
+    run = plain_attention if backend == "plain" else sdpa_attention
+    return run(q, k, v, mask, causal, scale, bias, dropout)

@@ -1,0 +1,40 @@
+"""Checks that every retriever shares: texts are lists of str, document ids are different strs or ints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from minillm._checks import describe
+
+DocumentId = str | int  # what a ranking names a document by
+Ranking = list[tuple[DocumentId, float]]  # best first
+
+
+def check_texts(name: str, texts: Any) -> list[str]:
+    """`texts` as a list of str; ValueError for one str, for something not iterable, or for an item that is no str."""
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+        raise ValueError(f"{name} must be a list of str, got {describe(texts)}")
+    texts = list(texts)
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(f"{name} must hold str only, got {describe(text)} at position {position}")
+    return texts
+
+
+def check_document_ids(ids: Sequence[DocumentId] | None, count: int) -> list[DocumentId]:
+    """`ids` as a list of `count` different str or int, or 0 .. count-1 for None; ValueError otherwise."""
+    if ids is None:
+        return list(range(count))
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+        raise ValueError(f"ids must be a list of str or int, got {describe(ids)}")
+    ids = [i.item() if hasattr(i, "item") and hasattr(i, "dtype") else i for i in ids]
+    for position, document in enumerate(ids):
+        if isinstance(document, bool) or not isinstance(document, (str, int)):
+            raise ValueError(f"ids must hold str or int only, got {describe(document)} at position {position}")
+    if len(ids) != count:
+        raise ValueError(f"ids must name every text: got {len(ids)} ids for {count} texts")
+    if len(set(ids)) != count:
+        twice = next(document for position, document in enumerate(ids) if document in ids[:position])
+        raise ValueError(f"ids must be different, got {twice!r} more than once")
+    return ids

@@ -1,0 +1,221 @@
+"""Exact nearest-neighbour search (최근접 이웃 검색): measure the distance to every vector, keep the k smallest.
+
+    l2:      |q - x|^2  =  |q|^2 - 2 q.x + |x|^2        (squared, as hnswlib and faiss give it)
+    cosine:  1 - q.x / (|q| |x|)                        (a zero vector is at distance 1 from everything)
+    ip:      1 - q.x                                    (inner product; may be negative)
+
+The right-hand sides are one matrix product for a whole block of queries. float32 rounds them, so the product only
+proposes candidates, with a margin for the rounding; the candidates' distances are then computed in float64. What
+comes out is exact, and equal distances go to the lower id: this is the truth that HNSW and IVF are measured against.
+
+Book: 12.2.1 KNN 검색과 그 한계. Peers: hnswlib's BFIndex, faiss IndexFlat, sklearn NearestNeighbors(brute).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minillm._checks import check_choice, check_int, describe
+from minillm._files import BadFileError, load_arrays, save_arrays
+
+METRICS = ("l2", "cosine", "ip")
+BLOCK = 1 << 22  # numbers in one block of the distance table (16 MB as float32): bounds memory, fills the caches
+
+
+def check_vectors(name: str, vectors: Any, dim: int) -> np.ndarray:
+    """`vectors` as a C-contiguous float32 (N, dim) array; ValueError for another shape, text, NaN or infinity."""
+    try:
+        array = np.asarray(vectors)
+        array = np.ascontiguousarray(array, np.float32) if array.dtype.kind in "fiu" else None
+    except (TypeError, ValueError):
+        array = None
+    if array is None or array.ndim != 2 or array.shape[1] != dim:
+        raise ValueError(f"{name} must be numbers of shape (N, {dim}), got {describe(vectors)}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite in float32, got NaN or infinity")
+    return array
+
+
+def check_ids(name: str, ids: Any) -> np.ndarray:
+    """`ids` as an int64 (N,) array of numbers >= 0; ValueError for anything else."""
+    try:
+        array = np.asarray(ids if hasattr(ids, "dtype") else list(ids))
+    except (TypeError, ValueError):
+        array = None
+    if array is not None and array.size == 0:
+        array = np.empty(0, np.int64)
+    if array is None or array.ndim != 1 or array.dtype.kind not in "iu" or (array < 0).any():
+        raise ValueError(f"{name} must be integers >= 0 in one dimension, got {describe(ids)}")
+    return array.astype(np.int64)
+
+
+def distances_plain(query: np.ndarray, vectors: np.ndarray, metric: str) -> np.ndarray:
+    """Distance of one query (D,) to each of vectors (N, D), float64 (N,): the formula, one vector at a time."""
+    query = query.astype(np.float64)
+    found = []
+    for vector in vectors.astype(np.float64):
+        if metric == "l2":
+            found.append(((query - vector) ** 2).sum())
+        elif metric == "cosine":
+            lengths = np.sqrt((query**2).sum() * (vector**2).sum())
+            found.append(1 - (query @ vector / lengths if lengths else 0.0))
+        else:
+            found.append(1 - query @ vector)
+    return np.array(found)
+
+
+class ExactIndex:
+    """Vectors of width `dim` under integer ids, searched exactly.
+
+    metric: "l2" (squared), "cosine" or "ip", always as a distance: smaller is nearer. Raises ValueError otherwise.
+    """
+
+    def __init__(self, dim: int, metric: str = "l2") -> None:
+        self.dim = check_int("dim", dim, minimum=1)
+        self.metric = check_choice("metric", metric, METRICS)
+        self._vectors = np.empty((0, self.dim), np.float32)  # (N, D), rows in order of their ids
+        self._ids = np.empty(0, np.int64)  # (N,), ascending
+        self._next_id = 0
+
+    def __len__(self) -> int:
+        """Number of vectors."""
+        return len(self._ids)
+
+    def add(self, vectors: np.ndarray, ids: Any = None) -> np.ndarray:
+        """Store vectors (N, D) under `ids` (N different integers >= 0, new to the index); returns the ids, int64.
+
+        Without ids the next free numbers are given: removed ones are not used again. Raises ValueError for a wrong
+        shape, NaN, infinity, or an id that is already there; then nothing was added.
+        """
+        vectors = check_vectors("vectors", vectors, self.dim)
+        if ids is None:
+            ids = np.arange(self._next_id, self._next_id + len(vectors))
+        ids = check_ids("ids", ids)
+        if len(ids) != len(vectors):
+            raise ValueError(f"ids must name every vector: got {len(ids)} ids for {len(vectors)} vectors")
+        everything = np.concatenate([self._ids, ids])
+        order = np.argsort(everything, kind="stable")
+        everything = everything[order]
+        if (everything[1:] == everything[:-1]).any():
+            twice = everything[1:][everything[1:] == everything[:-1]][0]
+            raise ValueError(f"ids must be new and different, got {twice} which is already there")
+        self._vectors = np.concatenate([self._vectors, vectors])[order]
+        self._ids = everything
+        self._next_id = max(self._next_id, int(everything[-1]) + 1) if len(everything) else self._next_id
+        return ids
+
+    def remove(self, ids: Any) -> None:
+        """Take vectors out (their memory too). Raises ValueError when an id is not there; then nothing was removed."""
+        ids = check_ids("ids", ids)
+        missing = ids[~np.isin(ids, self._ids)]
+        if len(missing):
+            raise ValueError(f"ids must be in the index, got {missing[0]} which is not")
+        keep = ~np.isin(self._ids, ids)
+        self._vectors, self._ids = self._vectors[keep], self._ids[keep]
+
+    def search(
+        self,
+        queries: np.ndarray,
+        k: int = 10,
+        ef_search: int | None = None,
+        filter: Callable[[int], bool] | Iterable[int] | np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest of each query (Q, D): ids (Q, k) int64 and distances (Q, k) float32, nearest first.
+
+        Where fewer than k exist, the rest is id -1 at distance infinity. Equal distances: lower id first.
+        filter: which ids may be found, as a function of the id, a list of ids, or a bool array indexed by id (an id
+        beyond its end may not). ef_search is accepted so that all indexes are called alike; exact search ignores it.
+        Raises ValueError for a wrong shape, NaN, k < 1, or another kind of filter.
+        """
+        queries = check_vectors("queries", queries, self.dim)
+        k = check_int("k", k, minimum=1)
+        allowed = self._allowed(filter)
+        vectors, ids = (self._vectors, self._ids) if allowed is None else (self._vectors[allowed], self._ids[allowed])
+        found = np.full((len(queries), k), -1, np.int64)
+        distances = np.full((len(queries), k), np.inf, np.float32)
+        if len(vectors) == 0:
+            return found, distances
+        lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))  # |x|, (N,)
+        step = max(1, BLOCK // len(vectors))
+        for start in range(0, len(queries), step):
+            block = queries[start : start + step]
+            rows, columns, exact = self._candidates(block, vectors, lengths, min(k, len(vectors)))
+            # The k best of each row: sort by row, then distance, then column (columns are in order of ids).
+            order = np.lexsort((columns, exact, rows))
+            rows, columns, exact = rows[order], columns[order], exact[order]
+            rank = np.arange(len(rows)) - np.searchsorted(rows, rows)  # place of a candidate in its own row
+            best = rank < k
+            found[start + rows[best], rank[best]] = ids[columns[best]]
+            distances[start + rows[best], rank[best]] = exact[best]
+        return found, distances
+
+    def _candidates(
+        self, queries: np.ndarray, vectors: np.ndarray, lengths: np.ndarray, k: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(row, column, exact float64 distance) of a superset of the k nearest of each query, in any order."""
+        own = np.sqrt(np.einsum("qd,qd->q", queries, queries, dtype=np.float64))  # |q|, (Q,)
+        table = queries @ vectors.T  # (Q, N): all the arithmetic there is
+        if self.metric == "l2":  # the part of |q|^2 - 2 q.x + |x|^2 that orders vectors, the query's own left out
+            table *= -2
+            table += (lengths**2).astype(np.float32)
+            size = 2 * own * lengths.max() + lengths.max() ** 2  # (Q,), what the rounding errors are relative to
+        elif self.metric == "cosine":
+            table *= -np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0).astype(np.float32)
+            size = own
+        else:
+            np.negative(table, out=table)
+            size = own * lengths.max()
+        # A float32 sum of D products errs by at most D * 2^-24 of its size; a few roundings more are added.
+        margin = (self.dim + 8) * 2.0**-24 * size
+        kth = np.partition(table, k - 1, axis=1)[:, k - 1]
+        rows, columns = np.nonzero(table <= (kth + 2 * margin)[:, None])
+        exact = np.empty(len(rows))
+        step = max(1, BLOCK // 64 // self.dim)  # pairs at a time: they stay in the cache
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            q, x = queries[rows[part]].astype(np.float64), vectors[columns[part]].astype(np.float64)
+            if self.metric == "l2":
+                q -= x
+                exact[part] = np.einsum("pd,pd->p", q, q)
+                continue
+            exact[part] = np.einsum("pd,pd->p", q, x)
+            if self.metric == "cosine":
+                scale = own[rows[part]] * lengths[columns[part]]
+                exact[part] = np.divide(exact[part], scale, out=np.zeros_like(scale), where=scale > 0)
+            exact[part] = 1 - exact[part]
+        return rows, columns, exact
+
+    def _allowed(self, filter: Any) -> np.ndarray | None:
+        """Which rows may be found, bool (N,); None for all."""
+        if filter is None:
+            return None
+        if callable(filter):
+            return np.array([bool(filter(int(i))) for i in self._ids], bool)
+        if isinstance(filter, np.ndarray) and filter.dtype == bool:
+            if filter.ndim != 1:
+                raise ValueError(f"a bool filter must have one dimension, got {describe(filter)}")
+            inside = self._ids < len(filter)
+            inside[inside] = filter[self._ids[inside]]
+            return inside
+        if isinstance(filter, (str, bytes)) or not isinstance(filter, (Iterable, np.ndarray)):
+            raise ValueError(f"filter must be a function, a list of ids or a bool array, got {describe(filter)}")
+        return np.isin(self._ids, check_ids("filter", filter))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the index as one file, whole or not at all."""
+        meta = {"metric": self.metric, "dim": self.dim, "next_id": self._next_id}
+        return save_arrays(path, "exact index", {"vectors": self._vectors, "ids": self._ids}, meta)
+
+    @classmethod
+    def load(cls, path: str | Path) -> ExactIndex:
+        """The index that `save` wrote; BadFileError (a ValueError) naming the file when it is cut or damaged."""
+        arrays, meta = load_arrays(path, "exact index")
+        index = cls(meta["dim"], meta["metric"])
+        if arrays["vectors"].shape != (len(arrays["ids"]), index.dim):
+            raise BadFileError(f"exact index {str(path)!r} is refused: its ids and vectors do not fit")
+        index._vectors, index._ids, index._next_id = arrays["vectors"], arrays["ids"], meta["next_id"]
+        return index

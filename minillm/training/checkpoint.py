@@ -1,0 +1,190 @@
+"""Checkpoints: a folder for each saved step, which `load_model` opens and training resumes from bit for bit.
+
+    step-000500/
+      config.json, model.safetensors    the model in the Hugging Face layout (model.save_pretrained)
+      tokenizer.json                    if the Trainer was given a tokenizer training.state
+      step, settings, history, the averages of AdamW, a digest of the weights
+
+A checkpoint is written beside its final name and moved into place by one rename, so a folder called step-...
+is always whole. The digest ties weights and averages together: files of two different steps are refused.
+
+Book: 3.4 (미세 조정). Held against: resume_from_checkpoint of transformers.Trainer, which also saves the state of
+random generators; ours has none to save, see batches.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from minillm._checks import describe
+from minillm._files import BadFileError, load_arrays, save_arrays
+from minillm.training.adamw import AdamW
+
+STATE = "training.state"
+KIND = "training state"
+WEIGHTS = "weights.state"
+
+
+def weights_digest(model: nn.Module) -> str:
+    """sha256 of the names, shapes, dtypes and bytes of all weights and saved buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        array, dtype = _to_array(tensor)
+        digest.update(f"{name}|{dtype}|{array.shape}|".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return digest.hexdigest()
+
+
+def save_checkpoint(
+    folder: str | Path,
+    step: int,
+    model: nn.Module,
+    optimizer: AdamW,
+    meta: dict[str, Any],
+    tokenizer: Any = None,
+) -> Path:
+    """Write `folder/step-NNNNNN` whole or not at all, and return it; a checkpoint of that step is replaced.
+
+    `meta` is JSON-able and comes back from `load_checkpoint`. A model without `save_pretrained` has its
+    weights written to weights.state in our own container.
+    """
+    target = Path(folder) / f"step-{step:06d}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    old = draft.with_name(f"{draft.name}.old")
+    try:
+        if hasattr(model, "save_pretrained"):
+            model.save_pretrained(draft)
+        else:
+            _save_tensors(draft / WEIGHTS, "weights", model.state_dict(), None)
+        if tokenizer is not None:
+            tokenizer.save(draft / "tokenizer.json")
+        state = optimizer.state_dict()
+        averages = {
+            f"{index}.{name}": entry[name] for index, entry in state["state"].items() for name in "mv"
+        }
+        counts = {str(index): entry["step"] for index, entry in state["state"].items()}
+        whole = {"step": step, "counts": counts, "groups": state["param_groups"], "meta": meta}
+        _save_tensors(draft / STATE, KIND, averages, whole | {"weights": weights_digest(model)})
+        umask = os.umask(0)
+        os.umask(umask)
+        draft.chmod(0o777 & ~umask)
+        if target.exists():
+            target.rename(old)
+        draft.rename(target)
+    finally:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def load_checkpoint(path: str | Path, model: nn.Module, optimizer: AdamW) -> tuple[int, dict[str, Any]]:
+    """Put the weights and averages of a checkpoint into `model` and `optimizer`; returns (step, meta).
+
+    Raises BadFileError (a ValueError) if a file is missing, cut or damaged, or belongs to another step, and
+    ValueError if the checkpoint is of another model; in either case model and optimiser keep what they had.
+    """
+    path = Path(path)
+    averages, found = _load_tensors(path / STATE, KIND)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    try:
+        if (path / WEIGHTS).exists() or not hasattr(type(model), "from_pretrained"):
+            weights, _ = _load_tensors(path / WEIGHTS, "weights")
+        else:
+            weights = type(model).from_pretrained(path).state_dict()
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(f"checkpoint {str(path)!r} is of another model: {error}") from None
+        if weights_digest(model) != found["weights"]:
+            raise BadFileError(
+                f"checkpoint {str(path)!r} is refused: its weights are not those its state was saved with"
+            )
+        states = {
+            int(index): {"step": count, "m": averages[f"{index}.m"], "v": averages[f"{index}.v"]}
+            for index, count in found["counts"].items()
+        }
+        optimizer.load_state_dict({"state": states, "param_groups": found["groups"]})
+    except BaseException:
+        model.load_state_dict(before)
+        raise
+    return found["step"], found["meta"]
+
+
+def checkpoints(folder: str | Path) -> list[Path]:
+    """All checkpoints below `folder`, oldest step first; an absent folder has none."""
+    if not isinstance(folder, (str, Path)):
+        raise ValueError(f"folder must be a path, got {describe(folder)}")
+    named = [(re.fullmatch(r"step-(\d{6,})", path.name), path) for path in Path(folder).glob("step-*")]
+    return [path for _, path in sorted((int(match[1]), path) for match, path in named if match)]
+
+
+def latest_checkpoint(folder: str | Path) -> Path | None:
+    """The checkpoint of the highest step below `folder`, or None."""
+    found = checkpoints(folder)
+    return found[-1] if found else None
+
+
+def best_checkpoint(folder: str | Path) -> Path | None:
+    """The whole checkpoint with the lowest eval_loss below `folder` (the later of equals), or None."""
+    losses = [(_eval_loss(path), path) for path in checkpoints(folder)]
+    scored = [(loss, -place, path) for place, (loss, path) in enumerate(losses) if loss is not None]
+    return min(scored)[2] if scored else None
+
+
+def remove_old(folder: str | Path, keep_last: int) -> None:
+    """Delete all checkpoints but the newest `keep_last` and the best."""
+    best = best_checkpoint(folder)
+    for path in checkpoints(folder)[:-keep_last]:
+        if path != best:
+            hidden = path.rename(
+                path.with_name(f".{path.name}.old")
+            )  # a half-deleted folder must not look whole
+            shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _eval_loss(path: Path) -> float | None:
+    """The loss noted in a checkpoint; None if none was, or if the file is damaged: such a one is never the
+    best.
+    """
+    try:
+        _, found = load_arrays(path / STATE, KIND)
+    except BadFileError:
+        return None
+    return found["meta"]["meta"].get("eval_loss")
+
+
+def _save_tensors(path: Path, kind: str, tensors: dict[str, Tensor], meta: Any) -> None:
+    pairs = {name: _to_array(tensor) for name, tensor in tensors.items()}
+    dtypes = {name: dtype for name, (_, dtype) in pairs.items()}
+    save_arrays(
+        path, kind, {name: array for name, (array, _) in pairs.items()}, {"dtypes": dtypes, "meta": meta}
+    )
+
+
+def _load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], Any]:
+    arrays, found = load_arrays(path, kind)
+    tensors = {
+        name: torch.from_numpy(array.copy()).view(getattr(torch, found["dtypes"][name]))
+        for name, array in arrays.items()
+    }
+    return tensors, found["meta"]
+
+
+def _to_array(tensor: Tensor) -> tuple[np.ndarray, str]:
+    """A tensor as an array, and its dtype's name: numpy has no bfloat16, so its bits travel as int16."""
+    plain = tensor.detach().cpu().contiguous()
+    bits = plain.view(torch.int16) if plain.dtype == torch.bfloat16 else plain
+    return bits.numpy(), str(tensor.dtype).removeprefix("torch.")

@@ -1,0 +1,271 @@
+"""The training loop: draw a batch, measure the loss, follow its gradient a little way down, again and again.
+
+    w <- w - AdamW(clip(d loss(batch(seed, step), w) / d w)) * cosine(step)
+
+Everything random at step s (the batch, dropout) is drawn from (seed, s). Together with the weights and the
+optimiser's averages that is the whole state: 5 steps, a checkpoint and 5 more give the bits of 10 in one go.
+
+Book: 2.5 (언어 모델의 학습), 3.4 (미세 조정). Held against: transformers.Trainer.
+Leaves out: several devices (ZeRO comes with its chapter), loss scaling for float16, torch.compile.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from minillm._checks import describe
+from minillm.training.adamw import AdamW
+from minillm.training.batches import as_source
+from minillm.training.checkpoint import latest_checkpoint, load_checkpoint, remove_old, save_checkpoint
+from minillm.training.clipping import clip_gradients, gradient_norm
+from minillm.training.config import TrainerConfig, pick_device, pick_precision
+from minillm.training.evaluate import EvalPrediction, evaluate
+from minillm.training.objectives import CausalLMObjective, Objective
+from minillm.training.schedule import cosine_schedule
+
+
+class TrainingDiverged(ValueError):
+    """The loss or its gradient is no longer a finite number. The weights are those of the last good step."""
+
+
+class Trainer:
+    """Trains `model` in place on `train_data`.
+
+    `train_data`, `eval_data`: ids as a list, array or tensor (one long text), a list of examples (each a list
+    of ids, or a dict of `input_ids` and `labels`), or a source as in batches.py.
+    `compute_metrics(EvalPrediction) -> dict` adds `eval_<name>` figures to the history. `on_step(record)` is
+    called with each record of the history; `tokenizer` is saved with every checkpoint. Raises ValueError for
+    a model without parameters, data shorter than the context, a context longer than the model's, or ids the
+    model has no embedding for.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        config: TrainerConfig,
+        train_data: Any,
+        eval_data: Any = None,
+        objective: Objective | None = None,
+        compute_metrics: Callable[[EvalPrediction], Mapping[str, float]] | None = None,
+        on_step: Callable[[dict[str, Any]], None] | None = None,
+        tokenizer: Any = None,
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise ValueError(f"model must be a torch module, got {describe(model)}")
+        if not isinstance(config, TrainerConfig):
+            raise ValueError(f"config must be a TrainerConfig, got {describe(config)}")
+        self.device = pick_device(config.device)
+        self.model, self.config = model.to(self.device), config
+        self.train_source = self._checked_source("train_data", train_data)
+        self.eval_source = None if eval_data is None else self._checked_source("eval_data", eval_data)
+        self.objective = CausalLMObjective() if objective is None else objective
+        self.compute_metrics, self.on_step, self.tokenizer = compute_metrics, on_step, tokenizer
+        self.optimizer = AdamW(_decay_groups(model, config.weight_decay), betas=config.betas, eps=config.eps)
+        self.bf16 = pick_precision(config.precision, config.device) == "bf16"
+        self.step = 0
+        self.history: list[dict[str, Any]] = []
+
+    def train(self, resume_from_checkpoint: bool | str | Path = False) -> list[dict[str, Any]]:
+        """Run until `max_steps` updates are done; returns the history, one dict a record.
+
+        Keys: step (1 for the first), train_loss (mean since the last record, nats a target), learning_rate,
+        gradient_norm (before clipping), tokens (targets seen so far), seconds (of training so far),
+        tokens_per_second, eval_loss and eval_<metric> (None where not evaluated). `resume_from_checkpoint`:
+        True takes the newest checkpoint of `checkpoint_folder` (starts anew without one), a path takes that
+        one. Raises ValueError if it is refused, TrainingDiverged if the loss is NaN or infinite. Ctrl-C
+        leaves the checkpoints written so far, all of them whole.
+        """
+        if resume_from_checkpoint:
+            self._resume(resume_from_checkpoint)
+        was_training = self.model.training
+        shown = {"initial": self.step, "total": self.config.max_steps, "disable": not self.config.progress}
+        gpus = [self.device] if self.device.type == "cuda" else []
+        try:
+            # dropout reads torch's global generator: it is seeded anew each step, and given back as it was
+            with torch.random.fork_rng(gpus), tqdm(**shown, unit="step", dynamic_ncols=True) as bar:
+                self._loop(bar)
+        finally:
+            self.model.train(was_training)
+        return self.history
+
+    def evaluate(self) -> dict[str, float]:
+        """{"eval_loss": mean loss in nats a target, "eval_<metric>": ...} on `eval_data`; ValueError without."""
+        if self.eval_source is None:
+            raise ValueError("evaluate() needs eval_data, the Trainer was given none")
+        config = self.config
+        batches = self.eval_source.eval_batches(config.batch_size, config.context_length, config.eval_batches)
+        with self._autocast():
+            moved = (self._to_device(batch) for batch in batches)
+            return evaluate(self.model, moved, self.objective, self.compute_metrics)
+
+    def _loop(self, bar: tqdm) -> None:
+        config = self.config
+        self.model.train()
+        seconds = self.history[-1]["seconds"] if self.history else 0.0
+        tokens = self.history[-1]["tokens"] if self.history else 0
+        losses: list[float] = []
+        since_seconds = since_tokens = 0.0
+        while self.step < config.max_steps:
+            start = time.perf_counter()
+            loss, norm, rate, targets = self._update()
+            self.step += 1
+            since_seconds += time.perf_counter() - start
+            since_tokens += targets
+            tokens += targets
+            losses.append(loss)
+            bar.update()
+            last = self.step == config.max_steps
+            evaluating = self.eval_source is not None and (last or _due(self.step, config.eval_every))
+            saving = config.checkpoint_folder is not None and (
+                last or _due(self.step, config.checkpoint_every)
+            )
+            if not (evaluating or saving or last or _due(self.step, config.log_every)):
+                continue
+            seconds += since_seconds
+            record = {
+                "step": self.step,
+                "train_loss": sum(losses) / len(losses),
+                "eval_loss": None,
+                "learning_rate": rate,
+                "gradient_norm": norm,
+                "tokens": tokens,
+                "seconds": seconds,
+                "tokens_per_second": since_tokens / max(since_seconds, 1e-9),
+            }
+            losses, since_seconds, since_tokens = [], 0.0, 0.0
+            if evaluating:
+                record |= self.evaluate()
+            self.history.append(record)
+            shown = {"loss": record["train_loss"], "eval": record["eval_loss"]}
+            bar.set_postfix(
+                {name: f"{value:.3f}" for name, value in shown.items() if value is not None}, refresh=False
+            )
+            if saving:
+                self._save()
+            if self.on_step is not None:
+                self.on_step(record)
+
+    def _update(self) -> tuple[float, float, float, int]:
+        """One update of the weights; returns (loss, gradient norm before clipping, learning rate, targets)."""
+        config = self.config
+        (seed,) = np.random.SeedSequence([config.seed, self.step]).generate_state(1)
+        torch.manual_seed(int(seed))
+        rows = config.batch_size * config.gradient_accumulation
+        batch = self._to_device(self.train_source.batch(config.seed, self.step, rows, config.context_length))
+        split = {name: tensor.split(config.batch_size) for name, tensor in batch.items()}
+        parts = [dict(zip(split, tensors)) for tensors in zip(*split.values())]
+        counts = [self.objective.count(part) for part in parts]
+        if sum(counts) == 0:
+            raise ValueError(f"the batch of step {self.step} has no targets: every label is ignored")
+        self.optimizer.zero_grad()
+        loss = 0.0
+        for part, count in zip(parts, counts):
+            if count == 0:
+                continue
+            with self._autocast():
+                # each part weighs by its targets, so that the sum is the mean over all targets of the step
+                share = self.objective(self.model, part) * (count / sum(counts))
+            share.backward()
+            loss += share.item()
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        limit = config.max_grad_norm
+        norm = gradient_norm(parameters) if limit is None else clip_gradients(parameters, limit)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise TrainingDiverged(
+                f"training stopped at step {self.step + 1}: loss {loss}, gradient norm {norm}; a lower "
+                f"learning_rate (now {config.learning_rate:g}), more warmup_steps or a smaller max_grad_norm usually helps"
+            )
+        # update numbers 1..max_steps lie between the two ends of the curve, so none is spent at rate zero
+        rate = cosine_schedule(
+            self.step + 1,
+            config.max_steps + 1,
+            config.learning_rate,
+            config.warmup_steps,
+            config.min_learning_rate,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        return loss, norm, rate, sum(counts)
+
+    def _save(self) -> None:
+        record = self.history[-1]
+        settings = self.config.what_decides_the_weights()
+        meta = {"config": settings, "history": self.history, "eval_loss": record["eval_loss"]}
+        folder = self.config.checkpoint_folder
+        save_checkpoint(folder, self.step, self.model, self.optimizer, meta, self.tokenizer)
+        remove_old(folder, self.config.keep_last)
+
+    def _resume(self, checkpoint: bool | str | Path) -> None:
+        if checkpoint is True:
+            if self.config.checkpoint_folder is None:
+                raise ValueError(
+                    "resume_from_checkpoint=True needs a checkpoint_folder in the config, got None"
+                )
+            checkpoint = latest_checkpoint(self.config.checkpoint_folder)
+            if checkpoint is None:
+                return
+        if not isinstance(checkpoint, (str, Path)):
+            raise ValueError(
+                f"resume_from_checkpoint must be True, False or a path, got {describe(checkpoint)}"
+            )
+        step, meta = load_checkpoint(checkpoint, self.model, self.optimizer)
+        ours, theirs = self.config.what_decides_the_weights(), meta["config"]
+        changed = [
+            f"{name} {theirs.get(name)!r} -> {ours[name]!r}"
+            for name in ours
+            if ours[name] != theirs.get(name)
+        ]
+        if changed:
+            raise ValueError(
+                f"checkpoint {str(checkpoint)!r} was made with other settings: {', '.join(changed)}"
+            )
+        self.step, self.history = step, meta["history"]
+
+    def _checked_source(self, name: str, data: Any) -> Any:
+        source = as_source(data)
+        length = self.config.context_length
+        try:
+            source.check(length)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        settings = getattr(self.model, "config", None)
+        vocabulary, window = getattr(settings, "vocab_size", None), getattr(settings, "max_length", None)
+        if vocabulary is not None and getattr(source, "largest_id", 0) >= vocabulary:
+            raise ValueError(
+                f"{name} holds id {source.largest_id}, the model's vocabulary ends at {vocabulary - 1}"
+            )
+        if window is not None and length > window:
+            raise ValueError(f"context_length must be at most the model's {window}, got {length}")
+        return source
+
+    def _to_device(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+
+    def _autocast(self) -> AbstractContextManager:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+
+
+def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices and embeddings decay; gains and biases (one axis) do not: zero is no natural value for them."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise ValueError("the model has no parameter to train")
+    matrices = [parameter for parameter in trained if parameter.ndim >= 2]
+    vectors = [parameter for parameter in trained if parameter.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def _due(step: int, every: int | None) -> bool:
+    return every is not None and step % every == 0

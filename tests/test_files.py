@@ -1,0 +1,95 @@
+"""Files are written whole or not at all, and read whole or refused by name."""
+
+import os
+import stat
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
+
+from minillm._files import (
+    BadFileError,
+    load_arrays,
+    read_json,
+    replace_whole,
+    save_arrays,
+    write_json,
+    write_whole,
+)
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = write_whole(tmp_path / "model.bin", b"old")
+
+    def stopped(temporary):
+        temporary.write_bytes(b"half of the n")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replace_whole(target, stopped)
+    assert target.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["model.bin"]
+
+
+def test_written_files_have_ordinary_permissions_and_exact_bytes(tmp_path):
+    path = write_whole(tmp_path / "new" / "한글.txt", "첫 줄\r\n둘째 줄\n")
+    assert path.read_bytes() == "첫 줄\r\n둘째 줄\n".encode()
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_json_cut_at_any_byte_is_refused_by_name(tmp_path):
+    path = write_json(tmp_path / "config.json", {"이름": "작은 모델", "layers": [1, 2, 3]})
+    data = path.read_bytes()
+    assert read_json(path)["이름"] == "작은 모델"
+    for length in range(len(data)):
+        path.write_bytes(data[:length])
+        with pytest.raises(BadFileError, match=r"config\.json"):
+            read_json(path, "model config")
+
+
+def test_arrays_cut_or_with_a_flipped_bit_are_refused_by_name(tmp_path):
+    arrays = {
+        "a": np.arange(6, dtype=np.int64).reshape(2, 3),
+        "b": np.float32([0.5]),
+        "none": np.zeros((0, 4), np.uint8),
+    }
+    path = save_arrays(tmp_path / "x.index", "test index", arrays, {"k1": 1.2, "단어": ["가"]})
+    data = path.read_bytes()
+    loaded, meta = load_arrays(path, "test index")
+    assert meta == {"k1": 1.2, "단어": ["가"]}
+    for name, array in arrays.items():
+        assert loaded[name].dtype == array.dtype
+        np.testing.assert_array_equal(loaded[name], array)
+    with pytest.raises(BadFileError, match=r"holds a test index, expected a bm25 index"):
+        load_arrays(path, "bm25 index")
+    for length in range(len(data)):
+        path.write_bytes(data[:length])
+        with pytest.raises(BadFileError, match=r"x\.index"):
+            load_arrays(path, "test index")
+    for position in range(len(data)):
+        path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
+        with pytest.raises(BadFileError, match=r"x\.index"):
+            load_arrays(path, "test index")
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    array=arrays_of.arrays(
+        st.sampled_from([np.float32, np.int32, np.uint8, np.int64, np.bool_]),
+        arrays_of.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5),
+    )
+)
+def test_arrays_of_any_shape_come_back_as_they_were(tmp_path_factory, array):
+    path = save_arrays(tmp_path_factory.mktemp("arrays") / "one", "test", {"array": array})
+    (loaded, _) = load_arrays(path, "test")
+    assert loaded["array"].shape == array.shape
+    np.testing.assert_array_equal(loaded["array"], array)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(BadFileError, match=r"bm25 index 'nowhere\.index' cannot be read: No such file"):
+        load_arrays("nowhere.index", "bm25 index")

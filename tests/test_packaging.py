@@ -1,0 +1,49 @@
+"""One dependency list, with a reason on each line; environment.yml and the Makefile point to it."""
+
+import re
+import sys
+from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+PROJECT = tomllib.loads(PYPROJECT)["project"]
+
+
+def test_every_dependency_has_its_reason_in_one_line():
+    block = PYPROJECT[PYPROJECT.index("dependencies = [") : PYPROJECT.index("[project.scripts]")]
+    lines = [line.strip() for line in block.splitlines() if line.strip().startswith('"')]
+    assert len(lines) == len(PROJECT["dependencies"]) + sum(
+        map(len, PROJECT["optional-dependencies"].values())
+    )
+    assert [line for line in lines if not re.search(r'",\s+# \S+ \S+', line)] == []
+
+
+def test_core_is_small_and_the_heavy_parts_are_extras():
+    core = {re.match(r"[\w-]+", line)[0] for line in PROJECT["dependencies"]}
+    assert core == {"torch", "numpy", "matplotlib", "safetensors", "regex", "numba", "tqdm"}
+    assert {"kernels", "lab", "test", "parity", "serve", "classroom"} == set(PROJECT["optional-dependencies"])
+
+
+def test_environment_yml_names_extras_and_lists_no_package_of_its_own():
+    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
+    entries = re.findall(r"^\s+- (.+?):?$", text, flags=re.MULTILINE)
+    assert entries == ["conda-forge", "python=3.11", "pip", "pip", "-e .[test,lab]"]
+    named = re.search(r"-e \.\[(.+)\]", text)[1].split(",")
+    assert set(named) <= set(PROJECT["optional-dependencies"])
+
+
+def test_the_makefile_installs_extras_that_exist():
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for extras in re.findall(r"^EXTRAS_\w+\s*:= (.+)$", text, flags=re.MULTILINE):
+        assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"])
+
+
+def test_versions_agree():
+    import minillm
+
+    assert minillm.__version__ == PROJECT["version"]
