@@ -96,11 +96,13 @@ def _sources(lesson: str) -> tuple[Path, Any]:
 
     twins = sorted((checkout() / "build" / "lessons").glob(f"{lesson}_*.py"))
     written = {twin.stem: checkout() / "notebooks" / f"{twin.stem}.ipynb" for twin in twins}
-    for stem, path in written.items():
+    for path in written.values():
         twin = twin_path(path)
         if not path.exists() or twin.stat().st_mtime > path.stat().st_mtime:
             if len(written) > 1:
-                raise ValueError(f"more than one text file of lesson {lesson}: {', '.join(written)}; keep one")
+                raise ValueError(
+                    f"more than one text file of lesson {lesson}: {', '.join(written)}; keep one"
+                )
             return path, jupytext.reads(twin.read_text(encoding="utf-8"), fmt="py:percent")
     path = notebooks.lesson_path(lesson, checkout() / "notebooks")
     return path, _joined(notebooks.read_notebook(path))
@@ -177,7 +179,9 @@ def _execute(document: Any, folder: Path, timeout: int) -> list[float]:
         client.execute(env=os.environ | {"PYTHONWARNINGS": "default"})
     except (CellExecutionError, CellTimeoutError) as error:
         number = max(started, default=0) + 1
-        raise LessonFailed(f"cell {number} of the lesson failed; the notebook is unchanged\n{error}") from None
+        raise LessonFailed(
+            f"cell {number} of the lesson failed; the notebook is unchanged\n{error}"
+        ) from None
     return seconds
 
 
@@ -190,7 +194,9 @@ def lint(path: Path) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 0 when the lesson runs and breaks no rule."""
-    parser = argparse.ArgumentParser(prog="python -m minillm.course.author", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m minillm.course.author", description=__doc__.split("\n")[0]
+    )
     verbs = parser.add_subparsers(dest="verb", required=True)
     one = verbs.add_parser("new", help="start a lesson's text file from the skeleton")
     one.add_argument("lesson", help="NN_S, for example 02_1")
@@ -216,14 +222,18 @@ def _main(options: argparse.Namespace) -> int:
     folder = checkout() / "notebooks"
     if options.verb in {"new", "edit"}:
         twin = new(options.lesson, options.name) if options.verb == "new" else edit(options.lesson)
-        print(f"edit {twin.relative_to(checkout())}, then: python -m minillm.course.author run {options.lesson}")
+        print(
+            f"edit {twin.relative_to(checkout())}, then: python -m minillm.course.author run {options.lesson}"
+        )
         return 0
     if options.verb == "run":
         began = time.perf_counter()
         path, seconds = run(options.lesson, options.timeout)
         slow = sorted(((took, number) for number, took in enumerate(seconds, 1)), reverse=True)[:3]
         slowest = ", ".join(f"[{number}] {took:.1f} s" for took, number in slow)
-        print(f"{path.name}: {time.perf_counter() - began:.0f} s, {path.stat().st_size / 1000:.0f} kB; {slowest}")
+        print(
+            f"{path.name}: {time.perf_counter() - began:.0f} s, {path.stat().st_size / 1000:.0f} kB; {slowest}"
+        )
         paths = [path]
     else:
         named = [notebooks.lesson_path(lesson, folder) for lesson in options.lesson]

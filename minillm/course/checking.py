@@ -73,13 +73,13 @@ def exercises_of(lesson: str) -> dict[str, Exercise]:
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
-        folder = Path(__file__).parent / "exercises"
-        lessons = sorted(file.stem.removeprefix("lesson_") for file in folder.glob("lesson_*.py"))
-        raise ValueError(
-            f"lesson {lesson} has no exercises; lessons with exercises: {', '.join(lessons)}"
-        ) from None
     prefix = lesson.replace("_", "-") + "-"
-    return {key: _REGISTRY[key] for key in sorted(_REGISTRY) if key.startswith(prefix)}
+    found = {key: _REGISTRY[key] for key in sorted(_REGISTRY) if key.startswith(prefix)}
+    if not found:
+        folder = Path(__file__).parent / "exercises"
+        lessons = ", ".join(sorted(file.stem[-4:] for file in folder.glob("lesson_*.py"))) or "none yet"
+        raise ValueError(f"lesson {lesson} has no exercises; lessons with exercises: {lessons}")
+    return found
 
 
 def find_exercise(exercise_id: str) -> Exercise:
@@ -151,9 +151,9 @@ def time_limit(seconds: float) -> Iterator[None]:
 
     timer = threading.Timer(seconds, interrupt)
     timer.daemon = True
-    timer.start()
     try:
         try:
+            timer.start()
             yield
         finally:
             with lock:

@@ -1,7 +1,7 @@
 """The map of the book, notebooks/course.toml, and the README's table made from it.
 
-    python -m minillm.course.map            hold the map and the README against what exists
-    python -m minillm.course.map --write    also bring the README's table up to date
+python -m minillm.course.map            hold the map and the README against what exists
+python -m minillm.course.map --write    also bring the README's table up to date
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def load_map(path: str | Path) -> CourseMap:
                 one["number"],
                 one["korean"],
                 one["english"],
-                tuple(Section(**section | {"lessons": tuple(section["lessons"])}) for section in one["sections"]),
+                tuple(
+                    Section(**section | {"lessons": tuple(section["lessons"])}) for section in one["sections"]
+                ),
             )
             for one in data["chapters"]
         )
@@ -101,24 +103,37 @@ def problems(course: CourseMap, root: Path) -> list[str]:
     found = []
     numbers = [section.number for chapter in course.chapters for section in chapter.sections]
     expected = [
-        f"{chapter.number}.{index}" for chapter in course.chapters for index in range(1, len(chapter.sections) + 1)
+        f"{chapter.number}.{index}"
+        for chapter in course.chapters
+        for index in range(1, len(chapter.sections) + 1)
     ]
     if [chapter.number for chapter in course.chapters] != list(range(1, 17)):
         found.append("the book has chapters 1 to 16, in order")
     if numbers != expected:
         found.append("sections must be numbered 1, 2, 3, ... within their chapter")
-    named = {lesson for chapter in course.chapters for section in chapter.sections for lesson in section.lessons}
+    named = {
+        lesson for chapter in course.chapters for section in chapter.sections for lesson in section.lessons
+    }
     for chapter in course.chapters:
         for section in chapter.sections:
-            if not section.lessons or not section.english or not re.search(r"[\uac00-\ud7a3A-Z]", section.korean):
+            if (
+                not section.lessons
+                or not section.english
+                or not re.search(r"[\uac00-\ud7a3A-Z]", section.korean)
+            ):
                 found.append(f"section {section.number} needs a title in both languages and a lesson")
-    found += [f"lesson {name} is in a section but not among the lessons" for name in sorted(named - set(course.lessons))]
+    found += [
+        f"lesson {name} is in a section but not among the lessons"
+        for name in sorted(named - set(course.lessons))
+    ]
     found += [f"lesson {name} belongs to no section" for name in sorted(set(course.lessons) - named)]
     for lesson in course.lessons.values():
         if not lesson.ready:
             continue
         if not re.fullmatch(rf"{lesson.id}_[a-z0-9_]+\.ipynb", lesson.file):
-            found.append(f"lesson {lesson.id} is ready: its file must be {lesson.id}_name.ipynb, got {lesson.file!r}")
+            found.append(
+                f"lesson {lesson.id} is ready: its file must be {lesson.id}_name.ipynb, got {lesson.file!r}"
+            )
         if not lesson.library or not lesson.tests:
             found.append(f"lesson {lesson.id} is ready: it needs library files and tests")
         for path in (f"notebooks/{lesson.file}", *lesson.library, *lesson.tests):
@@ -157,7 +172,9 @@ def table(course: CourseMap) -> str:
     for chapter in course.chapters:
         lines.append(f"| **{chapter.number}** | **{chapter.korean}** | **{chapter.english}** | |")
         for section in chapter.sections:
-            links = ", ".join(_link(course.lessons[name]) for name in section.lessons if name in course.lessons)
+            links = ", ".join(
+                _link(course.lessons[name]) for name in section.lessons if name in course.lessons
+            )
             lines.append(f"| {section.number} | {section.korean} | {section.english} | {links} |")
     return "\n".join([*lines, "", "</details>"])
 

@@ -44,8 +44,8 @@ def plot_lines(
     _check_named(series, "series")
     check_choice("xscale", xscale, ("linear", "log"))
     check_choice("yscale", yscale, ("linear", "log"))
-    ax = _axes(ax)
-    for index, (name, values) in enumerate(series.items()):
+    curves = {}
+    for name, values in series.items():
         if isinstance(values, tuple) and len(values) == 2 and np.ndim(values[0]) == 1:
             xs, ys = _numbers(f"x of {name!r}", values[0], 1), _numbers(name, values[1], 1)
         else:
@@ -53,6 +53,9 @@ def plot_lines(
             xs = np.arange(len(ys)) if x is None else _numbers("x", x, 1)
         if len(xs) != len(ys):
             raise ValueError(f"series {name!r} has {len(ys)} values for {len(xs)} x values")
+        curves[name] = xs, ys
+    ax = _axes(ax)
+    for index, (name, (xs, ys)) in enumerate(curves.items()):
         marked = len(ys) <= 30 if markers is None else markers
         ax.plot(xs, ys, label=name, marker=MARKERS[index % len(MARKERS)] if marked else None)
     ax.set(xscale=xscale, yscale=yscale)
@@ -145,9 +148,8 @@ def plot_heatmap(
     annotate writes the numbers into the cells (None: up to 8 by 8); limits fixes the ends of the colour scale.
     """
     grid = _numbers("matrix", matrix, 2, finite=False)
-    for name, labels, length in (("rows", rows, grid.shape[0]), ("columns", columns, grid.shape[1])):
-        if labels is not None and (isinstance(labels, str) or len(labels) != length):
-            raise ValueError(f"{name} must be {length} names, one for each, got {describe(labels)}")
+    _check_labels("rows", rows, grid.shape[0])
+    _check_labels("columns", columns, grid.shape[1])
     ax = _axes(ax)
     low, high = limits if limits is not None else (np.nanmin(grid), np.nanmax(grid))
     image = ax.imshow(grid, vmin=low, vmax=high, aspect="equal" if _nearly_square(grid.shape) else "auto")
@@ -180,7 +182,7 @@ def plot_attention(
     title: str = "",
     per_row: int = 4,
 ) -> None:
-    """Attention weights (T, S), or (H, T, S) for one map a head, between tokens; rows are queries (쿼리), columns keys (키).
+    """Attention weights (T, S), or (H, T, S) for one map a head: rows are queries (쿼리), columns keys (키).
 
     keys=None means self-attention: the keys are the queries. Weights are shown on one scale, 0 to 1. To draw one map
     on axes of your own, use plot_heatmap.
@@ -188,6 +190,8 @@ def plot_attention(
     maps = _numbers("weights", weights, (2, 3))
     maps = maps[None] if maps.ndim == 2 else maps  # (H, T, S)
     keys = queries if keys is None else keys
+    _check_labels("queries", queries if queries is not None else (), maps.shape[1])
+    _check_labels("keys", keys, maps.shape[2])
     heads, wide = len(maps), min(len(maps), per_row)
     tall = -(-heads // wide)
     side = 4.2 if heads == 1 else 2.5
@@ -228,9 +232,8 @@ def plot_points(
     dots = _numbers("points", points, 2)
     if dots.shape[1] != 2:
         raise ValueError(f"points must have shape (N, 2), got {dots.shape}")
-    for name, given in (("labels", labels), ("groups", groups)):
-        if given is not None and (isinstance(given, str) or len(given) != len(dots)):
-            raise ValueError(f"{name} must be {len(dots)} names, one a point, got {describe(given)}")
+    _check_labels("labels", labels, len(dots))
+    _check_labels("groups", groups, len(dots))
     ax = _axes(ax)
     names = list(dict.fromkeys(groups)) if groups is not None else [None]
     for index, name in enumerate(names):
@@ -332,6 +335,11 @@ def _check_named(values: Any, name: str) -> None:
         raise ValueError(
             f"{name} must be a dict with str names and at least one entry, got {describe(values)}"
         )
+
+
+def _check_labels(name: str, labels: Any, length: int) -> None:
+    if labels is not None and (isinstance(labels, str) or not hasattr(labels, "__len__") or len(labels) != length):
+        raise ValueError(f"{name} must be {length} names, one for each, got {describe(labels)}")
 
 
 def _numbers(name: str, values: Any, ndim: int | tuple[int, ...], finite: bool = True) -> np.ndarray:

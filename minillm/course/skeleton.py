@@ -1,6 +1,6 @@
 """The form every lesson has (see CONTRIBUTING.md), as the text file that `author new` starts from."""
 
-SKELETON = '''# %% [markdown]
+SKELETON = """# %% [markdown]
 # # Title in English
 #
 # **N장 책의 장 제목** · N.N 절 제목 · 20 minutes on two cores
@@ -81,4 +81,4 @@ assert answer_a([]) == []
 # | token | 토큰 | ... |
 #
 # Next: [lesson NN_S](NN_S_name.ipynb) ...
-'''
+"""

@@ -90,7 +90,7 @@ def style() -> dict[str, Any]:
 
 
 def use_style() -> None:
-    """Make the course's look the default of every figure from here on, and be quiet about missing glyphs and weights."""
+    """Make the course's look the default of every figure from here on; be quiet about missing glyphs and weights."""
     mpl.rcParams.update(style())
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a font without a bold is no news
     warnings.filterwarnings("ignore", message=r"Glyph .* missing from")

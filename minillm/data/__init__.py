@@ -1,17 +1,30 @@
 """Text to work on: the Python reference, questions on it, a Korean corpus, and real data sets by name."""
 
+from minillm.data.datasets import DatasetInfo, cache_folder, dataset_info, dataset_names, load_dataset
 from minillm.data.documents import Document, Passage, Question
+from minillm.data.downloads import DownloadError
 from minillm.data.held_out import overlap, paragraphs_once, repeated_share, train_and_held_out
+from minillm.data.korean import korean_documents, korean_english_pairs, korean_questions
+from minillm.data.particles import with_particle
 from minillm.data.passages import Section, split_passages, split_sections
 from minillm.data.python_questions import python_questions, read_questions
 from minillm.data.python_reference import python_docs, standard_library_docs
 from minillm.data.text_files import read_documents
 
 __all__ = [
+    "DatasetInfo",
     "Document",
+    "DownloadError",
     "Passage",
     "Question",
     "Section",
+    "cache_folder",
+    "dataset_info",
+    "dataset_names",
+    "korean_documents",
+    "korean_english_pairs",
+    "korean_questions",
+    "load_dataset",
     "overlap",
     "paragraphs_once",
     "python_docs",
@@ -23,4 +36,5 @@ __all__ = [
     "split_sections",
     "standard_library_docs",
     "train_and_held_out",
+    "with_particle",
 ]

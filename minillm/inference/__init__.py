@@ -1,0 +1,32 @@
+"""From a model to text: the KV cache, sampling, generation and streaming."""
+
+from minillm.inference.cache import KVCache, kv_cache_bytes
+from minillm.inference.generate import Completion, generate, generate_batch, next_logits, stream
+from minillm.inference.sampling import (
+    SamplingParams,
+    apply_min_p,
+    apply_repetition_penalty,
+    apply_temperature,
+    apply_top_k,
+    apply_top_p,
+    process_logits,
+    sample,
+)
+
+__all__ = [
+    "Completion",
+    "KVCache",
+    "SamplingParams",
+    "apply_min_p",
+    "apply_repetition_penalty",
+    "apply_temperature",
+    "apply_top_k",
+    "apply_top_p",
+    "generate",
+    "generate_batch",
+    "kv_cache_bytes",
+    "next_logits",
+    "process_logits",
+    "sample",
+    "stream",
+]

@@ -4,6 +4,7 @@ from minillm.nn.attention import attention, attention_weights, causal_mask, plai
 from minillm.nn.blocks import DecoderBlock, EncoderBlock
 from minillm.nn.feed_forward import ACTIVATIONS, FeedForward, SwiGLU
 from minillm.nn.heads import CausalHead, ManyHeads, OneHead
+from minillm.nn.linear import Linear
 from minillm.nn.multi_head import MultiHeadAttention, padding_mask
 from minillm.nn.norms import BatchNorm, LayerNorm, RMSNorm, layer_norm_plain, rms_norm, rms_norm_plain
 from minillm.nn.positions import ALiBi, LearnedPosition, SinusoidalPosition, alibi_slopes, sinusoids
@@ -19,6 +20,7 @@ __all__ = [
     "FeedForward",
     "LayerNorm",
     "LearnedPosition",
+    "Linear",
     "ManyHeads",
     "MultiHeadAttention",
     "OneHead",

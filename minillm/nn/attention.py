@@ -5,10 +5,11 @@
 Book 2.3 어텐션 이해하기. Papers: Vaswani et al. 2017 (attention), Ainslie et al. 2023 (grouped queries, GQA).
 Held against torch.nn.functional.scaled_dot_product_attention.
 
-`attention` is the one dispatch point of the house: "plain" is the formula above, "sdpa" torch's fused kernels,
-"triton" the kernels of kernels/ when they are there. Query heads share key/value heads in groups (H = G·K) without
-a copy of K and V wherever the backend allows it. With T != S, causal means that the LAST query sees the last key,
-which is what decoding with a cache needs. Leaves out: returning the weights (see `attention_weights`).
+`attention` is the one dispatch point of the house: "plain" is the formula above, "sdpa" torch's fused
+kernels, "triton" the kernels of kernels/ when they are there. Query heads share key/value heads in groups (H
+= G·K) without a copy of K and V wherever the backend allows it. With T != S, causal means that the LAST query
+sees the last key, which is what decoding with a cache needs. Leaves out: returning the weights (see
+`attention_weights`).
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def causal_mask(queries: int, keys: int, device: torch.device | str | None = Non
 def _check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | None) -> None:
     for name, x in (("q", q), ("k", k), ("v", v)):
         if not isinstance(x, Tensor) or x.dim() != 4 or not x.is_floating_point():
-            raise ValueError(f"{name} must be a float tensor of shape (B, heads, length, D), got {describe(x)}")
+            raise ValueError(
+                f"{name} must be a float tensor of shape (B, heads, length, D), got {describe(x)}"
+            )
     (B, H, T, D), (_, K, S, _) = q.shape, k.shape
     if k.shape[0] != B or k.shape[3] != D or v.shape[:3] != k.shape[:3] or K == 0 or H % K:
         raise ValueError(
@@ -46,8 +49,12 @@ def _check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | 
     for name, x in (("mask", mask), ("bias", bias)):
         if x is None:
             continue
-        if not isinstance(x, Tensor) or (x.dtype != torch.bool if name == "mask" else not x.is_floating_point()):
-            kind = "bool tensor (True = may attend)" if name == "mask" else "float tensor (added to the scores)"
+        if not isinstance(x, Tensor) or (
+            x.dtype != torch.bool if name == "mask" else not x.is_floating_point()
+        ):
+            kind = (
+                "bool tensor (True = may attend)" if name == "mask" else "float tensor (added to the scores)"
+            )
             raise ValueError(f"{name} must be a {kind}, got {describe(x)}")
         sizes = (1,) * (4 - x.dim()) + tuple(x.shape)
         if len(sizes) > 4 or any(n not in (1, full) for n, full in zip(sizes, (B, H, T, S))):
@@ -96,7 +103,9 @@ def plain_attention(
     bias: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
-    """The formula on the whiteboard: weights (B, H, T, S) in full, then their mean of the values -> (B, H, T, D)."""
+    """The formula on the whiteboard: weights (B, H, T, S) in full, then their mean of the values -> (B, H, T,
+    D).
+    """
     B, H, T, _ = q.shape
     K, S = k.shape[1], k.shape[2]
     weights = F.dropout(attention_weights(q, k, mask, causal, scale, bias), dropout)
@@ -121,7 +130,9 @@ def sdpa_attention(
         causal = False  # one query, aligned to the end: it sees every key
         if K != H and bias is None and (mask is None or mask.dim() < 4 or mask.shape[1] == 1):
             # the G query heads of a group become G queries of their key head: no copy of K and V
-            folded = F.scaled_dot_product_attention(q.reshape(B, K, H // K, D), k, v, mask, dropout, scale=scale)
+            folded = F.scaled_dot_product_attention(
+                q.reshape(B, K, H // K, D), k, v, mask, dropout, scale=scale
+            )
             return folded.reshape(B, H, 1, v.shape[-1])
     if causal and (T != S or mask is not None or bias is not None):
         # torch aligns its own causal mask to the first key; ours is aligned to the last
@@ -151,11 +162,11 @@ def attention(
 ) -> Tensor:
     """softmax(scale · Q Kᵀ + bias) V, by the backend of your choice.
 
-    q: float (B, H, T, D); k, v: float (B, K, S, D) with H divisible by K (K = H multi-head, K = 1 multi-query).
-    mask: bool, broadcastable to (B, H, T, S), True = may attend. causal: query t sees keys up to t + S - T.
-    scale: factor on the scores, 1/√D by default. bias: float, broadcastable to (B, H, T, S), added to the scores.
-    backend: "auto" takes the fastest that is there. dropout: probability of dropping a weight (training only).
-    Returns (B, H, T, D) in q's dtype. A query that may attend to nothing gives zeros.
+    q: float (B, H, T, D); k, v: float (B, K, S, D) with H divisible by K (K = H multi-head, K = 1
+    multi-query). mask: bool, broadcastable to (B, H, T, S), True = may attend. causal: query t sees keys up
+    to t + S - T. scale: factor on the scores, 1/√D by default. bias: float, broadcastable to (B, H, T, S),
+    added to the scores. backend: "auto" takes the fastest that is there. dropout: probability of dropping a
+    weight (training only). Returns (B, H, T, D) in q's dtype. A query that may attend to nothing gives zeros.
     Raises ValueError for shapes, dtypes or a backend that do not fit.
     """
     check_choice("backend", backend, BACKENDS)
@@ -170,7 +181,9 @@ def attention(
                 "backend 'triton' needs kernels/flash_attention.py, triton and a GPU, which are not here; "
                 "use 'auto', 'sdpa' or 'plain'"
             )
-        from kernels.flash_attention import flash_attention  # pragma: no cover - arrives with the kernels room
+        from kernels.flash_attention import (
+            flash_attention,
+        )  # pragma: no cover - arrives with the kernels room
 
         return flash_attention(q, k, v, mask=mask, causal=causal, scale=scale, bias=bias)  # pragma: no cover
     run = plain_attention if backend == "plain" else sdpa_attention

@@ -1,7 +1,7 @@
 """Encoder and decoder blocks (인코더, 디코더): attention mixes tokens, feed-forward thinks, residuals carry.
 
-    pre-norm   x = x + f(norm(x))        GPT-2, Llama: the residual path is never normalised, deep stacks train
-    post-norm  x = norm(x + f(x))        the 2017 paper, BERT
+    pre-norm   x = x + f(norm(x))    GPT-2, Llama: the residual path is never normalised, deep stacks train
+    post-norm  x = norm(x + f(x))    the 2017 paper, BERT
 
 Book 2.5 인코더, 2.6 디코더. Papers: Vaswani et al. 2017; Xiong et al. 2020 (pre-norm).
 Held against torch.nn.TransformerEncoderLayer and TransformerDecoderLayer.
@@ -24,8 +24,8 @@ class EncoderBlock(nn.Module):
     """Self-attention over the whole text, then feed-forward, each with its norm and residual.
 
     hidden: width of the feed-forward (4C). pre_norm: see above. norm: called with the width. attention and
-    feed_forward: ready-made parts in place of the default MultiHeadAttention and FeedForward. dropout: on what each
-    part adds, while training.
+    feed_forward: ready-made parts in place of the default MultiHeadAttention and FeedForward. dropout: on
+    what each part adds, while training.
     """
 
     causal = False

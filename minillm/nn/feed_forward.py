@@ -3,8 +3,8 @@
     FeedForward:  y = W₂ φ(W₁ x + b₁) + b₂
     SwiGLU:       y = W_down (φ(W_gate x) ⊙ W_up x),   φ = SiLU
 
-Book 2.4 정규화와 피드 포워드 층. Papers: Vaswani et al. 2017; Hendrycks and Gimpel 2016 (GELU); Shazeer 2020 (GLU).
-Held against transformers' GPT2MLP and LlamaMLP.
+Book 2.4 정규화와 피드 포워드 층. Papers: Vaswani et al. 2017; Hendrycks and Gimpel 2016 (GELU); Shazeer 2020
+(GLU). Held against transformers' GPT2MLP and LlamaMLP.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minillm._checks import check_choice, check_int, describe
+from minillm.nn.linear import Linear
 
 ACTIVATIONS = {  # by the names of Hugging Face's configs
     "relu": F.relu,
@@ -34,14 +35,18 @@ def _check_width(x: Tensor, width: int) -> None:
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with an activation between: (..., C) -> (..., hidden) -> (..., C); hidden is 4C by default."""
+    """Two linear layers with an activation between: (..., C) -> (..., hidden) -> (..., C); hidden is 4C by
+    default.
+    """
 
     def __init__(self, width: int, hidden: int | None = None, activation: str = "gelu", bias: bool = True):
         super().__init__()
         check_int("width", width, 1)
         self.activation = ACTIVATIONS[check_choice("activation", activation, tuple(ACTIVATIONS))]
-        self.up_proj = nn.Linear(width, check_int("hidden", 4 * width if hidden is None else hidden, 1), bias=bias)
-        self.down_proj = nn.Linear(self.up_proj.out_features, width, bias=bias)
+        self.up_proj = Linear(
+            width, check_int("hidden", 4 * width if hidden is None else hidden, 1), bias=bias
+        )
+        self.down_proj = Linear(self.up_proj.out_features, width, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., C) -> (..., C). ValueError for another width."""
@@ -61,9 +66,9 @@ class SwiGLU(nn.Module):
         check_int("width", width, 1)
         hidden = check_int("hidden", max(1, 8 * width // 3) if hidden is None else hidden, 1)
         self.activation = ACTIVATIONS[check_choice("activation", activation, tuple(ACTIVATIONS))]
-        self.gate_proj = nn.Linear(width, hidden, bias=bias)
-        self.up_proj = nn.Linear(width, hidden, bias=bias)
-        self.down_proj = nn.Linear(hidden, width, bias=bias)
+        self.gate_proj = Linear(width, hidden, bias=bias)
+        self.up_proj = Linear(width, hidden, bias=bias)
+        self.down_proj = Linear(hidden, width, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., C) -> (..., C). ValueError for another width."""

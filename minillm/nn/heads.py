@@ -3,8 +3,8 @@
 Each class is the one before it plus one idea; multi_head.py then computes the last one in one go.
 
     OneHead     y = softmax(Q Kᵀ / √D) V            every token looks at every token
-    CausalHead  + scores of later tokens become -∞  a token looks at itself and back: it can be trained to predict
-    ManyHeads   + H heads, side by side, mixed      several questions at once
+    CausalHead  + scores of later tokens become -∞  a token looks at itself and back: it can be trained to
+    predict ManyHeads   + H heads, side by side, mixed      several questions at once
 
 Book 2.3 어텐션 이해하기. Paper: Vaswani et al. 2017. Held against MultiHeadAttention and torch's.
 """
@@ -44,7 +44,9 @@ class OneHead(nn.Module):
 
 
 class CausalHead(OneHead):
-    """New: what comes later is hidden. exp(-∞) = 0, so later tokens get no weight and rows still add up to 1."""
+    """New: what comes later is hidden. exp(-∞) = 0, so later tokens get no weight and rows still add up to
+    1.
+    """
 
     def scores(self, x: Tensor) -> Tensor:
         """Scores (B, T, T) with -∞ where s > t."""

@@ -1,9 +1,10 @@
-"""Multi-head attention (멀티 헤드 어텐션): H small attentions side by side, each with its own idea of what matters.
+"""Multi-head attention (멀티 헤드 어텐션): H small attentions side by side, each with its own idea of what
+matters.
 
     head_h = attention(x W_q^h, x W_k^h, x W_v^h),   y = [head_1 ... head_H] W_o
 
-Book 2.3 어텐션 이해하기 (2.3.4 멀티 헤드 어텐션). Papers: Vaswani et al. 2017; Shazeer 2019 (one key head, MQA);
-Ainslie et al. 2023 (GQA). Held against torch.nn.MultiheadAttention and transformers' LlamaAttention.
+Book 2.3 어텐션 이해하기 (2.3.4 멀티 헤드 어텐션). Papers: Vaswani et al. 2017; Shazeer 2019 (one key head,
+MQA); Ainslie et al. 2023 (GQA). Held against torch.nn.MultiheadAttention and transformers' LlamaAttention.
 The first steps of the ladder, one head and a causal head, are in heads.py.
 """
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from minillm._checks import check_int, check_number, describe
 from minillm.nn.attention import attention
+from minillm.nn.linear import Linear
 from minillm.nn.norms import RMSNorm
 from minillm.nn.positions import ALiBi
 from minillm.nn.rope import RoPE
@@ -33,11 +35,12 @@ class Cache(Protocol):
 class MultiHeadAttention(nn.Module):
     """Self-attention, or cross-attention when `forward` gets a context.
 
-    width: C. heads: H query heads. kv_heads: K key/value heads, H divisible by K (default H; 1 is multi-query).
-    position: None, a RoPE (turns q and k) or an ALiBi (slopes on the scores). bias: of the q, k, v projections;
-    out_bias: of the output projection (default as `bias`). qk_norm: RMS norm on every q and k head (Qwen3).
-    causal: a token sees itself and what came before. head_dim: D (default C/H). scale: factor on the scores (1/√D).
-    layer: which row of a cache is this layer's. dropout: on the weights, while training.
+    width: C. heads: H query heads. kv_heads: K key/value heads, H divisible by K (default H; 1 is
+    multi-query). position: None, a RoPE (turns q and k) or an ALiBi (slopes on the scores). bias: of the q,
+    k, v projections; out_bias: of the output projection (default as `bias`). qk_norm: RMS norm on every q and
+    k head (Qwen3). causal: a token sees itself and what came before. head_dim: D (default C/H). scale: factor
+    on the scores (1/√D). layer: which row of a cache is this layer's. dropout: on the weights, while
+    training.
     """
 
     def __init__(
@@ -64,7 +67,9 @@ class MultiHeadAttention(nn.Module):
         if heads % self.kv_heads:
             raise ValueError(f"heads must be divisible by kv_heads, got {heads} and {self.kv_heads}")
         if head_dim is None and width % heads:
-            raise ValueError(f"width must be divisible by heads unless head_dim is given, got {width} and {heads}")
+            raise ValueError(
+                f"width must be divisible by heads unless head_dim is given, got {width} and {heads}"
+            )
         self.head_dim = check_int("head_dim", width // heads if head_dim is None else head_dim, 1)
         if position is not None and not isinstance(position, (RoPE, ALiBi)):
             raise ValueError(f"position must be None, a RoPE or an ALiBi, got {describe(position)}")
@@ -74,10 +79,10 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(f"ALiBi has slopes for {position.heads} heads, but there are {heads}")
         self.position, self.causal, self.layer, self.scale = position, bool(causal), layer, scale
         self.dropout = check_number("dropout", dropout, 0.0, 1.0)
-        self.q_proj = nn.Linear(width, self.heads * self.head_dim, bias=bias)
-        self.k_proj = nn.Linear(width, self.kv_heads * self.head_dim, bias=bias)
-        self.v_proj = nn.Linear(width, self.kv_heads * self.head_dim, bias=bias)
-        self.o_proj = nn.Linear(self.heads * self.head_dim, width, bias=bias if out_bias is None else out_bias)
+        self.q_proj = Linear(width, self.heads * self.head_dim, bias=bias)
+        self.k_proj = Linear(width, self.kv_heads * self.head_dim, bias=bias)
+        self.v_proj = Linear(width, self.kv_heads * self.head_dim, bias=bias)
+        self.o_proj = Linear(self.heads * self.head_dim, width, bias=bias if out_bias is None else out_bias)
         self.q_norm = RMSNorm(self.head_dim, eps) if qk_norm else None
         self.k_norm = RMSNorm(self.head_dim, eps) if qk_norm else None
 
@@ -89,18 +94,24 @@ class MultiHeadAttention(nn.Module):
         cache: Cache | None = None,
         positions: int | Tensor | None = None,
     ) -> Tensor:
-        """x (B, T, C) -> (B, T, C); keys and values come from `context` (B, S, C) when it is given, else from x.
+        """x (B, T, C) -> (B, T, C); keys and values come from `context` (B, S, C) when it is given, else from
+        x.
 
         mask: bool, broadcastable to (B, H, T, S), True = may attend; a causal layer applies its own on top.
-        cache: keys and values of the tokens before x; x's are appended. positions: for RoPE, the first position or
-        a LongTensor (T,) or (B, T); by default counted on from the cache. ValueError for shapes that do not fit.
+        cache: keys and values of the tokens before x; x's are appended. positions: for RoPE, the first
+        position or a LongTensor (T,) or (B, T); by default counted on from the cache. ValueError for shapes
+        that do not fit.
         """
         width = self.q_proj.in_features
         for name, value in (("x", x), ("context", context)):
-            if value is not None and (not isinstance(value, Tensor) or value.dim() != 3 or value.shape[2] != width):
+            if value is not None and (
+                not isinstance(value, Tensor) or value.dim() != 3 or value.shape[2] != width
+            ):
                 raise ValueError(f"{name} must be a float tensor (B, length, {width}), got {describe(value)}")
         if context is not None and (cache is not None or self.causal or isinstance(self.position, RoPE)):
-            raise ValueError("a context has no common order with x: use a layer without cache, causal and RoPE")
+            raise ValueError(
+                "a context has no common order with x: use a layer without cache, causal and RoPE"
+            )
         B, T, _ = x.shape
         source = x if context is None else context
         q = self.q_proj(x).view(B, T, self.heads, self.head_dim)

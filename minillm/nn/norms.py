@@ -2,7 +2,8 @@
 
     layer norm:  y = (x - mean) / √(variance + ε) · w + b      over the width of each token
     RMS norm:    y = x / √(mean of x² + ε) · w                 no mean, no shift: cheaper, as good
-    batch norm:  as layer norm, but over the batch for each coordinate: mixes texts and padding (for comparison)
+    batch norm:  as layer norm, but over the batch for each coordinate: mixes texts and padding (for
+    comparison)
 
 Book 2.4 정규화와 피드 포워드 층. Papers: Ba et al. 2016; Zhang and Sennrich 2019; Ioffe and Szegedy 2015.
 Held against torch.nn.LayerNorm, torch.nn.RMSNorm, torch.nn.BatchNorm1d and transformers' LlamaRMSNorm.
@@ -35,7 +36,8 @@ def rms_norm_plain(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 class _RMSNorm(torch.autograd.Function):
-    """RMS norm with its gradient written out. Faster in training because autograd's own takes ten passes over x.
+    """RMS norm with its gradient written out. Faster in training because autograd's own takes ten passes over
+    x.
 
     With r = 1/√(mean x² + ε), n = x·r and g = ∂L/∂y:   ∂L/∂w = Σ g·n,   ∂L/∂x = r · (g·w - n · mean(g·w·n))
     """
@@ -43,7 +45,13 @@ class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         wide = x.float()
-        r = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        r = (
+            torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+            .square_()
+            .div_(x.shape[-1])
+            .add_(eps)
+            .rsqrt_()
+        )
         n = wide * r
         ctx.save_for_backward(n, r, weight)
         ctx.dtype = x.dtype
@@ -73,7 +81,9 @@ def _check_width(x: Tensor, width: int) -> None:
 
 
 class LayerNorm(nn.Module):
-    """Layer norm over the last dimension of x (..., C), with learned weight (C,) and, if `bias`, a shift (C,)."""
+    """Layer norm over the last dimension of x (..., C), with learned weight (C,) and, if `bias`, a shift
+    (C,).
+    """
 
     def __init__(self, width: int, eps: float = 1e-5, bias: bool = True):
         super().__init__()
@@ -104,8 +114,8 @@ class RMSNorm(nn.Module):
 class BatchNorm(nn.Module):
     """Batch norm of x (B, C) or (B, T, C): each coordinate over all tokens of the batch. Kept for comparison.
 
-    Training uses the batch's own statistics and keeps running ones (share `momentum` new a step) for evaluation,
-    where a text's result no longer depends on its neighbours.
+    Training uses the batch's own statistics and keeps running ones (share `momentum` new a step) for
+    evaluation, where a text's result no longer depends on its neighbours.
     """
 
     def __init__(self, width: int, eps: float = 1e-5, momentum: float = 0.1):

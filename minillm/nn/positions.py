@@ -1,12 +1,13 @@
-"""Where a token stands (위치 인코딩): added to the input as waves or a table, or added to the scores as a slope.
+"""Where a token stands (위치 인코딩): added to the input as waves or a table, or added to the scores as a
+slope.
 
     sinusoid:  P[t, 2i] = sin(t / 10000^(2i/C)),  P[t, 2i+1] = cos(t / 10000^(2i/C))
     learned:   P[t] = a row of a trained table
     ALiBi:     score(t, s) - slope_h · (t - s),   slope_h = 2^(-8h/H)
 
 Attention alone cannot tell orders of words apart; these say where a token stands. Rotary positions: rope.py.
-Book 2.2 텍스트를 임베딩으로 변환하기 (2.2.3 위치 인코딩). Papers: Vaswani et al. 2017; Press et al. 2021 (ALiBi).
-Held against closed forms and transformers' Bloom slopes.
+Book 2.2 텍스트를 임베딩으로 변환하기 (2.2.3 위치 인코딩). Papers: Vaswani et al. 2017; Press et al. 2021
+(ALiBi). Held against closed forms and transformers' Bloom slopes.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def _check_hidden(x: Tensor, start: int, length: int, width: int) -> None:
     if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != width:
         raise ValueError(f"x must be a float tensor (B, T, {width}), got {describe(x)}")
     if start < 0 or start + x.shape[1] > length:
-        raise ValueError(f"positions {start} to {start + x.shape[1] - 1} do not fit into the {length} there are")
+        raise ValueError(
+            f"positions {start} to {start + x.shape[1] - 1} do not fit into the {length} there are"
+        )
 
 
 class SinusoidalPosition(nn.Module):
@@ -51,7 +54,9 @@ class SinusoidalPosition(nn.Module):
 
 
 class LearnedPosition(nn.Module):
-    """Adds a trained row per position to x (B, T, C), as GPT-2 does. ValueError past `max_length` positions."""
+    """Adds a trained row per position to x (B, T, C), as GPT-2 does. ValueError past `max_length`
+    positions.
+    """
 
     def __init__(self, max_length: int, width: int):
         super().__init__()

@@ -3,11 +3,11 @@
     (a, b) -> (a cos θ - b sin θ, a sin θ + b cos θ),   θ = t · base^(-2i/D)
 
 A turn by t and a turn by s leave q·k depending on t - s alone: the score knows distances, not places.
-Book 2.2.3 위치 인코딩 (its modern form). Papers: Su et al. 2021; Chen et al. 2023 (linear); bloc97 2023 (dynamic
-NTK); Peng et al. 2023 (YaRN); Llama 3.1 (llama3). Held against transformers' rotary embeddings.
+Book 2.2.3 위치 인코딩 (its modern form). Papers: Su et al. 2021; Chen et al. 2023 (linear); bloc97 2023
+(dynamic NTK); Peng et al. 2023 (YaRN); Llama 3.1 (llama3). Held against transformers' rotary embeddings.
 
-Two pairings of coordinates: halves (i, i + D/2) as in Hugging Face models, neighbours (2i, 2i+1) as in the paper.
-Leaves out: longrope, rotating a part of the head only.
+Two pairings of coordinates: halves (i, i + D/2) as in Hugging Face models, neighbours (2i, 2i+1) as in the
+paper. Leaves out: longrope, rotating a part of the head only.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def rope_frequencies(dim: int, base: float = 10000.0) -> Tensor:
     return 1.0 / base ** (torch.arange(0, dim, 2, dtype=torch.int64).float() / dim)
 
 
-def scaled_frequencies(dim: int, base: float, scaling: Mapping[str, Any], length: int) -> tuple[Tensor, float]:
+def scaled_frequencies(
+    dim: int, base: float, scaling: Mapping[str, Any], length: int
+) -> tuple[Tensor, float]:
     """(frequencies (D/2,), factor on cos and sin) after stretching the window as `scaling` says.
 
     `length` is the longest position count in use; only "dynamic" looks at it.
@@ -44,7 +46,9 @@ def scaled_frequencies(dim: int, base: float, scaling: Mapping[str, Any], length
     frequencies = rope_frequencies(dim, base)
     if kind == "linear":  # positions squeezed into the trained window: t -> t / factor
         return frequencies / factor, 1.0
-    if kind == "dynamic":  # a larger base once the text outgrows the window: slow pairs stretch, fast ones stay
+    if (
+        kind == "dynamic"
+    ):  # a larger base once the text outgrows the window: slow pairs stretch, fast ones stay
         window = scaling["original_max_position_embeddings"]
         growth = factor * max(length, window) / window - (factor - 1)
         return rope_frequencies(dim, base * growth ** (dim / (dim - 2))), 1.0
@@ -56,7 +60,9 @@ def scaled_frequencies(dim: int, base: float, scaling: Mapping[str, Any], length
 
 
 def _llama3(frequencies: Tensor, scaling: Mapping[str, Any]) -> Tensor:
-    """Waves longer than the old window / low are slowed by `factor`, shorter than / high kept, between: a blend."""
+    """Waves longer than the old window / low are slowed by `factor`, shorter than / high kept, between: a
+    blend.
+    """
     window, low, high = (
         scaling[n] for n in ("original_max_position_embeddings", "low_freq_factor", "high_freq_factor")
     )
@@ -67,14 +73,21 @@ def _llama3(frequencies: Tensor, scaling: Mapping[str, Any]) -> Tensor:
 
 
 def _yarn(dim: int, base: float, frequencies: Tensor, scaling: Mapping[str, Any]) -> tuple[Tensor, float]:
-    """Pairs that turn often are kept, pairs that turn rarely are slowed by `factor`; scores warmed by 0.1 ln f + 1."""
+    """Pairs that turn often are kept, pairs that turn rarely are slowed by `factor`; scores warmed by 0.1 ln
+    f + 1.
+    """
     window = scaling["original_max_position_embeddings"]
     factor = scaling["factor"]
 
-    def pair_that_turns(turns: float) -> float:  # index of the pair that makes `turns` turns in the old window
+    def pair_that_turns(
+        turns: float,
+    ) -> float:  # index of the pair that makes `turns` turns in the old window
         return dim * math.log(window / (turns * 2 * math.pi)) / (2 * math.log(base))
 
-    first, last = pair_that_turns(scaling.get("beta_fast") or 32), pair_that_turns(scaling.get("beta_slow") or 1)
+    first, last = (
+        pair_that_turns(scaling.get("beta_fast") or 32),
+        pair_that_turns(scaling.get("beta_slow") or 1),
+    )
     if scaling.get("truncate", True):
         first, last = math.floor(first), math.ceil(last)
     first, last = max(first, 0), min(last, dim - 1)
@@ -105,10 +118,10 @@ def rotate_neighbours(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 class RoPE(nn.Module):
     """Rotary positions for heads of even width `dim`.
 
-    interleaved: pair neighbours instead of halves. scaling: None or a dict with Hugging Face's keys ("rope_type" of
-    "linear", "dynamic", "llama3", "yarn"; "factor"; ...). No parameters: cos and sin are tables that grow on demand.
-    With "dynamic" scaling and a cache, keys rotated before the window was outgrown stay as they are (as in
-    transformers). Raises ValueError for an odd dim or a scaling that is unknown or incomplete.
+    interleaved: pair neighbours instead of halves. scaling: None or a dict with Hugging Face's keys ("rope_type"
+    of "linear", "dynamic", "llama3", "yarn"; "factor"; ...). No parameters: cos and sin are tables that grow on
+    demand. With "dynamic" scaling and a cache, keys rotated before the window was outgrown stay as they are
+    (as in transformers). Raises ValueError for an odd dim or a scaling that is unknown or incomplete.
     """
 
     def __init__(
@@ -136,7 +149,10 @@ class RoPE(nn.Module):
             length = max(length, self.scaling["original_max_position_embeddings"])
         if rows < length or (dynamic and rows != length):
             rows = length if dynamic else max(64, 2 ** math.ceil(math.log2(length)))
-            with torch.inference_mode(False), torch.no_grad():  # a table made while generating must serve training
+            with (
+                torch.inference_mode(False),
+                torch.no_grad(),
+            ):  # a table made while generating must serve training
                 frequencies, warmth = scaled_frequencies(self.dim, self.base, self.scaling, rows)
                 # θ[t, i] = t · frequency_i, in float32: in 16 bits far positions would fall together
                 angles = torch.arange(rows, device=device).float()[:, None] * frequencies.to(device)
@@ -145,13 +161,19 @@ class RoPE(nn.Module):
         return cos, sin
 
     def forward(self, q: Tensor, k: Tensor, positions: int | Tensor = 0) -> tuple[Tensor, Tensor]:
-        """q (B, H, T, D) and k (B, K, T, D), turned; `positions`: the first one, or a LongTensor (T,) or (B, T)."""
+        """q (B, H, T, D) and k (B, K, T, D), turned; `positions`: the first one, or a LongTensor (T,) or (B,
+        T).
+        """
         if isinstance(positions, int):
             stop = positions + q.shape[2]
             cos, sin = self.table(stop, q.device, q.dtype)
             cos, sin = cos[positions:stop], sin[positions:stop]  # (T, D/2)
         else:
-            if not isinstance(positions, Tensor) or positions.dtype != torch.int64 or positions.dim() not in (1, 2):
+            if (
+                not isinstance(positions, Tensor)
+                or positions.dtype != torch.int64
+                or positions.dim() not in (1, 2)
+            ):
                 raise ValueError(
                     f"positions must be an int or a LongTensor (T,) or (B, T), got {describe(positions)}"
                 )
@@ -167,7 +189,9 @@ def check_scaling(scaling: Mapping[str, Any] | None) -> dict[str, Any]:
     if scaling is None:
         return {"rope_type": "default"}
     if not isinstance(scaling, Mapping):
-        raise ValueError(f"scaling must be None or a dict with 'rope_type' and 'factor', got {describe(scaling)}")
+        raise ValueError(
+            f"scaling must be None or a dict with 'rope_type' and 'factor', got {describe(scaling)}"
+        )
     scaling = dict(scaling)
     kind = scaling.setdefault("rope_type", scaling.get("type", "default"))  # "type" in files before 2024
     check_choice("rope_type", kind, tuple(SCALINGS))

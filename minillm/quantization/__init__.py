@@ -1,0 +1,33 @@
+"""Quantization by hand: absmax int8, zero points, 4-bit blocks with NF4, and whole models of such layers."""
+
+from minillm.quantization.absmax import AbsmaxQuantized, absmax_quantize
+from minillm.quantization.blockwise import BlockwiseQuantized, blockwise_quantize
+from minillm.quantization.codebooks import NF4_CODEBOOK, normal_codebook, quantile_codebook, uniform_codebook
+from minillm.quantization.folder import load_quantized, save_quantized
+from minillm.quantization.linear import FourBitLinear, Int8Linear, QuantizedLinear
+from minillm.quantization.model import METHODS, model_size_bytes, quantize
+from minillm.quantization.packing import pack_codes, unpack_codes
+from minillm.quantization.zeropoint import ZeropointQuantized, zeropoint_quantize
+
+__all__ = [
+    "METHODS",
+    "NF4_CODEBOOK",
+    "AbsmaxQuantized",
+    "BlockwiseQuantized",
+    "FourBitLinear",
+    "Int8Linear",
+    "QuantizedLinear",
+    "ZeropointQuantized",
+    "absmax_quantize",
+    "blockwise_quantize",
+    "load_quantized",
+    "model_size_bytes",
+    "normal_codebook",
+    "pack_codes",
+    "quantile_codebook",
+    "quantize",
+    "save_quantized",
+    "uniform_codebook",
+    "unpack_codes",
+    "zeropoint_quantize",
+]

@@ -1,0 +1,29 @@
+"""Search: keywords (BM25), vectors (exact index, a sentence encoder trained here) and both at once (RRF)."""
+
+from minillm.search.bm25 import BM25
+from minillm.search.cooccurrence import cooccurrence_vectors
+from minillm.search.dense import DenseRetriever
+from minillm.search.encoder_training import train_encoder
+from minillm.search.exact import ExactIndex
+from minillm.search.fusion import group_ranking, rrf
+from minillm.search.hybrid import HybridSearch
+from minillm.search.losses import contrastive_loss, cosine_similarity_loss, mnr_loss
+from minillm.search.static_encoder import StaticEncoder
+from minillm.search.words import plain_words, search_words
+
+__all__ = [
+    "BM25",
+    "DenseRetriever",
+    "ExactIndex",
+    "HybridSearch",
+    "StaticEncoder",
+    "contrastive_loss",
+    "cooccurrence_vectors",
+    "cosine_similarity_loss",
+    "group_ranking",
+    "mnr_loss",
+    "plain_words",
+    "rrf",
+    "search_words",
+    "train_encoder",
+]

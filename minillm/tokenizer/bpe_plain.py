@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from minillm.tokenizer.splitting import GPT2_PATTERN, split
 
@@ -34,7 +35,7 @@ def count_pairs(words: Iterable[tuple[Sequence[bytes], int]]) -> Counter[Pair]:
     """Adjacent pairs of tokens, weighted: `[([b"a", b"b", b"a"], 2)]` -> `{(b"a", b"b"): 2, (b"b", b"a"): 2}`."""
     counts: Counter[Pair] = Counter()
     for tokens, count in words:
-        for pair in zip(tokens, tokens[1:]):
+        for pair in pairwise(tokens):
             counts[pair] += count
     return counts
 
@@ -81,7 +82,7 @@ def encode_word_plain(word: bytes, ranks: Mapping[Pair, int]) -> list[bytes]:
     """
     tokens = [bytes([byte]) for byte in word]
     while len(tokens) > 1:
-        pair = min(zip(tokens, tokens[1:]), key=lambda pair: ranks.get(pair, len(ranks)))
+        pair = min(pairwise(tokens), key=lambda pair: ranks.get(pair, len(ranks)))
         if pair not in ranks:
             break
         tokens = merge_pair(tokens, pair)

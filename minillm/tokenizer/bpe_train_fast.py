@@ -305,7 +305,9 @@ def _learn(pool, starts, weights, byte_ids, num_merges, floor, by_ids):
 _BYTE_IDS = np.argsort(np.frombuffer(ALPHABET, dtype=np.uint8)).astype(np.int32)
 
 
-def learn_merges_fast(words: WordTable, num_merges: int, min_frequency: int = 1, ties: str = "bytes") -> list[Pair]:
+def learn_merges_fast(
+    words: WordTable, num_merges: int, min_frequency: int = 1, ties: str = "bytes"
+) -> list[Pair]:
     """`bpe_train.learn_merges` in compiled code: same arguments (the words as a WordTable), same merges.
 
     Raises:

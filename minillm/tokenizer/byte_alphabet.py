@@ -13,7 +13,11 @@ from __future__ import annotations
 
 
 def _byte_characters() -> list[str]:
-    printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
+    printable = {
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    }
     others = iter(range(256, 512))
     return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
 
@@ -22,7 +26,7 @@ BYTE_TO_CHARACTER: list[str] = _byte_characters()
 CHARACTER_TO_BYTE: dict[str, int] = {character: byte for byte, character in enumerate(BYTE_TO_CHARACTER)}
 ALPHABET: bytes = bytes(byte for _, byte in sorted(CHARACTER_TO_BYTE.items()))
 
-_TO_CHARACTERS = {byte: character for byte, character in enumerate(BYTE_TO_CHARACTER)}
+_TO_CHARACTERS = dict(enumerate(BYTE_TO_CHARACTER))
 
 
 def to_characters(token: bytes) -> str:
@@ -39,4 +43,6 @@ def to_bytes(token: str) -> bytes:
     try:
         return bytes([CHARACTER_TO_BYTE[character] for character in token])
     except KeyError as error:
-        raise ValueError(f"{token!r} is not a byte-level token: {error.args[0]!r} stands for no byte") from None
+        raise ValueError(
+            f"{token!r} is not a byte-level token: {error.args[0]!r} stands for no byte"
+        ) from None

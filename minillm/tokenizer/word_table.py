@@ -105,9 +105,8 @@ class WordTable:
         weights = np.zeros(0, dtype=np.int64) if weights is None else weights
         done = 0
         while done < ends.size:
-            done, self._words = _count(
-                view, ends, done, weights, self._slots, self._hashes, self._starts, self._counts, self._pool, self._words
-            )  # fmt: skip
+            tables = self._slots, self._hashes, self._starts, self._counts, self._pool
+            done, self._words = _count(view, ends, done, weights, *tables, self._words)
             if done < ends.size:
                 self._grow(int(ends[done] - (ends[done - 1] if done else 0)))
 

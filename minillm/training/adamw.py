@@ -9,7 +9,7 @@ The divisions by 1 - b^t undo the zero start of both averages. m / sqrt(v) is ab
 the gradient, so one learning rate serves an embedding and a norm alike; the price is two more numbers a
 weight.
 
-Book: 2.5 (언어 모델의 학습). Papers: Kingma & Ba 2015 (Adam); Loshchilov & Hutter 2019 (decoupled decay).
+Book: 3.4 모델 학습시키기. Papers: Kingma & Ba 2015 (Adam); Loshchilov & Hutter 2019 (decoupled decay).
 Held against: torch.optim.AdamW. Leaves out: AMSGrad, sparse gradients, learning rates that are tensors.
 """
 
@@ -144,7 +144,7 @@ class AdamW:
                 update(*zip(*tensors), step=count, **settings)
 
     def _alike(self, params: list[Tensor]) -> dict[tuple[int, Any], list[tuple[Tensor, ...]]]:
-        """(weight, gradient, m, v) of every parameter with a gradient, by update number and function to call."""
+        """(weight, gradient, m, v) of every parameter with a gradient, by update number and function."""
         alike: dict[tuple[int, Any], list[tuple[Tensor, ...]]] = {}
         for parameter in params:
             if parameter.grad is None:

@@ -3,12 +3,11 @@
 So a run that is stopped and resumed sees what it would have seen; there is no loader whose place must be
 saved.
 
-    TokenStream   one long text as ids: windows cut out at random places (pre-training) ExampleSet    separate
-    examples, shuffled anew each epoch, padded to the longest of the batch (fine-tuning)
+    TokenStream   one long text as ids: windows cut out at random places (pre-training)
+    ExampleSet    separate examples, shuffled anew each epoch, padded to the longest of a batch (fine-tuning)
 
-Book: 2.5 (언어 모델의 학습), 3.4 (미세 조정). Held against: torch's DataLoader with a seeded sampler, which must be
-replayed from the start to reach step s. Leaves out: examples packed end to end, reading from disk while
-training.
+Book: 2.8 주요 사전 학습 메커니즘, 3.4 모델 학습시키기. Held against: torch's DataLoader with a seeded sampler,
+which must be replayed from the start to reach step s. Leaves out: packing several examples into a row.
 """
 
 from __future__ import annotations

@@ -2,14 +2,14 @@
 
     step-000500/
       config.json, model.safetensors    the model in the Hugging Face layout (model.save_pretrained)
-      tokenizer.json                    if the Trainer was given a tokenizer training.state
-      step, settings, history, the averages of AdamW, a digest of the weights
+      tokenizer.json                    if the Trainer was given a tokenizer
+      training.state                    step, settings, history, AdamW's averages, a digest of the weights
 
 A checkpoint is written beside its final name and moved into place by one rename, so a folder called step-...
 is always whole. The digest ties weights and averages together: files of two different steps are refused.
 
-Book: 3.4 (미세 조정). Held against: resume_from_checkpoint of transformers.Trainer, which also saves the state of
-random generators; ours has none to save, see batches.py.
+Book: 3.4 모델 학습시키기. Held against: resume_from_checkpoint of transformers.Trainer, which also
+saves the state of random generators; ours has none to save, see batches.py.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from minillm._checks import describe
-from minillm._files import BadFileError, load_arrays, save_arrays
+from minillm._files import BadFileError
+from minillm._tensors import load_tensors, save_tensors, to_array
 from minillm.training.adamw import AdamW
 
 STATE = "training.state"
@@ -39,7 +39,7 @@ def weights_digest(model: nn.Module) -> str:
     """sha256 of the names, shapes, dtypes and bytes of all weights and saved buffers."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
-        array, dtype = _to_array(tensor)
+        array, dtype = to_array(tensor)
         digest.update(f"{name}|{dtype}|{array.shape}|".encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     return digest.hexdigest()
@@ -66,7 +66,7 @@ def save_checkpoint(
         if hasattr(model, "save_pretrained"):
             model.save_pretrained(draft)
         else:
-            _save_tensors(draft / WEIGHTS, "weights", model.state_dict(), None)
+            save_tensors(draft / WEIGHTS, "weights", model.state_dict(), None)
         if tokenizer is not None:
             tokenizer.save(draft / "tokenizer.json")
         state = optimizer.state_dict()
@@ -75,7 +75,7 @@ def save_checkpoint(
         }
         counts = {str(index): entry["step"] for index, entry in state["state"].items()}
         whole = {"step": step, "counts": counts, "groups": state["param_groups"], "meta": meta}
-        _save_tensors(draft / STATE, KIND, averages, whole | {"weights": weights_digest(model)})
+        save_tensors(draft / STATE, KIND, averages, whole | {"weights": weights_digest(model)})
         umask = os.umask(0)
         os.umask(umask)
         draft.chmod(0o777 & ~umask)
@@ -97,11 +97,11 @@ def load_checkpoint(path: str | Path, model: nn.Module, optimizer: AdamW) -> tup
     ValueError if the checkpoint is of another model; in either case model and optimiser keep what they had.
     """
     path = Path(path)
-    averages, found = _load_tensors(path / STATE, KIND)
+    averages, found = load_tensors(path / STATE, KIND)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     try:
         if (path / WEIGHTS).exists() or not hasattr(type(model), "from_pretrained"):
-            weights, _ = _load_tensors(path / WEIGHTS, "weights")
+            weights, _ = load_tensors(path / WEIGHTS, "weights")
         else:
             weights = type(model).from_pretrained(path).state_dict()
         try:
@@ -160,31 +160,7 @@ def _eval_loss(path: Path) -> float | None:
     best.
     """
     try:
-        _, found = load_arrays(path / STATE, KIND)
+        _, found = load_tensors(path / STATE, KIND)
     except BadFileError:
         return None
-    return found["meta"]["meta"].get("eval_loss")
-
-
-def _save_tensors(path: Path, kind: str, tensors: dict[str, Tensor], meta: Any) -> None:
-    pairs = {name: _to_array(tensor) for name, tensor in tensors.items()}
-    dtypes = {name: dtype for name, (_, dtype) in pairs.items()}
-    save_arrays(
-        path, kind, {name: array for name, (array, _) in pairs.items()}, {"dtypes": dtypes, "meta": meta}
-    )
-
-
-def _load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], Any]:
-    arrays, found = load_arrays(path, kind)
-    tensors = {
-        name: torch.from_numpy(array.copy()).view(getattr(torch, found["dtypes"][name]))
-        for name, array in arrays.items()
-    }
-    return tensors, found["meta"]
-
-
-def _to_array(tensor: Tensor) -> tuple[np.ndarray, str]:
-    """A tensor as an array, and its dtype's name: numpy has no bfloat16, so its bits travel as int16."""
-    plain = tensor.detach().cpu().contiguous()
-    bits = plain.view(torch.int16) if plain.dtype == torch.bfloat16 else plain
-    return bits.numpy(), str(tensor.dtype).removeprefix("torch.")
+    return found["meta"].get("eval_loss")

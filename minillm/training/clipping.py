@@ -5,7 +5,7 @@
 
 One bad batch can give a gradient a hundred times the usual length; one such step undoes many good ones.
 
-Book: 2.5 (언어 모델의 학습). Paper: Pascanu et al. 2013. Held against: torch.nn.utils.clip_grad_norm_, whose
+Book: 3.4 모델 학습시키기. Paper: Pascanu et al. 2013. Held against: torch.nn.utils.clip_grad_norm_, whose
 1e-6 beside the norm is kept. Leaves out: other norms than the Euclidean one.
 """
 

@@ -1,6 +1,7 @@
 """The settings of one training run, checked when they are made.
 
-Names follow transformers.TrainingArguments where it has one. Book: 3.4 (미세 조정).
+Names follow transformers.TrainingArguments where it has one.
+Book: 3.4 모델 학습시키기, 5.2 단일 GPU 효율적으로 활용하기 (gradient_accumulation).
 """
 
 from __future__ import annotations

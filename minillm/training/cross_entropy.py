@@ -7,7 +7,7 @@
 With label smoothing e the one-hot target becomes (1 - e) * one_hot + e / V: a model is not asked to be
 certain.
 
-Book: 2.5 (언어 모델의 학습). Paper of label smoothing: Szegedy et al. 2016.
+Book: 2.8 주요 사전 학습 메커니즘. Paper of label smoothing: Szegedy et al. 2016.
 Held against: torch.nn.functional.cross_entropy. Leaves out: class weights, targets that are distributions.
 """
 

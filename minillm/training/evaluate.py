@@ -4,7 +4,7 @@
 
 so that a short last batch does not weigh as much as a full one.
 
-Book: 3.4 (미세 조정), whose `compute_metrics(eval_pred)` this serves. Held against:
+Book: 3.4 모델 학습시키기, whose `compute_metrics(eval_pred)` this serves. Held against:
 transformers.Trainer.evaluate.
 """
 

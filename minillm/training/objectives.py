@@ -7,7 +7,7 @@ int64, `labels` (B, L) int64 with -100 where nothing is to be learned, and `atte
 rows are padded. As in transformers, labels stand at the same place as the ids they copy, and the objective
 does the shift by one.
 
-Book: 2.5 (언어 모델의 학습). Paper: Radford et al. 2019 (GPT-2). Held against: transformers' causal-LM loss.
+Book: 2.8 주요 사전 학습 메커니즘. Paper: Radford et al. 2019 (GPT-2). Held against: transformers' causal-LM loss.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 Early on Adam's averages are made of few gradients, so big steps would be steps in a random direction: hence
 the warm-up. Late steps must be small to settle into a valley instead of jumping across it: hence the fall.
 
-Book: 2.5 (언어 모델의 학습). Paper: Loshchilov & Hutter 2017 (SGDR), without restarts.
+Book: 3.4 모델 학습시키기. Paper: Loshchilov & Hutter 2017 (SGDR), without restarts.
 Held against: transformers.get_cosine_schedule_with_warmup and its min-lr variant.
 """
 

@@ -5,7 +5,7 @@
 Everything random at step s (the batch, dropout) is drawn from (seed, s). Together with the weights and the
 optimiser's averages that is the whole state: 5 steps, a checkpoint and 5 more give the bits of 10 in one go.
 
-Book: 2.5 (언어 모델의 학습), 3.4 (미세 조정). Held against: transformers.Trainer.
+Book: 2.8 주요 사전 학습 메커니즘, 3.4 모델 학습시키기. Held against: transformers.Trainer.
 Leaves out: several devices (ZeRO comes with its chapter), loss scaling for float16, torch.compile.
 """
 
@@ -99,7 +99,7 @@ class Trainer:
         return self.history
 
     def evaluate(self) -> dict[str, float]:
-        """{"eval_loss": mean loss in nats a target, "eval_<metric>": ...} on `eval_data`; ValueError without."""
+        """{"eval_loss": nats a target, "eval_<metric>": ...} on `eval_data`; ValueError without it."""
         if self.eval_source is None:
             raise ValueError("evaluate() needs eval_data, the Trainer was given none")
         config = self.config
@@ -156,10 +156,14 @@ class Trainer:
                 self.on_step(record)
 
     def _update(self) -> tuple[float, float, float, int]:
-        """One update of the weights; returns (loss, gradient norm before clipping, learning rate, targets)."""
+        """One update; returns (loss, gradient norm before clipping, learning rate, targets)."""
         config = self.config
         (seed,) = np.random.SeedSequence([config.seed, self.step]).generate_state(1)
-        torch.manual_seed(int(seed))
+        torch.default_generator.manual_seed(
+            int(seed)
+        )  # torch.manual_seed looks for every kind of device first
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(int(seed))
         rows = config.batch_size * config.gradient_accumulation
         batch = self._to_device(self.train_source.batch(config.seed, self.step, rows, config.context_length))
         split = {name: tensor.split(config.batch_size) for name, tensor in batch.items()}
@@ -183,7 +187,8 @@ class Trainer:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingDiverged(
                 f"training stopped at step {self.step + 1}: loss {loss}, gradient norm {norm}; a lower "
-                f"learning_rate (now {config.learning_rate:g}), more warmup_steps or a smaller max_grad_norm usually helps"
+                f"learning_rate (now {config.learning_rate:g}), more warmup_steps or a smaller "
+                "max_grad_norm usually helps"
             )
         # update numbers 1..max_steps lie between the two ends of the curve, so none is spent at rate zero
         rate = cosine_schedule(
@@ -257,7 +262,7 @@ class Trainer:
 
 
 def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices and embeddings decay; gains and biases (one axis) do not: zero is no natural value for them."""
+    """Matrices and embeddings decay; gains and biases (one axis) do not: zero is not their natural value."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trained:
         raise ValueError("the model has no parameter to train")

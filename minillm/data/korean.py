@@ -1,0 +1,76 @@
+"""Korean text from day one: little texts about language models, a made-up encyclopaedia, and questions on
+both.
+
+The first documents are 36 short texts on the ideas of the course (토큰, 어텐션, 양자화, 검색 증강 생성 ...),
+written for it; the rest is drawn by `korean_world`, as much as asked for, with particles (조사) chosen by
+sound. The encyclopaedia has an English twin, sentence by sentence.
+
+Book: 2.2 텍스트를 임베딩으로 변환하기, 9.1 검색 증강 생성(RAG), 10.4 검색 방식을 조합해 성능 높이기.
+Left out: real-world facts, dialogue, spelling mistakes.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from minillm._checks import check_int
+from minillm._files import read_json
+from minillm.data.documents import Document, Question
+from minillm.data.korean_world import MOST_ENTRIES, world
+
+
+@lru_cache(maxsize=1)
+def _written() -> tuple[dict, ...]:
+    return tuple(read_json(Path(__file__).with_name("korean_texts.json"), "Korean texts"))
+
+
+def _check(n: int) -> int:
+    return check_int("n", n, 1, MOST_ENTRIES + len(_written()))
+
+
+def korean_documents(n: int = 200, seed: int = 0) -> list[Document]:
+    """`n` Korean documents (1 to 3,036) of three to five sentences: the written texts, then made-up entries.
+
+    Ids are "llm-..." for the written texts and "world-0", "world-1", ... for the entries. A longer list
+    begins with the shorter one of the same seed; the written texts do not depend on the seed.
+    """
+    n = _check(n)
+    written = [Document(text["id"], text["title"], text["text"]) for text in _written()[:n]]
+    return written + [
+        Document(f"world-{number}", entry.title, " ".join(korean for korean, _ in entry.sentences))
+        for number, entry in enumerate(world(n - len(written), seed))
+    ]
+
+
+def korean_questions(n: int = 200, seed: int = 0) -> list[Question]:
+    """Questions in Korean on `korean_documents(n, seed)`: one or two a written text, one an entry.
+
+    `gold` is the one document that answers; `evidence` the phrase that does. `kind` is "written" or "world".
+    """
+    n = _check(n)
+    written = _written()[:n]
+    questions = [
+        Question(question["question"], (text["id"],), tuple(question["evidence"]), "written")
+        for text in written
+        for question in text["questions"]
+    ]
+    return questions + [
+        Question(entry.question, (f"world-{number}",), (entry.evidence,), "world")
+        for number, entry in enumerate(world(n - len(written), seed))
+    ]
+
+
+def korean_english_pairs(n: int = 1000, seed: int = 0) -> list[tuple[str, str]]:
+    """`n` different pairs (Korean sentence, English sentence) of the encyclopaedia, in its order.
+
+    Raises ValueError for n below 1 or above what 3,000 entries hold (about 8,000).
+    """
+    n = check_int("n", n, 1)
+    pairs: dict[str, str] = {}
+    for entry in world(MOST_ENTRIES, seed):
+        for korean, english in entry.sentences:
+            pairs.setdefault(korean, english)
+        if len(pairs) >= n:
+            return list(pairs.items())[:n]
+    raise ValueError(f"n must be at most {len(pairs)} (the sentences there are), got {n}")

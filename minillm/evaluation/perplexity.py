@@ -1,0 +1,142 @@
+"""Perplexity (퍼플렉서티): among how many equally likely tokens the model hesitates, on average.
+
+    nll        = - sum over t of log p(x_t | the tokens before it, as far as the window reaches)
+    perplexity = exp(nll / number of tokens scored)
+    bits a byte = nll / ln 2 / number of bytes of the text
+
+Perplexity depends on the tokenizer: fewer, longer tokens are each harder to guess. Bits a byte does not, so it
+compares models of different vocabularies; gzip stands at about 2.5 on English text.
+
+A text longer than the window is read in overlapping windows, `stride` tokens apart; a window scores only those tokens
+that no window before it has scored. A small stride gives every token a long past and costs more windows.
+
+Book: 13.3 LLM 평가하기. Held against: the sum by hand, and the sliding window of transformers' documentation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from minillm._checks import check_int, describe
+
+
+def negative_log_likelihood(
+    model: Any,
+    ids: Sequence[int] | Tensor,
+    context_length: int,
+    stride: int | None = None,
+    batch_size: int = 16,
+) -> tuple[float, int]:
+    """(sum of -log p in nats, number of tokens scored) of a text of ids, every one but the first scored once.
+
+    model: called with (B, T) int64, gives an object with `.logits` (B, T, V). ids: list of int or 1-D tensor, at
+    least 2. context_length: how many tokens the model reads at once. stride: 1 to context_length, which is the
+    default (no overlap). batch_size: windows a pass. Sums are float64; the model is in evaluation mode meanwhile.
+    Raises ValueError for anything else, and for a model that gives NaN.
+    """
+    check_int("context_length", context_length, 1)
+    stride = context_length if stride is None else check_int("stride", stride, 1, context_length)
+    check_int("batch_size", batch_size, 1)
+    tokens = _ids(ids)  # (N,)
+    device = next(iter(model.parameters()), tokens).device if hasattr(model, "parameters") else tokens.device
+    total = torch.zeros((), dtype=torch.float64)
+    was_training = getattr(model, "training", False)
+    if was_training:
+        model.eval()
+    try:
+        for batch in _batches(len(tokens), context_length, stride, batch_size):
+            windows = torch.stack([tokens[start:end] for start, end, _ in batch]).to(device)  # (B, T + 1)
+            with torch.no_grad():
+                logits = model(windows[:, :-1]).logits  # (B, T, V)
+            # -log p(x_{t+1} | x_1 ... x_t)
+            surprise = F.cross_entropy(
+                logits.float().transpose(1, 2), windows[:, 1:], reduction="none"
+            )  # (B, T)
+            for row, (_, _, new) in zip(surprise, batch):
+                total += row[len(row) - new :].double().sum().cpu()
+    finally:
+        if was_training:
+            model.train()
+    if not math.isfinite(total):
+        raise ValueError(
+            f"the model gave a log-probability that is no finite number: the sum is {total.item()}"
+        )
+    return total.item(), len(tokens) - 1
+
+
+def perplexity(
+    model: Any,
+    ids: Sequence[int] | Tensor,
+    context_length: int,
+    stride: int | None = None,
+    batch_size: int = 16,
+) -> float:
+    """exp(mean surprise a token), 1 (certain) to V (a uniform guess) and beyond (confidently wrong).
+
+    Arguments and errors as in `negative_log_likelihood`; inf if the mean surprise is above about 709 nats.
+    """
+    total, count = negative_log_likelihood(model, ids, context_length, stride, batch_size)
+    # perplexity = exp(nll / number of tokens)
+    return math.exp(total / count) if total / count < 709 else math.inf
+
+
+def bits_per_byte(
+    model: Any,
+    ids: Sequence[int] | Tensor,
+    num_bytes: int,
+    context_length: int,
+    stride: int | None = None,
+    batch_size: int = 16,
+) -> float:
+    """Bits the model needs for each byte of the text: the size a compressor with this model would reach, over 8.
+
+    num_bytes: UTF-8 bytes of the text that `ids` encode, at least 1. The first token is not scored; put an
+    end-of-text token before the text to score it all. Other arguments and errors as in `negative_log_likelihood`.
+    """
+    check_int("num_bytes", num_bytes, 1)
+    total, _ = negative_log_likelihood(model, ids, context_length, stride, batch_size)
+    # nll / ln 2 / bytes
+    return total / math.log(2) / num_bytes
+
+
+def _ids(ids: Any) -> Tensor:
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, (Sequence, Tensor)):
+        raise ValueError(f"ids must be a list of ids or a 1-D integer tensor, got {describe(ids)}")
+    try:
+        tokens = ids.detach().cpu() if isinstance(ids, Tensor) else torch.tensor(list(ids))
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"ids must be a flat list of integers, got {describe(ids)}") from None
+    if len(tokens.shape) != 1 or len(tokens) < 2:
+        raise ValueError(f"ids must be a flat sequence of at least two ids, got {describe(tokens)}")
+    if tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool or tokens.min() < 0:
+        raise ValueError(f"ids must be integers of 0 or more, got {describe(tokens)} from {tokens.min()}")
+    return tokens.long()
+
+
+def _batches(
+    size: int, context_length: int, stride: int, batch_size: int
+) -> list[list[tuple[int, int, int]]]:
+    """Windows (start, end, how many of its last tokens are new), grouped into batches of windows of one length.
+
+    size 8, context 4, stride 2  ->  (0, 5, 4), (2, 7, 2), (3, 8, 1): the last window ends with the text.
+    """
+    windows = []
+    scored = 1  # the first token has no past
+    while scored < size:
+        end = min(size, context_length + 1 if scored == 1 else scored + stride)
+        windows.append((max(0, end - context_length - 1), end, end - scored))
+        scored = end
+    groups: list[list[tuple[int, int, int]]] = []
+    for window in windows:
+        same = groups and groups[-1][0][1] - groups[-1][0][0] == window[1] - window[0]
+        if same and len(groups[-1]) < batch_size:
+            groups[-1].append(window)
+        else:
+            groups.append([window])
+    return groups

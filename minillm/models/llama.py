@@ -1,0 +1,262 @@
+"""Llama and its family: RMSNorm, rotary positions, SwiGLU, shared key/value heads, no position table.
+
+    x = E[ids];  x = x + attention(norm(x)), q and k turned;  x = x + SwiGLU(norm(x));  logits = norm(x) Wᵀ
+
+One class, told apart by `model_type`: llama (1, 2, 3), mistral (sliding window), qwen2 (bias on q, k, v) and
+qwen3 (RMS norm on every q and k head). Book 2.7 (트랜스포머를 활용한 아키텍처), 6장 sLLM. Papers: Touvron et
+al. 2023; Jiang et al. 2023; Qwen2 and Qwen3 reports. Held against transformers' LlamaForCausalLM and its
+three sisters. Leaves out: longrope, attention_dropout (always 0 in published configs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from minillm._checks import check_choice, check_int, check_number, describe
+from minillm.models.config import ModelConfig
+from minillm.models.decoder import DecoderLM
+from minillm.nn.blocks import DecoderBlock
+from minillm.nn.feed_forward import SwiGLU
+from minillm.nn.linear import Linear
+from minillm.nn.multi_head import MultiHeadAttention
+from minillm.nn.norms import RMSNorm
+from minillm.nn.rope import RoPE, check_scaling
+
+ARCHITECTURES = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+}
+
+
+@dataclass
+class LlamaConfig(ModelConfig):
+    """transformers' LlamaConfig, MistralConfig, Qwen2Config and Qwen3Config in one: same names.
+
+    Rotary settings come as rope_theta and rope_scaling (files up to 2025) or as one dict rope_parameters
+    (since); all three agree afterwards. eos_token_id is None here unless given.
+    """
+
+    model_types: ClassVar[tuple[str, ...]] = tuple(ARCHITECTURES)
+
+    vocab_size: int = 32000
+    hidden_size: int = 4096
+    intermediate_size: int = 11008
+    num_hidden_layers: int = 32
+    num_attention_heads: int = 32
+    num_key_value_heads: int | None = None
+    head_dim: int | None = None
+    hidden_act: str = "silu"
+    max_position_embeddings: int = 2048
+    initializer_range: float = 0.02
+    rms_norm_eps: float = 1e-6
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+    pad_token_id: int | None = None
+    tie_word_embeddings: bool = False
+    rope_theta: float | None = None
+    rope_scaling: dict[str, Any] | None = None
+    rope_parameters: dict[str, Any] | None = None
+    attention_bias: bool = False
+    mlp_bias: bool = False
+    sliding_window: int | None = None
+    use_sliding_window: bool | None = None
+    max_window_layers: int | None = None
+    layer_types: list[str] | None = None
+    model_type: str = "llama"
+
+    def __post_init__(self) -> None:
+        """Fill in what follows from the rest and check every field; ValueError naming the one that is
+        wrong.
+        """
+        check_choice("model_type", self.model_type, self.model_types)
+        if self.num_key_value_heads is None:
+            self.num_key_value_heads = self.num_attention_heads
+        self._check(
+            (
+                "vocab_size",
+                "hidden_size",
+                "intermediate_size",
+                "num_hidden_layers",
+                "num_attention_heads",
+                "num_key_value_heads",
+                "max_position_embeddings",
+            ),
+            ("bos_token_id", "eos_token_id", "pad_token_id"),
+            ("initializer_range", "rms_norm_eps"),
+            "hidden_act",
+        )
+        if self.head_dim is None:
+            if self.hidden_size % self.num_attention_heads:
+                raise ValueError(
+                    "hidden_size must be divisible by num_attention_heads unless head_dim is given, "
+                    f"got {self.hidden_size} and {self.num_attention_heads}"
+                )
+            self.head_dim = self.hidden_size // self.num_attention_heads
+        check_int("head_dim", self.head_dim, 2)
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                "num_attention_heads must be divisible by num_key_value_heads, "
+                f"got {self.num_attention_heads} and {self.num_key_value_heads}"
+            )
+        if self.sliding_window is not None:
+            check_int("sliding_window", self.sliding_window, 1)
+        self._settle_rope()
+
+    def _settle_rope(self) -> None:
+        """rope_theta, rope_scaling and rope_parameters, whichever came, made to agree."""
+        if self.rope_parameters is not None and not isinstance(self.rope_parameters, Mapping):
+            raise ValueError(f"rope_parameters must be a dict, got {describe(self.rope_parameters)}")
+        given = dict(self.rope_parameters or {})
+        theta = given.pop("rope_theta", None) or self.rope_theta or 10000.0
+        scaling = check_scaling(given if given else self.rope_scaling)
+        scaling.pop("rope_theta", None)
+        scaling.pop("type", None)
+        window = "original_max_position_embeddings"
+        if scaling["rope_type"] == "dynamic":
+            scaling[window] = self.max_position_embeddings  # transformers: the trained window is the config's
+        self.rope_theta = check_number("rope_theta", theta, 1.0)
+        self.rope_scaling = None if scaling["rope_type"] == "default" else scaling
+        self.rope_parameters = {**scaling, "rope_theta": self.rope_theta}
+
+    @property
+    def num_layers(self) -> int:
+        """Blocks."""
+        return self.num_hidden_layers
+
+    @property
+    def kv_heads(self) -> int:
+        """Key/value heads a block."""
+        return self.num_key_value_heads
+
+    @property
+    def width(self) -> int:
+        """Width of the model, C."""
+        return self.hidden_size
+
+    @property
+    def max_length(self) -> int:
+        """The context window in tokens; dynamic scaling stretches it by its factor."""
+        scaling = self.rope_scaling or {}
+        stretch = scaling["factor"] if scaling.get("rope_type") == "dynamic" else 1.0
+        return int(self.max_position_embeddings * stretch)
+
+    @property
+    def windows(self) -> tuple[int | None, ...]:
+        """For each block how many tokens back it looks, itself included; None for all."""
+        layers, window = self.num_hidden_layers, self.sliding_window
+        if window is None or self.model_type == "llama":
+            return (None,) * layers
+        if self.model_type == "mistral":
+            return (window,) * layers
+        if not self.use_sliding_window:
+            return (None,) * layers
+        if self.layer_types is not None:
+            return tuple(window if kind == "sliding_attention" else None for kind in self.layer_types)
+        first = 28 if self.max_window_layers is None else self.max_window_layers  # transformers' default
+        return tuple(window if i >= first else None for i in range(layers))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of config.json; fields of other families and unset ones are left out."""
+        values = super().to_dict()
+        if self.model_type not in ("llama", "qwen3"):
+            del values["attention_bias"]
+        if self.model_type != "llama":
+            del values["mlp_bias"]
+        if self.model_type == "llama":
+            del values["sliding_window"]
+        kept_if_none = ("bos_token_id", "eos_token_id", "pad_token_id", "sliding_window", "rope_scaling")
+        return {name: value for name, value in values.items() if value is not None or name in kept_if_none}
+
+
+class Llama(DecoderLM):
+    """Llama with its output layer. `Llama(config, seed)` or `Llama.from_pretrained(folder)`."""
+
+    config_class = LlamaConfig
+
+    def build(self, config: LlamaConfig) -> None:
+        """Make the layers, named as the house names them."""
+        C, H = config.hidden_size, config.num_attention_heads
+        qkv_bias = True if config.model_type == "qwen2" else config.attention_bias
+        out_bias = False if config.model_type == "qwen2" else config.attention_bias
+        norm = partial(RMSNorm, eps=config.rms_norm_eps)
+        self.tokens = nn.Embedding(config.vocab_size, C)
+        self.rope = RoPE(
+            config.head_dim, config.rope_theta, scaling=config.rope_scaling
+        )  # one for all blocks
+        self.blocks = nn.ModuleList(
+            DecoderBlock(
+                C,
+                H,
+                norm=norm,
+                attention=MultiHeadAttention(
+                    C,
+                    H,
+                    config.kv_heads,
+                    position=self.rope,
+                    bias=qkv_bias,
+                    out_bias=out_bias,
+                    qk_norm=config.model_type == "qwen3",
+                    causal=True,
+                    head_dim=config.head_dim,
+                    eps=config.rms_norm_eps,
+                    layer=i,
+                ),
+                feed_forward=SwiGLU(C, config.intermediate_size, config.hidden_act, bias=config.mlp_bias),
+            )
+            for i in range(config.num_hidden_layers)
+        )
+        self.norm = norm(C)
+        self.head = Linear(C, config.vocab_size, bias=False)
+        self.windows = config.windows
+        self.tie()
+
+    def architecture(self) -> str:
+        """The class name transformers knows the model by."""
+        return ARCHITECTURES[self.config.model_type]
+
+    def to_hugging_face(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Renamed; a tied output matrix is not stored twice."""
+        return {
+            _their_name(name): tensor
+            for name, tensor in state.items()
+            if not (name == "head.weight" and self.config.tie_word_embeddings)
+        }
+
+    def from_hugging_face(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Renamed back; stored rotary frequencies of older files are left out."""
+        rest = {name: t for name, t in tensors.items() if not name.endswith("rotary_emb.inv_freq")}
+        if self.config.tie_word_embeddings:
+            rest["lm_head.weight"] = rest["model.embed_tokens.weight"]
+        state = {name: rest.pop(_their_name(name)) for name in self.state_dict()}
+        return state | rest  # what is left over has no place: from_tensors names it
+
+
+_NAMES = {  # ours -> Hugging Face's, inside and outside the blocks
+    "attention.": "self_attn.",
+    "feed_forward.": "mlp.",
+    "norm1.": "input_layernorm.",
+    "norm2.": "post_attention_layernorm.",
+}
+
+
+def _their_name(name: str) -> str:
+    """blocks.0.norm1.weight -> model.layers.0.input_layernorm.weight"""
+    if name == "head.weight":
+        return "lm_head.weight"
+    if name.startswith("tokens."):
+        return name.replace("tokens.", "model.embed_tokens.")
+    if name.startswith("norm."):
+        return f"model.{name}"
+    _, layer, part = name.split(".", 2)
+    for ours, theirs in _NAMES.items():
+        if part.startswith(ours):
+            part = theirs + part.removeprefix(ours)
+            break
+    return f"model.layers.{layer}.{part}"

@@ -1,0 +1,98 @@
+"""Model folders in the Hugging Face layout: config.json beside model.safetensors, or beside shards and their
+index.
+
+Reading refuses a file that is missing, cut at any byte or damaged by name (BadFileError); a folder we wrote
+carries a sha256 of its tensors, which is checked. Writing is whole or not at all. Nothing is ever unpickled.
+
+Book 3.3 허깅페이스 라이브러리 사용법 익히기. Held against transformers' from_pretrained and save_pretrained.
+Leaves out: writing shards, older pytorch_model.bin files (pickle).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from minillm._files import BadFileError, read_json, replace_whole, write_json
+
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """config.json of a model folder as a dict; BadFileError if it is missing, cut or no JSON object."""
+    path = Path(folder) / CONFIG
+    values = read_json(path, "model config")
+    if not isinstance(values, dict):
+        raise BadFileError(f"model config {str(path)!r} must hold a JSON object, got {type(values).__name__}")
+    return values
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 over names, dtypes, shapes and bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        if tensor.numel():
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no mapping
+            expected = (file.metadata() or {}).get("sha256")
+    except (OSError, SafetensorError, ValueError) as error:
+        raise BadFileError(
+            f"model weights {str(path)!r} cannot be read: missing, cut or damaged ({error})"
+        ) from None
+    if expected is not None and expected != _digest(tensors):
+        raise BadFileError(
+            f"model weights {str(path)!r} are damaged: the checksum does not match the content"
+        )
+    return tensors
+
+
+def read_weights(folder: str | Path) -> dict[str, Tensor]:
+    """Every tensor of a model folder by its name; BadFileError naming the file that is missing, cut or
+    damaged.
+    """
+    folder = Path(folder)
+    index_path = folder / INDEX
+    if (folder / WEIGHTS).exists() or not index_path.exists():
+        return _read_file(folder / WEIGHTS)
+    index = read_json(index_path, "weight index")
+    where = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(where, dict) or not all(
+        isinstance(file, str) and Path(file).name == file for file in where.values()
+    ):
+        raise BadFileError(
+            f"weight index {str(index_path)!r} has no weight_map of tensor names to file names"
+        )
+    tensors: dict[str, Tensor] = {}
+    for file in sorted(set(where.values())):
+        tensors |= _read_file(folder / file)
+    missing = sorted(set(where) - set(tensors))
+    if missing:
+        raise BadFileError(
+            f"weight index {str(index_path)!r} names tensors that no shard holds: {missing[:3]}"
+        )
+    return tensors
+
+
+def write_folder(folder: str | Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Path:
+    """Write model.safetensors, then config.json; each file whole or not at all. Returns the folder."""
+    folder = Path(folder)
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"format": "pt", "sha256": _digest(plain)}
+    replace_whole(folder / WEIGHTS, lambda path: save_file(plain, path, metadata=metadata))
+    write_json(folder / CONFIG, dict(config))
+    return folder

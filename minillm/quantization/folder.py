@@ -1,0 +1,81 @@
+"""Saving a quantized model: one file of our own beside the tokenizer, whole or refused.
+
+    quantized.state    codes, scales and what stayed float, with the model's config and how it was quantized
+
+Floats and codes of different layers belong together, so they live in one file under one checksum (see _files.py)
+instead of the Hugging Face layout, which has no common form for these codes.
+
+Book: 7.2 양자화로 모델 용량 줄이기. Held against: the logits of the model that was saved, bit for bit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from minillm._checks import describe
+from minillm._files import BadFileError
+from minillm._tensors import load_tensors, save_tensors
+from minillm.models.auto import CLASSES
+from minillm.quantization.absmax import AbsmaxQuantized
+from minillm.quantization.blockwise import BlockwiseQuantized
+from minillm.quantization.linear import FourBitLinear, Int8Linear, QuantizedLinear
+from minillm.quantization.model import replace_layer
+
+FILE = "quantized.state"
+KIND = "quantized model"
+
+
+def save_quantized(model: nn.Module, folder: str | Path) -> Path:
+    """Write `folder`/quantized.state, whole or not at all; returns its path.
+
+    Raises ValueError if `model` is not a quantized model of minillm.models.
+    """
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, QuantizedLinear)}
+    known = [model_class.__name__ for model_class in CLASSES]
+    if not layers or type(model).__name__ not in known:
+        raise ValueError(f"save_quantized takes a quantized {' or '.join(known)}, got {type(model).__name__}")
+    meta = {
+        "class": type(model).__name__,
+        "config": model.config.to_dict(),
+        "layers": {name: _description(layer) for name, layer in layers.items()},
+    }
+    return save_tensors(Path(folder) / FILE, KIND, model.state_dict(), meta)
+
+
+def load_quantized(folder: str | Path) -> nn.Module:
+    """The quantized model in `folder`, in evaluation mode.
+
+    Raises BadFileError (a ValueError) if the file is missing, cut, damaged, or does not fit its own config.
+    """
+    if not isinstance(folder, (str, Path)):
+        raise ValueError(f"load_quantized takes the path of a folder, got {describe(folder)}")
+    path = Path(folder) / FILE
+    tensors, meta = load_tensors(path, KIND)
+    try:
+        model_class = {known.__name__: known for known in CLASSES}[meta["class"]]
+        model = model_class(model_class.config_class.from_dict(meta["config"]))
+        for name, description in meta["layers"].items():
+            replace_layer(model, name, _layer(name, description, tensors))
+        model.load_state_dict(tensors, assign=True)
+    except (KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        raise BadFileError(f"{KIND} {str(path)!r} is refused: {error}") from None
+    model.tie()
+    return model.eval()
+
+
+def _description(layer: QuantizedLinear) -> dict[str, Any]:
+    if isinstance(layer, Int8Linear):
+        return {"kind": "int8"}
+    return {"kind": "4 bit", "block_size": layer.block_size, "in_features": layer.in_features}
+
+
+def _layer(name: str, description: dict[str, Any], tensors: dict[str, Tensor]) -> QuantizedLinear:
+    parts = {part: tensors.get(f"{name}.{part}") for part in ("codes", "scale", "scales", "codebook", "bias")}
+    if description["kind"] == "int8":
+        return Int8Linear(AbsmaxQuantized(parts["codes"], parts["scale"]), parts["bias"])
+    shape = (len(parts["codes"]), description["in_features"])
+    blocks = (parts["codes"], parts["scales"], parts["codebook"], description["block_size"], shape)
+    return FourBitLinear(BlockwiseQuantized(*blocks), parts["bias"])

@@ -1,0 +1,99 @@
+"""Dense search (의미 검색): texts and questions become vectors, and the nearest vectors are the answer.
+
+Book: 10.3 실습: 의미 검색 구현하기. The two parts are exchangeable: any encoder with `encode(texts) -> (N, D)` and
+`dim`, any index with the methods of ExactIndex.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from minillm._checks import check_int, describe
+from minillm._files import BadFileError, read_json, write_json
+from minillm.search._ids import DocumentId, Ranking, check_document_ids, check_texts
+from minillm.search.exact import ExactIndex
+from minillm.search.static_encoder import StaticEncoder
+
+
+class DenseRetriever:
+    """An encoder and an index behind the same two calls as BM25: `fit(corpus)`, `search(queries, k)`.
+
+    index: an empty index of the encoder's width (default ExactIndex(encoder.dim, "cosine")).
+    Raises ValueError for an encoder without `encode`, or an index that is not empty or not as wide.
+    """
+
+    def __init__(self, encoder: Any, index: Any = None) -> None:
+        if not callable(getattr(encoder, "encode", None)) or not hasattr(encoder, "dim"):
+            raise ValueError(f"encoder must have encode(texts) and dim, got {describe(encoder)}")
+        index = ExactIndex(encoder.dim, "cosine") if index is None else index
+        if not callable(getattr(index, "search", None)) or len(index) or index.dim != encoder.dim:
+            raise ValueError(f"index must be empty and of width {encoder.dim}, got {describe(index)}")
+        self.encoder, self.index = encoder, index
+        self.ids: list[DocumentId] = []
+
+    def __len__(self) -> int:
+        """Number of indexed documents; 0 before `fit`."""
+        return len(self.ids)
+
+    def fit(self, corpus: Iterable[str], ids: Sequence[DocumentId] | None = None) -> DenseRetriever:
+        """Encode and index `corpus` (N texts, N >= 1), replacing what was there; returns self.
+
+        ids: N different str or int names that rankings will use (default 0 .. N-1). Raises ValueError as BM25.fit.
+        """
+        texts = check_texts("corpus", corpus)
+        if not texts:
+            raise ValueError("corpus must hold at least one text, got none")
+        ids = check_document_ids(ids, len(texts))
+        vectors = self.encoder.encode(texts)
+        self.index.remove(range(len(self.ids)))
+        self.index.add(vectors, range(len(texts)))
+        self.ids = ids
+        return self
+
+    def search(self, queries: Sequence[str], k: int = 10) -> list[Ranking]:
+        """The best k documents of each query as [(id, score), ...], best first, equal scores in corpus order.
+
+        The score is the similarity: the cosine, the inner product, or minus the squared distance, by the index's
+        metric. A query without any known token gets []. Raises ValueError as BM25.search.
+        """
+        if not self.ids:
+            raise ValueError("this retriever is empty: call fit(corpus) first")
+        queries = check_texts("queries", queries)
+        k = min(check_int("k", k, minimum=1), len(self))
+        vectors = self.encoder.encode(queries)
+        places, distances = self.index.search(vectors, k)
+        highest = 0.0 if self.index.metric == "l2" else 1.0  # distance = 1 - similarity for cosine and ip
+        return [
+            [
+                (self.ids[place], highest - distance)
+                for place, distance in zip(*row, strict=True)
+                if place >= 0 and known
+            ]
+            for *row, known in zip(places.tolist(), distances.tolist(), vectors.any(axis=1), strict=True)
+        ]
+
+    def save(self, folder: str | Path) -> Path:
+        """Write encoder/, vectors.safetensors and documents.json into `folder`, each file whole or not at all."""
+        if not self.ids:
+            raise ValueError("this retriever is empty: call fit(corpus) first")
+        folder = Path(folder)
+        self.encoder.save_pretrained(folder / "encoder")
+        self.index.save(folder / "vectors.safetensors")
+        write_json(folder / "documents.json", {"ids": self.ids})
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> DenseRetriever:
+        """The retriever (StaticEncoder and ExactIndex) that `save` wrote; BadFileError (a ValueError) naming what is
+        missing, cut or damaged."""
+        folder = Path(folder)
+        retriever = cls(StaticEncoder.from_pretrained(folder / "encoder"))
+        index = ExactIndex.load(folder / "vectors.safetensors")
+        names = read_json(folder / "documents.json", "list of documents")
+        ids = names.get("ids") if isinstance(names, dict) else None
+        if not isinstance(ids, list) or len(ids) != len(index) or index.dim != retriever.encoder.dim:
+            raise BadFileError(f"search folder {str(folder)!r} is refused: its files do not belong together")
+        retriever.index, retriever.ids = index, check_document_ids(ids, len(index))
+        return retriever

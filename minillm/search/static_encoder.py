@@ -1,0 +1,142 @@
+"""A sentence encoder without layers: one vector a token, and a text is the mean of its tokens' vectors.
+
+    encode(text) = normalise( 1/n * sum over its n tokens of  E[token] )         E (V, D), learned
+
+Word order is lost, and "bank" has one vector for money and river; but it is fast (no matrix product at all), small,
+and trained well it keeps most of the quality of a transformer on search. `train_encoder` learns E from plain text.
+Text is made even first (NFKC, lower case, a space in front), so "With", "with" and decomposed Hangul are one.
+
+Book: 10.2 문장 임베딩 방식 (평균 모드). Paper: Wieting et al. 2016, "Towards Universal Paraphrastic Sentence Embeddings".
+Peer: sentence_transformers' StaticEmbedding, which opens the folder we save and gives the same vectors.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import unicodedata
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+
+from minillm._checks import check_int, check_text, describe
+from minillm._files import BadFileError, read_bytes, read_json, write_json, write_whole
+from minillm.search._ids import check_texts
+from minillm.tokenizer import load_tokenizer
+
+NORMALIZER = {
+    "type": "Sequence",
+    "normalizers": [{"type": "NFKC"}, {"type": "Lowercase"}, {"type": "Prepend", "prepend": " "}],
+}
+MODULES = [
+    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.StaticEmbedding"},
+    {"idx": 1, "name": "1", "path": "1_Normalize", "type": "sentence_transformers.models.Normalize"},
+]
+
+
+def normalise_text(text: str) -> str:
+    """NFKC, lower case, a space in front: what `NORMALIZER` says to the tokenizers library. "" stays ""."""
+    text = check_text("text", text)
+    if text.isascii():
+        return f" {text.lower()}" if text else ""
+    text = unicodedata.normalize("NFKC", text)
+    # Letter by letter, as the tokenizers library does it: str.lower() would treat a last Greek sigma specially.
+    return f" {''.join(letter.lower() for letter in text)}" if text else ""
+
+
+def mean_plain(embeddings: np.ndarray, tokens: Sequence[int]) -> np.ndarray:
+    """The vector of one text, float32 (D,): the formula for a list of token ids; zeros when there are none."""
+    if not tokens:
+        return np.zeros(embeddings.shape[1], np.float32)
+    mean = sum(embeddings[token] for token in tokens) / len(tokens)
+    length = np.linalg.norm(mean)
+    return mean / length if length > 1e-12 else mean
+
+
+class StaticEncoder:
+    """Token vectors and the tokenizer they belong to.
+
+    tokenizer: a trained BPETokenizer (it sees text after `normalise_text`); embeddings: float32 (V, D) with V the
+    tokenizer's vocab_size. Raises ValueError when they do not fit.
+    """
+
+    def __init__(self, tokenizer: Any, embeddings: np.ndarray) -> None:
+        embeddings = np.asarray(embeddings)
+        if embeddings.ndim != 2 or embeddings.dtype != np.float32 or not np.isfinite(embeddings).all():
+            raise ValueError(f"embeddings must be finite float32 (V, D), got {describe(embeddings)}")
+        if len(embeddings) != tokenizer.vocab_size:
+            raise ValueError(
+                f"embeddings must have a row for each of {tokenizer.vocab_size} tokens, got {len(embeddings)}"
+            )
+        self.tokenizer = tokenizer
+        self.embeddings = np.ascontiguousarray(embeddings)
+        self._weight = torch.from_numpy(self.embeddings)
+
+    @property
+    def dim(self) -> int:
+        """Width D of the vectors."""
+        return self.embeddings.shape[1]
+
+    def tokens(self, text: str) -> list[int]:
+        """The token ids whose vectors are averaged; special tokens in `text` are plain text here."""
+        return self.tokenizer.encode(normalise_text(text), allowed_special=set())
+
+    def encode(self, texts: Sequence[str], batch_size: int = 32, normalize: bool = True) -> np.ndarray:
+        """Vectors of `texts`, float32 (N, D), of length 1 with `normalize`; a text without tokens is the zero vector.
+
+        Raises ValueError when `texts` is no list of str (a single str is refused) or batch_size < 1.
+        """
+        texts = check_texts("texts", texts)
+        batch_size = check_int("batch_size", batch_size, minimum=1)
+        vectors = np.zeros((len(texts), self.dim), np.float32)
+        for start in range(0, len(texts), batch_size):
+            batch = [self.tokens(text) for text in texts[start : start + batch_size]]
+            vectors[start : start + len(batch)] = embed_batch(self._weight, batch, normalize).numpy()
+        return vectors
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write a sentence-transformers folder: tokenizer.json, model.safetensors, modules.json and its settings."""
+        folder = Path(folder)
+        self.tokenizer.save(folder / "tokenizer.json")
+        layout = read_json(folder / "tokenizer.json")
+        write_json(folder / "tokenizer.json", {**layout, "normalizer": NORMALIZER})
+        write_whole(folder / "model.safetensors", save_safetensors({"embedding.weight": self._weight}))
+        write_json(folder / "1_Normalize" / "config.json", {})
+        write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})
+        write_json(folder / "modules.json", MODULES)
+        return folder
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> StaticEncoder:
+        """The encoder that `save_pretrained` wrote; BadFileError (a ValueError) naming the file that is missing,
+        cut, or made for text that was prepared in another way."""
+        folder = Path(folder)
+        layout = read_json(folder / "tokenizer.json", "tokenizer file")
+        if not isinstance(layout, dict) or layout.get("normalizer") != NORMALIZER:
+            raise BadFileError(f"{str(folder / 'tokenizer.json')!r} is refused: not saved by a StaticEncoder")
+        with tempfile.TemporaryDirectory() as scratch:  # our tokenizer reads layouts without a normalizer
+            tokenizer = load_tokenizer(write_json(Path(scratch) / "tokenizer.json", {**layout, "normalizer": None}))
+        path = folder / "model.safetensors"
+        try:
+            weight = load_safetensors(read_bytes(path, "embedding file"))["embedding.weight"]
+            return cls(tokenizer, weight.numpy())
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise BadFileError(f"embedding file {str(path)!r} is refused: {error}") from None
+
+
+def embed_batch(weight: torch.Tensor, batch: Sequence[Sequence[int]], normalize: bool = True) -> torch.Tensor:
+    """Mean of the rows of weight (V, D) for each list of token ids, (B, D); differentiable in `weight`.
+
+    One flat list of ids and where each text starts: no padding, so a long text beside short ones costs nothing.
+    """
+    lengths = torch.tensor([0, *map(len, batch)])
+    flat = torch.tensor(list(chain(*batch)), dtype=torch.long)
+    means = F.embedding_bag(flat, weight, offsets=lengths.cumsum(0)[:-1], mode="mean")  # (B, D)
+    return F.normalize(means, dim=1) if normalize else means

@@ -1,0 +1,151 @@
+"""Texts to a batch a model takes (배치, 패딩): ids of equal length and a mask of what is real.
+
+    "Hi", "Hello there"  ->  input_ids [[5, 0, 0], [7, 8, 9]]   attention_mask [[1, 0, 0], [1, 1, 1]]
+
+Padding goes on the right; a model must ignore the positions whose mask is 0. Truncation drops tokens from the end,
+with a pair of texts from the longer one. Book: 2.1 토큰화. Held against: transformers' PreTrainedTokenizerFast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+
+from minillm._checks import check_choice, check_int, describe
+from minillm.tokenizer.special import encode_text
+
+
+class Encoder(Protocol):
+    """What a tokenizer offers to this file; `add_special` puts its special tokens around one text or a pair."""
+
+    @property
+    def pad_token_id(self) -> int | None: ...
+
+    def encode(self, text: str) -> list[int]: ...
+
+
+def encode_for_model(
+    tokenizer: Encoder,
+    texts: str | Sequence[str],
+    text_pair: str | Sequence[str] | None = None,
+    padding: bool | str = False,
+    truncation: bool = False,
+    max_length: int | None = None,
+    return_tensors: str | None = None,
+) -> dict[str, Any]:
+    """Encode one text or a list of texts, each with a second text if `text_pair` is given.
+
+    Args:
+        padding: False, True (to the longest of the batch) or "max_length".
+        truncation: whether to cut to `max_length` tokens.
+        return_tensors: None for lists of int, "pt" for LongTensors (B, T).
+
+    Returns:
+        dict of input_ids, attention_mask (1 real, 0 padding) and token_type_ids (0 first text and padding, 1 second).
+        One str gives one row: flat lists, or tensors (1, T).
+
+    Raises:
+        ValueError: wrong types, pairs that do not match, truncation or "max_length" without `max_length`, padding
+            without a special token to pad with, or tensors from rows of different lengths.
+    """
+    single = isinstance(texts, str)
+    firsts = [texts] if single else _texts("texts", texts)
+    if text_pair is None:
+        seconds: list[str | None] = [None] * len(firsts)
+    elif isinstance(text_pair, str) != single:
+        raise ValueError(
+            f"text_pair must be of the same kind as texts (str or list), got {describe(text_pair)}"
+        )
+    else:
+        seconds = [text_pair] if single else _texts("text_pair", text_pair)
+    if len(firsts) != len(seconds):
+        raise ValueError(f"texts and text_pair must be as many, got {len(firsts)} and {len(seconds)}")
+    check_choice("padding", padding, (False, True, "max_length"))
+    check_choice("truncation", truncation, (False, True))
+    check_choice("return_tensors", return_tensors, (None, "pt"))
+    if max_length is not None:
+        max_length = check_int("max_length", max_length, minimum=1)
+    elif truncation or padding == "max_length":
+        raise ValueError("max_length must be given with truncation=True or padding='max_length', got None")
+    if padding and tokenizer.pad_token_id is None:
+        raise ValueError(
+            "padding needs a special token to pad with, and this tokenizer has no special tokens"
+        )
+
+    rows, types = [], []
+    for first, second in zip(firsts, seconds):
+        a, b = tokenizer.encode(first), [] if second is None else tokenizer.encode(second)
+        if truncation:
+            a, b = _cut(a, b, max_length)
+        rows.append(a + b)
+        types.append([0] * len(a) + [1] * len(b))
+    masks = [[1] * len(row) for row in rows]
+    if padding:
+        width = max(map(len, rows), default=0) if padding is True else max_length
+        for row, mask, kind in zip(rows, masks, types):
+            missing = max(0, width - len(row))
+            row += [tokenizer.pad_token_id] * missing
+            mask += [0] * missing
+            kind += [0] * missing
+    batch = {"input_ids": rows, "attention_mask": masks, "token_type_ids": types}
+    if return_tensors == "pt":
+        lengths = sorted(set(map(len, rows)))
+        if len(lengths) > 1:
+            raise ValueError(
+                f"rows of {lengths[0]} to {lengths[-1]} tokens make no tensor: pass padding=True"
+            )
+        width = lengths[0] if lengths else 0
+        return {
+            name: torch.tensor(value, dtype=torch.long).reshape(-1, width) for name, value in batch.items()
+        }
+    return {name: value[0] for name, value in batch.items()} if single else batch
+
+
+def _texts(name: str, texts: Sequence[str]) -> list[str]:
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{name} must be a str or a list of str, got {describe(texts)}")
+    return list(texts)
+
+
+def _cut(a: list[int], b: list[int], max_length: int) -> tuple[list[int], list[int]]:
+    """Drop tokens from the end of the longer list (of equals, the second) until both fit."""
+    excess = len(a) + len(b) - max_length
+    if excess <= 0:
+        return a, b
+    short = min(len(a), len(b))
+    if 2 * short >= max_length:  # both are cut: they share the room, the first takes the odd place
+        keep = max_length - max_length // 2, max_length // 2
+    elif len(a) > len(b):
+        keep = max_length - len(b), len(b)
+    else:
+        keep = len(a), max_length - len(a)
+    return a[: keep[0]], b[: keep[1]]
+
+
+def check_texts(texts: Iterable[str]) -> Iterator[str]:
+    """Each text in turn; ValueError for a bare str (its characters would pass for texts) and for other items."""
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+        raise ValueError(f"texts must be an iterable of str, got {describe(texts)}")
+    return (_checked(text, number) for number, text in enumerate(texts))
+
+
+def _checked(text: Any, number: int) -> str:
+    encode_text(text, f"text {number}")
+    return text
+
+
+def check_ids(ids: Iterable[int], vocab_size: int) -> list[int]:
+    """`ids` as a list of int in [0, vocab_size); arrays and tensors of one axis pass, floats and bools do not."""
+    if hasattr(ids, "tolist"):
+        ids = ids.tolist()
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+        raise ValueError(f"ids must be a sequence of integers, got {describe(ids)}")
+    known = list(ids)
+    if not set(map(type, known)) <= {int}:
+        known = [check_int("id", index) for index in known]
+    if known and not 0 <= min(known) <= max(known) < vocab_size:
+        bad = next(index for index in known if not 0 <= index < vocab_size)
+        raise ValueError(f"id {bad} is out of range: the vocabulary has ids 0 to {vocab_size - 1}")
+    return known

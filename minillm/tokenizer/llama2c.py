@@ -1,0 +1,190 @@
+"""The tokenizer of llama2.c's small story models: SentencePiece BPE (센텐스피스) from a `.bin` file.
+
+The file is an int32 (bytes of the longest token) and, for each token, a float32 score, an int32 length and its bytes.
+Ids 0, 1, 2 are <unk>, <s>, </s>; 3 to 258 the 256 bytes; then the merged pieces and the single characters.
+
+Unlike GPT-2's BPE it starts from characters, cuts nothing into pieces, puts one blank in front of the text, and keeps
+no list of merges: of all neighbours whose joined text is a token, the pair with the best score is joined, the
+leftmost of equals. A character that is no token falls back to its UTF-8 bytes (바이트 폴백).
+
+Book: 2.1 토큰화. Paper: Kudo and Richardson 2018 (SentencePiece). Held against: llama2.c's run.c on stories260K.
+Left out: training, and SentencePiece's text normalisation.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
+from pathlib import Path
+from typing import Any
+
+from minillm._checks import check_int, check_text, describe
+from minillm._files import BadFileError, read_bytes
+from minillm.tokenizer.batch import check_ids, check_texts, encode_for_model
+from minillm.tokenizer.special import encode_text
+
+_FIRST_BYTE, _FIRST_PIECE = 3, 259
+
+
+class Llama2cTokenizer:
+    """Text to ids and back with the vocabulary of a llama2.c tokenizer file."""
+
+    def __init__(self, tokens: Sequence[bytes], scores: Sequence[float]) -> None:
+        """`tokens[i]` and `scores[i]` as the file lists them; ValueError when the first 259 are not as told above."""
+        if len(tokens) != len(scores) or len(tokens) < _FIRST_PIECE:
+            raise ValueError(f"expected at least {_FIRST_PIECE} tokens with scores, got {len(tokens)}")
+        for byte in range(256):
+            if tokens[_FIRST_BYTE + byte] != b"<0x%02X>" % byte:
+                raise ValueError(
+                    f"id {_FIRST_BYTE + byte} must be the byte <0x{byte:02X}>, got {tokens[3 + byte]!r}"
+                )
+        if not all(map(math.isfinite, scores)):
+            raise ValueError("a score is not a finite number")
+        self.special_tokens: dict[str, int] = {"<unk>": 0, "<s>": 1, "</s>": 2}
+        self.bos_token_id, self.eos_token_id, self.pad_token_id = 1, 2, 0
+        self._names: list[str] = [*self.special_tokens]
+        self._names += [token.decode("utf-8", "replace") for token in tokens[_FIRST_BYTE:]]
+        self._bytes: list[bytes] = [name.encode() for name in self.special_tokens]
+        self._bytes += [bytes([byte]) for byte in range(256)] + [
+            bytes(token) for token in tokens[_FIRST_PIECE:]
+        ]
+        self._scores: list[float] = [float(score) for score in scores]
+        self._ids: dict[str, int] = {}
+        for index, name in enumerate(self._names):
+            self._ids.setdefault(name, index)
+        self._pieces: dict[bytes, int] = {}
+        for index in range(_FIRST_PIECE, len(tokens)):
+            self._pieces.setdefault(self._bytes[index], index)
+
+    @classmethod
+    def from_file(cls, path: str | Path, vocab_size: int | None = None) -> Llama2cTokenizer:
+        """Open a `.bin` file.
+
+        The file does not say how many tokens it has, so a file cut between two tokens looks whole. Without
+        `vocab_size` the number must be a power of two or 32,000, which llama2.c's own files are.
+
+        Raises:
+            BadFileError: the file is missing, cut short, damaged or of another size.
+        """
+        if vocab_size is not None:
+            check_int("vocab_size", vocab_size, minimum=_FIRST_PIECE)
+        data = read_bytes(path, "tokenizer")
+        refusal = f"tokenizer {str(path)!r} is refused"
+        tokens, scores, at = [], [], 4
+        try:
+            (longest,) = struct.unpack_from("<i", data, 0)
+            while at < len(data):
+                score, length = struct.unpack_from("<fi", data, at)
+                token = data[at + 8 : at + 8 + length] if length >= 0 else b""
+                if length <= 0 or len(token) != length:
+                    raise BadFileError(f"{refusal}: cut short or damaged at byte {at}")
+                tokens.append(token)
+                scores.append(score)
+                at += 8 + length
+        except struct.error:
+            raise BadFileError(f"{refusal}: cut short at byte {at}") from None
+        size = len(tokens)
+        expected = (
+            [vocab_size] if vocab_size is not None else [1 << (size - 1).bit_length() if size else 0, 32000]
+        )
+        if size not in expected:
+            raise BadFileError(f"{refusal}: it has {size} tokens, expected {' or '.join(map(str, expected))}")
+        if max(map(len, tokens)) != longest:
+            raise BadFileError(f"{refusal}: it promises a token of {longest} bytes and has none")
+        try:
+            return cls(tokens, scores)
+        except ValueError as error:
+            raise BadFileError(f"{refusal}: {error}") from None
+
+    def encode(self, text: str, bos: bool = False, eos: bool = False) -> list[int]:
+        """The ids of `text`, with <s> in front and </s> behind if asked for. "" has none of its own.
+
+        Raises:
+            ValueError: `text` is no str or has a lone surrogate, which no bytes stand for.
+        """
+        encode_text(text)
+        ids = self._encode(f" {text}") if text else []
+        return [self.bos_token_id] * bool(bos) + ids + [self.eos_token_id] * bool(eos)
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = []
+        for character in text:
+            data = character.encode("utf-8")
+            index = self._pieces.get(data)
+            ids += [_FIRST_BYTE + byte for byte in data] if index is None else [index]
+
+        # A linked list of ids and a heap of (-score, place, the two ids), so that long texts cost n log n.
+        before, after = list(range(-1, len(ids) - 1)), list(range(1, len(ids) + 1))
+        heap: list[tuple[float, int, int, int, int]] = []
+
+        def offer(i: int) -> None:
+            if i >= 0 and after[i] < len(ids):
+                left, right = ids[i], ids[after[i]]
+                joined = self._pieces.get(self._spelling(left) + self._spelling(right))
+                if joined is not None:
+                    heappush(heap, (-self._scores[joined], i, left, right, joined))
+
+        for i in range(len(ids)):
+            offer(i)
+        while heap:
+            _, i, left, right, joined = heappop(heap)
+            j = after[i]
+            if ids[i] != left or j >= len(ids) or ids[j] != right:
+                continue  # merged away since
+            ids[i], ids[j] = joined, -1
+            after[i] = after[j]
+            if after[j] < len(ids):
+                before[after[j]] = i
+            offer(i)
+            offer(before[i])
+        return [index for index in ids if index >= 0]
+
+    def _spelling(self, index: int) -> bytes:
+        """What merging reads: a byte token is spelled <0x41> there, so that bytes never join into pieces."""
+        return self._bytes[index] if index >= _FIRST_PIECE else self._names[index].encode()
+
+    def encode_batch(self, texts: Iterable[str], bos: bool = False, eos: bool = False) -> list[list[int]]:
+        """The ids of each text, as `encode` gives them."""
+        return [self.encode(text, bos, eos) for text in check_texts(texts)]
+
+    def __call__(self, texts: str | Sequence[str], *args: Any, **options: Any) -> dict[str, Any]:
+        """A batch for a model; see `batch.encode_for_model`."""
+        return encode_for_model(self, texts, *args, **options)
+
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        """The bytes that `ids` spell, the blank in front included. Raises ValueError for an id out of range."""
+        return b"".join([self._bytes[index] for index in check_ids(ids, self.vocab_size)])
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
+        """The text that `ids` spell, without the one blank that `encode` puts in front.
+
+        Raises:
+            ValueError: `ids` is no sequence of integers in [0, vocab_size).
+        """
+        known = check_ids(ids, self.vocab_size)
+        if skip_special_tokens:
+            known = [index for index in known if index >= _FIRST_BYTE]
+        parts = [self._bytes[index] for index in known]
+        first = 1 if known[:1] == [self.bos_token_id] else 0
+        if len(parts) > first:
+            parts[first] = parts[first].removeprefix(b" ")
+        return b"".join(parts).decode("utf-8", "replace")
+
+    @property
+    def vocab_size(self) -> int:
+        """How many ids there are."""
+        return len(self._bytes)
+
+    def token_to_id(self, token: str) -> int | None:
+        """The id of a token as the file spells it (`" the"`, `"<0x0A>"`, `"<s>"`); None if there is none."""
+        return self._ids.get(check_text("token", token))
+
+    def id_to_token(self, index: int) -> str:
+        """The token of an id as the file spells it. Raises ValueError for an id out of range."""
+        return self._names[check_int("id", index, 0, self.vocab_size - 1)]
+
+    def save(self, path: str | Path) -> Path:
+        """Not offered: the `.bin` file is a format to read. Raises ValueError saying so."""
+        raise ValueError(f"a llama2.c tokenizer cannot be saved (to {describe(path)}); copy its .bin file")

@@ -1,0 +1,91 @@
+"""Special tokens (특수 토큰): strings such as <|endoftext|> that are one id and never meet a merge.
+
+They are found before the text is split, the longest first where several begin at one place. Which of them may be
+recognised is the caller's choice (`allowed_special`), because text from a user should not be able to end a prompt.
+
+Book: 2.1 토큰화. Held against: tiktoken's allowed_special, tokenizers' added tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+
+from minillm._checks import describe
+
+
+def check_special_tokens(tokens: Iterable[str]) -> tuple[str, ...]:
+    """The special tokens as a tuple; ValueError for a bare str, an empty or repeated token, or a lone surrogate."""
+    if isinstance(tokens, (str, bytes)) or not isinstance(tokens, Iterable):
+        raise ValueError(f"special_tokens must be a list of str, got {describe(tokens)}")
+    names = tuple(tokens)
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"a special token must be a non-empty str, got {describe(name)}")
+        encode_text(name, "special token")
+    if len(set(names)) != len(names):
+        raise ValueError(f"special tokens must differ from each other, got {describe(names)}")
+    return names
+
+
+def encode_text(text: str, what: str = "text") -> bytes:
+    """`text` as UTF-8; ValueError when it is no str or holds a lone surrogate, which UTF-8 cannot write."""
+    if not isinstance(text, str):
+        raise ValueError(f"{what} must be a str, got {describe(text)}")
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{what} has a lone surrogate U+{ord(text[error.start]):04X} at character {error.start}, "
+            "which is no character and has no UTF-8 form"
+        ) from None
+
+
+@lru_cache(maxsize=256)
+def special_pattern(tokens: frozenset[str]) -> re.Pattern | None:
+    """A pattern that finds any of `tokens`, the longest first; None when there are none."""
+    if not tokens:
+        return None
+    return re.compile("|".join(re.escape(token) for token in sorted(tokens, key=lambda t: (-len(t), t))))
+
+
+def allowed_tokens(allowed_special: str | Collection[str], special_tokens: Collection[str]) -> frozenset[str]:
+    """The special tokens that `allowed_special` ("all", or some of them) lets be recognised."""
+    if isinstance(allowed_special, str):
+        if allowed_special != "all":
+            raise ValueError(
+                f'allowed_special must be "all" or a set of special tokens, got {allowed_special!r}'
+            )
+        return frozenset(special_tokens)
+    try:
+        allowed = frozenset(allowed_special)
+    except TypeError:
+        raise ValueError(
+            f'allowed_special must be "all" or a set of special tokens, got {describe(allowed_special)}'
+        ) from None
+    unknown = allowed - frozenset(special_tokens)
+    if unknown:
+        known = ", ".join(map(repr, special_tokens)) or "none"
+        raise ValueError(
+            f"allowed_special has {describe(sorted(map(str, unknown)))}, special tokens are: {known}"
+        )
+    return allowed
+
+
+def split_special(text: str, allowed: frozenset[str]) -> list[tuple[str, bool]]:
+    """`text` cut at special tokens, as (part, is it special) in order; empty parts are left out.
+
+    `split_special("a<|end|>b", frozenset({"<|end|>"}))` -> `[("a", False), ("<|end|>", True), ("b", False)]`
+    """
+    pattern = special_pattern(allowed)
+    parts: list[tuple[str, bool]] = []
+    end = 0
+    for match in pattern.finditer(text) if pattern else ():
+        if match.start() > end:
+            parts.append((text[end : match.start()], False))
+        parts.append((match.group(), True))
+        end = match.end()
+    if end < len(text):
+        parts.append((text[end:], False))
+    return parts

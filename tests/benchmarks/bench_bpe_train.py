@@ -1,0 +1,128 @@
+"""BPE training against tokenizers' BpeTrainer: same corpus, same vocabulary, one thread (RAYON_NUM_THREADS=1).
+
+tokenizers gives ties to the lowest ids, we to the greatest byte strings. Both are implemented, so the merges are
+compared one by one under its rule before anything is timed; what is timed is our default.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sysconfig
+import unicodedata
+from pathlib import Path
+
+os.environ.setdefault("RAYON_NUM_THREADS", "1")
+
+from minillm.tokenizer import BPETokenizer
+from minillm.tokenizer.bpe_plain import count_words
+from minillm.tokenizer.bpe_train import learn_merges
+from minillm.tokenizer.bpe_train_fast import learn_merges_fast
+from minillm.tokenizer.byte_alphabet import to_bytes
+from minillm.tokenizer.word_table import count_words_fast
+from tests.benchmarks.harness import Row, in_turn, peer_or_none, seconds
+
+END = "<|endoftext|>"
+
+
+def python_reference() -> list[str]:
+    """The texts of the Python language reference that ships with this interpreter (about 0.47 MB)."""
+    from pydoc_data.topics import topics
+
+    return [topics[name] for name in sorted(topics)]
+
+
+def every_version_knows(text: str) -> bool:
+    """Whether all characters are assigned in this Python's Unicode tables, which are older than the peers'. Where
+    Unicode versions differ, so does what counts as a letter, and the two would train on different words."""
+    return text.isascii() or all(unicodedata.category(character) != "Cn" for character in set(text))
+
+
+def source_and_docs(size: int) -> list[str]:
+    """At least `size` bytes of the source and documentation installed with this interpreter, or all there is."""
+    paths = sysconfig.get_paths()
+    texts, total = [], 0
+    for folder in dict.fromkeys((paths["stdlib"], paths["purelib"])):
+        for path in sorted(Path(folder).rglob("*")):
+            if path.suffix in (".py", ".pyi", ".md", ".rst", ".txt") and path.is_file() and total < size:
+                text = path.read_text(encoding="utf-8", errors="replace")
+                if every_version_knows(text):
+                    texts.append(text)
+                    total += len(text.encode("utf-8"))
+    return texts
+
+
+def train_theirs(tokenizers, texts: list[str], vocab_size: int):
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def same_merges(theirs, texts: list[str], vocab_size: int) -> str:
+    """A note for the row: whether all merges agree under tokenizers' tie rule."""
+    merges = [tuple(map(to_bytes, pair)) for pair in json.loads(theirs.to_str())["model"]["merges"]]
+    ours = learn_merges_fast(count_words_fast(texts), vocab_size - 257, ties="ids")
+    equal = sum(a == b for a, b in zip(ours, merges))
+    return f"{equal} of {len(merges)} merges equal under the peer's tie rule"
+
+
+def run(quick: bool) -> list[Row]:
+    tokenizers = peer_or_none("tokenizers")
+    rows = []
+
+    texts = python_reference()
+    megabytes = sum(len(text.encode("utf-8")) for text in texts) / 1e6
+    calls = {
+        "numba": lambda: BPETokenizer.train(texts, 4096),
+        "plain": lambda: learn_merges(count_words(texts), 4096 - 257),
+    }
+    note = ""
+    if tokenizers:
+        calls["tokenizers"] = lambda: train_theirs(tokenizers, texts, 4096)
+        note = same_merges(train_theirs(tokenizers, texts, 4096), texts, 4096)
+    times = in_turn(calls, rounds=3 if quick else 9)
+    for name, target in (("numba", 3.0), ("plain", 1.0)):
+        work = f"BPE training, {'compiled' if name == 'numba' else 'plain Python'}, 4k vocabulary, Python reference"
+        work += f" ({megabytes:.2f} MB)"
+        rows.append(
+            Row(
+                work,
+                "tokenizers",
+                "s",
+                times[name],
+                times.get("tokenizers"),
+                target,
+                note=note,
+                higher_is_better=False,
+            )
+        )
+
+    size, vocab_size = (4_000_000, 8192) if quick else (48_000_000, 32_768)
+    texts = source_and_docs(size)
+    megabytes = sum(len(text.encode("utf-8")) for text in texts) / 1e6
+    ours = [seconds(lambda: BPETokenizer.train(texts, vocab_size)) for _ in range(3)]
+    theirs = None
+    note = ""
+    if tokenizers:
+        theirs = seconds(lambda: train_theirs(tokenizers, texts, vocab_size))
+        note = same_merges(train_theirs(tokenizers, texts, vocab_size), texts, vocab_size)
+    rows.append(
+        Row(
+            f"BPE training, compiled, {vocab_size // 1024}k vocabulary, source and docs ({megabytes:.0f} MB)",
+            "tokenizers",
+            "s",
+            sorted(ours)[1],
+            theirs,
+            None if quick else 5.0,
+            note=note,
+            higher_is_better=False,
+        )
+    )
+    return rows

@@ -1,0 +1,104 @@
+"""What the course's tests share: a tiny lesson, cells of a notebook by hand, and running one exercise in process."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import importlib
+import os
+from pathlib import Path
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from minillm.course import notebooks, setup
+from minillm.course.paths import checkout
+
+LESSONS = sorted((checkout() / "notebooks").glob("*.ipynb"))
+
+
+def markdown(text: str) -> dict:
+    return {"cell_type": "markdown", "id": f"m{abs(hash(text)) % 10**8}", "metadata": {}, "source": text}
+
+
+def code(text: str, *outputs: dict, tags: tuple[str, ...] = ()) -> dict:
+    return {
+        "cell_type": "code",
+        "id": f"c{abs(hash(text)) % 10**8}",
+        "metadata": {"tags": list(tags)} if tags else {},
+        "source": text,
+        "outputs": list(outputs),
+        "execution_count": None,
+    }
+
+
+def stdout(text: str, name: str = "stdout") -> dict:
+    return {"output_type": "stream", "name": name, "text": text}
+
+
+def tiny_lesson() -> dict:
+    """A lesson 99_9 that keeps every rule, with two exercises worth 2 and 1 points."""
+    cells = [
+        markdown("# A tiny lesson\n\n**1장 LLM 지도** · 5 minutes on two cores"),
+        code("from minillm.course import check, setup\n\nsetup()"),
+        code("print('four', 2 + 2)", stdout("four 4\n")),
+        code("print(0.123456)", stdout("0.123456\n"), tags=(notebooks.IGNORE,)),
+        code("assert 0.1 < 0.2\nprint('smaller')", stdout("smaller\n")),
+        code("numbers = [3, 1, 2]", tags=(notebooks.EXERCISE_SETUP,)),
+        markdown("### Exercise 99-9-a · Sort (2 points)\n\nSort the values."),
+        code("def ordered(values):\n    ### BEGIN SOLUTION\n    return sorted(values)\n    ### END SOLUTION"),
+        code(
+            'check("99-9-a", ordered)\n### BEGIN HIDDEN TESTS\n'
+            "assert ordered(numbers) == [1, 2, 3]\nassert ordered([]) == []\n### END HIDDEN TESTS",
+            stdout("✓ 99-9-a passed: 2 points\n"),
+        ),
+        markdown("### Exercise 99-9-b · Predict (1 point)\n\nHow many numbers are there?"),
+        code("### BEGIN SOLUTION\ncount = 3\n### END SOLUTION"),
+        code(
+            'check("99-9-b", count)\n### BEGIN HIDDEN TESTS\nassert count == len(numbers)\n### END HIDDEN TESTS',
+            stdout("✓ 99-9-b passed: 1 point\n"),
+        ),
+        markdown(
+            "## What to remember\n\n- sort\n\n## Glossary\n\n| sort | 정렬 | |\n|---|---|---|\n| list | 리스트 목록 | |"
+        ),
+    ]
+    notebook = {
+        "cells": cells,
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    for count, cell in enumerate(notebooks.code_cells(notebook), 1):
+        cell["execution_count"] = count
+    for one in notebooks.find_exercises(notebook):
+        answer, test = notebooks.grading_metadata(one)
+        cells[one.answer]["metadata"]["nbgrader"] = answer
+        cells[one.test]["metadata"]["nbgrader"] = test
+    return copy.deepcopy(notebook)
+
+
+@functools.cache
+def read(path: Path) -> dict:
+    return notebooks.read_notebook(path)
+
+
+@functools.cache
+def start(path: Path) -> dict:
+    """The names a lesson's exercises start from: its set-up cell and the cells tagged exercise-setup."""
+    names: dict = {"__name__": "__main__"}
+    for index, cell in enumerate(notebooks.code_cells(read(path))):
+        if index == 0 or notebooks.EXERCISE_SETUP in notebooks.tags(cell):
+            exec(compile(notebooks.source(cell), f"<{path.stem} {cell.get('id')}>", "exec"), names)
+    return names
+
+
+def run_exercise(path: Path, one: notebooks.ExerciseCells, answer: str) -> None:
+    """Run an answer cell's code and the exercise's whole test cell; raises what they raise."""
+    cells = read(path)["cells"]
+    names = dict(start(path))
+    setup()
+    exec(compile(answer, f"<answer {one.id}>", "exec"), names)
+    exec(compile(notebooks.source(cells[one.test]), f"<test {one.id}>", "exec"), names)
+
+
+def wrong_answers(lesson: str) -> dict[str, dict[str, str]]:
+    return importlib.import_module(f"tests.course.wrong_answers.lesson_{lesson}").WRONG

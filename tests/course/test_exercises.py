@@ -1,0 +1,50 @@
+"""Every exercise of every lesson: the stored solution passes, the untouched copy and each wrong answer fail."""
+
+from __future__ import annotations
+
+import pytest
+
+from minillm.course import exercises_of, notebooks
+from tests.course.lessons import LESSONS, read, run_exercise, wrong_answers
+
+EXERCISES = [(path, one) for path in LESSONS for one in notebooks.find_exercises(read(path))]
+WRONG = [
+    (path, one, mistake, answer)
+    for path, one in EXERCISES
+    for mistake, answer in wrong_answers(path.name[:4]).get(one.id, {}).items()
+]
+
+
+@pytest.mark.parametrize(("path", "one"), EXERCISES, ids=[one.id for _, one in EXERCISES])
+def test_the_stored_solution_passes(path, one, capsys):
+    run_exercise(path, one, notebooks.source(read(path)["cells"][one.answer]))
+    assert f"{one.id} passed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("path", "one"), EXERCISES, ids=[one.id for _, one in EXERCISES])
+def test_the_untouched_student_copy_fails(path, one):
+    with pytest.raises((NotImplementedError, AssertionError)):
+        run_exercise(path, one, notebooks.student_source(read(path)["cells"][one.answer]))
+
+
+@pytest.mark.parametrize(
+    ("path", "one", "mistake", "answer"),
+    WRONG,
+    ids=[f"{one.id}-{mistake.replace(' ', '_')}" for _, one, mistake, _ in WRONG],
+)
+def test_a_wrong_answer_fails_for_its_own_reason(path, one, mistake, answer):
+    compile(answer, "<wrong answer>", "exec")  # a typing mistake of ours would fail for the wrong reason
+    with pytest.raises(Exception) as failure:
+        run_exercise(path, one, answer)
+    assert not isinstance(failure.value, (NameError, SyntaxError)), f"{mistake}: {failure.value}"
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_every_exercise_has_a_checker_and_three_wrong_answers(path):
+    in_lesson = [one.id for one in notebooks.find_exercises(read(path))]
+    assert in_lesson == list(exercises_of(path.name[:4]))
+    wrong = wrong_answers(path.name[:4])
+    assert sorted(wrong) == sorted(in_lesson)
+    assert {key: len(set(answers.values())) >= 3 for key, answers in wrong.items()} == dict.fromkeys(
+        wrong, True
+    )

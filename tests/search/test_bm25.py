@@ -1,0 +1,213 @@
+"""BM25 against its formula by hand, its plain version, Cranfield figures of trec_eval, and bad input."""
+
+import csv
+import gzip
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minillm.evaluation.ranking import ndcg, recall_at_k
+from minillm.search import BM25, search_words
+from minillm.search.bm25 import bm25_plain, lucene_idf, okapi_idf
+from tests.helpers import cuts
+
+CORPUS = ["the cat sat on the mat", "the dog chased the cat", "고양이는 매트에 앉았다", "", "dogs and cats"]
+
+
+def test_one_score_by_hand():
+    # "mat" is in 1 of 5 documents, once in the first, which has 6 words; all have 6 + 5 + 7 + 0 + 3 = 21 words.
+    idf = math.log((5 - 1 + 0.5) / (1 + 0.5) + 1)
+    expected = idf * 1 / (1 + 1.2 * (1 - 0.75 + 0.75 * 6 / (21 / 5)))
+    assert [len(search_words(text)) for text in CORPUS] == [6, 5, 7, 0, 3]
+    scores = BM25().fit(CORPUS).scores("mat")
+    assert scores.dtype == np.float32
+    assert scores.tolist() == pytest.approx([expected, 0, 0, 0, 0], rel=1e-6)
+
+
+def test_idf_of_both_variants():
+    assert lucene_idf(1, 1) == pytest.approx(math.log(4 / 3))
+    assert lucene_idf(10, 10) > 0  # a word in every document still counts a little
+    # In 3 of 4, 1 of 4, 1 of 4 documents: ln(1.5 / 3.5) < 0 becomes a quarter of the mean.
+    common, rare = math.log(1.5 / 3.5), math.log(3.5 / 1.5)
+    assert okapi_idf([3, 1, 1], 4) == pytest.approx([0.25 * (common + 2 * rare) / 3, rare, rare])
+
+
+WORDS = st.lists(st.sampled_from(["a", "b", "c", "dd", "토큰", "🙂", "e_f"]), max_size=12).map(" ".join)
+
+
+@given(
+    st.lists(WORDS, min_size=1, max_size=12),
+    WORDS,
+    st.sampled_from(["lucene", "okapi"]),
+    st.sampled_from([0.0, 0.9, 1.2, 3.0]),
+    st.sampled_from([0.0, 0.4, 1.0]),
+    st.integers(1, 15),
+)
+def test_fast_equals_plain(corpus, query, variant, k1, b, k):
+    index = BM25(k1, b, str.split, variant).fit(corpus)
+    if any(corpus):
+        plain = np.array(bm25_plain([text.split() for text in corpus], query.split(), k1, b, variant))
+    else:
+        plain = np.zeros(len(corpus))
+    scores = index.scores(query)
+    np.testing.assert_allclose(scores, plain, rtol=2e-6, atol=2e-6)
+    (ranking,) = index.search([query], k)
+    shared = [i for i, text in enumerate(corpus) if set(text.split()) & set(query.split())]
+    # Best first, ties in corpus order, and only documents that share a word.
+    expected = sorted(shared, key=lambda i: (-scores[i], i))[:k]
+    assert [document for document, _ in ranking] == expected
+    assert [score for _, score in ranking] == [float(scores[i]) for i in expected]
+
+
+def test_long_results_equal_short_ones():
+    # Above 128 results the kernel sorts instead of inserting.
+    generator = np.random.default_rng(0)
+    corpus = [" ".join(generator.choice(list("abcdefgh"), 6)) for _ in range(500)]
+    index = BM25().fit(corpus)
+    (long,) = index.search(["a c g"], 400)
+    for k in (1, 7, 128):
+        assert index.search(["a c g"], k)[0] == long[:k]
+    scores = index.scores("a c g")
+    order = np.lexsort((np.arange(500), -scores))
+    assert [document for document, _ in long] == order[: len(long)].tolist()
+
+
+def test_a_batch_equals_single_queries():
+    index = BM25().fit(CORPUS, ids=["a", "b", "c", "d", "e"])
+    queries = ["cat", "", "unknown words", "고양이가 매트", "the the dog"]
+    assert index.search(queries, 3) == [index.search([query], 3)[0] for query in queries]
+    assert index.search([], 3) == []
+
+
+def test_what_is_not_there_is_not_found():
+    index = BM25().fit(CORPUS)
+    assert index.search(["zebra", "", "..."], 5) == [[], [], []]
+    assert not index.scores("zebra").any()
+    assert [document for document, _ in index.search(["cat"], 100)[0]] == [1, 0]  # k above N; "cats" is another word
+
+
+def test_korean_particles_do_not_hide_a_word():
+    corpus = ["토큰은 글자의 묶음이다", "어텐션은 토큰을 서로 본다", "양자화가 가중치를 줄인다"]
+    index = BM25().fit(corpus)
+    assert index.search(["어텐션"], 1)[0][0][0] == 1
+    assert index.search(["양자화는 무엇인가"], 1)[0][0][0] == 2
+
+
+def test_equal_documents_keep_their_order():
+    ranking = BM25().fit(["x y", "z", "x y", "x y"]).search(["x"], 3)[0]
+    assert [document for document, _ in ranking] == [0, 2, 3]
+    assert len({score for _, score in ranking}) == 1
+
+
+def test_documents_without_any_word():
+    index = BM25().fit(["", "...", "👍"])
+    assert len(index) == 3
+    assert index.search(["a"], 2) == [[]]
+
+
+def test_a_failed_fit_leaves_the_index_alone():
+    index = BM25().fit(["a", "b"])
+    with pytest.raises(ValueError, match="different"):
+        index.fit(["c", "d"], ids=["same", "same"])
+    assert index.search(["a"], 1)[0][0][0] == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: BM25(k1=-1), "k1 must be at least 0, got -1"),
+        (lambda: BM25(k1=float("nan")), "k1 must be a finite number"),
+        (lambda: BM25(b=1.5), "b must be between 0 and 1, got 1.5"),
+        (lambda: BM25(b="0.75"), "b must be a finite number"),
+        (lambda: BM25(variant="bm25+"), "variant must be one of 'lucene', 'okapi'"),
+        (lambda: BM25(tokenizer="words"), "tokenizer must be a function"),
+        (lambda: BM25(tokenizer=lambda text: text).fit(["a"]), "tokenizer must return a list of str"),
+        (lambda: BM25().fit([]), "corpus must hold at least one text"),
+        (lambda: BM25().fit("one text"), "corpus must be a list of str, got 'one text'"),
+        (lambda: BM25().fit(None), "corpus must be a list of str, got None"),
+        (lambda: BM25().fit(["a", None]), "got None at position 1"),
+        (lambda: BM25().fit(["a"], ids=["x", "y"]), "got 2 ids for 1 texts"),
+        (lambda: BM25().fit(["a"], ids=[1.5]), "ids must hold str or int only"),
+        (lambda: BM25().fit(["a"], ids="x"), "ids must be a list"),
+        (lambda: BM25().scores("a"), r"call fit\(corpus\) first"),
+        (lambda: BM25().search(["a"], 1), r"call fit\(corpus\) first"),
+        (lambda: BM25().save("unused"), r"call fit\(corpus\) first"),
+        (lambda: BM25().fit(["a"]).scores(["a"]), "query must hold str only"),
+        (lambda: BM25().fit(["a"]).search("a", 1), "queries must be a list of str, got 'a'"),
+        (lambda: BM25().fit(["a"]).search([1], 1), "got 1 at position 0"),
+        (lambda: BM25().fit(["a"]).search(["a"], 0), "k must be at least 1, got 0"),
+        (lambda: BM25().fit(["a"]).search(["a"], 2.0), "k must be an integer"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_saved_index_answers_alike(tmp_path):
+    index = BM25(k1=0.9, b=0.4, variant="okapi").fit(CORPUS, ids=["하나", "둘", 3, "four", "5"])
+    path = index.save(tmp_path / "index.bm25")
+    again = BM25.load(path)
+    queries = ["the cat", "고양이", "dogs"]
+    assert again.search(queries, 5) == index.search(queries, 5)
+    assert (again.k1, again.b, again.variant) == (0.9, 0.4, "okapi")
+
+
+def test_an_own_tokenizer_must_come_again(tmp_path):
+    path = BM25(tokenizer=str.split).fit(["A b"]).save(tmp_path / "index")
+    with pytest.raises(ValueError, match="pass tokenizer="):
+        BM25.load(path)
+    assert BM25.load(path, tokenizer=str.split).search(["A"], 1)[0][0][0] == 0
+
+
+def test_cut_or_damaged_files_are_refused(tmp_path):
+    data = BM25().fit(CORPUS).save(tmp_path / "index").read_bytes()
+    broken = tmp_path / "broken"
+    for length in cuts(data):
+        broken.write_bytes(data[:length])
+        with pytest.raises(ValueError, match="broken"):
+            BM25.load(broken)
+    for position in cuts(data):
+        flipped = bytearray(data)
+        flipped[position] ^= 1
+        broken.write_bytes(flipped)
+        with pytest.raises(ValueError, match="broken"):
+            BM25.load(broken)
+    with pytest.raises(ValueError, match="nowhere"):
+        BM25.load(tmp_path / "nowhere")
+
+
+@settings(max_examples=50)
+@given(st.lists(st.text(max_size=30), min_size=1, max_size=6), st.text(max_size=30))
+def test_hostile_text_is_only_text(corpus, query):
+    index = BM25().fit(corpus)
+    scores = index.scores(query)
+    assert np.isfinite(scores).all()
+    assert (scores >= 0).all()
+    shared = [bool(set(search_words(text)) & set(search_words(query))) for text in corpus]
+    assert [bool(score) for score in scores] == shared
+
+
+def test_cranfield_figures(real_data):
+    folder = real_data("retrieval/cranfield")
+    truth = json.loads(real_data("metrics/retrieval_cranfield_bm25_truth.shared.json").read_text("utf-8"))
+    with gzip.open(folder / "corpus.jsonl.gz", "rt", encoding="utf-8") as file:
+        corpus = [json.loads(line) for line in file]
+    queries = [json.loads(line) for line in (folder / "queries.shared.jsonl").open(encoding="utf-8")]
+    gold: dict[str, dict[str, int]] = {}
+    with (folder / "qrels.shared.tsv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            gold.setdefault(row["query-id"], {})[row["corpus-id"]] = int(row["score"])
+    index = BM25(tokenizer=lambda text: re.findall("[a-z0-9]+", text.lower()))
+    index.fit([f"{one['title']} {one['text']}" for one in corpus], ids=[one["_id"] for one in corpus])
+    queries = [query for query in queries if query["_id"] in truth["per_query"]]
+    rankings = index.search([query["text"] for query in queries], 100)
+    right = [gold[query["_id"]] for query in queries]
+    # trec_eval's figures; it orders equal scores by descending id and we by corpus order: 0.001 covers that.
+    assert ndcg(rankings, right, 10) == pytest.approx(truth["mean"]["ndcg_cut_10"], abs=1e-3)
+    assert recall_at_k(rankings, right, 100) == pytest.approx(truth["mean"]["recall_100"], abs=1e-3)

@@ -1,0 +1,113 @@
+"""RRF against the book's example, and hybrid search over two retrievers."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minillm.search import BM25, HybridSearch, group_ranking, rrf
+
+
+def test_the_example_of_the_book():
+    fused = dict(rrf([[1, 4, 3, 5, 6], [2, 1, 3, 6, 4]], k=5))
+    printed = {1: 0.309524, 3: 0.25, 4: 0.242857, 6: 0.211111, 2: 0.166667, 5: 0.111111}
+    assert list(fused) == list(printed)
+    assert fused == pytest.approx(printed, abs=5e-7)
+
+
+def test_scores_of_the_input_do_not_matter():
+    assert rrf([[("a", 9.0), ("b", 8.9)], [("b", 0.1)]]) == rrf([["a", "b"], ["b"]])
+
+
+def test_ties_stay_in_order_of_appearance():
+    assert [one for one, _ in rrf([["x", "y"], ["y", "x"]])] == ["x", "y"]
+
+
+def test_weights():
+    assert [one for one, _ in rrf([["a", "b"], ["b", "a"]], weights=[1, 2])] == ["b", "a"]
+    assert rrf([["a"], ["b"]], k=0, weights=[0.5, 0]) == [("a", 0.5), ("b", 0.0)]
+
+
+def test_nothing_to_fuse():
+    assert rrf([]) == []
+    assert rrf([[], []]) == []
+
+
+@given(st.lists(st.permutations(range(6)).map(lambda order: order[:4]), min_size=1, max_size=5), st.integers(0, 99))
+def test_fused_scores_are_sums_of_reciprocal_ranks(rankings, k):
+    fused = rrf(rankings, k=k)
+    assert {one for one, _ in fused} == {one for ranking in rankings for one in ranking}
+    for one, score in fused:
+        assert score == pytest.approx(sum(1 / (k + r.index(one) + 1) for r in rankings if one in r))
+    assert [score for _, score in fused] == sorted((score for _, score in fused), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: rrf(None), "rankings must be a list of rankings"),
+        (lambda: rrf("ab"), "rankings must be a list of rankings"),
+        (lambda: rrf(["ab"]), r"rankings\[0\] must be a list"),
+        (lambda: rrf([["a", "a"]]), r"rankings\[0\] must list every id once, got 'a'"),
+        (lambda: rrf([[1.5]]), "must hold ids"),
+        (lambda: rrf([["a"]], k=-1), "k must be at least 0"),
+        (lambda: rrf([["a"]], k=float("inf")), "k must be a finite number"),
+        (lambda: rrf([["a"]], weights=[1, 1]), "got 2 for 1 rankings"),
+        (lambda: rrf([["a"]], weights=[-1]), "at least 0"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_groups_stand_where_their_best_member_stood():
+    passages = [("with#2", 9.0), ("try#1", 8.0), ("with#1", 7.0)]
+    assert group_ranking(passages, lambda one: one.split("#")[0]) == [("with", 9.0), ("try", 8.0)]
+
+
+class Fixed:
+    """A retriever whose answers are known."""
+
+    def __init__(self, *ranking):
+        self.ranking = [(one, 1.0) for one in ranking]
+        self.asked = []
+
+    def search(self, queries, k):
+        self.asked.append(k)
+        return [self.ranking[:k] for _ in queries]
+
+
+def test_hybrid_is_rrf_of_both():
+    hybrid = HybridSearch(Fixed(1, 4, 3, 5, 6), Fixed(2, 1, 3, 6, 4), k=5)
+    assert hybrid.search("q", 3) == rrf([[1, 4, 3, 5, 6], [2, 1, 3, 6, 4]], k=5)[:3]
+    assert hybrid.search(["q", "r"], 2) == [hybrid.search("q", 2)] * 2
+
+
+def test_hybrid_looks_deeper_than_it_answers():
+    lexical, dense = Fixed("a", "b", "both"), Fixed("c", "d", "both")
+    assert HybridSearch(lexical, dense).search("q", 1)[0][0] == "both"
+    assert lexical.asked == dense.asked == [100]
+    HybridSearch(lexical, dense, depth=2).search("q", 7)
+    assert lexical.asked[-1] == 7
+
+
+def test_hybrid_weights():
+    assert HybridSearch(Fixed("a"), Fixed("b"), weights=(1, 3)).search("q")[0][0] == "b"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: HybridSearch(None, Fixed()), "lexical must have a method search"),
+        (lambda: HybridSearch(Fixed(), "dense"), "dense must have a method search"),
+        (lambda: HybridSearch(Fixed(), Fixed(), k=-1), "k must be at least 0"),
+        (lambda: HybridSearch(Fixed(), Fixed(), weights=(1,)), "two numbers"),
+        (lambda: HybridSearch(Fixed(), Fixed(), depth=0), "depth must be at least 1"),
+        (lambda: HybridSearch(Fixed(), Fixed()).search(None), "query must be a list of str"),
+        (lambda: HybridSearch(Fixed(), Fixed()).search("q", 0), "k must be at least 1"),
+        (lambda: HybridSearch(BM25(), Fixed()).search("q"), r"call fit\(corpus\) first"),
+    ],
+)
+def test_bad_hybrid_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

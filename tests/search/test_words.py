@@ -1,0 +1,56 @@
+"""search_words: what is one word, in English, in code and in Korean."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minillm.search import plain_words, search_words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("The with-statement", ["the", "with", "statement"]),
+        ("sys.exc_info() and __enter__", ["sys", "exc_info", "and", "__enter__"]),
+        ("어텐션은", ["어텐", "텐션", "션은"]),
+        ("GPT는 토큰을 읽는다", ["gpt", "는", "토큰", "큰을", "읽는", "는다"]),
+        ("2024년 3월", ["2024", "년", "3", "월"]),
+        ("ＬＬＭ ﬁne", ["llm", "fine"]),  # full-width letters and a ligature
+        ("naïve café", ["naïve", "café"]),
+        ("東京都", ["東京", "京都"]),
+        ("👍🏽 🙂", []),
+        ("", []),
+        (" \n\t", []),
+    ],
+)
+def test_words_of_a_text(text, words):
+    assert search_words(text) == words
+
+
+def test_a_particle_leaves_common_words():
+    assert set(search_words("어텐션")) < set(search_words("어텐션은"))
+    assert not set(plain_words("어텐션")) & set(plain_words("어텐션은"))
+
+
+def test_decomposed_hangul_is_the_same_text():
+    text = "토크나이저가 한글을 자른다"
+    assert unicodedata.normalize("NFD", text) != text
+    assert search_words(unicodedata.normalize("NFD", text)) == search_words(text)
+
+
+@given(st.text())
+def test_every_word_is_lower_case_letters_of_the_text(text):
+    even = unicodedata.normalize("NFKC", text).lower()
+    for word in search_words(text):
+        assert word in even
+        assert not any(letter.isspace() for letter in word)
+    for word in plain_words(text):
+        assert word == word.lower() or word.lower() == word.lower().lower()
+
+
+@pytest.mark.parametrize("bad", [None, 3, b"bytes", ["a"]])
+def test_only_text_has_words(bad):
+    with pytest.raises(ValueError, match="text must be a str"):
+        search_words(bad)
