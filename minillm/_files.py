@@ -41,7 +41,8 @@ def replace_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes private files; a saved model should be an ordinary one
+        # mkstemp makes private files; a saved model should be an ordinary one
+        temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

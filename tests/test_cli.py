@@ -1,6 +1,7 @@
 """The command line, as a user or a script meets it: output, one-line errors, exit codes."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -42,7 +43,9 @@ def test_a_tour_leaves_whole_files_and_tells_what_it_measured(tiny):
     figures = {stage["name"]: stage["figures"] for stage in result["stages"]}
     assert figures["KV cache"]["same_tokens"] is True
     assert figures["tokenizer"]["vocab_size"] == 300
-    assert 6 < figures["training"]["bits_per_byte"] < 9  # four steps: still close to knowing nothing
+    # after four steps of a few tokens the model still knows next to nothing: every token is about as likely
+    uniform = math.log2(300) / figures["tokenizer"]["bytes_per_token"]
+    assert figures["training"]["bits_per_byte"] == pytest.approx(uniform, rel=0.1)
     assert figures["quantization"]["nf4_bytes"] < figures["quantization"]["int8_bytes"]
     assert set(figures["search quality"]) == {"bm25", "dense", "hybrid"}
     json.dumps(result)

@@ -94,8 +94,12 @@ def grade_assignment(folder: str | Path, timeout: int = 120) -> dict[str, Any]:
         raise ValueError(
             f"nothing to grade in {folder / 'submitted'}: put <student>/<lesson>/<name>.ipynb there"
         )
+    shutil.rmtree(folder / "autograded", ignore_errors=True)
+    for lesson in sorted({lesson for _, lesson in staged}):
+        _autograde(folder, lesson, "*", timeout)  # one failure stops neither nbgrader's loop nor ours
     for student, lesson in staged:
-        notes[student] += _grade_one(folder, student, lesson, timeout)
+        if not (folder / "autograded" / student / lesson).exists():
+            notes[student].append(_second_try(folder, student, lesson, timeout))
     rows = _rows(folder, staged, notes, points)
     path = folder / "grades.csv"
     write_whole(path, _csv(rows, list(points)).encode("utf-8-sig"))  # the mark lets Excel read Korean names
@@ -187,19 +191,21 @@ def _restore(notebook: dict[str, Any], released: dict[str, Any]) -> list[str]:
     return lost
 
 
-def _grade_one(folder: Path, student: str, lesson: str, timeout: int) -> list[str]:
-    """Run one student's notebook through nbgrader; notes on what went wrong.
-
-    A cell that ends the kernel itself ends nbgrader's run. The second try then has the answers alone, in the lesson
-    as it was handed out: an answer is not lost because of a cell beside it.
-    """
+def _autograde(folder: Path, lesson: str, student: str, timeout: int) -> str:
+    """Run nbgrader on the staged notebooks of a lesson; why it failed, or "" when it did not."""
     options = [f"--student={student}", "--create", "--force", f"--Execute.timeout={timeout}"]
-    shutil.rmtree(folder / "autograded" / student / lesson, ignore_errors=True)
     try:
         _nbgrader(folder, "autograde", lesson, *options)
-        return []
     except RuntimeError as error:
-        first = error
+        return str(error)
+    return ""
+
+
+def _second_try(folder: Path, student: str, lesson: str, timeout: int) -> str:
+    """Grade the answers alone, in the lesson as it was handed out; the note on how that went.
+
+    A cell that ends the kernel ends nbgrader's run of the notebook; the answers beside it should not be lost.
+    """
     path = next((folder / "build" / "submitted" / student / lesson).glob("*.ipynb"))
     answers = {_grade_id(cell): cell["source"] for cell in notebooks.read_notebook(path)["cells"]}
     released = _released(folder, lesson)
@@ -209,11 +215,9 @@ def _grade_one(folder: Path, student: str, lesson: str, timeout: int) -> list[st
         if index == 0 or _grade_id(cell) or notebooks.EXERCISE_SETUP in notebooks.tags(cell)
     ]
     write_json(path, released)
-    try:
-        _nbgrader(folder, "autograde", lesson, *options)
-        return [f"{lesson} graded from its answers alone ({first})"]
-    except RuntimeError as error:
-        return [f"{lesson} could not be graded ({error})"]
+    if failed := _autograde(folder, lesson, student, timeout):
+        return f"{lesson} could not be graded ({failed})"
+    return f"{lesson} could not be run as a whole and was graded from its answers alone"
 
 
 def _rows(

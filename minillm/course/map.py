@@ -16,8 +16,8 @@ from typing import Any
 from minillm._files import BadFileError, read_bytes, write_whole
 from minillm.course.paths import checkout
 
-BEGIN = "<!-- course map: begin (written by python -m minillm.course.map --write) -->"
-END = "<!-- course map: end -->"
+BEGIN = "<!-- course map -->"
+END = "<!-- /course map -->"
 
 
 @dataclass(frozen=True)

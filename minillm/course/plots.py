@@ -338,7 +338,9 @@ def _check_named(values: Any, name: str) -> None:
 
 
 def _check_labels(name: str, labels: Any, length: int) -> None:
-    if labels is not None and (isinstance(labels, str) or not hasattr(labels, "__len__") or len(labels) != length):
+    if labels is not None and (
+        isinstance(labels, str) or not hasattr(labels, "__len__") or len(labels) != length
+    ):
         raise ValueError(f"{name} must be {length} names, one for each, got {describe(labels)}")
 
 

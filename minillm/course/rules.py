@@ -8,6 +8,7 @@ them; CONTRIBUTING.md explains each. `check_lesson(path)` runs them all.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -270,8 +271,14 @@ def _bodies(tree: ast.AST) -> Iterator[tuple[str, str]]:
 def library_functions() -> dict[str, str]:
     """The body of every function of minillm and kernels -> "file: name"."""
     root = Path(__file__).resolve().parents[2]
+    files = sorted([*root.glob("minillm/**/*.py"), *root.glob("kernels/**/*.py")])
+    return _functions_in(tuple((file, file.stat().st_mtime_ns) for file in files), root)
+
+
+@functools.lru_cache(maxsize=1)  # parsing the library takes longer than all the other rules together
+def _functions_in(files: tuple[tuple[Path, int], ...], root: Path) -> dict[str, str]:
     found: dict[str, str] = {}
-    for file in sorted([*root.glob("minillm/**/*.py"), *root.glob("kernels/**/*.py")]):
+    for file, _ in files:
         for name, body in _bodies(ast.parse(file.read_text(encoding="utf-8"))):
             found.setdefault(body, f"{file.relative_to(root).as_posix()}: {name}")
     return found

@@ -161,7 +161,7 @@ def train_model(
         LlamaConfig(
             vocab_size=tokenizer.vocab_size, hidden_size=settings.width, intermediate_size=settings.width * 8 // 3,
             num_hidden_layers=settings.layers, num_attention_heads=settings.width // 64,
-            max_position_embeddings=max(2 * settings.context, settings.new_tokens + 64), tie_word_embeddings=True,
+            max_position_embeddings=2 * settings.context + settings.new_tokens, tie_word_embeddings=True,
         ),
         seed=settings.seed,
     )  # fmt: skip
@@ -171,11 +171,11 @@ def train_model(
     config = TrainerConfig(
         max_steps=settings.steps, batch_size=settings.batch_size, context_length=settings.context,
         learning_rate=settings.learning_rate, precision="auto", seed=settings.seed, progress=progress,
-        eval_interval=max(1, settings.steps // 6),
+        eval_every=max(1, settings.steps // 6),
     )  # fmt: skip
     history = Trainer(model, config, training_ids, held_out_ids).train()
     model.eval()
-    bits = bits_per_byte(model, held_out_ids, len(corpus.held_out_text.encode()), context=settings.context)
+    bits = bits_per_byte(model, held_out_ids, len(corpus.held_out_text.encode()), settings.context)
     if folder is not None:
         model.save_pretrained(folder)
         tokenizer.save(folder)
@@ -202,7 +202,7 @@ def sample(model: Any, tokenizer: Any, prompt: str, settings: TourSettings, temp
     return tokenizer.decode(ids + generate(model, ids, params))
 
 
-@stage("KV cache", lesson="07_1", file="minillm/inference/kv_cache.py")
+@stage("KV cache", lesson="07_1", file="minillm/inference/cache.py")
 def compare_cache(model: Any, tokenizer: Any, prompt: str, settings: TourSettings) -> tuple:
     """The same greedy text with and without the KV cache. value: {name: seconds so far at each new token}."""
     use_threads(settings)
@@ -233,19 +233,14 @@ def _timed_tokens(model: Any, prompt: list[int], params: SamplingParams, cache: 
 
 
 @stage("quantization", lesson="07_2", file="minillm/quantization/blockwise.py")
-def compare_quantization(
-    open_model: Callable[[], Any], tokenizer: Any, corpus: Corpus, settings: TourSettings
-) -> tuple:
-    """Size and held-out perplexity in fp32, int8 and 4 bit. value: {method: (bytes, perplexity)}.
-
-    open_model: gives a fresh copy of the model each time, because `quantize` changes the one it is given.
-    """
+def compare_quantization(model: Any, tokenizer: Any, corpus: Corpus, settings: TourSettings) -> tuple:
+    """Size and held-out perplexity in fp32, int8 and 4 bit. value: {method: (bytes, perplexity)}."""
     use_threads(settings)
     ids = torch.tensor(tokenizer.encode(corpus.held_out_text))
     rows = {}
     for method in ("fp32", "int8", "nf4"):
-        one = open_model() if method == "fp32" else quantize(open_model(), method=method)
-        rows[method] = (model_size_bytes(one), perplexity(one, ids, context=settings.context))
+        one = model if method == "fp32" else quantize(model, method=method)
+        rows[method] = (model_size_bytes(one), perplexity(one, ids, settings.context))
     full, small = rows["fp32"], rows["nf4"]
     change = {name: 100 * (row[1] / full[1] - 1) for name, row in rows.items()}
     return (

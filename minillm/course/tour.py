@@ -18,7 +18,6 @@ from minillm.course import stages
 from minillm.course.paths import tour_folder
 from minillm.course.report import write_report
 from minillm.course.stages import DEFAULT_QUESTION, Stage, TourSettings
-from minillm.models import load_model
 
 
 def run_tour(
@@ -53,11 +52,11 @@ def run_tour(
 
     tokenizer = keep(stages.train_tokenizer(corpus, settings))
     model, history = keep(stages.train_model(corpus, tokenizer, settings, model_folder, progress))
-    prompt = "The with statement" if data is None else corpus.training_text[:40]
+    prompt = "The with statement" if data is None else " ".join(corpus.training_text.split()[:3])
     text = stages.sample(model, tokenizer, prompt, settings)
     say(textwrap.indent(textwrap.shorten(text, 400, placeholder=" ..."), " " * 10))
     curves = keep(stages.compare_cache(model, tokenizer, prompt, settings))
-    sizes = keep(stages.compare_quantization(lambda: load_model(model_folder), tokenizer, corpus, settings))
+    sizes = keep(stages.compare_quantization(model, tokenizer, corpus, settings))
     index = keep(stages.build_index(corpus, settings, index_folder))
     quality = keep(stages.compare_search(index, corpus.questions)) if corpus.questions else None
     question = ask or (DEFAULT_QUESTION if data is None else corpus.documents[0].title)

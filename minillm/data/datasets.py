@@ -178,12 +178,12 @@ def _fetch(
 ) -> tuple[dict, list[Path]]:
     """Download the first source that is on the web; (source, paths in the cache)."""
     what = f"data set {name!r}, split {split!r}"
-    places = " or ".join(source["files"][0]["path"] for source in sources)
+    places = " or ".join(_first_and_count(source["files"]) for source in sources)
     by_hand = f"put {places} into a folder and set MINILLM_DATA to that folder"
     source = next((source for source in sources if all("url" in file for file in source["files"])), None)
     if source is None:
         raise DownloadError(
-            f"{what} is not on disk and has no single file on the web (from {_origin(name)}): {by_hand}"
+            f"{what} is not on disk and is no single file on the web (it is from {_entry(name)['origin']}): {by_hand}"
         )
     unknown = [file["url"] for file in source["files"] if file["sha256"] is None]
     if unknown and not allow_unverified:
@@ -197,7 +197,7 @@ def _fetch(
         if not path.is_file():
             try:
                 digest = download(file["url"], path, file["sha256"], file["bytes"], progress=progress)
-            except (DownloadError, PermissionError) as error:
+            except OSError as error:
                 raise DownloadError(
                     f"{what} cannot be downloaded: {error}. Without a network, {by_hand}"
                 ) from None
@@ -205,3 +205,8 @@ def _fetch(
                 write_whole(_written_down(path), digest + "\n")
         paths.append(path)
     return source, paths
+
+
+def _first_and_count(files: list[dict]) -> str:
+    more = f" (and {len(files) - 1} more, see dataset_info)" if len(files) > 1 else ""
+    return files[0]["path"] + more

@@ -1,12 +1,12 @@
-"""Text to learn from and text to be examined on, with no sentence in both.
+"""Text to learn from and text to be examined on, with no paragraph in both.
 
 A language model that has seen its exam only recites. Python's reference repeats whole sections between
 topics, and real corpora are no better (Lee et al. 2021, "Deduplicating Training Data Makes Language Models
 Better"), so:
 1. every paragraph is kept once, in the first document that has it;
 2. documents are cut into stretches of neighbouring paragraphs, and a seeded choice of stretches is held out;
-3. a held-out paragraph that is still nearly the same as training text is dropped: one that shares more than a
-   fifth of its word 8-grams with it.
+3. a held-out paragraph that is still the same or nearly the same as training text is dropped: one that shares
+   more than a tenth of its word 8-grams with it.
 
 Book: 2.8 주요 사전 학습 메커니즘, 13.3 LLM 평가하기.
 Left out: MinHash and suffix arrays, which find near copies in corpora too large to hold in one set.
@@ -86,8 +86,12 @@ def train_and_held_out(
         size += sum(map(len, stretches[index]))
     training = [p for index, piece in enumerate(stretches) if index not in chosen for p in piece]
     exam = [p for index in sorted(chosen) for p in stretches[index]]
-    taught = _ngrams("\n\n".join(training))
-    exam = [paragraph for paragraph in exam if _share_in(_ngrams(paragraph), taught) <= 0.2]
+    taught, taught_whole = _ngrams("\n\n".join(training)), set(map(plain_words, training))
+    exam = [
+        paragraph
+        for paragraph in exam
+        if plain_words(paragraph) not in taught_whole and _share_in(_ngrams(paragraph), taught) <= 0.1
+    ]
     if not exam:
         raise ValueError("nothing is left to hold out: every held-out paragraph nearly repeats training text")
     return "\n\n".join(training) + "\n", "\n\n".join(exam) + "\n"

@@ -48,7 +48,7 @@ def python_docs() -> list[Document]:
 def _standard_library_docs() -> tuple[Document, ...]:
     root = Path(sysconfig.get_paths()["stdlib"])
     documents = []
-    for path in sorted(_module_files(root), key=lambda path: path.relative_to(root).as_posix()):
+    for path in _module_files(root):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # old escapes such as "\d" warn while they are parsed
@@ -61,7 +61,7 @@ def _standard_library_docs() -> tuple[Document, ...]:
             documents.append(Document(id=module, title=f"module {module}", text=text + "\n"))
     if not documents:
         raise ValueError(f"no Python source with docstrings found in the standard library at {str(root)!r}")
-    return tuple(documents)
+    return tuple(sorted(documents, key=lambda document: document.id))
 
 
 def standard_library_docs() -> list[Document]:

@@ -36,6 +36,8 @@ def read_plain(path: Path) -> bytes:
     if path.suffix != ".gz":
         return data
     try:
+        if not data:  # gzip takes no bytes for no text; here it is a file that lost everything
+            raise EOFError("it is empty")
         return gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
         raise BadFileError(f"data file {str(path)!r} is not a whole gzip file: {error}") from None

@@ -10,7 +10,7 @@ compares models of different vocabularies; gzip stands at about 2.5 on English t
 A text longer than the window is read in overlapping windows, `stride` tokens apart; a window scores only those tokens
 that no window before it has scored. A small stride gives every token a long past and costs more windows.
 
-Book: 13.3 LLM 평가하기. Held against: the sum by hand, and the sliding window of transformers' documentation.
+Book: 13.3 LLM 평가하기. Held against: the sum by hand, and exp(loss) of transformers on one window.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _ids(ids: Any) -> Tensor:
 def _batches(
     size: int, context_length: int, stride: int, batch_size: int
 ) -> list[list[tuple[int, int, int]]]:
-    """Windows (start, end, how many of its last tokens are new), grouped into batches of windows of one length.
+    """Windows (start, end, how many of its last tokens are new), in batches; all are of one length.
 
     size 8, context 4, stride 2  ->  (0, 5, 4), (2, 7, 2), (3, 8, 1): the last window ends with the text.
     """
@@ -132,11 +132,4 @@ def _batches(
         end = min(size, context_length + 1 if scored == 1 else scored + stride)
         windows.append((max(0, end - context_length - 1), end, end - scored))
         scored = end
-    groups: list[list[tuple[int, int, int]]] = []
-    for window in windows:
-        same = groups and groups[-1][0][1] - groups[-1][0][0] == window[1] - window[0]
-        if same and len(groups[-1]) < batch_size:
-            groups[-1].append(window)
-        else:
-            groups.append([window])
-    return groups
+    return [windows[first : first + batch_size] for first in range(0, len(windows), batch_size)]

@@ -11,6 +11,7 @@ Nguyen et al. 2024 (min-p); Keskar et al. 2019 (repetition). Held against transf
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,8 +162,8 @@ def sample(
     logits = process_logits(logits.float(), params, seen)
     best = int(logits.argmax())
     if params.temperature == 0:
-        if not torch.isfinite(logits[best]):
-            raise ValueError(f"the model's scores hold {logits[best].item()}: no token can be chosen")
+        if not math.isfinite(score := logits[best].item()):
+            raise ValueError(f"the model's scores hold {score}: no token can be chosen")
         return best
     probabilities = logits.softmax(dim=-1)
     if not torch.isfinite(probabilities[best]):

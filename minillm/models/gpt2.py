@@ -14,9 +14,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_choice
@@ -160,9 +159,8 @@ class GPT2(DecoderLM):
         for i in range(self.config.n_layer):
             for ours, theirs in _PARTS.items():
                 for kind in ("weight", "bias"):
-                    tensor = torch.cat([state[f"blocks.{i}.{part}.{kind}"] for part in ours.split("+")])
-                    is_linear = kind == "weight" and tensor.dim() == 2
-                    out[f"transformer.h.{i}.{theirs}.{kind}"] = tensor.T if is_linear else tensor
+                    tensor = state[f"blocks.{i}.{ours}.{kind}"]
+                    out[f"transformer.h.{i}.{theirs}.{kind}"] = tensor.T if tensor.dim() == 2 else tensor
         return out
 
     def from_hugging_face(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -187,16 +185,15 @@ class GPT2(DecoderLM):
             for ours, theirs in _PARTS.items():
                 for kind in ("weight", "bias"):
                     tensor = take(f"h.{i}.{theirs}.{kind}")
-                    tensor = tensor.T.contiguous() if kind == "weight" and tensor.dim() == 2 else tensor
-                    parts = ours.split("+")
-                    for part, piece in zip(parts, tensor.chunk(len(parts))):
-                        state[f"blocks.{i}.{part}.{kind}"] = piece.contiguous()
+                    state[f"blocks.{i}.{ours}.{kind}"] = (
+                        tensor.T.contiguous() if tensor.dim() == 2 else tensor
+                    )
         return state | rest  # what is left over has no place: from_tensors names it
 
 
-_PARTS: dict[str, Any] = {  # our parts of a block -> the name of Hugging Face's part
+_PARTS: dict[str, str] = {  # our parts of a block -> the name of Hugging Face's part
     "norm1": "ln_1",
-    "attention.q_proj+attention.k_proj+attention.v_proj": "attn.c_attn",
+    "attention.qkv_proj": "attn.c_attn",
     "attention.o_proj": "attn.c_proj",
     "norm2": "ln_2",
     "feed_forward.up_proj": "mlp.c_fc",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_choice, check_int, check_number, describe
@@ -222,20 +223,40 @@ class Llama(DecoderLM):
         return ARCHITECTURES[self.config.model_type]
 
     def to_hugging_face(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Renamed; a tied output matrix is not stored twice."""
-        return {
-            _their_name(name): tensor
-            for name, tensor in state.items()
-            if not (name == "head.weight" and self.config.tie_word_embeddings)
-        }
+        """Renamed, q, k and v as matrices of their own; a tied output matrix is not stored twice."""
+        out = {}
+        for name, tensor in state.items():
+            if name == "head.weight" and self.config.tie_word_embeddings:
+                continue
+            theirs = _their_name(name)
+            if "qkv_proj" in name:
+                for letter, rows in zip("qkv", tensor.split(self._rows())):
+                    out[theirs.replace("qkv", letter)] = rows
+            else:
+                out[theirs] = tensor
+        return out
 
     def from_hugging_face(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Renamed back; stored rotary frequencies of older files are left out."""
+        """The way back; stored rotary frequencies of older files are left out."""
         rest = {name: t for name, t in tensors.items() if not name.endswith("rotary_emb.inv_freq")}
         if self.config.tie_word_embeddings:
             rest["lm_head.weight"] = rest["model.embed_tokens.weight"]
-        state = {name: rest.pop(_their_name(name)) for name in self.state_dict()}
+        state = {}
+        for name in self.state_dict():
+            theirs = _their_name(name)
+            if "qkv_proj" in name:
+                state[name] = torch.cat([rest.pop(theirs.replace("qkv", letter)) for letter in "qkv"])
+            else:
+                state[name] = rest.pop(theirs)
         return state | rest  # what is left over has no place: from_tensors names it
+
+    def _rows(self) -> list[int]:
+        """Rows of q, k and v in qkv_proj."""
+        config = self.config
+        return [
+            heads * config.head_dim
+            for heads in (config.num_attention_heads, config.kv_heads, config.kv_heads)
+        ]
 
 
 _NAMES = {  # ours -> Hugging Face's, inside and outside the blocks

@@ -20,6 +20,11 @@ from minillm.nn.multi_head import Cache, MultiHeadAttention
 from minillm.nn.norms import LayerNorm
 
 
+def _same(x: Tensor) -> Tensor:
+    """No dropout."""
+    return x
+
+
 class EncoderBlock(nn.Module):
     """Self-attention over the whole text, then feed-forward, each with its norm and residual.
 
@@ -48,7 +53,7 @@ class EncoderBlock(nn.Module):
         self.attention = attention or MultiHeadAttention(width, heads, causal=self.causal)
         self.feed_forward = feed_forward or FeedForward(width, hidden, activation)
         self.norm1, self.norm2 = norm(width), norm(width)
-        self.dropout = nn.Dropout(check_number("dropout", dropout, 0.0, 1.0)) if dropout else nn.Identity()
+        self.dropout = nn.Dropout(check_number("dropout", dropout, 0.0, 1.0)) if dropout else _same
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """x (B, T, C) -> (B, T, C); mask: bool, broadcastable to (B, H, T, T), True = may attend."""

@@ -9,9 +9,10 @@ Held against torch.nn.Linear: the same layer, the same weights, rounding aside.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-LARGE = 2**16  # weights from which reading them is what takes the time
+LARGE = 2**17  # weights from which reading them is what takes the time
 
 
 def one_row_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -20,7 +21,8 @@ def one_row_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     Faster because the two halves of W are multiplied as a batch, which streams them from memory side by side.
     """
     O, C = weight.shape
-    halves = torch.bmm(weight.view(2, O // 2, C), x.reshape(1, C, 1).expand(2, C, 1))  # (2, O/2, 1)
+    # x goes in as a transposed row: as a plain column the same product is ten times slower
+    halves = torch.bmm(weight.view(2, O // 2, C), x.reshape(1, 1, C).mT.expand(2, C, 1))  # (2, O/2, 1)
     y = halves.view(*x.shape[:-1], O)
     return y if bias is None else y.add_(bias)
 
@@ -28,18 +30,23 @@ def one_row_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 class Linear(nn.Linear):
     """torch.nn.Linear with the fast path of `one_row_linear` for a single float32 row on the CPU, no gradient kept."""
 
+    def __init__(self, in_features: int, out_features: int, bias: bool = True):
+        super().__init__(in_features, out_features, bias=bias)
+        self.large = in_features * out_features >= LARGE and out_features % 2 == 0
+
     def forward(self, x: Tensor) -> Tensor:
         """x (..., C) -> (..., O)."""
         weight = self.weight
-        if (
-            x.numel() == self.in_features
-            and weight.numel() >= LARGE
-            and self.out_features % 2 == 0
-            and x.dtype == weight.dtype == torch.float32
-            and not torch.is_grad_enabled()
-            and not torch.is_autocast_enabled("cpu")
+        if self.large and x.numel() == self.in_features and self._plain_float32(x, weight):
+            return one_row_linear(x, weight, self.bias)
+        return F.linear(x, weight, self.bias)
+
+    @staticmethod
+    def _plain_float32(x: Tensor, weight: Tensor) -> bool:
+        return (
+            x.dtype == weight.dtype == torch.float32
             and weight.device.type == "cpu"
             and weight.is_contiguous()
-        ):
-            return one_row_linear(x, weight, self.bias)
-        return super().forward(x)
+            and not torch.is_grad_enabled()
+            and not torch.is_autocast_enabled("cpu")
+        )

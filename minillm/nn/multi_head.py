@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minillm._checks import check_int, check_number, describe
@@ -79,9 +80,9 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(f"ALiBi has slopes for {position.heads} heads, but there are {heads}")
         self.position, self.causal, self.layer, self.scale = position, bool(causal), layer, scale
         self.dropout = check_number("dropout", dropout, 0.0, 1.0)
-        self.q_proj = Linear(width, self.heads * self.head_dim, bias=bias)
-        self.k_proj = Linear(width, self.kv_heads * self.head_dim, bias=bias)
-        self.v_proj = Linear(width, self.kv_heads * self.head_dim, bias=bias)
+        # one matrix for q, k and v: its rows are the H query heads, then the K key heads, then the K value heads
+        self.parts = (self.heads, self.kv_heads, self.kv_heads)
+        self.qkv_proj = Linear(width, sum(self.parts) * self.head_dim, bias=bias)
         self.o_proj = Linear(self.heads * self.head_dim, width, bias=bias if out_bias is None else out_bias)
         self.q_norm = RMSNorm(self.head_dim, eps) if qk_norm else None
         self.k_norm = RMSNorm(self.head_dim, eps) if qk_norm else None
@@ -102,24 +103,15 @@ class MultiHeadAttention(nn.Module):
         position or a LongTensor (T,) or (B, T); by default counted on from the cache. ValueError for shapes
         that do not fit.
         """
-        width = self.q_proj.in_features
-        for name, value in (("x", x), ("context", context)):
-            if value is not None and (
-                not isinstance(value, Tensor) or value.dim() != 3 or value.shape[2] != width
-            ):
-                raise ValueError(f"{name} must be a float tensor (B, length, {width}), got {describe(value)}")
-        if context is not None and (cache is not None or self.causal or isinstance(self.position, RoPE)):
-            raise ValueError(
-                "a context has no common order with x: use a layer without cache, causal and RoPE"
-            )
+        self._check(x, context, cache)
         B, T, _ = x.shape
-        source = x if context is None else context
-        q = self.q_proj(x).view(B, T, self.heads, self.head_dim)
-        k = self.k_proj(source).view(B, -1, self.kv_heads, self.head_dim)
-        v = self.v_proj(source).view(B, -1, self.kv_heads, self.head_dim).transpose(1, 2)
+        if context is None:
+            heads = self.qkv_proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)  # (B, H + 2K, T, D)
+            q, k, v = heads.split(self.parts, dim=1)  # (B, H, T, D), (B, K, T, D), (B, K, T, D)
+        else:
+            q, k, v = self._ask_context(x, context)
         if self.q_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
-        q, k = q.transpose(1, 2), k.transpose(1, 2)  # (B, H, T, D), (B, K, S, D)
         bias = None
         if isinstance(self.position, RoPE):
             if positions is None:
@@ -131,7 +123,27 @@ class MultiHeadAttention(nn.Module):
             bias = self.position(T, k.shape[2])
         dropout = self.dropout if self.training else 0.0
         y = attention(q, k, v, mask, self.causal, self.scale, bias, dropout=dropout)  # (B, H, T, D)
-        return self.o_proj(y.transpose(1, 2).reshape(B, T, self.heads * self.head_dim))
+        return self.o_proj(y.transpose(1, 2).flatten(2))
+
+    def _ask_context(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """q (B, H, T, D) of x, k and v (B, K, S, D) of the context, each by its own rows of the one matrix."""
+        weight, bias = self.qkv_proj.weight, self.qkv_proj.bias
+        split = self.heads * self.head_dim
+        q = F.linear(x, weight[:split], None if bias is None else bias[:split])
+        kv = F.linear(context, weight[split:], None if bias is None else bias[split:])
+        q = q.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
+        k, v = kv.unflatten(-1, (2 * self.kv_heads, self.head_dim)).transpose(1, 2).chunk(2, dim=1)
+        return q, k, v
+
+    def _check(self, x: Tensor, context: Tensor | None, cache: Cache | None) -> None:
+        width = self.qkv_proj.in_features
+        for name, value in (("x", x), ("context", context)) if context is not None else (("x", x),):
+            if not isinstance(value, Tensor) or value.dim() != 3 or value.shape[2] != width:
+                raise ValueError(f"{name} must be a float tensor (B, length, {width}), got {describe(value)}")
+        if context is not None and (cache is not None or self.causal or isinstance(self.position, RoPE)):
+            raise ValueError(
+                "a context has no common order with x: use a layer without cache, causal and RoPE"
+            )
 
 
 def padding_mask(attention_mask: Tensor) -> Tensor:

@@ -115,6 +115,14 @@ def rotate_neighbours(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2)
 
 
+def _swap_halves(x: Tensor) -> Tensor:
+    return x.roll(x.shape[-1] // 2, dims=-1)
+
+
+def _swap_neighbours(x: Tensor) -> Tensor:
+    return x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+
+
 class RoPE(nn.Module):
     """Rotary positions for heads of even width `dim`.
 
@@ -138,11 +146,15 @@ class RoPE(nn.Module):
         self.scaling = check_scaling(scaling)
         if self.scaling["rope_type"] == "dynamic" and dim == 2:
             raise ValueError("dynamic scaling needs dim of at least 4, got 2")
-        self.rotate = rotate_neighbours if interleaved else rotate_halves
+        self.interleaved = bool(interleaved)
+        self._swap = _swap_neighbours if interleaved else _swap_halves
         self._tables: dict[tuple[torch.device, torch.dtype], tuple[int, Tensor, Tensor]] = {}
 
     def table(self, length: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """cos and sin of the first `length` positions or more, each (>= length, D/2)."""
+        """cos and signed sin of the first `length` positions or more, each (>= length, D).
+
+        Both are written out for all D coordinates, minus in front of the sin of each pair's first one.
+        """
         rows, cos, sin = self._tables.get((device, dtype), (0, None, None))
         dynamic = self.scaling["rope_type"] == "dynamic"
         if dynamic:  # the frequencies themselves depend on the length once it outgrows the window
@@ -156,32 +168,42 @@ class RoPE(nn.Module):
                 frequencies, warmth = scaled_frequencies(self.dim, self.base, self.scaling, rows)
                 # θ[t, i] = t · frequency_i, in float32: in 16 bits far positions would fall together
                 angles = torch.arange(rows, device=device).float()[:, None] * frequencies.to(device)
-                cos, sin = (warmth * angles.cos()).to(dtype), (warmth * angles.sin()).to(dtype)
+                cos, sin = warmth * angles.cos(), warmth * angles.sin()  # (L, D/2)
+                pair = torch.stack if self.interleaved else torch.cat
+                cos, sin = (pair(halves, dim=-1).flatten(1).to(dtype) for halves in ((cos, cos), (-sin, sin)))
             self._tables[device, dtype] = rows, cos, sin
         return cos, sin
 
     def forward(self, q: Tensor, k: Tensor, positions: int | Tensor = 0) -> tuple[Tensor, Tensor]:
-        """q (B, H, T, D) and k (B, K, T, D), turned; `positions`: the first one, or a LongTensor (T,) or (B,
-        T).
+        """q (B, H, T, D) and k (B, K, T, D), turned.
+
+        positions: the first one, or a LongTensor (T,) or (B, T). ValueError for anything else.
         """
         if isinstance(positions, int):
             stop = positions + q.shape[2]
             cos, sin = self.table(stop, q.device, q.dtype)
-            cos, sin = cos[positions:stop], sin[positions:stop]  # (T, D/2)
+            cos, sin = cos[positions:stop], sin[positions:stop]  # (T, D)
         else:
             if (
                 not isinstance(positions, Tensor)
                 or positions.dtype != torch.int64
                 or positions.dim() not in (1, 2)
             ):
-                raise ValueError(
-                    f"positions must be an int or a LongTensor (T,) or (B, T), got {describe(positions)}"
-                )
+                found = describe(positions)
+                raise ValueError(f"positions must be an int or a LongTensor (T,) or (B, T), got {found}")
             cos, sin = self.table(int(positions.max()) + 1, q.device, q.dtype)
-            cos, sin = cos[positions], sin[positions]  # (T, D/2) or (B, T, D/2)
+            cos, sin = cos[positions], sin[positions]  # (T, D) or (B, T, D)
             if positions.dim() == 2:
-                cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)  # (B, 1, T, D/2)
-        return self.rotate(q, cos, sin), self.rotate(k, cos, sin)
+                cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)  # (B, 1, T, D)
+        return self.turn(q, cos, sin), self.turn(k, cos, sin)
+
+    def turn(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """The rotation of `rotate_halves` or `rotate_neighbours` with full-width tables: (a, b)·cos + (b,
+        a)·(-sin, sin).
+
+        Faster because it passes over x three times instead of seven.
+        """
+        return torch.addcmul(x * cos, self._swap(x), sin)
 
 
 def check_scaling(scaling: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -42,7 +42,9 @@ def save_quantized(model: nn.Module, folder: str | Path) -> Path:
         "config": model.config.to_dict(),
         "layers": {name: _description(layer) for name, layer in layers.items()},
     }
-    return save_tensors(Path(folder) / FILE, KIND, model.state_dict(), meta)
+    tied = ["head.weight"] if model.config.tie_word_embeddings else []  # the embedding again
+    tensors = {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
+    return save_tensors(Path(folder) / FILE, KIND, tensors, meta)
 
 
 def load_quantized(folder: str | Path) -> nn.Module:
@@ -59,6 +61,8 @@ def load_quantized(folder: str | Path) -> nn.Module:
         model = model_class(model_class.config_class.from_dict(meta["config"]))
         for name, description in meta["layers"].items():
             replace_layer(model, name, _layer(name, description, tensors))
+        if model.config.tie_word_embeddings:
+            tensors["head.weight"] = tensors["tokens.weight"]
         model.load_state_dict(tensors, assign=True)
     except (KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise BadFileError(f"{KIND} {str(path)!r} is refused: {error}") from None

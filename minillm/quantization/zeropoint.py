@@ -9,7 +9,7 @@ Absmax on the output of a ReLU never uses its negative codes, half of all; this 
 The range is stretched to include 0, so that zero (padding, a ReLU at rest) has an exact code.
 
 Book: 5.1 GPU에 올라가는 데이터 살펴보기, 7.2 양자화로 모델 용량 줄이기. Paper: Jacob et al. 2018.
-Held against: torch.quantize_per_tensor on the same scale and zero point.
+Held against: torch.fake_quantize_per_tensor_affine on the same scale and zero point.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ZeropointQuantized(NamedTuple):
     zero_point: Tensor
 
     def dequantize(self) -> Tensor:
-        """The numbers again, float32: (code - zero) * scale."""
+        """The numbers again, float32: (code - zero) * scale; within half a step of its end float32 may overflow."""
         return (self.codes.to(torch.int32) - self.zero_point) * self.scale
 
 

@@ -8,6 +8,7 @@ from minillm.search.exact import ExactIndex
 from minillm.search.fusion import group_ranking, rrf
 from minillm.search.hybrid import HybridSearch
 from minillm.search.losses import contrastive_loss, cosine_similarity_loss, mnr_loss
+from minillm.search.passage_index import PassageIndex
 from minillm.search.static_encoder import StaticEncoder
 from minillm.search.words import plain_words, search_words
 
@@ -16,6 +17,7 @@ __all__ = [
     "DenseRetriever",
     "ExactIndex",
     "HybridSearch",
+    "PassageIndex",
     "StaticEncoder",
     "contrastive_loss",
     "cooccurrence_vectors",

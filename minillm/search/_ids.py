@@ -31,7 +31,9 @@ def check_document_ids(ids: Sequence[DocumentId] | None, count: int) -> list[Doc
     ids = [i.item() if hasattr(i, "item") and hasattr(i, "dtype") else i for i in ids]
     for position, document in enumerate(ids):
         if isinstance(document, bool) or not isinstance(document, (str, int)):
-            raise ValueError(f"ids must hold str or int only, got {describe(document)} at position {position}")
+            raise ValueError(
+                f"ids must hold str or int only, got {describe(document)} at position {position}"
+            )
     if len(ids) != count:
         raise ValueError(f"ids must name every text: got {len(ids)} ids for {count} texts")
     if len(set(ids)) != count:

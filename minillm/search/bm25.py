@@ -110,7 +110,9 @@ def _search_all(words, query_starts, starts, documents, impacts, size, k):
     found = np.full((queries, k), -1, np.int64)
     found_scores = np.zeros((queries, k), np.float32)
     scores = np.zeros(size, np.float32)
-    seen = np.zeros(size, np.int32)  # the last query that touched a document: nothing is cleared between queries
+    seen = np.zeros(
+        size, np.int32
+    )  # the last query that touched a document: nothing is cleared between queries
     touched = np.empty(size, np.int32)
     keys = np.empty(size if k > SHORT_RESULT else k, np.uint64)
     for q in range(queries):

@@ -32,7 +32,9 @@ def count_neighbours(
     """
     vocab_size, window = check_int("vocab_size", vocab_size, 1), check_int("window", window, 1)
     gap = np.full(window, -1, np.int64)  # between texts, so that no pair reaches across
-    flat = np.concatenate([part for tokens in sequences for part in (np.asarray(tokens, np.int64), gap)] or [gap])
+    flat = np.concatenate(
+        [part for tokens in sequences for part in (np.asarray(tokens, np.int64), gap)] or [gap]
+    )
     if flat.max() >= vocab_size or flat.min() < -1:
         raise ValueError(f"token ids must be between 0 and {vocab_size - 1}, got {describe(flat)}")
     found = []
@@ -69,7 +71,9 @@ def randomized_svd(
     """
     generator = torch.Generator().manual_seed(seed)
     width = min(rank + 8, *matrix.shape)
-    basis = torch.linalg.qr(matrix @ torch.randn(matrix.shape[1], width, generator=generator))[0]  # (V, width)
+    basis = torch.linalg.qr(matrix @ torch.randn(matrix.shape[1], width, generator=generator))[
+        0
+    ]  # (V, width)
     for _ in range(rounds):
         basis = torch.linalg.qr(matrix @ torch.linalg.qr(matrix.T @ basis)[0])[0]
     small_u, values, _ = torch.linalg.svd(basis.T @ matrix, full_matrices=False)  # of a (width, W) matrix

@@ -28,7 +28,7 @@ class DenseRetriever:
         if not callable(getattr(encoder, "encode", None)) or not hasattr(encoder, "dim"):
             raise ValueError(f"encoder must have encode(texts) and dim, got {describe(encoder)}")
         index = ExactIndex(encoder.dim, "cosine") if index is None else index
-        if not callable(getattr(index, "search", None)) or len(index) or index.dim != encoder.dim:
+        if getattr(index, "dim", None) != encoder.dim or len(index):
             raise ValueError(f"index must be empty and of width {encoder.dim}, got {describe(index)}")
         self.encoder, self.index = encoder, index
         self.ids: list[DocumentId] = []

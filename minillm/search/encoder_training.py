@@ -68,7 +68,6 @@ def inverse_document_frequency(sequences: Sequence[Sequence[int]], vocab_size: i
 
 def train_encoder(
     passages: Sequence[Any],
-    extra: Sequence[Any] = (),
     tokenizer: BPETokenizer | None = None,
     vocab_size: int = 4096,
     dim: int = 128,
@@ -81,7 +80,6 @@ def train_encoder(
 ) -> StaticEncoder:
     """A StaticEncoder for searching `passages` (at least two, each with .title and .text).
 
-    extra: more passages of the same kind of language, not searched but learned from; they fill 70 % of each batch.
     tokenizer: a BPETokenizer trained on lower-cased text (default: one of `vocab_size` tokens is trained here).
     steps of Adam at a learning rate falling from `learning_rate` to 0; `scale` as in mnr_loss; on_step(step, loss) is
     called after each. Same input, same seed, same machine: the same vectors. About 10 s for 1,000 steps on one core.
@@ -90,30 +88,26 @@ def train_encoder(
     steps, batch_size = check_int("steps", steps, 0), check_int("batch_size", batch_size, 2)
     learning_rate = check_number("learning_rate", learning_rate, 0)
     seed = check_int("seed", seed, 0)
-    everything = [*_check_passages("passages", passages), *_check_passages("extra", extra)]
+    pairs = _check_passages(passages)
     if tokenizer is None:
-        whole = (normalise_text(part) for title, text in everything for part in (title, text))
+        whole = (normalise_text(part) for pair in pairs for part in pair)
         tokenizer = BPETokenizer.train(whole, vocab_size=vocab_size, special_tokens=())
-    tokenized = [_tokenize(tokenizer, title, text) for title, text in everything]
-    first = [passage for passage in tokenized[: len(passages)] if len(passage.text) > 3]
-    others = [passage for passage in tokenized[len(passages) :] if len(passage.text) > 3]
-    if len(first) < 2:
-        raise ValueError(f"passages must hold at least two with more than three tokens of text, got {len(first)}")
+    tokenized = [_tokenize(tokenizer, title, text) for title, text in pairs]
+    tokenized = [passage for passage in tokenized if len(passage.text) > 3]
+    if len(tokenized) < 2:
+        raise ValueError(f"passages must hold at least two of more than three tokens, got {len(tokenized)}")
 
-    sequences = [passage.title + passage.text for passage in first + others]
+    sequences = [passage.title + passage.text for passage in tokenized]
     start = cooccurrence_vectors(sequences, tokenizer.vocab_size, dim, seed=seed)
     start *= inverse_document_frequency(sequences, tokenizer.vocab_size)[:, None]
     weight = torch.nn.Parameter(torch.from_numpy(start))
     optimizer = torch.optim.Adam([weight], lr=learning_rate)
     generator = np.random.default_rng(seed)
-    share = min(len(first), batch_size if not others else max(2, round(0.3 * batch_size)))
+    batch_size = min(batch_size, len(tokenized))
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = learning_rate * (1 - step / steps)
-        chosen = [first[i] for i in generator.choice(len(first), share, replace=False)]
-        if others:
-            count = min(len(others), batch_size - share)
-            chosen += [others[i] for i in generator.choice(len(others), count, replace=False)]
-        questions, answers = zip(*(make_pair(passage, generator) for passage in chosen), strict=True)
+        chosen = generator.choice(len(tokenized), batch_size, replace=False)
+        questions, answers = zip(*(make_pair(tokenized[i], generator) for i in chosen), strict=True)
         # mnr_loss makes vectors of length 1 itself
         u, v = embed_batch(weight, questions, normalize=False), embed_batch(weight, answers, normalize=False)
         # Both directions: the question must find its answer, and the answer its question.
@@ -131,11 +125,13 @@ def _tokenize(tokenizer: BPETokenizer, title: str, text: str) -> TokenPassage:
     return TokenPassage(tokenizer.encode(normalise_text(title)), sentences, list(chain(*sentences)))
 
 
-def _check_passages(name: str, passages: Any) -> list[tuple[str, str]]:
+def _check_passages(passages: Any) -> list[tuple[str, str]]:
     try:
         pairs = [(passage.title, passage.text) for passage in passages]
     except (AttributeError, TypeError):
-        raise ValueError(f"{name} must be a list of items with .title and .text, got {describe(passages)}") from None
+        raise ValueError(
+            f"passages must be a list of items with .title and .text, got {describe(passages)}"
+        ) from None
     if not all(isinstance(part, str) for pair in pairs for part in pair):
-        raise ValueError(f"{name} must have titles and texts that are str")
+        raise ValueError("passages must have titles and texts that are str")
     return pairs

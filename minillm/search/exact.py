@@ -23,14 +23,17 @@ from minillm._checks import check_choice, check_int, describe
 from minillm._files import BadFileError, load_arrays, save_arrays
 
 METRICS = ("l2", "cosine", "ip")
-BLOCK = 1 << 22  # numbers in one block of the distance table (16 MB as float32): bounds memory, fills the caches
+BLOCK = (
+    1 << 22
+)  # numbers in one block of the distance table (16 MB as float32): bounds memory, fills the caches
 
 
 def check_vectors(name: str, vectors: Any, dim: int) -> np.ndarray:
     """`vectors` as a C-contiguous float32 (N, dim) array; ValueError for another shape, text, NaN or infinity."""
     try:
         array = np.asarray(vectors)
-        array = np.ascontiguousarray(array, np.float32) if array.dtype.kind in "fiu" else None
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinity and is refused below
+            array = np.ascontiguousarray(array, np.float32) if array.dtype.kind in "fiu" else None
     except (TypeError, ValueError):
         array = None
     if array is None or array.ndim != 2 or array.shape[1] != dim:
@@ -134,7 +137,9 @@ class ExactIndex:
         queries = check_vectors("queries", queries, self.dim)
         k = check_int("k", k, minimum=1)
         allowed = self._allowed(filter)
-        vectors, ids = (self._vectors, self._ids) if allowed is None else (self._vectors[allowed], self._ids[allowed])
+        vectors, ids = (
+            (self._vectors, self._ids) if allowed is None else (self._vectors[allowed], self._ids[allowed])
+        )
         found = np.full((len(queries), k), -1, np.int64)
         distances = np.full((len(queries), k), np.inf, np.float32)
         if len(vectors) == 0:
@@ -159,10 +164,14 @@ class ExactIndex:
         """(row, column, exact float64 distance) of a superset of the k nearest of each query, in any order."""
         own = np.sqrt(np.einsum("qd,qd->q", queries, queries, dtype=np.float64))  # |q|, (Q,)
         table = queries @ vectors.T  # (Q, N): all the arithmetic there is
-        if self.metric == "l2":  # the part of |q|^2 - 2 q.x + |x|^2 that orders vectors, the query's own left out
+        if (
+            self.metric == "l2"
+        ):  # the part of |q|^2 - 2 q.x + |x|^2 that orders vectors, the query's own left out
             table *= -2
             table += (lengths**2).astype(np.float32)
-            size = 2 * own * lengths.max() + lengths.max() ** 2  # (Q,), what the rounding errors are relative to
+            size = (
+                2 * own * lengths.max() + lengths.max() ** 2
+            )  # (Q,), what the rounding errors are relative to
         elif self.metric == "cosine":
             table *= -np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0).astype(np.float32)
             size = own
@@ -202,7 +211,9 @@ class ExactIndex:
             inside[inside] = filter[self._ids[inside]]
             return inside
         if isinstance(filter, (str, bytes)) or not isinstance(filter, (Iterable, np.ndarray)):
-            raise ValueError(f"filter must be a function, a list of ids or a bool array, got {describe(filter)}")
+            raise ValueError(
+                f"filter must be a function, a list of ids or a bool array, got {describe(filter)}"
+            )
         return np.isin(self._ids, check_ids("filter", filter))
 
     def save(self, path: str | Path) -> Path:

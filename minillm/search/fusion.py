@@ -38,7 +38,9 @@ def rrf(rankings: Sequence[Any], k: float = 60, weights: Sequence[float] | None 
         for rank, document in enumerate(ids, start=1):
             # rrf(d) += weight / (k + rank(d))
             scores[document] = scores.get(document, 0.0) + weight / (k + rank)
-    return sorted(scores.items(), key=lambda pair: -pair[1])  # sorted is stable: ties stay in order of appearance
+    return sorted(
+        scores.items(), key=lambda pair: -pair[1]
+    )  # sorted is stable: ties stay in order of appearance
 
 
 def group_ranking(ranking: Ranking, group_of: Callable[[DocumentId], DocumentId]) -> Ranking:

@@ -36,7 +36,9 @@ def _check_labels(labels: torch.Tensor, count: int, lowest: float) -> torch.Tens
         raise ValueError(f"labels must be a tensor of shape ({count},), got {describe(labels)}")
     labels = labels.float()
     if not ((labels >= lowest) & (labels <= 1)).all():
-        raise ValueError(f"labels must lie between {lowest:g} and 1, got {labels.min():g} to {labels.max():g}")
+        raise ValueError(
+            f"labels must lie between {lowest:g} and 1, got {labels.min():g} to {labels.max():g}"
+        )
     return labels
 
 

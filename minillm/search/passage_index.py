@@ -17,13 +17,13 @@ from typing import Any
 
 from minillm._checks import check_choice, check_int, check_text, describe
 from minillm._files import BadFileError, read_json, write_json
-from minillm.data.documents import Passage
+from minillm.data import Passage
 from minillm.search._ids import Ranking
 from minillm.search.bm25 import BM25
 from minillm.search.dense import DenseRetriever
+from minillm.search.encoder_training import train_encoder
 from minillm.search.fusion import group_ranking
 from minillm.search.hybrid import HybridSearch
-from minillm.search.train_encoder import train_encoder
 
 METHODS = ("bm25", "dense", "hybrid")
 
@@ -33,7 +33,11 @@ class PassageIndex:
 
     def __init__(self, passages: Sequence[Passage], lexical: BM25, dense: DenseRetriever) -> None:
         self.passages = {passage.id: passage for passage in passages}
-        if not self.passages or set(lexical.ids) != set(self.passages) or set(dense.ids) != set(self.passages):
+        if (
+            not self.passages
+            or set(lexical.ids) != set(self.passages)
+            or set(dense.ids) != set(self.passages)
+        ):
             raise ValueError(
                 f"passages, lexical and dense must hold the same ids, got {len(self.passages)} passages, "
                 f"{len(lexical.ids)} and {len(dense.ids)}"
@@ -49,8 +53,8 @@ class PassageIndex:
     def build(cls, passages: Sequence[Passage], seed: int = 0, **training: Any) -> PassageIndex:
         """Index the passages; the vectors come from an encoder trained here, on these passages alone.
 
-        training: options of `train_encoder` (steps, dim, extra, ...). Raises ValueError for anything but a list of at
-        least two Passages with different ids, and for training options out of range.
+        training: options of `train_encoder` (steps, dim, vocab_size, ...). Raises ValueError for anything but a list
+        of at least two Passages with different ids, and for training options out of range.
         """
         passages = list(passages) if isinstance(passages, Sequence) and not isinstance(passages, str) else []
         if len(passages) < 2 or not all(isinstance(passage, Passage) for passage in passages):
@@ -73,7 +77,9 @@ class PassageIndex:
         """For each query the best k documents: a document stands where its best passage stood."""
         # ten passages a wanted document are enough: few documents have more among the best
         rankings = self.rankings(queries, 10 * check_int("k", k, 1), method)
-        return [group_ranking(ranking, lambda one: self.passages[one].document_id)[:k] for ranking in rankings]
+        return [
+            group_ranking(ranking, lambda one: self.passages[one].document_id)[:k] for ranking in rankings
+        ]
 
     def save(self, folder: str | Path) -> Path:
         """Write the folder, each file whole or not at all."""

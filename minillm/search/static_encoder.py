@@ -6,7 +6,8 @@ Word order is lost, and "bank" has one vector for money and river; but it is fas
 and trained well it keeps most of the quality of a transformer on search. `train_encoder` learns E from plain text.
 Text is made even first (NFKC, lower case, a space in front), so "With", "with" and decomposed Hangul are one.
 
-Book: 10.2 문장 임베딩 방식 (평균 모드). Paper: Wieting et al. 2016, "Towards Universal Paraphrastic Sentence Embeddings".
+Book: 10.2 문장 임베딩 방식 (평균 모드). Paper: Wieting et al. 2016, "Towards Universal Paraphrastic Sentence
+Embeddings".
 Peer: sentence_transformers' StaticEmbedding, which opens the folder we save and gives the same vectors.
 """
 
@@ -122,7 +123,9 @@ class StaticEncoder:
         if not isinstance(layout, dict) or layout.get("normalizer") != NORMALIZER:
             raise BadFileError(f"{str(folder / 'tokenizer.json')!r} is refused: not saved by a StaticEncoder")
         with tempfile.TemporaryDirectory() as scratch:  # our tokenizer reads layouts without a normalizer
-            tokenizer = load_tokenizer(write_json(Path(scratch) / "tokenizer.json", {**layout, "normalizer": None}))
+            tokenizer = load_tokenizer(
+                write_json(Path(scratch) / "tokenizer.json", {**layout, "normalizer": None})
+            )
         path = folder / "model.safetensors"
         try:
             weight = load_safetensors(read_bytes(path, "embedding file"))["embedding.weight"]

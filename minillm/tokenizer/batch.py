@@ -98,7 +98,8 @@ def encode_for_model(
             )
         width = lengths[0] if lengths else 0
         return {
-            name: torch.tensor(value, dtype=torch.long).reshape(-1, width) for name, value in batch.items()
+            name: torch.tensor(value, dtype=torch.long).reshape(len(rows), width)
+            for name, value in batch.items()
         }
     return {name: value[0] for name, value in batch.items()} if single else batch
 

@@ -30,6 +30,7 @@ from minillm.tokenizer.special import (
     allowed_tokens,
     check_special_tokens,
     encode_text,
+    ordinary_parts,
     split_special,
 )
 from minillm.tokenizer.splitting import GPT2_PATTERN, compile_pattern, piece_ends, split
@@ -121,7 +122,7 @@ class BPETokenizer:
             )
         min_frequency = check_int("min_frequency", min_frequency, minimum=0)
         compile_pattern(pattern)
-        parts = _ordinary_parts(check_texts(texts), frozenset(names))
+        parts = ordinary_parts(check_texts(texts), frozenset(names))
         merges = learn_merges_fast(
             count_words_fast(parts, pattern), vocab_size - 256 - len(names), min_frequency
         )
@@ -180,17 +181,19 @@ class BPETokenizer:
             if special:
                 ids.append(self.special_tokens[part])
             else:
-                ids += self._encode_ordinary(part)
+                ids += self.encode_pieces(*self.cut(part))
         return ids
 
-    def _encode_ordinary(self, text: str) -> list[int]:
+    def cut(self, text: str) -> tuple[bytes, np.ndarray]:
+        """`text` as UTF-8, and where its pieces end, int64 (pieces,); special tokens are not looked for."""
         data = text.encode("utf-8")
         if self.pattern == GPT2_PATTERN:
-            ends = piece_ends(data)
-        else:
-            ends = np.cumsum(
-                [len(piece.encode("utf-8")) for piece in split(text, self.pattern)], dtype=np.int64
-            )
+            return data, piece_ends(data)
+        lengths = [len(piece.encode("utf-8")) for piece in split(text, self.pattern)]
+        return data, np.cumsum(lengths, dtype=np.int64)
+
+    def encode_pieces(self, data: bytes, ends: np.ndarray) -> list[int]:
+        """The ids of `data` that is cut already: its pieces end at `ends`, int64, rising."""
         return self._encoder.encode(data, ends)
 
     def encode_bytes(self, data: bytes) -> list[int]:
@@ -312,10 +315,3 @@ def build_tokenizer(
             raise ValueError(f"merge {number} must be two tokens, got {describe(merge)}")
         pairs.append((to_bytes(merge[0]), to_bytes(merge[1])))
     return BPETokenizer(tokens, pairs, special, pattern)
-
-
-def _ordinary_parts(texts: Iterable[str], special: frozenset[str]) -> Iterator[str]:
-    for text in texts:
-        for part, is_special in split_special(text, special):
-            if not is_special:
-                yield part

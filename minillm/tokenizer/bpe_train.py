@@ -53,9 +53,8 @@ def learn_merges(
     """
     check_training(num_merges, min_frequency, ties)
     tokens = [bytes([byte]) for byte in ALPHABET]
-    ids = {token: index for index, token in enumerate(tokens)}
     keys = [_falling(token) if ties == "bytes" else chr(index) for index, token in enumerate(tokens)]
-    to_ids = [ids[bytes([byte])] for byte in range(256)]
+    to_ids = {byte: chr(index) for index, byte in enumerate(ALPHABET)}
     texts = [word.decode("latin-1").translate(to_ids) for word in words]
     weights = list(words.values())
 
@@ -75,9 +74,8 @@ def learn_merges(
     floor = max(1, min_frequency)
     heap = [(-count, keys[ord(pair[0])] + keys[ord(pair[1])], pair) for pair, count in counts.items()]
     heapify(heap)
-    merges: dict[Pair, None] = {}
-    made = 0
-    while made < num_merges and heap:
+    merges: list[Pair] = []
+    while len(merges) < num_merges and heap:
         negative, key, pair = heappop(heap)
         count = counts[pair]
         if count != -negative:  # an entry out of date
@@ -89,14 +87,10 @@ def learn_merges(
         a, b = pair
         left, right = tokens[ord(a)], tokens[ord(b)]
         joined = left + right
-        new = ids.get(joined)
-        if new is None:  # two pairs can spell the same bytes: then the token exists already
-            new = ids[joined] = len(tokens)
-            tokens.append(joined)
-            keys.append(_falling(joined) if ties == "bytes" else chr(new))
-            made += 1
-        merges.setdefault((left, right))
-        t = chr(new)
+        merges.append((left, right))
+        t = chr(len(tokens))
+        tokens.append(joined)
+        keys.append(_falling(joined) if ties == "bytes" else t)
 
         before: dict[str, int] = {}  # x -> how often it stood in front of the pair
         after: dict[str, int] = {}  # y -> how often it stood behind
@@ -145,4 +139,4 @@ def learn_merges(
             count = counts[changed]
             if count >= floor:
                 heappush(heap, (-count, keys[ord(changed[0])] + keys[ord(changed[1])], changed))
-    return list(merges)
+    return merges

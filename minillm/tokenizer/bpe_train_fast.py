@@ -96,210 +96,194 @@ def _pop(heap, size, pairs, spell, spell_at, by_ids):
 
 
 @njit(cache=True)
-def _doubled(array):
-    bigger = np.empty((2 * array.shape[0], array.shape[1]), array.dtype)
-    bigger[: array.shape[0]] = array
-    return bigger
-
-
-@njit(cache=True)
-def _token_slot(slots, s, spell, spell_at):
-    """The slot of the token spelled like s, or the empty slot where it belongs."""
-    h = np.int64(-3750763034362895579)
-    for i in range(spell_at[s], spell_at[s + 1]):
-        h = (h ^ spell[i]) * 1099511628211
-    slot = (h ^ (h >> 32)) & (slots.size - 1)
-    while slots[slot] >= 0:
-        t = slots[slot]
-        if not _bytes_greater(s, t, spell, spell_at) and not _bytes_greater(t, s, spell, spell_at):
-            break
-        slot = (slot + 1) & (slots.size - 1)
-    return slot
-
-
-@njit(cache=True)
-def _learn(pool, starts, weights, byte_ids, num_merges, floor, by_ids):
-    """Merges as int32 (merges, 3): left id, right id, new id. Ids below 256 are bytes in the alphabet's order."""
-    words = weights.size
-    cells = np.full((pool.size + words + 1, 2), -1, np.int32)  # id, weight
+def _lay_out(pool, starts, weights, byte_ids):
+    """Cells int32 (bytes + words + 1, 2): id and weight of every byte of every word, separators with id -1."""
+    cells = np.full((pool.size + weights.size + 1, 2), -1, np.int32)
     at = 1
-    for w in range(words):
-        for i in range(starts[w], starts[w + 1]):
+    for word in range(weights.size):
+        for i in range(starts[word], starts[word + 1]):
             cells[at, 0] = byte_ids[pool[i]]
-            cells[at, 1] = weights[w]
+            cells[at, 1] = weights[word]
             at += 1
         at += 1
+    return cells
 
-    spell = np.empty(1 << 16, np.uint8)  # the bytes of every token, one after another
-    spell_at = np.zeros(256 + num_merges + 2, np.int64)
-    width = np.ones(256 + num_merges + 1, np.int64)  # bytes of each token
-    for byte in range(256):
-        spell[byte_ids[byte]] = byte
-        spell_at[byte + 1] = byte + 1
-    token_slots = np.full(1 << 10, -1, np.int32)
-    while token_slots.size < 4 * (256 + num_merges):
-        token_slots = np.full(2 * token_slots.size, -1, np.int32)
-    for byte in range(256):
-        token_slots[_token_slot(token_slots, byte, spell, spell_at)] = byte
-    tokens = 256
 
-    # Pairs of bytes: count them in a square, then give each a contiguous list of the cells where it stands.
-    square = np.zeros((256, 256), np.int64)
+@njit(cache=True)
+def _first_pairs(cells, pairs, counts, entries):
+    """Number the pairs of bytes, count them, and list where each stands, in order; returns how many there are."""
     seen = np.zeros((256, 256), np.int64)
     for i in range(1, cells.shape[0] - 1):
         if cells[i, 0] >= 0 and cells[i + 1, 0] >= 0:
-            square[cells[i, 0], cells[i + 1, 0]] += cells[i, 1]
             seen[cells[i, 0], cells[i + 1, 0]] += 1
-    keys = np.full(1 << 18, -1, np.int64)  # open-addressed: pair -> its number
-    numbers = np.empty(1 << 18, np.int32)
-    pairs = np.empty((1 << 16, 4), np.int64)  # left id, right id, first and last entry of its list
-    counts = np.zeros((1 << 16, 1), np.int64)
-    heap = np.empty((1 << 16, 2), np.int64)  # count, pair
-    entries = np.empty((3 * pool.size + 1, 2), np.int32)  # cell, next entry of the same pair
-    used = heap_size = known = 0
+    number = np.full((256, 256), -1, np.int64)
+    known = used = 0
     for a in range(256):
         for b in range(256):
-            if seen[a, b]:
-                slot = _find(keys, a, b)
-                keys[slot] = np.int64(a) << 32 | b
-                numbers[slot] = known
+            if seen[a, b] > 0:
+                number[a, b] = known
                 pairs[known, 0], pairs[known, 1] = a, b
-                pairs[known, 2], pairs[known, 3] = used, used + seen[a, b] - 1
-                counts[known, 0] = square[a, b]
-                used, seen[a, b] = used + seen[a, b], used
-                if counts[known, 0] >= floor:
-                    _push(heap, heap_size, counts[known, 0], known, pairs, spell, spell_at, by_ids)
-                    heap_size += 1
+                pairs[known, 2], pairs[known, 3] = used, used - 1  # the list is filled below
+                counts[known] = 0
+                used += seen[a, b]
                 known += 1
     for i in range(1, cells.shape[0] - 1):
         a, b = cells[i, 0], cells[i + 1, 0]
         if a >= 0 and b >= 0:
-            entry = seen[a, b]
-            entries[entry, 0] = i
-            entries[entry, 1] = entry + 1
-            seen[a, b] = entry + 1
+            pair = number[a, b]
+            counts[pair] += cells[i, 1]
+            pairs[pair, 3] += 1
+            entries[pairs[pair, 3], 0] = i
+            entries[pairs[pair, 3], 1] = pairs[pair, 3] + 1
     for pair in range(known):
         entries[pairs[pair, 3], 1] = -1
+    return known, used
 
-    merges = np.empty((num_merges, 3), np.int32)
-    made = 0
-    # For the merge at hand, by neighbour: summed weight, first and last entry of the list of the new pair.
-    change = np.zeros((2, 256 + num_merges + 1), np.int64)
-    lists = np.empty((2, 256 + num_merges + 1, 2), np.int64)
-    touched = np.empty((2, 256 + num_merges + 1), np.int64)
-    number_touched = np.zeros(2, np.int64)
-    while made < num_merges and heap_size > 0:
+
+@njit(cache=True)
+def _index(pairs, known, size):
+    """The table pair -> number, with room for `size` entries (a power of two): keys and numbers."""
+    keys = np.full(size, -1, np.int64)
+    numbers = np.empty(size, np.int32)
+    for pair in range(known):
+        slot = _find(keys, pairs[pair, 0], pairs[pair, 1])
+        keys[slot] = pairs[pair, 0] << 32 | pairs[pair, 1]
+        numbers[slot] = pair
+    return keys, numbers
+
+
+@njit(cache=True)
+def _join(a, b, t, first, cells, width, entries, used, change, lists, touched):
+    """Join (a, b) into t wherever the list from entry `first` finds it.
+
+    Side 0 holds what stood in front of the pair, side 1 what stood behind: `change` sums the weights by neighbour,
+    `lists` has the first and last entry of the new pair's list, `touched` the neighbours met.
+    Returns (entries used, neighbours in front, neighbours behind).
+    """
+    la, lb = width[a], width[b]
+    met = np.zeros(2, np.int64)
+    entry = first
+    while entry >= 0:
+        i = np.int64(entries[entry, 0])
+        entry = entries[entry, 1]
+        if cells[i, 0] != a or cells[i + la, 0] != b:
+            continue  # joined to something else since
+        if a == b:  # "aaaa" merges from the left, whatever place the list names first
+            while cells[i - 1, 0] == a:
+                i -= la
+        while cells[i, 0] == a and cells[i + la, 0] == b:
+            weight = np.int64(cells[i, 1])
+            after = i + la + lb
+            cells[i + la, 0] = -1
+            cells[i, 0] = t
+            cells[after - 1, 0] = t
+            for side in range(2):
+                n = cells[i - 1, 0] if side == 0 else cells[after, 0]
+                if n < 0:
+                    continue
+                entries[used, 0] = i - width[n] if side == 0 else i
+                entries[used, 1] = -1
+                if change[side, n] == 0:
+                    touched[side, met[side]] = n
+                    met[side] += 1
+                    lists[side, n, 0] = used
+                else:
+                    entries[lists[side, n, 1], 1] = used
+                lists[side, n, 1] = used
+                change[side, n] += weight
+                used += 1
+            i = after
+    return used, met[0], met[1]
+
+
+@njit(cache=True)
+def _learn(pool, starts, weights, byte_ids, num_merges, floor, by_ids):
+    """Merges as int32 (merges, 2): left and right id. Ids below 256 are bytes in the alphabet's order."""
+    cells = _lay_out(pool, starts, weights, byte_ids)
+    room = 3 * pool.size + 1  # every byte begins one pair, and every join begins two more
+    entries = np.empty((room, 2), np.int32)  # cell, next entry of the same pair
+    pairs = np.empty((room, 4), np.int64)  # left id, right id, first and last entry of its list
+    counts = np.empty(room, np.int64)
+    heap = np.empty((room, 2), np.int64)  # count, pair
+    known, used = _first_pairs(cells, pairs, counts, entries)
+    size = 1 << 17
+    keys, numbers = _index(pairs, known, size)
+
+    most = 256 + num_merges
+    spell = np.empty(1 << 16, np.uint8)  # the bytes of token t are spell[spell_at[t] : spell_at[t + 1]]
+    spell_at = np.zeros(most + 1, np.int64)
+    width = np.ones(most, np.int64)
+    for byte in range(256):
+        spell[byte_ids[byte]] = byte
+        spell_at[byte + 1] = byte + 1
+    heap_size = 0
+    for pair in range(known):
+        if counts[pair] >= floor:
+            _push(heap, heap_size, counts[pair], pair, pairs, spell, spell_at, by_ids)
+            heap_size += 1
+
+    merges = np.empty((num_merges, 2), np.int32)
+    change = np.zeros((2, most), np.int64)
+    lists = np.empty((2, most, 2), np.int64)
+    touched = np.empty((2, most), np.int64)
+    t = 256
+    while t < most and heap_size > 0:
         count, pair = heap[0, 0], heap[0, 1]
         _pop(heap, heap_size, pairs, spell, spell_at, by_ids)
         heap_size -= 1
-        now = counts[pair, 0]
-        if now != count:  # out of date
-            if floor <= now < count:
-                _push(heap, heap_size, now, pair, pairs, spell, spell_at, by_ids)
+        if counts[pair] != count:  # out of date
+            if floor <= counts[pair] < count:
+                _push(heap, heap_size, counts[pair], pair, pairs, spell, spell_at, by_ids)
                 heap_size += 1
             continue
         a, b = pairs[pair, 0], pairs[pair, 1]
-        la, lb = width[a], width[b]
+        merges[t - 256, 0], merges[t - 256, 1] = a, b
+        width[t] = width[a] + width[b]
+        end = spell_at[t]
+        spell_at[t + 1] = end + width[t]
+        while spell_at[t + 1] > spell.size:
+            spell = np.concatenate((spell, spell))
+        spell[end : end + width[a]] = spell[spell_at[a] : spell_at[a + 1]]
+        spell[end + width[a] : end + width[t]] = spell[spell_at[b] : spell_at[b + 1]]
 
-        while spell_at[tokens] + la + lb > spell.size:
-            bigger = np.empty(2 * spell.size, np.uint8)
-            bigger[: spell.size] = spell
-            spell = bigger
-        end = spell_at[tokens]
-        for i in range(la):
-            spell[end + i] = spell[spell_at[a] + i]
-        for i in range(lb):
-            spell[end + la + i] = spell[spell_at[b] + i]
-        spell_at[tokens + 1] = end + la + lb
-        slot = _token_slot(token_slots, tokens, spell, spell_at)
-        if token_slots[slot] < 0:
-            token_slots[slot] = tokens
-            width[tokens] = la + lb
-            tokens += 1
-        t = token_slots[slot]  # an older token when two pairs spell the same bytes
-        merges[made, 0], merges[made, 1], merges[made, 2] = a, b, t
-        made += 1
-
-        number_touched[:] = 0
-        entry = pairs[pair, 2]
-        while entry >= 0:
-            i = np.int64(entries[entry, 0])
-            entry = entries[entry, 1]
-            if cells[i, 0] != a or cells[i + la, 0] != b:
-                continue
-            if a == b:  # "aaaa" merges from the left, whatever place the list names first
-                while cells[i - 1, 0] == a:
-                    i -= la
-            while cells[i, 0] == a and cells[i + la, 0] == b:
-                weight = np.int64(cells[i, 1])
-                after = i + la + lb
-                cells[i + la, 0] = -1
-                cells[i, 0] = t
-                cells[after - 1, 0] = t
-                for side in range(2):
-                    neighbour = cells[i - 1, 0] if side == 0 else cells[after, 0]
-                    if neighbour < 0:
-                        continue
-                    entries[used, 0] = i - width[neighbour] if side == 0 else i
-                    entries[used, 1] = -1
-                    if change[side, neighbour] == 0:
-                        touched[side, number_touched[side]] = neighbour
-                        number_touched[side] += 1
-                        lists[side, neighbour, 0] = used
-                    else:
-                        entries[lists[side, neighbour, 1], 1] = used
-                    lists[side, neighbour, 1] = used
-                    used += 1
-                    change[side, neighbour] += weight
-                i = after
-
+        used, front, behind = _join(
+            a, b, t, pairs[pair, 2], cells, width, entries, used, change, lists, touched
+        )
+        if 2 * (known + front + behind) > size:
+            size *= 4
+            keys, numbers = _index(pairs, known, size)
         for side in range(2):  # gains first: with "abab" the new (t, a) is lowered again below
-            for k in range(number_touched[side]):
+            for k in range(front if side == 0 else behind):
                 n = touched[side, k]
                 left, right = (n, t) if side == 0 else (t, n)
                 slot = _find(keys, left, right)
                 if keys[slot] == -1:
-                    if known == pairs.shape[0]:
-                        pairs, counts = _doubled(pairs), _doubled(counts)
-                    if 2 * known >= keys.size:
-                        keys = np.full(2 * keys.size, -1, np.int64)
-                        numbers = np.empty(keys.size, np.int32)
-                        for p in range(known):
-                            slot = _find(keys, pairs[p, 0], pairs[p, 1])
-                            keys[slot] = pairs[p, 0] << 32 | pairs[p, 1]
-                            numbers[slot] = p
-                        slot = _find(keys, left, right)
                     keys[slot] = np.int64(left) << 32 | np.int64(right)
                     numbers[slot] = known
-                    pairs[known, 0], pairs[known, 1], pairs[known, 2] = left, right, -1
-                    counts[known, 0] = 0
+                    pairs[known, 0], pairs[known, 1], pairs[known, 2] = left, right, lists[side, n, 0]
+                    counts[known] = 0
                     known += 1
-                p = numbers[slot]
-                counts[p, 0] += change[side, n]
-                if pairs[p, 2] < 0:
-                    pairs[p, 2] = lists[side, n, 0]
                 else:
-                    entries[pairs[p, 3], 1] = lists[side, n, 0]
-                pairs[p, 3] = lists[side, n, 1]
+                    entries[pairs[numbers[slot], 3], 1] = lists[side, n, 0]
+                pairs[numbers[slot], 3] = lists[side, n, 1]
+                counts[numbers[slot]] += change[side, n]
         for side in range(2):
-            for k in range(number_touched[side]):
+            for k in range(front if side == 0 else behind):
                 n = touched[side, k]
                 left, right = (n, a) if side == 0 else (b, n)
-                counts[numbers[_find(keys, left, right)], 0] -= change[side, n]
-        counts[pair, 0] = 0
-        pairs[pair, 2] = -1
+                counts[numbers[_find(keys, left, right)]] -= change[side, n]
+        counts[pair] = 0
         for side in range(2):
-            for k in range(number_touched[side]):
+            for k in range(front if side == 0 else behind):
                 n = touched[side, k]
                 change[side, n] = 0
                 left, right = (n, t) if side == 0 else (t, n)
                 p = numbers[_find(keys, left, right)]
-                if counts[p, 0] >= floor:
-                    if heap_size == heap.shape[0]:
-                        heap = _doubled(heap)
-                    _push(heap, heap_size, counts[p, 0], p, pairs, spell, spell_at, by_ids)
+                if counts[p] >= floor:
+                    _push(heap, heap_size, counts[p], p, pairs, spell, spell_at, by_ids)
                     heap_size += 1
-    return merges[:made]
+        t += 1
+    return merges[: t - 256]
 
 
 _BYTE_IDS = np.argsort(np.frombuffer(ALPHABET, dtype=np.uint8)).astype(np.int32)
@@ -320,8 +304,8 @@ def learn_merges_fast(
         words.pool, words.starts, words.counts, _BYTE_IDS, num_merges, max(1, min_frequency), ties == "ids"
     )
     tokens = {index: bytes([byte]) for index, byte in enumerate(ALPHABET)}
-    merges: dict[Pair, None] = {}
-    for left, right, new in rows.tolist():
-        tokens[new] = tokens[left] + tokens[right]
-        merges.setdefault((tokens[left], tokens[right]))
-    return list(merges)
+    merges: list[Pair] = []
+    for left, right in rows.tolist():
+        tokens[len(tokens)] = tokens[left] + tokens[right]
+        merges.append((tokens[left], tokens[right]))
+    return merges

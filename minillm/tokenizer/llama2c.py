@@ -86,12 +86,10 @@ class Llama2cTokenizer:
         except struct.error:
             raise BadFileError(f"{refusal}: cut short at byte {at}") from None
         size = len(tokens)
-        expected = (
-            [vocab_size] if vocab_size is not None else [1 << (size - 1).bit_length() if size else 0, 32000]
-        )
+        expected = [vocab_size] if vocab_size is not None else [1 << max(0, size - 1).bit_length(), 32000]
         if size not in expected:
             raise BadFileError(f"{refusal}: it has {size} tokens, expected {' or '.join(map(str, expected))}")
-        if max(map(len, tokens)) != longest:
+        if max(map(len, tokens), default=0) != longest:
             raise BadFileError(f"{refusal}: it promises a token of {longest} bytes and has none")
         try:
             return cls(tokens, scores)

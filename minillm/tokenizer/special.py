@@ -9,7 +9,7 @@ Book: 2.1 토큰화. Held against: tiktoken's allowed_special, tokenizers' added
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 
 from minillm._checks import describe
@@ -89,3 +89,11 @@ def split_special(text: str, allowed: frozenset[str]) -> list[tuple[str, bool]]:
     if end < len(text):
         parts.append((text[end:], False))
     return parts
+
+
+def ordinary_parts(texts: Iterable[str], special: frozenset[str]) -> Iterator[str]:
+    """What lies between the special tokens of each text, in order."""
+    for text in texts:
+        for part, is_special in split_special(text, special):
+            if not is_special:
+                yield part

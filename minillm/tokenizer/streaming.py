@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from minillm.tokenizer.special import special_pattern
-from minillm.tokenizer.splitting import split
 
 if TYPE_CHECKING:
     from minillm.tokenizer.bpe import BPETokenizer
@@ -51,9 +50,15 @@ def _encode_final(tokenizer: BPETokenizer, text: str, allowed: frozenset[str]) -
         if match is None or match.start() >= unfinished:
             break
         start = match.end()
-    pieces = split(text[start:unfinished], tokenizer.pattern)
-    final = start + sum(map(len, pieces[:-2]))
-    return tokenizer.encode(text[:final], allowed), text[final:]
+    ids = tokenizer.encode(text[:start], allowed)
+    data, ends = tokenizer.cut(text[start:unfinished])
+    if len(ends) <= 2:
+        return ids, text[start:]
+    final = int(ends[-3])
+    ids += tokenizer.encode_pieces(
+        data[:final], ends[:-2]
+    )  # not cut again: their end looks different on its own
+    return ids, data[final:].decode("utf-8") + text[unfinished:]
 
 
 def _first_unfinished(text: str, start: int, allowed: frozenset[str]) -> int:

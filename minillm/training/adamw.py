@@ -189,7 +189,7 @@ class AdamW:
             )
         every = [parameter for group in self.param_groups for parameter in group["params"]]
         loaded = {}
-        for index, state in states.items():
+        for index, state in sorted(states.items()):
             parameter = every[check_int("parameter index", index, 0, len(every) - 1)]
             if state["m"].shape != parameter.shape or state["v"].shape != parameter.shape:
                 raise ValueError(f"parameter {index} has shape {tuple(parameter.shape)}, its averages do not")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-import tests.course.lessons  # noqa: F401 - chooses a display before pyplot does
+import tests.course.lessons
 import tests.course.tiny_exercises  # noqa: F401 - registers the exercises of lesson 99_9
 
 

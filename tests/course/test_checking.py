@@ -45,7 +45,7 @@ def test_an_endless_loop_is_stopped_and_the_next_check_works(capsys):
             pass
 
     began = time.monotonic()
-    with pytest.raises(ExerciseError, match="stopped after 2 seconds. Does every loop end?"):
+    with pytest.raises(ExerciseError, match="stopped after 2 seconds"):
         check("99-9-a", endless)
     assert time.monotonic() - began < 10
     check("99-9-a", sorted)
@@ -105,5 +105,5 @@ def test_points_and_taken_ids_are_checked():
     for points in (0, -1, 1.5, None):
         with pytest.raises(ValueError, match="points"):
             exercise("99-9-c", points=points)
-    with pytest.raises(ValueError, match="already defined in tests.course.tiny_exercises"):
+    with pytest.raises(ValueError, match="already defined in tests"):
         exercise("99-9-a")(lambda answer: None)

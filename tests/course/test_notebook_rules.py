@@ -78,14 +78,22 @@ BREAKS = {
         lambda lesson: lesson["metadata"].update(widgets={}),
         lambda lesson: lesson.update(metadata={}),
     ],
-    "cell_ids": [change(2, id=""), change(2, id="two words"), lambda lesson: change(2, id=lesson["cells"][1]["id"])(lesson)],
+    "cell_ids": [
+        change(2, id=""),
+        change(2, id="two words"),
+        lambda lesson: change(2, id=lesson["cells"][1]["id"])(lesson),
+    ],
     "cell_metadata": [
         change(2, metadata={"execution": {"iopub.execute_input": "2024-01-01T00:00:00Z"}}),
         change(2, metadata={"tags": ["raises-exception"]}),
         change(2, metadata={"tags": ["nbval-skip"]}),
         change(2, metadata={"collapsed": False}),
     ],
-    "one_run": [change(2, execution_count=None), change(2, execution_count=7), edit(2, "print", "%time print")],
+    "one_run": [
+        change(2, execution_count=None),
+        change(2, execution_count=7),
+        edit(2, "print", "%time print"),
+    ],
     "outputs_present": [
         change(2, outputs=[]),
         insert(2, code("2 + 2")),
@@ -100,7 +108,11 @@ BREAKS = {
         change(
             2,
             outputs=[
-                {"output_type": "display_data", "data": {"application/vnd.jupyter.widget-view+json": "{}"}, "metadata": {}}
+                {
+                    "output_type": "display_data",
+                    "data": {"application/vnd.jupyter.widget-view+json": "{}"},
+                    "metadata": {},
+                }
             ],
         ),
     ],
@@ -146,7 +158,10 @@ BREAKS = {
         change(2, metadata={"nbgrader": {"grade": True}}),
         lambda lesson: [without(9)(lesson) for _ in range(3)],
     ],
-    "one_copy": [insert(2, code(COPY)), insert(2, code("class A:\n" + COPY.replace("def", "    def").replace("\n    ", "\n        ")))],
+    "one_copy": [
+        insert(2, code(COPY)),
+        insert(2, code("class A:\n" + COPY.replace("def", "    def").replace("\n    ", "\n        "))),
+    ],
 }
 
 
@@ -167,7 +182,9 @@ def test_every_rule_is_tried_here():
     assert set(BREAKS) | {"file_name"} == set(RULES)
 
 
-@pytest.mark.parametrize("name", ["tiny.ipynb", "9_9_tiny.ipynb", "99_9_Tiny.ipynb", "99_9.ipynb", "99_9_a b.ipynb"])
+@pytest.mark.parametrize(
+    "name", ["tiny.ipynb", "9_9_tiny.ipynb", "99_9_Tiny.ipynb", "99_9.ipynb", "99_9_a b.ipynb"]
+)
 def test_a_lesson_has_a_lesson_s_name(name):
     breaks = check_notebook(tiny_lesson(), Path(name))
     assert any(found.startswith("file_name:") for found in breaks)

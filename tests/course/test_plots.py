@@ -36,7 +36,10 @@ def axes():
 
 
 def test_lines_draw_every_series_with_its_own_x():
-    assert plot_lines({"a": [3, 2, 1], "b": ([10, 20], torch.tensor([1.0, 2.0]))}, x=[1, 2, 3], title="t") is None
+    assert (
+        plot_lines({"a": [3, 2, 1], "b": ([10, 20], torch.tensor([1.0, 2.0]))}, x=[1, 2, 3], title="t")
+        is None
+    )
     first, second = axes()[0].lines
     assert first.get_xydata().tolist() == [[1, 3], [2, 2], [3, 1]]
     assert second.get_xydata().tolist() == [[10, 1], [20, 2]]
@@ -113,7 +116,9 @@ def test_a_png_for_a_report_without_pyplot_or_side_effects():
     assert dict(mpl.rcParams) == before
     assert plt.get_fignums() == []
     assert plt.imread(io.BytesIO(png)).shape == (200, 300, 4)
-    assert png == figure_png(plot_lines, {"손실": [3, 1]}, title="학습", size=(3, 2)), "the same picture twice"
+    assert png == figure_png(plot_lines, {"손실": [3, 1]}, title="학습", size=(3, 2)), (
+        "the same picture twice"
+    )
     uri = png_data_uri(png)
     assert base64.b64decode(uri.removeprefix("data:image/png;base64,")) == png
 

@@ -48,8 +48,8 @@ def test_bad_seeds_and_threads_are_refused(bad):
 def test_a_figure_with_korean_text_prints_nothing():
     """In a process of its own, with warnings as errors: no missing glyph, no font search message."""
     program = (
-        "import io; from minillm.course import setup, plot_lines; setup(); plot_lines({'손실': [3, 2, 1], '🙂': [1, 1, 1]},"
-        "title='학습 곡선 − loss'); import matplotlib.pyplot as plt; plt.savefig(io.BytesIO())"
+        "import io; from minillm.course import setup, plot_lines; import matplotlib.pyplot as plt; setup(); "
+        "plot_lines({'손실': [3, 2, 1], '🙂': [1, 1, 1]}, title='학습 곡선 − loss'); plt.savefig(io.BytesIO())"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -76,4 +76,3 @@ def test_the_fallback_font_is_used_when_the_system_has_none(monkeypatch):
     finally:
         hangul_font.cache_clear()
     assert "NanumGothic" in HANGUL_FONTS
-

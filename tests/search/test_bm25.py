@@ -40,6 +40,7 @@ def test_idf_of_both_variants():
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "dd", "토큰", "🙂", "e_f"]), max_size=12).map(" ".join)
 
 
+@settings(deadline=None)  # the first call compiles
 @given(
     st.lists(WORDS, min_size=1, max_size=12),
     WORDS,
@@ -88,7 +89,10 @@ def test_what_is_not_there_is_not_found():
     index = BM25().fit(CORPUS)
     assert index.search(["zebra", "", "..."], 5) == [[], [], []]
     assert not index.scores("zebra").any()
-    assert [document for document, _ in index.search(["cat"], 100)[0]] == [1, 0]  # k above N; "cats" is another word
+    assert [document for document, _ in index.search(["cat"], 100)[0]] == [
+        1,
+        0,
+    ]  # k above N; "cats" is another word
 
 
 def test_korean_particles_do_not_hide_a_word():
@@ -182,7 +186,7 @@ def test_cut_or_damaged_files_are_refused(tmp_path):
         BM25.load(tmp_path / "nowhere")
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=6), st.text(max_size=30))
 def test_hostile_text_is_only_text(corpus, query):
     index = BM25().fit(corpus)

@@ -32,7 +32,10 @@ def test_nothing_to_fuse():
     assert rrf([[], []]) == []
 
 
-@given(st.lists(st.permutations(range(6)).map(lambda order: order[:4]), min_size=1, max_size=5), st.integers(0, 99))
+@given(
+    st.lists(st.permutations(range(6)).map(lambda order: order[:4]), min_size=1, max_size=5),
+    st.integers(0, 99),
+)
 def test_fused_scores_are_sums_of_reciprocal_ranks(rankings, k):
     fused = rrf(rankings, k=k)
     assert {one for one, _ in fused} == {one for ranking in rankings for one in ranking}

@@ -1,0 +1,64 @@
+"""The doctor's rows are true of this machine, and name what is missing with what to do."""
+
+import importlib.metadata
+import sys
+
+import pytest
+import torch
+
+from minillm.course import doctor
+
+
+def rows():
+    return {row["what"]: row for row in doctor.report()}
+
+
+def test_rows_are_plain_text_and_name_this_machine():
+    found = doctor.report()
+    assert all(set(row) == {"what", "found", "advice"} for row in found)
+    assert all(isinstance(value, str) for row in found for value in row.values())
+    table = rows()
+    assert len(table) == len(found), "no two rows of one name"
+    assert table["torch"]["found"] == torch.__version__ == importlib.metadata.version("torch")
+    assert table["python"]["found"].startswith(".".join(map(str, sys.version_info[:3])))
+    assert f"{torch.get_num_threads()} threads" in table["processor"]["found"]
+
+
+def test_it_says_what_to_do_about_missing_data(monkeypatch, tmp_path):
+    monkeypatch.delenv("MINILLM_DATA", raising=False)
+    assert rows()["MINILLM_DATA"]["found"] == "not set"
+    monkeypatch.setenv("MINILLM_DATA", str(tmp_path / "nowhere"))
+    assert "is not a folder" in rows()["MINILLM_DATA"]["found"]
+    assert rows()["MINILLM_DATA"]["advice"]
+    monkeypatch.setenv("MINILLM_DATA", str(tmp_path))
+    assert rows()["MINILLM_DATA"] == {"what": "MINILLM_DATA", "found": str(tmp_path), "advice": ""}
+
+
+def test_missing_packages_come_with_a_pip_line(monkeypatch):
+    real = importlib.metadata.version
+
+    def version(name):
+        if name in {"numba", "nbgrader"}:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    table = rows()
+    assert table["numba"]["found"] == "missing"
+    assert table["numba"]["advice"].startswith("pip install 'numba")
+    assert "nbgrader" in table["extra classroom"]["found"]
+    assert "[classroom]" in table["extra classroom"]["advice"]
+
+
+def test_a_missing_hangul_font_is_named(monkeypatch):
+    monkeypatch.setattr(doctor, "hangul_font", lambda: None)
+    assert rows()["Hangul font"]["found"] == "none"
+    assert "koreanize-matplotlib" in rows()["Hangul font"]["advice"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"), [("flags : fpu avx512_bf16 amx", "in hardware"), ("flags : fpu avx2", "emulated")]
+)
+def test_bfloat16_units_are_read_from_the_processor(monkeypatch, flags, said):
+    monkeypatch.setattr(doctor.Path, "read_text", lambda self, encoding: flags)
+    assert doctor._bf16_units() == (said == "in hardware")

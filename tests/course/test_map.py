@@ -1,0 +1,170 @@
+"""The map of the book holds every section, agrees with the files that exist, and with the README."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from minillm._files import BadFileError
+from minillm.course import map as course_map
+from minillm.course.map import BEGIN, END, load_map, problems, table, with_table
+from minillm.course.paths import checkout
+from tests.helpers import cuts
+
+PATH = checkout() / "notebooks" / "course.toml"
+
+# How many sections each chapter of the book has, summaries (정리) included: the printed table of contents.
+SECTIONS = {
+    1: 5,
+    2: 9,
+    3: 6,
+    4: 4,
+    5: 6,
+    6: 4,
+    7: 4,
+    8: 5,
+    9: 5,
+    10: 6,
+    11: 6,
+    12: 6,
+    13: 4,
+    14: 5,
+    15: 5,
+    16: 5,
+}
+
+
+@pytest.fixture(scope="module")
+def course():
+    return load_map(PATH)
+
+
+def test_every_section_of_the_book_is_there(course):
+    assert {chapter.number: len(chapter.sections) for chapter in course.chapters} == SECTIONS
+    titles = {section.number: section.korean for chapter in course.chapters for section in chapter.sections}
+    assert titles["2.3"] == "어텐션 이해하기"
+    assert titles["7.1"] == "언어 모델 추론 이해하기"
+    assert titles["10.4"] == "검색 방식을 조합해 성능 높이기"
+    assert titles["16.5"] == "코드로 보는 맘바"
+
+
+def test_the_map_agrees_with_the_repository(course):
+    assert problems(course, checkout()) == []
+
+
+def test_the_readme_has_the_table_of_the_map(course):
+    readme = (checkout() / "README.md").read_text(encoding="utf-8")
+    assert with_table(readme, course) == readme, "run: python -m minillm.course.map --write"
+
+
+def changed(course, **changes):
+    lesson = course.lessons["02_1"]
+    return dataclasses.replace(
+        course, lessons=course.lessons | {"02_1": dataclasses.replace(lesson, **changes)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"file": "02_1_nowhere.ipynb"}, "names notebooks/02_1_nowhere.ipynb, which does not exist"),
+        ({"file": "99_1_other.ipynb"}, "its file must be 02_1_name.ipynb"),
+        ({"library": ("minillm/nowhere.py",)}, "names minillm/nowhere.py, which does not exist"),
+        ({"tests": ()}, "needs library files and tests"),
+    ],
+)
+def test_a_ready_lesson_must_exist(course, changes, said):
+    assert any(said in found for found in problems(changed(course, ready=True, **changes), checkout()))
+
+
+def test_a_notebook_off_the_map_is_found(course, tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "99_9_lost.ipynb").write_text("{}")
+    assert "notebooks/99_9_lost.ipynb is not a ready lesson of the map" in problems(course, tmp_path)
+
+
+def test_lessons_and_sections_must_name_each_other(course):
+    lessons = dict(course.lessons)
+    lessons["98_1"] = dataclasses.replace(lessons.pop("16_4"), id="98_1")
+    found = problems(dataclasses.replace(course, lessons=lessons), checkout())
+    assert "lesson 16_4 is in a section but not among the lessons" in found
+    assert "lesson 98_1 belongs to no section" in found
+    chapters = (
+        dataclasses.replace(course.chapters[0], sections=course.chapters[0].sections[1:]),
+        *course.chapters[1:],
+    )
+    found = problems(dataclasses.replace(course, chapters=chapters), checkout())
+    assert "sections must be numbered 1, 2, 3, ... within their chapter" in found
+    found = problems(dataclasses.replace(course, chapters=course.chapters[:-1]), checkout())
+    assert "the book has chapters 1 to 16, in order" in found
+
+
+def test_the_table_lists_ready_lessons_with_links_and_every_section(course):
+    text = table(course)
+    for lesson in course.lessons.values():
+        assert (f"[{lesson.id} {lesson.title}](notebooks/{lesson.file})" in text) == lesson.ready
+    for chapter in course.chapters:
+        for section in chapter.sections:
+            assert f"| {section.number} | {section.korean} |" in text
+    assert "5 of" in text or "lessons are ready" in text
+
+
+def test_the_table_goes_between_its_markers_and_nowhere_else(course):
+    readme = f"# minillm\n\n{BEGIN}\nold\n{END}\n\nafter\n"
+    fresh = with_table(readme, course)
+    assert fresh.startswith("# minillm\n\n")
+    assert fresh.endswith(f"{END}\n\nafter\n")
+    assert "old" not in fresh
+    assert with_table(fresh, course) == fresh
+    for broken in ("# minillm", BEGIN, END + BEGIN, readme + BEGIN):
+        with pytest.raises(ValueError, match="once each"):
+            with_table(broken, course)
+
+
+def test_the_command_writes_and_then_agrees(monkeypatch, tmp_path, capsys):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "course.toml").write_bytes(PATH.read_bytes())
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{BEGIN}\n{END}\n", encoding="utf-8")
+    monkeypatch.setattr(course_map, "checkout", lambda: tmp_path)
+    course_map.main([])
+    assert "the table is not what the map says" in capsys.readouterr().out
+    course_map.main(["--write"])
+    assert "table written" in capsys.readouterr().out
+    course_map.main([])
+    assert "the table" not in capsys.readouterr().out
+    readme.write_text("no markers", encoding="utf-8")
+    assert course_map.main(["--write"]) == 1
+    assert readme.read_text(encoding="utf-8") == "no markers"
+
+
+def test_a_map_cut_anywhere_is_refused_or_incomplete(tmp_path):
+    """TOML has no end mark, so a file cut between two tables parses; `problems` must then see the gap."""
+    whole = PATH.read_bytes()
+    path = tmp_path / "course.toml"
+    for length in cuts(whole.rstrip(b"\n")):
+        path.write_bytes(whole[:length])
+        try:
+            course = load_map(path)
+        except BadFileError:
+            continue
+        assert problems(course, checkout())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "book = 3",
+        "[book]\n[[chapters]]\nnumber = 1",
+        'chapters = []\n[book]\n[lessons.01_1]\ntitle = "x"\nminutes = 3\nstate = "soon"',
+    ],
+)
+def test_a_damaged_map_is_refused_by_name(tmp_path, text):
+    path = tmp_path / "course.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(BadFileError, match=r"course\.toml"):
+        load_map(path)
+    with pytest.raises(BadFileError, match="missing"):
+        load_map(tmp_path / "missing.toml")

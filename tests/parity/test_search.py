@@ -1,0 +1,148 @@
+"""Search against the libraries of the field: rank_bm25, bm25s, sentence-transformers, scikit-learn."""
+
+import numpy as np
+import pytest
+import torch
+
+from minillm.data import python_docs, split_passages
+from minillm.search import (
+    BM25,
+    ExactIndex,
+    contrastive_loss,
+    cosine_similarity_loss,
+    mnr_loss,
+    search_words,
+    train_encoder,
+)
+
+QUERIES = [
+    "How do I close a file automatically even if my code crashes?",
+    "difference between is and ==",
+    "with with with statement",  # a word three times counts three times
+    "the of a",  # words that nearly every passage has
+    "__enter__ __exit__",
+    "zebra",
+    "어텐션은 무엇인가",
+]
+KOREAN = [
+    "어텐션은 토큰을 서로 본다",
+    "토큰은 글자의 묶음이다",
+    "양자화는 가중치를 줄인다 토큰",
+    "",
+    "어텐션 어텐션",
+]
+
+
+@pytest.fixture(scope="module")
+def passages():
+    return split_passages(python_docs(), max_words=120)
+
+
+def corpora(passages):
+    return ([one.text for one in passages], KOREAN)
+
+
+def test_okapi_equals_rank_bm25(passages):
+    rank_bm25 = pytest.importorskip("rank_bm25", reason="held against rank_bm25")
+    for corpus in corpora(passages):
+        for k1, b in ((1.5, 0.75), (1.2, 0.0), (0.6, 1.0)):
+            peer = rank_bm25.BM25Okapi([search_words(text) for text in corpus], k1=k1, b=b)
+            ours = BM25(k1, b, variant="okapi").fit(corpus)
+            for query in QUERIES:
+                np.testing.assert_allclose(
+                    ours.scores(query), peer.get_scores(search_words(query)), rtol=1e-5, atol=1e-5
+                )
+
+
+def test_lucene_equals_bm25s(passages):
+    bm25s = pytest.importorskip("bm25s", reason="held against bm25s")
+    for corpus in corpora(passages):
+        for k1, b in ((1.2, 0.75), (1.5, 0.0), (0.6, 1.0)):
+            peer = bm25s.BM25(k1=k1, b=b, method="lucene")
+            peer.index([search_words(text) for text in corpus], show_progress=False)
+            ours = BM25(k1, b).fit(corpus)
+            for query in QUERIES:
+                words = [word for word in search_words(query) if word in peer.vocab_dict]
+                expected = peer.get_scores(words) if words else np.zeros(len(corpus))
+                np.testing.assert_allclose(ours.scores(query), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_rankings_equal_bm25s(passages):
+    bm25s = pytest.importorskip("bm25s", reason="held against bm25s")
+    corpus = [one.text for one in passages]
+    peer = bm25s.BM25(k1=1.2, b=0.75, method="lucene")
+    peer.index([search_words(text) for text in corpus], show_progress=False)
+    ours = BM25().fit(corpus)
+    for query, ranking in zip(QUERIES[:5], ours.search(QUERIES[:5], 10), strict=True):
+        documents, scores = peer.retrieve([search_words(query)], k=10, show_progress=False)
+        np.testing.assert_allclose([score for _, score in ranking], scores[0], rtol=1e-5)
+        # Where scores differ by more than rounding, the order must be the same.
+        clear = np.flatnonzero(np.abs(np.diff(scores[0], append=0)) > 1e-4)
+        for place in clear:
+            assert {one for one, _ in ranking[: place + 1]} == set(documents[0][: place + 1].tolist())
+
+
+def test_exact_neighbours_equal_sklearn():
+    neighbors = pytest.importorskip("sklearn.neighbors", reason="held against scikit-learn")
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(2000, 24)).astype(np.float32)
+    queries = generator.normal(size=(50, 24)).astype(np.float32)
+    for metric, theirs in (("l2", "sqeuclidean"), ("cosine", "cosine")):
+        index = ExactIndex(24, metric)
+        index.add(vectors)
+        ids, distances = index.search(queries, 10)
+        peer = neighbors.NearestNeighbors(n_neighbors=10, algorithm="brute", metric=theirs)
+        expected, places = peer.fit(vectors.astype(np.float64)).kneighbors(queries.astype(np.float64))
+        np.testing.assert_array_equal(ids, places)
+        np.testing.assert_allclose(distances, expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.fixture
+def pair_batch():
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(12, 7, generator=generator) for _ in range(3)]
+
+
+def test_losses_equal_sentence_transformers(pair_batch):
+    losses = pytest.importorskip(
+        "sentence_transformers.sentence_transformer.losses", reason="held against sentence-transformers"
+    )
+    u, v, negatives = pair_batch
+    labels = torch.rand(12, generator=torch.Generator().manual_seed(1))
+    binary = (labels > 0.5).float()
+    model = torch.nn.Identity()
+
+    def peer(loss, *embeddings, labels=None):
+        return loss.compute_loss_from_embeddings(list(embeddings), labels)
+
+    close = dict(rtol=1e-6, atol=1e-6)
+    for scale in (20.0, 3.0):
+        theirs = losses.MultipleNegativesRankingLoss(model, scale=scale)
+        torch.testing.assert_close(mnr_loss(u, v, scale=scale), peer(theirs, u, v), **close)
+        torch.testing.assert_close(mnr_loss(u, v, negatives, scale), peer(theirs, u, v, negatives), **close)
+    for margin in (0.5, 0.9):
+        theirs = losses.ContrastiveLoss(model, margin=margin)
+        ours = contrastive_loss(u, v, binary, margin)
+        torch.testing.assert_close(ours, peer(theirs, u, v, labels=binary), **close)
+    theirs = losses.CosineSimilarityLoss(model)
+    torch.testing.assert_close(cosine_similarity_loss(u, v, labels), peer(theirs, u, v, labels=labels), **close)
+
+
+def test_sentence_transformers_opens_our_folder(passages, tmp_path):
+    library = pytest.importorskip("sentence_transformers", reason="held against sentence-transformers")
+    encoder = train_encoder(passages[:80], vocab_size=600, dim=24, steps=5, batch_size=16)
+    peer = library.SentenceTransformer(str(encoder.save_pretrained(tmp_path / "encoder")), device="cpu")
+    texts = [
+        *(one.text for one in passages[80:120]),
+        "WITH the With",
+        "고양이는 잔다",
+        "고양이는",  # decomposed
+        "ＬＬＭ ﬁne ①",
+        "👍🏽 e\u0301",
+        "ΟΔΟΣ İstanbul",
+        "def f(x):\n\treturn  x",
+        " ",
+    ]
+    for ours, theirs in zip([encoder.tokens(text) for text in texts], peer[0].tokenizer.encode_batch(texts), strict=True):
+        assert ours == theirs.ids
+    np.testing.assert_allclose(encoder.encode(texts), peer.encode(texts), atol=1e-6)

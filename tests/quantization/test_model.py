@@ -1,0 +1,203 @@
+"""Quantized layers and models against floats with the same rounded weights, and their file."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from minillm._files import BadFileError
+from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig
+from minillm.quantization import (
+    FourBitLinear,
+    Int8Linear,
+    QuantizedLinear,
+    load_quantized,
+    model_size_bytes,
+    quantize,
+    save_quantized,
+)
+from tests.helpers import cuts
+
+METHODS = ["int8", "nf4", "int4"]
+
+
+def tiny(tied=True, kind="llama"):
+    if kind == "gpt2":
+        return GPT2(GPT2Config(vocab_size=31, n_embd=24, n_layer=2, n_head=2, n_positions=32), seed=1)
+    sizes = {"vocab_size": 31, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 32}
+    return Llama(LlamaConfig(**sizes, **heads, tie_word_embeddings=tied), seed=1)
+
+
+def linear(inputs, outputs, bias, seed):
+    layer = nn.Linear(inputs, outputs, bias)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return layer
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    inputs=st.integers(1, 70), outputs=st.integers(1, 20), rows=st.integers(0, 12), bias=st.booleans(),
+    block=st.sampled_from([None, 1, 2, 7, 16, 64]), seed=st.integers(0, 999),
+)  # fmt: skip
+def test_layers_equal_a_float_layer_with_their_weights(inputs, outputs, rows, bias, block, seed):
+    layer = linear(inputs, outputs, bias, seed)
+    small = Int8Linear.from_linear(layer) if block is None else FourBitLinear.from_linear(layer, block)
+    x = torch.randn(rows, inputs, generator=torch.Generator().manual_seed(seed))
+    expected = F.linear(
+        x.double(), small.dequantize().double(), None if layer.bias is None else layer.bias.double()
+    )
+    for got in (small(x), small.forward_plain(x)):
+        assert got.shape == (rows, outputs)
+        torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=1e-4)
+    assert small(x[None, None]).shape == (1, 1, rows, outputs)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_layers_pass_gradients_on_and_follow_the_dtype(method):
+    model = nn.Sequential(linear(16, 8, True, 0))
+    layer = quantize(model, method)[0]
+    x = torch.randn(2, 16, requires_grad=True)
+    layer(x).sum().backward()
+    torch.testing.assert_close(x.grad, layer.dequantize().sum(0).expand(2, -1))
+    assert layer(x.detach().bfloat16()).dtype == torch.bfloat16
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(x.detach()).dtype == torch.bfloat16
+    assert list(layer.parameters()) == []
+    half = copy.deepcopy(layer).to(torch.bfloat16)
+    torch.testing.assert_close(
+        half(x.detach().bfloat16()), layer(x.detach()).bfloat16(), rtol=5e-2, atol=5e-2
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("kind", "tied"), [("llama", True), ("llama", False), ("gpt2", True)])
+def test_a_model_equals_itself_with_rounded_weights(method, kind, tied):
+    model = tiny(tied, kind)
+    before = copy.deepcopy(model.state_dict())
+    small = quantize(model, method, group_size=None if method == "int8" else 8)
+    rounded = copy.deepcopy(model)
+    layers = {name: layer for name, layer in small.named_modules() if isinstance(layer, QuantizedLinear)}
+    for name, layer in layers.items():
+        rounded.get_submodule(name).weight.data = layer.dequantize()
+    linears = [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)]
+    assert sorted(layers) == sorted(name for name in linears if name != "head")
+    ids = torch.arange(20).view(2, 10)
+    with torch.no_grad():
+        torch.testing.assert_close(small(ids).logits, rounded.eval()(ids).logits, rtol=1e-4, atol=1e-5)
+        assert not torch.equal(small(ids).logits, model.eval()(ids).logits)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())  # untouched
+    if tied:
+        assert small.head.weight is small.tokens.weight
+
+
+def test_sizes_by_hand():
+    layer = nn.Sequential(nn.Linear(128, 64, bias=True))
+    assert model_size_bytes(layer) == 4 * (128 * 64 + 64)
+    assert model_size_bytes(quantize(layer, "int8")) == 128 * 64 + 4 * 64 + 4 * 64
+    assert model_size_bytes(quantize(layer, "nf4")) == 128 * 64 // 2 + 4 * 64 * 2 + 4 * 16 + 4 * 64
+    tied, untied = tiny(True), tiny(False)
+    assert model_size_bytes(untied) - model_size_bytes(tied) == 4 * 31 * 24
+    assert model_size_bytes(tied) == 4 * sum(p.numel() for p in tied.parameters())
+
+
+def test_skipping():
+    model = tiny(tied=False)
+    assert isinstance(quantize(model).head, nn.Linear)
+    assert isinstance(quantize(model, skip=()).head, Int8Linear)
+    first = next(name for name, layer in model.named_modules() if isinstance(layer, nn.Linear))
+    small = quantize(
+        model, skip=("head", first, "gate_proj")
+    )  # one by its whole name, the others by the last part
+    kept = {name for name, layer in small.named_modules() if isinstance(layer, nn.Linear)}
+    assert kept == {"head", first, *(name for name, _ in model.named_modules() if name.endswith("gate_proj"))}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ((None,), "torch module"),
+        ((nn.LayerNorm(3),), "no linear layer"),
+        ((nn.Linear(2, 2), "gptq"), "'int8', 'nf4', 'int4'"),
+        ((nn.Linear(2, 2), "awq"), "'int8', 'nf4', 'int4'"),
+        ((nn.Linear(2, 2), None), "method"),
+        ((nn.Linear(2, 2), "int8", 4), "8 bits"),
+        ((nn.Linear(2, 2), "nf4", 8), "4 bits"),
+        ((nn.Linear(2, 2), "int8", None, 64), "one scale a row"),
+        ((nn.Linear(2, 2), "nf4", None, 0), "group_size"),
+        ((nn.Linear(2, 2), "nf4", None, None, ["text"]), "calibration"),
+        ((nn.Linear(2, 2), "nf4", None, None, None, "head"), "skip"),
+    ],
+)
+def test_bad_arguments(arguments, word):
+    with pytest.raises(ValueError, match=word):
+        quantize(*arguments)
+
+
+def test_weights_that_are_no_numbers_are_refused():
+    layer = nn.Sequential(nn.Linear(2, 2))
+    layer[0].weight.data[0, 0] = float("nan")
+    with pytest.raises(ValueError, match="NaN"):
+        quantize(layer)
+
+
+def test_quantizing_twice_and_other_small_errors():
+    with pytest.raises(ValueError, match="quantized already"):
+        quantize(quantize(nn.Sequential(nn.Linear(2, 2))))
+    layer = Int8Linear.from_linear(nn.Linear(3, 2))
+    for bad in (torch.zeros(2, 4), torch.zeros(3, dtype=torch.int64), None, torch.tensor(1.0)):
+        with pytest.raises(ValueError, match="x must be"):
+            layer(bad)
+    with pytest.raises(ValueError, match="16"):
+        FourBitLinear.from_linear(nn.Linear(3, 2), codebook=torch.linspace(-1, 1, 17))
+    with pytest.raises(ValueError):
+        model_size_bytes([1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("kind", "tied"), [("llama", True), ("llama", False), ("gpt2", True)])
+def test_a_saved_model_comes_back_bit_for_bit(tmp_path, method, kind, tied):
+    small = quantize(tiny(tied, kind), method)
+    path = save_quantized(small, tmp_path / "한글")
+    back = load_quantized(tmp_path / "한글")
+    ids = torch.arange(20).view(2, 10)
+    with torch.no_grad():
+        assert torch.equal(back(ids).logits, small(ids).logits)
+    assert model_size_bytes(back) == model_size_bytes(small)
+    assert path.stat().st_size < model_size_bytes(small) + 20_000  # the tied head is not written twice
+    assert (back.head.weight is back.tokens.weight) == tied
+
+
+def test_a_file_cut_anywhere_or_damaged_is_refused(tmp_path):
+    path = save_quantized(quantize(tiny(), "nf4"), tmp_path)
+    data = path.read_bytes()
+    for length in cuts(data):
+        path.write_bytes(data[:length])
+        with pytest.raises(BadFileError, match="quantized model"):
+            load_quantized(tmp_path)
+    for place in range(0, len(data), len(data) // 40):
+        damaged = bytearray(data)
+        damaged[place] ^= 4
+        path.write_bytes(damaged)
+        with pytest.raises(BadFileError):
+            load_quantized(tmp_path)
+    path.unlink()
+    for missing in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(BadFileError):
+            load_quantized(missing)
+    with pytest.raises(ValueError):
+        load_quantized(None)
+
+
+def test_only_quantized_models_of_ours_are_saved(tmp_path):
+    for model in (tiny(), quantize(nn.Sequential(nn.Linear(2, 2))), nn.Linear(2, 2)):
+        with pytest.raises(ValueError, match="save_quantized"):
+            save_quantized(model, tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,274 @@
+"""The encoder trained here: counting, factorising, training, encoding, and the retriever around it."""
+
+import unicodedata
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from minillm.search import (
+    BM25,
+    DenseRetriever,
+    ExactIndex,
+    StaticEncoder,
+    cooccurrence_vectors,
+    train_encoder,
+)
+from minillm.search.cooccurrence import count_neighbours, ppmi, randomized_svd
+from minillm.search.encoder_training import TokenPassage, inverse_document_frequency, make_pair
+from minillm.search.static_encoder import mean_plain, normalise_text
+from minillm.tokenizer import BPETokenizer
+from tests.helpers import cuts
+
+
+@dataclass
+class Text:
+    title: str
+    text: str
+
+
+# Four subjects with two names each. The two names never stand in one passage; only their company is the same.
+SUBJECTS = {
+    "Cats": (["cat", "feline"], ["purrs", "meows", "drinks milk", "catches mice", "scratches the sofa"]),
+    "Dogs": (["dog", "canine"], ["barks", "growls", "fetches the ball", "guards the yard", "chews a bone"]),
+    "고양이": (["고양이", "나비"], ["야옹 운다", "우유를 마신다", "쥐를 잡는다", "소파를 긁는다"]),
+    "강아지": (["강아지", "멍뭉이"], ["멍멍 짖는다", "공을 물어 온다", "마당을 지킨다", "뼈를 씹는다"]),
+}
+
+
+def subject_passages() -> list[Text]:
+    generator = np.random.default_rng(0)
+    found = []
+    for title, (names, habits) in SUBJECTS.items():
+        for number in range(12):
+            name = names[number % 2]
+            chosen = [habits[i] for i in generator.permutation(len(habits))[:3]]
+            found.append(Text(title, " ".join(f"{name} {habit}." for habit in chosen)))
+    return found
+
+
+PASSAGES = subject_passages()
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return train_encoder(PASSAGES, vocab_size=500, dim=16, steps=60, batch_size=16)
+
+
+def test_neighbours_by_hand():
+    words, contexts, times = count_neighbours([[0, 1, 2], [1, 0]], 3, window=1)
+    found = dict(zip(zip(words.tolist(), contexts.tolist(), strict=True), times.tolist(), strict=True))
+    assert found == {(0, 1): 2, (1, 0): 2, (1, 2): 1, (2, 1): 1}
+    words, contexts, _ = count_neighbours([[0, 1, 2]], 3, window=2)
+    assert (0, 2) in set(zip(words.tolist(), contexts.tolist(), strict=True))
+
+
+def test_ppmi_by_hand():
+    words, contexts, times = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), np.array([1, 3, 3, 1])
+    # P(w) = P(c) = 1/2 both: ln(1/8 / (1/4)) < 0 becomes 0, ln(3/8 / (1/4)) stays
+    expected = [0, np.log(1.5), np.log(1.5), 0]
+    np.testing.assert_allclose(ppmi(words, contexts, times, 2, power=1.0), expected, rtol=1e-6)
+
+
+def test_singular_values_equal_torch():
+    generator = torch.Generator().manual_seed(1)
+    matrix = torch.randn(60, 5, generator=generator) @ torch.randn(5, 40, generator=generator)
+    left, values = randomized_svd(matrix, 5)
+    whole = torch.linalg.svd(matrix)
+    torch.testing.assert_close(values, whole.S[:5], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close((left.T @ whole.U[:, :5]).abs(), torch.eye(5), rtol=1e-3, atol=1e-3)
+
+
+def test_vectors_of_tokens_that_keep_the_same_company():
+    # 2 and 3 always stand between 0 and 1; 6 and 7 between 4 and 5.
+    sequences = [[0, 2, 1], [0, 3, 1], [4, 6, 5], [4, 7, 5]] * 5
+    vectors = cooccurrence_vectors(sequences, 9, dim=4, window=2)
+    length = np.linalg.norm(vectors, axis=1)
+    assert vectors.shape == (9, 4)
+    assert vectors.dtype == np.float32
+    assert length[:8].mean() == pytest.approx(1, abs=1e-5)
+    assert not vectors[8].any()
+    assert vectors[2] @ vectors[3] / (length[2] * length[3]) > 0.99
+    assert abs(vectors[2] @ vectors[6]) < 1e-3
+    assert cooccurrence_vectors(sequences, 9, dim=20, window=2).shape == (9, 20)
+
+
+def test_inverse_document_frequency_by_hand():
+    weights = inverse_document_frequency([[0, 0, 1], [0]], 3)
+    np.testing.assert_allclose(weights, np.log([2 / 3 + 1, 2 / 2 + 1, 2 / 1 + 1]), rtol=1e-6)
+
+
+def test_pairs_take_the_question_out_of_the_answer():
+    sentences = [[10, 11, 12, 13], [20, 21, 22, 23, 24], [30, 31]]
+    passage = TokenPassage([1, 2], sentences, [token for one in sentences for token in one])
+    generator = np.random.default_rng(0)
+    seen = set()
+    for _ in range(300):
+        question, answer = make_pair(passage, generator)
+        if question == [1, 2]:
+            seen.add("title")
+            assert answer == passage.text
+        elif question in sentences and answer[:2] == [1, 2]:
+            seen.add("sentence")
+            assert answer == [1, 2, *(token for one in sentences if one != question for token in one)]
+        else:
+            seen.add("window")
+            assert 3 <= len(question) <= 9
+            assert sorted(question + answer) == sorted(passage.text)
+    assert seen == {"title", "sentence", "window"}
+
+
+def test_training_finds_the_subject(encoder):
+    # The other name of a subject is nearer than any name of another one, though it shares no passage with it.
+    names = [name for names, _ in SUBJECTS.values() for name in names]
+    like = encoder.encode(names) @ encoder.encode(names).T
+    np.fill_diagonal(like, -1)
+    assert like.argmax(axis=1).tolist() == [1, 0, 3, 2, 5, 4, 7, 6]
+
+
+def test_same_seed_same_vectors(encoder):
+    losses = []
+    again = train_encoder(
+        PASSAGES, vocab_size=500, dim=16, steps=60, batch_size=16, on_step=lambda step, loss: losses.append(loss)
+    )
+    np.testing.assert_array_equal(again.embeddings, encoder.embeddings)
+    assert len(losses) == 60
+    assert np.mean(losses[-20:]) < np.mean(losses[:20])
+    state = torch.get_rng_state()
+    train_encoder(PASSAGES, vocab_size=300, dim=4, steps=2, batch_size=4, seed=1)
+    assert torch.equal(state, torch.get_rng_state())  # nobody else's random numbers were used
+
+
+TEXTS = [
+    "A cat purrs",
+    "",
+    "고양이는 잔다",
+    "👍🏽",
+    "def f(x):\n    return x",
+    "x" * 500,
+    " ",
+    "İstanbul ΟΔΟΣ",
+]
+
+
+def test_batches_equal_the_plain_mean(encoder):
+    plain = np.array([mean_plain(encoder.embeddings, encoder.tokens(text)) for text in TEXTS])
+    for batch_size in (1, 3, 100):
+        vectors = encoder.encode(TEXTS, batch_size=batch_size)
+        assert vectors.dtype == np.float32
+        np.testing.assert_allclose(vectors, plain, atol=1e-6)
+    lengths = np.linalg.norm(vectors, axis=1)
+    np.testing.assert_allclose(lengths[[0, 2]], 1, rtol=1e-5)
+    assert not vectors[1].any()
+    raw = encoder.encode(TEXTS, normalize=False)
+    np.testing.assert_allclose(raw[0], encoder.embeddings[encoder.tokens(TEXTS[0])].mean(axis=0), atol=1e-6)
+    assert encoder.encode([]).shape == (0, 16)
+
+
+def test_letter_case_and_composition_do_not_matter(encoder):
+    first = encoder.encode(["With 고양이"])
+    second = encoder.encode([unicodedata.normalize("NFD", "with 고양이").upper()])
+    np.testing.assert_array_equal(first, second)
+    assert normalise_text("") == ""
+
+
+def test_saved_encoder_is_the_same(encoder, tmp_path):
+    again = StaticEncoder.from_pretrained(encoder.save_pretrained(tmp_path / "encoder"))
+    np.testing.assert_array_equal(again.encode(TEXTS), encoder.encode(TEXTS))
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "model.safetensors"])
+def test_cut_files_are_refused(encoder, tmp_path, name):
+    folder = encoder.save_pretrained(tmp_path / "encoder")
+    data = (folder / name).read_bytes()
+    for length in cuts(data, at_most=40):
+        (folder / name).write_bytes(data[:length])
+        with pytest.raises(ValueError, match=name):
+            StaticEncoder.from_pretrained(folder)
+    (folder / name).unlink()
+    with pytest.raises(ValueError, match=name):
+        StaticEncoder.from_pretrained(folder)
+
+
+def test_a_foreign_tokenizer_is_refused(encoder, tmp_path):
+    folder = encoder.save_pretrained(tmp_path / "encoder")
+    encoder.tokenizer.save(folder / "tokenizer.json")  # without our normalizer: other ids for the same text
+    with pytest.raises(ValueError, match="not saved by a StaticEncoder"):
+        StaticEncoder.from_pretrained(folder)
+
+
+def test_retriever_finds_and_names(encoder):
+    ids = [f"{one.title}#{number}" for number, one in enumerate(PASSAGES)]
+    retriever = DenseRetriever(encoder).fit([one.text for one in PASSAGES], ids)
+    assert len(retriever) == len(PASSAGES)
+    rankings = retriever.search(["my feline purrs", "멍멍 짖는 강아지", ""], 4)
+    assert rankings[0][0][0].startswith("Cats")
+    assert rankings[1][0][0].startswith("강아지")
+    assert rankings[2] == []  # no token, no direction
+    scores = [score for _, score in rankings[0]]
+    assert scores == sorted(scores, reverse=True)
+    direct = encoder.encode(["my feline purrs"]) @ encoder.encode([one.text for one in PASSAGES]).T
+    np.testing.assert_allclose(scores, np.sort(direct[0])[::-1][:4], atol=1e-6)
+    assert retriever.search(["cat"], 3) == [retriever.search(["cat"], 99)[0][:3]]
+
+
+def test_retriever_metrics(encoder):
+    corpus = [one.text for one in PASSAGES]
+    best = [DenseRetriever(encoder, ExactIndex(16, metric)).fit(corpus) for metric in ("cosine", "ip", "l2")]
+    orders = [[document for document, _ in one.search(["a cat"], 5)[0]] for one in best]
+    assert orders[0] == orders[1] == orders[2]  # on vectors of length 1 the three agree
+    assert best[2].search(["a cat"], 1)[0][0][1] <= 0
+
+
+def test_retriever_fits_again_and_is_saved(encoder, tmp_path):
+    retriever = DenseRetriever(encoder).fit(["old text", "older text"])
+    retriever.fit(["a cat", "a dog", "고양이"], ids=["c", "d", 3])
+    assert len(retriever.index) == 3
+    again = DenseRetriever.load(retriever.save(tmp_path / "dense"))
+    assert again.search(["feline", "고양이"], 3) == retriever.search(["feline", "고양이"], 3)
+    (tmp_path / "dense" / "documents.json").write_text('{"ids": ["c"]}')
+    with pytest.raises(ValueError, match="do not belong together"):
+        DenseRetriever.load(tmp_path / "dense")
+    with pytest.raises(ValueError, match="nowhere"):
+        DenseRetriever.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda e: e.encode("one text"), "texts must be a list of str, got 'one text'"),
+        (lambda e: e.encode([None]), "got None at position 0"),
+        (lambda e: e.encode(["a"], batch_size=0), "batch_size must be at least 1"),
+        (lambda e: StaticEncoder(e.tokenizer, e.embeddings[:-1]), "a row for each of"),
+        (lambda e: StaticEncoder(e.tokenizer, e.embeddings.astype(float)), "finite float32"),
+        (lambda e: train_encoder([]), "at least two"),
+        (lambda e: train_encoder(PASSAGES[:1]), "at least two"),
+        (lambda e: train_encoder(["a", "b"]), "items with .title and .text"),
+        (lambda e: train_encoder(None), "items with .title and .text"),
+        (lambda e: train_encoder([Text("a", None)] * 2), "titles and texts that are str"),
+        (lambda e: train_encoder(PASSAGES, steps=-1), "steps must be at least 0"),
+        (lambda e: train_encoder(PASSAGES, vocab_size=10), "vocab_size"),
+        (lambda e: cooccurrence_vectors([[1]], 5), "at least one text of two tokens"),
+        (lambda e: cooccurrence_vectors([[1, 7]], 5), "between 0 and 4"),
+        (lambda e: cooccurrence_vectors([], 5), "at least one text of two tokens"),
+        (lambda e: cooccurrence_vectors([[0, 1]], 5, dim=0), "dim must be at least 1"),
+        (lambda e: DenseRetriever(None), "encoder must have encode"),
+        (lambda e: DenseRetriever(e, ExactIndex(3)), "index must be empty and of width 16"),
+        (lambda e: DenseRetriever(e, BM25()), "index must be empty"),
+        (lambda e: DenseRetriever(e).search(["a"]), r"call fit\(corpus\) first"),
+        (lambda e: DenseRetriever(e).save("unused"), r"call fit\(corpus\) first"),
+        (lambda e: DenseRetriever(e).fit([]), "at least one text"),
+        (lambda e: DenseRetriever(e).fit(["a"], ids=["a", "b"]), "got 2 ids for 1 texts"),
+        (lambda e: DenseRetriever(e).fit(["a"]).search(["a"], 0), "k must be at least 1"),
+        (lambda e: DenseRetriever(e).fit(["a"]).search("a"), "queries must be a list of str"),
+    ],
+)
+def test_bad_input_is_named(encoder, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(encoder)
+
+
+def test_given_tokenizer_is_used():
+    tokenizer = BPETokenizer.train(["a cat purrs"], vocab_size=260, special_tokens=())
+    assert train_encoder(PASSAGES, tokenizer=tokenizer, dim=4, steps=1).tokenizer is tokenizer

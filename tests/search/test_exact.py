@@ -1,0 +1,219 @@
+"""ExactIndex against distances by hand, integer-exact MNIST neighbours, and bad input."""
+
+import gzip
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from minillm.search import ExactIndex
+from minillm.search.exact import METRICS, distances_plain
+from tests.helpers import cuts
+
+
+def test_three_distances_by_hand():
+    vectors = np.array([[3.0, 4.0], [0.0, 0.0], [-3.0, 4.0]])
+    query = np.array([[3.0, 4.0]])
+    expected = {
+        "l2": ([0, 1, 2], [0, 25, 36]),
+        "cosine": ([0, 2, 1], [0, 0.72, 1]),
+        "ip": ([0, 2, 1], [-24, -6, 1]),
+    }
+    for metric, (ids, distances) in expected.items():
+        index = ExactIndex(2, metric)
+        index.add(vectors)
+        found, found_distances = index.search(query, 3)
+        assert found.tolist() == [ids]
+        assert found_distances[0].tolist() == pytest.approx(distances, abs=1e-7)
+        assert found.dtype == np.int64
+        assert found_distances.dtype == np.float32
+
+
+SMALL = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 1e-3, 1e4])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    hnp.arrays(np.float32, st.tuples(st.integers(1, 30), st.just(3)), elements=SMALL),
+    hnp.arrays(np.float32, st.tuples(st.integers(1, 4), st.just(3)), elements=SMALL),
+    st.sampled_from(METRICS),
+    st.integers(1, 35),
+)
+def test_fast_equals_plain_with_many_ties(vectors, queries, metric, k):
+    index = ExactIndex(3, metric)
+    index.add(vectors)
+    ids, distances = index.search(queries, k)
+    for row, query in enumerate(queries):
+        plain = distances_plain(query, vectors, metric)
+        count = min(k, len(vectors))
+        assert (ids[row, count:] == -1).all()
+        assert np.isinf(distances[row, count:]).all()
+        np.testing.assert_allclose(distances[row, :count], np.sort(plain)[:count], rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(plain[ids[row, :count]], distances[row, :count], rtol=1e-6, atol=1e-6)
+        assert len(set(ids[row, :count])) == count
+        if metric == "l2":  # sums of these squares are exact in float64, so the order of ties is fixed
+            order = np.lexsort((np.arange(len(vectors)), plain))
+            assert ids[row, :count].tolist() == order[:count].tolist()
+
+
+def test_equal_vectors_go_to_the_lower_id():
+    for metric in METRICS:
+        index = ExactIndex(8, metric)
+        vector = np.random.default_rng(0).normal(size=(1, 8))
+        index.add(np.repeat(vector, 500, axis=0), ids=np.arange(1000, 500, -1))
+        assert index.search(vector, 3)[0].tolist() == [[501, 502, 503]]
+
+
+def test_near_ties_far_from_the_origin_are_told_apart():
+    # float32 rounds |q|^2 - 2 q.x + |x|^2 by more than these distances differ: the margin must keep all candidates.
+    vectors = np.full((64, 16), 1000, np.float32)
+    vectors[:, 0] += np.arange(64) * np.float32(2**-10)
+    index = ExactIndex(16)
+    index.add(vectors[::-1])
+    assert index.search(vectors[:1], 5)[0].tolist() == [[63, 62, 61, 60, 59]]
+
+
+def test_blocks_do_not_change_the_answer(monkeypatch):
+    generator = np.random.default_rng(0)
+    vectors, queries = generator.normal(size=(300, 7)), generator.normal(size=(50, 7))
+    index = ExactIndex(7, "cosine")
+    index.add(vectors)
+    whole = index.search(queries, 9)
+    monkeypatch.setattr("minillm.search.exact.BLOCK", 700)
+    for one, other in zip(whole, index.search(queries, 9), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_mnist_neighbours(real_data):
+    folder = real_data("images/mnist_t10k")
+    with gzip.open(folder / "t10k-images-idx3-ubyte.gz") as file:
+        images = np.frombuffer(file.read(), np.uint8)[16:].reshape(-1, 784)
+    truth = np.load(folder / "ann_groundtruth.shared.npz")
+    queries = images[9000 : 9000 + len(truth["l2_index"])]
+    index = ExactIndex(784, "l2")
+    index.add(images[:9000])
+    ids, distances = index.search(queries, 100)
+    np.testing.assert_array_equal(ids, truth["l2_index"])
+    np.testing.assert_array_equal(distances, truth["l2_sqdist"])
+    index = ExactIndex(784, "cosine")
+    index.add(images[:9000])
+    np.testing.assert_array_equal(index.search(queries, 10)[0], truth["cosine_index_top10"])
+
+
+def filled(metric="l2"):
+    index = ExactIndex(1, metric)
+    index.add(np.arange(6.0)[:, None], ids=[10, 11, 12, 20, 21, 22])
+    return index
+
+
+def test_ids_are_given_once():
+    index = filled()
+    assert index.add([[9.0], [8.0]]).tolist() == [23, 24]
+    index.remove([24])
+    assert index.add([[7.0]]).tolist() == [25]  # 24 is not used again
+    assert index.add(np.empty((0, 1))).tolist() == []
+    assert len(index) == 8
+
+
+def test_removed_vectors_are_gone():
+    index = filled()
+    index.remove([10, 12])
+    assert len(index) == 4
+    assert index.search([[0.0]], 4)[0].tolist() == [[11, 20, 21, 22]]
+    assert len(index._vectors) == 4  # the memory too
+    index.remove([])
+    index.add([[2.0]], ids=[12])
+    assert index.search([[2.0]], 1)[0].tolist() == [[12]]
+
+
+def test_filters_agree():
+    index = filled()
+    allowed = [11, 20, 22]
+    bitmap = np.zeros(23, bool)
+    bitmap[allowed] = True
+    for one in (lambda i: i in allowed, allowed, set(allowed), np.array(allowed), bitmap, iter(allowed)):
+        ids, distances = index.search([[0.0], [5.0]], 4, filter=one)
+        assert ids.tolist() == [[11, 20, 22, -1], [22, 20, 11, -1]]
+        assert distances[:, 3].tolist() == [np.inf, np.inf]
+    assert index.search([[0.0]], 1, filter=bitmap[:12])[0].tolist() == [[11]]  # ids beyond a bitmap may not
+    assert index.search([[0.0]], 2, filter=[])[0].tolist() == [[-1, -1]]
+    assert index.search([[0.0]], 1, filter=[999])[0].tolist() == [[-1]]
+
+
+def test_an_empty_index_and_no_queries():
+    index = ExactIndex(3)
+    ids, distances = index.search(np.ones((2, 3)), 2)
+    assert ids.tolist() == [[-1, -1]] * 2
+    assert np.isinf(distances).all()
+    assert filled().search(np.empty((0, 1)), 3)[0].shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ExactIndex(0), "dim must be at least 1, got 0"),
+        (lambda: ExactIndex(2.0), "dim must be an integer"),
+        (lambda: ExactIndex(2, "euclid"), "metric must be one of 'l2', 'cosine', 'ip'"),
+        (lambda: ExactIndex(2).add([1.0, 2.0]), r"vectors must be numbers of shape \(N, 2\)"),
+        (lambda: ExactIndex(2).add([[1.0, 2.0, 3.0]]), r"vectors must be numbers of shape \(N, 2\)"),
+        (lambda: ExactIndex(2).add([[1.0], [2.0, 3.0]]), "vectors must be numbers"),
+        (lambda: ExactIndex(2).add([["a", "b"]]), "vectors must be numbers"),
+        (lambda: ExactIndex(2).add(None), "vectors must be numbers"),
+        (lambda: ExactIndex(2).add([[1.0, float("nan")]]), "vectors must be finite"),
+        (lambda: ExactIndex(2).add([[1.0, 1e39]]), "vectors must be finite"),
+        (lambda: ExactIndex(1).add([[1.0]], ids=[1, 2]), "got 2 ids for 1 vectors"),
+        (lambda: ExactIndex(1).add([[1.0]], ids=[-1]), "ids must be integers >= 0"),
+        (lambda: ExactIndex(1).add([[1.0]], ids=[1.5]), "ids must be integers >= 0"),
+        (lambda: ExactIndex(1).add([[1.0]], ids=["a"]), "ids must be integers >= 0"),
+        (lambda: ExactIndex(1).add([[1.0]], ids=7), "ids must be integers >= 0"),
+        (lambda: ExactIndex(1).add([[1.0], [2.0]], ids=[4, 4]), "got 4 which is already there"),
+        (lambda: filled().add([[1.0]], ids=[20]), "got 20 which is already there"),
+        (lambda: filled().remove([10, 99]), "got 99 which is not"),
+        (lambda: filled().search([0.0]), "queries must be numbers"),
+        (lambda: filled().search([[float("inf")]]), "queries must be finite"),
+        (lambda: filled().search([[0.0]], 0), "k must be at least 1"),
+        (lambda: filled().search([[0.0]], True), "k must be an integer"),
+        (lambda: filled().search([[0.0]], filter="all"), "filter must be a function"),
+        (lambda: filled().search([[0.0]], filter=3), "filter must be a function"),
+        (lambda: filled().search([[0.0]], filter=np.ones((2, 2), bool)), "one dimension"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_refused_change_changes_nothing():
+    index = filled()
+    with pytest.raises(ValueError, match="already there"):
+        index.add([[1.0], [2.0]], ids=[50, 22])
+    with pytest.raises(ValueError, match="which is not"):
+        index.remove([10, 50])
+    assert len(index) == 6
+    assert index.search([[0.0]], 1)[0].tolist() == [[10]]
+
+
+def test_saved_index_answers_alike(tmp_path):
+    index = filled("cosine")
+    index.remove([22])
+    again = ExactIndex.load(index.save(tmp_path / "index"))
+    for one, other in zip(index.search([[2.0]], 6), again.search([[2.0]], 6), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert again.add([[1.0]]).tolist() == [23]
+
+
+def test_cut_or_damaged_files_are_refused(tmp_path):
+    data = filled().save(tmp_path / "index").read_bytes()
+    broken = tmp_path / "broken"
+    for length in cuts(data):
+        broken.write_bytes(data[:length])
+        with pytest.raises(ValueError, match="broken"):
+            ExactIndex.load(broken)
+    for position in cuts(data):
+        flipped = bytearray(data)
+        flipped[position] ^= 16
+        broken.write_bytes(flipped)
+        with pytest.raises(ValueError, match="broken"):
+            ExactIndex.load(broken)

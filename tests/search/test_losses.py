@@ -1,0 +1,63 @@
+"""The three pair losses against their formulas by hand (the peer is in tests/parity)."""
+
+import math
+
+import pytest
+import torch
+
+from minillm.search import contrastive_loss, cosine_similarity_loss, mnr_loss
+
+RIGHT, UP = [1.0, 0.0], [0.0, 2.0]
+U = torch.tensor([RIGHT, RIGHT])
+V = torch.tensor([[3.0, 0.0], UP])  # cosines 1 and 0
+
+
+def test_values_by_hand():
+    assert cosine_similarity_loss(U, V, torch.tensor([0.5, 0.0])).item() == pytest.approx((0.25 + 0) / 2)
+    # label 1 at distance 0 costs nothing; label 0 at distance 1 is beyond the margin; the wrong way round costs
+    assert contrastive_loss(U, V, torch.tensor([1, 0])).item() == pytest.approx(0)
+    assert contrastive_loss(U, V, torch.tensor([0, 1])).item() == pytest.approx(0.5 * (0.25 + 1) / 2)
+    # row 0: scores (2, 0), row 1: scores (2, 0), where place 0 and place 1 are right
+    expected = -(math.log(1 / (1 + math.exp(-2))) + math.log(1 / (1 + math.exp(2)))) / 2
+    assert mnr_loss(U, V, scale=2.0).item() == pytest.approx(expected)
+
+
+def test_where_nothing_is_learned_the_loss_is_log_of_the_candidates():
+    same = torch.ones(8, 4)
+    assert mnr_loss(same, same).item() == pytest.approx(math.log(8))
+    assert mnr_loss(same, same, negatives=torch.ones(3, 4)).item() == pytest.approx(math.log(11))
+
+
+def test_gradients_pull_pairs_together():
+    generator = torch.Generator().manual_seed(0)
+    u = torch.randn(6, 5, generator=generator, requires_grad=True)
+    v = torch.randn(6, 5, generator=generator)
+    before = torch.cosine_similarity(u, v).mean().item()
+    for _ in range(50):
+        (gradient,) = torch.autograd.grad(mnr_loss(u, v), u)
+        u = (u - 0.1 * gradient).detach().requires_grad_()
+    assert torch.cosine_similarity(u, v).mean().item() > before + 0.3
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: mnr_loss(None, V), "anchors must be a float tensor"),
+        (lambda: mnr_loss(U, V.tolist()), "positives must be a float tensor"),
+        (lambda: mnr_loss(U, V.long()), "positives must be a float tensor"),
+        (lambda: mnr_loss(U, V[:1]), "must be pairs, got 2 and 1 rows"),
+        (lambda: mnr_loss(U, torch.ones(2, 3)), "rows of width 2"),
+        (lambda: mnr_loss(U[:0], V[:0]), "anchors must have rows"),
+        (lambda: mnr_loss(U, V, torch.ones(2, 3)), "negatives must have rows of width 2"),
+        (lambda: mnr_loss(U, V, scale=float("nan")), "scale must be a finite number"),
+        (lambda: contrastive_loss(U, V, torch.tensor([1, -1])), "labels must lie between 0 and 1"),
+        (lambda: contrastive_loss(U, V, torch.tensor([1])), r"labels must be a tensor of shape \(2,\)"),
+        (lambda: contrastive_loss(U, V, torch.tensor([1, 0]), margin=-1), "margin must be at least 0"),
+        (lambda: cosine_similarity_loss(U, V, [1.0, 0.0]), "labels must be a tensor"),
+        (lambda: cosine_similarity_loss(U, V, torch.tensor([2.0, 0.0])), "labels must lie between -1 and 1"),
+        (lambda: cosine_similarity_loss(U, V, torch.tensor([float("nan"), 0.0])), "labels must lie"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

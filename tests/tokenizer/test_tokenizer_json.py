@@ -1,0 +1,147 @@
+"""Saving and opening: the same ids again, custom patterns kept, and refusals that name the reason."""
+
+import copy
+import json
+
+import pytest
+
+from minillm._files import BadFileError
+from minillm.tokenizer import GPT2_PATTERN, GPT4_PATTERN, BPETokenizer, load_tokenizer
+from minillm.tokenizer.tokenizer_json import from_json, to_json
+from tests.helpers import cuts
+from tests.tokenizer.samples import KOREAN, SAMPLES
+
+END = "<|endoftext|>"
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return BPETokenizer.train([*SAMPLES, KOREAN] * 3, 330, special_tokens=(END, "<|한국어 끝|>"))
+
+
+@pytest.mark.parametrize("pattern", [GPT2_PATTERN, GPT4_PATTERN, r"\w+|\W"])
+@pytest.mark.parametrize("name", ["tokenizer.json", "other.json", "folder"])
+def test_a_saved_tokenizer_opens_as_it_was(tmp_path, pattern, name):
+    ours = BPETokenizer.train([*SAMPLES, KOREAN] * 3, 330, (END, "<|한국어 끝|>"), pattern)
+    path = ours.save(tmp_path / name)
+    assert path == (tmp_path / name / "tokenizer.json" if name == "folder" else tmp_path / name)
+    for where in {path, tmp_path / name}:
+        again = load_tokenizer(where)
+        assert (again.vocab, again.merges, again.special_tokens, again.pattern) == (
+            ours.vocab, ours.merges, ours.special_tokens, pattern,
+        )  # fmt: skip
+        for text in [*SAMPLES, f"a{END}b<|한국어 끝|>"]:
+            assert again.encode(text) == ours.encode(text)
+
+
+def test_a_file_cut_anywhere_is_refused_by_name(tokenizer, tmp_path):
+    data = tokenizer.save(tmp_path / "tokenizer.json").read_bytes()
+    bad = tmp_path / "bad.json"
+    for length in cuts(data, 300):
+        bad.write_bytes(data[:length])
+        with pytest.raises(BadFileError, match=r"bad\.json"):
+            load_tokenizer(bad)
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    for path in (tmp_path, tmp_path / "none.json", tmp_path / "none.bin", tmp_path / "none"):
+        with pytest.raises(BadFileError, match=r"tokenizer.* cannot be read"):
+            load_tokenizer(path)
+    for path in (None, 3, "", ["a"]):
+        with pytest.raises(ValueError, match="path must be a path"):
+            load_tokenizer(path)
+
+
+def test_a_failed_save_leaves_the_old_file(tokenizer, tmp_path, monkeypatch):
+    path = tokenizer.save(tmp_path / "tokenizer.json")
+    before = path.read_bytes()
+    monkeypatch.setattr("minillm._files.os.fsync", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        BPETokenizer.train([KOREAN], 280).save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+CHANGES = {
+    "model.type": (lambda c: c["model"].update(type="Unigram"), "Unigram"),
+    "WordPiece": (lambda c: c["model"].update(type="WordPiece"), "WordPiece"),
+    "no model": (lambda c: c.pop("model"), "model must be an object"),
+    "dropout": (lambda c: c["model"].update(dropout=0.1), "dropout"),
+    "unknown": (lambda c: c["model"].update(unk_token="<unk>"), "unk_token"),
+    "suffix": (lambda c: c["model"].update(end_of_word_suffix="</w>"), "end_of_word_suffix"),
+    "prefix": (lambda c: c["model"].update(continuing_subword_prefix="##"), "continuing_subword_prefix"),
+    "byte fallback": (lambda c: c["model"].update(byte_fallback=True), "byte_fallback"),
+    "ignore merges": (lambda c: c["model"].update(ignore_merges=True), "ignore_merges"),
+    "normalizer": (lambda c: c.update(normalizer={"type": "NFC"}), "normalizer NFC"),
+    "truncation": (lambda c: c.update(truncation={"max_length": 5}), "truncation"),
+    "padding": (lambda c: c.update(padding={"pad_id": 5}), "padding"),
+    "decoder": (lambda c: c.update(decoder={"type": "WordPiece"}), "decoder"),
+    "template": (lambda c: c.update(post_processor={"type": "TemplateProcessing"}), "TemplateProcessing"),
+    "no pre-tokenizer": (lambda c: c.update(pre_tokenizer=None), "pre_tokenizer"),
+    "whitespace": (lambda c: c.update(pre_tokenizer={"type": "Whitespace"}), "Whitespace"),
+    "prefix space": (lambda c: c["pre_tokenizer"].update(add_prefix_space=True), "add_prefix_space"),
+    "no regex": (lambda c: c["pre_tokenizer"].update(use_regex=False), "use_regex"),
+    "sequence": (lambda c: c.update(pre_tokenizer={"type": "Sequence", "pretokenizers": []}), "sequence"),
+    "lstrip": (lambda c: c["added_tokens"][0].update(lstrip=True), "lstrip"),
+    "not special": (lambda c: c["added_tokens"][0].update(special=False), "not special"),
+    "added id": (lambda c: c["added_tokens"][0].update(id=7), "two ids"),
+    "added text": (lambda c: c["added_tokens"][0].update(content=None), "content"),
+    "hole": (lambda c: c["model"]["vocab"].update({"Ġzz": 5000}), "ids 0 to"),
+    "same id": (lambda c: c["model"]["vocab"].update({"Ġzz": 5}), "ids 0 to"),
+    "text id": (lambda c: c["model"]["vocab"].update({"Ġzz": "5"}), "integer ids"),
+    "not a token": (
+        lambda c: c["model"]["vocab"].update({"a b": len(c["model"]["vocab"])}),
+        "stands for no byte",
+    ),
+    "no vocab": (lambda c: c["model"].pop("vocab"), "vocab"),
+    "no merges": (lambda c: c["model"].pop("merges"), "merges"),
+    "merge of three": (lambda c: c["model"]["merges"].append("a b c"), "two tokens"),
+    "merge of a number": (lambda c: c["model"]["merges"].append(["a", 1]), "two tokens"),
+    "merge of nothing": (lambda c: c["model"]["merges"].append(" "), "two tokens"),
+    "merge unknown": (lambda c: c["model"]["merges"].append("Q Q"), "needs a token"),
+    "merges a dict": (lambda c: c["model"].update(merges={}), "must be a list"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_cannot_be_honoured_is_refused_by_its_name(tokenizer, tmp_path, change):
+    content = copy.deepcopy(to_json(tokenizer))
+    alter, message = CHANGES[change]
+    alter(content)
+    with pytest.raises(ValueError, match=message):
+        from_json(content)
+    path = tmp_path / "changed.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(BadFileError, match=r"changed\.json"):
+        load_tokenizer(path)
+
+
+@pytest.mark.parametrize("content", [[], None, 3, "text", {}, {"model": []}])
+def test_other_json_is_refused(content):
+    with pytest.raises(ValueError, match="must be an object"):
+        from_json(content)
+
+
+@pytest.mark.parametrize("merges", [b"#version: 0.2\na b\nab", b"a b c\n", b"\xff\n", b"Q Q\n"])
+def test_vocab_and_merges_that_do_not_fit_are_refused(tokenizer, tmp_path, merges):
+    vocab = tmp_path / "vocab.json"
+    vocab.write_text(json.dumps(tokenizer.vocab), encoding="utf-8")
+    (tmp_path / "merges.txt").write_bytes(merges)
+    with pytest.raises(BadFileError, match=r"merges\.txt"):
+        BPETokenizer.from_files(vocab, tmp_path / "merges.txt", tokenizer.special_tokens)
+    with pytest.raises(BadFileError, match="cannot be read"):
+        BPETokenizer.from_files(vocab, tmp_path / "none.txt")
+
+
+def test_vocab_and_merges_open(tokenizer, tmp_path):
+    vocab = tmp_path / "vocab.json"
+    vocab.write_text(json.dumps(tokenizer.vocab), encoding="utf-8")
+    lines = "".join(f"{merge}\n" for merge in to_json(tokenizer)["model"]["merges"])
+    (tmp_path / "merges.txt").write_text(
+        "#version: 0.2\r\n" + lines.replace("\n", "\r\n"), encoding="utf-8", newline=""
+    )
+    again = BPETokenizer.from_files(vocab, tmp_path / "merges.txt", tokenizer.special_tokens)
+    assert again.vocab == tokenizer.vocab
+    assert again.encode(KOREAN) == tokenizer.encode(KOREAN)
+    more = BPETokenizer.from_files(vocab, tmp_path / "merges.txt", [*tokenizer.special_tokens, "<|new|>"])
+    assert more.special_tokens["<|new|>"] == tokenizer.vocab_size
