@@ -34,6 +34,10 @@ c.CourseDirectory.submitted_directory = "build/submitted"  # what `minillm assig
 STUDENT = re.compile(r"[^\s./\\+][^/\\+]*")  # nbgrader puts the name into paths and patterns
 
 
+class GradingError(ValueError):
+    """nbgrader refused a course folder or a notebook; the message is its reason."""
+
+
 def make_assignment(lesson: str, out: str | Path) -> dict[str, Any]:
     """Write the student version of a lesson ("02_1") into the course folder `out`, which may exist already.
 
@@ -136,8 +140,9 @@ def _stage(folder: Path, lessons: dict[str, Path]) -> tuple[list[tuple[str, str]
                 f"more than one notebook of {lesson}: {path.name} was left out"
             )
         else:
-            _clean(notebook)
-            lost = _restore(notebook, _released(folder, lesson))
+            released = _released(folder, lesson)
+            notebook = _clean(notebook, released)
+            lost = _restore(notebook, released)
             write_json(stage / student / lesson / lessons[lesson].name, notebook)
             staged.append((student, lesson))
             notes.setdefault(student, []).extend([f"put back lost cells {', '.join(lost)}"] if lost else [])
@@ -149,23 +154,28 @@ def _lesson_of(notebook: dict[str, Any], parts: tuple[str, ...], lessons: dict[s
     if len(parts) > 2 and parts[1] in lessons:
         return parts[1]
     for cell in notebook["cells"]:
-        grade_id = cell.get("metadata", {}).get("nbgrader", {}).get("grade_id", "")
-        if (lesson := str(grade_id)[:4].replace("-", "_")) in lessons:
+        if (lesson := _grade_id(cell)[:4].replace("-", "_")) in lessons:
             return lesson
     return parts[-1][:4] if parts[-1][:4] in lessons else None
 
 
-def _clean(notebook: dict[str, Any]) -> None:
-    """What a student's editor may leave behind and nbgrader stumbles over: outputs, another kernel, cells' ids."""
-    notebook["metadata"] = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
-    }
-    notebook["nbformat"], notebook["nbformat_minor"] = 4, 5
+def _clean(notebook: dict[str, Any], released: dict[str, Any]) -> dict[str, Any]:
+    """The student's text in a notebook nbgrader can open: no outputs, our kernel, grading metadata as handed out."""
+    handed_out = {name: cell["metadata"] for cell in released["cells"] if (name := _grade_id(cell))}
+    cells = []
     for index, cell in enumerate(notebook["cells"]):
-        cell["id"] = f"cell-{index}"
-        cell.setdefault("metadata", {})
-        if cell["cell_type"] == "code":
-            cell["outputs"], cell["execution_count"] = [], None
+        metadata = handed_out.get(_grade_id(cell), {})
+        clean = {
+            "id": f"cell-{index}",
+            "cell_type": cell["cell_type"],
+            "metadata": metadata,
+            "source": cell["source"],
+        }
+        cells.append(
+            clean | ({"outputs": [], "execution_count": None} if cell["cell_type"] == "code" else {})
+        )
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
 
 
 def _released(folder: Path, lesson: str) -> dict[str, Any]:
@@ -196,7 +206,7 @@ def _autograde(folder: Path, lesson: str, student: str, timeout: int) -> str:
     options = [f"--student={student}", "--create", "--force", f"--Execute.timeout={timeout}"]
     try:
         _nbgrader(folder, "autograde", lesson, *options)
-    except RuntimeError as error:
+    except GradingError as error:
         return str(error)
     return ""
 
@@ -279,7 +289,7 @@ def _need_nbgrader() -> None:
 
 
 def _nbgrader(folder: Path, command: str, *arguments: str) -> None:
-    """Run one nbgrader command in the course folder; RuntimeError with the line that says why it failed."""
+    """Run one nbgrader command in the course folder; GradingError with the line that says why it failed."""
     root = str(checkout())
     environment = os.environ | {"PYTHONWARNINGS": "ignore"}
     for name, first in (
@@ -294,4 +304,4 @@ def _nbgrader(folder: Path, command: str, *arguments: str) -> None:
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no reason given"]
         named = [line for line in lines if re.match(r"\s*[\w.]*(Error|Exception)\b", line)]
-        raise RuntimeError(f"nbgrader {command}: {(named or lines)[-1].strip()[:300]}")
+        raise GradingError(f"nbgrader {command}: {(named or lines)[-1].strip()[:300]}")

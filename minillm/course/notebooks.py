@@ -34,11 +34,26 @@ def read_notebook(path: str | Path) -> dict[str, Any]:
     notebook = read_json(path, "notebook")
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
         raise BadFileError(f"notebook {str(path)!r} has no list of cells")
-    if not all(
-        isinstance(cell, dict) and "cell_type" in cell and "source" in cell for cell in notebook["cells"]
-    ):
-        raise BadFileError(f"notebook {str(path)!r} has a cell without cell_type or source")
+    for number, cell in enumerate(notebook["cells"], 1):
+        if not _is_cell(cell):
+            raise BadFileError(f"notebook {str(path)!r}: cell {number} is not a cell")
     return notebook
+
+
+def _is_cell(cell: Any) -> bool:
+    if not isinstance(cell, dict) or cell.get("cell_type") not in ("code", "markdown", "raw"):
+        return False
+    text, metadata, outputs = cell.get("source"), cell.get("metadata", {}), cell.get("outputs", [])
+    lines = isinstance(text, list) and all(isinstance(line, str) for line in text)
+    kinds = {"tags": list, "nbgrader": dict}
+    return (
+        (lines or isinstance(text, str))
+        and isinstance(cell.get("id", ""), str)
+        and isinstance(metadata, dict)
+        and all(isinstance(metadata.get(name, kind()), kind) for name, kind in kinds.items())
+        and isinstance(outputs, list)
+        and all(isinstance(output, dict) and "output_type" in output for output in outputs)
+    )
 
 
 def lesson_path(lesson: str, folder: str | Path) -> Path:

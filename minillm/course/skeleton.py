@@ -28,7 +28,7 @@ show(setup)
 # %% [markdown]
 # ## Prove
 #
-# Equal to the formula, to the real library, to the slow path.
+# Equal to the formula, to PyTorch's own, to the slow path: an assert and a printed line.
 
 # %% [markdown]
 # ## Measure

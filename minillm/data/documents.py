@@ -1,5 +1,4 @@
-"""Documents, passages and questions: the plain records that every search, training text and answer is made
-of.
+"""Documents, passages and questions: the plain records of every search, training text and answer.
 
 A Document is a text with a name. A Passage is a piece of it, short enough to rank and to quote, that still
 knows where it came from. A Question knows which documents answer it, so that a search engine can be judged.
@@ -12,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from minillm._checks import describe
+from minillm._checks import check_text, describe
 
 
 @dataclass(frozen=True)
@@ -23,16 +22,21 @@ class Document:
     title: str
     text: str
 
+    def __post_init__(self) -> None:
+        _check_texts(self, "id", "title", "text")
+
 
 @dataclass(frozen=True)
 class Passage:
-    """A piece of a document: `id` is "document_id#number", `title` its nearest heading, `text` what is
-    ranked."""
+    """A piece of a document: `id` is "document_id#number", `title` its nearest heading, `text` what is ranked."""
 
     id: str
     document_id: str
     title: str
     text: str
+
+    def __post_init__(self) -> None:
+        _check_texts(self, "id", "document_id", "title", "text")
 
 
 @dataclass(frozen=True)
@@ -49,18 +53,27 @@ class Question:
     evidence: tuple[str, ...] = ()
     kind: str = ""
 
+    def __post_init__(self) -> None:
+        _check_texts(self, "text", "kind")
+        for name, ids in (("gold", self.gold), ("evidence", self.evidence)):
+            if not isinstance(ids, tuple) or not all(isinstance(value, str) for value in ids):
+                raise ValueError(f"{name} of a Question must be a tuple of str, got {describe(ids)}")
+
     def answered_by(self, passage: Passage) -> bool:
-        """Whether the passage answers: its document is gold and, where evidence was given, a phrase of it is
-        there."""
+        """Whether the passage's document is gold and, where there is evidence, a phrase of it stands in the text."""
         if passage.document_id not in self.gold:
             return False
         text = plain_words(passage.text)
         return not self.evidence or any(plain_words(phrase) in text for phrase in self.evidence)
 
 
+def _check_texts(record: object, *names: str) -> None:
+    for name in names:
+        check_text(f"{name} of a {type(record).__name__}", getattr(record, name))
+
+
 def plain_words(text: str) -> str:
-    """The text in lower case with every run of white space made one space: equal for re-wrapped copies of a
-    text."""
+    """The text in lower case, every run of white space one space: equal for copies that are wrapped anew."""
     return " ".join(text.lower().split())
 
 

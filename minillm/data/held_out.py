@@ -15,6 +15,7 @@ Left out: MinHash and suffix arrays, which find near copies in corpora too large
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable
 
 from minillm._checks import check_int, check_number, check_text, describe
@@ -24,8 +25,7 @@ _SHORT = 40  # characters; "See also:" may stand twice, it teaches nobody the ex
 
 
 def paragraphs_once(documents: Iterable[Document]) -> list[list[str]]:
-    """The paragraphs of each document, each long paragraph in the first document that has it and nowhere
-    else.
+    """The paragraphs of each document, each long one in the first document that has it and nowhere else.
 
     Two paragraphs are the same when their words are (white space and letter case aside). A repeated short
     paragraph (under 40 characters: a heading, "See also:") goes only where the paragraph before it went, so
@@ -55,8 +55,8 @@ def train_and_held_out(
 
     held_out: the share of the characters to hold out, at least 0.001 and at most 0.5; about that share comes
     back (a little less after near copies are dropped). stretch: characters of neighbouring text that stay
-    together. The same documents and seed give the same split. Raises ValueError when there is too little text
-    for two sides.
+    together; a paragraph that is longer (a text without blank lines) is cut at line ends, or else at spaces.
+    The same documents and seed give the same split. Raises ValueError when there is too little text for two sides.
     """
     share = check_number("held_out", held_out, 0.001, 0.5)
     seed = check_int("seed", seed, 0)
@@ -64,12 +64,12 @@ def train_and_held_out(
     stretches: list[list[str]] = []
     for paragraphs in paragraphs_once(documents):
         size = stretch  # a document opens its own stretch
-        for paragraph in paragraphs:
+        for piece in (piece for paragraph in paragraphs for piece in _cut(paragraph, stretch)):
             if size >= stretch:
                 stretches.append([])
                 size = 0
-            stretches[-1].append(paragraph)
-            size += len(paragraph)
+            stretches[-1].append(piece)
+            size += len(piece)
     if len(stretches) < 2:
         raise ValueError(
             f"too little text to hold some out: {len(stretches)} stretch(es) of about {stretch} characters, "
@@ -97,9 +97,21 @@ def train_and_held_out(
     return "\n\n".join(training) + "\n", "\n\n".join(exam) + "\n"
 
 
+def _cut(paragraph: str, stretch: int) -> list[str]:
+    """The paragraph, or, where it is longer than a stretch, quarters of one, cut at line ends or else at spaces."""
+    if len(paragraph) <= stretch:
+        return [paragraph]
+    steps = re.findall(r".*\n|.+", paragraph) if "\n" in paragraph else re.findall(r"\s*\S+", paragraph)
+    pieces = [""]
+    for step in steps:
+        if pieces[-1] and len(pieces[-1]) + len(step) > stretch // 4:
+            pieces.append("")
+        pieces[-1] += step
+    return [piece.strip("\n") for piece in pieces if piece.strip()]
+
+
 def overlap(text: str, taught: str, n: int = 8) -> float:
-    """The share of the word n-grams of `text` that stand in `taught` too: 0 nothing in common, 1 all of
-    it."""
+    """The share of the word n-grams of `text` that stand in `taught` too, from 0 (none) to 1 (all)."""
     check_text("text", text)
     check_text("taught", taught)
     n = check_int("n", n, 1)

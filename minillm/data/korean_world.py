@@ -23,8 +23,7 @@ MOST_ENTRIES = 3000  # 500 of each kind: as many as there are names that differ
 
 
 class Entry(NamedTuple):
-    """One article: titles, sentence pairs (Korean, English), a Korean question and the phrase that answers
-    it."""
+    """One article: titles, sentence pairs (Korean, English), a Korean question, the phrase that answers it."""
 
     title: str
     english_title: str

@@ -23,8 +23,7 @@ from minillm.data.documents import Document, Passage, check_documents, plain_wor
 
 @dataclass(frozen=True)
 class Section:
-    """What stands under one heading, up to the next heading of any level. level 0: text before the first
-    heading."""
+    """What stands under one heading, up to the next of any level; level 0 is text before the first heading."""
 
     title: str
     level: int
@@ -39,8 +38,7 @@ _UNDERLINE = re.compile(r"^([*=\-~^\"'#+_.:`])\1{2,}$")
 def split_sections(text: str) -> list[Section]:
     """Cut a text at its headings, Markdown or underlined; headings inside fenced code do not count.
 
-    The level of an underlined heading is the order in which its underline character first appeared (1, 2,
-    ...).
+    The level of an underlined heading is the order in which its underline character first appeared: 1, 2, ...
     """
     lines = check_text("text", text).splitlines()
     sections: list[Section] = []
@@ -120,8 +118,7 @@ def split_passages(
 
 
 def count_words(text: str) -> int:
-    """Words between white space; a run without spaces (Chinese, Japanese, a hash) counts one word per 16
-    characters."""
+    """Words between white space; in a run without spaces (Chinese, a hash) every 16 characters count as one."""
     return sum(1 + (len(word) - 1) // 16 for word in text.split())
 
 
@@ -138,28 +135,37 @@ def _indent(paragraph: str) -> int:
 
 
 def _blocks(text: str) -> Iterator[_Block]:
-    """Paragraphs, where what is indented under "...:" or under a definition line joins the line it belongs
-    to."""
+    """Paragraphs, each with what belongs to it: the code that "...:" introduces, the text of a definition."""
     paragraphs = list(_paragraphs(text))
-    position = 0
-    while position < len(paragraphs):
-        first = paragraphs[position]
-        position += 1
-        depth, joined, code = _indent(first), [first], _FENCE.match(first) is not None
-        opens_code = first.rstrip().endswith(":")
-        # `object.__repr__(self)` over its description: a signature must not be left behind at the end of a
-        # passage
-        signature = not code and len(first.splitlines()) <= 3 and first.rstrip()[-1:] not in {".", "!", "?"}
-        while position < len(paragraphs) and (opens_code or (signature and len(joined) == 1)):
-            following = paragraphs[position]
-            fenced = _FENCE.match(following) is not None and len(joined) == 1 and opens_code
-            if not fenced and _indent(following) <= depth:
-                break
-            joined.append(following)
-            position += 1
-            if fenced:
-                break
-        yield _Block("\n\n".join(joined), code or (opens_code and len(joined) > 1))
+    start = 0
+    while start < len(paragraphs):
+        first, end = paragraphs[start], start + 1
+        code = _is_fenced(first)
+        if first.rstrip().endswith(":"):
+            end = _end_of_code(paragraphs, start)
+            code = code or end > start + 1
+        elif _is_signature(first) and end < len(paragraphs) and _indent(paragraphs[end]) > _indent(first):
+            end += 1  # `object.__repr__(self)` must not stay behind without its description
+        yield _Block("\n\n".join(paragraphs[start:end]), code)
+        start = end
+
+
+def _end_of_code(paragraphs: Sequence[str], start: int) -> int:
+    """Where the code that paragraph `start` introduces ends: one fenced block, or all that is indented deeper."""
+    end = start + 1
+    if end < len(paragraphs) and _is_fenced(paragraphs[end]):
+        return end + 1
+    while end < len(paragraphs) and _indent(paragraphs[end]) > _indent(paragraphs[start]):
+        end += 1
+    return end
+
+
+def _is_fenced(paragraph: str) -> bool:
+    return _FENCE.match(paragraph) is not None
+
+
+def _is_signature(paragraph: str) -> bool:
+    return len(paragraph.splitlines()) <= 3 and paragraph.rstrip()[-1:] not in {".", "!", "?"}
 
 
 def _paragraphs(text: str) -> Iterator[str]:
@@ -187,8 +193,7 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _pack(blocks: Iterable[_Block], max_words: int) -> list[str]:
-    """Fill passages with whole blocks, greedily; a tail under a sixth of `max_words` joins the passage before
-    it."""
+    """Fill passages with whole blocks, greedily; a tail under a sixth of `max_words` joins the one before it."""
     passages: list[list[str]] = []
     sizes: list[int] = []
     for block in blocks:
@@ -211,8 +216,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?。！？])(?=\s)")
 
 
 def _cut_long(text: str, max_words: int) -> list[str]:
-    """A paragraph of more than `max_words` words cut at sentence ends, or within a sentence that alone is too
-    long."""
+    """A paragraph of more than `max_words` words cut at sentence ends, or inside a sentence that is too long."""
     if count_words(text) <= max_words:
         return [text]
     pieces: list[str] = []

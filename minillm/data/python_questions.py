@@ -24,8 +24,7 @@ PYTHON_QUESTIONS = Path(__file__).with_name("python_questions.json")
 
 
 def python_questions() -> list[Question]:
-    """The questions on `python_docs()`: `gold` are its document ids, `evidence` phrases of the answering
-    passage."""
+    """The questions on `python_docs()`: `gold` are its document ids, `evidence` phrases of the passage."""
     return read_questions(PYTHON_QUESTIONS)
 
 

@@ -31,7 +31,7 @@ class AbsmaxQuantized(NamedTuple):
 
     def dequantize(self) -> Tensor:
         """The numbers again, float32: code * scale."""
-        return self.codes * self.scale
+        return self.codes.float() * self.scale
 
 
 def absmax_quantize(x: Tensor, bits: int = 8, axis: int | None = None) -> AbsmaxQuantized:

@@ -148,10 +148,8 @@ class FourBitLinear(QuantizedLinear):
         if not self._compiled:
             return F.linear(x, self.dequantize())
         y = torch.empty(len(x), self.out_features)
-        # even places meet the high halves of the bytes, odd places the low ones
-        halves = x[:, 0::2].contiguous().numpy(), x[:, 1::2].contiguous().numpy()
         arrays = (self.codes.numpy(), self.scales.numpy(), self.codebook.numpy(), self.block_size // 2)
-        _four_bit_rows(*halves, *arrays, y.numpy())
+        _four_bit_rows(x.numpy(), *arrays, y.numpy())
         return y
 
     def extra_repr(self) -> str:
@@ -162,43 +160,43 @@ class FourBitLinear(QuantizedLinear):
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def _int8_rows(x, codes, scale, y):  # pragma: no cover
-    size = codes.shape[1]
-    row = np.empty(size, np.float32)
-    for o in range(codes.shape[0]):
-        for i in range(size):
-            row[i] = codes[o, i]
-        for r in range(x.shape[0]):
-            total = np.float32(0)
-            for i in range(size):
-                total += x[r, i] * row[i]
-            y[r, o] = total * scale[o]
+def _dot_rows(x, row, scale, y, o):  # pragma: no cover
+    """y[r, o] = scale * x[r] . row for every row of x."""
+    for r in range(x.shape[0]):
+        total = np.float32(0)
+        for i in range(row.size):
+            total += x[r, i] * row[i]
+        y[r, o] = total * scale
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def _four_bit_rows(even, odd, codes, scales, codebook, half, y):  # pragma: no cover
-    size = codes.shape[1]
+def _int8_rows(x, codes, scale, y):  # pragma: no cover
+    row = np.empty(codes.shape[1], np.float32)
     for o in range(codes.shape[0]):
-        for r in range(even.shape[0]):
-            total = np.float32(0)
-            for b in range(scales.shape[1]):
-                part = np.float32(0)
-                for j in range(b * half, min(size, (b + 1) * half)):
-                    byte = np.uint32(codes[o, j])
-                    # unsigned indices spare the test for negative ones, which would keep the loop scalar
-                    high, low = np.uintp(byte >> np.uint32(4)), np.uintp(byte & np.uint32(15))
-                    part += even[r, j] * codebook[high] + odd[r, j] * codebook[low]
-                total += part * scales[o, b]
-            y[r, o] = total
+        for i in range(row.size):
+            row[i] = codes[o, i]
+        _dot_rows(x, row, scale[o], y, o)
+
+
+@njit(cache=True, fastmath=True, nogil=True)
+def _unpack_row(codes, scales, codebook, half, row):  # pragma: no cover
+    for b in range(scales.size):
+        for j in range(b * half, min(codes.size, (b + 1) * half)):
+            byte = np.uint32(codes[j])
+            # unsigned indices spare the test for negative ones, which would keep the loop scalar
+            row[2 * j] = codebook[np.uintp(byte >> np.uint32(4))] * scales[b]
+            row[2 * j + 1] = codebook[np.uintp(byte & np.uint32(15))] * scales[b]
+
+
+@njit(cache=True, fastmath=True, nogil=True)
+def _four_bit_rows(x, codes, scales, codebook, half, y):  # pragma: no cover
+    row = np.empty(2 * codes.shape[1], np.float32)
+    for o in range(codes.shape[0]):
+        _unpack_row(codes[o], scales[o], codebook, half, row)
+        _dot_rows(x, row, np.float32(1), y, o)
 
 
 @njit(cache=True, fastmath=True, nogil=True)
 def _unpack_rows(codes, scales, codebook, half, weight):  # pragma: no cover
-    size = codes.shape[1]
     for o in range(codes.shape[0]):
-        for b in range(scales.shape[1]):
-            scale = scales[o, b]
-            for j in range(b * half, min(size, (b + 1) * half)):
-                byte = np.uint32(codes[o, j])
-                weight[o, 2 * j] = codebook[np.uintp(byte >> np.uint32(4))] * scale
-                weight[o, 2 * j + 1] = codebook[np.uintp(byte & np.uint32(15))] * scale
+        _unpack_row(codes[o], scales[o], codebook, half, weight[o])

@@ -32,7 +32,7 @@ class ZeropointQuantized(NamedTuple):
 
     def dequantize(self) -> Tensor:
         """The numbers again, float32: (code - zero) * scale; within half a step of its end float32 may overflow."""
-        return (self.codes.to(torch.int32) - self.zero_point) * self.scale
+        return (self.codes.float() - self.zero_point) * self.scale
 
 
 def zeropoint_quantize(x: Tensor, bits: int = 8, axis: int | None = None) -> ZeropointQuantized:

@@ -71,7 +71,7 @@ def train_encoder(
     tokenizer: BPETokenizer | None = None,
     vocab_size: int = 4096,
     dim: int = 128,
-    steps: int = 1000,
+    steps: int = 300,
     batch_size: int = 256,
     learning_rate: float = 3e-3,
     scale: float = 10.0,
@@ -82,7 +82,8 @@ def train_encoder(
 
     tokenizer: a BPETokenizer trained on lower-cased text (default: one of `vocab_size` tokens is trained here).
     steps of Adam at a learning rate falling from `learning_rate` to 0; `scale` as in mnr_loss; on_step(step, loss) is
-    called after each. Same input, same seed, same machine: the same vectors. About 10 s for 1,000 steps on one core.
+    called after each. Same input, same seed, same machine: the same vectors. About 5 s on one core for the Python
+    reference (585 passages).
     Raises ValueError for fewer than two passages with text, and numbers out of range.
     """
     steps, batch_size = check_int("steps", steps, 0), check_int("batch_size", batch_size, 2)

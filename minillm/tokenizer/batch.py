@@ -3,7 +3,7 @@
     "Hi", "Hello there"  ->  input_ids [[5, 0, 0], [7, 8, 9]]   attention_mask [[1, 0, 0], [1, 1, 1]]
 
 Padding goes on the right; a model must ignore the positions whose mask is 0. Truncation drops tokens from the end,
-with a pair of texts from the longer one. Book: 2.1 토큰화. Held against: transformers' PreTrainedTokenizerFast.
+with a pair of texts from the longer one. Book: 2.2.1 토큰화. Held against: transformers' PreTrainedTokenizerFast.
 """
 
 from __future__ import annotations
@@ -111,18 +111,15 @@ def _texts(name: str, texts: Sequence[str]) -> list[str]:
 
 
 def _cut(a: list[int], b: list[int], max_length: int) -> tuple[list[int], list[int]]:
-    """Drop tokens from the end of the longer list (of equals, the second) until both fit."""
-    excess = len(a) + len(b) - max_length
-    if excess <= 0:
+    """Drop tokens from the end of the longer list until both fit; when both are cut they share the room, and an odd
+    place goes to the longer one (of equals, the second)."""
+    if len(a) + len(b) <= max_length:
         return a, b
     short = min(len(a), len(b))
-    if 2 * short >= max_length:  # both are cut: they share the room, the first takes the odd place
-        keep = max_length - max_length // 2, max_length // 2
-    elif len(a) > len(b):
-        keep = max_length - len(b), len(b)
-    else:
-        keep = len(a), max_length - len(a)
-    return a[: keep[0]], b[: keep[1]]
+    if short > max_length - short:
+        short = max_length // 2
+    long = max_length - short
+    return (a[:long], b[:short]) if len(a) > len(b) else (a[:short], b[:long])
 
 
 def check_texts(texts: Iterable[str]) -> Iterator[str]:

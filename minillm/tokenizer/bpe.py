@@ -8,7 +8,7 @@ and bpe_encode.py (the same, compiled), special.py, streaming.py, tokenizer_json
 
 Ids are laid out as the tokenizers library does: special tokens, the bytes in the order of `ALPHABET`, the merges.
 
-Book: 2.1 토큰화. Paper: Radford et al. 2019 (GPT-2). Held against: tiktoken, tokenizers, transformers.
+Book: 2.2.1 토큰화. Paper: Radford et al. 2019 (GPT-2). Held against: tiktoken, tokenizers, transformers.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ direct-mapped cache (단어 캐시): one slot by hash, the newest word wins it, 
 replays merges: short pieces by scanning the ranks of all pairs, long ones (a megabyte without a blank) with a heap,
 so that no text costs more than n log n.
 
-Book: 2.1 토큰화. Held against: bpe_plain.encode_word_plain, tiktoken, tokenizers.
+Book: 2.2.1 토큰화. Held against: bpe_plain.encode_word_plain, tiktoken, tokenizers.
 Left out: threads; one text is encoded on one core.
 """
 

@@ -9,7 +9,7 @@ Every step here counts every pair of every word anew, so training costs (merges 
 bpe_train.py keeps the counts instead, bpe_train_fast.py does so in compiled code, and both give these same merges.
 Ties in counts go to the greatest pair of byte strings, so that a corpus has exactly one answer.
 
-Book: 2.1 토큰화. Paper: Sennrich, Haddow and Birch 2016, algorithm 1. Held against: tokenizers, tiktoken.
+Book: 2.2.1 토큰화. Paper: Sennrich, Haddow and Birch 2016, algorithm 1. Held against: tokenizers, tiktoken.
 """
 
 from __future__ import annotations

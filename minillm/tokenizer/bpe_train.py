@@ -10,7 +10,7 @@ is lazy: a count that fell is corrected when its entry comes up, which costs les
 Where the speed comes from, in plain Python: a word is a str whose characters are token ids, so `str.find` and
 `str.replace` do the scanning; and the changes of one merge are summed by neighbour before a table is touched.
 
-Book: 2.1 토큰화. Held against: tokenizers' BpeTrainer (same merges under its tie rule, about its speed).
+Book: 2.2.1 토큰화. Held against: tokenizers' BpeTrainer (same merges under its tie rule, about its speed).
 """
 
 from __future__ import annotations

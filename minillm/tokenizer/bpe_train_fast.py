@@ -10,7 +10,7 @@ A pair keeps its count and a linked list of the cells where it was seen; a list 
 is skipped. The speed comes from this layout (a merge touches few cache lines) and from summing the changes of one
 merge by neighbour, so that the pair table is asked once a neighbour and not once an occurrence.
 
-Book: 2.1 토큰화. Held against: bpe_train.learn_merges, tokenizers' BpeTrainer.
+Book: 2.2.1 토큰화. Held against: bpe_train.learn_merges, tokenizers' BpeTrainer.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ that print well in Latin-1 stand for themselves, and the other 68 (blanks, contr
     b" the" -> "Ġthe"        b"\\n" -> "Ċ"        "한".encode() = b"\\xed\\x95\\x9c" -> "íķľ"
 
 `ALPHABET` lists the bytes by the order of their characters; it is the order of the first 256 ordinary ids.
-Book: 2.1 토큰화. Paper: Radford et al. 2019 (GPT-2), section 2.2. Held against: tokenizers' ByteLevel.
+Book: 2.2.1 토큰화. Paper: Radford et al. 2019 (GPT-2), section 2.2. Held against: tokenizers' ByteLevel.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ Unlike GPT-2's BPE it starts from characters, cuts nothing into pieces, puts one
 no list of merges: of all neighbours whose joined text is a token, the pair with the best score is joined, the
 leftmost of equals. A character that is no token falls back to its UTF-8 bytes (바이트 폴백).
 
-Book: 2.1 토큰화. Paper: Kudo and Richardson 2018 (SentencePiece). Held against: llama2.c's run.c on stories260K.
+Book: 2.2.1 토큰화. Paper: Kudo and Richardson 2018 (SentencePiece). Held against: llama2.c's run.c on stories260K.
 Left out: training, and SentencePiece's text normalisation.
 """
 

@@ -3,7 +3,7 @@
 They are found before the text is split, the longest first where several begin at one place. Which of them may be
 recognised is the caller's choice (`allowed_special`), because text from a user should not be able to end a prompt.
 
-Book: 2.1 토큰화. Held against: tiktoken's allowed_special, tokenizers' added tokens.
+Book: 2.2.1 토큰화. Held against: tiktoken's allowed_special, tokenizers' added tokens.
 """
 
 from __future__ import annotations

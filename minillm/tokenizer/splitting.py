@@ -7,7 +7,7 @@ space in front; blanks, all but the last when a word follows (that last one belo
 `split` is the plain version: the pattern itself. `piece_ends` is the fast one for GPT-2's pattern: the same rule
 written as a loop over UTF-8 bytes that looks each character's class up in a table instead of running a regex.
 
-Book: 2.1 토큰화. Paper: Radford et al. 2019 (GPT-2). Held against: tiktoken, tokenizers' ByteLevel.
+Book: 2.2.1 토큰화. Paper: Radford et al. 2019 (GPT-2). Held against: tiktoken, tokenizers' ByteLevel.
 Left out: lookbehind tricks; a custom pattern runs as a regex, never as a compiled loop.
 """
 

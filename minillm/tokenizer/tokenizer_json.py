@@ -8,7 +8,7 @@ Saving and loading go both ways: tokenizers and transformers open ours with equa
 files they write. A file may ask for much more (normalizers, dropout, templates). What would change ids and is not
 built here is refused by its name, never ignored.
 
-Book: 2.1 토큰화. Held against: tokenizers.Tokenizer.from_file, transformers.PreTrainedTokenizerFast.
+Book: 2.2.1 토큰화. Held against: tokenizers.Tokenizer.from_file, transformers.PreTrainedTokenizerFast.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The plain version is `bpe_plain.count_words`. Here every distinct word lies once
 pool[starts[w] : starts[w + 1]], and `slots` holds word numbers by hash (open addressing: a taken slot sends the
 search to the next one). The speed comes from never making a Python object for a piece of text.
 
-Book: 2.1 토큰화. Held against: bpe_plain.count_words.
+Book: 2.2.1 토큰화. Held against: bpe_plain.count_words.
 """
 
 from __future__ import annotations

@@ -33,8 +33,7 @@ def adamw_plain(
     weights: Tensors, gradients: Tensors, firsts: Tensors, seconds: Tensors,
     step: int, lr: float, betas: tuple[float, float], eps: float, weight_decay: float,
 ) -> None:  # fmt: skip
-    """Update number `step` (1 for the first) of every weight and its two averages, in place: the formula
-    above.
+    """The formula above: update number `step` (1 for the first) of weights and averages, in place.
 
     The four sequences run in parallel; each weight, gradient and average has the same shape.
     """
@@ -79,23 +78,12 @@ def adamw_compiled(
 ) -> None:  # fmt: skip
     """The same update for contiguous float32 tensors on a CPU.
 
-    Fast because one compiled pass reads and writes each number once; the plain version walks memory ten
-    times.
+    Fast because one compiled pass reads and writes each number once; the plain way walks memory ten times.
     """
     b1, b2 = betas
-    numbers = (
-        1 - lr * weight_decay,
-        b1,
-        1 - b1,
-        b2,
-        1 - b2,
-        lr / (1 - b1**step),
-        math.sqrt(1 - b2**step),
-        eps,
-    )
-    constants = [
-        np.float32(number) for number in numbers
-    ]  # float64 here would turn the whole loop into float64
+    keep, size, root_bias = 1 - lr * weight_decay, lr / (1 - b1**step), math.sqrt(1 - b2**step)
+    numbers = (keep, b1, 1 - b1, b2, 1 - b2, size, root_bias, eps)
+    constants = [np.float32(number) for number in numbers]  # one float64 would make the whole loop float64
     for tensors in zip(weights, gradients, firsts, seconds):
         _compiled_update(*(tensor.detach().view(-1).numpy() for tensor in tensors), *constants)
 

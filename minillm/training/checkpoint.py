@@ -55,7 +55,7 @@ def save_checkpoint(
 ) -> Path:
     """Write `folder/step-NNNNNN` whole or not at all, and return it; a checkpoint of that step is replaced.
 
-    `meta` is JSON-able and comes back from `load_checkpoint`. A model without `save_pretrained` has its
+    `meta` is JSON-able and comes back from `checkpoint_meta`. A model without `save_pretrained` has its
     weights written to weights.state in our own container.
     """
     target = Path(folder) / f"step-{step:06d}"
@@ -90,8 +90,14 @@ def save_checkpoint(
     return target
 
 
-def load_checkpoint(path: str | Path, model: nn.Module, optimizer: AdamW) -> tuple[int, dict[str, Any]]:
-    """Put the weights and averages of a checkpoint into `model` and `optimizer`; returns (step, meta).
+def checkpoint_meta(path: str | Path) -> dict[str, Any]:
+    """The `meta` a checkpoint was saved with. Raises BadFileError if its state is missing, cut or damaged."""
+    _, found = load_tensors(Path(path) / STATE, KIND)
+    return found["meta"]
+
+
+def load_checkpoint(path: str | Path, model: nn.Module, optimizer: AdamW) -> int:
+    """Put the weights and averages of a checkpoint into `model` and `optimizer`; returns its step.
 
     Raises BadFileError (a ValueError) if a file is missing, cut or damaged, or belongs to another step, and
     ValueError if the checkpoint is of another model; in either case model and optimiser keep what they had.
@@ -120,7 +126,7 @@ def load_checkpoint(path: str | Path, model: nn.Module, optimizer: AdamW) -> tup
     except BaseException:
         model.load_state_dict(before)
         raise
-    return found["step"], found["meta"]
+    return found["step"]
 
 
 def checkpoints(folder: str | Path) -> list[Path]:
@@ -160,7 +166,6 @@ def _eval_loss(path: Path) -> float | None:
     best.
     """
     try:
-        _, found = load_tensors(path / STATE, KIND)
+        return checkpoint_meta(path).get("eval_loss")
     except BadFileError:
         return None
-    return found["meta"].get("eval_loss")

@@ -26,7 +26,13 @@ from tqdm import tqdm
 from minillm._checks import describe
 from minillm.training.adamw import AdamW
 from minillm.training.batches import as_source
-from minillm.training.checkpoint import latest_checkpoint, load_checkpoint, remove_old, save_checkpoint
+from minillm.training.checkpoint import (
+    checkpoint_meta,
+    latest_checkpoint,
+    load_checkpoint,
+    remove_old,
+    save_checkpoint,
+)
 from minillm.training.clipping import clip_gradients, gradient_norm
 from minillm.training.config import TrainerConfig, pick_device, pick_precision
 from minillm.training.evaluate import EvalPrediction, evaluate
@@ -159,9 +165,8 @@ class Trainer:
         """One update; returns (loss, gradient norm before clipping, learning rate, targets)."""
         config = self.config
         (seed,) = np.random.SeedSequence([config.seed, self.step]).generate_state(1)
-        torch.default_generator.manual_seed(
-            int(seed)
-        )  # torch.manual_seed looks for every kind of device first
+        # torch.manual_seed would look for every kind of device first, which costs more than a small step
+        torch.default_generator.manual_seed(int(seed))
         if self.device.type == "cuda":
             torch.cuda.manual_seed(int(seed))
         rows = config.batch_size * config.gradient_accumulation
@@ -214,9 +219,7 @@ class Trainer:
     def _resume(self, checkpoint: bool | str | Path) -> None:
         if checkpoint is True:
             if self.config.checkpoint_folder is None:
-                raise ValueError(
-                    "resume_from_checkpoint=True needs a checkpoint_folder in the config, got None"
-                )
+                raise ValueError("resume_from_checkpoint=True needs a checkpoint_folder, got None")
             checkpoint = latest_checkpoint(self.config.checkpoint_folder)
             if checkpoint is None:
                 return
@@ -224,18 +227,15 @@ class Trainer:
             raise ValueError(
                 f"resume_from_checkpoint must be True, False or a path, got {describe(checkpoint)}"
             )
-        step, meta = load_checkpoint(checkpoint, self.model, self.optimizer)
+        meta = checkpoint_meta(checkpoint)
         ours, theirs = self.config.what_decides_the_weights(), meta["config"]
         changed = [
-            f"{name} {theirs.get(name)!r} -> {ours[name]!r}"
-            for name in ours
-            if ours[name] != theirs.get(name)
+            f"{key} {theirs.get(key)!r} -> {ours[key]!r}" for key in ours if ours[key] != theirs.get(key)
         ]
         if changed:
-            raise ValueError(
-                f"checkpoint {str(checkpoint)!r} was made with other settings: {', '.join(changed)}"
-            )
-        self.step, self.history = step, meta["history"]
+            raise ValueError(f"checkpoint {str(checkpoint)!r} has other settings: {', '.join(changed)}")
+        self.step = load_checkpoint(checkpoint, self.model, self.optimizer)
+        self.history = meta["history"]
 
     def _checked_source(self, name: str, data: Any) -> Any:
         source = as_source(data)

@@ -2,12 +2,13 @@
 
 import random
 
+import tests.course.lessons  # isort: skip - chooses a display, which must happen before pyplot is imported
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 
-import tests.course.lessons
 import tests.course.tiny_exercises  # noqa: F401 - registers the exercises of lesson 99_9
 
 
@@ -24,7 +25,4 @@ def everything_as_it_was():
     random.setstate(states[0])
     np.random.set_state(states[1])  # noqa: NPY002
     torch.set_rng_state(states[2])
-    if "matplotlib.pyplot" in __import__("sys").modules:
-        import matplotlib.pyplot as plt
-
-        plt.close("all")
+    plt.close("all")

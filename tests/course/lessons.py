@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import hashlib
 import importlib
 import os
 from pathlib import Path
@@ -16,14 +17,18 @@ from minillm.course.paths import checkout
 LESSONS = sorted((checkout() / "notebooks").glob("*.ipynb"))
 
 
+def _id(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
 def markdown(text: str) -> dict:
-    return {"cell_type": "markdown", "id": f"m{abs(hash(text)) % 10**8}", "metadata": {}, "source": text}
+    return {"cell_type": "markdown", "id": _id(text), "metadata": {}, "source": text}
 
 
 def code(text: str, *outputs: dict, tags: tuple[str, ...] = ()) -> dict:
     return {
         "cell_type": "code",
-        "id": f"c{abs(hash(text)) % 10**8}",
+        "id": _id(text),
         "metadata": {"tags": list(tags)} if tags else {},
         "source": text,
         "outputs": list(outputs),

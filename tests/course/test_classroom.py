@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import sys
+from random import Random
 
 import pytest
 
@@ -13,7 +14,8 @@ from minillm.course import classroom, notebooks
 from minillm.course.classroom import grade_assignment, make_assignment, make_from
 from tests.course.lessons import code, tiny_lesson
 
-nbgrader = pytest.importorskip("nbgrader", reason="nbgrader is the engine of `minillm assignment`")
+pytest.importorskip("nbgrader", reason="nbgrader is the engine of `minillm assignment`")
+import nbformat  # nbgrader brings it
 
 ORDERED, COUNT = 7, 10  # the two answer cells of the tiny lesson
 ORDERED_TEST, COUNT_TEST = 8, 11
@@ -113,6 +115,43 @@ def test_handing_out_again_keeps_what_was_handed_in(course, lesson_file):
     before = sorted(path.name for path in (course / "submitted").iterdir())
     make_from(lesson_file, "99_9", course)
     assert sorted(path.name for path in (course / "submitted").iterdir()) == before
+
+
+def places(value, at=()):
+    """Every place in a JSON value, as a tuple of keys."""
+    yield at
+    steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inside in steps:
+        yield from places(inside, (*at, key))
+
+
+def test_no_damage_to_one_notebook_stops_the_others(lesson_file, tmp_path):
+    """Any value anywhere in a student's file replaced or removed: it is staged or noted, never an error."""
+    released = notebooks.read_notebook(lesson_file)
+    (tmp_path / "release" / "99_9").mkdir(parents=True)
+    write_json(tmp_path / "release" / "99_9" / "99_9_tiny.ipynb", released)
+    random = Random(0)
+    everywhere = [place for place in places(released) if place] * 3
+    for number, place in enumerate(everywhere):
+        hurt = copy.deepcopy(released)
+        inner = hurt
+        for key in place[:-1]:
+            inner = inner[key]
+        if random.random() < 0.3:
+            del inner[place[-1]]
+        else:
+            inner[place[-1]] = random.choice([None, 7, "text", [], {}, [1], {"a": None}])
+        write_json(tmp_path / "submitted" / f"s{number}" / "99_9_tiny.ipynb", hurt)
+    staged, notes = classroom._stage(tmp_path, {"99_9": lesson_file})
+    assert len(notes) == len(everywhere)
+    assert {student for student, _ in staged} | {student for student, said in notes.items() if said} == set(
+        notes
+    )
+    assert staged
+    assert any("cannot be read" in line for said in notes.values() for line in said)
+    for student, lesson in staged:  # what is staged, nbgrader can open
+        path = tmp_path / "build" / "submitted" / student / lesson / "99_9_tiny.ipynb"
+        nbformat.validate(nbformat.read(path, as_version=4))
 
 
 @pytest.mark.parametrize("bad", [None, "", 3, ["x"]])

@@ -51,6 +51,14 @@ def test_repeated_paragraphs_are_kept_once_and_short_ones_follow_their_neighbour
     assert second == ["A second paragraph, which is new and stays here."]
 
 
+@pytest.mark.parametrize("separator", ["\n", " "])
+def test_a_text_without_blank_lines_is_split_too(separator):
+    sentences = [f"문장 {number}번은 다른 문장과 다르다." for number in range(500)]
+    train, exam = train_and_held_out([Document("a", "a", separator.join(sentences))], 0.2)
+    assert set(" ".join(sentences).split()) == set((train + exam).split())
+    assert 0.15 < len(exam) / len(train + exam) < 0.35
+
+
 def test_repeated_share_counts_characters():
     text = "exactly one paragraph of more than forty characters"
     assert repeated_share([Document("a", "", text), Document("b", "", text)]) == pytest.approx(0.5)

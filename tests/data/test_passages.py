@@ -188,3 +188,17 @@ def test_question_is_answered_by_gold_document_with_evidence():
     assert not question.answered_by(Passage("with#1", "with", "t", "It may be called."))
     assert not question.answered_by(Passage("try#0", "try", "t", "It will always be called."))
     assert Question("?", ("with",)).answered_by(Passage("with#1", "with", "t", "anything"))
+
+
+@pytest.mark.parametrize("fields", [(1, "t", "x"), ("a", None, "x"), ("a", "t", ["x"]), ("a", "t", b"x")])
+def test_records_hold_text_only(fields):
+    with pytest.raises(ValueError, match="of a Document must be a str"):
+        Document(*fields)
+    with pytest.raises(ValueError, match="of a Passage must be a str"):
+        Passage("a#0", *fields)
+
+
+@pytest.mark.parametrize("gold", ["with", ["with"], None, (1,)])
+def test_gold_is_a_tuple_of_ids(gold):
+    with pytest.raises(ValueError, match="gold of a Question"):
+        Question("?", gold)

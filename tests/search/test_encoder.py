@@ -130,7 +130,12 @@ def test_training_finds_the_subject(encoder):
 def test_same_seed_same_vectors(encoder):
     losses = []
     again = train_encoder(
-        PASSAGES, vocab_size=500, dim=16, steps=60, batch_size=16, on_step=lambda step, loss: losses.append(loss)
+        PASSAGES,
+        vocab_size=500,
+        dim=16,
+        steps=60,
+        batch_size=16,
+        on_step=lambda step, loss: losses.append(loss),
     )
     np.testing.assert_array_equal(again.embeddings, encoder.embeddings)
     assert len(losses) == 60

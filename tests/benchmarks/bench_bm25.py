@@ -1,0 +1,73 @@
+"""BM25 queries against rank_bm25 and bm25s: the Python reference's paragraphs, learners' questions, k = 10.
+
+All three get the questions as text and split them with the same `search_words`, so what differs is the scoring.
+rank_bm25 is asked one query at a time and sorted by numpy, the others get the whole list. Index building is a row of
+its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minillm.data import paragraphs_once, python_docs, python_questions
+from minillm.search import BM25, search_words
+from tests.benchmarks.harness import Row, in_turn, peer_or_none, seconds
+
+K = 10
+
+
+def run(quick: bool) -> list[Row]:
+    corpus = [paragraph for document in paragraphs_once(python_docs()) for paragraph in document]
+    questions = [question.text for question in python_questions()]
+    rounds = 3 if quick else 9
+    ours = BM25().fit(corpus)
+    calls = {"ours": lambda: [ours.search(questions, K) for _ in range(20)]}
+    builds = {"ours": lambda: BM25().fit(corpus)}
+
+    rank_bm25 = peer_or_none("rank_bm25")
+    if rank_bm25:
+        okapi = rank_bm25.BM25Okapi([search_words(text) for text in corpus])
+
+        def ask_rank_bm25() -> None:
+            for question in questions[: 12 if quick else None]:
+                scores = okapi.get_scores(search_words(question))
+                np.argsort(-scores, kind="stable")[:K]
+
+        calls["rank_bm25"] = ask_rank_bm25
+        builds["rank_bm25"] = lambda: rank_bm25.BM25Okapi([search_words(text) for text in corpus])
+
+    bm25s = peer_or_none("bm25s")
+    if bm25s:
+        import logging
+
+        logging.getLogger("bm25s").setLevel(logging.WARNING)
+        for backend in ("numpy", "numba"):
+            peer = bm25s.BM25(k1=1.2, b=0.75, backend=backend)
+            peer.index([search_words(text) for text in corpus], show_progress=False)
+            calls[f"bm25s {backend}"] = lambda peer=peer: peer.retrieve(
+                [search_words(question) for question in questions], k=K, show_progress=False, n_threads=0
+            )
+
+        def build_bm25s() -> None:
+            bm25s.BM25(k1=1.2, b=0.75).index([search_words(text) for text in corpus], show_progress=False)
+
+        builds["bm25s"] = build_bm25s
+
+    asked = {name: len(questions) for name in calls} | {"ours": 20 * len(questions)}
+    if quick:
+        asked["rank_bm25"] = 12
+    times = in_turn(calls, rounds)
+    rate = {name: asked[name] / times[name] for name in times}
+    work = f"BM25 queries, {len(corpus)} paragraphs of the Python reference"
+    rows = [
+        Row(work, "rank_bm25", "queries/s", rate["ours"], rate.get("rank_bm25"), target=100),
+        Row(work, "bm25s (numpy)", "queries/s", rate["ours"], rate.get("bm25s numpy")),
+        Row(work, "bm25s (numba)", "queries/s", rate["ours"], rate.get("bm25s numba")),
+    ]
+    times = in_turn(builds, 1 if quick else 3)
+    for peer in ("rank_bm25", "bm25s"):
+        work = f"BM25 index of {len(corpus)} paragraphs"
+        rows.append(Row(work, peer, "s", times["ours"], times.get(peer), higher_is_better=False))
+    tokenizing = seconds(lambda: [search_words(question) for question in questions]) / len(questions)
+    rows[0].note = f"{1e6 * tokenizing:.1f} us of each query is splitting it into words"
+    return rows
