@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm._files import BadFileError, read_bytes, write_whole
+from minillm.course.notebooks import read_notebook, source
 from minillm.course.paths import checkout
 
 BEGIN = "<!-- course map -->"
@@ -139,11 +140,24 @@ def problems(course: CourseMap, root: Path) -> list[str]:
         for path in (f"notebooks/{lesson.file}", *lesson.library, *lesson.tests):
             if not (root / path).exists():
                 found.append(f"lesson {lesson.id} names {path}, which does not exist")
+        if (root / "notebooks" / lesson.file).is_file():
+            found += _minutes(lesson, root / "notebooks" / lesson.file)
     mapped = {lesson.file for lesson in course.lessons.values() if lesson.ready}
     for notebook in sorted((root / "notebooks").glob("*.ipynb")):
         if notebook.name not in mapped:
             found.append(f"notebooks/{notebook.name} is not a ready lesson of the map")
     return found
+
+
+def _minutes(lesson: Lesson, path: Path) -> list[str]:
+    """A break when the map and the lesson's title disagree on how long it takes."""
+    title = "".join(source(cell) for cell in read_notebook(path)["cells"][:1])
+    said = re.search(r"(\d+) minutes", title)
+    if said and int(said[1]) == lesson.minutes:
+        return []
+    return [
+        f"lesson {lesson.id} takes {lesson.minutes} minutes in the map, {said[1] if said else 'none'} in its title"
+    ]
 
 
 def table(course: CourseMap) -> str:

@@ -11,6 +11,7 @@ import ast
 import functools
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,20 @@ ALLOWED_TAGS = {notebooks.IGNORE, notebooks.EXERCISE_SETUP}
 MOST_BYTES = 400_000
 MOST_LINES = 24  # "under about 20": a cell should fit on half a screen; exercises are exempt
 HANGUL = re.compile(r"[\uac00-\ud7a3]")
-ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
+ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+|\b0x[0-9a-fA-F]{9,}\b")  # 0x10FFFF is a number
 FOLDERS = "home|root|Users|tmp|usr|opt|var|mnt|private|work|workspace|content|etc|srv|media"
 ABSOLUTE = re.compile(rf"(?<![\w./:~*>-])/(?:{FOLDERS})/\w|\b[A-Za-z]:\\\\?\w")
 MANY_DECIMALS = re.compile(r"(?<![\w.])-?\d+\.\d{4,}")
+PEERS = {
+    "transformers",
+    "tokenizers",
+    "tiktoken",
+    "sentence_transformers",
+    "rank_bm25",
+    "bm25s",
+    "sklearn",
+    "scipy",
+}
 SPEAKS = re.compile(r"print|check|display|plot_\w+")  # a call of these leaves an output
 
 
@@ -60,10 +71,9 @@ def _numbered(notebook: Notebook) -> list[tuple[int, dict[str, Any]]]:
 
 
 def _tree(cell: dict[str, Any]) -> ast.Module:
-    try:
+    with suppress(SyntaxError):  # reported by one_run: such a cell could not have run
         return ast.parse(source(cell))
-    except SyntaxError:  # reported by one_run: the cell could not have run
-        return ast.Module([], [])
+    return ast.Module([], [])
 
 
 # --- the file ---
@@ -71,18 +81,21 @@ def _tree(cell: dict[str, Any]) -> ast.Module:
 
 @rule
 def file_name(notebook: Notebook, path: Path) -> Iterator[str]:
+    """NN_S_name.ipynb: chapter, section, name."""
     if not notebooks.LESSON_FILE.fullmatch(path.name):
         yield f"name it NN_S_name.ipynb in small letters, got {path.name}"
 
 
 @rule
 def file_size(notebook: Notebook, path: Path) -> Iterator[str]:
+    """A repository of notebooks stays small enough to clone."""
     if path.exists() and path.stat().st_size >= MOST_BYTES:
         yield f"{path.stat().st_size:,} bytes, at most {MOST_BYTES:,}: fewer or smaller figures"
 
 
 @rule
 def kernel(notebook: Notebook, path: Path) -> Iterator[str]:
+    """Every machine has a kernel called python3; only its owner has another."""
     name = notebook.get("metadata", {}).get("kernelspec", {}).get("name")
     if name != "python3":
         yield f"the kernel must be python3, got {name!r}"
@@ -92,6 +105,7 @@ def kernel(notebook: Notebook, path: Path) -> Iterator[str]:
 
 @rule
 def cell_ids(notebook: Notebook, path: Path) -> Iterator[str]:
+    """nbformat 4.5 and nbgrader find cells by their id."""
     seen: set[str] = set()
     for number, cell in enumerate(notebook["cells"], 1):
         name = cell.get("id", "")
@@ -102,6 +116,7 @@ def cell_ids(notebook: Notebook, path: Path) -> Iterator[str]:
 
 @rule
 def cell_metadata(notebook: Notebook, path: Path) -> Iterator[str]:
+    """Timing, widgets and editor state change with every run."""
     for number, cell in enumerate(notebook["cells"], 1):
         if extra := set(cell.get("metadata", {})) - {"tags", "nbgrader"}:
             yield f"cell {number} has metadata {', '.join(sorted(extra))} (timing, widgets?): only tags, nbgrader"
@@ -114,19 +129,20 @@ def cell_metadata(notebook: Notebook, path: Path) -> Iterator[str]:
 
 @rule
 def one_run(notebook: Notebook, path: Path) -> Iterator[str]:
+    """Execution counts 1, 2, 3, ...: what a reader gets by running from top to bottom."""
     for count, (number, cell) in enumerate(_numbered(notebook), 1):
         try:
             ast.parse(source(cell))
         except SyntaxError as error:
             yield f"cell {number} is not plain Python: {error.msg}"
         if cell.get("execution_count") != count:
-            got = cell.get("execution_count")
-            yield f"cell {number} has execution count {got}, {count} in one run from top to bottom"
+            yield f"cell {number} has execution count {cell.get('execution_count')}, {count} in one run from the top"
             return
 
 
 @rule
 def outputs_present(notebook: Notebook, path: Path) -> Iterator[str]:
+    """nbval passes a notebook whose outputs were cleared."""
     for number, cell in _numbered(notebook):
         if not cell.get("outputs") and _must_speak(_tree(cell)):
             yield f"cell {number} prints, shows, plots or ends in a value, but has no output: run the lesson again"
@@ -146,6 +162,7 @@ def _must_speak(tree: ast.Module) -> bool:
 
 @rule
 def clean_outputs(notebook: Notebook, path: Path) -> Iterator[str]:
+    """No warning, no traceback, no widget."""
     for number, cell in _numbered(notebook):
         for kind, text in output_texts(cell):
             if kind in {"stderr", "error"}:
@@ -156,6 +173,7 @@ def clean_outputs(notebook: Notebook, path: Path) -> Iterator[str]:
 
 @rule
 def one_machine(notebook: Notebook, path: Path) -> Iterator[str]:
+    """No absolute path and no address of an object."""
     for number, cell in enumerate(notebook["cells"], 1):
         for text in (source(cell), *(text for _, text in output_texts(cell))):
             if found := ADDRESS.search(text) or ABSOLUTE.search(text):
@@ -166,6 +184,7 @@ def one_machine(notebook: Notebook, path: Path) -> Iterator[str]:
 
 @rule
 def few_decimals(notebook: Notebook, path: Path) -> Iterator[str]:
+    """The fourth decimal of a forward pass may differ on another processor."""
     for number, cell in _numbered(notebook):
         if notebooks.IGNORE in tags(cell):
             continue
@@ -178,6 +197,7 @@ def few_decimals(notebook: Notebook, path: Path) -> Iterator[str]:
 
 @rule
 def claims(notebook: Notebook, path: Path) -> Iterator[str]:
+    """What cannot be compared is followed by an assert that can."""
     cells = _numbered(notebook)
     for (number, cell), (_, after) in zip(cells, [*cells[1:], (0, None)]):
         if notebooks.IGNORE not in tags(cell):
@@ -192,6 +212,7 @@ def claims(notebook: Notebook, path: Path) -> Iterator[str]:
 
 @rule
 def opening(notebook: Notebook, path: Path) -> Iterator[str]:
+    """A title in both languages with its minutes, then the one-line set-up."""
     cells = notebook["cells"]
     title = source(cells[0]) if cells and cells[0]["cell_type"] == "markdown" else ""
     if not title.startswith("# ") or not HANGUL.search(title) or not re.search(r"\d+ minutes", title):
@@ -204,6 +225,7 @@ def opening(notebook: Notebook, path: Path) -> Iterator[str]:
 
 @rule
 def closing(notebook: Notebook, path: Path) -> Iterator[str]:
+    """What to remember, and the new terms in English and Korean."""
     texts = [source(cell) for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
     glossary = next((text for text in texts if re.search(r"^## Glossary", text, re.MULTILINE)), None)
     if glossary is None or len(HANGUL.findall(glossary)) < 6:
@@ -214,6 +236,7 @@ def closing(notebook: Notebook, path: Path) -> Iterator[str]:
 
 @rule
 def short_cells(notebook: Notebook, path: Path) -> Iterator[str]:
+    """A cell is read at a glance; none is empty."""
     for number, cell in enumerate(notebook["cells"], 1):
         if not source(cell).strip():
             yield f"cell {number} is empty"
@@ -225,6 +248,7 @@ def short_cells(notebook: Notebook, path: Path) -> Iterator[str]:
 
 @rule
 def exercises(notebook: Notebook, path: Path) -> Iterator[str]:
+    """Two to four, in the three-cell form, with the checkers' ids and points."""
     lesson = path.name[:4]
     try:
         found = find_exercises(notebook)
@@ -249,7 +273,19 @@ def exercises(notebook: Notebook, path: Path) -> Iterator[str]:
 
 
 @rule
+def imports(notebook: Notebook, path: Path) -> Iterator[str]:
+    """Comparisons with the real libraries are tests, because a reader installs none of them."""
+    for number, cell in _numbered(notebook):
+        for node in ast.walk(_tree(cell)):
+            named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            named += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if peers := PEERS & {name.split(".")[0] for name in named}:
+                yield f"cell {number} imports {', '.join(sorted(peers))}, which a reader need not have"
+
+
+@rule
 def one_copy(notebook: Notebook, path: Path) -> Iterator[str]:
+    """The library is shown, never pasted."""
     library = library_functions()
     for number, cell in _numbered(notebook):
         if "nbgrader" in cell.get("metadata", {}):

@@ -116,12 +116,16 @@ class LlamaConfig(ModelConfig):
             raise ValueError(f"rope_parameters must be a dict, got {describe(self.rope_parameters)}")
         given = dict(self.rope_parameters or {})
         theta = given.pop("rope_theta", None) or self.rope_theta or 10000.0
-        scaling = check_scaling(given if given else self.rope_scaling)
-        scaling.pop("rope_theta", None)
-        scaling.pop("type", None)
-        window = "original_max_position_embeddings"
-        if scaling["rope_type"] == "dynamic":
-            scaling[window] = self.max_position_embeddings  # transformers: the trained window is the config's
+        scaling = given or self.rope_scaling or {}
+        if isinstance(
+            scaling, Mapping
+        ):  # transformers: the trained window is the config's unless it says otherwise
+            kind, window = scaling.get("rope_type", scaling.get("type")), "original_max_position_embeddings"
+            scaling = {name: value for name, value in scaling.items() if name not in ("type", "rope_theta")}
+            scaling["rope_type"] = "default" if kind is None else kind
+            if kind == "dynamic" or (kind in ("llama3", "yarn") and scaling.get(window) is None):
+                scaling[window] = self.max_position_embeddings
+        scaling = check_scaling(scaling)
         self.rope_theta = check_number("rope_theta", theta, 1.0)
         self.rope_scaling = None if scaling["rope_type"] == "default" else scaling
         self.rope_parameters = {**scaling, "rope_theta": self.rope_theta}

@@ -93,6 +93,12 @@ class Int8Linear(QuantizedLinear):
     def dequantize(self) -> Tensor:
         return AbsmaxQuantized(self.codes, self.scale).dequantize()
 
+    def forward_plain(self, x: Tensor) -> Tensor:
+        """x (..., I) -> (..., O): multiply with the codes, then scale O sums instead of O x I weights."""
+        sums = F.linear(x, self.codes.to(x.dtype))  # autocast may choose another dtype than x's
+        y = sums * self.scale.view(-1).to(sums.dtype)
+        return y if self.bias is None else y + self.bias.to(y.dtype)
+
     def few_rows(self, x: Tensor) -> Tensor:
         if self.scale.dtype != torch.float32:
             return F.linear(x, self.dequantize().to(x.dtype))

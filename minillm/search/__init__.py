@@ -10,7 +10,7 @@ from minillm.search.hybrid import HybridSearch
 from minillm.search.losses import contrastive_loss, cosine_similarity_loss, mnr_loss
 from minillm.search.passage_index import PassageIndex
 from minillm.search.static_encoder import StaticEncoder
-from minillm.search.words import plain_words, search_words
+from minillm.search.words import content_words, plain_words, search_words
 
 __all__ = [
     "BM25",
@@ -19,6 +19,7 @@ __all__ = [
     "HybridSearch",
     "PassageIndex",
     "StaticEncoder",
+    "content_words",
     "contrastive_loss",
     "cooccurrence_vectors",
     "cosine_similarity_loss",

@@ -3,7 +3,8 @@
     index = PassageIndex.build(passages);   index.search("what does with do", 5);   index.save(folder)
 
 This is what `minillm index` writes and `minillm search` and `minillm ask` open: passages.json, bm25.index and dense/.
-A passage is indexed with its title, because a heading often names what its text only calls "it".
+A passage is indexed with its title, because a heading often names what its text only calls "it"; of a question,
+only the words that say what it is about count.
 
 Book: 10.4.3 하이브리드 검색 구현하기, 9.1 검색 증강 생성(RAG).
 """
@@ -24,6 +25,7 @@ from minillm.search.dense import DenseRetriever
 from minillm.search.encoder_training import train_encoder
 from minillm.search.fusion import group_ranking
 from minillm.search.hybrid import HybridSearch
+from minillm.search.words import content_words
 
 METHODS = ("bm25", "dense", "hybrid")
 
@@ -61,7 +63,7 @@ class PassageIndex:
             raise ValueError(f"passages must be a list of at least two Passages, got {describe(passages)}")
         texts, ids = [f"{p.title}\n{p.text}" for p in passages], [p.id for p in passages]
         encoder = train_encoder(passages, seed=seed, **training)
-        return cls(passages, BM25().fit(texts, ids), DenseRetriever(encoder).fit(texts, ids))
+        return cls(passages, BM25(tokenizer=content_words).fit(texts, ids), DenseRetriever(encoder).fit(texts, ids))
 
     def rankings(self, queries: Sequence[str], k: int = 10, method: str = "hybrid") -> list[Ranking]:
         """For each query the best k passages as [(passage id, score), ...], best first; method: one of METHODS."""
@@ -96,7 +98,7 @@ class PassageIndex:
         rows = read_json(folder / "passages.json", "list of passages")
         try:
             passages = [Passage(**row) for row in rows]
-            return cls(passages, BM25.load(folder / "bm25.index"), DenseRetriever.load(folder / "dense"))
+            return cls(passages, BM25.load(folder / "bm25.index", content_words), DenseRetriever.load(folder / "dense"))
         except BadFileError:
             raise
         except (TypeError, ValueError) as error:

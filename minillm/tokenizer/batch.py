@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-import torch
-
 from minillm._checks import check_choice, check_int, describe
 from minillm.tokenizer.special import encode_text
 
@@ -91,6 +89,8 @@ def encode_for_model(
             kind += [0] * missing
     batch = {"input_ids": rows, "attention_mask": masks, "token_type_ids": types}
     if return_tensors == "pt":
+        import torch  # takes a second to import, and lists need none of it
+
         lengths = sorted(set(map(len, rows)))
         if len(lengths) > 1:
             raise ValueError(

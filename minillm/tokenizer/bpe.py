@@ -85,8 +85,6 @@ class BPETokenizer:
             results.append(self._ids[left + right])
         self._encoder = PieceEncoder([self._ids[bytes([byte])] for byte in range(256)], pairs, results)
 
-    # --- making one -------------------------------------------------------------------------------------------
-
     @classmethod
     def train(
         cls,
@@ -156,9 +154,15 @@ class BPETokenizer:
         data = read_bytes(merges_txt, "merges")
         try:
             text = data.decode("utf-8")
-            lines = [line for line in text.split("\n") if line.strip() and not line.startswith("#version")]
-            merges = [line.rstrip("\r").split(" ") for line in lines]
-            return build_tokenizer(vocab, merges, names, pattern)
+            lines = (line.rstrip("\r") for line in text.split("\n"))
+            merges = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+            tokenizer = build_tokenizer(vocab, merges, names, pattern)
+            made = {left + right for left, right in tokenizer.merges}
+            if lost := [token for token in tokenizer._ids if len(token) > 1 and token not in made]:
+                raise ValueError(
+                    f"no merge makes {len(lost)} of the tokens (first: {lost[0]!r}): merges are missing"
+                )
+            return tokenizer
         except ValueError as error:
             raise BadFileError(
                 f"{str(vocab_json)!r} and {str(merges_txt)!r} make no tokenizer: {error}"
@@ -235,8 +239,6 @@ class BPETokenizer:
     ) -> dict[str, Any]:
         """A batch for a model: input_ids, attention_mask and token_type_ids; see `batch.encode_for_model`."""
         return encode_for_model(self, texts, text_pair, padding, truncation, max_length, return_tensors)
-
-    # --- ids to text ------------------------------------------------------------------------------------------
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes that `ids` spell, special tokens included. Raises ValueError for an id out of range."""

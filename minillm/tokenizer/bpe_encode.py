@@ -96,7 +96,9 @@ def _heap_pop(heap, size):
 @njit(cache=True)
 def _merge_by_heap(ids, n, keys, ranks, results):
     """`_merge_by_scan` for long pieces: a linked list of ids and a heap of rank << 32 | place, so n log n."""
-    before, after = np.arange(-1, n - 1), np.arange(1, n + 1)
+    before, after = np.empty(n, np.int64), np.empty(n, np.int64)
+    for i in range(n):
+        before[i], after[i] = i - 1, i + 1
     heap = np.empty(3 * n, np.int64)  # every merge removes one id and pushes at most two pairs
     size = 0
     for i in range(n - 1):
@@ -174,7 +176,7 @@ def _encode(data, ends, byte_ids, keys, ranks, results, cache_words, cache_ids, 
 
 
 class PieceEncoder:
-    """The merges of one tokenizer as tables, and its word cache (about 2.7 MB, whatever is encoded)."""
+    """The merges of one tokenizer as tables, and its word cache (about 2.8 MB, whatever is encoded)."""
 
     def __init__(self, byte_ids: list[int], merges: list[tuple[int, int]], results: list[int]) -> None:
         """`byte_ids[b]` is the id of byte b; at rank r the ids `merges[r]` become `results[r]`."""

@@ -67,7 +67,7 @@ def _push(heap, size, count, pair, pairs, spell, spell_at, by_ids):
         parent = (i - 1) >> 1
         if not _sooner(count, pair, heap[parent, 0], heap[parent, 1], pairs, spell, spell_at, by_ids):
             break
-        heap[i] = heap[parent]
+        heap[i, 0], heap[i, 1] = heap[parent, 0], heap[parent, 1]
         i = parent
     heap[i, 0] = count
     heap[i, 1] = pair
@@ -89,7 +89,7 @@ def _pop(heap, size, pairs, spell, spell_at, by_ids):
             child = other
         if not _sooner(heap[child, 0], heap[child, 1], count, pair, pairs, spell, spell_at, by_ids):
             break
-        heap[i] = heap[child]
+        heap[i, 0], heap[i, 1] = heap[child, 0], heap[child, 1]
         i = child
     heap[i, 0] = count
     heap[i, 1] = pair
@@ -241,10 +241,13 @@ def _learn(pool, starts, weights, byte_ids, num_merges, floor, by_ids):
         width[t] = width[a] + width[b]
         end = spell_at[t]
         spell_at[t + 1] = end + width[t]
-        while spell_at[t + 1] > spell.size:
-            spell = np.concatenate((spell, spell))
-        spell[end : end + width[a]] = spell[spell_at[a] : spell_at[a + 1]]
-        spell[end + width[a] : end + width[t]] = spell[spell_at[b] : spell_at[b + 1]]
+        if spell_at[t + 1] > spell.size:
+            longer = np.empty(2 * spell_at[t + 1], np.uint8)
+            for i in range(end):
+                longer[i] = spell[i]
+            spell = longer
+        for i in range(width[t]):
+            spell[end + i] = spell[spell_at[a] + i] if i < width[a] else spell[spell_at[b] + i - width[a]]
 
         used, front, behind = _join(
             a, b, t, pairs[pair, 2], cells, width, entries, used, change, lists, touched

@@ -87,17 +87,21 @@ def save_tokenizer(tokenizer: BPETokenizer, path: str | Path) -> Path:
 
 
 def load_tokenizer(path: str | Path) -> BPETokenizer | Llama2cTokenizer:
-    """Open a tokenizer: a folder with tokenizer.json, such a file, or a llama2.c `.bin`.
+    """Open a tokenizer: a folder with tokenizer.json (or GPT-2's vocab.json and merges.txt), such a file, or a
+    llama2.c `.bin`.
 
     Raises:
         BadFileError: the file is missing, cut short, damaged, or asks for something that is not built here.
         ValueError: `path` is no path.
     """
     path = Path(_check_path(path))
-    if path.suffix == ".bin":
-        return Llama2cTokenizer.from_file(path)
     if path.is_dir():
+        old_pair = path / "vocab.json", path / "merges.txt"
+        if not (path / "tokenizer.json").exists() and all(file.exists() for file in old_pair):
+            return BPETokenizer.from_files(*old_pair)
         path = path / "tokenizer.json"
+    elif path.suffix == ".bin":
+        return Llama2cTokenizer.from_file(path)
     content = read_json(path, "tokenizer")
     try:
         return from_json(content)

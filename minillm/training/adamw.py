@@ -162,9 +162,7 @@ class AdamW:
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over copies of what `state_dict` returned; ValueError, and nothing changed, if it does not
-        fit.
-        """
+        """Take over copies of what `state_dict` returned; a ValueError, if it does not fit, changes nothing."""
         try:
             groups, states = state_dict["param_groups"], state_dict["state"]
             sizes = [len(group["params"]) for group in groups]

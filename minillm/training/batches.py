@@ -25,8 +25,7 @@ Batch = dict[str, Tensor]
 
 
 class TokenStream:
-    """One long sequence of ids: a list of int, a 1-D integer array (a memory map too) or a 1-D integer
-    tensor.
+    """One long sequence of ids: a list of int, a 1-D integer array (a memory map too) or tensor.
 
     Raises ValueError for anything else, an empty stream, or a negative id.
     """
@@ -52,8 +51,7 @@ class TokenStream:
             )
 
     def batch(self, seed: int, step: int, rows: int, context_length: int) -> Batch:
-        """`rows` windows of context_length + 1 ids, `input_ids` and `labels` (rows, context_length + 1)
-        int64.
+        """`rows` windows of ids: `input_ids` and `labels`, both (rows, context_length + 1) int64.
 
         The stream is cut into windows side by side, the cuts shifted at random for each pass over it, and the
         windows are dealt in random order: ids are seen about equally often, where independent draws would
@@ -155,8 +153,7 @@ class ExampleSet:
 
 
 def as_source(data: Any, pad_id: int = 0) -> Any:
-    """`data` as something to draw batches from: ids become a TokenStream, examples an ExampleSet, a source
-    stays.
+    """`data` as a source: ids become a TokenStream, examples an ExampleSet, a source stays what it is.
 
     A source is any object with `check`, `batch` and `eval_batches` as above. ValueError for anything else.
     """

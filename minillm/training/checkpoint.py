@@ -162,9 +162,7 @@ def remove_old(folder: str | Path, keep_last: int) -> None:
 
 
 def _eval_loss(path: Path) -> float | None:
-    """The loss noted in a checkpoint; None if none was, or if the file is damaged: such a one is never the
-    best.
-    """
+    """The loss noted in a checkpoint; None if none was or the file is damaged: that one is never the best."""
     try:
         return checkpoint_meta(path).get("eval_loss")
     except BadFileError:

@@ -29,8 +29,7 @@ def gradient_norm(parameters: Iterable[Tensor]) -> float:
 
 
 def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> float:
-    """Scale all gradients in place so that their common length is at most `max_norm`; returns the length
-    before.
+    """Scale gradients in place to a common length of at most `max_norm`; returns the length before.
 
     A length of inf or NaN is returned as it is and the gradients are left alone: scaling by 0 or NaN would
     hide which parameter went wrong (torch turns them all into NaN). The caller must then skip the update or

@@ -38,7 +38,9 @@ def run(quick: bool) -> list[Row]:
     """Tokens a second in float32 and under bfloat16 autocast."""
     torch.set_num_threads(1)
     batch, length = (2, 64) if quick else (8, 256)
-    ids = torch.randint(0, SIZES["vocab_size"], (batch, length + 1), generator=torch.Generator().manual_seed(0))
+    ids = torch.randint(
+        0, SIZES["vocab_size"], (batch, length + 1), generator=torch.Generator().manual_seed(0)
+    )
     transformers = peer_or_none("transformers")
     rows = []
     for bf16, target in ((False, 1.15), (True, 1.0)):

@@ -72,6 +72,7 @@ def changed(course, **changes):
         ({"file": "99_1_other.ipynb"}, "its file must be 02_1_name.ipynb"),
         ({"library": ("minillm/nowhere.py",)}, "names minillm/nowhere.py, which does not exist"),
         ({"tests": ()}, "needs library files and tests"),
+        ({"minutes": 999}, "lesson 02_1 takes 999 minutes in the map"),
     ],
 )
 def test_a_ready_lesson_must_exist(course, changes, said):

@@ -158,6 +158,10 @@ BREAKS = {
         change(2, metadata={"nbgrader": {"grade": True}}),
         lambda lesson: [without(9)(lesson) for _ in range(3)],
     ],
+    "imports": [
+        insert(2, code("import transformers")),
+        insert(2, code("def f():\n    from sklearn.metrics import ndcg_score\n    return ndcg_score")),
+    ],
     "one_copy": [
         insert(2, code(COPY)),
         insert(2, code("class A:\n" + COPY.replace("def", "    def").replace("\n    ", "\n        "))),
@@ -196,7 +200,7 @@ def test_a_lesson_has_a_lesson_s_name(name):
         "see https://example.org/home/page",
         "notebooks/tmp/x and ./home/x",
         "1/2 and a/b",
-        "0xff is 255",
+        "0xff is 255, 0x10FFFF the last code point",
         "0.123 and 12.5 and 1.2.3.45678",
         "3.11.7",
     ],

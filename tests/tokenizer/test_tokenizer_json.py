@@ -133,6 +133,17 @@ def test_vocab_and_merges_that_do_not_fit_are_refused(tokenizer, tmp_path, merge
         BPETokenizer.from_files(vocab, tmp_path / "none.txt")
 
 
+def test_merges_cut_anywhere_are_refused(tokenizer, tmp_path):
+    (tmp_path / "vocab.json").write_text(json.dumps(tokenizer.vocab), encoding="utf-8")
+    lines = "\n".join(["#version: 0.2", *to_json(tokenizer)["model"]["merges"]]).encode()
+    for length in range(len(lines)):  # also between two lines, where each line is whole
+        (tmp_path / "merges.txt").write_bytes(lines[:length])
+        with pytest.raises(BadFileError, match=r"merges\.txt"):
+            BPETokenizer.from_files(
+                tmp_path / "vocab.json", tmp_path / "merges.txt", tokenizer.special_tokens
+            )
+
+
 def test_vocab_and_merges_open(tokenizer, tmp_path):
     vocab = tmp_path / "vocab.json"
     vocab.write_text(json.dumps(tokenizer.vocab), encoding="utf-8")
@@ -145,3 +156,7 @@ def test_vocab_and_merges_open(tokenizer, tmp_path):
     assert again.encode(KOREAN) == tokenizer.encode(KOREAN)
     more = BPETokenizer.from_files(vocab, tmp_path / "merges.txt", [*tokenizer.special_tokens, "<|new|>"])
     assert more.special_tokens["<|new|>"] == tokenizer.vocab_size
+    bare = BPETokenizer.train([KOREAN] * 3, 300, special_tokens=(END,))
+    vocab.write_text(json.dumps(bare.vocab), encoding="utf-8")
+    (tmp_path / "merges.txt").write_text("\n".join(to_json(bare)["model"]["merges"]), encoding="utf-8")
+    assert load_tokenizer(tmp_path).vocab == bare.vocab  # the folder GPT-2 came in

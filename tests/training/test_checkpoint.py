@@ -141,7 +141,7 @@ def saved(tmp_path_factory):
 def test_a_file_cut_anywhere_is_refused_and_nothing_half_loaded(tmp_path, saved, file):
     data = (saved / file).read_bytes()
     folder = shutil.copytree(saved, tmp_path / "copy")
-    run = trainer(tiny_models()[0], max_steps=3)
+    run = trainer(tiny_models()[0], max_steps=2)
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
     for length in cuts(data, 30):
         (folder / file).write_bytes(data[:length])
@@ -163,11 +163,11 @@ def test_flipped_bits_and_mixed_steps_are_refused(tmp_path, saved):
     data[-5] ^= 1
     (folder / "model.safetensors").write_bytes(data)
     with pytest.raises(BadFileError):
-        trainer(tiny_models()[0], max_steps=3).train(resume_from_checkpoint=folder)
+        trainer(tiny_models()[0], max_steps=2).train(resume_from_checkpoint=folder)
     trainer(tiny_models()[0], max_steps=5, checkpoint_folder=tmp_path).train()
     shutil.copy(tmp_path / "step-000005" / "model.safetensors", folder)
     with pytest.raises(BadFileError, match="not those its state"):
-        trainer(tiny_models()[0], max_steps=3).train(resume_from_checkpoint=folder)
+        trainer(tiny_models()[0], max_steps=2).train(resume_from_checkpoint=folder)
 
 
 def test_other_settings_and_other_models_are_named(saved):

@@ -1,0 +1,280 @@
+"""Models by themselves: configs, seeds, folders that are cut or damaged, and input that is wrong."""
+
+import copy
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from minillm._files import BadFileError
+from minillm.inference import KVCache, SamplingParams, generate
+from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig, load_model
+from tests.helpers import cuts
+
+GPT2_SIZES = {"vocab_size": 20, "n_positions": 16, "n_embd": 8, "n_layer": 2, "n_head": 2}
+LLAMA_SIZES = {
+    "vocab_size": 20,
+    "hidden_size": 8,
+    "intermediate_size": 12,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 16,
+}
+
+
+def tiny(kind="llama", **options):
+    return (
+        GPT2(GPT2Config(**GPT2_SIZES, **options))
+        if kind == "gpt2"
+        else Llama(LlamaConfig(**LLAMA_SIZES, **options))
+    )
+
+
+IDS = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]])
+
+
+def test_uniform_names_of_configs():
+    gpt2, llama = GPT2Config(), LlamaConfig(num_key_value_heads=8, head_dim=100)
+    names = ("num_layers", "kv_heads", "head_dim", "width", "max_length")
+    assert [getattr(gpt2, name) for name in names] == [12, 12, 64, 768, 1024]
+    assert [getattr(llama, name) for name in names] == [32, 8, 100, 4096, 2048]
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_seed_decides_the_weights_and_global_randomness_is_left_alone(kind):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    a, b = tiny(kind), tiny(kind)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters()))
+    other = type(a)(a.config, seed=1)
+    assert not torch.equal(a.tokens.weight, other.tokens.weight)
+
+
+def test_residual_layers_of_gpt2_start_smaller():
+    model = GPT2(GPT2Config(vocab_size=50, n_embd=128, n_layer=8, n_head=4, n_positions=8))
+    block = model.blocks[3]
+    assert block.attention.qkv_proj.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert block.attention.o_proj.weight.std().item() == pytest.approx(0.02 / 4, rel=0.05)  # 1/√(2·8)
+    assert block.feed_forward.down_proj.weight.std().item() == pytest.approx(0.02 / 4, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_tied_weights_stay_tied_through_saving_and_copying(kind, tmp_path):
+    model = tiny(kind, tie_word_embeddings=True)
+    model.save_pretrained(tmp_path)
+    for again in (model, load_model(tmp_path), copy.deepcopy(model)):
+        assert again.head.weight is again.tokens.weight
+    assert all(parameter.requires_grad for parameter in load_model(tmp_path).parameters())
+    assert not load_model(tmp_path).training
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+@torch.no_grad()
+def test_folder_round_trip_is_exact(kind, tmp_path):
+    model = tiny(kind).eval()
+    model.save_pretrained(tmp_path / "new" / "folder")
+    again = load_model(tmp_path / "new" / "folder")
+    assert again.config == model.config
+    assert torch.equal(again(IDS).logits, model(IDS).logits)
+    assert sorted(p.name for p in (tmp_path / "new" / "folder").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+    ]
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_file_cut_at_any_byte_is_refused_by_name(name, tmp_path):
+    tiny().save_pretrained(tmp_path)
+    whole = (tmp_path / name).read_bytes()
+    for length in cuts(whole):
+        (tmp_path / name).write_bytes(whole[:length])
+        with pytest.raises(BadFileError, match=name if name != "config.json" else "config"):
+            load_model(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(BadFileError):
+        load_model(tmp_path)
+
+
+def test_a_flipped_bit_in_the_weights_is_refused(tmp_path):
+    tiny().save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    whole = path.read_bytes()
+    for at in range(len(whole) - 1, 0, -len(whole) // 7):
+        damaged = bytearray(whole)
+        damaged[at] ^= 16
+        path.write_bytes(bytes(damaged))
+        with pytest.raises(BadFileError):
+            load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model_type": "bert"},
+        {"model_type": None},
+        {"hidden_size": 16},
+        {"hidden_size": "8"},
+        {"num_hidden_layers": 3},
+        {"num_hidden_layers": 1},
+        {"hidden_act": "mish"},
+        {"rope_parameters": {"rope_type": "magic"}},
+        {"rope_parameters": 5},
+    ],
+)
+def test_a_config_that_does_not_fit_is_refused(change, tmp_path):
+    tiny().save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text()) | change
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(BadFileError):
+        load_model(tmp_path)
+
+
+def test_nothing_is_left_of_a_save_that_fails(tmp_path, monkeypatch):
+    tiny().save_pretrained(tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    def fail(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("minillm.models.weights.save_file", fail)
+    with pytest.raises(OSError, match="disk full"):
+        Llama(LlamaConfig(**LLAMA_SIZES), seed=3).save_pretrained(tmp_path)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+@pytest.mark.parametrize(
+    ("ids", "options"),
+    [
+        (None, {}),
+        ([[1, 2]], {}),
+        ("text", {}),
+        (torch.tensor([1, 2]), {}),
+        (torch.tensor([[1.0, 2.0]]), {}),
+        (torch.zeros(1, 0, dtype=torch.long), {}),
+        (torch.tensor([[20]]), {}),
+        (torch.tensor([[-1]]), {}),
+        (torch.zeros(1, 17, dtype=torch.long), {}),
+        (IDS, {"attention_mask": torch.ones(2, 5)}),
+        (IDS, {"attention_mask": torch.full((2, 4), 2)}),
+        (IDS, {"attention_mask": [1, 1]}),
+        (IDS, {"position_ids": torch.tensor([[0, 1, 2, 16]])}),
+        (IDS, {"position_ids": torch.tensor([[0.0, 1.0, 2.0, 3.0]])}),
+        (IDS, {"position_ids": torch.tensor([0, 1])}),
+        (IDS, {"logits_to_keep": 5}),
+        (IDS, {"logits_to_keep": -1}),
+        (IDS, {"cache": KVCache(GPT2Config(**GPT2_SIZES), 1, 8)}),
+        (IDS, {"cache": KVCache(GPT2Config(**GPT2_SIZES), 2, 3)}),
+        (IDS, {"cache": KVCache(GPT2Config(**(GPT2_SIZES | {"n_head": 4})), 2, 8)}),
+    ],
+)
+def test_bad_input_is_refused(kind, ids, options):
+    with pytest.raises(ValueError):
+        tiny(kind)(ids, **options)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: GPT2Config(vocab_size=0),
+        lambda: GPT2Config(n_embd=10, n_head=3),
+        lambda: GPT2Config(activation_function="mish"),
+        lambda: GPT2Config(n_layer=2.0),
+        lambda: GPT2Config(resid_pdrop=-0.1),
+        lambda: GPT2Config(eos_token_id="end"),
+        lambda: GPT2Config(tie_word_embeddings="yes"),
+        lambda: GPT2Config.from_dict([1]),
+        lambda: GPT2Config.from_dict({"model_type": "llama"}),
+        lambda: LlamaConfig(model_type="gemma"),
+        lambda: LlamaConfig(hidden_size=10, num_attention_heads=3),
+        lambda: LlamaConfig(num_attention_heads=4, num_key_value_heads=3),
+        lambda: LlamaConfig(rope_theta="big"),
+        lambda: LlamaConfig(sliding_window=0),
+        lambda: LlamaConfig(rope_scaling={"rope_type": "llama3", "factor": 2.0}),
+        lambda: GPT2(LlamaConfig(**LLAMA_SIZES)),
+        lambda: GPT2(None),
+        lambda: Llama(LlamaConfig(**LLAMA_SIZES), seed="0"),
+        lambda: load_model(5),
+        lambda: load_model("no/such/folder"),
+    ],
+)
+def test_bad_configs_and_paths_are_refused(make):
+    with pytest.raises(ValueError):
+        make()
+
+
+def test_training_reaches_every_weight():
+    for model in (
+        tiny("gpt2"),
+        tiny("llama"),
+        tiny("llama", model_type="qwen3"),
+        tiny("llama", model_type="qwen2"),
+    ):
+        logits = model(IDS).logits
+        torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), IDS[:, 1:].flatten()).backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().max() > 0, name
+
+
+def test_a_model_trains_after_it_has_generated():
+    model = tiny()
+    generate(model, [1, 2], SamplingParams(max_tokens=5, temperature=0))
+    assert model.training
+    model(IDS).logits.sum().backward()
+
+
+# stories260K, a real trained model of llama2.c
+
+
+def test_stories260k_equals_its_published_scores_and_text(real_data, tmp_path):
+    model = load_model(real_data("models/stories260K/stories260K.bin"))
+    lines = real_data("models/stories260K/vectors.shared.jsonl").read_text().splitlines()
+    with torch.no_grad():
+        for line in lines:
+            story = json.loads(line)
+            ids = torch.tensor([story["ids"]])
+            scores = model(ids).logits[0].log_softmax(-1)
+            assert scores.argmax(-1).tolist() == story["argmax"]
+            nll = -scores[:-1].gather(1, ids[0, 1:, None])[:, 0]
+            torch.testing.assert_close(nll, torch.tensor(story["nll"]), atol=2e-4, rtol=0)
+    greedy = SamplingParams(max_tokens=200, temperature=0)
+    text = real_data("models/stories260K/expected_greedy_200.txt").read_bytes()
+    pieces = tok512(real_data("models/stories260K/tok512.bin").read_bytes())
+    for cache in (True, False):
+        new = generate(model, [1], greedy, cache=cache)
+        assert b"".join(pieces[i] for i in new).lstrip(b" ") == text.rstrip(b"\n")
+    model.save_pretrained(tmp_path)
+    assert generate(load_model(tmp_path), [1], greedy) == new
+
+
+def tok512(data):
+    """The byte strings of a llama2.c tokenizer file: int32 longest, then (float32 score, int32 length, bytes) each."""
+    pieces, at = [], 4
+    while at < len(data):
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        piece = data[at + 8 : at + 8 + length]
+        pieces.append(bytes([int(piece[3:5], 16)]) if piece.startswith(b"<0x") and len(piece) == 6 else piece)
+        at += 8 + length
+    return pieces
+
+
+def test_a_llama2c_file_cut_or_damaged_is_refused(real_data, tmp_path):
+    whole = real_data("models/stories260K/stories260K.bin").read_bytes()
+    path = tmp_path / "model.bin"
+    for length in (*range(0, 40, 3), 4096, len(whole) - 4, len(whole) - 1, len(whole) + 1):
+        path.write_bytes((whole + b"\0")[:length])
+        with pytest.raises(BadFileError, match=r"model\.bin"):
+            load_model(path)
+    for header in ([0] * 7, [-1] + [1] * 6, [64, 172, 5, 7, 4, 512, 512]):
+        path.write_bytes(b"".join(n.to_bytes(4, "little", signed=True) for n in header) + whole[28:])
+        with pytest.raises(BadFileError):
+            load_model(path)
+
+
+def test_caches_ask_for_three_names_only():
+    cache = KVCache(SimpleNamespace(num_layers=1, kv_heads=2, head_dim=4), 1, 8)
+    k, v = cache.update(0, torch.ones(1, 2, 3, 4), torch.ones(1, 2, 3, 4))
+    assert k.shape == v.shape == (1, 2, 3, 4)

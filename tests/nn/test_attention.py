@@ -1,0 +1,251 @@
+"""Attention against torch's own, against closed forms, and on hostile input."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minillm.nn import (
+    ALiBi,
+    CausalHead,
+    ManyHeads,
+    MultiHeadAttention,
+    OneHead,
+    RoPE,
+    attention,
+    attention_weights,
+    causal_mask,
+    padding_mask,
+    plain_attention,
+)
+
+
+def random(*shape, seed=0, dtype=torch.float32):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def reference(q, k, v, mask=None, causal=False, scale=None, bias=None):
+    """torch's attention with heads repeated and one float mask: no code shared with ours."""
+    T, S, G = q.shape[2], k.shape[2], q.shape[1] // k.shape[1]
+    scores = torch.zeros(q.shape[0], q.shape[1], T, S)
+    if bias is not None:
+        scores = scores + bias
+    if mask is not None:
+        scores = torch.where(mask, scores, -torch.inf)
+    if causal:
+        t, s = torch.arange(T)[:, None] + S - T, torch.arange(S)
+        scores = torch.where(s <= t, scores, -torch.inf)
+    out = F.scaled_dot_product_attention(
+        q, k.repeat_interleave(G, 1), v.repeat_interleave(G, 1), attn_mask=scores, scale=scale
+    )
+    return torch.where(torch.isneginf(scores).all(-1, keepdim=True), 0.0, out)
+
+
+@given(
+    st.integers(1, 3), st.sampled_from([(1, 1), (4, 4), (4, 2), (6, 1)]), st.integers(1, 6), st.integers(1, 7),
+    st.booleans(), st.booleans(), st.booleans(), st.sampled_from([None, 0.3]), st.integers(0, 99),
+)  # fmt: skip
+@settings(max_examples=150, deadline=None)
+def test_both_backends_equal_torch(batch, heads, T, S, causal, masked, biased, scale, seed):
+    H, K = heads
+    q, k, v = (
+        random(batch, H, T, 8, seed=seed),
+        random(batch, K, S, 8, seed=seed + 1),
+        random(batch, K, S, 8, seed=seed + 2),
+    )
+    mask = random(batch, 1, T, S, seed=seed + 3) > -0.5 if masked else None
+    bias = random(H, T, S, seed=seed + 4) if biased else None
+    expected = reference(q, k, v, mask, causal, scale, bias)
+    for backend in ("plain", "sdpa", "auto"):
+        ours = attention(q, k, v, mask, causal, scale, bias, backend=backend)
+        torch.testing.assert_close(ours, expected, atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["plain", "sdpa"])
+def test_a_query_that_sees_nothing_gives_zeros_and_no_nan_gradient(backend):
+    q, k, v = (random(1, 2, 3, 4, seed=i).requires_grad_() for i in range(3))
+    mask = torch.ones(1, 1, 3, 3, dtype=torch.bool)
+    mask[0, 0, 1] = False
+    out = attention(q, k, v, mask, backend=backend)
+    assert out[0, :, 1].abs().max() == 0
+    out.sum().backward()
+    assert all(torch.isfinite(x.grad).all() for x in (q, k, v))
+
+
+def test_causal_is_aligned_to_the_end():
+    assert causal_mask(2, 4).tolist() == [[True, True, True, False], [True] * 4]
+    q, k, v = random(1, 2, 6, 4), random(1, 2, 6, 4, seed=1), random(1, 2, 6, 4, seed=2)
+    whole = attention(q, k, v, causal=True)
+    torch.testing.assert_close(attention(q[:, :, 4:], k, v, causal=True), whole[:, :, 4:])
+    # more queries than keys: the first ones come before every key
+    assert attention(q, k[:, :, :4], v[:, :, :4], causal=True)[:, :, :2].abs().max() == 0
+
+
+def test_weights_add_up_to_one_and_large_scores_do_not_overflow():
+    q, k = random(2, 4, 5, 8) * 1e4, random(2, 2, 7, 8, seed=1) * 1e4
+    weights = attention_weights(q, k)
+    assert torch.isfinite(weights).all()
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 5))
+
+
+def test_equal_scores_give_the_mean_of_the_values():
+    v = random(1, 1, 5, 4)
+    out = attention(torch.zeros(1, 1, 2, 4), random(1, 1, 5, 4, seed=1), v)
+    torch.testing.assert_close(out[0, 0], v.mean(2)[0].expand(2, 4))
+
+
+def test_bfloat16_is_near_float32():
+    q, k, v = (random(2, 4, 9, 16, seed=i) for i in range(3))
+    exact = attention(q, k, v, causal=True)
+    for backend in ("plain", "sdpa"):
+        low = attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), causal=True, backend=backend)
+        assert low.dtype == torch.bfloat16
+        assert (low.float() - exact).abs().max() < 0.03
+
+
+def test_dropout_keeps_the_mean():
+    q = torch.zeros(1, 1, 1, 2)
+    k, v = torch.zeros(1, 1, 1000, 2), torch.ones(1, 1, 1000, 2)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for backend in ("plain", "sdpa"):
+            out = attention(q, k, v, backend=backend, dropout=0.5)
+            assert 0.8 < out.mean() < 1.2
+            assert out.mean() != 1
+
+
+Q, K = torch.zeros(2, 4, 3, 8), torch.zeros(2, 2, 5, 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        ((None, K, K), {}),
+        (([[1.0]], K, K), {}),
+        ((Q[0], K, K), {}),
+        ((Q.long(), K, K), {}),
+        ((Q, K[:1], K[:1]), {}),
+        ((Q[:, :3], K, K), {}),
+        ((Q, K, K[:, :, :4]), {}),
+        ((Q, K[..., :4], K), {}),
+        ((Q, K[:, :0], K[:, :0]), {}),
+        ((Q, K, K), {"mask": torch.ones(3, 4, dtype=torch.bool)}),
+        ((Q, K, K), {"mask": torch.ones(3, 5)}),
+        ((Q, K, K), {"mask": [True]}),
+        ((Q, K, K), {"bias": torch.ones(3, 5, dtype=torch.bool)}),
+        ((Q, K, K), {"bias": torch.ones(2, 2, 4, 3, 5)}),
+        ((Q, K, K), {"backend": "cudnn"}),
+        ((Q, K, K), {"backend": None}),
+        ((Q, K, K), {"scale": float("nan")}),
+        ((Q, K, K), {"scale": "0.1"}),
+        ((Q, K, K), {"dropout": 1.5}),
+    ],
+)
+def test_bad_input_is_refused(arguments, options):
+    with pytest.raises(ValueError):
+        attention(*arguments, **options)
+
+
+def test_triton_says_what_is_missing():
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="triton"):
+            attention(Q, K, K, backend="triton")
+
+
+# Multi-head
+
+
+def like_torch(width, heads):
+    """torch's MultiheadAttention and ours with its weights."""
+    theirs = torch.nn.MultiheadAttention(width, heads, batch_first=True)
+    ours = MultiHeadAttention(width, heads)
+    with torch.no_grad():
+        ours.qkv_proj.weight.copy_(theirs.in_proj_weight)
+        ours.qkv_proj.bias.copy_(theirs.in_proj_bias.normal_())
+        ours.o_proj.weight.copy_(theirs.out_proj.weight)
+        ours.o_proj.bias.copy_(theirs.out_proj.bias.normal_())
+    return ours, theirs
+
+
+def test_multi_head_equals_torch_self_and_cross_with_padding():
+    ours, theirs = like_torch(24, 3)
+    x, context = random(2, 5, 24), random(2, 7, 24, seed=1)
+    torch.testing.assert_close(ours(x), theirs(x, x, x)[0], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(ours(x, context), theirs(x, context, context)[0], atol=1e-6, rtol=1e-5)
+    hidden = torch.zeros(2, 7, dtype=torch.bool)
+    hidden[1, 4:] = True
+    expected = theirs(x, context, context, key_padding_mask=hidden)[0]
+    torch.testing.assert_close(ours(x, context, padding_mask(~hidden)), expected, atol=1e-6, rtol=1e-5)
+    causal = MultiHeadAttention(24, 3, causal=True)
+    causal.load_state_dict(ours.state_dict())
+    blocked = torch.ones(5, 5, dtype=torch.bool).triu(1)
+    torch.testing.assert_close(causal(x), theirs(x, x, x, attn_mask=blocked)[0], atol=1e-6, rtol=1e-5)
+
+
+def test_shared_key_heads_equal_repeated_ones():
+    shared, full = MultiHeadAttention(16, 4, 2, bias=False), MultiHeadAttention(16, 4, bias=False)
+    with torch.no_grad():
+        q, k, v = shared.qkv_proj.weight.split([16, 8, 8])
+        repeat = lambda w: w.view(2, 4, 16).repeat_interleave(2, 0).reshape(16, 16)  # noqa: E731
+        full.qkv_proj.weight.copy_(torch.cat([q, repeat(k), repeat(v)]))
+        full.o_proj.weight.copy_(shared.o_proj.weight)
+    x = random(2, 6, 16)
+    torch.testing.assert_close(shared(x), full(x))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_ladder_ends_at_multi_head_attention(causal):
+    ladder = ManyHeads(16, 4, causal=causal)
+    layer = MultiHeadAttention(16, 4, bias=False, causal=causal)
+    with torch.no_grad():
+        parts = [[getattr(head, name).weight for head in ladder.heads] for name in ("query", "key", "value")]
+        layer.qkv_proj.weight.copy_(torch.cat([torch.cat(part) for part in parts]))
+        layer.o_proj.weight.copy_(ladder.mix.weight)
+    x = random(2, 6, 16)
+    torch.testing.assert_close(ladder(x), layer(x), atol=1e-6, rtol=1e-5)
+
+
+def test_heads_of_the_ladder():
+    one, causal = OneHead(8, 4), CausalHead(8, 4)
+    causal.load_state_dict(one.state_dict())
+    x = random(1, 5, 8)
+    torch.testing.assert_close(one.weights(x).sum(-1), torch.ones(1, 5))
+    assert causal.weights(x).triu(1).abs().max() == 0
+    changed = x.clone()
+    changed[:, 3:] += 1
+    assert torch.equal(causal(x)[:, :3], causal(changed)[:, :3])
+    assert not torch.equal(one(x)[:, :3], one(changed)[:, :3])
+
+
+def test_alibi_equals_its_closed_form():
+    assert ALiBi(4).slopes.tolist() == [2**-2, 2**-4, 2**-6, 2**-8]
+    bias = ALiBi(2)(2, 3)
+    assert bias.shape == (1, 2, 2, 3)
+    assert bias[0, 0].tolist() == [[-(2**-4), 0.0, -(2**-4)], [-2 * 2**-4, -(2**-4), 0.0]]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: MultiHeadAttention(10, 3),
+        lambda: MultiHeadAttention(12, 4, 3),
+        lambda: MultiHeadAttention(12, 0),
+        lambda: MultiHeadAttention(12.0, 4),
+        lambda: MultiHeadAttention(16, 4, position="rope"),
+        lambda: MultiHeadAttention(16, 4, position=RoPE(8)),
+        lambda: MultiHeadAttention(16, 4, position=ALiBi(2)),
+        lambda: MultiHeadAttention(16, 4)(torch.zeros(2, 16)),
+        lambda: MultiHeadAttention(16, 4)(torch.zeros(2, 3, 8)),
+        lambda: MultiHeadAttention(16, 4)(None),
+        lambda: MultiHeadAttention(16, 4, causal=True)(torch.zeros(1, 2, 16), torch.zeros(1, 3, 16)),
+        lambda: OneHead(0, 4),
+        lambda: ManyHeads(10, 3),
+        lambda: padding_mask(torch.tensor([[0, 2]])),
+        lambda: padding_mask([1, 1]),
+        lambda: plain_attention and attention(None, None, None),
+    ],
+)
+def test_bad_layers_and_calls_are_refused(make):
+    with pytest.raises(ValueError):
+        make()

@@ -1,0 +1,268 @@
+"""Norms, feed-forward, positions, rotary positions, linear and blocks against torch and closed forms."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minillm.nn import (
+    BatchNorm,
+    DecoderBlock,
+    EncoderBlock,
+    FeedForward,
+    LayerNorm,
+    LearnedPosition,
+    Linear,
+    RMSNorm,
+    RoPE,
+    SinusoidalPosition,
+    SwiGLU,
+    layer_norm_plain,
+    rms_norm,
+    rms_norm_plain,
+    sinusoids,
+)
+from minillm.nn.linear import one_row_linear
+from minillm.nn.rope import rotate_halves, rotate_neighbours
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_layer_norm_equals_torch_and_its_formula():
+    ours, theirs, x = LayerNorm(12), torch.nn.LayerNorm(12), random(3, 4, 12) * 5 + 2
+    assert torch.equal(ours(x), theirs(x))
+    torch.testing.assert_close(layer_norm_plain(x, ours.weight, ours.bias, 1e-5), theirs(x))
+    assert LayerNorm(12, bias=False).bias is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_rms_norm_and_its_gradient_equal_torch(dtype):
+    weight = (1 + 0.1 * random(12, seed=1)).to(dtype).requires_grad_()
+    x = (random(3, 4, 12) * 5).to(dtype).requires_grad_()
+    grad = random(3, 4, 12, seed=2).to(dtype)
+    results = []
+    for run in (rms_norm, rms_norm_plain, lambda x, w, eps: torch.nn.functional.rms_norm(x, (12,), w, eps)):
+        x.grad = weight.grad = None
+        out = run(x, weight, 1e-6)
+        out.backward(grad)
+        results.append((out.detach(), x.grad, weight.grad))
+    tolerance = {torch.bfloat16: 3e-2}.get(dtype, 1e-5)
+    for ours in results[:2]:
+        for mine, torchs in zip(ours, results[2]):
+            assert mine.dtype == dtype
+            torch.testing.assert_close(mine, torchs, atol=tolerance, rtol=tolerance)
+    with torch.no_grad():
+        torch.testing.assert_close(RMSNorm(12)(x.float()), torch.nn.RMSNorm(12, eps=1e-6)(x.float()))
+
+
+def test_batch_norm_equals_torch_training_and_evaluating():
+    ours, theirs = BatchNorm(6), torch.nn.BatchNorm1d(6)
+    for seed in range(3):
+        x = random(5, 7, 6, seed=seed) * 3 + 1
+        expected = theirs(x.transpose(1, 2)).transpose(1, 2)
+        torch.testing.assert_close(ours(x), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.running_var, theirs.running_var)
+    ours.eval(), theirs.eval()
+    torch.testing.assert_close(ours(x), theirs(x.transpose(1, 2)).transpose(1, 2), atol=1e-5, rtol=1e-5)
+
+
+def test_gelu_new_equals_the_formula_of_gpt2():
+    x = torch.linspace(-6, 6, 101, dtype=torch.float64)
+    layer = FeedForward(1, 1, "gelu_new", bias=False).double()
+    with torch.no_grad():
+        layer.up_proj.weight.fill_(1), layer.down_proj.weight.fill_(1)
+    formula = 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    torch.testing.assert_close(layer(x[:, None])[:, 0], formula)
+
+
+def test_swiglu_equals_its_formula():
+    layer, x = SwiGLU(6, 10), random(2, 3, 6)
+    gate, up = x @ layer.gate_proj.weight.T, x @ layer.up_proj.weight.T
+    torch.testing.assert_close(layer(x), (gate * torch.sigmoid(gate) * up) @ layer.down_proj.weight.T)
+
+
+@given(st.integers(1, 40), st.sampled_from([2, 6, 64]), st.sampled_from([1, 3, 40]), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_one_row_linear_equals_linear(width, out, seed, bias):
+    x, weight, b = (
+        random(1, 1, width, seed=seed),
+        random(out, width, seed=seed + 1),
+        random(out, seed=2) if bias else None,
+    )
+    expected = torch.nn.functional.linear(x, weight, b)
+    torch.testing.assert_close(one_row_linear(x, weight, b), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_linear_takes_its_fast_path_only_without_gradients():
+    layer = Linear(512, 514)
+    x = random(1, 1, 512)
+    usual = torch.nn.functional.linear(x, layer.weight, layer.bias)
+    assert torch.equal(layer(x), usual)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), usual, atol=1e-5, rtol=1e-5)
+        assert layer(x).shape == (1, 1, 514)
+        assert layer(x[0, 0]).shape == (514,)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert layer(x).dtype == torch.bfloat16
+    (layer(x) ** 2).sum().backward()
+    assert layer.weight.grad is not None
+
+
+# Positions
+
+
+def test_sinusoids_equal_the_paper():
+    table = sinusoids(50, 8)
+    for t, i in ((0, 0), (3, 1), (49, 3)):
+        assert table[t, 2 * i] == pytest.approx(math.sin(t / 10000 ** (2 * i / 8)), abs=1e-6)
+        assert table[t, 2 * i + 1] == pytest.approx(math.cos(t / 10000 ** (2 * i / 8)), abs=1e-6)
+    x = random(2, 5, 8)
+    torch.testing.assert_close(SinusoidalPosition(50, 8)(x, start=7) - x, table[7:12].expand(2, 5, 8))
+
+
+def test_learned_positions_add_their_rows():
+    layer, x = LearnedPosition(9, 4), random(2, 3, 4)
+    torch.testing.assert_close(layer(x, start=6), x + layer.table.weight[6:])
+    with pytest.raises(ValueError, match="do not fit"):
+        layer(x, start=7)
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_rope_depends_on_distance_alone_and_keeps_lengths(interleaved):
+    rope = RoPE(8, interleaved=interleaved)
+    q, k = random(1, 2, 1, 8), random(1, 2, 1, 8, seed=1)
+
+    def score(t, s):
+        return (rope(q, q, t)[0] * rope(k, k, s)[0]).sum(-1)
+
+    torch.testing.assert_close(score(7, 3), score(104, 100), atol=1e-4, rtol=1e-4)
+    assert (score(7, 3) - score(7, 4)).abs().max() > 1e-3
+    torch.testing.assert_close(rope(q, k, 90)[0].norm(dim=-1), q.norm(dim=-1))
+    assert torch.equal(rope(q, k, 0)[0], q)
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_fast_turn_equals_the_plain_one_and_complex_numbers(interleaved):
+    rope, x = RoPE(6, base=100.0, interleaved=interleaved), random(2, 3, 5, 6)
+    angles = torch.arange(4, 9)[:, None] * torch.tensor([100.0 ** (-2 * i / 6) for i in range(3)])
+    plain = (rotate_neighbours if interleaved else rotate_halves)(x, angles.cos(), angles.sin())
+    fast = rope(x, x, 4)[0]
+    torch.testing.assert_close(fast, plain, atol=1e-6, rtol=1e-5)
+    pairs = x.unflatten(-1, (3, 2)) if interleaved else x.unflatten(-1, (2, 3)).transpose(-1, -2)
+    turned = torch.view_as_complex(pairs.contiguous()) * torch.polar(torch.ones_like(angles), angles)
+    real = torch.view_as_real(turned)
+    expected = real.flatten(-2) if interleaved else real.transpose(-1, -2).flatten(-2)
+    torch.testing.assert_close(fast, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_rope_positions_may_be_given_per_row():
+    rope, x = RoPE(4), random(2, 1, 3, 4)
+    positions = torch.tensor([[0, 1, 2], [5, 6, 7]])
+    out = rope(x, x, positions)[0]
+    torch.testing.assert_close(out[0], rope(x, x, 0)[0][0])
+    torch.testing.assert_close(out[1], rope(x, x, 5)[0][1])
+
+
+def test_rope_tables_made_while_generating_serve_training():
+    rope, x = RoPE(4), random(1, 1, 3, 4)
+    with torch.inference_mode():
+        rope(x, x)
+    y = x.clone().requires_grad_()
+    rope(y, y)[0].sum().backward()
+    assert y.grad is not None
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: RoPE(7),
+        lambda: RoPE(8, base=0.5),
+        lambda: RoPE(8, scaling={"rope_type": "magic", "factor": 2.0}),
+        lambda: RoPE(8, scaling={"rope_type": "linear"}),
+        lambda: RoPE(8, scaling={"rope_type": "llama3", "factor": 8.0}),
+        lambda: RoPE(8, scaling="linear"),
+        lambda: RoPE(4)(random(1, 1, 2, 4), random(1, 1, 2, 4), torch.tensor([0.0, 1.0])),
+        lambda: sinusoids(4, 5),
+        lambda: sinusoids(0, 4),
+        lambda: LayerNorm(0),
+        lambda: LayerNorm(4)(random(2, 5)),
+        lambda: RMSNorm(4)(torch.zeros(4, dtype=torch.long)),
+        lambda: RMSNorm(4, eps=-1.0),
+        lambda: BatchNorm(4)(random(1, 4)),
+        lambda: FeedForward(4, activation="mish"),
+        lambda: FeedForward(4)(random(3)),
+        lambda: SwiGLU(4, 0),
+        lambda: EncoderBlock(10, 3),
+        lambda: DecoderBlock(8, 2)(random(1, 2, 8), random(1, 2, 8)),
+        lambda: DecoderBlock(8, 2, cross=True)(random(1, 2, 8)),
+        lambda: EncoderBlock(8, 2, dropout=2.0),
+    ],
+)
+def test_bad_input_is_refused(make):
+    with pytest.raises(ValueError):
+        make()
+
+
+# Blocks
+
+
+def copy_attention(ours, theirs):
+    with torch.no_grad():
+        (
+            ours.qkv_proj.weight.copy_(theirs.in_proj_weight),
+            ours.qkv_proj.bias.copy_(theirs.in_proj_bias.normal_()),
+        )
+        (
+            ours.o_proj.weight.copy_(theirs.out_proj.weight),
+            ours.o_proj.bias.copy_(theirs.out_proj.bias.normal_()),
+        )
+
+
+def copy_rest(ours, theirs, norms):
+    ours.feed_forward.up_proj.load_state_dict(theirs.linear1.state_dict())
+    ours.feed_forward.down_proj.load_state_dict(theirs.linear2.state_dict())
+    for mine, torchs in norms:
+        with torch.no_grad():
+            torchs.weight.normal_(), torchs.bias.normal_()
+        mine.load_state_dict(torchs.state_dict())
+
+
+@pytest.mark.parametrize("pre_norm", [True, False])
+def test_encoder_block_equals_torch(pre_norm):
+    theirs = torch.nn.TransformerEncoderLayer(
+        16, 4, 24, dropout=0.0, activation="gelu", batch_first=True, norm_first=pre_norm
+    )
+    ours = EncoderBlock(16, 4, 24, pre_norm=pre_norm)
+    copy_attention(ours.attention, theirs.self_attn)
+    copy_rest(ours, theirs, [(ours.norm1, theirs.norm1), (ours.norm2, theirs.norm2)])
+    x = random(2, 5, 16)
+    torch.testing.assert_close(ours(x), theirs(x), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("pre_norm", [True, False])
+def test_decoder_block_with_cross_attention_equals_torch(pre_norm):
+    theirs = torch.nn.TransformerDecoderLayer(
+        16, 4, 24, dropout=0.0, activation="relu", batch_first=True, norm_first=pre_norm
+    )
+    ours = DecoderBlock(16, 4, 24, cross=True, pre_norm=pre_norm, activation="relu")
+    copy_attention(ours.attention, theirs.self_attn)
+    copy_attention(ours.cross_attention, theirs.multihead_attn)
+    copy_rest(
+        ours, theirs, [(ours.norm1, theirs.norm1), (ours.norm3, theirs.norm2), (ours.norm2, theirs.norm3)]
+    )
+    x, memory = random(2, 5, 16), random(2, 7, 16, seed=1)
+    blocked = torch.ones(5, 5, dtype=torch.bool).triu(1)
+    torch.testing.assert_close(ours(x, memory), theirs(x, memory, tgt_mask=blocked), atol=1e-5, rtol=1e-5)
+
+
+def test_dropout_works_in_training_only():
+    block, x = DecoderBlock(16, 4, dropout=0.5), random(1, 4, 16)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        assert not torch.equal(block(x), block(x))
+    block.eval()
+    assert torch.equal(block(x), block(x))
