@@ -112,7 +112,7 @@ def check(exercise_id: str, answer: Any) -> None:
         feedback = f"stopped after {task.seconds:g} seconds. Does every loop end?"
     except AssertionError as error:
         feedback = str(error) or f"an assert failed{_line_of(error)}"
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # an answer that leaves is no answer either
         feedback = f"your answer stopped with {type(error).__name__}: {error}{_line_of(error)}"
     else:
         print(f"✓ {exercise_id} passed: {points}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm._files import write_whole
-from minillm.course.plots import figure_png, plot_bars, plot_lines, plot_loss, png_data_uri
+from minillm.course.plots import figure_png, plot_bars, plot_lines, png_data_uri
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -27,8 +27,18 @@ def write_report(
     quality: dict[str, dict[str, float]] | None,
 ) -> Path:
     """Write the page of one tour; the arguments are what `run_tour` holds at its end."""
+
+    def curve(key: str) -> tuple[list[float], list[float]]:
+        points = [(row["step"], row[key]) for row in history if row.get(key) is not None]
+        return [step for step, _ in points], [loss for _, loss in points]
+
+    # Korean stands in the captions only: a browser has fonts for it, matplotlib may not
     figures = [
-        _figure("Training: the loss falls (학습 손실)", plot_loss, history),
+        _figure(
+            "Training: the loss falls (학습 손실)",
+            plot_lines, {"training text": curve("train_loss"), "held-out text": curve("eval_loss")},
+            xlabel="step", ylabel="nats per token",
+        ),
         _figure(
             "Generation: seconds so far at each new token, with and without the KV cache (KV 캐시)",
             plot_lines, {name: (list(range(1, len(line) + 1)), line) for name, line in curves.items()},

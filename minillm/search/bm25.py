@@ -213,9 +213,9 @@ class BM25:
         impacts = idf[row] * tf / (tf + self.k1 * (1 - self.b + self.b * lengths[column] / average))
         order = np.argsort(row, kind="stable")  # by word; inside a word by document
         self.ids, self._vocabulary = ids, vocabulary
-        self._starts = np.concatenate([[0], np.cumsum(frequency)]).astype(np.int64)  # (words + 1,)
-        self._documents = column[order].astype(np.uint32)  # (postings,)
-        self._impacts = impacts[order].astype(np.float32)  # (postings,)
+        starts = np.concatenate([[0], np.cumsum(frequency)]).astype(np.int64)  # (words + 1,)
+        # The postings of word w are documents[starts[w] : starts[w + 1]] and impacts[...], both (postings,).
+        self._postings = starts, column[order].astype(np.uint32), impacts[order].astype(np.float32)
         return self
 
     def __len__(self) -> int:
@@ -232,16 +232,7 @@ class BM25:
         (query,) = check_texts("query", [query])
         scores = np.zeros(len(self), np.float32)
         seen, touched = np.zeros(len(self), np.int32), np.empty(len(self), np.uint32)
-        _add_query(
-            np.array(self._known(query), np.int64),
-            self._starts,
-            self._documents,
-            self._impacts,
-            scores,
-            seen,
-            1,
-            touched,
-        )
+        _add_query(np.array(self._known(query), np.int64), *self._postings, scores, seen, 1, touched)
         return scores
 
     def search(self, queries: Sequence[str], k: int = 10) -> list[list[tuple[DocumentId, float]]]:
@@ -253,26 +244,16 @@ class BM25:
         self._check_fitted()
         queries = check_texts("queries", queries)
         k = min(check_int("k", k, minimum=1), len(self))
-        words: list[
-            int
-        ] = []  # of all queries in one list: one crossing into compiled code for the whole batch
+        words: list[int] = []  # of all queries: one crossing into compiled code for the whole batch
         query_starts = [0]
         for query in queries:
             words += self._known(query)
             query_starts.append(len(words))
-        found, scores = _search_all(
-            np.array(words, np.int64),
-            np.array(query_starts, np.int64),
-            self._starts,
-            self._documents,
-            self._impacts,
-            len(self),
-            k,
-        )
-        return [
-            [(self.ids[document], score) for document, score in zip(*pair, strict=True) if document >= 0]
-            for pair in zip(found.tolist(), scores.tolist(), strict=True)
-        ]
+        words, query_starts = np.array(words, np.int64), np.array(query_starts, np.int64)
+        found, scores = _search_all(words, query_starts, *self._postings, len(self), k)
+        lengths = (found >= 0).sum(axis=1).tolist()
+        rows = zip(found.tolist(), scores.tolist(), lengths, strict=True)
+        return [list(zip(map(self.ids.__getitem__, row[:n]), values[:n])) for row, values, n in rows]
 
     def save(self, path: str | Path) -> Path:
         """Write the index as one file, whole or not at all. A tokenizer of your own is not stored: pass it to load."""
@@ -285,7 +266,7 @@ class BM25:
             "ids": self.ids,
             "words": list(self._vocabulary),
         }
-        arrays = {"starts": self._starts, "documents": self._documents, "impacts": self._impacts}
+        arrays = dict(zip(("starts", "documents", "impacts"), self._postings, strict=True))
         return save_arrays(path, "BM25 index", arrays, meta)
 
     @classmethod
@@ -298,10 +279,16 @@ class BM25:
         index = cls(meta["k1"], meta["b"], tokenizer, meta["variant"])
         index.ids = meta["ids"]
         index._vocabulary = {word: number for number, word in enumerate(meta["words"])}
-        index._starts, index._documents, index._impacts = (
-            arrays[name] for name in ("starts", "documents", "impacts")
+        starts, documents, impacts = index._postings = (
+            arrays["starts"],
+            arrays["documents"],
+            arrays["impacts"],
         )
-        if len(index._starts) != len(index._vocabulary) + 1:
+        if (
+            len(starts) != len(index._vocabulary) + 1
+            or not len(documents) == len(impacts) == starts[-1]
+            or (len(documents) and documents.max() >= len(index.ids))
+        ):  # compiled code reads what these point at
             raise BadFileError(f"BM25 index {str(path)!r} is refused: its words and postings do not fit")
         return index
 
@@ -314,8 +301,8 @@ class BM25:
         return words
 
     def _known(self, query: str) -> list[int]:
-        vocabulary = self._vocabulary
-        return [vocabulary[word] for word in self._words(query) if word in vocabulary]
+        numbers = map(self._vocabulary.get, self._words(query))
+        return [number for number in numbers if number is not None]
 
     def _check_fitted(self) -> None:
         if not self.ids:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 from minillm._checks import check_choice, check_int, describe
 from minillm._files import BadFileError, load_arrays, save_arrays
@@ -69,6 +70,25 @@ def distances_plain(query: np.ndarray, vectors: np.ndarray, metric: str) -> np.n
         else:
             found.append(1 - query @ vector)
     return np.array(found)
+
+
+@njit(cache=True)
+def _kth_smallest(table, k):
+    """The k-th smallest value of each row of table (Q, N), float32 (Q,). Faster than np.partition for small k: nearly
+    every value fails the one comparison with the k-th best so far, and nothing is copied."""
+    found = np.empty(len(table), np.float32)
+    best = np.empty(k, np.float32)
+    for row in range(len(table)):
+        best[:] = np.inf
+        for value in table[row]:
+            if value < best[k - 1]:
+                at = k - 1
+                while at > 0 and best[at - 1] > value:
+                    best[at] = best[at - 1]
+                    at -= 1
+                best[at] = value
+        found[row] = best[k - 1]
+    return found
 
 
 class ExactIndex:
@@ -180,7 +200,7 @@ class ExactIndex:
             size = own * lengths.max()
         # A float32 sum of D products errs by at most D * 2^-24 of its size; a few roundings more are added.
         margin = (self.dim + 8) * 2.0**-24 * size
-        kth = np.partition(table, k - 1, axis=1)[:, k - 1]
+        kth = _kth_smallest(table, k) if k <= 128 else np.partition(table, k - 1, axis=1)[:, k - 1]
         rows, columns = np.nonzero(table <= (kth + 2 * margin)[:, None])
         exact = np.empty(len(rows))
         step = max(1, BLOCK // 64 // self.dim)  # pairs at a time: they stay in the cache

@@ -40,6 +40,11 @@ MODULES = [
     {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.StaticEmbedding"},
     {"idx": 1, "name": "1", "path": "1_Normalize", "type": "sentence_transformers.models.Normalize"},
 ]
+SETTINGS = {
+    "modules.json": MODULES,
+    "1_Normalize/config.json": {},
+    "config_sentence_transformers.json": {"similarity_fn_name": "cosine"},
+}
 
 
 def normalise_text(text: str) -> str:
@@ -109,9 +114,8 @@ class StaticEncoder:
         layout = read_json(folder / "tokenizer.json")
         write_json(folder / "tokenizer.json", {**layout, "normalizer": NORMALIZER})
         write_whole(folder / "model.safetensors", save_safetensors({"embedding.weight": self._weight}))
-        write_json(folder / "1_Normalize" / "config.json", {})
-        write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})
-        write_json(folder / "modules.json", MODULES)
+        for name, content in SETTINGS.items():
+            write_json(folder / name, content)
         return folder
 
     @classmethod
@@ -119,6 +123,9 @@ class StaticEncoder:
         """The encoder that `save_pretrained` wrote; BadFileError (a ValueError) naming the file that is missing,
         cut, or made for text that was prepared in another way."""
         folder = Path(folder)
+        for name, content in SETTINGS.items():
+            if read_json(folder / name, "encoder settings") != content:
+                raise BadFileError(f"{str(folder / name)!r} is refused: not saved by a StaticEncoder")
         layout = read_json(folder / "tokenizer.json", "tokenizer file")
         if not isinstance(layout, dict) or layout.get("normalizer") != NORMALIZER:
             raise BadFileError(f"{str(folder / 'tokenizer.json')!r} is refused: not saved by a StaticEncoder")

@@ -8,13 +8,14 @@ So the counts are kept, together with the words each pair was seen in, and a hea
 is lazy: a count that fell is corrected when its entry comes up, which costs less than searching for it.
 
 Where the speed comes from, in plain Python: a word is a str whose characters are token ids, so `str.find` and
-`str.replace` do the scanning; and the changes of one merge are summed by neighbour before a table is touched.
+`str.replace` do the scanning; and the words of one merge are gathered by neighbour before a count is touched.
 
 Book: 2.2.1 토큰화. Held against: tokenizers' BpeTrainer (same merges under its tie rule, about its speed).
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from heapq import heapify, heappop, heappush
 
@@ -22,12 +23,13 @@ from minillm._checks import check_choice, check_int
 from minillm.tokenizer.bpe_plain import Pair
 from minillm.tokenizer.byte_alphabet import ALPHABET
 
+_EDGE = chr(0x10FFFF)  # in front of and behind each word, so that every pair has two neighbours
 _INVERTED = bytes(255 - byte for byte in range(256))
 
 
 def check_training(num_merges: int, min_frequency: int, ties: str) -> None:
     """Raise ValueError for arguments no trainer accepts."""
-    check_int("num_merges", num_merges, minimum=0)
+    check_int("num_merges", num_merges, minimum=0, maximum=1_000_000)
     check_int("min_frequency", min_frequency, minimum=0)
     check_choice("ties", ties, ("bytes", "ids"))
 
@@ -55,21 +57,18 @@ def learn_merges(
     tokens = [bytes([byte]) for byte in ALPHABET]
     keys = [_falling(token) if ties == "bytes" else chr(index) for index, token in enumerate(tokens)]
     to_ids = {byte: chr(index) for index, byte in enumerate(ALPHABET)}
-    texts = [word.decode("latin-1").translate(to_ids) for word in words]
-    weights = list(words.values())
+    texts = [_EDGE + word.decode("latin-1").translate(to_ids) + _EDGE for word in words]
+    weight_of = list(words.values()).__getitem__
 
-    counts: dict[str, int] = {}  # pair of two id characters -> occurrences in the corpus
-    places: dict[str, list[int]] = {}  # pair -> indices of words it was seen in, some twice, some out of date
-    for index, text in enumerate(texts):
-        weight = weights[index]
-        for i in range(len(text) - 1):
-            pair = text[i : i + 2]
-            if pair in counts:
-                counts[pair] += weight
-                places[pair].append(index)
-            else:
-                counts[pair] = weight
-                places[pair] = [index]
+    places: defaultdict[str, list[int]] = defaultdict(
+        list
+    )  # pair of id characters -> words it was seen in, once
+    for index, text in enumerate(
+        texts
+    ):  # for each time; some go out of date, and are skipped when they come up
+        for i in range(1, len(text) - 2):
+            places[text[i : i + 2]].append(index)
+    counts = {pair: sum(map(weight_of, where)) for pair, where in places.items()}
 
     floor = max(1, min_frequency)
     heap = [(-count, keys[ord(pair[0])] + keys[ord(pair[1])], pair) for pair, count in counts.items()]
@@ -85,58 +84,40 @@ def learn_merges(
         if count < floor:
             break
         a, b = pair
-        left, right = tokens[ord(a)], tokens[ord(b)]
-        joined = left + right
-        merges.append((left, right))
         t = chr(len(tokens))
-        tokens.append(joined)
-        keys.append(_falling(joined) if ties == "bytes" else t)
+        left, right = tokens[ord(a)], tokens[ord(b)]
+        merges.append((left, right))
+        tokens.append(left + right)
+        keys.append(_falling(left + right) if ties == "bytes" else t)
 
-        before: dict[str, int] = {}  # x -> how often it stood in front of the pair
-        after: dict[str, int] = {}  # y -> how often it stood behind
-        before_places: dict[str, list[int]] = {}
-        after_places: dict[str, list[int]] = {}
+        before: defaultdict[str, list[int]] = defaultdict(
+            list
+        )  # x -> words where it stood in front of the pair
+        after: defaultdict[str, list[int]] = defaultdict(list)  # y -> words where it stood behind
         for index in places.pop(pair):
             text = texts[index]
             i = text.find(pair)
             if i < 0:
                 continue
-            weight = weights[index]
             texts[index] = text.replace(pair, t)
             end = 0
             while i >= 0:
-                if i:
-                    x = t if i == end else text[i - 1]
-                    if x in before:
-                        before[x] += weight
-                        before_places[x].append(index)
-                    else:
-                        before[x] = weight
-                        before_places[x] = [index]
+                before[t if i == end else text[i - 1]].append(index)  # "abab": the second ab follows a t
                 end = i + 2
-                y = text[end : end + 1]
-                if y:
-                    if y in after:
-                        after[y] += weight
-                        after_places[y].append(index)
-                    else:
-                        after[y] = weight
-                        after_places[y] = [index]
+                after[text[end]].append(index)
                 i = text.find(pair, end)
+        before.pop(_EDGE, None)
+        after.pop(_EDGE, None)
 
-        for x, change in before.items():  # gains first: with "abab" the new (t, a) is lowered again below
-            counts[x + t] = counts.get(x + t, 0) + change
-            places.setdefault(x + t, []).extend(before_places[x])
-        for y, change in after.items():
-            counts[t + y] = counts.get(t + y, 0) + change
-            places.setdefault(t + y, []).extend(after_places[y])
-        for x, change in before.items():
-            counts[x + a] -= change
-        for y, change in after.items():
+        for y, where in after.items():  # first, because before may lower the (t, a) that this adds
+            change = sum(map(weight_of, where))
             counts[b + y] -= change
+            counts[t + y], places[t + y] = change, where
+            heappush(heap, (-change, keys[ord(t)] + keys[ord(y)], t + y))
+        for x, where in before.items():
+            change = sum(map(weight_of, where))
+            counts[x + a] -= change
+            counts[x + t], places[x + t] = change, where
+            heappush(heap, (-change, keys[ord(x)] + keys[ord(t)], x + t))
         counts[pair] = 0
-        for changed in [x + t for x in before] + [t + y for y in after]:
-            count = counts[changed]
-            if count >= floor:
-                heappush(heap, (-count, keys[ord(changed[0])] + keys[ord(changed[1])], changed))
     return merges

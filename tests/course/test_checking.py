@@ -1,5 +1,6 @@
 """check() passes right answers, turns every kind of wrong one into feedback, and knows its exercises."""
 
+import sys
 import threading
 import time
 
@@ -35,6 +36,8 @@ def test_an_exception_of_the_student_names_its_line():
         check("99-9-a", names["answer"])
     with pytest.raises(ExerciseError, match="stopped with NotImplementedError"):
         check("99-9-a", lambda values: (_ for _ in ()).throw(NotImplementedError()))
+    with pytest.raises(ExerciseError, match="stopped with SystemExit"):
+        check("99-9-a", lambda values: sys.exit(0))
     with pytest.raises(ExerciseError, match="not callable"):
         check("99-9-a", 5)
 

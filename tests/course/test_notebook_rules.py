@@ -9,7 +9,8 @@ import pytest
 
 from minillm._files import BadFileError, write_json
 from minillm.course import notebooks
-from minillm.course.rules import RULES, check_lesson, check_notebook
+from minillm.course.paths import checkout
+from minillm.course.rules import PEERS, RULES, check_lesson, check_notebook
 from tests.course.lessons import LESSONS, code, markdown, stdout, tiny_lesson
 from tests.helpers import cuts
 
@@ -184,6 +185,11 @@ def test_each_rule_can_fail_and_only_that_rule(name, damage, tmp_path):
 
 def test_every_rule_is_tried_here():
     assert set(BREAKS) | {"file_name"} == set(RULES)
+
+
+def test_the_libraries_a_lesson_leaves_alone_are_those_the_library_leaves_alone():
+    text = (checkout() / "pyproject.toml").read_text(encoding="utf-8")
+    assert all(f'"{name}"' in text.split("forbidden_modules")[-1] for name in PEERS)
 
 
 @pytest.mark.parametrize(

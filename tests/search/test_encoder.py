@@ -183,7 +183,16 @@ def test_saved_encoder_is_the_same(encoder, tmp_path):
     np.testing.assert_array_equal(again.encode(TEXTS), encoder.encode(TEXTS))
 
 
-@pytest.mark.parametrize("name", ["tokenizer.json", "model.safetensors"])
+FILES = [
+    "tokenizer.json",
+    "model.safetensors",
+    "modules.json",
+    "config_sentence_transformers.json",
+    "1_Normalize/config.json",
+]
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_cut_files_are_refused(encoder, tmp_path, name):
     folder = encoder.save_pretrained(tmp_path / "encoder")
     data = (folder / name).read_bytes()

@@ -75,6 +75,18 @@ def test_near_ties_far_from_the_origin_are_told_apart():
     assert index.search(vectors[:1], 5)[0].tolist() == [[63, 62, 61, 60, 59]]
 
 
+def test_many_neighbours_begin_with_the_few():
+    # Up to 128 neighbours a compiled scan finds the limit, beyond it numpy's partition.
+    generator = np.random.default_rng(0)
+    index = ExactIndex(5)
+    index.add(generator.integers(0, 3, size=(400, 5)))
+    queries = generator.integers(0, 3, size=(7, 5))
+    many = index.search(queries, 300)
+    for k in (1, 2, 128):
+        np.testing.assert_array_equal(index.search(queries, k)[0], many[0][:, :k])
+        np.testing.assert_array_equal(index.search(queries, k)[1], many[1][:, :k])
+
+
 def test_blocks_do_not_change_the_answer(monkeypatch):
     generator = np.random.default_rng(0)
     vectors, queries = generator.normal(size=(300, 7)), generator.normal(size=(50, 7))

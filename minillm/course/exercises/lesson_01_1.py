@@ -21,7 +21,7 @@ def most_likely_next(answer):
     assert answer("x a x b", "x") == "a", (
         "a and b follow x once each: the one that comes first in the text wins"
     )
-    assert answer("theatre the end the end", "the") == "end", "compare whole words: theatre is not the"
+    assert answer("theatre theatre the end", "the") == "end", "compare whole words: theatre is not the"
 
 
 @exercise("01-1-b", points=2)
