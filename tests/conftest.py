@@ -6,10 +6,14 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import hypothesis
 import pytest
 import torch
 
 torch.set_num_threads(1)
+# a busy machine is slow, not wrong: no test fails for the time one example took
+hypothesis.settings.register_profile("minillm", deadline=None)
+hypothesis.settings.load_profile("minillm")
 
 
 @pytest.fixture(scope="session")

@@ -124,7 +124,7 @@ def plot_bars(
         ax.margins(y=0.12)
     write_words(ax, title, xlabel, ylabel)
     if len(names) > 1:
-        ax.legend()
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))  # beside the bars: they fill the axes
 
 
 def plot_points(

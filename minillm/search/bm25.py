@@ -287,6 +287,8 @@ class BM25:
         if (
             len(starts) != len(index._vocabulary) + 1
             or not len(documents) == len(impacts) == starts[-1]
+            or starts[0] != 0
+            or (np.diff(starts) < 0).any()
             or (len(documents) and documents.max() >= len(index.ids))
         ):  # compiled code reads what these point at
             raise BadFileError(f"BM25 index {str(path)!r} is refused: its words and postings do not fit")

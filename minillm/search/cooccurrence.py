@@ -71,9 +71,8 @@ def randomized_svd(
     """
     generator = torch.Generator().manual_seed(seed)
     width = min(rank + 8, *matrix.shape)
-    basis = torch.linalg.qr(matrix @ torch.randn(matrix.shape[1], width, generator=generator))[
-        0
-    ]  # (V, width)
+    noise = torch.randn(matrix.shape[1], width, generator=generator)
+    basis = torch.linalg.qr(matrix @ noise)[0]  # (V, width)
     for _ in range(rounds):
         basis = torch.linalg.qr(matrix @ torch.linalg.qr(matrix.T @ basis)[0])[0]
     small_u, values, _ = torch.linalg.svd(basis.T @ matrix, full_matrices=False)  # of a (width, W) matrix
@@ -99,5 +98,6 @@ def cooccurrence_vectors(
     vectors = np.zeros((vocab_size, dim), np.float32)
     vectors[:, : len(values)] = (left * values.sqrt()).numpy()
     lengths = np.linalg.norm(vectors, axis=1)
-    vectors[lengths < 1e-6] = 0  # rounding noise of tokens that never occur
-    return vectors / max(float(lengths[lengths >= 1e-6].mean()) if (lengths >= 1e-6).any() else 1.0, 1e-6)
+    occurs = lengths > 1e-6
+    vectors[~occurs] = 0  # rounding noise of tokens that never occur
+    return vectors / (lengths[occurs].mean() if occurs.any() else np.float32(1))

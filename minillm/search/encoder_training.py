@@ -122,8 +122,11 @@ def train_encoder(
 
 
 def _tokenize(tokenizer: BPETokenizer, title: str, text: str) -> TokenPassage:
-    sentences = [tokenizer.encode(normalise_text(part)) for part in SENTENCE_END.split(text) if part.strip()]
-    return TokenPassage(tokenizer.encode(normalise_text(title)), sentences, list(chain(*sentences)))
+    def encode(part: str) -> list[int]:
+        return tokenizer.encode(normalise_text(part), allowed_special=())
+
+    sentences = [encode(part) for part in SENTENCE_END.split(text) if part.strip()]
+    return TokenPassage(encode(title), sentences, list(chain(*sentences)))
 
 
 def _check_passages(passages: Any) -> list[tuple[str, str]]:

@@ -63,7 +63,9 @@ class PassageIndex:
             raise ValueError(f"passages must be a list of at least two Passages, got {describe(passages)}")
         texts, ids = [f"{p.title}\n{p.text}" for p in passages], [p.id for p in passages]
         encoder = train_encoder(passages, seed=seed, **training)
-        return cls(passages, BM25(tokenizer=content_words).fit(texts, ids), DenseRetriever(encoder).fit(texts, ids))
+        return cls(
+            passages, BM25(tokenizer=content_words).fit(texts, ids), DenseRetriever(encoder).fit(texts, ids)
+        )
 
     def rankings(self, queries: Sequence[str], k: int = 10, method: str = "hybrid") -> list[Ranking]:
         """For each query the best k passages as [(passage id, score), ...], best first; method: one of METHODS."""
@@ -98,7 +100,11 @@ class PassageIndex:
         rows = read_json(folder / "passages.json", "list of passages")
         try:
             passages = [Passage(**row) for row in rows]
-            return cls(passages, BM25.load(folder / "bm25.index", content_words), DenseRetriever.load(folder / "dense"))
+            return cls(
+                passages,
+                BM25.load(folder / "bm25.index", content_words),
+                DenseRetriever.load(folder / "dense"),
+            )
         except BadFileError:
             raise
         except (TypeError, ValueError) as error:

@@ -25,6 +25,10 @@ Pair = tuple[bytes, bytes]
 
 def count_words(texts: Iterable[str], pattern: str = GPT2_PATTERN) -> dict[bytes, int]:
     """How often each piece occurs: `["a a"]` -> `{b"a": 1, b" a": 1}`. Merging needs nothing else of the corpus."""
+    if isinstance(texts, str):
+        raise ValueError(
+            "texts must be an iterable of str, got one str, whose characters would pass for texts"
+        )
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(split(text, pattern))

@@ -7,8 +7,8 @@ bpe_plain.py counts all pairs before every merge. But joining (a, b) into t chan
 So the counts are kept, together with the words each pair was seen in, and a heap offers the highest count. The heap
 is lazy: a count that fell is corrected when its entry comes up, which costs less than searching for it.
 
-Where the speed comes from, in plain Python: a word is a str whose characters are token ids, so `str.find` and
-`str.replace` do the scanning; and the words of one merge are gathered by neighbour before a count is touched.
+Where the speed comes from, in plain Python: a word is a str whose characters are token ids, so `str.split` and
+`str.join` do the merging; and the words of one merge are gathered by neighbour before a count is touched.
 
 Book: 2.2.1 토큰화. Held against: tokenizers' BpeTrainer (same merges under its tie rule, about its speed).
 """
@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from heapq import heapify, heappop, heappush
+from itertools import pairwise
 
 from minillm._checks import check_choice, check_int
 from minillm.tokenizer.bpe_plain import Pair
@@ -95,17 +96,14 @@ def learn_merges(
         )  # x -> words where it stood in front of the pair
         after: defaultdict[str, list[int]] = defaultdict(list)  # y -> words where it stood behind
         for index in places.pop(pair):
-            text = texts[index]
-            i = text.find(pair)
-            if i < 0:
+            parts = texts[index].split(pair)
+            if len(parts) == 1:
                 continue
-            texts[index] = text.replace(pair, t)
-            end = 0
-            while i >= 0:
-                before[t if i == end else text[i - 1]].append(index)  # "abab": the second ab follows a t
-                end = i + 2
-                after[text[end]].append(index)
-                i = text.find(pair, end)
+            texts[index] = t.join(parts)
+            # between the two pairs of "abab" there is nothing: when the second is joined, it follows a t
+            for front, behind in pairwise(parts):
+                before[front[-1] if front else t].append(index)
+                after[behind[0] if behind else a].append(index)
         before.pop(_EDGE, None)
         after.pop(_EDGE, None)
 

@@ -298,11 +298,15 @@ def learn_merges_fast(
     """`bpe_train.learn_merges` in compiled code: same arguments (the words as a WordTable), same merges.
 
     Raises:
-        ValueError: as `learn_merges`; also a word that occurs 2**31 times, more than a cell can hold.
+        ValueError: as `learn_merges`; also more than 32 bits can number (a word 2**31 times, 715 MB of words).
     """
     check_training(num_merges, min_frequency, ties)
     if len(words) and words.counts.max() >= 1 << 31:
         raise ValueError(f"a word occurs {words.counts.max()} times, expected less than {1 << 31}")
+    if 3 * words.pool.size >= 1 << 31:
+        raise ValueError(
+            f"the different words have {words.pool.size} bytes, expected less than {(1 << 31) // 3}"
+        )
     rows = _learn(
         words.pool, words.starts, words.counts, _BYTE_IDS, num_merges, max(1, min_frequency), ties == "ids"
     )

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minillm._files import BadFileError, load_arrays, save_arrays
 from minillm.evaluation.ranking import ndcg, recall_at_k
 from minillm.search import BM25, search_words
 from minillm.search.bm25 import bm25_plain, lucene_idf, okapi_idf
@@ -184,6 +185,23 @@ def test_cut_or_damaged_files_are_refused(tmp_path):
             BM25.load(broken)
     with pytest.raises(ValueError, match="nowhere"):
         BM25.load(tmp_path / "nowhere")
+
+
+def test_postings_that_point_outside_are_refused(tmp_path):
+    # A whole file with a right checksum, made by somebody else: compiled code must not follow it.
+    path = BM25().fit(CORPUS).save(tmp_path / "index")
+    arrays, meta = load_arrays(path, "BM25 index")
+    for name, place, value in (
+        ("documents", 0, 99),
+        ("starts", -1, 99),
+        ("starts", 1, 99),
+        ("starts", 0, -5),
+    ):
+        wrong = {key: array.copy() for key, array in arrays.items()}
+        wrong[name][place] = value
+        save_arrays(path, "BM25 index", wrong, meta)
+        with pytest.raises(BadFileError, match="do not fit"):
+            BM25.load(path)
 
 
 @settings(max_examples=50, deadline=None)

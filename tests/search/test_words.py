@@ -40,14 +40,14 @@ def test_decomposed_hangul_is_the_same_text():
     assert search_words(unicodedata.normalize("NFD", text)) == search_words(text)
 
 
-@given(st.text())
-def test_every_word_is_lower_case_letters_of_the_text(text):
+@given(st.text(st.characters(exclude_categories=["Cs", "Cn"])))  # not yet assigned: tables differ
+def test_words_hold_every_letter_digit_and_mark_once(text):
     even = unicodedata.normalize("NFKC", text).lower()
-    for word in search_words(text):
-        assert word in even
-        assert not any(letter.isspace() for letter in word)
+    letters = [one for one in even if unicodedata.category(one)[0] in "LMN" or one == "_"]
+    assert "".join(plain_words(text)) == "".join(letters)
+    assert set("".join(search_words(text))) == set(letters)
     for word in plain_words(text):
-        assert word == word.lower() or word.lower() == word.lower().lower()
+        assert word in even
 
 
 @pytest.mark.parametrize("bad", [None, 3, b"bytes", ["a"]])

@@ -69,6 +69,15 @@ def test_long_pieces_use_the_heap_and_agree(tokenizer, length, letters):
         assert tokenizer.encode(text) == plain_ids(tokenizer, text)
 
 
+def test_the_heap_skips_pairs_that_were_merged_away():
+    rng = random.Random(3)
+    texts = ["".join(rng.choices("abc한", k=60)) for _ in range(80)]  # every letter meets every other
+    dense = BPETokenizer.train(texts, 600, special_tokens=(END,), pattern=r".+")
+    for length in (101, 150, 400):
+        text = "".join(rng.choices("abc한", k=length))
+        assert dense.encode(text) == plain_ids(dense, text)
+
+
 def test_a_megabyte_without_a_blank_takes_no_quadratic_time(tokenizer):
     start = time.perf_counter()
     text = "the" * 350_000

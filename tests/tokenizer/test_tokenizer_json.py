@@ -133,7 +133,8 @@ def test_vocab_and_merges_that_do_not_fit_are_refused(tokenizer, tmp_path, merge
         BPETokenizer.from_files(vocab, tmp_path / "none.txt")
 
 
-def test_merges_cut_anywhere_are_refused(tokenizer, tmp_path):
+def test_merges_cut_anywhere_are_refused(tmp_path):
+    tokenizer = BPETokenizer.train([KOREAN, "the theory of the thing"] * 3, 275)
     (tmp_path / "vocab.json").write_text(json.dumps(tokenizer.vocab), encoding="utf-8")
     lines = "\n".join(["#version: 0.2", *to_json(tokenizer)["model"]["merges"]]).encode()
     for length in range(len(lines)):  # also between two lines, where each line is whole
