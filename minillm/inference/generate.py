@@ -69,9 +69,7 @@ def generate(
     cache: bool = True,
     tokenizer: Any = None,
 ) -> list[int]:
-    """The new token ids that follow the prompt `ids`, as `stream` would give them (same arguments, same
-    errors).
-    """
+    """The new token ids that follow the prompt `ids`, as `stream` would give them (same arguments, same errors)."""
     return list(stream(model, ids, params, cache, tokenizer))
 
 
@@ -175,9 +173,7 @@ def _logprobs(logits: Tensor, chosen: int, best: int) -> dict[int, float]:
 
 
 class Stopper:
-    """Says after each token whether a text is done: an end token, a stop sequence of ids, or a stop
-    string.
-    """
+    """Says after each token whether a text is done: an end token, a stop sequence of ids, or a stop string."""
 
     def __init__(self, model: nn.Module, params: SamplingParams, tokenizer: Any = None):
         if params.stop_strings and tokenizer is None:

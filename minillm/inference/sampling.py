@@ -108,9 +108,7 @@ def apply_top_k(logits: Tensor, k: int) -> Tensor:
 
 
 def apply_top_p(logits: Tensor, p: float) -> Tensor:
-    """-∞ for all but the fewest best of logits (..., V) whose probabilities add up to p or more; one always
-    stays.
-    """
+    """-∞ for all but the fewest best of logits (..., V) whose probabilities add up to p or more; one always stays."""
     if p >= 1.0:
         return logits
     ascending, order = logits.sort(dim=-1)

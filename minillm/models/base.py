@@ -25,9 +25,7 @@ M = TypeVar("M", bound="PretrainedModel")
 
 
 class PretrainedModel(nn.Module):
-    """A network with a config and a folder format. Weights are float32 from `seed` until a folder says
-    otherwise.
-    """
+    """A network with a config and a folder format. Weights are float32 from `seed` until a folder says otherwise."""
 
     config_class: ClassVar[type[ModelConfig]]
 
@@ -63,9 +61,7 @@ class PretrainedModel(nn.Module):
         raise NotImplementedError
 
     def from_hugging_face(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Hugging Face's tensors under our names and layouts; KeyError with the name of one that is
-        missing.
-        """
+        """Hugging Face's tensors under our names and layouts; KeyError with the name of one that is missing."""
         raise NotImplementedError
 
     # What it gets
@@ -125,9 +121,7 @@ class PretrainedModel(nn.Module):
 
     @classmethod
     def from_tensors(cls: type[M], config: Any, tensors: Mapping[str, Tensor], what: str = "weights") -> M:
-        """A model from tensors under Hugging Face's names; BadFileError, naming `what`, if they do not
-        fit.
-        """
+        """A model from tensors under Hugging Face's names; BadFileError, naming `what`, if they do not fit."""
         with torch.device("meta"):  # shapes only: weights are not drawn twice
             model = cls.__new__(cls)
             nn.Module.__init__(model)

@@ -1,6 +1,4 @@
-"""What a model's config.json says, as dataclasses with Hugging Face's field names, checked when they are
-made.
-"""
+"""What a model's config.json says, as dataclasses with Hugging Face's field names, checked when they are made."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls: type[C], values: Mapping[str, Any]) -> C:
-        """The config of a parsed config.json; keys we do not know are left out, as other libraries' are
-        many.
-        """
+        """The config of a parsed config.json; keys we do not know are left out, as other libraries' are many."""
         if not isinstance(values, Mapping):
             raise ValueError(f"a config must be a dict, got {describe(values)}")
         kind = values.get("model_type")

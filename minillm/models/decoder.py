@@ -20,9 +20,7 @@ from minillm.nn.multi_head import Cache, padding_mask
 
 @dataclass
 class CausalLMOutput:
-    """logits (B, T, V): scores of the next token after each token. hidden_states: (B, T, C) after each
-    block.
-    """
+    """logits (B, T, V): scores of the next token after each token. hidden_states: (B, T, C) after each block."""
 
     logits: Tensor
     hidden_states: tuple[Tensor, ...] | None = None

@@ -30,9 +30,7 @@ from minillm.nn.norms import LayerNorm
 
 @dataclass
 class GPT2Config(ModelConfig):
-    """transformers' GPT2Config: same names, same sizes. Dropout is 0 here unless asked for (the paper:
-    0.1).
-    """
+    """transformers' GPT2Config: same names, same sizes. Dropout is 0 here unless asked for (the paper: 0.1)."""
 
     model_types: ClassVar[tuple[str, ...]] = ("gpt2",)
 
@@ -124,9 +122,13 @@ class GPT2(DecoderLM):
         self.windows = (None,) * config.n_layer
         self.tie()
 
-    def _scale(self, layer: int) -> float:
-        scale = self.config.head_dim**-0.5 if self.config.scale_attn_weights else 1.0
-        return scale / (layer + 1) if self.config.scale_attn_by_inverse_layer_idx else scale
+    def _scale(self, layer: int) -> float | None:
+        """The factor on a block's scores; None is attention's own 1/√D."""
+        config = self.config
+        if config.scale_attn_weights and not config.scale_attn_by_inverse_layer_idx:
+            return None
+        scale = config.head_dim**-0.5 if config.scale_attn_weights else 1.0
+        return scale / (layer + 1) if config.scale_attn_by_inverse_layer_idx else scale
 
     def residual_scale(self) -> float:
         """1/√N for the N = 2·layers layers that write to the residual path (Radford et al. 2019, 2.3)."""
@@ -145,9 +147,7 @@ class GPT2(DecoderLM):
         return "GPT2LMHeadModel"
 
     def to_hugging_face(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """q, k, v in one matrix, and every linear weight transposed: transformers keeps GPT-2's as (in,
-        out).
-        """
+        """q, k, v in one matrix, and every linear weight transposed: transformers keeps GPT-2's as (in, out)."""
         out = {
             "transformer.wte.weight": state["tokens.weight"],
             "transformer.wpe.weight": state["positions.weight"],

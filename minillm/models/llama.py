@@ -73,9 +73,7 @@ class LlamaConfig(ModelConfig):
     model_type: str = "llama"
 
     def __post_init__(self) -> None:
-        """Fill in what follows from the rest and check every field; ValueError naming the one that is
-        wrong.
-        """
+        """Fill in what follows from the rest and check every field; ValueError naming the one that is wrong."""
         check_choice("model_type", self.model_type, self.model_types)
         if self.num_key_value_heads is None:
             self.num_key_value_heads = self.num_attention_heads

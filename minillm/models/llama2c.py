@@ -30,9 +30,7 @@ def halves_from_neighbours(weight: Tensor, heads: int) -> Tensor:
 
 
 def load_llama2c(path: str | Path) -> Llama:
-    """The Llama of a llama2.c file, in evaluation mode; BadFileError if it is cut, too long or no such
-    file.
-    """
+    """The Llama of a llama2.c file, in evaluation mode; BadFileError if it is cut, too long or no such file."""
     data = read_bytes(path, "llama2.c model")
     refusal = f"llama2.c model {str(path)!r} is refused"
     if len(data) < 28:

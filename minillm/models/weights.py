@@ -62,9 +62,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 
 def read_weights(folder: str | Path) -> dict[str, Tensor]:
-    """Every tensor of a model folder by its name; BadFileError naming the file that is missing, cut or
-    damaged.
-    """
+    """Every tensor of a model folder by its name; BadFileError naming the file that is missing, cut or damaged."""
     folder = Path(folder)
     index_path = folder / INDEX
     if (folder / WEIGHTS).exists() or not index_path.exists():

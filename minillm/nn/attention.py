@@ -103,9 +103,7 @@ def plain_attention(
     bias: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
-    """The formula on the whiteboard: weights (B, H, T, S) in full, then their mean of the values -> (B, H, T,
-    D).
-    """
+    """The formula on the whiteboard: weights (B, H, T, S) in full, then their mean of the values -> (B, H, T, D)."""
     B, H, T, _ = q.shape
     K, S = k.shape[1], k.shape[2]
     weights = F.dropout(attention_weights(q, k, mask, causal, scale, bias), dropout)
@@ -169,7 +167,8 @@ def attention(
     weight (training only). Returns (B, H, T, D) in q's dtype. A query that may attend to nothing gives zeros.
     Raises ValueError for shapes, dtypes or a backend that do not fit.
     """
-    check_choice("backend", backend, BACKENDS)
+    if backend not in BACKENDS:
+        check_choice("backend", backend, BACKENDS)
     _check(q, k, v, mask, bias)
     if scale is not None:
         check_number("scale", scale)

@@ -9,20 +9,19 @@ Book 2.4 정규화와 피드 포워드 층. Papers: Vaswani et al. 2017; Hendryc
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minillm._checks import check_choice, check_int, describe
+from minillm.nn.gelu import gelu_tanh
 from minillm.nn.linear import Linear
 
 ACTIVATIONS = {  # by the names of Hugging Face's configs
     "relu": F.relu,
     "gelu": F.gelu,
-    "gelu_new": partial(F.gelu, approximate="tanh"),  # GPT-2's: x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))
-    "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),
+    "gelu_new": gelu_tanh,  # GPT-2's: x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))
+    "gelu_pytorch_tanh": gelu_tanh,
     "silu": F.silu,
     "swish": F.silu,
     "tanh": torch.tanh,

@@ -44,9 +44,7 @@ class OneHead(nn.Module):
 
 
 class CausalHead(OneHead):
-    """New: what comes later is hidden. exp(-∞) = 0, so later tokens get no weight and rows still add up to
-    1.
-    """
+    """New: what comes later is hidden. exp(-∞) = 0, so later tokens get no weight and rows still add up to 1."""
 
     def scores(self, x: Tensor) -> Tensor:
         """Scores (B, T, T) with -∞ where s > t."""

@@ -81,9 +81,7 @@ def _check_width(x: Tensor, width: int) -> None:
 
 
 class LayerNorm(nn.Module):
-    """Layer norm over the last dimension of x (..., C), with learned weight (C,) and, if `bias`, a shift
-    (C,).
-    """
+    """Layer norm over the last dimension of x (..., C), with learned weight (C,) and, if `bias`, a shift (C,)."""
 
     def __init__(self, width: int, eps: float = 1e-5, bias: bool = True):
         super().__init__()
@@ -93,8 +91,12 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., C) -> (..., C). ValueError for another width."""
-        _check_width(x, self.weight.shape[0])
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+        weight = self.weight
+        try:
+            return F.layer_norm(x, weight.shape, weight, self.bias, self.eps)
+        except (RuntimeError, TypeError):
+            _check_width(x, weight.shape[0])  # says so if x is to blame
+            raise
 
 
 class RMSNorm(nn.Module):

@@ -54,9 +54,7 @@ class SinusoidalPosition(nn.Module):
 
 
 class LearnedPosition(nn.Module):
-    """Adds a trained row per position to x (B, T, C), as GPT-2 does. ValueError past `max_length`
-    positions.
-    """
+    """Adds a trained row per position to x (B, T, C), as GPT-2 does. ValueError past `max_length` positions."""
 
     def __init__(self, max_length: int, width: int):
         super().__init__()

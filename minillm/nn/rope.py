@@ -60,9 +60,7 @@ def scaled_frequencies(
 
 
 def _llama3(frequencies: Tensor, scaling: Mapping[str, Any]) -> Tensor:
-    """Waves longer than the old window / low are slowed by `factor`, shorter than / high kept, between: a
-    blend.
-    """
+    """Waves longer than the old window / low are slowed by `factor`, shorter than / high kept, between: a blend."""
     window, low, high = (
         scaling[n] for n in ("original_max_position_embeddings", "low_freq_factor", "high_freq_factor")
     )

@@ -15,8 +15,7 @@ from pathlib import Path
 os.environ.setdefault("RAYON_NUM_THREADS", "1")
 
 from minillm.tokenizer import BPETokenizer
-from minillm.tokenizer.bpe_plain import count_words
-from minillm.tokenizer.bpe_train import learn_merges
+from minillm.tokenizer.bpe_train import count_words_by_chunk, learn_merges
 from minillm.tokenizer.bpe_train_fast import learn_merges_fast
 from minillm.tokenizer.byte_alphabet import to_bytes
 from minillm.tokenizer.word_table import count_words_fast
@@ -81,7 +80,7 @@ def run(quick: bool) -> list[Row]:
     megabytes = sum(len(text.encode("utf-8")) for text in texts) / 1e6
     calls = {
         "numba": lambda: BPETokenizer.train(texts, 4096),
-        "plain": lambda: learn_merges(count_words(texts), 4096 - 257),
+        "plain": lambda: learn_merges(count_words_by_chunk(texts), 4096 - 257),
     }
     note = ""
     if tokenizers:

@@ -58,7 +58,8 @@ def run(quick: bool) -> list[Row]:
         model = make(layers, width)
         with torch.no_grad():
             for parameter in model.parameters():
-                parameter.mul_(6)  # random weights score near ties; spread them, so that both choose alike
+                if parameter.dim() == 2:
+                    parameter.mul_(6)  # random weights score near ties; spread out, both choose alike
         calls = {"ours": lambda model=model: generate(model, prompt, params)}
         note = ""
         if transformers:

@@ -24,6 +24,7 @@ from minillm.nn import (
     rms_norm_plain,
     sinusoids,
 )
+from minillm.nn.gelu import gelu_tanh, gelu_tanh_plain
 from minillm.nn.linear import one_row_linear
 from minillm.nn.rope import rotate_halves, rotate_neighbours
 
@@ -77,6 +78,28 @@ def test_gelu_new_equals_the_formula_of_gpt2():
         layer.up_proj.weight.fill_(1), layer.down_proj.weight.fill_(1)
     formula = 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     torch.testing.assert_close(layer(x[:, None])[:, 0], formula)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-12), (torch.bfloat16, 0.04)]
+)
+def test_gelu_and_its_gradient_equal_torch(dtype, tolerance):
+    x = torch.linspace(-9, 9, 301).to(dtype).requires_grad_()
+    grad = random(301).to(dtype)
+    exact = x.detach().double().requires_grad_()
+    expected = torch.nn.functional.gelu(exact, approximate="tanh")
+    expected.backward(grad.double())
+    for run in (gelu_tanh, gelu_tanh_plain):
+        x.grad = None
+        found = run(x)
+        found.backward(grad)
+        assert found.dtype == x.grad.dtype == dtype
+        torch.testing.assert_close(found.double(), expected, atol=tolerance, rtol=tolerance)
+        torch.testing.assert_close(x.grad.double(), exact.grad, atol=tolerance, rtol=tolerance)
+    big = torch.tensor([-1e4, 1e4], dtype=dtype).requires_grad_()
+    gelu_tanh(big).sum().backward()
+    assert gelu_tanh(big).tolist()[0] == 0
+    assert big.grad.tolist() == [0, 1]
 
 
 def test_swiglu_equals_its_formula():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minillm.tokenizer.bpe_plain import best_pair, count_pairs, count_words, merge_pair, train_bpe_plain
-from minillm.tokenizer.bpe_train import learn_merges
+from minillm.tokenizer.bpe_train import count_words_by_chunk, learn_merges
 from minillm.tokenizer.bpe_train_fast import learn_merges_fast
 from minillm.tokenizer.splitting import GPT4_PATTERN
 from minillm.tokenizer.word_table import WordTable, count_words_fast
@@ -97,8 +97,18 @@ def test_compiled_counts_are_the_plain_counts(texts):
     table = count_words_fast(iter(texts))
     assert table.as_dict() == plain
     assert len(table) == len(plain)
+    assert count_words_by_chunk(iter(texts)) == plain
     assert WordTable.from_dict(plain).as_dict() == plain
     assert count_words_fast(texts, GPT4_PATTERN).as_dict() == count_words(texts, GPT4_PATTERN)
+
+
+def test_counting_by_chunk_cuts_every_character_as_the_pattern_does():
+    points = [chr(point) for point in range(0x110000) if not 0xD800 <= point < 0xE000]
+    texts = [f"!{one}{one}a1{one} {one}\n{one}" for one in points[:0x3100] + points[0x3100::37]]
+    assert count_words_by_chunk(texts) == count_words(texts)
+    for bad in ("text", ["a", None], [b"a"]):
+        with pytest.raises(ValueError, match="must be"):
+            count_words_by_chunk(bad)
 
 
 def test_counting_joins_texts_into_batches_without_joining_their_words(monkeypatch):
