@@ -12,6 +12,7 @@ Book: 1장 LLM 지도.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ from minillm.inference import SamplingParams, generate
 from minillm.models import Llama, LlamaConfig
 from minillm.quantization import model_size_bytes, quantize
 from minillm.search import PassageIndex
+from minillm.search.passage_index import METHODS
 from minillm.tokenizer import BPETokenizer
 from minillm.training import Trainer, TrainerConfig
 
@@ -48,13 +50,13 @@ SMALLEST = 10_000  # characters; less text than this teaches no model
 class TourSettings:
     """The sizes of a tour. The defaults fit two laptop cores and three minutes; `quick()` fits 45 seconds."""
 
-    vocab_size: int = 1024
+    vocab_size: int = 2048
     layers: int = 4
-    width: int = 256  # model width C; heads are 64 wide
+    width: int = 192  # model width C; heads are 64 wide
     context: int = 128  # tokens a training sequence
-    batch_size: int = 16
-    steps: int = 600
-    learning_rate: float = 1.5e-3
+    batch_size: int = 4  # small, so that the same tokens make more steps: the best use of a minute
+    steps: int = 1700
+    learning_rate: float = 2e-3
     new_tokens: int = 120
     dense_steps: int = 400
     seed: int = 0
@@ -62,9 +64,7 @@ class TourSettings:
 
     def quick(self) -> TourSettings:
         """The same tour with a smaller model and fewer steps."""
-        return replace(
-            self, layers=3, width=192, steps=180, learning_rate=3e-3, new_tokens=60, dense_steps=200
-        )
+        return replace(self, steps=450, new_tokens=60, dense_steps=200)
 
 
 @dataclass
@@ -159,7 +159,8 @@ def train_model(
     use_threads(settings)
     model = Llama(
         LlamaConfig(
-            vocab_size=tokenizer.vocab_size, hidden_size=settings.width, intermediate_size=settings.width * 8 // 3,
+            vocab_size=tokenizer.vocab_size, hidden_size=settings.width,
+            intermediate_size=math.ceil(settings.width * 8 / 3 / 64) * 64,  # SwiGLU's usual 8/3, to whole blocks of 64
             num_hidden_layers=settings.layers, num_attention_heads=settings.width // 64,
             max_position_embeddings=2 * settings.context + settings.new_tokens, tie_word_embeddings=True,
         ),
@@ -169,7 +170,8 @@ def train_model(
         torch.tensor(tokenizer.encode(text)) for text in (corpus.training_text, corpus.held_out_text)
     )
     config = TrainerConfig(
-        max_steps=settings.steps, batch_size=settings.batch_size, context_length=settings.context,
+        max_steps=settings.steps, warmup_steps=settings.steps // 20, weight_decay=0.4,
+        batch_size=settings.batch_size, context_length=settings.context,
         learning_rate=settings.learning_rate, precision="auto", seed=settings.seed, progress=progress,
         eval_every=max(1, settings.steps // 6),
     )  # fmt: skip
@@ -259,7 +261,7 @@ def compare_quantization(model: Any, tokenizer: Any, corpus: Corpus, settings: T
 def build_index(corpus: Corpus, settings: TourSettings, folder: str | Path | None = None) -> tuple:
     """Passages of the documents, indexed by BM25 and by vectors from an encoder trained here. value: PassageIndex."""
     torch.set_num_threads(1)  # many small steps: a second thread only waits
-    passages = split_passages(corpus.documents)
+    passages = split_passages(corpus.documents, max_words=150)
     index = PassageIndex.build(passages, steps=settings.dense_steps, seed=settings.seed)
     if folder is not None:
         index.save(folder)
@@ -293,15 +295,25 @@ def compare_search(index: PassageIndex, questions: Sequence[Question]) -> tuple:
 
 @stage("answer", lesson="10_2", file="minillm/search/fusion.py")
 def answer_question(index: PassageIndex, question: str, method: str = "hybrid") -> tuple:
-    """The best passage for a question, quoted and named. value: the Passage, or None when nothing matches."""
-    found = index.search(check_text("question", question), 1, method)
-    passage: Passage | None = found[0][0] if found else None
+    """The best passage for a question, quoted and named. value: the Passage, or None when nothing matches.
+
+    The figures also name what each method alone would have quoted: they often differ, and that is why they are fused.
+    """
+    best = {}
+    for one in METHODS:
+        found = index.search(check_text("question", question), 1, one)
+        best[one] = found[0][0] if found else None
+    passage: Passage | None = best[method]
     if passage is None:
         return None, "nothing found", "no passage shares a word with the question", {"question": question}
     quote = "\n".join(f"    {line}".rstrip() for line in passage.text.splitlines())
+    others = "; ".join(f"{one}: {other.title} [{other.id}]" for one, other in best.items() if other)
     return (
         passage,
         passage.id,
-        f"{passage.title} [{passage.id}]\n{quote}",
-        {"question": question, "id": passage.id, "title": passage.title, "text": passage.text},
-    )
+        f"{passage.title} [{passage.id}]\n{quote}\n\n   (first by {others})",
+        {
+            "question": question, "id": passage.id, "title": passage.title, "text": passage.text,
+            "first_by_method": {one: other.id for one, other in best.items() if other},
+        },
+    )  # fmt: skip

@@ -193,23 +193,40 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _pack(blocks: Iterable[_Block], max_words: int) -> list[str]:
-    """Fill passages with whole blocks, greedily; a tail under a sixth of `max_words` joins the one before it."""
-    passages: list[list[str]] = []
-    sizes: list[int] = []
-    for block in blocks:
-        pieces = [block.text] if block.code else _cut_long(block.text, max_words)
-        for piece in pieces:
-            size = count_words(piece)
-            if passages and sizes[-1] + size <= max_words:
-                passages[-1].append(piece)
-                sizes[-1] += size
-            else:
-                passages.append([piece])
-                sizes.append(size)
-    if len(sizes) > 1 and sizes[-1] * 6 < max_words:
-        tail = passages.pop()
-        passages[-1] += tail
-    return ["\n\n".join(passage) for passage in passages]
+    """Fill as few passages as possible with whole blocks, of about equal size.
+
+    Filling each to the brim would leave short tails ("See also: ..."), which say little and which a keyword ranking,
+    fond of short texts, would put first. So the brim is lowered as far as it goes without one more passage.
+    """
+    pieces = [
+        piece
+        for block in blocks
+        for piece in ([block.text] if block.code else _cut_long(block.text, max_words))
+    ]
+    sizes = [count_words(piece) for piece in pieces]
+    fewest = len(_fill(sizes, max_words))
+    low, high = 1, max_words
+    while low < high:
+        middle = (low + high) // 2
+        if len(_fill(sizes, middle)) > fewest:
+            low = middle + 1
+        else:
+            high = middle
+    return ["\n\n".join(pieces[start:stop]) for start, stop in _fill(sizes, low)]
+
+
+def _fill(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
+    """(start, stop) of runs of neighbours, each filled while its sizes sum to at most `limit` (or is one alone)."""
+    runs: list[tuple[int, int]] = []
+    room = 0
+    for place, size in enumerate(sizes):
+        if runs and size <= room:
+            runs[-1] = (runs[-1][0], place + 1)
+            room -= size
+        else:
+            runs.append((place, place + 1))
+            room = limit - size
+    return runs
 
 
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])(?=\s)")

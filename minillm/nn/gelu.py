@@ -13,9 +13,13 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 LINEAR = 2 * math.sqrt(2 / math.pi)  # σ's argument is LINEAR · x + CUBIC · x³
 CUBIC = LINEAR * 0.044715
+AT_A_TIME = (
+    2**17
+)  # numbers worked on at a time: 512 kB of float32, so that a few such pieces stay in the cache
 
 
 def gelu_tanh_plain(x: Tensor) -> Tensor:
@@ -24,24 +28,34 @@ def gelu_tanh_plain(x: Tensor) -> Tensor:
 
 
 class _SigmoidForm(torch.autograd.Function):
-    """The form with σ and its gradient. Faster in training because σ is a cheaper function than tanh on a CPU.
+    """The form with σ, and its slope in the same pass. Faster in training because x is read once, a piece at a time
+    that stays in the cache, σ is cheaper than tanh on a CPU, and one tensor, the slope, is kept instead of two.
 
-    With s = σ(u):   y = x·s,   dy/dx = s + x·s·(1 - s)·u',   u' = LINEAR + 3·CUBIC·x²
+    With s = σ(u) and y = x·s:   dy/dx = s + y·(1 - s)·u',   u = LINEAR·x + CUBIC·x³,   u' = LINEAR + 3·CUBIC·x²
     """
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
-        s = torch.addcmul(x.new_tensor(LINEAR), x, x, value=CUBIC).mul_(x).sigmoid_()
-        ctx.save_for_backward(x, s)
-        return x * s
+        x = x.contiguous()
+        result, slope = torch.empty_like(x), torch.empty_like(x)
+        pieces = (tensor.view(-1).split(AT_A_TIME) for tensor in (x, result, slope))
+        for piece, result_piece, slope_piece in zip(*pieces):
+            value = piece.to(torch.promote_types(x.dtype, torch.float32))
+            square = value * value
+            s = torch.addcmul(value * LINEAR, square, value, value=CUBIC).sigmoid_()
+            y = value.mul(s)
+            result_piece.copy_(y)
+            # y·u' in the memory of x²
+            square.mul_(3 * CUBIC).add_(LINEAR).mul_(y)
+            slope_piece.copy_(s.addcmul_(square, 1 - s))
+        ctx.save_for_backward(slope)
+        return result
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor) -> Tensor:
-        x, s = ctx.saved_tensors
-        slope = torch.addcmul(x.new_tensor(LINEAR), x, x, value=3 * CUBIC)
-        y = x * s
-        # the gradient is built in the memory of y
-        return y.addcmul_(y, s, value=-1).mul_(slope).add_(s).mul_(grad)
+        (slope,) = ctx.saved_tensors
+        return slope * grad
 
 
 def gelu_tanh(x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from minillm.search.cooccurrence import cooccurrence_vectors
 from minillm.search.dense import DenseRetriever
 from minillm.search.encoder_training import train_encoder
 from minillm.search.exact import ExactIndex
+from minillm.search.fields import FieldSearch
 from minillm.search.fusion import group_ranking, rrf
 from minillm.search.hybrid import HybridSearch
 from minillm.search.losses import contrastive_loss, cosine_similarity_loss, mnr_loss
@@ -16,6 +17,7 @@ __all__ = [
     "BM25",
     "DenseRetriever",
     "ExactIndex",
+    "FieldSearch",
     "HybridSearch",
     "PassageIndex",
     "StaticEncoder",

@@ -2,9 +2,9 @@
 
     index = PassageIndex.build(passages);   index.search("what does with do", 5);   index.save(folder)
 
-This is what `minillm index` writes and `minillm search` and `minillm ask` open: passages.json, bm25.index and dense/.
-A passage is indexed with its title, because a heading often names what its text only calls "it"; of a question,
-only the words that say what it is about count.
+This is what `minillm index` writes and `minillm search` and `minillm ask` open: passages.json, lexical/ and dense/.
+A passage is indexed with its title, because a heading often names what its text only calls "it", and for keywords its
+title counts once more, as a field of its own. Of a question, only the words that say what it is about count.
 
 Book: 10.4.3 하이브리드 검색 구현하기, 9.1 검색 증강 생성(RAG).
 """
@@ -20,20 +20,21 @@ from minillm._checks import check_choice, check_int, check_text, describe
 from minillm._files import BadFileError, read_json, write_json
 from minillm.data import Passage
 from minillm.search._ids import Ranking
-from minillm.search.bm25 import BM25
 from minillm.search.dense import DenseRetriever
 from minillm.search.encoder_training import train_encoder
+from minillm.search.fields import FieldSearch
 from minillm.search.fusion import group_ranking
 from minillm.search.hybrid import HybridSearch
 from minillm.search.words import content_words
 
 METHODS = ("bm25", "dense", "hybrid")
+FIELDS = {"text": 1.0, "title": 0.5}  # what a word counts in each, in keyword search
 
 
 class PassageIndex:
-    """Passages with a fitted BM25 and a fitted DenseRetriever whose document ids are the passages' ids."""
+    """Passages with a fitted FieldSearch and a fitted DenseRetriever whose document ids are the passages' ids."""
 
-    def __init__(self, passages: Sequence[Passage], lexical: BM25, dense: DenseRetriever) -> None:
+    def __init__(self, passages: Sequence[Passage], lexical: FieldSearch, dense: DenseRetriever) -> None:
         self.passages = {passage.id: passage for passage in passages}
         if (
             not self.passages
@@ -63,9 +64,10 @@ class PassageIndex:
             raise ValueError(f"passages must be a list of at least two Passages, got {describe(passages)}")
         texts, ids = [f"{p.title}\n{p.text}" for p in passages], [p.id for p in passages]
         encoder = train_encoder(passages, seed=seed, **training)
-        return cls(
-            passages, BM25(tokenizer=content_words).fit(texts, ids), DenseRetriever(encoder).fit(texts, ids)
+        lexical = FieldSearch(FIELDS, content_words).fit(
+            {"text": texts, "title": [p.title for p in passages]}, ids
         )
+        return cls(passages, lexical, DenseRetriever(encoder).fit(texts, ids))
 
     def rankings(self, queries: Sequence[str], k: int = 10, method: str = "hybrid") -> list[Ranking]:
         """For each query the best k passages as [(passage id, score), ...], best first; method: one of METHODS."""
@@ -88,7 +90,7 @@ class PassageIndex:
     def save(self, folder: str | Path) -> Path:
         """Write the folder, each file whole or not at all."""
         folder = Path(folder)
-        self.lexical.save(folder / "bm25.index")
+        self.lexical.save(folder / "lexical")
         self.dense.save(folder / "dense")
         write_json(folder / "passages.json", [asdict(passage) for passage in self.passages.values()])
         return folder
@@ -102,7 +104,7 @@ class PassageIndex:
             passages = [Passage(**row) for row in rows]
             return cls(
                 passages,
-                BM25.load(folder / "bm25.index", content_words),
+                FieldSearch.load(folder / "lexical", FIELDS, content_words),
                 DenseRetriever.load(folder / "dense"),
             )
         except BadFileError:

@@ -44,7 +44,7 @@ _CHUNK = re.compile(f"[{_BLANK}]*[^{_BLANK}]+|[{_BLANK}]+")
 
 
 def count_words_by_chunk(texts: Iterable[str]) -> dict[bytes, int]:
-    """`bpe_plain.count_words` for GPT-2's pattern, about twice as fast: each different chunk is cut only once.
+    """`bpe_plain.count_words` for GPT-2's pattern, faster: each different chunk is cut only once.
 
     That is allowed because the pattern always cuts in front of a blank and never looks further than the next sign.
     Raises ValueError for a str instead of an iterable of them, or an item that is no str.
@@ -90,12 +90,9 @@ def learn_merges(
     texts = [_EDGE + word.decode("latin-1").translate(to_ids) + _EDGE for word in words]
     weight_of = list(words.values()).__getitem__
 
-    places: defaultdict[str, list[int]] = defaultdict(
-        list
-    )  # pair of id characters -> words it was seen in, once
-    for index, text in enumerate(
-        texts
-    ):  # for each time; some go out of date, and are skipped when they come up
+    # pair of id characters -> the words it was seen in, once for each time; words it has left since are skipped later
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for index, text in enumerate(texts):
         for i in range(1, len(text) - 2):
             places[text[i : i + 2]].append(index)
     counts = {pair: sum(map(weight_of, where)) for pair, where in places.items()}
@@ -129,15 +126,17 @@ def learn_merges(
         tokens.append(left + right)
         keys.append(_falling(left + right) if ties == "bytes" else t)
 
-        before: defaultdict[str, list[int]] = defaultdict(
-            list
-        )  # x -> words where it stood in front of the pair
+        before: defaultdict[str, list[int]] = defaultdict(list)  # x -> words where it stood in front
         after: defaultdict[str, list[int]] = defaultdict(list)  # y -> words where it stood behind
         for index in places.pop(pair):
             parts = texts[index].split(pair)
             if len(parts) == 1:
                 continue
             texts[index] = t.join(parts)
+            if len(parts) == 2:  # the usual case: the pair stands there once
+                before[parts[0][-1]].append(index)
+                after[parts[1][0]].append(index)
+                continue
             # between the two pairs of "abab" there is nothing: when the second is joined, it follows a t
             for front, behind in pairwise(parts):
                 before[front[-1] if front else t].append(index)

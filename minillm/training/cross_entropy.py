@@ -97,7 +97,9 @@ class _LossWithGradient(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, outer: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return gradient * outer, None, None, None
+        # the loss itself was differentiated: no second table. (On a GPU, asking would wait for the GPU.)
+        unscaled = outer.device.type == "cpu" and outer.item() == 1
+        return gradient if unscaled else gradient * outer, None, None, None
 
 
 def _check(logits: Tensor, targets: Tensor, ignore_index: int, label_smoothing: float) -> None:

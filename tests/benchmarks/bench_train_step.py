@@ -1,6 +1,7 @@
 """One training step of a GPT-2 (6 layers x 384, vocabulary 4,096, batch 8 x 256), ours against transformers'.
 
-Forward, loss, backward and torch's own fused AdamW for both; same weights, same batch, one thread.
+Forward, loss from the labels, backward and torch's own fused AdamW for both; same weights, same batch, same
+targets, one thread. The loss of each side is its own: CausalLMObjective here, GPT2LMHeadModel's there.
 """
 
 from __future__ import annotations
@@ -9,29 +10,47 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections.abc import Callable
+
 import torch
-import torch.nn.functional as F
 
 from minillm.models import GPT2, GPT2Config
+from minillm.training import CausalLMObjective
 from tests.benchmarks.harness import Row, in_turn, peer_or_none
 
 SIZES = {"vocab_size": 4096, "n_positions": 256, "n_embd": 384, "n_layer": 6, "n_head": 6}
 
 
-def trainer(model: torch.nn.Module, ids: torch.Tensor, bf16: bool):
-    """A function that makes one step."""
+def trainer(model: torch.nn.Module, loss_of: Callable[[], torch.Tensor], bf16: bool) -> Callable[[], float]:
+    """A function that makes one step and gives its loss."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            logits = model(ids[:, :-1]).logits
-        loss = F.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten())
+            loss = loss_of()
         loss.backward()
         optimizer.step()
         return loss.item()
 
     return step
+
+
+def our_step(ids: torch.Tensor, bf16: bool) -> tuple[GPT2, Callable[[], float]]:
+    """Our model and its step. ids: (B, L + 1), of which L places are run and L targets learned."""
+    model, objective = GPT2(GPT2Config(**SIZES)).train(), CausalLMObjective()
+    batch = {"input_ids": ids, "labels": ids}
+    return model, trainer(model, lambda: objective(model, batch), bf16)
+
+
+def their_step(transformers, ours: GPT2, ids: torch.Tensor, bf16: bool) -> Callable[[], float]:
+    """The step of transformers' model with our weights, on the same L places and targets."""
+    off = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    config = transformers.GPT2Config(**SIZES, **off, use_cache=False, bos_token_id=0, eos_token_id=0)
+    model = transformers.GPT2LMHeadModel(config).train()
+    model.load_state_dict(ours.to_hugging_face(ours.state_dict()), strict=False)  # the tied head is implied
+    inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
+    return trainer(model, lambda: model(inputs, labels=targets, shift_labels=targets).loss, bf16)
 
 
 def run(quick: bool) -> list[Row]:
@@ -44,11 +63,10 @@ def run(quick: bool) -> list[Row]:
     transformers = peer_or_none("transformers")
     rows = []
     for bf16, target in ((False, 1.15), (True, 1.0)):
-        calls = {"ours": trainer(GPT2(GPT2Config(**SIZES)).train(), ids, bf16)}
+        model, step = our_step(ids, bf16)
+        calls = {"ours": step}
         if transformers:
-            off = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-            config = transformers.GPT2Config(**SIZES, **off, use_cache=False, bos_token_id=0, eos_token_id=0)
-            calls["theirs"] = trainer(transformers.GPT2LMHeadModel(config).train(), ids, bf16)
+            calls["theirs"] = their_step(transformers, model, ids, bf16)
         seconds = in_turn(calls, rounds=3 if quick else 7)
         speed = {name: batch * length / value for name, value in seconds.items()}
         precision = "bf16 autocast" if bf16 else "fp32"
