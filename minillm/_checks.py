@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any
+
+LARGEST = 2**63 - 1  # what numpy and torch hold in an integer
 
 
 def describe(value: Any) -> str:
@@ -16,13 +20,15 @@ def describe(value: Any) -> str:
 
 
 def check_int(name: str, value: Any, minimum: int | None = None, maximum: int | None = None) -> int:
-    """`value` as an int in [minimum, maximum]; numpy integers pass, bools and floats do not."""
+    """`value` as an int in [minimum, maximum], of 64 bits at most; numpy integers pass, bools and floats do not."""
     try:
         whole = value.__index__() if not isinstance(value, bool) else None
     except (AttributeError, TypeError):
         whole = None
     if whole is None:
         raise ValueError(f"{name} must be an integer, got {describe(value)}")
+    if not -LARGEST <= whole <= LARGEST:
+        raise ValueError(f"{name} must fit into 64 bits, got a number of {whole.bit_length()} bits")
     if (minimum is not None and whole < minimum) or (maximum is not None and whole > maximum):
         bounds = f"at least {minimum}" if maximum is None else f"between {minimum} and {maximum}"
         raise ValueError(f"{name} must be {bounds}, got {whole}")
@@ -33,7 +39,7 @@ def check_number(name: str, value: Any, minimum: float | None = None, maximum: f
     """`value` as a finite float in [minimum, maximum]."""
     try:
         number = float(value) if not isinstance(value, (bool, str, bytes)) else math.nan
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         number = math.nan
     if not math.isfinite(number):
         raise ValueError(f"{name} must be a finite number, got {describe(value)}")
@@ -55,3 +61,31 @@ def check_text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name} must be a str, got {describe(value)}")
     return value
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """`value` if it is True or False: a 1, a None or a "no" is no answer to a yes-or-no question."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {describe(value)}")
+    return value
+
+
+def check_path(name: str, value: Any) -> Path:
+    """`value` as a Path, if it is a non-empty str or a Path."""
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise ValueError(f"{name} must be a path, got {describe(value)}")
+    return Path(value)
+
+
+def check_function(name: str, value: Any) -> Any:
+    """`value` if it is None or can be called."""
+    if value is not None and not callable(value):
+        raise ValueError(f"{name} must be a function or None, got {describe(value)}")
+    return value
+
+
+def is_listing(value: Any) -> bool:
+    """Whether `value` lists things: iterable, but no text and no single number that only looks like an array."""
+    return (
+        isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) != 0
+    )

@@ -20,6 +20,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as _load_safetensors
 from safetensors.numpy import save as _save_safetensors
 
+from minillm._checks import check_path
+
 
 class BadFileError(ValueError):
     """A file that is missing, cut short, damaged, or not what its name promised."""
@@ -30,7 +32,7 @@ def replace_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
 
     Whatever stops `write` (an error, Ctrl-C, a full disk) leaves the old file as it was and nothing half-written.
     """
-    path = Path(path)
+    path = check_path("path", path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(handle)
@@ -62,8 +64,9 @@ def write_json(path: str | Path, value: Any) -> Path:
 
 def read_bytes(path: str | Path, what: str = "file") -> bytes:
     """The file's bytes; BadFileError naming `what` and the path if it cannot be read."""
+    path = check_path(what, path)
     try:
-        return Path(path).read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise BadFileError(f"{what} {str(path)!r} cannot be read: {error.strerror or error}") from None
 
@@ -73,7 +76,7 @@ def read_json(path: str | Path, what: str = "JSON file") -> Any:
     data = read_bytes(path, what)
     try:
         return json.loads(data.decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested without end
         raise BadFileError(f"{what} {str(path)!r} is not a whole JSON file: {error}") from None
 
 
@@ -107,7 +110,7 @@ def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], Any
         found_kind, meta = found["kind"], found["meta"]
     except KeyError:
         raise BadFileError(f"{refusal}: it was not written by minillm") from None
-    except (SafetensorError, ValueError, TypeError) as error:
+    except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BadFileError(f"{refusal}: cut short or damaged ({error})") from None
     if found_kind != kind:
         raise BadFileError(f"{refusal}: it holds a {found_kind}, expected a {kind}")

@@ -36,9 +36,9 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], Any]:
     arrays, found = load_arrays(path, kind)
     try:
         dtypes = {name: getattr(torch, found["dtypes"][name]) for name in arrays}
-        meta = found["meta"]
-    except (TypeError, KeyError, AttributeError):
+        tensors = {name: torch.from_numpy(array.copy()).view(dtypes[name]) for name, array in arrays.items()}
+        return tensors, found["meta"]
+    except (TypeError, KeyError, AttributeError, RuntimeError):
         raise BadFileError(
             f"{kind} file {str(path)!r} is refused: it does not say what its tensors are"
         ) from None
-    return {name: torch.from_numpy(array.copy()).view(dtypes[name]) for name, array in arrays.items()}, meta

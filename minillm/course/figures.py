@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from minillm._checks import describe
+from minillm._checks import describe, is_listing
 
 MARKERS = "os^Dv<>P"
 
 
 def axes_or_new(ax: Axes | None) -> Axes:
     """The axes a caller passed, or those of a new figure."""
+    if ax is not None and not isinstance(ax, Axes):
+        raise ValueError(f"ax must be matplotlib Axes or None, got {describe(ax)}")
     return axes_grid(1, 1, None)[0, 0] if ax is None else ax
 
 
@@ -42,7 +44,7 @@ def check_named(values: Any, name: str) -> None:
 def check_labels(name: str, labels: Any, length: int) -> None:
     """ValueError unless `labels` is None or `length` names."""
     if labels is not None and (
-        isinstance(labels, str) or not hasattr(labels, "__len__") or len(labels) != length
+        not is_listing(labels) or not hasattr(labels, "__len__") or len(labels) != length
     ):
         raise ValueError(f"{name} must be {length} names, one for each, got {describe(labels)}")
 
@@ -54,7 +56,7 @@ def numbers(name: str, values: Any, ndim: int | tuple[int, ...], finite: bool = 
         values = values.detach().cpu().double().numpy()
     try:
         array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name} must be numbers, got {describe(values)}") from None
     if array.ndim not in allowed or array.size == 0:
         wanted = " or ".join(map(str, allowed))

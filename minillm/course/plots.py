@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minillm._checks import check_choice, describe
+from minillm._checks import check_choice, check_flag, check_function, check_int, describe
 from minillm.course.figures import MARKERS, axes_or_new, check_labels, check_named, numbers, write_words
 from minillm.course.style import PALETTE, style
 
@@ -66,7 +66,12 @@ def plot_loss(
     history: Sequence[Mapping[str, float]], *, title: str = "Loss (손실)", ax: Axes | None = None
 ) -> None:
     """The curves of a Trainer's history: `train_loss` of every record, `eval_loss` where there is one, by `step`."""
-    if isinstance(history, (str, Mapping)) or not isinstance(history, Sequence) or not history:
+    if (
+        isinstance(history, (str, Mapping))
+        or not isinstance(history, Sequence)
+        or not history
+        or not all(isinstance(record, Mapping) for record in history)
+    ):
         raise ValueError(f"history must be a list of dicts with step and train_loss, got {describe(history)}")
     series = {}
     for key, name in (("train_loss", "train (학습)"), ("eval_loss", "held out (검증)")):
@@ -101,8 +106,10 @@ def plot_bars(
     heights = np.stack(
         [numbers(group, list(row.values()), 1) for group, row in table.items()]
     )  # (groups, names)
+    check_flag("horizontal", horizontal)
     if decimals is None:
         decimals = 0 if np.all(heights == np.round(heights)) else 2
+    check_int("decimals", decimals, 0, 20)
     ax = axes_or_new(ax)
     draw = ax.barh if horizontal else ax.bar
     thickness = 0.8 / len(names)
@@ -164,6 +171,8 @@ def figure_png(
 
     Needs no display and leaves matplotlib's own settings as they were.
     """
+    if check_function("plot", plot) is None:
+        raise ValueError("plot must be one of the plot functions, got None")
     with mpl.rc_context(style()):
         figure = Figure(figsize=size)
         plot(*args, ax=figure.subplots(), **options)

@@ -14,7 +14,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 
-from minillm._checks import describe
+from minillm._checks import check_int, describe, is_listing
 from minillm.course.figures import axes_grid, axes_or_new, check_labels, check_named, numbers, write_words
 from minillm.course.style import PALETTE
 
@@ -40,6 +40,12 @@ def plot_heatmap(
     grid = numbers("matrix", matrix, 2, finite=False)
     check_labels("rows", rows, grid.shape[0])
     check_labels("columns", columns, grid.shape[1])
+    _check_words("rows", rows), _check_words("columns", columns)
+    check_int("decimals", decimals, 0, 20)
+    if limits is not None:
+        limits = tuple(numbers("limits", limits, 1))
+        if len(limits) != 2:
+            raise ValueError(f"limits must be two numbers (low, high), got {len(limits)}")
     ax = axes_or_new(ax)
     low, high = limits if limits is not None else (np.nanmin(grid), np.nanmax(grid))
     image = ax.imshow(grid, vmin=low, vmax=high, aspect="equal" if _nearly_square(grid.shape) else "auto")
@@ -82,7 +88,7 @@ def plot_attention(
     keys = queries if keys is None else keys
     check_labels("queries", queries if queries is not None else (), maps.shape[1])
     check_labels("keys", keys, maps.shape[2])
-    heads, wide = len(maps), min(len(maps), per_row)
+    heads, wide = len(maps), min(len(maps), check_int("per_row", per_row, 1))
     tall = -(-heads // wide)
     axes = axes_grid(tall, wide, (5.0, 4.2) if heads == 1 else (2.0 * wide + 0.7, 2.4 * tall + 0.2))
     for head, ax in enumerate(axes.flat):
@@ -112,7 +118,7 @@ def plot_tokens(rows: Mapping[str, Sequence[str]], *, title: str = "") -> None:
     """How texts were cut (토큰화): one row of coloured boxes per entry, name -> pieces. Spaces show as "·"."""
     check_named(rows, "rows")
     for name, pieces in rows.items():
-        if isinstance(pieces, str) or not all(isinstance(piece, str) for piece in pieces) or not len(pieces):
+        if not is_listing(pieces) or not all(isinstance(piece, str) for piece in pieces) or not len(pieces):
             raise ValueError(f"row {name!r} must be a list of str, one a piece, got {describe(pieces)}")
     widths = {
         name: [max(_columns_of(_visible(piece)), 1) + 0.9 for piece in row] for name, row in rows.items()
@@ -151,6 +157,12 @@ def plot_tokens(rows: Mapping[str, Sequence[str]], *, title: str = "") -> None:
     ax.grid(False)
     ax.spines[:].set_visible(False)
     write_words(ax, title, "", "")
+
+
+def _check_words(name: str, words: Sequence[str] | None) -> None:
+    for word in () if words is None else words:
+        if not isinstance(word, str):
+            raise ValueError(f"{name} must hold str only, got {describe(word)}")
 
 
 def _nearly_square(shape: tuple[int, ...]) -> bool:

@@ -143,7 +143,7 @@ def train_tokenizer(corpus: Corpus, settings: TourSettings) -> tuple:
     )
 
 
-@stage("training", lesson="02_3", file="minillm/training/trainer.py")
+@stage("training", lesson="01_1", file="minillm/training/trainer.py")
 def train_model(
     corpus: Corpus,
     tokenizer: BPETokenizer,
@@ -234,7 +234,7 @@ def _timed_tokens(model: Any, prompt: list[int], params: SamplingParams, cache: 
     return seconds, tokens
 
 
-@stage("quantization", lesson="07_2", file="minillm/quantization/blockwise.py")
+@stage("quantization", lesson="01_1", file="minillm/quantization/blockwise.py")
 def compare_quantization(model: Any, tokenizer: Any, corpus: Corpus, settings: TourSettings) -> tuple:
     """Size and held-out perplexity in fp32, int8 and 4 bit. value: {method: (bytes, perplexity)}."""
     use_threads(settings)

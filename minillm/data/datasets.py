@@ -25,7 +25,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from minillm._checks import check_text
+from minillm._checks import check_flag, check_function, check_text
 from minillm._files import BadFileError, read_json, write_whole
 from minillm.data.downloads import DownloadError, download, sha256_of
 from minillm.data.readers import read_source
@@ -105,8 +105,7 @@ def load_dataset(
         raise ValueError(
             f"split of {name!r} must be one of {', '.join(map(repr, entry['splits']))}, got {split!r}"
         )
-    if not isinstance(allow_unverified, bool):
-        raise ValueError(f"allow_unverified must be True or False, got {allow_unverified!r}")
+    check_flag("allow_unverified", allow_unverified), check_function("progress", progress)
     sources = entry["splits"][split]
     for source in sources:
         paths = [_on_disk(file) for file in source["files"]]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from minillm._checks import check_text, describe
+from minillm._checks import check_text, describe, is_listing
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def plain_words(text: str) -> str:
 
 def check_documents(documents: Iterable[Document]) -> list[Document]:
     """The documents as a list; ValueError if one is not a Document or two share an id."""
-    if isinstance(documents, (str, bytes, Document)) or not isinstance(documents, Iterable):
+    if isinstance(documents, Document) or not is_listing(documents):
         raise ValueError(f"documents must be a list of Documents, got {describe(documents)}")
     checked = list(documents)
     seen: set[str] = set()

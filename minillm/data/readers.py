@@ -58,7 +58,9 @@ def _refuse(path: Path, why: object) -> BadFileError:
 def _json(path: Path, options: dict) -> list[Row]:
     try:
         rows = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+    except BadFileError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise _refuse(path, error) from None
     if not isinstance(rows, list):
         raise _refuse(path, f"expected a JSON list, got {type(rows).__name__}")
@@ -71,7 +73,7 @@ def _jsonl(path: Path, options: dict) -> list[Row]:
         if line.strip():
             try:
                 rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 raise _refuse(path, f"line {number}: {error}") from None
     return rows
 
@@ -97,7 +99,9 @@ def _squad(path: Path, options: dict) -> list[Row]:
                     if "is_impossible" in asked:
                         row["is_impossible"] = asked["is_impossible"]
                     rows.append(row)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except BadFileError:
+        raise
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise _refuse(path, f"not in SQuAD's layout ({type(error).__name__}: {error})") from None
     return rows
 
@@ -187,6 +191,13 @@ def read_source(paths: Sequence[Path], kind: str, options: dict) -> list[Row] | 
     return [
         {**row, **added}
         for path, added in zip(paths, options["add"])
-        for row in _ROW_READERS[kind](path, options)
-        if all(row[column] == value for column, value in wanted)
+        for row in _objects(path, _ROW_READERS[kind](path, options))
+        if all(row.get(column) == value for column, value in wanted)
     ]
+
+
+def _objects(path: Path, rows: list[Any]) -> list[Row]:
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise _refuse(path, f"row {number} must be an object, got {type(row).__name__}")
+    return rows

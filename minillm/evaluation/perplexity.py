@@ -43,6 +43,8 @@ def negative_log_likelihood(
     check_int("context_length", context_length, 1)
     stride = context_length if stride is None else check_int("stride", stride, 1, context_length)
     check_int("batch_size", batch_size, 1)
+    if not callable(model):
+        raise ValueError(f"model must be a language model to call, got {describe(model)}")
     tokens = _ids(ids)  # (N,)
     device = next(iter(model.parameters()), tokens).device if hasattr(model, "parameters") else tokens.device
     total = torch.zeros((), dtype=torch.float64)

@@ -17,10 +17,10 @@ Book: 11.3 임베딩 모델 미세 조정하기 (적중률 hit rate), 13.3 LLM �
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minillm._checks import check_int, check_number, describe
+from minillm._checks import check_int, check_number, describe, is_listing
 
 
 def ranked_ids(ranking: Any, name: str = "ranking") -> list[str | int]:
@@ -28,7 +28,7 @@ def ranked_ids(ranking: Any, name: str = "ranking") -> list[str | int]:
 
     Raises ValueError when it is no list, when an item is neither, or when an id stands there twice.
     """
-    if isinstance(ranking, (str, bytes, Mapping)) or not isinstance(ranking, Iterable):
+    if isinstance(ranking, Mapping) or not is_listing(ranking):
         raise ValueError(f"{name} must be a list of (id, score) or of ids, got {describe(ranking)}")
     ids = []
     for item in ranking:
@@ -50,7 +50,7 @@ def _check_id(value: Any, name: str) -> str | int:
 def _pairs(rankings: Any, gold: Any) -> list[tuple[list[str | int], dict[str | int, float]]]:
     """(ids best first, grade of each right id) of every query, checked."""
     for name, value in (("rankings", rankings), ("gold", gold)):
-        if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        if isinstance(value, Mapping) or not is_listing(value):
             raise ValueError(f"{name} must be a list with one item a query, got {describe(value)}")
     rankings, gold = list(rankings), list(gold)
     if len(rankings) != len(gold) or not rankings:
@@ -60,7 +60,7 @@ def _pairs(rankings: Any, gold: Any) -> list[tuple[list[str | int], dict[str | i
     pairs = []
     for query, (ranking, right) in enumerate(zip(rankings, gold)):
         name = f"gold[{query}]"
-        if isinstance(right, (str, bytes)) or not isinstance(right, Iterable):
+        if not is_listing(right):
             raise ValueError(f"{name} must be a set, list, tuple or dict of ids, got {describe(right)}")
         graded = isinstance(right, Mapping)
         grades = {

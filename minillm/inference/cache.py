@@ -60,6 +60,10 @@ class KVCache:
         )
         if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
             raise ValueError(f"dtype must be a float torch.dtype, got {describe(dtype)}")
+        try:
+            device = torch.device(device)
+        except (RuntimeError, TypeError):
+            raise ValueError(f"device must be cpu, cuda or the like, got {describe(device)}") from None
         shape = (batch_size, config.kv_heads, max_length, config.head_dim)  # (B, K, S, D)
         self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.num_layers)]
         self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.num_layers)]
@@ -84,7 +88,9 @@ class KVCache:
 
         ValueError if they do not fit: other batch, heads or width, more tokens than there is room for.
         """
-        start = self._lengths[layer]
+        if not isinstance(k, Tensor) or not isinstance(v, Tensor) or k.dim() != 4 or k.shape != v.shape:
+            raise ValueError(f"k and v must be tensors (B, K, T, D), got {describe(k)} and {describe(v)}")
+        start = self._lengths[check_int("layer", layer, 0, len(self.keys) - 1)]
         stop = start + k.shape[2]
         keys, values = self.keys[layer], self.values[layer]
         if stop > self.max_length:
@@ -111,6 +117,8 @@ class KVCache:
             raise ValueError(f"the cache has room for {self.max_length} tokens, {past + T} would be in it")
         if attention_mask is None and self.attention_mask is None:
             return None
+        if attention_mask is not None and not isinstance(attention_mask, Tensor):
+            raise ValueError(f"attention_mask must be a tensor or None, got {describe(attention_mask)}")
         if attention_mask is None:
             attention_mask = torch.ones(B, T, dtype=torch.bool, device=input_ids.device)
         if attention_mask.shape == (B, T) and past:

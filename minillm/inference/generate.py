@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minillm._checks import check_int, describe
+from minillm._checks import check_flag, check_int, describe
 from minillm.inference.cache import KVCache
 from minillm.inference.sampling import SamplingParams, new_generator, sample
 
@@ -55,6 +55,7 @@ def stream(
     """
     params = SamplingParams() if params is None else params
     prompt = check_prompt(model, ids, params)
+    check_flag("cache", cache)
     if params.n != 1 or params.logprobs is not None:
         raise ValueError("one text of ids has no place for n or logprobs: use generate_batch")
     return _stream(
@@ -178,6 +179,8 @@ class Stopper:
     def __init__(self, model: nn.Module, params: SamplingParams, tokenizer: Any = None):
         if params.stop_strings and tokenizer is None:
             raise ValueError(f"stop strings {params.stop_strings} need a tokenizer to be seen in the text")
+        if tokenizer is not None and not callable(getattr(tokenizer, "decode", None)):
+            raise ValueError(f"tokenizer must be a tokenizer or None, got {describe(tokenizer)}")
         self.endings = (*((i,) for i in model.config.eos_token_ids), *params.stop_ids)
         self.strings, self.tokenizer = params.stop_strings, tokenizer
         # a stop string of n bytes lies within the last n tokens (each token is a byte or more), the newest
@@ -205,6 +208,8 @@ def check_prompt(
     """The prompt as a list of ints; ValueError if it is empty, holds no ids of the model, or leaves too
     little room.
     """
+    if not isinstance(model, nn.Module) or not hasattr(model, "config"):
+        raise ValueError(f"model must be a language model with a config, got {describe(model)}")
     if not isinstance(params, SamplingParams):
         raise ValueError(f"params must be SamplingParams, got {describe(params)}")
     if (

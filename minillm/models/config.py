@@ -45,9 +45,9 @@ class ModelConfig:
             check_int(name, getattr(self, name), 1)
         for name in ids:
             value = getattr(self, name)
-            for one in value if name == "eos_token_id" and isinstance(value, (list, tuple)) else [value]:
-                if one is not None:
-                    check_int(name, one, 0)
+            several = name == "eos_token_id" and isinstance(value, (list, tuple))
+            for one in value if several else [] if value is None else [value]:
+                check_int(name, one, 0)
         for name in numbers:
             check_number(name, getattr(self, name), 0.0)
         check_choice(activation, getattr(self, activation), tuple(ACTIVATIONS))

@@ -58,6 +58,8 @@ class DecoderLM(PretrainedModel):
         Raises ValueError for wrong shapes or dtypes, ids outside the vocabulary, and texts past
         config.max_length.
         """
+        if cache is not None and not hasattr(cache, "remember_mask"):
+            raise ValueError(f"cache must be a KVCache or None, got {describe(cache)}")
         past = 0 if cache is None else cache.length
         T = self._check(input_ids, past, position_ids, logits_to_keep)
         positions = past if position_ids is None else position_ids
@@ -98,8 +100,7 @@ class DecoderLM(PretrainedModel):
             low, high = (int(n) for n in position_ids.aminmax())
             if low < 0 or high >= longest:
                 raise ValueError(f"position_ids must lie in 0..{longest - 1}, got {low}..{high}")
-        if keep:
-            check_int("logits_to_keep", keep, 0, T)
+        check_int("logits_to_keep", keep, 0, T)
         return T
 
     def _masks(

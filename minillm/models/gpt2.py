@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from minillm._checks import check_choice
+from minillm._checks import check_choice, check_flag, check_int
 from minillm.models.config import ModelConfig
 from minillm.models.decoder import DecoderLM
 from minillm.nn.blocks import DecoderBlock
@@ -64,6 +64,10 @@ class GPT2Config(ModelConfig):
         )
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd must be divisible by n_head, got {self.n_embd} and {self.n_head}")
+        if self.n_inner is not None:
+            check_int("n_inner", self.n_inner, 1)
+        for name in ("scale_attn_weights", "scale_attn_by_inverse_layer_idx"):
+            check_flag(name, getattr(self, name))
         check_choice("model_type", self.model_type, self.model_types)
 
     @property

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from minillm._checks import check_choice, check_int, check_number, describe
+from minillm._checks import check_choice, check_flag, check_int, check_number, describe
 from minillm.models.config import ModelConfig
 from minillm.models.decoder import DecoderLM
 from minillm.nn.blocks import DecoderBlock
@@ -104,17 +104,34 @@ class LlamaConfig(ModelConfig):
                 "num_attention_heads must be divisible by num_key_value_heads, "
                 f"got {self.num_attention_heads} and {self.num_key_value_heads}"
             )
+        check_flag("attention_bias", self.attention_bias), check_flag("mlp_bias", self.mlp_bias)
+        self._check_windows()
+        self._settle_rope()
+
+    def _check_windows(self) -> None:
+        """ValueError for settings of the sliding window that are of no use."""
         if self.sliding_window is not None:
             check_int("sliding_window", self.sliding_window, 1)
-        self._settle_rope()
+        if self.max_window_layers is not None:
+            check_int("max_window_layers", self.max_window_layers, 0)
+        if self.use_sliding_window is not None:
+            check_flag("use_sliding_window", self.use_sliding_window)
+        kinds, layers = self.layer_types, self.num_hidden_layers
+        if kinds is not None and not (
+            isinstance(kinds, (list, tuple))
+            and len(kinds) == layers
+            and all(isinstance(k, str) for k in kinds)
+        ):
+            raise ValueError(f"layer_types must be {layers} names, one a layer, got {describe(kinds)}")
 
     def _settle_rope(self) -> None:
         """rope_theta, rope_scaling and rope_parameters, whichever came, made to agree."""
         if self.rope_parameters is not None and not isinstance(self.rope_parameters, Mapping):
             raise ValueError(f"rope_parameters must be a dict, got {describe(self.rope_parameters)}")
         given = dict(self.rope_parameters or {})
-        theta = given.pop("rope_theta", None) or self.rope_theta or 10000.0
-        scaling = given or self.rope_scaling or {}
+        thetas = (given.pop("rope_theta", None), self.rope_theta, 10000.0)
+        theta = next(value for value in thetas if value is not None)
+        scaling = given or ({} if self.rope_scaling is None else self.rope_scaling)
         if isinstance(
             scaling, Mapping
         ):  # transformers: the trained window is the config's unless it says otherwise

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from minillm._checks import check_path
 from minillm._files import BadFileError, read_json, replace_whole, write_json
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -27,7 +28,7 @@ CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.
 
 def read_config(folder: str | Path) -> dict[str, Any]:
     """config.json of a model folder as a dict; BadFileError if it is missing, cut or no JSON object."""
-    path = Path(folder) / CONFIG
+    path = check_path("folder", folder) / CONFIG
     values = read_json(path, "model config")
     if not isinstance(values, dict):
         raise BadFileError(f"model config {str(path)!r} must hold a JSON object, got {type(values).__name__}")
@@ -45,7 +46,8 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _read_file(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of one safetensors file; BadFileError naming it if it is missing, cut or damaged."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no mapping
@@ -63,10 +65,10 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 def read_weights(folder: str | Path) -> dict[str, Tensor]:
     """Every tensor of a model folder by its name; BadFileError naming the file that is missing, cut or damaged."""
-    folder = Path(folder)
+    folder = check_path("folder", folder)
     index_path = folder / INDEX
     if (folder / WEIGHTS).exists() or not index_path.exists():
-        return _read_file(folder / WEIGHTS)
+        return read_tensors(folder / WEIGHTS)
     index = read_json(index_path, "weight index")
     where = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(where, dict) or not all(
@@ -77,7 +79,7 @@ def read_weights(folder: str | Path) -> dict[str, Tensor]:
         )
     tensors: dict[str, Tensor] = {}
     for file in sorted(set(where.values())):
-        tensors |= _read_file(folder / file)
+        tensors |= read_tensors(folder / file)
     missing = sorted(set(where) - set(tensors))
     if missing:
         raise BadFileError(
@@ -86,11 +88,16 @@ def read_weights(folder: str | Path) -> dict[str, Tensor]:
     return tensors
 
 
-def write_folder(folder: str | Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Path:
-    """Write model.safetensors, then config.json; each file whole or not at all. Returns the folder."""
-    folder = Path(folder)
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write one safetensors file with a sha256 of its tensors, whole or not at all."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"format": "pt", "sha256": _digest(plain)}
-    replace_whole(folder / WEIGHTS, lambda path: save_file(plain, path, metadata=metadata))
+    replace_whole(path, lambda temporary: save_file(plain, temporary, metadata=metadata))
+
+
+def write_folder(folder: str | Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Path:
+    """Write model.safetensors, then config.json; each file whole or not at all. Returns the folder."""
+    folder = check_path("folder", folder)
+    write_tensors(folder / WEIGHTS, tensors)
     write_json(folder / CONFIG, dict(config))
     return folder

@@ -6,7 +6,7 @@ Book 2.3 어텐션 이해하기. Papers: Vaswani et al. 2017 (attention), Ainsli
 Held against torch.nn.functional.scaled_dot_product_attention.
 
 `attention` is the one dispatch point of the house: "plain" is the formula above, "sdpa" torch's fused
-kernels, "triton" the kernels of kernels/ when they are there. Query heads share key/value heads in groups (H
+kernels, "triton" the kernels of kernels/ when they are there, "auto" the fastest for the case. Query heads share key/value heads in groups (H
 = G·K) without a copy of K and V wherever the backend allows it. With T != S, causal means that the LAST query
 sees the last key, which is what decoding with a cache needs. Leaves out: returning the weights (see
 `attention_weights`).
@@ -24,7 +24,7 @@ from torch import Tensor
 from minillm._checks import check_choice, check_number, describe
 
 BACKENDS = ("auto", "plain", "sdpa", "triton")
-SHORT = 256  # keys up to which half precision is slower than float32 in training on a CPU
+SHORT = 256  # keys up to which bfloat16 is slower than float32 in training on a CPU
 
 
 def causal_mask(queries: int, keys: int, device: torch.device | str | None = None) -> Tensor:
@@ -143,26 +143,20 @@ def sdpa_attention(
     return F.scaled_dot_product_attention(q, k, v, mask, dropout, causal, scale=scale, enable_gqa=K != H)
 
 
-def _pays_in_float32(q: Tensor, k: Tensor) -> bool:
-    """Whether `sdpa_in_float32` is the faster way: short texts, half precision, on a CPU, with a gradient."""
-    half = q.dtype in (torch.bfloat16, torch.float16)
-    return (
-        half
-        and q.device.type == "cpu"
-        and torch.is_grad_enabled()
-        and (q.requires_grad or k.requires_grad)
-        and 1 < k.shape[2] <= SHORT
-    )
-
-
 def sdpa_in_float32(q: Tensor, k: Tensor, v: Tensor, *options) -> Tensor:
-    """sdpa_attention of q, k, v in half precision, worked out in float32; the result is in their dtype again.
+    """sdpa_attention of bfloat16 q, k, v, worked out in float32; the result is bfloat16 again.
 
-    Faster in training on a CPU because torch's half-precision kernel repacks every small tile of q, k and v
-    before it multiplies it; on short texts that costs more than the narrower product saves. More exact too.
+    Faster in training on a CPU because torch's bfloat16 kernel rearranges every small tile of q, k and v before
+    it multiplies it: on short texts that costs more than the narrower product saves. More exact, too.
     """
     with torch.autocast(q.device.type, enabled=False):  # autocast would narrow q, k and v again
         return sdpa_attention(q.float(), k.float(), v.float(), *options).to(q.dtype)
+
+
+def _better_in_float32(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """Whether `sdpa_in_float32` is the faster way: a short text in bfloat16, on a CPU, with a gradient."""
+    short_bfloat16 = q.dtype == torch.bfloat16 and q.device.type == "cpu" and k.shape[2] <= SHORT
+    return short_bfloat16 and torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
 
 
 def triton_available() -> bool:
@@ -209,6 +203,6 @@ def attention(
 
         return flash_attention(q, k, v, mask=mask, causal=causal, scale=scale, bias=bias)  # pragma: no cover
     run = plain_attention if backend == "plain" else sdpa_attention
-    if backend == "auto" and _pays_in_float32(q, k):
+    if backend == "auto" and _better_in_float32(q, k, v):
         run = sdpa_in_float32
     return run(q, k, v, mask, causal, scale, bias, dropout)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from minillm._checks import check_number
+from minillm._checks import check_flag, check_number, describe
 from minillm.nn.feed_forward import FeedForward
 from minillm.nn.multi_head import Cache, MultiHeadAttention
 from minillm.nn.norms import LayerNorm
@@ -49,11 +49,16 @@ class EncoderBlock(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        self.pre_norm = bool(pre_norm)
+        self.pre_norm = check_flag("pre_norm", pre_norm)
+        for name, part in (("attention", attention), ("feed_forward", feed_forward)):
+            if part is not None and not isinstance(part, nn.Module):
+                raise ValueError(f"{name} must be a torch module or None, got {describe(part)}")
+        if not callable(norm):
+            raise ValueError(f"norm must be called with the width and give a layer, got {describe(norm)}")
         self.attention = attention or MultiHeadAttention(width, heads, causal=self.causal)
         self.feed_forward = feed_forward or FeedForward(width, hidden, activation)
         self.norm1, self.norm2 = norm(width), norm(width)
-        self.dropout = nn.Dropout(check_number("dropout", dropout, 0.0, 1.0)) if dropout else _same
+        self.dropout = nn.Dropout(dropout) if check_number("dropout", dropout, 0.0, 1.0) else _same
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """x (B, T, C) -> (B, T, C); mask: bool, broadcastable to (B, H, T, T), True = may attend."""
@@ -74,7 +79,7 @@ class DecoderBlock(EncoderBlock):
 
     def __init__(self, width: int, heads: int, hidden: int | None = None, *, cross: bool = False, **options):
         super().__init__(width, heads, hidden, **options)
-        self.cross_attention = MultiHeadAttention(width, heads) if cross else None
+        self.cross_attention = MultiHeadAttention(width, heads) if check_flag("cross", cross) else None
         self.norm3 = options.get("norm", LayerNorm)(width) if cross else None
 
     def forward(

@@ -28,28 +28,30 @@ def gelu_tanh_plain(x: Tensor) -> Tensor:
 
 
 class _SigmoidForm(torch.autograd.Function):
-    """The form with σ, and its slope in the same pass. Faster in training because x is read once, a piece at a time
-    that stays in the cache, σ is cheaper than tanh on a CPU, and one tensor, the slope, is kept instead of two.
+    """The form with σ, and its slope in the same pass.
 
-    With s = σ(u) and y = x·s:   dy/dx = s + y·(1 - s)·u',   u = LINEAR·x + CUBIC·x³,   u' = LINEAR + 3·CUBIC·x²
+    Faster in training because σ is cheaper than tanh on a CPU, x is worked on in pieces that stay in the
+    cache, and one tensor is kept for the gradient instead of two.
+
+    With u = LINEAR·x + CUBIC·x³ and s = σ(u):   y = x·s,   dy/dx = s + s·(1 - s)·x·u',   x·u' = 3u - 2·LINEAR·x
     """
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
         x = x.contiguous()
-        result, slope = torch.empty_like(x), torch.empty_like(x)
-        pieces = (tensor.view(-1).split(AT_A_TIME) for tensor in (x, result, slope))
-        for piece, result_piece, slope_piece in zip(*pieces):
-            value = piece.to(torch.promote_types(x.dtype, torch.float32))
-            square = value * value
-            s = torch.addcmul(value * LINEAR, square, value, value=CUBIC).sigmoid_()
-            y = value.mul(s)
-            result_piece.copy_(y)
-            # y·u' in the memory of x²
-            square.mul_(3 * CUBIC).add_(LINEAR).mul_(y)
-            slope_piece.copy_(s.addcmul_(square, 1 - s))
+        y, slope = torch.empty_like(x), torch.empty_like(x)
+        wide = torch.promote_types(x.dtype, torch.float32)  # half precision is worked on in float32
+        linear = torch.tensor(LINEAR, dtype=wide)
+        pieces = (tensor.view(-1).split(AT_A_TIME) for tensor in (x, y, slope))
+        for x_piece, y_piece, slope_piece in zip(*pieces):
+            x_piece = x_piece.to(wide)
+            u = torch.addcmul(linear, x_piece, x_piece, value=CUBIC).mul_(x_piece)
+            s = torch.sigmoid(u)
+            torch.mul(x_piece, s, out=y_piece)
+            third = u.sub_(x_piece, alpha=2 / 3 * LINEAR)  # x·u' / 3
+            torch.addcmul(s, torch.addcmul(s, s, s, value=-1), third, value=3, out=slope_piece)
         ctx.save_for_backward(slope)
-        return result
+        return y
 
     @staticmethod
     @once_differentiable

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from minillm._checks import check_flag, check_int
+
 LARGE = 2**17  # weights from which reading them is what takes the time
 
 
@@ -31,7 +33,8 @@ class Linear(nn.Linear):
     """torch.nn.Linear with the fast path of `one_row_linear` for a single float32 row on the CPU, no gradient kept."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True):
-        super().__init__(in_features, out_features, bias=bias)
+        check_int("in_features", in_features, 1), check_int("out_features", out_features, 1)
+        super().__init__(in_features, out_features, bias=check_flag("bias", bias))
         self.large = in_features * out_features >= LARGE and out_features % 2 == 0
 
     def forward(self, x: Tensor) -> Tensor:

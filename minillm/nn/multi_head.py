@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minillm._checks import check_int, check_number, describe
+from minillm._checks import check_flag, check_int, check_number, describe
 from minillm.nn.attention import attention
 from minillm.nn.linear import Linear
 from minillm.nn.norms import RMSNorm
@@ -78,13 +78,16 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(f"RoPE turns heads of width {position.dim}, but these are {self.head_dim} wide")
         if isinstance(position, ALiBi) and position.heads != heads:
             raise ValueError(f"ALiBi has slopes for {position.heads} heads, but there are {heads}")
-        self.position, self.causal, self.layer, self.scale = position, bool(causal), layer, scale
+        self.position, self.causal = position, check_flag("causal", causal)
+        self.layer = check_int("layer", layer, 0)
+        self.scale = None if scale is None else check_number("scale", scale)
         self.dropout = check_number("dropout", dropout, 0.0, 1.0)
         # one matrix for q, k and v: its rows are the H query heads, then the K key heads, then the K value heads
         self.parts = (self.heads, self.kv_heads, self.kv_heads)
         self.qkv_proj = Linear(width, sum(self.parts) * self.head_dim, bias=bias)
         self.o_proj = Linear(self.heads * self.head_dim, width, bias=bias if out_bias is None else out_bias)
-        self.q_norm = RMSNorm(self.head_dim, eps) if qk_norm else None
+        check_number("eps", eps, 0.0)
+        self.q_norm = RMSNorm(self.head_dim, eps) if check_flag("qk_norm", qk_norm) else None
         self.k_norm = RMSNorm(self.head_dim, eps) if qk_norm else None
 
     def forward(
@@ -140,6 +143,8 @@ class MultiHeadAttention(nn.Module):
         for name, value in (("x", x), ("context", context)) if context is not None else (("x", x),):
             if not isinstance(value, Tensor) or value.dim() != 3 or value.shape[2] != width:
                 raise ValueError(f"{name} must be a float tensor (B, length, {width}), got {describe(value)}")
+        if cache is not None and not hasattr(cache, "length"):
+            raise ValueError(f"cache must be a KVCache or None, got {describe(cache)}")
         if context is not None and (cache is not None or self.causal or isinstance(self.position, RoPE)):
             raise ValueError(
                 "a context has no common order with x: use a layer without cache, causal and RoPE"

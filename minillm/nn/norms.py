@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minillm._checks import check_int, check_number, describe
+from minillm._checks import check_flag, check_int, check_number, describe
 
 
 def layer_norm_plain(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
@@ -87,7 +87,7 @@ class LayerNorm(nn.Module):
         super().__init__()
         self.eps = check_number("eps", eps, 0.0)
         self.weight = nn.Parameter(torch.ones(check_int("width", width, 1)))
-        self.bias = nn.Parameter(torch.zeros(width)) if bias else None
+        self.bias = nn.Parameter(torch.zeros(width)) if check_flag("bias", bias) else None
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., C) -> (..., C). ValueError for another width."""

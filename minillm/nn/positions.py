@@ -17,7 +17,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from minillm._checks import check_int, describe
+from minillm._checks import check_int, check_number, describe
 
 
 def sinusoids(length: int, width: int, base: float = 10000.0) -> Tensor:
@@ -25,6 +25,7 @@ def sinusoids(length: int, width: int, base: float = 10000.0) -> Tensor:
     check_int("length", length, 1)
     if check_int("width", width, 2) % 2:
         raise ValueError(f"width must be even, one sine and one cosine a wavelength, got {width}")
+    check_number("base", base, 1.0)
     # angle[t, i] = t / base^(2i / C)
     frequencies = base ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)  # (C/2,)
     angles = torch.arange(length, dtype=torch.float64)[:, None] * frequencies  # (T, C/2)
@@ -34,7 +35,7 @@ def sinusoids(length: int, width: int, base: float = 10000.0) -> Tensor:
 def _check_hidden(x: Tensor, start: int, length: int, width: int) -> None:
     if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != width:
         raise ValueError(f"x must be a float tensor (B, T, {width}), got {describe(x)}")
-    if start < 0 or start + x.shape[1] > length:
+    if check_int("start", start) < 0 or start + x.shape[1] > length:
         raise ValueError(
             f"positions {start} to {start + x.shape[1] - 1} do not fit into the {length} there are"
         )
@@ -87,6 +88,7 @@ class ALiBi(nn.Module):
 
     def forward(self, queries: int, keys: int) -> Tensor:
         """The bias of `attention`, (1, H, T, S); the last query is aligned with the last key."""
+        check_int("queries", queries, 0), check_int("keys", keys, 0)
         # bias[h, t, s] = -slope_h · (t - s)
         t = torch.arange(keys - queries, keys, device=self.slopes.device)
         s = torch.arange(keys, device=self.slopes.device)

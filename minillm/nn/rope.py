@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minillm._checks import check_choice, check_int, check_number, describe
+from minillm._checks import check_choice, check_flag, check_int, check_number, describe
 
 SCALINGS = {  # rope_type -> the numbers it needs beside `factor`
     "default": (),
@@ -32,6 +32,7 @@ SCALINGS = {  # rope_type -> the numbers it needs beside `factor`
 
 def rope_frequencies(dim: int, base: float = 10000.0) -> Tensor:
     """Float32 (D/2,): radians a position adds to pair i, base^(-2i/D); from 1 (fast) down to about 1/base."""
+    check_int("dim", dim, 2), check_number("base", base, 1.0)
     return 1.0 / base ** (torch.arange(0, dim, 2, dtype=torch.int64).float() / dim)
 
 
@@ -144,7 +145,7 @@ class RoPE(nn.Module):
         self.scaling = check_scaling(scaling)
         if self.scaling["rope_type"] == "dynamic" and dim == 2:
             raise ValueError("dynamic scaling needs dim of at least 4, got 2")
-        self.interleaved = bool(interleaved)
+        self.interleaved = check_flag("interleaved", interleaved)
         self._swap = _swap_neighbours if interleaved else _swap_halves
         self._tables: dict[tuple[torch.device, torch.dtype], tuple[int, Tensor, Tensor]] = {}
 
@@ -177,7 +178,13 @@ class RoPE(nn.Module):
 
         positions: the first one, or a LongTensor (T,) or (B, T). ValueError for anything else.
         """
+        for name, x in (("q", q), ("k", k)):
+            if not isinstance(x, Tensor) or x.dim() != 4 or x.shape[-1] != self.dim:
+                raise ValueError(
+                    f"{name} must be a float tensor (B, heads, T, {self.dim}), got {describe(x)}"
+                )
         if isinstance(positions, int):
+            check_int("positions", positions, 0)
             stop = positions + q.shape[2]
             cos, sin = self.table(stop, q.device, q.dtype)
             cos, sin = cos[positions:stop], sin[positions:stop]  # (T, D)
@@ -189,7 +196,9 @@ class RoPE(nn.Module):
             ):
                 found = describe(positions)
                 raise ValueError(f"positions must be an int or a LongTensor (T,) or (B, T), got {found}")
-            cos, sin = self.table(int(positions.max()) + 1, q.device, q.dtype)
+            first, last = (int(n) for n in positions.aminmax())
+            check_int("positions", first, 0)
+            cos, sin = self.table(last + 1, q.device, q.dtype)
             cos, sin = cos[positions], sin[positions]  # (T, D) or (B, T, D)
             if positions.dim() == 2:
                 cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)  # (B, 1, T, D)

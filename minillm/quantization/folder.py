@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from minillm._checks import describe
+from minillm._checks import check_path, describe
 from minillm._files import BadFileError
 from minillm._tensors import load_tensors, save_tensors
 from minillm.models.auto import CLASSES
@@ -33,6 +33,9 @@ def save_quantized(model: nn.Module, folder: str | Path) -> Path:
 
     Raises ValueError if `model` is not a quantized model of minillm.models.
     """
+    folder = check_path("folder", folder)
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model must be a torch module, got {describe(model)}")
     layers = {name: module for name, module in model.named_modules() if isinstance(module, QuantizedLinear)}
     known = [model_class.__name__ for model_class in CLASSES]
     if not layers or type(model).__name__ not in known:
@@ -44,7 +47,7 @@ def save_quantized(model: nn.Module, folder: str | Path) -> Path:
     }
     tied = ["head.weight"] if model.config.tie_word_embeddings else []  # the embedding again
     tensors = {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
-    return save_tensors(Path(folder) / FILE, KIND, tensors, meta)
+    return save_tensors(folder / FILE, KIND, tensors, meta)
 
 
 def load_quantized(folder: str | Path) -> nn.Module:
@@ -52,9 +55,7 @@ def load_quantized(folder: str | Path) -> nn.Module:
 
     Raises BadFileError (a ValueError) if the file is missing, cut, damaged, or does not fit its own config.
     """
-    if not isinstance(folder, (str, Path)):
-        raise ValueError(f"load_quantized takes the path of a folder, got {describe(folder)}")
-    path = Path(folder) / FILE
+    path = check_path("folder", folder) / FILE
     tensors, meta = load_tensors(path, KIND)
     try:
         model_class = {known.__name__: known for known in CLASSES}[meta["class"]]

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import nn
 
-from minillm._checks import check_choice, check_int, describe
+from minillm._checks import check_choice, check_int, describe, is_listing
 from minillm.quantization.codebooks import NF4_CODEBOOK, uniform_codebook
 from minillm.quantization.linear import FourBitLinear, Int8Linear, QuantizedLinear
 
@@ -83,7 +83,7 @@ def replace_layer(model: nn.Module, name: str, layer: nn.Module) -> None:
 
 def _layers_to_quantize(model: nn.Module, skip: Collection[str]) -> list[str]:
     """Names of the linear layers that are neither skipped nor tied to something else."""
-    if isinstance(skip, str) or not all(isinstance(name, str) for name in skip):
+    if not is_listing(skip) or not all(isinstance(name, str) for name in skip):
         raise ValueError(f"skip must be a collection of layer names, got {describe(skip)}")
     uses: dict[int, int] = {}
     for module in model.modules():

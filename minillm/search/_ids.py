@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from minillm._checks import describe
+from minillm._checks import describe, is_listing
 
 DocumentId = str | int  # what a ranking names a document by
 Ranking = list[tuple[DocumentId, float]]  # best first
@@ -13,7 +13,7 @@ Ranking = list[tuple[DocumentId, float]]  # best first
 
 def check_texts(name: str, texts: Any) -> list[str]:
     """`texts` as a list of str; ValueError for one str, for something not iterable, or for an item that is no str."""
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+    if not is_listing(texts):
         raise ValueError(f"{name} must be a list of str, got {describe(texts)}")
     texts = list(texts)
     for position, text in enumerate(texts):
@@ -26,9 +26,9 @@ def check_document_ids(ids: Sequence[DocumentId] | None, count: int) -> list[Doc
     """`ids` as a list of `count` different str or int, or 0 .. count-1 for None; ValueError otherwise."""
     if ids is None:
         return list(range(count))
-    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+    if not is_listing(ids):
         raise ValueError(f"ids must be a list of str or int, got {describe(ids)}")
-    ids = [i.item() if hasattr(i, "item") and hasattr(i, "dtype") else i for i in ids]
+    ids = [i.item() if getattr(i, "ndim", None) == 0 else i for i in ids]
     for position, document in enumerate(ids):
         if isinstance(document, bool) or not isinstance(document, (str, int)):
             raise ValueError(

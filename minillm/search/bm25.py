@@ -75,6 +75,7 @@ def bm25_plain(
 # as postings: for each word, the documents that have it and what it adds to each. A query reads its words' postings,
 # nothing else, and looks for the best k among the documents those postings touched, not among all N.
 
+POSTINGS = ("starts", "documents", "impacts")  # the arrays of an index, and their names in its file
 SHORT_RESULT = 128  # up to here keeping the best k in order by insertion beats sorting all touched documents
 
 
@@ -266,7 +267,7 @@ class BM25:
             "ids": self.ids,
             "words": list(self._vocabulary),
         }
-        arrays = dict(zip(("starts", "documents", "impacts"), self._postings, strict=True))
+        arrays = dict(zip(POSTINGS, self._postings, strict=True))
         return save_arrays(path, "BM25 index", arrays, meta)
 
     @classmethod
@@ -274,24 +275,27 @@ class BM25:
         """The index that `save` wrote; BadFileError (a ValueError) naming the file when it is cut or damaged,
         ValueError when it was built with a tokenizer of your own and none is passed."""
         arrays, meta = load_arrays(path, "BM25 index")
-        if meta["own_tokenizer"] and tokenizer is None:
+        refusal = f"BM25 index {str(path)!r} is refused"
+        try:
+            k1, b, variant, ids, words = (meta[name] for name in ("k1", "b", "variant", "ids", "words"))
+            own, postings = meta["own_tokenizer"], tuple(arrays[name] for name in POSTINGS)
+        except (KeyError, TypeError) as error:
+            raise BadFileError(f"{refusal}: it lacks {error}") from None
+        if own and tokenizer is None:
             raise ValueError(f"BM25 index {str(path)!r} was built with its own tokenizer: pass tokenizer=")
-        index = cls(meta["k1"], meta["b"], tokenizer, meta["variant"])
-        index.ids = meta["ids"]
-        index._vocabulary = {word: number for number, word in enumerate(meta["words"])}
-        starts, documents, impacts = index._postings = (
-            arrays["starts"],
-            arrays["documents"],
-            arrays["impacts"],
-        )
+        index = cls(k1, b, tokenizer, variant)
+        index.ids = ids
+        index._vocabulary = {word: number for number, word in enumerate(words)}
+        starts, documents, impacts = index._postings = postings
         if (
-            len(starts) != len(index._vocabulary) + 1
+            tuple(part.dtype for part in postings) != (np.int64, np.uint32, np.float32)
+            or len(starts) != len(index._vocabulary) + 1
             or not len(documents) == len(impacts) == starts[-1]
             or starts[0] != 0
             or (np.diff(starts) < 0).any()
             or (len(documents) and documents.max() >= len(index.ids))
         ):  # compiled code reads what these point at
-            raise BadFileError(f"BM25 index {str(path)!r} is refused: its words and postings do not fit")
+            raise BadFileError(f"{refusal}: its words and postings do not fit")
         return index
 
     def _words(self, text: str) -> list[str]:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from minillm._checks import check_int, describe
+from minillm._checks import check_int, describe, is_listing
 
 MOST_TOKENS = 16_384  # of a vocabulary whose (V, V) matrix we are willing to hold: 1 GB
 
@@ -31,10 +31,10 @@ def count_neighbours(
     Raises ValueError for a token id outside 0 .. vocab_size - 1, or when there is no pair at all.
     """
     vocab_size, window = check_int("vocab_size", vocab_size, 1), check_int("window", window, 1)
+    if not is_listing(sequences):
+        raise ValueError(f"sequences must be a list of lists of token ids, got {describe(sequences)}")
     gap = np.full(window, -1, np.int64)  # between texts, so that no pair reaches across
-    flat = np.concatenate(
-        [part for tokens in sequences for part in (np.asarray(tokens, np.int64), gap)] or [gap]
-    )
+    flat = np.concatenate([part for tokens in sequences for part in (_ids(tokens), gap)] or [gap])
     if flat.max() >= vocab_size or flat.min() < -1:
         raise ValueError(f"token ids must be between 0 and {vocab_size - 1}, got {describe(flat)}")
     found = []
@@ -47,6 +47,16 @@ def count_neighbours(
     if not len(pairs):
         raise ValueError("sequences must hold at least one text of two tokens")
     return pairs // vocab_size, pairs % vocab_size, times
+
+
+def _ids(tokens: Sequence[int]) -> np.ndarray:
+    try:
+        ids = np.asarray(tokens) if len(tokens) else np.empty(0, np.int64)
+    except (TypeError, ValueError):
+        ids = None
+    if ids is None or ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise ValueError(f"a sequence must be a list of token ids, got {describe(tokens)}")
+    return ids.astype(np.int64)
 
 
 def ppmi(

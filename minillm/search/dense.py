@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from minillm._checks import check_int, describe
+from minillm._checks import check_int, check_path, describe
 from minillm._files import BadFileError, read_json, write_json
 from minillm.search._ids import DocumentId, Ranking, check_document_ids, check_texts
 from minillm.search.exact import ExactIndex
@@ -78,7 +78,7 @@ class DenseRetriever:
         """Write encoder/, vectors.safetensors and documents.json into `folder`, each file whole or not at all."""
         if not self.ids:
             raise ValueError("this retriever is empty: call fit(corpus) first")
-        folder = Path(folder)
+        folder = check_path("folder", folder)
         self.encoder.save_pretrained(folder / "encoder")
         self.index.save(folder / "vectors.safetensors")
         write_json(folder / "documents.json", {"ids": self.ids})
@@ -88,12 +88,15 @@ class DenseRetriever:
     def load(cls, folder: str | Path) -> DenseRetriever:
         """The retriever (StaticEncoder and ExactIndex) that `save` wrote; BadFileError (a ValueError) naming what is
         missing, cut or damaged."""
-        folder = Path(folder)
+        folder = check_path("folder", folder)
         retriever = cls(StaticEncoder.from_pretrained(folder / "encoder"))
         index = ExactIndex.load(folder / "vectors.safetensors")
         names = read_json(folder / "documents.json", "list of documents")
         ids = names.get("ids") if isinstance(names, dict) else None
         if not isinstance(ids, list) or len(ids) != len(index) or index.dim != retriever.encoder.dim:
             raise BadFileError(f"search folder {str(folder)!r} is refused: its files do not belong together")
-        retriever.index, retriever.ids = index, check_document_ids(ids, len(index))
+        try:
+            retriever.index, retriever.ids = index, check_document_ids(ids, len(index))
+        except ValueError as error:
+            raise BadFileError(f"search folder {str(folder)!r} is refused: {error}") from None
         return retriever

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from minillm._checks import check_int, check_number, describe
+from minillm._checks import check_function, check_int, check_number, describe
 from minillm.search.cooccurrence import cooccurrence_vectors
 from minillm.search.losses import mnr_loss
 from minillm.search.static_encoder import StaticEncoder, embed_batch, normalise_text
@@ -89,6 +89,9 @@ def train_encoder(
     steps, batch_size = check_int("steps", steps, 0), check_int("batch_size", batch_size, 2)
     learning_rate = check_number("learning_rate", learning_rate, 0)
     seed = check_int("seed", seed, 0)
+    check_function("on_step", on_step)
+    if tokenizer is not None and not isinstance(tokenizer, BPETokenizer):
+        raise ValueError(f"tokenizer must be a BPETokenizer or None, got {describe(tokenizer)}")
     pairs = _check_passages(passages)
     if tokenizer is None:
         whole = (normalise_text(part) for pair in pairs for part in pair)
@@ -132,7 +135,7 @@ def _tokenize(tokenizer: BPETokenizer, title: str, text: str) -> TokenPassage:
 def _check_passages(passages: Any) -> list[tuple[str, str]]:
     try:
         pairs = [(passage.title, passage.text) for passage in passages]
-    except (AttributeError, TypeError):
+    except (AttributeError, TypeError, RuntimeError):
         raise ValueError(
             f"passages must be a list of items with .title and .text, got {describe(passages)}"
         ) from None

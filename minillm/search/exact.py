@@ -47,6 +47,8 @@ def check_vectors(name: str, vectors: Any, dim: int) -> np.ndarray:
 def check_ids(name: str, ids: Any) -> np.ndarray:
     """`ids` as an int64 (N,) array of numbers >= 0; ValueError for anything else."""
     try:
+        if isinstance(ids, (str, bytes)):
+            raise TypeError
         array = np.asarray(ids if hasattr(ids, "dtype") else list(ids))
     except (TypeError, ValueError):
         array = None
@@ -245,8 +247,12 @@ class ExactIndex:
     def load(cls, path: str | Path) -> ExactIndex:
         """The index that `save` wrote; BadFileError (a ValueError) naming the file when it is cut or damaged."""
         arrays, meta = load_arrays(path, "exact index")
-        index = cls(meta["dim"], meta["metric"])
-        if arrays["vectors"].shape != (len(arrays["ids"]), index.dim):
+        try:
+            index = cls(meta["dim"], meta["metric"])
+            vectors, ids, index._next_id = arrays["vectors"], arrays["ids"], meta["next_id"]
+        except (KeyError, TypeError) as error:
+            raise BadFileError(f"exact index {str(path)!r} is refused: it lacks {error}") from None
+        if vectors.shape != (len(ids), index.dim) or (vectors.dtype, ids.dtype) != (np.float32, np.int64):
             raise BadFileError(f"exact index {str(path)!r} is refused: its ids and vectors do not fit")
-        index._vectors, index._ids, index._next_id = arrays["vectors"], arrays["ids"], meta["next_id"]
+        index._vectors, index._ids = vectors, ids
         return index

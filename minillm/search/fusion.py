@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from minillm._checks import check_number, describe
+from minillm._checks import check_function, check_number, describe, is_listing
 from minillm.evaluation.ranking import ranked_ids
 from minillm.search._ids import DocumentId, Ranking
 
@@ -25,10 +25,12 @@ def rrf(rankings: Sequence[Any], k: float = 60, weights: Sequence[float] | None 
     rankings: each best first, as [(id, score), ...] or [id, ...]; k >= 0; weights: one number >= 0 a ranking
     (default 1 each). No rankings, or empty ones, give []. Raises ValueError for anything else.
     """
-    if isinstance(rankings, (str, bytes, Mapping)) or not hasattr(rankings, "__iter__"):
+    if isinstance(rankings, Mapping) or not is_listing(rankings):
         raise ValueError(f"rankings must be a list of rankings, got {describe(rankings)}")
     lists = [ranked_ids(ranking, f"rankings[{i}]") for i, ranking in enumerate(rankings)]
     k = check_number("k", k, minimum=0)
+    if weights is not None and not is_listing(weights):
+        raise ValueError(f"weights must be a list of numbers, got {describe(weights)}")
     weights = [1.0] * len(lists) if weights is None else list(weights)
     if len(weights) != len(lists):
         raise ValueError(f"weights must be one a ranking: got {len(weights)} for {len(lists)} rankings")
@@ -48,7 +50,14 @@ def group_ranking(ranking: Ranking, group_of: Callable[[DocumentId], DocumentId]
 
     `group_of` maps an id to its group's id, for example a passage to its document:
     [("with#2", 9.0), ("try#1", 8.0), ("with#1", 7.0)] -> [("with", 9.0), ("try", 8.0)].
+    Raises ValueError for anything else.
     """
+    if not is_listing(ranking) or not all(
+        isinstance(item, (tuple, list)) and len(item) == 2 for item in ranking
+    ):
+        raise ValueError(f"ranking must be a list of (id, score), got {describe(ranking)}")
+    if check_function("group_of", group_of) is None:
+        raise ValueError("group_of must be a function from id to id, got None")
     groups: dict[DocumentId, float] = {}
     for member, score in ranking:
         groups.setdefault(group_of(member), score)

@@ -23,12 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
-from safetensors.torch import save as save_safetensors
 
-from minillm._checks import check_int, check_text, describe
-from minillm._files import BadFileError, read_bytes, read_json, write_json, write_whole
+from minillm._checks import check_flag, check_int, check_path, check_text, describe
+from minillm._files import BadFileError, read_json, write_json
+from minillm.models.weights import read_tensors, write_tensors
 from minillm.search._ids import check_texts
 from minillm.tokenizer import load_tokenizer
 
@@ -74,6 +72,8 @@ class StaticEncoder:
     """
 
     def __init__(self, tokenizer: Any, embeddings: np.ndarray) -> None:
+        if not callable(getattr(tokenizer, "encode", None)) or not hasattr(tokenizer, "vocab_size"):
+            raise ValueError(f"tokenizer must be a trained BPETokenizer, got {describe(tokenizer)}")
         embeddings = np.asarray(embeddings)
         if embeddings.ndim != 2 or embeddings.dtype != np.float32 or not np.isfinite(embeddings).all():
             raise ValueError(f"embeddings must be finite float32 (V, D), got {describe(embeddings)}")
@@ -101,6 +101,7 @@ class StaticEncoder:
         """
         texts = check_texts("texts", texts)
         batch_size = check_int("batch_size", batch_size, minimum=1)
+        check_flag("normalize", normalize)
         vectors = np.zeros((len(texts), self.dim), np.float32)
         for start in range(0, len(texts), batch_size):
             batch = [self.tokens(text) for text in texts[start : start + batch_size]]
@@ -109,11 +110,11 @@ class StaticEncoder:
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write a sentence-transformers folder: tokenizer.json, model.safetensors, modules.json and its settings."""
-        folder = Path(folder)
+        folder = check_path("folder", folder)
         self.tokenizer.save(folder / "tokenizer.json")
         layout = read_json(folder / "tokenizer.json")
         write_json(folder / "tokenizer.json", {**layout, "normalizer": NORMALIZER})
-        write_whole(folder / "model.safetensors", save_safetensors({"embedding.weight": self._weight}))
+        write_tensors(folder / "model.safetensors", {"embedding.weight": self._weight})
         for name, content in SETTINGS.items():
             write_json(folder / name, content)
         return folder
@@ -122,7 +123,7 @@ class StaticEncoder:
     def from_pretrained(cls, folder: str | Path) -> StaticEncoder:
         """The encoder that `save_pretrained` wrote; BadFileError (a ValueError) naming the file that is missing,
         cut, or made for text that was prepared in another way."""
-        folder = Path(folder)
+        folder = check_path("folder", folder)
         for name, content in SETTINGS.items():
             if read_json(folder / name, "encoder settings") != content:
                 raise BadFileError(f"{str(folder / name)!r} is refused: not saved by a StaticEncoder")
@@ -134,10 +135,10 @@ class StaticEncoder:
                 write_json(Path(scratch) / "tokenizer.json", {**layout, "normalizer": None})
             )
         path = folder / "model.safetensors"
+        weights = read_tensors(path)
         try:
-            weight = load_safetensors(read_bytes(path, "embedding file"))["embedding.weight"]
-            return cls(tokenizer, weight.numpy())
-        except (SafetensorError, KeyError, ValueError) as error:
+            return cls(tokenizer, weights["embedding.weight"].numpy())
+        except (KeyError, ValueError, TypeError) as error:
             raise BadFileError(f"embedding file {str(path)!r} is refused: {error}") from None
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-from minillm._checks import check_choice, check_int, describe
+from minillm._checks import check_choice, check_int, describe, is_listing
 from minillm.tokenizer.special import encode_text
 
 
@@ -124,7 +124,7 @@ def _cut(a: list[int], b: list[int], max_length: int) -> tuple[list[int], list[i
 
 def check_texts(texts: Iterable[str]) -> Iterator[str]:
     """Each text in turn; ValueError for a bare str (its characters would pass for texts) and for other items."""
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+    if not is_listing(texts):
         raise ValueError(f"texts must be an iterable of str, got {describe(texts)}")
     return (_checked(text, number) for number, text in enumerate(texts))
 
@@ -138,7 +138,7 @@ def check_ids(ids: Iterable[int], vocab_size: int) -> list[int]:
     """`ids` as a list of int in [0, vocab_size); arrays and tensors of one axis pass, floats and bools do not."""
     if hasattr(ids, "tolist"):
         ids = ids.tolist()
-    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+    if not is_listing(ids):
         raise ValueError(f"ids must be a sequence of integers, got {describe(ids)}")
     known = list(ids)
     if not set(map(type, known)) <= {int}:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minillm._checks import check_int, check_text, describe
+from minillm._checks import check_flag, check_int, check_text, describe, is_listing
 from minillm._files import BadFileError, read_bytes, read_json
 from minillm.tokenizer.batch import check_ids, check_texts, encode_for_model
 from minillm.tokenizer.bpe_encode import PieceEncoder
@@ -55,6 +55,14 @@ class BPETokenizer:
                 a special token that is also an ordinary one, or a bad pattern.
         """
         compile_pattern(pattern)
+        if not is_listing(tokens) or not all(isinstance(token, bytes) for token in tokens):
+            raise ValueError(f"tokens must be a list of bytes, got {describe(tokens)}")
+        if not is_listing(merges) or not all(
+            isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in merges
+        ):
+            raise ValueError(f"merges must be a list of pairs of bytes, got {describe(merges)}")
+        if not isinstance(special_tokens, Mapping):
+            raise ValueError(f"special_tokens must map str to ids, got {describe(special_tokens)}")
         self.pattern: str = pattern
         self.special_tokens: dict[str, int] = dict(special_tokens)
         self._tokens: list[bytes] = list(tokens)
@@ -251,7 +259,7 @@ class BPETokenizer:
             ValueError: `ids` is no sequence of integers in [0, vocab_size).
         """
         known = check_ids(ids, len(self._tokens))
-        if skip_special_tokens:
+        if check_flag("skip_special_tokens", skip_special_tokens):
             known = [index for index in known if index not in self._special_ids]
         return b"".join([self._tokens[index] for index in known]).decode("utf-8", "replace")
 

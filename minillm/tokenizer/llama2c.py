@@ -20,7 +20,7 @@ from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
-from minillm._checks import check_int, check_text, describe
+from minillm._checks import check_int, check_text, describe, is_listing
 from minillm._files import BadFileError, read_bytes
 from minillm.tokenizer.batch import check_ids, check_texts, encode_for_model
 from minillm.tokenizer.special import encode_text
@@ -33,6 +33,9 @@ class Llama2cTokenizer:
 
     def __init__(self, tokens: Sequence[bytes], scores: Sequence[float]) -> None:
         """`tokens[i]` and `scores[i]` as the file lists them; ValueError when the first 259 are not as told above."""
+        for name, values in (("tokens", tokens), ("scores", scores)):
+            if not is_listing(values) or not hasattr(values, "__len__"):
+                raise ValueError(f"{name} must be a list, got {describe(values)}")
         if len(tokens) != len(scores) or len(tokens) < _FIRST_PIECE:
             raise ValueError(f"expected at least {_FIRST_PIECE} tokens with scores, got {len(tokens)}")
         for byte in range(256):

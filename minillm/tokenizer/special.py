@@ -12,12 +12,12 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 
-from minillm._checks import describe
+from minillm._checks import describe, is_listing
 
 
 def check_special_tokens(tokens: Iterable[str]) -> tuple[str, ...]:
     """The special tokens as a tuple; ValueError for a bare str, an empty or repeated token, or a lone surrogate."""
-    if isinstance(tokens, (str, bytes)) or not isinstance(tokens, Iterable):
+    if not is_listing(tokens):
         raise ValueError(f"special_tokens must be a list of str, got {describe(tokens)}")
     names = tuple(tokens)
     for name in names:
@@ -60,7 +60,7 @@ def allowed_tokens(allowed_special: str | Collection[str], special_tokens: Colle
         return frozenset(special_tokens)
     try:
         allowed = frozenset(allowed_special)
-    except TypeError:
+    except (TypeError, RuntimeError):
         raise ValueError(
             f'allowed_special must be "all" or a set of special tokens, got {describe(allowed_special)}'
         ) from None

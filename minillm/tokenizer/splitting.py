@@ -30,11 +30,15 @@ GPT4_PATTERN = (
 OTHER, LETTER, NUMBER, SPACE = 0, 1, 2, 3
 
 
-@lru_cache(maxsize=64)
 def compile_pattern(pattern: str) -> regex.Pattern:
     """The compiled splitting pattern; ValueError when it is no regular expression."""
+    return _compile(check_text("pattern", pattern))
+
+
+@lru_cache(maxsize=64)
+def _compile(pattern: str) -> regex.Pattern:
     try:
-        return regex.compile(check_text("pattern", pattern))
+        return regex.compile(pattern)
     except regex.error as error:
         raise ValueError(f"pattern {pattern!r} is not a regular expression: {error}") from None
 

@@ -13,11 +13,10 @@ Book: 2.2.1 토큰화. Held against: tokenizers.Tokenizer.from_file, transformer
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-from minillm._checks import describe
+from minillm._checks import check_path, describe
 from minillm._files import BadFileError, read_json, write_json
 from minillm.tokenizer.bpe import BPETokenizer, build_tokenizer
 from minillm.tokenizer.byte_alphabet import to_characters
@@ -73,7 +72,7 @@ def to_json(tokenizer: BPETokenizer) -> dict[str, Any]:
 def save_tokenizer(tokenizer: BPETokenizer, path: str | Path) -> Path:
     """Write a file `path` that ends in .json, or tokenizer.json (and tokenizer_config.json, which tells transformers
     how to open it) into the folder `path`, each whole or not at all. Returns the path of tokenizer.json."""
-    path = Path(_check_path(path))
+    path = check_path("path", path)
     if path.suffix == ".json":
         return write_json(path, to_json(tokenizer))
     config: dict[str, Any] = {
@@ -94,7 +93,7 @@ def load_tokenizer(path: str | Path) -> BPETokenizer | Llama2cTokenizer:
         BadFileError: the file is missing, cut short, damaged, or asks for something that is not built here.
         ValueError: `path` is no path.
     """
-    path = Path(_check_path(path))
+    path = check_path("path", path)
     if path.is_dir():
         old_pair = path / "vocab.json", path / "merges.txt"
         if not (path / "tokenizer.json").exists() and all(file.exists() for file in old_pair):
@@ -202,9 +201,3 @@ def _sequence(what: str, value: Any) -> list:
     if not isinstance(value, list):
         raise ValueError(f"{what} must be a list, got {describe(value)}")
     return value
-
-
-def _check_path(path: str | Path) -> str | Path:
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-        raise ValueError(f"path must be a path, got {describe(path)}")
-    return path

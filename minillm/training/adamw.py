@@ -24,7 +24,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from minillm._checks import check_int, check_number, describe
+from minillm._checks import check_int, check_number, describe, is_listing
 
 Tensors = Sequence[Tensor]
 
@@ -166,7 +166,7 @@ class AdamW:
         try:
             groups, states = state_dict["param_groups"], state_dict["state"]
             sizes = [len(group["params"]) for group in groups]
-        except (TypeError, KeyError):
+        except (TypeError, KeyError, IndexError):
             raise ValueError(f"expected what state_dict() returned, got {describe(state_dict)}") from None
         if sizes != [len(group["params"]) for group in self.param_groups]:
             raise ValueError(
@@ -197,7 +197,7 @@ def _best_update(tensors: Sequence[Tensor]) -> Any:
 
 
 def _as_groups(params: Iterable[Any]) -> list[dict[str, Any]]:
-    if isinstance(params, (Tensor, str, dict)) or not isinstance(params, Iterable):
+    if isinstance(params, (Tensor, dict)) or not is_listing(params):
         raise ValueError(f"params must be an iterable of parameters or of groups, got {describe(params)}")
     listed = list(params)
     return listed if listed and all(isinstance(item, dict) for item in listed) else [{"params": listed}]

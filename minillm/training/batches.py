@@ -184,7 +184,7 @@ def _id_array(what: str, ids: Any) -> np.ndarray:
         raise ValueError(f"{what} must be a sequence of ids, got {describe(ids)}")
     try:
         array = np.asarray(ids) if len(ids) else np.zeros(0, dtype=np.int64)
-    except ValueError:
+    except (ValueError, TypeError):  # rows of different lengths; no rows at all
         raise ValueError(f"{what} must be a flat sequence of ids, got {describe(ids)}") from None
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(f"{what} must be a flat sequence of integer ids, got {describe(array)}")

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from minillm._checks import check_number, describe
+from minillm._checks import check_number, describe, is_listing
 
 
 def gradient_norm(parameters: Iterable[Tensor]) -> float:
@@ -56,7 +56,7 @@ def _length(gradients: list[Tensor]) -> float:
 
 def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
     given = [parameters] if isinstance(parameters, Tensor) else parameters
-    if not isinstance(given, Iterable) or isinstance(given, (str, dict)):
+    if isinstance(given, dict) or not is_listing(given):
         raise ValueError(f"parameters must be an iterable of tensors, got {describe(parameters)}")
     given = list(given)
     if not all(isinstance(parameter, Tensor) for parameter in given):

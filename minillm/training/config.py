@@ -126,7 +126,7 @@ def pick_precision(precision: str, device: str = "auto") -> str:
     A GPU counts from compute capability 8.0 (Ampere). A CPU counts if it multiplies bfloat16 itself
     (AVX512-BF16 or AMX); on others bfloat16 is converted back and forth, which is slower than float32.
     """
-    if precision != "auto":
+    if check_choice("precision", precision, ("fp32", "bf16", "auto")) != "auto":
         return precision
     if pick_device(device).type == "cuda":
         return "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp32"

@@ -20,8 +20,8 @@ from torch.autograd.function import once_differentiable
 from minillm._checks import check_number, describe
 
 AT_A_TIME = {
-    "cpu": 2**20
-}  # logits worked on at a time: on a CPU few enough to stay in its cache (4 MB of float32)
+    "cpu": 2**19
+}  # logits worked on at a time: on a CPU few enough to stay in its cache (2 MB of float32)
 AT_A_TIME_ELSEWHERE = (
     2**26
 )  # a GPU wants few launches, and still not three more tables of the size of the logits
@@ -89,7 +89,7 @@ class _LossWithGradient(torch.autograd.Function):
                 if smoothing:
                     probability -= smoothing / vocabulary
                 probability.scatter_add_(1, target, torch.full_like(normaliser, smoothing - 1))
-                gradient[rows] = probability.mul_(weight / number)
+                torch.mul(probability, weight / number, out=gradient[rows])
         ctx.save_for_backward(gradient)
         return total / number
 

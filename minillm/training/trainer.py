@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from minillm._checks import describe
+from minillm._checks import check_function, describe
 from minillm.training.adamw import AdamW
 from minillm.training.batches import as_source
 from minillm.training.checkpoint import (
@@ -75,7 +75,14 @@ class Trainer:
         self.train_source = self._checked_source("train_data", train_data)
         self.eval_source = None if eval_data is None else self._checked_source("eval_data", eval_data)
         self.objective = CausalLMObjective() if objective is None else objective
-        self.compute_metrics, self.on_step, self.tokenizer = compute_metrics, on_step, tokenizer
+        for method in ("__call__", "count", "predict"):
+            if not callable(getattr(self.objective, method, None)):
+                raise ValueError(f"objective must be like CausalLMObjective(), got {describe(objective)}")
+        self.compute_metrics = check_function("compute_metrics", compute_metrics)
+        self.on_step = check_function("on_step", on_step)
+        if tokenizer is not None and not callable(getattr(tokenizer, "save", None)):
+            raise ValueError(f"tokenizer must have a method save(path), got {describe(tokenizer)}")
+        self.tokenizer = tokenizer
         self.optimizer = AdamW(_decay_groups(model, config.weight_decay), betas=config.betas, eps=config.eps)
         self.bf16 = pick_precision(config.precision, config.device) == "bf16"
         self.step = 0
@@ -91,7 +98,7 @@ class Trainer:
         one. Raises ValueError if it is refused, TrainingDiverged if the loss is NaN or infinite. Ctrl-C
         leaves the checkpoints written so far, all of them whole.
         """
-        if resume_from_checkpoint:
+        if resume_from_checkpoint is not False and resume_from_checkpoint is not None:
             self._resume(resume_from_checkpoint)
         was_training = self.model.training
         shown = {"initial": self.step, "total": self.config.max_steps, "disable": not self.config.progress}

@@ -104,6 +104,60 @@ def test_bfloat16_is_near_float32():
         assert (low.float() - exact).abs().max() < 0.03
 
 
+def results(run, q, k, v, grad):
+    """Output of `run` and the gradients of q, k and v, in float64."""
+    q, k, v = (x.detach().clone().requires_grad_() for x in (q, k, v))
+    out = run(q, k, v)
+    out.backward(grad.to(out.dtype))
+    assert {out.dtype, q.grad.dtype} == {q.dtype}
+    return [x.detach().double() for x in (out, q.grad, k.grad, v.grad)]
+
+
+@pytest.mark.parametrize(("heads", "length"), [((4, 4), 64), ((6, 2), 100), ((2, 1), 256)])
+@pytest.mark.parametrize("kind", ["causal", "masked", "biased"])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_training_in_bfloat16_is_as_exact_as_torch(heads, length, kind, autocast):
+    H, K = heads
+    low = [random(2, n, length, 32, seed=i).bfloat16() for i, n in enumerate((H, K, K, H))]
+    options = {
+        "causal": {"causal": True},
+        "masked": {"mask": random(2, 1, length, length, seed=5) > -0.5},
+        "biased": {"causal": True, "bias": random(H, length, length, seed=6)},
+    }[kind]
+    allowed = causal_mask(length, length) if options.get("causal") else options["mask"]
+    added = torch.where(allowed, options.get("bias", torch.zeros(1)), -torch.inf)
+
+    def torchs(q, k, v):
+        return F.scaled_dot_product_attention(q, k, v, added.to(q.dtype), enable_gqa=True)
+
+    exact = results(torchs, *(x.double() for x in low))
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        ours = results(lambda *qkv: attention(*qkv, **options), *low)
+        theirs = results(torchs, *low)
+    for x, y, truth in zip(ours, theirs, exact):
+        assert (x - truth).norm() <= (y - truth).norm()
+
+
+def test_training_in_bfloat16_takes_float32_only_where_it_is_faster(monkeypatch):
+    widths = []
+    torchs = F.scaled_dot_product_attention
+
+    def watched(q, *rest, **options):
+        widths.append(q.dtype)
+        return torchs(q, *rest, **options)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", watched)
+    short, long = (random(1, 1, n, 8).bfloat16() for n in (256, 257))
+    learned = short.clone().requires_grad_()
+    attention(learned, short, short)
+    with torch.no_grad():
+        attention(learned, short, short)
+    attention(short, short, short)
+    attention(learned, long, long)
+    attention(learned, short, short, backend="sdpa")
+    assert widths == [torch.float32] + [torch.bfloat16] * 4
+
+
 def test_dropout_keeps_the_mean():
     q = torch.zeros(1, 1, 1, 2)
     k, v = torch.zeros(1, 1, 1000, 2), torch.ones(1, 1, 1000, 2)
