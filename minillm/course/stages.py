@@ -55,7 +55,7 @@ class TourSettings:
     width: int = 192  # model width C; heads are 64 wide
     context: int = 128  # tokens a training sequence
     batch_size: int = 4  # small, so that the same tokens make more steps: the best use of a minute
-    steps: int = 1700
+    steps: int = 1600
     learning_rate: float = 2e-3
     new_tokens: int = 120
     dense_steps: int = 400
@@ -64,7 +64,7 @@ class TourSettings:
 
     def quick(self) -> TourSettings:
         """The same tour with a smaller model and fewer steps."""
-        return replace(self, steps=450, new_tokens=60, dense_steps=200)
+        return replace(self, steps=350, new_tokens=60, dense_steps=200)
 
 
 @dataclass

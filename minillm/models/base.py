@@ -126,7 +126,10 @@ class PretrainedModel(nn.Module):
             model = cls.__new__(cls)
             nn.Module.__init__(model)
             model.config = config
-            model.build(config)
+            try:
+                model.build(config)
+            except ValueError as error:
+                raise BadFileError(f"{what}: no model has this config: {error}") from None
         try:
             state = model.from_hugging_face(tensors)
         except KeyError as error:

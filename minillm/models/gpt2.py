@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from minillm._checks import check_choice, check_flag, check_int
+from minillm._checks import check_choice, check_flag, check_int, check_number
 from minillm.models.config import ModelConfig
 from minillm.models.decoder import DecoderLM
 from minillm.nn.blocks import DecoderBlock
@@ -59,11 +59,13 @@ class GPT2Config(ModelConfig):
         self._check(
             ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"),
             ("bos_token_id", "eos_token_id", "pad_token_id"),
-            ("resid_pdrop", "embd_pdrop", "attn_pdrop", "layer_norm_epsilon", "initializer_range"),
+            ("layer_norm_epsilon", "initializer_range"),
             "activation_function",
         )
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd must be divisible by n_head, got {self.n_embd} and {self.n_head}")
+        for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop"):
+            check_number(name, getattr(self, name), 0.0, 1.0)
         if self.n_inner is not None:
             check_int("n_inner", self.n_inner, 1)
         for name in ("scale_attn_weights", "scale_attn_by_inverse_layer_idx"):

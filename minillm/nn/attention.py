@@ -6,10 +6,10 @@ Book 2.3 어텐션 이해하기. Papers: Vaswani et al. 2017 (attention), Ainsli
 Held against torch.nn.functional.scaled_dot_product_attention.
 
 `attention` is the one dispatch point of the house: "plain" is the formula above, "sdpa" torch's fused
-kernels, "triton" the kernels of kernels/ when they are there, "auto" the fastest for the case. Query heads share key/value heads in groups (H
-= G·K) without a copy of K and V wherever the backend allows it. With T != S, causal means that the LAST query
-sees the last key, which is what decoding with a cache needs. Leaves out: returning the weights (see
-`attention_weights`).
+kernels, "triton" the kernels of kernels/ when they are there, "auto" the fastest for the case. Query heads
+share key/value heads in groups (H = G·K) without a copy of K and V wherever the backend allows it. With T !=
+S, causal means that the LAST query sees the last key, which is what decoding with a cache needs. Leaves out:
+returning the weights (see `attention_weights`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minillm._checks import check_choice, check_number, describe
+from minillm._checks import check_choice, check_flag, check_number, describe
 
 BACKENDS = ("auto", "plain", "sdpa", "triton")
 SHORT = 256  # keys up to which bfloat16 is slower than float32 in training on a CPU
@@ -58,7 +58,7 @@ def _check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | 
             )
             raise ValueError(f"{name} must be a {kind}, got {describe(x)}")
         sizes = (1,) * (4 - x.dim()) + tuple(x.shape)
-        if len(sizes) > 4 or any(n not in (1, full) for n, full in zip(sizes, (B, H, T, S))):
+        if not 2 <= x.dim() <= 4 or any(n not in (1, full) for n, full in zip(sizes, (B, H, T, S))):
             raise ValueError(f"{name} must broadcast to (B, H, T, S) = {(B, H, T, S)}, got {tuple(x.shape)}")
 
 
@@ -187,9 +187,11 @@ def attention(
     if backend not in BACKENDS:
         check_choice("backend", backend, BACKENDS)
     _check(q, k, v, mask, bias)
+    if not isinstance(causal, bool):
+        check_flag("causal", causal)
     if scale is not None:
         check_number("scale", scale)
-    if dropout:
+    if dropout != 0:
         check_number("dropout", dropout, 0.0, 1.0)
     if backend == "triton":
         if not triton_available():
@@ -197,11 +199,9 @@ def attention(
                 "backend 'triton' needs kernels/flash_attention.py, triton and a GPU, which are not here; "
                 "use 'auto', 'sdpa' or 'plain'"
             )
-        from kernels.flash_attention import (
-            flash_attention,
-        )  # pragma: no cover - arrives with the kernels room
+        from kernels.flash_attention import flash_attention  # arrives with the kernels room
 
-        return flash_attention(q, k, v, mask=mask, causal=causal, scale=scale, bias=bias)  # pragma: no cover
+        return flash_attention(q, k, v, mask=mask, causal=causal, scale=scale, bias=bias)
     run = plain_attention if backend == "plain" else sdpa_attention
     if backend == "auto" and _better_in_float32(q, k, v):
         run = sdpa_in_float32

@@ -55,11 +55,10 @@ class BPETokenizer:
                 a special token that is also an ordinary one, or a bad pattern.
         """
         compile_pattern(pattern)
+        pairs = list(merges) if is_listing(merges) else [None]
         if not is_listing(tokens) or not all(isinstance(token, bytes) for token in tokens):
             raise ValueError(f"tokens must be a list of bytes, got {describe(tokens)}")
-        if not is_listing(merges) or not all(
-            isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in merges
-        ):
+        if not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
             raise ValueError(f"merges must be a list of pairs of bytes, got {describe(merges)}")
         if not isinstance(special_tokens, Mapping):
             raise ValueError(f"special_tokens must map str to ids, got {describe(special_tokens)}")
@@ -84,7 +83,7 @@ class BPETokenizer:
         for name, index in self.special_tokens.items():
             if self._names.setdefault(name, index) != index:
                 raise ValueError(f"special token {name!r} is also an ordinary token; choose another string")
-        self.merges: list[Pair] = [(bytes(left), bytes(right)) for left, right in merges]
+        self.merges: list[Pair] = [(bytes(left), bytes(right)) for left, right in pairs]
         pairs, results = [], []
         for left, right in self.merges:
             if not {left, right, left + right} <= self._ids.keys():
@@ -120,18 +119,12 @@ class BPETokenizer:
                 is below the special tokens + 256, or another argument is out of its range.
         """
         names = check_special_tokens(special_tokens)
-        vocab_size = check_int("vocab_size", vocab_size)
-        if vocab_size < 256 + len(names):
-            raise ValueError(
-                f"vocab_size must be at least {256 + len(names)} (256 bytes + {len(names)} special tokens), "
-                f"got {vocab_size}"
-            )
+        smallest = 256 + len(names)  # the bytes and the special tokens
+        vocab_size = check_int("vocab_size", vocab_size, smallest)
         min_frequency = check_int("min_frequency", min_frequency, minimum=0)
         compile_pattern(pattern)
         parts = ordinary_parts(check_texts(texts), frozenset(names))
-        merges = learn_merges_fast(
-            count_words_fast(parts, pattern), vocab_size - 256 - len(names), min_frequency
-        )
+        merges = learn_merges_fast(count_words_fast(parts, pattern), vocab_size - smallest, min_frequency)
         tokens = dict.fromkeys(
             [bytes([byte]) for byte in ALPHABET] + [left + right for left, right in merges]
         )

@@ -102,6 +102,50 @@ def test_gelu_and_its_gradient_equal_torch(dtype, tolerance):
     assert big.grad.tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gelu_in_pieces_equals_torch_on_a_tensor_that_is_not_contiguous(dtype, monkeypatch):
+    monkeypatch.setattr("minillm.nn.gelu.AT_A_TIME", 7)
+    x = random(5, 4, 3).to(dtype).transpose(0, 2).requires_grad_()
+    exact = x.detach().double().requires_grad_()
+    found, expected = gelu_tanh(x), torch.nn.functional.gelu(exact, approximate="tanh")
+    weights = random(3, 4, 5, seed=1).to(dtype)
+    found.backward(weights)
+    expected.backward(weights.double())
+    tolerance = {"atol": 1e-6, "rtol": 1e-6} if dtype == torch.float32 else {"atol": 0.01, "rtol": 0.01}
+    torch.testing.assert_close(found.double(), expected, **tolerance)
+    torch.testing.assert_close(x.grad.double(), exact.grad, **tolerance)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_linear_of_many_rows_in_training_equals_float64(bias, frozen):
+    layer = Linear(512, 256, bias=bias)
+    layer.weight.requires_grad_(not frozen)
+    exact = torch.nn.Linear(512, 256, bias=bias, dtype=torch.float64)
+    exact.load_state_dict(layer.state_dict())
+    x, grad = random(2, 150, 512).requires_grad_(), random(2, 150, 256, seed=1)
+    wide = x.detach().double().requires_grad_()
+    found, expected = layer(x), exact(wide)
+    assert "OneDNN" in type(found.grad_fn).__name__ or not torch.backends.mkldnn.is_available()
+    found.backward(grad)
+    expected.backward(grad.double())
+    assert (layer.weight.grad is None) == frozen
+    pairs = [(found, expected), (x.grad, wide.grad)]
+    pairs += [(p.grad, q.grad) for p, q in zip(layer.parameters(), exact.parameters()) if p.grad is not None]
+    for a, b in pairs:
+        assert a.dtype == torch.float32
+        assert a.shape == b.shape
+        assert (a - b).norm() <= 1e-6 * b.norm()
+
+
+def test_linear_refuses_another_width_and_keeps_autocast():
+    layer = Linear(512, 256)
+    with pytest.raises(RuntimeError):
+        layer(random(512, 256))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(random(300, 512)).dtype == torch.bfloat16
+
+
 def test_swiglu_equals_its_formula():
     layer, x = SwiGLU(6, 10), random(2, 3, 6)
     gate, up = x @ layer.gate_proj.weight.T, x @ layer.up_proj.weight.T

@@ -70,6 +70,19 @@ def test_bfloat16_logits_give_a_float32_loss_and_a_bfloat16_gradient():
     torch.testing.assert_close(logits.grad.float(), exact.grad, rtol=1e-2, atol=1e-5)
 
 
+def test_the_gradient_is_not_shared_between_two_backward_passes():
+    logits = torch.randn(5, 7, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    targets = torch.arange(5)
+    expected = torch.autograd.grad(F.cross_entropy(logits, targets), logits)[0]
+    loss = cross_entropy(logits, targets)
+    loss.backward(retain_graph=True)
+    logits.grad.mul_(10)  # as gradient clipping does, in place
+    logits.grad = None
+    loss.backward(retain_graph=True)
+    loss.backward()
+    torch.testing.assert_close(logits.grad, 2 * expected)
+
+
 def test_all_ignored_is_nan_as_in_torch():
     logits, targets = torch.zeros(3, 4), torch.full((3,), -100)
     assert cross_entropy(logits, targets).isnan()
