@@ -6,7 +6,6 @@ Imports sit inside the functions, so that `minillm --help` answers at once.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from argparse import Namespace
@@ -23,6 +22,7 @@ def print_json(value: Any) -> None:
 
 
 def tour(options: Namespace) -> None:
+    """Every stage in order, then the table."""
     from minillm.course.stages import TourSettings
     from minillm.course.tour import run_tour
 
@@ -40,6 +40,7 @@ def tour(options: Namespace) -> None:
 
 
 def study(options: Namespace) -> None:
+    """Run JupyterLab on the lessons until it is closed."""
     from minillm.course.paths import checkout
 
     notebooks = checkout() / "notebooks"
@@ -50,13 +51,14 @@ def study(options: Namespace) -> None:
     command = [sys.executable, "-m", "jupyterlab", str(notebooks)]
     if options.no_browser:
         command.append("--no-browser")
-    os.execv(sys.executable, command)
+    raise SystemExit(subprocess.run(command).returncode)
 
 
 # --- models ---
 
 
 def train(options: Namespace) -> None:
+    """Two stages of the tour, with sizes of the user's choice."""
     from minillm.course.stages import TourSettings, load_corpus, train_model, train_tokenizer
 
     settings = TourSettings(
@@ -75,6 +77,7 @@ def train(options: Namespace) -> None:
 
 
 def generate(options: Namespace) -> None:
+    """Print the continuation as it is drawn, or one JSON value at its end."""
     from minillm.inference import SamplingParams, stream
     from minillm.models import load_model
     from minillm.tokenizer import load_tokenizer
@@ -124,6 +127,7 @@ def model_folder(given: Path | None) -> Path:
 
 
 def index(options: Namespace) -> None:
+    """One stage of the tour, on the user's text."""
     from minillm.course.stages import TourSettings, build_index, load_corpus
 
     settings = TourSettings(seed=options.seed, threads=options.threads)
@@ -135,6 +139,7 @@ def index(options: Namespace) -> None:
 
 
 def search(options: Namespace) -> None:
+    """The best passages, one line each."""
     found = open_index(options.index).search(options.query, options.k, options.method)
     rows = [
         {
@@ -157,6 +162,7 @@ def search(options: Namespace) -> None:
 
 
 def ask(options: Namespace) -> None:
+    """The best passage, quoted and named."""
     from minillm.course.stages import answer_question
 
     answer = answer_question(open_index(options.index), options.question, options.method)
@@ -184,6 +190,7 @@ def open_index(given: Path | None) -> Any:
 
 
 def bench(options: Namespace) -> None:
+    """Run the harness in the checkout; its exit code is ours."""
     from minillm.course.paths import checkout
 
     flags = [f"--{name}" for name in ("list", "quick", "write", "json") if getattr(options, name)]
@@ -192,6 +199,7 @@ def bench(options: Namespace) -> None:
 
 
 def assignment_make(options: Namespace) -> None:
+    """Write the student version of a lesson."""
     from minillm.course.classroom import make_assignment
 
     made = make_assignment(options.lesson, options.out)
@@ -199,6 +207,7 @@ def assignment_make(options: Namespace) -> None:
 
 
 def assignment_grade(options: Namespace) -> None:
+    """Grade what is in submitted/."""
     from minillm.course.classroom import grade_assignment
 
     graded = grade_assignment(options.folder)
@@ -206,6 +215,7 @@ def assignment_grade(options: Namespace) -> None:
 
 
 def doctor(options: Namespace) -> None:
+    """One line a fact, with advice under what is missing."""
     from minillm.course.doctor import report
 
     rows = report()
