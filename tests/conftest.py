@@ -5,6 +5,7 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.pop("MPLBACKEND", None)  # the lessons' kernels inherit it, and would show no figures
 
 import hypothesis
 import pytest

@@ -248,7 +248,8 @@ def compare_quantization(model: Any, tokenizer: Any, corpus: Corpus, settings: T
     return (
         rows,
         f"{full[0] / small[0]:.1f}x smaller in 4 bit",
-        f"perplexity {full[1]:.1f}; int8 {change['int8']:+.1f} %, 4 bit {change['nf4']:+.1f} %",
+        f"{full[0] / 1e6:.1f} MB, {rows['int8'][0] / 1e6:.1f} in int8, {small[0] / 1e6:.1f} in 4 bit; "
+        f"perplexity {full[1]:.1f}, {change['int8']:+.2f} % and {change['nf4']:+.2f} %",
         {
             f"{name}_{what}": row[i]
             for name, row in rows.items()

@@ -59,6 +59,8 @@ def run_tour(
     sizes = keep(stages.compare_quantization(model, tokenizer, corpus, settings))
     index = keep(stages.build_index(corpus, settings, index_folder))
     quality = keep(stages.compare_search(index, corpus.questions)) if corpus.questions else None
+    if quality:
+        say(quality_table(quality))
     question = ask or (DEFAULT_QUESTION if data is None else corpus.documents[0].title)
     answered = stages.answer_question(index, question)
     keep(answered)
@@ -76,17 +78,27 @@ def run_tour(
 
 
 def summary(result: dict[str, Any], done: list[Stage]) -> list[str]:
-    """The closing table and the answer, as lines."""
+    """The closing lines: a table of the stages, each with what its figure means, then the answer and the totals."""
     rows = [("stage", "seconds", "figure", "lesson", "file")]
     rows += [(stage.name, f"{stage.seconds:.1f}", stage.figure, stage.lesson, stage.file) for stage in done]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    lines = ["", *("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)]
-    lines.insert(2, "  ".join("-" * width for width in widths))
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    table = [lines[0], "  ".join("-" * width for width in widths)]
+    for stage, line in zip(done, lines[1:]):
+        table += [line, f"    {stage.meaning.splitlines()[0]}"]
     memory = result["peak_memory_bytes"]
     peak = f", {memory / 1e9:.1f} GB of memory at most" if memory else ""
-    lines += ["", f"{result['question']}", f"-> {done[-1].meaning}", ""]
-    lines += [f"{result['seconds']:.0f} s in all{peak}. Plots and figures: {result['report']}"]
-    return lines
+    totals = f"{result['seconds']:.0f} s in all{peak}. Plots and figures: {result['report']}"
+    return ["", *table, "", result["question"], f"-> {done[-1].meaning}", "", totals]
+
+
+def quality_table(quality: dict[str, dict[str, float]]) -> str:
+    """hit@1, hit@5 and MRR of each method, as an indented table."""
+    names = list(next(iter(quality.values())))
+    rows = [["", *names]] + [
+        [method, *(f"{row[name]:.3f}" for name in names)] for method, row in quality.items()
+    ]
+    return "\n".join(" " * 10 + "".join(f"{cell:<8}" for cell in row).rstrip() for row in rows)
 
 
 def peak_memory_bytes() -> int | None:

@@ -6,10 +6,11 @@ import copy
 import functools
 import hashlib
 import importlib
-import os
 from pathlib import Path
 
-os.environ.setdefault("MPLBACKEND", "Agg")
+import matplotlib
+
+matplotlib.use("Agg")  # not by environment variable: lessons under nbval would inherit it
 
 from minillm.course import notebooks, setup
 from minillm.course.paths import checkout
