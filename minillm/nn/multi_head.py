@@ -110,7 +110,7 @@ class MultiHeadAttention(nn.Module):
         B, T, _ = x.shape
         if context is None:
             heads = self.qkv_proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)  # (B, H + 2K, T, D)
-            q, k, v = heads.split(self.parts, dim=1)  # (B, H, T, D), (B, K, T, D), (B, K, T, D)
+            q, k, v = torch.split_with_sizes(heads, self.parts, 1)  # (B, H, T, D), (B, K, T, D), (B, K, T, D)
         else:
             q, k, v = self._ask_context(x, context)
         if self.q_norm is not None:

@@ -93,7 +93,7 @@ class LayerNorm(nn.Module):
         """x (..., C) -> (..., C). ValueError for another width."""
         weight = self.weight
         try:
-            return F.layer_norm(x, weight.shape, weight, self.bias, self.eps)
+            return torch.layer_norm(x, weight.shape, weight, self.bias, self.eps)  # F.layer_norm's own call
         except (RuntimeError, TypeError):
             _check_width(x, weight.shape[0])  # says so if x is to blame
             raise
