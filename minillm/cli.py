@@ -16,8 +16,8 @@ from typing import Any
 from minillm import __version__, commands
 
 # Threads that spin for long while they wait fight with whatever else the machine runs: beside one busy program a
-# training step took 188 ms, and 127 with short spins (50 either way alone). GNU OpenMP reads this when torch is
-# loaded, which the commands do later.
+# training step took about 190 ms, and about 130 with short spins; alone, 50 to 60 either way. GNU OpenMP reads this
+# when torch is loaded, which the commands do later.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 

@@ -151,7 +151,8 @@ class ExactIndex:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest of each query (Q, D): ids (Q, k) int64 and distances (Q, k) float32, nearest first.
 
-        Where fewer than k exist, the rest is id -1 at distance infinity. Equal distances: lower id first.
+        Where fewer than k exist, the rest is id -1 at distance infinity. Equal distances: lower id first,
+        where equal means in float64 as computed, finer than the float32 that is returned.
         filter: which ids may be found, as a function of the id, a list of ids, or a bool array indexed by id (an id
         beyond its end may not). ef_search is accepted so that all indexes are called alike; exact search ignores it.
         Raises ValueError for a wrong shape, NaN, k < 1, or another kind of filter.

@@ -31,7 +31,9 @@ def test_three_distances_by_hand():
         assert found_distances.dtype == np.float32
 
 
-SMALL = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 2.0**-10, 1e4])
+SMALL = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 1e-3, 1e4])
+# sums of squares of differences of these are exact in float64, in whatever order they are added
+EXACT = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 2.0**-10, 1e4])
 
 
 @settings(max_examples=150, deadline=None)
@@ -53,9 +55,21 @@ def test_fast_equals_plain_with_many_ties(vectors, queries, metric, k):
         np.testing.assert_allclose(distances[row, :count], np.sort(plain)[:count], rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(plain[ids[row, :count]], distances[row, :count], rtol=1e-6, atol=1e-6)
         assert len(set(ids[row, :count])) == count
-        if metric == "l2":  # sums of these squares are exact in float64, so the order of ties is fixed
-            order = np.lexsort((np.arange(len(vectors)), plain))
-            assert ids[row, :count].tolist() == order[:count].tolist()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    hnp.arrays(np.float32, st.tuples(st.integers(1, 30), st.just(3)), elements=EXACT),
+    hnp.arrays(np.float32, st.tuples(st.integers(1, 4), st.just(3)), elements=EXACT),
+    st.integers(1, 35),
+)
+def test_of_equal_distances_the_lower_id_comes_first(vectors, queries, k):
+    index = ExactIndex(3, "l2")
+    index.add(vectors)
+    ids, _ = index.search(queries, k)
+    for row, query in enumerate(queries):
+        order = np.lexsort((np.arange(len(vectors)), distances_plain(query, vectors, "l2")))
+        assert ids[row, : len(vectors)].tolist() == order[:k].tolist()
 
 
 def test_equal_vectors_go_to_the_lower_id():
