@@ -5,11 +5,15 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # Triton's interpreter multiplies small tiles with numpy
 os.environ.pop("MPLBACKEND", None)  # the lessons' kernels inherit it, and would show no figures
 
 import hypothesis
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel is imported: without a GPU, kernels are interpreted
 
 torch.set_num_threads(1)
 # a busy machine is slow, not wrong: no test fails for the time one example took

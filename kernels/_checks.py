@@ -1,0 +1,110 @@
+"""What every kernel asks before it launches: do the tensors fit together, and can this machine run them?
+
+A kernel reads memory by address, so a wrong shape is no exception there but a wrong answer or a crash. Every public
+function of kernels/ therefore checks on the host, and raises a ValueError that names what came and what it expects.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32)
+INTERPRETED = triton.knobs.runtime.interpret  # TRITON_INTERPRET=1 was set when this file was imported
+TENSOR_CORES = (9, 0)  # the GPU the launch settings are chosen for when there is none to ask
+_compiling_for: tuple[int, int] | None = None  # set by compile_ahead.py: nothing runs, launches are only recorded
+
+
+def describe(value: Any) -> str:
+    """A short picture of a value for an error message: shape, dtype and device of a tensor, a cut repr of the rest."""
+    if isinstance(value, Tensor):
+        name = str(value.dtype).removeprefix("torch.")
+        return f"a {name} tensor of shape {tuple(value.shape)} on {value.device}"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}... ({type(value).__name__})"
+
+
+def check_tensor(
+    name: str, value: Any, shape: str, dtypes: Collection[torch.dtype] = FLOATS, like: Tensor | None = None
+) -> Tensor:
+    """`value` if it is a tensor with the axes that `shape` names, one letter or word an axis: "B H T D".
+
+    dtypes: the dtypes it may have. like: a tensor whose device (not dtype) it must share. Raises ValueError.
+    """
+    axes = shape.split()
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name} must be a tensor ({', '.join(axes)}), got {describe(value)}")
+    if value.ndim != len(axes):
+        raise ValueError(f"{name} must have {len(axes)} axes ({', '.join(axes)}), got {describe(value)}")
+    if value.dtype not in dtypes:
+        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+        raise ValueError(f"{name} must be of dtype {names}, got {describe(value)}")
+    if like is not None and value.device != like.device:
+        raise ValueError(f"{name} must be on {like.device} as the other tensors are, got {describe(value)}")
+    return value
+
+
+def check_int(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
+    """`value` as an int in [minimum, maximum]; bools and floats are refused with a ValueError."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ValueError(f"{name} must be an integer, got {describe(value)}")
+    whole = value.__index__()
+    if whole < minimum or (maximum is not None and whole > maximum):
+        bounds = f"at least {minimum}" if maximum is None else f"between {minimum} and {maximum}"
+        raise ValueError(f"{name} must be {bounds}, got {whole}")
+    return whole
+
+
+def check_number(name: str, value: Any, minimum: float = -math.inf, maximum: float = math.inf) -> float:
+    """`value` as a finite float in [minimum, maximum], or a ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {describe(value)}")
+    if not minimum <= value <= maximum:
+        raise ValueError(f"{name} must be between {minimum:g} and {maximum:g}, got {value:g}")
+    return float(value)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """`value` if it is True or False, or a ValueError."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {describe(value)}")
+    return value
+
+
+def check_launch(*tensors: Tensor | None) -> None:
+    """ValueError unless these tensors lie where a kernel can reach them: on one GPU, or anywhere if interpreted.
+
+    The interpreter's own bfloat16 arithmetic is wrong (Triton 3.6 to 3.9 reads the bits as integers in `tl.dot` and
+    cuts instead of rounding), so bfloat16 is refused there rather than answered wrongly; the tests mend it first.
+    """
+    given = [x for x in tensors if x is not None]
+    if len({x.device for x in given}) > 1:
+        raise ValueError(f"all tensors must be on one device, got {', '.join(describe(x) for x in given)}")
+    if _compiling_for is not None:
+        return
+    if INTERPRETED:
+        if any(x.dtype == torch.bfloat16 for x in given) and not _bfloat16_mended():
+            raise ValueError("Triton's interpreter computes bfloat16 wrongly: use float32 or float16 there")
+    elif given and given[0].device.type != "cuda":
+        raise ValueError(
+            f"Triton kernels run on a GPU, got {describe(given[0])}; without one, set the environment variable "
+            "TRITON_INTERPRET=1 before the first import of kernels, and they run in Triton's interpreter"
+        )
+
+
+def _bfloat16_mended() -> bool:
+    from triton.runtime.interpreter import InterpreterBuilder
+
+    return getattr(InterpreterBuilder, "bfloat16_mended", False)
+
+
+def capability(x: Tensor) -> tuple[int, int]:
+    """The compute capability that launch settings are chosen for, (8, 0) for an A100, (9, 0) for an H100 or H200."""
+    if _compiling_for is not None:
+        return _compiling_for
+    return torch.cuda.get_device_capability(x.device) if x.device.type == "cuda" else TENSOR_CORES
