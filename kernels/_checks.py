@@ -7,17 +7,19 @@ function of kernels/ therefore checks on the host, and raises a ValueError that 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection
 from typing import Any
 
 import torch
-import triton
 from torch import Tensor
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32)
-INTERPRETED = triton.knobs.runtime.interpret  # TRITON_INTERPRET=1 was set when this file was imported
+# Triton's own rule, without importing it: the plain files next door run where there is no Triton
+INTERPRETED = os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "yes", "on", "y")
 TENSOR_CORES = (9, 0)  # the GPU the launch settings are chosen for when there is none to ask
-_compiling_for: tuple[int, int] | None = None  # set by compile_ahead.py: nothing runs, launches are only recorded
+# set by compile_ahead.py: nothing runs, launches are only recorded
+_compiling_for: tuple[int, int] | None = None
 
 
 def describe(value: Any) -> str:

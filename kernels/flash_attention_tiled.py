@@ -1,0 +1,98 @@
+"""Flash attention in plain torch, with its two loops visible: algorithm 1 of FlashAttention-2.
+
+    for every tile of queries:                   on a GPU, each of these is a program of its own
+        for every tile of keys it can see:       the loop inside a program
+            scores = scale · Q_i K_jᵀ            (block_q, block_k), and never more than that
+            take scores and V_j into the running maximum, sum and output (online_softmax.py)
+        divide by the sum, and write the tile of the output
+
+The T x S matrix never exists. A causal mask cuts the inner loop short: tiles above the diagonal are not computed, and
+only those that the diagonal crosses need the mask at all.
+
+Book 8.2 (효율적인 트랜스포머 연산). Paper: Dao 2023. Held against F.scaled_dot_product_attention. The Triton kernel of
+flash_forward.py is this with pointers. Leaves out: windows, biases, gradients by hand (autograd works, and keeps all).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from kernels._checks import check_flag, check_int, check_number, check_tensor, describe
+from kernels.online_softmax import finished, nothing_seen, take_in
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def tiles_of(
+    queries: int, keys: int, block_q: int, block_k: int, causal: bool
+) -> list[tuple[int, int, bool]]:
+    """The tiles that are computed, as (first query, first key, whether the mask cuts it), in the order of the loops.
+
+    With T != S the last query is aligned with the last key: query i sees the keys up to i + S - T.
+
+    tiles_of(4, 4, 2, 2, causal=True) -> [(0, 0, True), (2, 0, False), (2, 2, True)]
+    """
+    found = []
+    for i in range(0, queries, block_q):
+        first_sees = i + keys - queries  # the last key that the tile's first query sees
+        last_sees = min(i + block_q, queries) - 1 + keys - queries
+        for j in range(0, min(keys, last_sees + 1) if causal else keys, block_k):
+            found.append((i, j, causal and first_sees < min(j + block_k, keys) - 1))
+    return found
+
+
+def flash_attention_tiled(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    block_q: int = 64,
+    block_k: int = 64,
+    causal: bool = False,
+    scale: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """softmax(scale · Q Kᵀ) V, tile by tile -> (output (B, H, T, D) in q's dtype, log-sum-exp (B, H, T)).
+
+    q: float (B, H, T, D); k, v: (B, K, S, D), H divisible by K: query heads share key heads in groups. causal: the
+    last query sees the last key. scale: 1/√D by default. A query that sees nothing gives zeros and -inf. The sums and
+    the log-sum-exp are float32, or float64 for float64 inputs. Raises ValueError for shapes or dtypes that do not fit.
+    """
+    check_tensor("q", q, "B H T D", FLOATS)
+    for name, x in (("k", k), ("v", v)):
+        check_tensor(name, x, "B K S D", (q.dtype,), like=q)
+    (B, H, T, D), (_, K, S, _) = q.shape, k.shape
+    if k.shape != v.shape or k.shape[0] != B or k.shape[3] != D or D == 0 or K == 0 or H % K:
+        raise ValueError(
+            "q (B, H, T, D) needs k and v (B, K, S, D) with H divisible by K, "
+            f"got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+        )
+    block_q, block_k = check_int("block_q", block_q, 1), check_int("block_k", block_k, 1)
+    causal = check_flag("causal", causal)
+    scale = 1 / math.sqrt(D) if scale is None else check_number("scale", scale)
+
+    wide = torch.promote_types(q.dtype, torch.float32)
+    grouped = q.reshape(B, K, H // K, T, D).to(
+        wide
+    )  # the G = H/K heads of a group meet their key head by broadcasting
+    keys, values = k.unsqueeze(2).to(wide), v.unsqueeze(2).to(wide)  # (B, K, 1, S, D)
+    outputs, sums = [], []
+    tiles = tiles_of(T, S, block_q, block_k, causal)
+    for i in range(0, T, block_q):
+        q_tile = grouped[..., i : i + block_q, :]  # (B, K, G, block_q, D)
+        state = nothing_seen(q_tile[..., :0], values[..., None, :0, :])  # one row a query: (B, K, G, block_q)
+        for _, j, masked in (tile for tile in tiles if tile[0] == i):
+            k_tile, v_tile = keys[..., j : j + block_k, :], values[..., j : j + block_k, :]
+            scores = scale * (q_tile @ k_tile.transpose(-2, -1))  # (B, K, G, block_q, block_k)
+            if masked:
+                sees = torch.arange(i, i + q_tile.shape[-2], device=q.device) + S - T  # query i's last key
+                key = torch.arange(j, j + k_tile.shape[-2], device=q.device)
+                scores = scores.masked_fill(key > sees[:, None], -torch.inf)
+            state = take_in(state, scores, v_tile.unsqueeze(-3))
+        output, total = finished(state)
+        outputs.append(output)
+        sums.append(total)
+    if not outputs:  # no queries
+        return torch.empty_like(q), q.new_empty((B, H, 0), dtype=wide)
+    return torch.cat(outputs, -2).reshape(B, H, T, D).to(q.dtype), torch.cat(sums, -1).reshape(B, H, T)
