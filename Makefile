@@ -6,7 +6,7 @@ NBVAL  := --nbval --nbval-current-env --nbval-sanitize-with=tests/sanitize.cfg \
           --nbval-cell-timeout=120 --nbval-kernel-startup-timeout=120
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 .venv/pyvenv.cfg:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \
@@ -28,6 +28,16 @@ study: .venv/lab ## open the lessons in JupyterLab
 test: .venv/test ## unit, parity and strict notebook tests
 	$(PYTEST) $(NBVAL) tests notebooks $(ARGS)
 
+.venv-oldest/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install -q -e '.[test]' 'numpy<2.4'
+	.venv-oldest/bin/python -m pip install -q --no-deps 'triton==3.6.*' # torch's own pin may be newer
+	@touch $@
+
+kernels: .venv/test .venv-oldest/ready ## compile every kernel for sm_80, 90, 100; test them under the oldest Triton
+	$(BIN)/python -m kernels.compile_ahead
+	.venv-oldest/bin/python -m pytest -q -n 2 --dist loadfile tests/kernels
+
 bench: .venv/test ## measure against the real libraries (ARGS="bpe_train" for one)
 	$(BIN)/minillm bench $(ARGS)
 
@@ -37,7 +47,7 @@ lint: .venv/test ## ruff, and the import contract of the house
 	$(BIN)/lint-imports
 
 clean: ## remove the environment and caches
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oldest .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help tour study test bench lint clean
+.PHONY: help tour study test kernels bench lint clean
 .DEFAULT_GOAL := help

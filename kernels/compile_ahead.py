@@ -1,28 +1,26 @@
-"""Compile every kernel for GPUs that are not here, and read in the machine code what a GPU would run.
+"""Compile every kernel for GPUs that are not here, and print what the machine code would cost.
 
-    python -m kernels.compile_ahead [--target sm_90] [--only flash] [--json file]
+    python -m kernels.compile_ahead [--target sm_90] [--only flash] [--jobs 8] [--json FILE] [--markdown FILE]
 
 Triton's compiler needs no GPU: the target is a name. What ships is what is compiled: the public functions are called
-with tensors on the CPU, every launch is caught instead of run, and its arguments, types, alignments and settings are
-specialised as Triton's own launcher does it. The table counts tensor-core instructions (wgmma on Hopper, tcgen05 on
-Blackwell, mma elsewhere), registers a thread, spilled bytes, shared memory and byte-wide global loads. A spill or
-more shared memory than the GPU has fails the run: such a kernel would be slow, or not launch at all.
+with tensors on the CPU, every launch is caught instead of run, and Triton's own launcher code says what it would have
+compiled for these arguments (types, alignments, constants). kernels/machine_code.py reads the result. A spill, more
+shared memory than the GPU has, byte-wide loads, or a product that misses the tensor cores fails the run.
 
-Book 8.2-8.3 (효율적인 트랜스포머 연산). Registers and stack are read with the cuobjdump that comes with Triton.
+The results stay in Triton's cache: on a machine with a GPU this command, first, saves the time to compile later.
+Book 8.2-8.3 (효율적인 트랜스포머 연산).
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import inspect
 import json
+import multiprocessing
 import os
 import pkgutil
-import re
-import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,33 +29,24 @@ from typing import Any
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from triton.runtime.jit import JITFunction
+from triton.compiler import ASTSource, make_backend
+from triton.runtime.jit import JITFunction, create_function_from_signature
 
-from kernels import _checks
+from kernels import _checks, machine_code
+from kernels._files import write_whole
+from kernels.machine_code import SHARED_MEMORY
 
-# shared memory a block may ask for, bytes (CUDA C++ programming guide, table of technical specifications)
-SHARED_MEMORY = {80: 166_912, 90: 232_448, 100: 232_448}
-POINTERS = {
-    torch.float16: "*fp16",
-    torch.bfloat16: "*bf16",
-    torch.float32: "*fp32",
-    torch.float64: "*fp64",
-    torch.int8: "*i8",
-    torch.uint8: "*u8",
-    torch.bool: "*i1",
-    torch.int32: "*i32",
-    torch.int64: "*i64",
-}
-SETTINGS = ("num_warps", "num_stages", "num_ctas", "maxnreg")
+GRID = (2**31 - 1, 65_535, 65_535)  # programs along each axis of a launch, at most
+COLUMNS = "target  wgmma  mma  tc05  tma  load  byte  regs  spill   shared  case, kernel"
 
 
 @dataclass
 class Case:
     """One way a kernel ships: a call of its public function on representative tensors (kernels/cases/*.py).
 
-    name: "flash_attention D128 causal bf16". call: no arguments; runs the function (nothing is launched). dots:
-    whether its products must reach the tensor cores. byte_loads: whether it reads data that is a byte wide.
+    name: "flash_attention D128 causal bf16". call: no arguments; runs the function (nothing is launched). dots: one
+    of its kernels multiplies matrices (on which units is judged by what it multiplies). byte_loads: it may read
+    values that are a byte wide one by one.
     """
 
     name: str
@@ -74,29 +63,45 @@ class Launch:
     signature: dict[str, str]
     constants: dict[tuple[int, ...], Any]
     attributes: dict[tuple[int, ...], list]
-    settings: dict[str, int]
+    settings: dict[str, Any]
+    grid: tuple[int, ...] = ()
+
+    def key(self) -> str:
+        """Two launches of one key share one machine code."""
+        parts = (self.kernel.__module__, self.signature, self.constants, self.attributes, self.settings)
+        return f"{self.kernel.__name__} {parts!r}"
 
 
 @dataclass
 class Report:
-    """What the compiler made of one launch. Sizes in bytes; registers a thread."""
+    """What the compiler made of one launch. Sizes in bytes; registers and spill a thread."""
 
     case: str
+    module: str
     kernel: str
     target: int
-    num_warps: int
-    num_stages: int
-    wgmma: int
-    mma: int
-    tcgen05: int
-    cp_async: int
-    tma: int
-    widest_load: int
-    byte_loads: int
-    registers: int
-    spill: int
-    shared: int
+    num_warps: int = 0
+    num_stages: int = 0
+    wgmma: int = 0
+    mma: int = 0
+    tcgen05: int = 0
+    cp_async: int = 0
+    tma: int = 0
+    widest_load: int = 0
+    byte_loads: int = 0
+    registers: int = 0
+    spill: int = 0
+    shared: int = 0
+    dots: bool = False
     faults: list[str] = field(default_factory=list)
+
+    def line(self) -> str:
+        """The report as a line of the table under COLUMNS."""
+        return (
+            f"sm_{self.target:<4} {self.wgmma:5} {self.mma:4} {self.tcgen05:5} {self.tma:4} {self.widest_load:4}B "
+            f"{self.byte_loads:5} {self.registers:5} {self.spill:6} {self.shared:8}  "
+            f"{self.case}, {self.kernel} {self.num_warps}w{self.num_stages}s"
+        ) + "".join(f"  FAULT: {fault}" for fault in self.faults)
 
 
 def all_cases(only: str = "") -> list[Case]:
@@ -109,35 +114,19 @@ def all_cases(only: str = "") -> list[Case]:
     return [case for case in found if only in case.name]
 
 
-def specialise(kernel: JITFunction, arguments: tuple, options: dict[str, Any]) -> Launch:
-    """What Triton's launcher would compile for these arguments.
+def specialise(kernel: JITFunction, arguments: tuple, options: dict[str, Any], target: int) -> Launch:
+    """What Triton's launcher would compile for these arguments on a GPU of this compute capability.
 
-    A tensor becomes a typed pointer, aligned if its address is; an int that 16 divides is marked so, and a 1 becomes
-    a constant; None and `tl.constexpr` parameters are constants. Without the marks every load would be byte by byte.
+    The launcher's own code decides it: a tensor becomes a typed pointer, marked if 16 divides its address; so is an
+    int; a 1 and None become constants. Without these marks every load would be byte by byte.
     """
-    settings = {key: options.pop(key) for key in SETTINGS if key in options}
-    bound = inspect.signature(kernel.fn).bind(*arguments, **options)
-    bound.apply_defaults()
-    signature, constants, attributes = {}, {}, {}
-    for index, parameter in enumerate(kernel.params):
-        value = bound.arguments[parameter.name]
-        free = not parameter.do_not_specialize
-        if parameter.is_constexpr or value is None or (free and type(value) is int and value == 1):
-            kind, aligned = "constexpr", False
-            constants[(index,)] = value
-        elif isinstance(value, torch.Tensor):
-            kind, aligned = POINTERS[value.dtype], value.data_ptr() % 16 == 0
-        elif isinstance(value, bool):
-            kind, aligned = "i1", False
-        elif isinstance(value, int):
-            kind, aligned = "i32" if -(2**31) <= value < 2**31 else "i64", value % 16 == 0
-        elif isinstance(value, float):
-            kind, aligned = "fp32", False
-        else:
-            raise ValueError(f"{kernel.__name__}: cannot specialise {parameter.name} = {value!r}")
-        signature[parameter.name] = kind
-        if free and aligned and not parameter.do_not_specialize_on_alignment:
-            attributes[(index,)] = [["tt.divisibility", 16]]
+    backend = make_backend(GPUTarget("cuda", target, 32))
+    binder = create_function_from_signature(kernel.signature, kernel.params, backend)
+    bound, specialization, extra = binder(*arguments, **options)
+    parsed, signature, constants, attributes = kernel._pack_args(
+        backend, options, bound, specialization, extra
+    )
+    settings = {name: vars(parsed)[name] for name in options if name not in bound}
     return Launch(kernel, signature, constants, attributes, settings)
 
 
@@ -146,7 +135,10 @@ def catch_launches(call: Callable[[], Any], target: int) -> list[Launch]:
     caught: list[Launch] = []
 
     def record(kernel, *arguments, grid, warmup, **options):
-        caught.append(specialise(kernel, arguments, options))
+        launch = specialise(kernel, arguments, options, target)
+        names = dict(zip(kernel.arg_names, arguments)) | options
+        launch.grid = tuple(int(size) for size in (grid(names) if callable(grid) else grid))
+        caught.append(launch)
 
     run, before = JITFunction.run, _checks._compiling_for
     JITFunction.run, _checks._compiling_for = record, divmod(target, 10)
@@ -158,99 +150,148 @@ def catch_launches(call: Callable[[], Any], target: int) -> list[Launch]:
 
 
 def compile_launch(launch: Launch, target: int) -> Any:
-    """Triton's compiled kernel: `.asm` with "ptx" and "cubin", `.metadata` with the shared memory."""
+    """Triton's compiled kernel: `.asm` with "ttir", "ptx" and "cubin", `.metadata` with the shared memory."""
     source = ASTSource(launch.kernel, launch.signature, launch.constants, launch.attributes)
     return triton.compile(source, target=GPUTarget("cuda", target, 32), options=launch.settings)
 
 
-def resources(cubin: bytes) -> tuple[int, int]:
-    """(registers a thread, spilled bytes a thread), as cuobjdump reads them from the machine code."""
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "kernel.cubin"
-        path.write_bytes(cubin)
-        done = subprocess.run([tool, "-res-usage", path], capture_output=True, text=True, check=True)
-    usage = dict(re.findall(r"\b(REG|STACK|LOCAL):(\d+)", done.stdout + done.stderr))
-    return int(usage["REG"]), int(usage["STACK"]) + int(usage["LOCAL"])
-
-
 def read(case: Case, launch: Launch, target: int) -> Report:
     """Compile one launch and judge it."""
-    compiled = compile_launch(launch, target)
-    ptx = compiled.asm["ptx"]
-    registers, spill = resources(compiled.asm["cubin"])
-    loads = [
-        int(vector or 1) * int(bits)
-        for vector, bits in re.findall(r"ld\.global\S*?(?:\.v(\d))?\.[bsuf](\d+)\b", ptx)
-    ]
-    copies = [8 * int(size, 0) for size in re.findall(r"cp\.async\.c[ag]\..*?\],\s*(0x[0-9a-f]+|\d+)", ptx)]
-    report = Report(
-        case=case.name,
-        kernel=launch.kernel.__name__,
-        target=target,
-        num_warps=compiled.metadata.num_warps,
-        num_stages=compiled.metadata.num_stages,
-        wgmma=len(re.findall(r"wgmma\.mma_async", ptx)),
-        mma=len(re.findall(r"\bmma\.sync", ptx)),
-        tcgen05=len(re.findall(r"tcgen05\.mma", ptx)),
-        cp_async=len(re.findall(r"cp\.async\.c[ag]", ptx)),
-        tma=len(re.findall(r"cp\.async\.bulk\.tensor", ptx)),
-        widest_load=max([*loads, *copies], default=0) // 8,
-        byte_loads=sum(bits == 8 for bits in loads),
-        registers=registers,
-        spill=spill,
-        shared=compiled.metadata.shared,
-    )
-    if spill:
-        report.faults.append(f"spills {spill} bytes a thread")
+    report = Report(case.name, launch.kernel.__module__, launch.kernel.__name__, target)
+    try:
+        compiled = compile_launch(launch, target)
+    except Exception as error:  # a kernel that does not compile is one line of the table, not its end
+        reason = " ".join(str(error).split())
+        report.faults.append(f"does not compile: {type(error).__name__} {reason[-300:]}")
+        return report
+    counts = machine_code.count(compiled.asm["ptx"])
+    wanted = machine_code.products(compiled.asm["ttir"])
+    for name, value in asdict(counts).items():
+        setattr(report, name, value)
+    report.num_warps, report.num_stages = compiled.metadata.num_warps, compiled.metadata.num_stages
+    report.registers, report.spill = machine_code.resources(compiled.asm["cubin"])
+    report.shared, report.dots = compiled.metadata.shared, "tt.dot" in compiled.asm["ttir"]
+    if report.spill:
+        report.faults.append(f"spills {report.spill} bytes a thread")
     if report.shared > SHARED_MEMORY[target]:
         report.faults.append(f"wants {report.shared} bytes of shared memory of {SHARED_MEMORY[target]}")
+    columns = getattr(compiled.metadata, "tmem_size", None) or 0
+    if columns > machine_code.TENSOR_MEMORY:
+        report.faults.append(f"wants {columns} columns of tensor memory of {machine_code.TENSOR_MEMORY}")
     if report.byte_loads and not case.byte_loads:
         report.faults.append(f"{report.byte_loads} byte-wide loads")
-    products = {80: report.mma, 90: report.wgmma, 100: report.tcgen05}[target]
-    if case.dots and "dot" in inspect.getsource(launch.kernel.fn) and not products:
-        report.faults.append("no tensor-core instruction")
+    if unit := machine_code.missing_units(counts, wanted, target):
+        report.faults.append(f"no {unit} instruction")
+    if any(size > most for size, most in zip(launch.grid, GRID)):
+        report.faults.append(f"a grid of {launch.grid} programs is more than {GRID}")
     return report
 
 
-def survey(targets: list[int], only: str = "") -> Iterator[Report]:
-    """A report for every distinct launch of every case, target by target."""
+def examine(case: Case, target: int) -> list[Report]:
+    """A report for every distinct launch of one case on one target."""
+    launches = {launch.key(): launch for launch in catch_launches(case.call, target)}
+    if not launches:
+        return [Report(case.name, "-", "-", target, faults=["launches nothing"])]
+    reports = [read(case, launch, target) for launch in launches.values()]
+    if case.dots and not any(report.dots for report in reports):
+        reports[0].faults.append("multiplies nothing")
+    return reports
+
+
+def spread(cases: list[Case], targets: list[int]) -> list[tuple[Case, int]]:
+    """As few (case, target) as launch every kernel on every target, and on sm_90 with every type of its tensors."""
+    chosen, seen = [], set()
+    for target in targets:
+        for case in cases:
+            launches = catch_launches(case.call, target)
+            types = [
+                sorted({kind for kind in x.signature.values() if kind.startswith(("*", "tensordesc"))})
+                for x in launches
+            ]
+            keys = {(target, x.kernel, str(kinds) * (target == 90)) for x, kinds in zip(launches, types)}
+            if not keys <= seen or not launches:
+                chosen.append((case, target))
+                seen |= keys
+    return chosen
+
+
+_units: list[tuple[Case, int]] = []  # what forked workers inherit: a case's call cannot be pickled
+
+
+def _examine_numbered(number: int) -> list[Report]:
+    return examine(*_units[number])
+
+
+def survey(targets: list[int], only: str = "", jobs: int = 1, few: bool = False) -> Iterator[Report]:
+    """The reports of every case whose name holds `only`, for each target in turn, made by `jobs` processes.
+
+    few: not of every case, but of a spread over kernels, targets and types.
+    """
     if triton.knobs.runtime.interpret:
-        raise ValueError("TRITON_INTERPRET is set: the interpreter replaces the kernels that are to be compiled")
-    for case in all_cases(only):
-        for target in targets:
-            seen = set()
-            for launch in catch_launches(case.call, target):
-                key = (launch.kernel.__name__, repr(launch.constants), repr(launch.signature), repr(launch.settings))
-                if key not in seen:
-                    seen.add(key)
-                    yield read(case, launch, target)
+        raise ValueError(
+            "TRITON_INTERPRET is set: the interpreter replaces the kernels that are to be compiled"
+        )
+    torch.set_num_threads(1)  # a pool of torch's threads would not survive the fork
+    cases = all_cases(only)
+    _units[:] = spread(cases, targets) if few else [(case, target) for case in cases for target in targets]
+    numbers = range(len(_units))
+    if jobs > 1 and len(_units) > 1:
+        with multiprocessing.get_context("fork").Pool(min(jobs, len(_units))) as pool:
+            for reports in pool.imap(_examine_numbered, numbers):
+                yield from reports
+    else:
+        for number in numbers:
+            yield from _examine_numbered(number)
+
+
+def markdown(reports: list[Report]) -> str:
+    """The reports as a table for BENCHMARKS.md: a line a kernel and case, a column a target."""
+    targets = sorted({report.target for report in reports})
+    rows: dict[tuple[str, str], dict[int, list[str]]] = {}
+    for r in reports:
+        units = {"wgmma": r.wgmma, "tcgen05": r.tcgen05, "mma": r.mma, "TMA": r.tma}
+        parts = [f"{number} {name}" for name, number in units.items() if number]
+        parts += [f"{r.num_warps} warps, {r.num_stages} stages", f"{r.registers} registers"]
+        parts += [f"{r.shared / 1024:.0f} kB shared" if r.shared >= 1024 else f"{r.widest_load} B loads"]
+        cell = "; ".join(parts + [f"**{fault}**" for fault in r.faults])
+        rows.setdefault((r.case, r.kernel), {}).setdefault(r.target, []).append(cell)
+    lines = [f"| case | kernel | {' | '.join(f'sm_{target}' for target in targets)} |"]
+    lines.append("|---" * (2 + len(targets)) + "|")
+    for (case, kernel), cells in rows.items():
+        columns = " | ".join(" / ".join(cells.get(target, ["-"])) for target in targets)
+        lines.append(f"| {case} | `{kernel}` | {columns} |")
+    return "\n".join(lines) + "\n"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command: print the table, write the JSON; exit status 1 if a shipped configuration is at fault."""
-    parser = argparse.ArgumentParser(prog="python -m kernels.compile_ahead", description=__doc__.split("\n")[0])
+    """The command: print the table, write the files; exit status 1 if a shipped configuration is at fault."""
+    parser = argparse.ArgumentParser(
+        prog="python -m kernels.compile_ahead", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--target", action="append", choices=[f"sm_{n}" for n in SHARED_MEMORY])
     parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument(
+        "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes that compile"
+    )
+    parser.add_argument("--spread", action="store_true", help="not every case: every kernel on every target")
     parser.add_argument("--json", type=Path, help="write the reports here")
+    parser.add_argument("--markdown", type=Path, help="write the table here, for BENCHMARKS.md")
     chosen = parser.parse_args(arguments)
-    os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
+    os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")  # a multiply and an add in one instruction
     targets = [int(name[3:]) for name in chosen.target or (f"sm_{n}" for n in SHARED_MEMORY)]
-    reports = []
-    head = "target  wgmma  mma  tc05  tma  load  byte  regs  spill   shared  case, kernel"
-    print(head + "\n" + "-" * len(head))
-    for r in survey(targets, chosen.only):
-        reports.append(r)
-        print(
-            f"sm_{r.target:<4} {r.wgmma:5} {r.mma:4} {r.tcgen05:5} {r.tma:4} {r.widest_load:4}B {r.byte_loads:5} "
-            f"{r.registers:5} {r.spill:6} {r.shared:8}  {r.case}, {r.kernel} {r.num_warps}w{r.num_stages}s"
-            + "".join(f"  FAULT: {fault}" for fault in r.faults),
-            flush=True,
-        )
+    start, reports = time.perf_counter(), []
+    print(COLUMNS + "\n" + "-" * len(COLUMNS))
+    for report in survey(targets, chosen.only, chosen.jobs, chosen.spread):
+        reports.append(report)
+        print(report.line(), flush=True)
+    versions = {"torch": torch.__version__, "triton": triton.__version__}
     if chosen.json:
-        chosen.json.write_text(json.dumps([asdict(r) for r in reports], indent=1) + "\n", encoding="utf-8")
-    faults = sum(bool(r.faults) for r in reports)
-    print(f"{len(reports)} kernels compiled, {faults} at fault")
+        content = {"versions": versions, "reports": [asdict(report) for report in reports]}
+        write_whole(chosen.json, json.dumps(content, indent=1) + "\n")
+    if chosen.markdown:
+        write_whole(chosen.markdown, markdown(reports))
+    faults = sum(bool(report.faults) for report in reports)
+    print(f"{len(reports)} kernels compiled in {time.perf_counter() - start:.0f} s, {faults} at fault")
     return 1 if faults or not reports else 0
 
 

@@ -43,8 +43,8 @@ class Source:
 def show(*objects: Any, doc: bool = True) -> Source:
     """The source of functions, classes, methods or modules of minillm (or kernels), ready to be displayed.
 
-    doc=False leaves docstrings out, for a second look at a long function. Compiled (numba), wrapped, cached and
-    bound functions and properties are shown as they were written. Raises ValueError for anything that is not
+    doc=False leaves docstrings out, for a second look at a long function. Compiled (numba, triton), wrapped, cached
+    and bound functions and properties are shown as they were written. Raises ValueError for anything that is not
     written in this repository.
     """
     if not objects:
@@ -83,6 +83,8 @@ def _unwrapped(thing: Any) -> Any:
             thing = thing.__func__
         elif inspect.isfunction(getattr(thing, "py_func", None)):  # numba's dispatcher
             thing = thing.py_func
+        elif inspect.isfunction(getattr(thing, "fn", None)):  # triton's kernel, compiled or interpreted
+            thing = thing.fn
         elif not inspect.isclass(thing) and hasattr(thing, "__wrapped__"):
             thing = thing.__wrapped__
         else:

@@ -6,16 +6,17 @@ Book 2.3 어텐션 이해하기. Papers: Vaswani et al. 2017 (attention), Ainsli
 Held against torch.nn.functional.scaled_dot_product_attention.
 
 `attention` is the one dispatch point of the house: "plain" is the formula above, "sdpa" torch's fused
-kernels, "triton" the kernels of kernels/ when they are there, "auto" the fastest for the case. Query heads
-share key/value heads in groups (H = G·K) without a copy of K and V wherever the backend allows it. With T !=
-S, causal means that the LAST query sees the last key, which is what decoding with a cache needs. Leaves out:
-returning the weights (see `attention_weights`).
+kernels, "triton" the kernels of kernels/ (and torch's where those cannot run), "auto" the fastest for the case.
+Query heads share key/value heads in groups (H = G·K) without a copy of K and V wherever the backend allows it.
+With T != S, causal means that the LAST query sees the last key, which is what decoding with a cache needs.
+Leaves out: returning the weights (see `attention_weights`).
 """
 
 from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,7 @@ from torch import Tensor
 from minillm._checks import check_choice, check_flag, check_number, describe
 
 BACKENDS = ("auto", "plain", "sdpa", "triton")
+WIDEST_HEAD = 256  # that the kernels take
 SHORT = 256  # keys up to which bfloat16 is slower than float32 in training on a CPU
 
 
@@ -159,9 +161,42 @@ def _better_in_float32(q: Tensor, k: Tensor, v: Tensor) -> bool:
     return short_bfloat16 and torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
 
 
-def triton_available() -> bool:
-    """Whether kernels/ holds a flash attention (it does not yet) that this machine can run."""
-    return importlib.util.find_spec("kernels.flash_attention") is not None and torch.cuda.is_available()
+def triton_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+    bias: Tensor | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """kernels/flash_attention.py where it can run, else sdpa_attention: the house's way to that kernel.
+
+    It runs on GPUs from the A100 on, and anywhere in Triton's interpreter (TRITON_INTERPRET=1), if there is no mask,
+    bias or dropout, q, k and v are float16, bfloat16 (not in the interpreter, which computes it wrongly) or float32,
+    all the same, and D is at most 256 and the values' width, too.
+    """
+    flash = None
+    if mask is None and bias is None and dropout == 0 and q.dtype == k.dtype == v.dtype:
+        flash = _flash_attention(q, v)
+    if flash is None:
+        return sdpa_attention(q, k, v, mask, causal, scale, bias, dropout)
+    return flash(q, k, v, causal=causal, scale=scale)
+
+
+def _flash_attention(q: Tensor, v: Tensor) -> Callable[..., Tensor] | None:
+    """The kernel if it can take these, else None. Imported on the way, so that the rest never needs Triton."""
+    from kernels._checks import INTERPRETED
+
+    dtypes = [torch.float16, torch.float32] if INTERPRETED else [torch.float16, torch.float32, torch.bfloat16]
+    fits = q.dtype in dtypes and 1 <= q.shape[-1] == v.shape[-1] <= WIDEST_HEAD
+    runs = INTERPRETED or (q.is_cuda and torch.cuda.get_device_capability(q.device) >= (8, 0))
+    if not fits or not runs or importlib.util.find_spec("triton") is None:
+        return None
+    from kernels.flash_attention import flash_attention
+
+    return flash_attention
 
 
 def attention(
@@ -180,8 +215,9 @@ def attention(
     q: float (B, H, T, D); k, v: float (B, K, S, D) with H divisible by K (K = H multi-head, K = 1
     multi-query). mask: bool, broadcastable to (B, H, T, S), True = may attend. causal: query t sees keys up
     to t + S - T. scale: factor on the scores, 1/√D by default. bias: float, broadcastable to (B, H, T, S),
-    added to the scores. backend: "auto" takes the fastest that is there. dropout: probability of dropping a
-    weight (training only). Returns (B, H, T, D) in q's dtype. A query that may attend to nothing gives zeros.
+    added to the scores. backend: "auto" takes the fastest that is there; "triton" falls back to torch where the
+    kernels cannot run (see `triton_attention`). dropout: probability of dropping a weight (training only).
+    Returns (B, H, T, D) in q's dtype. A query that may attend to nothing gives zeros.
     Raises ValueError for shapes, dtypes or a backend that do not fit.
     """
     if backend not in BACKENDS:
@@ -193,16 +229,8 @@ def attention(
         check_number("scale", scale)
     if dropout != 0:
         check_number("dropout", dropout, 0.0, 1.0)
-    if backend == "triton":
-        if not triton_available():
-            raise ValueError(
-                "backend 'triton' needs kernels/flash_attention.py, triton and a GPU, which are not here; "
-                "use 'auto', 'sdpa' or 'plain'"
-            )
-        from kernels.flash_attention import flash_attention  # arrives with the kernels room
-
-        return flash_attention(q, k, v, mask=mask, causal=causal, scale=scale, bias=bias)
-    run = plain_attention if backend == "plain" else sdpa_attention
+    run = {"plain": plain_attention, "triton": triton_attention}.get(backend, sdpa_attention)
+    # "auto" stays with torch on a GPU, too, until the kernels of kernels/ have been timed on one and are faster
     if backend == "auto" and _better_in_float32(q, k, v):
         run = sdpa_in_float32
     return run(q, k, v, mask, causal, scale, bias, dropout)

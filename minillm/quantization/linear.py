@@ -6,11 +6,17 @@
 Only weights are quantized; inputs, sums and outputs stay floats. Generating one token reads every weight once, so
 at batch 1 a quarter of the bytes is a gain in speed too, if unpacking them is cheap: for int8 it is.
 
+On a GPU the Triton kernels of kernels/ take over where they can (`uses_kernels`); there int8 layers round their
+inputs to int8 as well, except in columns with outliers, and multiply int8 with int8 (LLM.int8).
+
 Book: 5.5 QLoRA, 7.2 양자화로 모델 용량 줄이기. Papers: Dettmers et al. 2022 (LLM.int8), 2023 (QLoRA).
-Held against: a float layer with the dequantized weight. Leaves out: products of int8 with int8.
+Held against: a float layer with the dequantized weight. Leaves out: int8 products on a CPU.
 """
 
 from __future__ import annotations
+
+import functools
+import importlib.util
 
 import numpy as np
 import torch
@@ -24,6 +30,23 @@ from minillm.quantization.blockwise import BlockwiseQuantized, blockwise_quantiz
 from minillm.quantization.codebooks import NF4_CODEBOOK
 
 FEW_ROWS = 8  # up to so many rows of x the weights are read as codes; above, turning them into floats pays
+
+
+@functools.cache
+def kernels_installed() -> bool:
+    """Whether the quantized products of kernels/ and Triton are here; imports neither."""
+    return all(importlib.util.find_spec(name) for name in ("triton", "kernels.w4a16", "kernels.int8_matmul"))
+
+
+def uses_kernels(x: Tensor) -> bool:
+    """The one dispatch point: whether a layer multiplies x by a Triton kernel, not by torch or a compiled loop.
+
+    So it is on a GPU, without autocast, and where no gradient is asked for (the plain way has one).
+    """
+    if x.device.type != "cuda" or (x.requires_grad and torch.is_grad_enabled()):
+        return False
+    known = x.dtype in (torch.float16, torch.bfloat16, torch.float32)
+    return known and not torch.is_autocast_enabled("cuda") and kernels_installed()
 
 
 class QuantizedLinear(nn.Module):
@@ -45,6 +68,10 @@ class QuantizedLinear(nn.Module):
         """x (R, in_features) contiguous float32 -> (R, out_features), straight from the codes."""
         raise NotImplementedError
 
+    def fused(self, x: Tensor) -> Tensor | None:
+        """(..., in_features) -> (..., out_features) by a kernel of kernels/, or None if it does not take this layer."""
+        raise NotImplementedError
+
     def forward_plain(self, x: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features) in the dtype of x: dequantize, then multiply."""
         bias = None if self.bias is None else self.bias.to(x.dtype)
@@ -57,6 +84,8 @@ class QuantizedLinear(nn.Module):
         """
         if not isinstance(x, Tensor) or not x.is_floating_point() or x.shape[-1:] != (self.in_features,):
             raise ValueError(f"x must be a float tensor (..., {self.in_features}), got {describe(x)}")
+        if uses_kernels(x) and (y := self.fused(x)) is not None:
+            return y
         rows = x.numel() // self.in_features
         compiled = (
             x.dtype == torch.float32 and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
@@ -75,10 +104,15 @@ class QuantizedLinear(nn.Module):
 
 
 class Int8Linear(QuantizedLinear):
-    """8 bits a weight and a float32 scale a row. Buffers: codes int8 (O, I), scale float32 (O, 1)."""
+    """8 bits a weight and a float32 scale a row. Buffers: codes int8 (O, I), scale float32 (O, 1).
+
+    threshold: on a GPU, columns of x with values as large as this stay floats (LLM.int8's 6.0). 0: none do, and the
+    host does not wait for their number, which a CUDA graph needs.
+    """
 
     codes: Tensor
     scale: Tensor
+    threshold: float = 6.0
 
     def __init__(self, quantized: AbsmaxQuantized, bias: Tensor | None = None) -> None:
         super().__init__(quantized.codes.shape[1], quantized.codes.shape[0], bias)
@@ -89,6 +123,13 @@ class Int8Linear(QuantizedLinear):
     def from_linear(cls, linear: nn.Linear) -> Int8Linear:
         """The layer with the weights of `linear`, rounded."""
         return cls(absmax_quantize(linear.weight, axis=-1), linear.bias)
+
+    def fused(self, x: Tensor) -> Tensor | None:
+        from kernels.int8_matmul import WIDEST, int8_linear
+
+        if self.in_features > WIDEST:
+            return None
+        return int8_linear(x, self.codes, self.scale.float(), self.bias, self.threshold)
 
     def dequantize(self) -> Tensor:
         return AbsmaxQuantized(self.codes, self.scale).dequantize()
@@ -132,6 +173,16 @@ class FourBitLinear(QuantizedLinear):
         if len(codebook) > 16:
             raise ValueError(f"4 bits count to 16, got a codebook of {len(codebook)}")
         return cls(blockwise_quantize(linear.weight, block_size, codebook), linear.bias)
+
+    def fused(self, x: Tensor) -> Tensor | None:
+        from kernels.w4a16 import w4a16_linear
+
+        whole = self.block_size % 16 == 0 or self.block_size >= self.in_features
+        if self.in_features % 2 or not whole or len(self.codebook) != 16:
+            return None
+        scales = self.scales if self.scales.dtype == x.dtype else self.scales.float()
+        codebook = self.codebook.float()
+        return w4a16_linear(x, self.codes, scales, self.block_size, codebook=codebook, bias=self.bias)
 
     @property
     def _compiled(self) -> bool:

@@ -6,7 +6,10 @@ import copy
 import functools
 import hashlib
 import importlib
+import linecache
+import os
 from pathlib import Path
+from unittest import mock
 
 import matplotlib
 
@@ -15,6 +18,8 @@ matplotlib.use("Agg")  # not by environment variable: lessons under nbval would 
 from minillm.course import notebooks, setup
 from minillm.course.paths import checkout
 
+# a lesson's kernels are interpreted on the CPU, also where there is a GPU; what a cell sets is undone at the end
+INTERPRETED = mock.patch.dict(os.environ, TRITON_INTERPRET="1")
 LESSONS = sorted((checkout() / "notebooks").glob("*.ipynb"))
 
 
@@ -91,10 +96,18 @@ def read(path: Path) -> dict:
 def start(path: Path) -> dict:
     """The names a lesson's exercises start from: its set-up cell and the cells tagged exercise-setup."""
     names: dict = {"__name__": "__main__"}
-    for index, cell in enumerate(notebooks.code_cells(read(path))):
-        if index == 0 or notebooks.EXERCISE_SETUP in notebooks.tags(cell):
-            exec(compile(notebooks.source(cell), f"<{path.stem} {cell.get('id')}>", "exec"), names)
+    with INTERPRETED:
+        for index, cell in enumerate(notebooks.code_cells(read(path))):
+            if index == 0 or notebooks.EXERCISE_SETUP in notebooks.tags(cell):
+                run_cell(notebooks.source(cell), f"{path.stem} {cell.get('id')}", names)
     return names
+
+
+def run_cell(text: str, name: str, names: dict) -> None:
+    """Run a cell's code as IPython does: its text can be read back by line, which @triton.jit does."""
+    file = f"<{name} {_id(text)}>"
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    exec(compile(text, file, "exec"), names)
 
 
 def run_exercise(path: Path, one: notebooks.ExerciseCells, answer: str) -> None:
@@ -102,8 +115,9 @@ def run_exercise(path: Path, one: notebooks.ExerciseCells, answer: str) -> None:
     cells = read(path)["cells"]
     names = dict(start(path))
     setup()
-    exec(compile(answer, f"<answer {one.id}>", "exec"), names)
-    exec(compile(notebooks.source(cells[one.test]), f"<test {one.id}>", "exec"), names)
+    with INTERPRETED:
+        run_cell(answer, f"answer {one.id}", names)
+        run_cell(notebooks.source(cells[one.test]), f"test {one.id}", names)
 
 
 def wrong_answers(lesson: str) -> dict[str, dict[str, str]]:

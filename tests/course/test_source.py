@@ -53,6 +53,13 @@ def test_compiled_functions_are_shown_as_written():
     assert code_of(show(numba.njit(_checks.check_int))).startswith("def check_int(")
 
 
+@pytest.mark.parametrize("interpreted", [True, False])
+def test_triton_kernels_are_shown_as_written(interpreted, monkeypatch):
+    triton = pytest.importorskip("triton")
+    monkeypatch.setattr(triton.knobs.runtime, "interpret", interpreted)
+    assert code_of(show(triton.jit(_checks.check_int))).startswith("def check_int(")
+
+
 def test_several_at_once():
     text = show(_checks.check_int, _files.read_json)._repr_markdown_()
     assert text.count("```python") == 2

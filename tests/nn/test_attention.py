@@ -1,5 +1,8 @@
 """Attention against torch's own, against closed forms, and on hostile input."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -201,10 +204,76 @@ def test_bad_input_is_refused(arguments, options):
         attention(*arguments, **options)
 
 
-def test_triton_says_what_is_missing():
-    if not torch.cuda.is_available():
-        with pytest.raises(ValueError, match="triton"):
-            attention(Q, K, K, backend="triton")
+@pytest.fixture
+def launches(monkeypatch):
+    """Shapes of the queries that the kernel was asked for; it runs in Triton's interpreter if there is no GPU."""
+    pytest.importorskip("triton")
+    from kernels import flash_attention as kernels
+
+    asked, kernel = [], kernels.flash_attention
+    monkeypatch.setattr(
+        kernels, "flash_attention", lambda q, *x, **o: asked.append(q.shape) or kernel(q, *x, **o)
+    )
+    return asked
+
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("scale", [None, 0.3])
+def test_triton_runs_the_kernel_and_equals_torch(causal, scale, launches):
+    q, k, v = (random(2, n, t, 8, seed=t).to(DEVICE).requires_grad_() for n, t in ((4, 5), (2, 7), (2, 7)))
+    upstream = random(2, 4, 5, 8, seed=9).to(DEVICE)
+    ours = attention(q, k, v, causal=causal, scale=scale, backend="triton")
+    torchs = attention(q, k, v, causal=causal, scale=scale, backend="sdpa")
+    torch.testing.assert_close(ours, torchs, atol=2e-6, rtol=1e-5)
+    for x, y in zip(*(torch.autograd.grad(out, (q, k, v), upstream) for out in (ours, torchs))):
+        torch.testing.assert_close(x, y, atol=2e-6, rtol=1e-5)
+    assert launches == [(2, 4, 5, 8)]
+
+
+@pytest.mark.parametrize(
+    ("D", "dtype", "options"),
+    [
+        (8, torch.float32, {"mask": torch.ones(5, 7, dtype=torch.bool).tril()}),
+        (8, torch.float32, {"bias": torch.ones(5, 7)}),
+        (8, torch.float32, {"dropout": 1e-9}),
+        (257, torch.float32, {}),
+        (8, torch.float64, {}),
+    ],
+)
+def test_triton_falls_back_to_torch_where_the_kernel_cannot_run(D, dtype, options, launches):
+    q, k = random(2, 4, 5, D, dtype=dtype).to(DEVICE), random(2, 2, 7, D, seed=1, dtype=dtype).to(DEVICE)
+    options = {name: x.to(DEVICE) if isinstance(x, torch.Tensor) else x for name, x in options.items()}
+    out = attention(q, k, k, backend="triton", **options)
+    torch.testing.assert_close(out, attention(q, k, k, backend="plain", **options))
+    assert attention(q, k, k[..., :3], backend="triton").shape == (2, 4, 5, 3)
+    assert launches == []
+
+
+def test_triton_falls_back_without_a_gpu_interpreter_or_triton(launches, monkeypatch):
+    expected = attention(Q, K, K, backend="sdpa")
+    monkeypatch.setattr("kernels._checks.INTERPRETED", False)
+    assert torch.equal(attention(Q, K, K, backend="triton"), expected)  # on a CPU
+    monkeypatch.setattr("kernels._checks.INTERPRETED", True)
+    low = attention(*(x.bfloat16() for x in (Q, K, K)), backend="triton")
+    assert low.dtype == torch.bfloat16
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert torch.equal(attention(Q, K, K, backend="triton"), expected)
+    assert launches == []
+
+
+def test_bad_input_is_refused_before_the_kernel(launches):
+    with pytest.raises(ValueError):
+        attention(Q, K[:1], K[:1], backend="triton")
+    assert launches == []
+
+
+def test_importing_the_layers_does_not_import_triton():
+    code = "import sys, minillm.nn; print('triton' in sys.modules or 'kernels' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 # Multi-head

@@ -1,0 +1,282 @@
+"""Flash attention (플래시 어텐션): exact attention whose memory grows with T, not with T².
+
+    O = softmax(scale · Q Kᵀ + bias) V
+
+`flash_attention_plain` is the formula, with every score in memory. `flash_attention` computes the same in tiles that
+never leave the chip (flash_forward.py) and works the weights out again for the gradients (flash_backward.py): at
+T = 16,384 the formula writes and reads 1 GB of scores a head in float32, the kernels 64 kB of log-sum-exps.
+`flash_attention_varlen` takes sequences of different lengths packed one behind the other, without padding.
+
+Book 8.2 (효율적인 트랜스포머 연산). Papers: Dao et al. 2022 and Dao 2023 (FlashAttention, FlashAttention-2), Ainslie
+et al. 2023 (grouped heads), Press et al. 2022 (ALiBi), Gemma 2 2024 (soft cap). Held against torch's
+scaled_dot_product_attention; arguments as in the flash-attn package, with heads before positions. Leaves out:
+dropout, arbitrary masks, gradients of the slopes, second derivatives.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from kernels._checks import check_flag, check_int, check_launch, check_number, check_tensor, describe
+from kernels.flash_backward import backward
+from kernels.flash_forward import forward, outputs
+from kernels.flash_tiles import FARTHEST, room_like
+
+WIDEST = 256  # head widths above this would need the width cut into pieces
+
+
+def flash_attention_plain(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    causal: bool = False,
+    scale: float | None = None,
+    window: tuple[int, int] | None = None,
+    alibi_slopes: Tensor | None = None,
+    softcap: float = 0.0,
+    return_lse: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """The formula, with all T x S scores in memory, in float32 (float64 if q is); arguments as in flash_attention."""
+    left, right, scale, softcap = _options(q, causal, scale, window, softcap, return_lse)
+    _check(q, k, v, "B {} T D", alibi_slopes, (torch.float16, torch.bfloat16, torch.float32, torch.float64))
+    (B, H, T, D), (_, K, S, _) = q.shape, k.shape
+    wide = torch.promote_types(q.dtype, torch.float32)
+    grouped, k, v = q.to(wide).reshape(B, K, H // K, T, D), k.to(wide).unsqueeze(2), v.to(wide).unsqueeze(2)
+    # scores = scale · Q Kᵀ, capped: c · tanh(scores / c)
+    scores = (scale * (grouped @ k.transpose(-2, -1))).reshape(B, H, T, S)
+    if softcap:
+        scores = softcap * torch.tanh(scores / softcap)
+    # distance of query i from key j, when the last query stands on the last key: i + S - T - j
+    i, j = torch.arange(T, device=q.device)[:, None], torch.arange(S, device=q.device)
+    distance = i + S - T - j  # (T, S)
+    if alibi_slopes is not None:
+        scores = scores - alibi_slopes.to(wide).reshape(-1, H, 1, 1) * distance.abs()
+    seen = (distance <= left if left >= 0 else distance == distance) & (
+        distance >= -right if right >= 0 else distance == distance
+    )
+    # lse = log Σ exp(scores), P = exp(scores - lse), O = P V; a query that sees no key: O = 0, lse = -inf
+    blind = ~seen.any(-1, keepdim=True)
+    lse = (
+        torch.logsumexp(scores.masked_fill(~(seen | blind), -torch.inf), -1, keepdim=True)
+        if S
+        else scores.sum(-1, True)
+    )
+    weights = torch.exp(scores - lse).masked_fill(~seen, 0.0)
+    out = (weights.reshape(B, K, H // K, T, S) @ v).reshape(B, H, T, D).to(q.dtype)
+    return (out, lse.masked_fill(blind, -torch.inf).squeeze(-1)) if return_lse else out
+
+
+def flash_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    causal: bool = False,
+    scale: float | None = None,
+    window: tuple[int, int] | None = None,
+    alibi_slopes: Tensor | None = None,
+    softcap: float = 0.0,
+    return_lse: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """softmax(scale · Q Kᵀ + bias) V in tiles, with gradients for q, k and v.
+
+    q: (B, H, T, D); k, v: (B, K, S, D), H a multiple of K, D from 1 to 256, all float16, bfloat16 or float32. Query
+    i stands at position i + S - T among the keys, so that the last query stands on the last key. causal: it sees
+    keys up to its position. window: (left, right), it sees `left` keys before and `right` after its position as
+    well, -1 for all (causal cuts right to 0). scale: factor on q · k, 1/√D by default. softcap: c > 0 turns scores
+    into c · tanh(score / c). alibi_slopes: float32 (H,) or (B, H), takes slope · |distance| off each score; no
+    gradient. Returns (B, H, T, D) in q's dtype; with return_lse also the natural logarithm of each row's sum of
+    exponentials, float32 (B, H, T), which may be differentiated, too. A query that sees no key: 0, lse -inf and
+    gradients 0. A sequence's result is the same, bit for bit, in any batch. Raises ValueError for what does not fit.
+    """
+    left, right, scale, softcap = _options(q, causal, scale, window, softcap, return_lse)
+    _check(q, k, v, "B {} T D", alibi_slopes)
+    out, lse = _attention(
+        q, k, v, alibi_slopes, None, None, q.shape[2], k.shape[2], scale, left, right, softcap
+    )
+    return (out, lse) if return_lse else out
+
+
+def flash_attention_varlen(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_seqlens_q: Tensor,
+    cu_seqlens_k: Tensor,
+    max_seqlen_q: int,
+    max_seqlen_k: int,
+    causal: bool = False,
+    scale: float | None = None,
+    window: tuple[int, int] | None = None,
+    alibi_slopes: Tensor | None = None,
+    softcap: float = 0.0,
+    return_lse: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """flash_attention of N sequences packed one behind the other, each attending only to itself.
+
+    q: (total_q, H, D); k, v: (total_k, K, D). cu_seqlens_q, cu_seqlens_k: int32 (N + 1,), rows cu[n] to cu[n + 1] - 1
+    are sequence n; from 0 to total, never falling (empty sequences are fine). max_seqlen_q, max_seqlen_k: at least
+    the longest sequence's length. On a GPU the numbers in cu_seqlens are not read back to be checked, as that would
+    wait for the GPU: wrong ones give wrong rows, never a touch beyond the tensors. alibi_slopes: (H,) or (N, H).
+    The rest as in flash_attention; returns (total_q, H, D), and with return_lse float32 (H, total_q).
+    """
+    left, right, scale, softcap = _options(q, causal, scale, window, softcap, return_lse)
+    for name, starts in (("cu_seqlens_q", cu_seqlens_q), ("cu_seqlens_k", cu_seqlens_k)):
+        check_tensor(name, starts, "N+1", (torch.int32,), like=q)
+        if starts.shape != cu_seqlens_q.shape or starts.shape[0] == 0:
+            raise ValueError(
+                "cu_seqlens_q and cu_seqlens_k must both hold N + 1 numbers, "
+                f"got {describe(cu_seqlens_q)} and {describe(cu_seqlens_k)}"
+            )
+    longest = [
+        check_int(name, length, 0, FARTHEST - 1)
+        for name, length in (("max_seqlen_q", max_seqlen_q), ("max_seqlen_k", max_seqlen_k))
+    ]
+    _check(q, k, v, "T {} D", alibi_slopes, sequences=cu_seqlens_q.shape[0] - 1)
+    out, lse = _attention(
+        q, k, v, alibi_slopes, cu_seqlens_q, cu_seqlens_k, *longest, scale, left, right, softcap
+    )
+    return (out, lse) if return_lse else out
+
+
+def _options(
+    q: Tensor,
+    causal: bool,
+    scale: float | None,
+    window: tuple[int, int] | None,
+    softcap: float,
+    return_lse: bool,
+) -> tuple[int, int, float, float]:
+    """(left, right, scale, softcap) with the defaults filled in; left, right: how far a query sees, -1 = to the end."""
+    check_flag("return_lse", return_lse)
+    left, right = -1, -1
+    if window is not None:
+        if not isinstance(window, (tuple, list)) or len(window) != 2:
+            raise ValueError(f"window must be (left, right), two integers, got {describe(window)}")
+        # a window wider than any sequence is cut, so that sums of positions fit into 32 bits
+        left, right = (min(check_int("each side of window", side, -1), FARTHEST) for side in window)
+    if check_flag("causal", causal):
+        right = 0
+    if scale is None:
+        width = q.shape[-1] if isinstance(q, Tensor) and q.ndim else 1
+        scale = 1 / math.sqrt(max(width, 1))
+    return left, right, check_number("scale", scale), check_number("softcap", softcap, 0.0)
+
+
+def _check(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    shape: str,
+    slopes: Tensor | None,
+    dtypes: tuple = (),
+    sequences: int | None = None,
+) -> None:
+    """ValueError unless q, k, v and the slopes fit together. shape: "B {} T D" or "T {} D", with H or K for {}."""
+    dtypes = dtypes or (torch.float16, torch.bfloat16, torch.float32)
+    check_tensor("q", q, shape.format("H"), dtypes)
+    for name, x in (("k", k), ("v", v)):
+        check_tensor(name, x, shape.format("K").replace("T", "S"), (q.dtype,), like=q)
+    heads, key_heads = q.shape[1], k.shape[1]
+    together = k.shape == v.shape and q.shape[-1] == k.shape[-1] and (q.ndim == 3 or q.shape[0] == k.shape[0])
+    if not together or key_heads == 0 or heads % key_heads:
+        raise ValueError(
+            f"q ({shape.format('H')}) needs k and v ({shape.format('K').replace('T', 'S')}), with H a multiple of K "
+            f"and one D, got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+        )
+    if not 1 <= q.shape[-1] <= WIDEST:
+        raise ValueError(f"the head width D must be between 1 and {WIDEST}, got q {describe(q)}")
+    if max(q.shape[-3], q.shape[-2], k.shape[-3], k.shape[-2]) >= FARTHEST:
+        raise ValueError(f"lengths must be below {FARTHEST}, got q {describe(q)} and k {describe(k)}")
+    if slopes is not None:
+        sequences = q.shape[0] if sequences is None else sequences
+        if (
+            not isinstance(slopes, Tensor)
+            or slopes.dtype != torch.float32
+            or slopes.device != q.device
+            or tuple(slopes.shape) not in ((heads,), (sequences, heads))
+        ):
+            raise ValueError(
+                f"alibi_slopes must be a float32 tensor of shape ({heads},) or ({sequences}, {heads}) on {q.device}, "
+                f"got {describe(slopes)}"
+            )
+
+
+def _check_starts(name: str, starts: Tensor, longest: int, total: int) -> None:
+    """ValueError unless the starts rise from 0 to total in steps of at most `longest`; read only where that is free."""
+    if starts.device.type != "cpu" or starts.is_meta:
+        return
+    steps = starts.diff()
+    if starts[0] != 0 or starts[-1] != total or (steps < 0).any() or (steps > longest).any():
+        raise ValueError(
+            f"cu_seqlens_{name} must rise from 0 to {total}, the rows of {name}, in steps of at most "
+            f"max_seqlen_{name} = {longest}, got {describe(starts.tolist())}"
+        )
+
+
+# The kernels as torch operators: torch.compile keeps them whole instead of tracing into the launch
+
+_CALL = (
+    "Tensor? slopes, Tensor? starts_q, Tensor? starts_k, SymInt longest_q, SymInt longest_k, "
+    "float scale, int left, int right, float softcap"
+)
+
+
+@torch.library.custom_op(
+    "minillm_kernels::flash_attention",
+    mutates_args=(),
+    schema=f"(Tensor q, Tensor k, Tensor v, {_CALL}) -> (Tensor, Tensor)",
+)
+def _attention(q, k, v, slopes, starts_q, starts_k, longest_q, longest_k, *options):
+    check_launch(q, k, v, slopes, starts_q, starts_k)
+    if starts_q is not None:
+        _check_starts("q", starts_q, longest_q, q.shape[0])
+        _check_starts("k", starts_k, longest_k, k.shape[0])
+    slopes, starts_q, starts_k = (None if x is None else x.contiguous() for x in (slopes, starts_q, starts_k))
+    return forward(q, k, v, slopes, starts_q, starts_k, longest_q, longest_k, *options)
+
+
+@_attention.register_fake
+def _(q, k, v, *rest):
+    return outputs(q)
+
+
+@torch.library.custom_op(
+    "minillm_kernels::flash_attention_backward", mutates_args=(),
+    schema=f"(Tensor dout, Tensor? dlse, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse, {_CALL}) "
+    "-> (Tensor, Tensor, Tensor)",
+)  # fmt: skip
+def _attention_backward(dout, dlse, q, k, v, out, lse, slopes, starts_q, starts_k, *options):
+    dlse, slopes, starts_q, starts_k = (
+        None if x is None else x.contiguous() for x in (dlse, slopes, starts_q, starts_k)
+    )
+    return backward(dout, dlse, q, k, v, out, lse, slopes, starts_q, starts_k, *options)
+
+
+@_attention_backward.register_fake
+def _(dout, dlse, q, k, v, *rest):
+    return tuple(room_like(x) for x in (q, k, v))
+
+
+def _save(ctx, inputs, output) -> None:
+    q, k, v, slopes, starts_q, starts_k, *ctx.options = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(q, k, v, *output, slopes, starts_q, starts_k)
+
+
+def _gradients(ctx, dout, dlse):
+    q, k, v, out, lse, slopes, starts_q, starts_k = ctx.saved_tensors
+    if dout is None:
+        dout = torch.zeros_like(out)
+    grads = _attention_backward(dout, dlse, q, k, v, out, lse, slopes, starts_q, starts_k, *ctx.options)
+    return (*grads, *(None,) * 9)
+
+
+def _no_second_derivative(ctx, *grads):
+    raise RuntimeError("flash_attention has no second derivative; flash_attention_plain has")
+
+
+_attention.register_autograd(_gradients, setup_context=_save)
+_attention_backward.register_autograd(_no_second_derivative)

@@ -1,0 +1,202 @@
+"""Checkers of lesson 08_3, kernel fusion."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+from minillm.course import exercise
+
+FENCE = 300  # numbers around a tensor that no program may touch
+
+
+@exercise("08-3-a", points=2)
+def trips(answer):
+    """Launches and bytes of bias, GELU and residual."""
+    found = answer(8, 100, 2, fused=True)
+    assert len(found) == 2, f"return (launches, bytes), got {found!r}"
+    assert found[0] == 1, f"fused is one launch, got {found[0]}"
+    assert answer(8, 100, 2, fused=False)[0] == 3, "unfused: x + bias, gelu, + residual are three launches"
+    once = 8 * 100 * 2
+    assert found[1] - 100 * 2 == 3 * once, (
+        f"fused, with tensors of {once} bytes and a bias of {100 * 2}: x, bias and residual in, the result out, "
+        f"got {found[1]} bytes"
+    )
+    unfused = answer(8, 100, 2, fused=False)[1]
+    assert unfused - 100 * 2 == 7 * once, (
+        f"unfused: the addition of the bias reads 1 tensor and writes 1, gelu the same, the residual reads 2 and "
+        f"writes 1, and the bias is read once: {7 * once + 100 * 2} bytes, got {unfused}"
+    )
+    assert answer(8, 100, 4, fused=True)[1] == 2 * found[1], "float32 is 4 bytes a number: twice float16"
+
+
+def fenced(x: Tensor) -> tuple[Tensor, Tensor]:
+    """A copy of x in the middle of a larger buffer of NaN, and the buffer."""
+    buffer = torch.full((x.numel() + 2 * FENCE,), float("nan"), dtype=x.dtype)
+    inside = buffer[FENCE:-FENCE].view(x.shape)
+    return inside.copy_(x), buffer
+
+
+def untouched(buffer: Tensor) -> bool:
+    """Whether the fence of a buffer is still all NaN."""
+    return bool(buffer[:FENCE].isnan().all() and buffer[-FENCE:].isnan().all())
+
+
+class Watch(TorchDispatchMode):
+    """Counts kernel launches, notes what torch computes itself, and fences new memory, which holds NaN."""
+
+    ROOM = ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided")
+
+    def __init__(self):
+        super().__init__()
+        self.launches, self.torch_ran, self.buffers = 0, [], []
+
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        result, name = op(*args, **(kwargs or {})), op.overloadpacket.__name__
+        if name in self.ROOM and result.is_floating_point():
+            result, buffer = fenced(torch.full_like(result, float("nan")))
+            self.buffers.append(buffer)
+        elif name not in self.ROOM and not op.is_view:
+            self.torch_ran.append(name)
+        return result
+
+    def run(self, answer, *inputs: Tensor) -> Tensor:
+        """The answer's result, its launches counted."""
+        from triton.runtime.interpreter import InterpretedFunction  # only this lesson needs Triton
+
+        launch = InterpretedFunction.run
+
+        def counted(kernel, *args, **kwargs):
+            self.launches += 1
+            with _disable_current_modes():
+                return launch(kernel, *args, **kwargs)
+
+        with mock.patch.object(InterpretedFunction, "run", counted), self:
+            return answer(*inputs)
+
+
+@exercise("08-3-b", points=3)
+def bias_gelu(answer):
+    """A kernel of the student's own: gelu(x + bias), one launch."""
+    generator = torch.Generator().manual_seed(0)
+    for rows, width, dtype in (
+        (4, 32, torch.float32),
+        (3, 7, torch.float32),
+        (5, 100, torch.float32),
+        (1, 257, torch.float32),
+        (6, 200, torch.float16),
+    ):
+        name = f"x {(rows, width)} {str(dtype).removeprefix('torch.')}"
+        x, bias = (2 * torch.randn(shape, generator=generator) for shape in ((rows, width), (width,)))
+        x, x_buffer = fenced(x.to(dtype))
+        bias, bias_buffer = fenced(bias.to(dtype))
+        before, watch = x.clone(), Watch()
+        found = watch.run(answer, x, bias)
+        assert isinstance(found, Tensor), f"{name}: return the tensor y, got {found!r}"
+        assert found.shape == x.shape, f"{name}: y has the shape of x, got {tuple(found.shape)}"
+        assert found.dtype == dtype, f"{name}: y has the dtype of x, got {found.dtype}"
+        assert watch.launches, f"{name}: no kernel was launched"
+        assert not watch.torch_ran, (
+            f"{name}: torch itself ran {', '.join(watch.torch_ran)}: let the kernel do it, into torch.empty_like(x)"
+        )
+        assert watch.launches == 1, f"{name}: {watch.launches} launches, one is enough"
+        assert torch.equal(x, before), f"{name}: x is only read; write to a new tensor"
+        assert all(map(untouched, (x_buffer, bias_buffer, *watch.buffers))), (
+            f"{name}: a program wrote outside its tensor. Is the store masked?"
+        )
+        check_values(name, found, F.gelu(x.double() + bias.double()))
+
+
+def check_values(name: str, found: Tensor, wanted: Tensor) -> None:
+    """Every number within float32's rounding, or, in float16, the number nearest to the exact one."""
+    missing = found.isnan()
+    assert not missing.any(), (
+        f"{name}: {int(missing.sum())} of {found.numel()} numbers are NaN: never written, or computed from what "
+        "lies outside x and bias"
+    )
+    allowed = torch.full_like(wanted, 2e-6)
+    if found.dtype == torch.float16:  # half the distance of neighbouring float16 numbers
+        allowed += 0.51 * torch.exp2(torch.floor(torch.log2(wanted.abs().clamp(min=2.0**-14))) - 10)
+    difference = (found.double() - wanted).abs()
+    worst = int((difference / allowed).argmax())
+    row, column = divmod(worst, found.shape[1])
+    assert difference.flatten()[worst] <= allowed.flatten()[worst], (
+        f"{name}: y[{row}, {column}] is {found[row, column]:.5f}, gelu(x + bias) with the erf is "
+        f"{wanted[row, column]:.5f}. Is bias read by column, is it the erf form, is all of it computed in float32?"
+    )
+
+
+@exercise("08-3-c", points=3)
+def loss_and_gradient(answer):
+    """Cross-entropy and its gradient, by hand."""
+    generator = torch.Generator().manual_seed(0)
+
+    def stop(*args, **kwargs):
+        raise AssertionError("by hand: without F.cross_entropy, F.nll_loss and autograd")
+
+    for rows, width, smoothing, skipped in (
+        (1, 3, 0.0, ()),
+        (4, 5, 0.0, ()),
+        (4, 5, 0.1, ()),
+        (5, 7, 0.0, (1, 3)),
+        (6, 9, 0.2, (0,)),
+    ):
+        name = f"logits {(rows, width)}, smoothing {smoothing}, {len(skipped)} of {rows} rows ignored"
+        logits = 3 * torch.randn(rows, width, generator=generator, dtype=torch.float64)
+        targets = torch.randint(width, (rows,), generator=generator)
+        targets[list(skipped)] = -100
+        with (
+            mock.patch.object(F, "cross_entropy", stop),
+            mock.patch.object(F, "nll_loss", stop),
+            mock.patch.object(Tensor, "backward", stop),
+            mock.patch.object(torch.autograd, "grad", stop),
+        ):
+            found = answer(logits.clone(), targets.clone(), smoothing)
+        assert isinstance(found, tuple), f"{name}: return (loss, gradient), got {type(found).__name__}"
+        assert len(found) == 2, f"{name}: return (loss, gradient), got {len(found)} values"
+        leaf = logits.clone().requires_grad_()
+        loss = F.cross_entropy(leaf, targets, label_smoothing=smoothing)
+        loss.backward()
+        assert abs(float(found[0]) - loss.item()) < 1e-6, (
+            f"{name}: the loss is {loss.item():.4f}, got {float(found[0]):.4f}. Rows whose target is -100 do not count"
+        )
+        assert found[1].shape == logits.shape, f"{name}: the gradient is shaped as the logits"
+        assert not found[1][list(skipped)].any(), f"{name}: an ignored row has gradient zero"
+        worst = (found[1] - leaf.grad).abs().max()
+        assert worst < 1e-6, (
+            f"{name}: the gradient is off by up to {worst:.4f}. (softmax - wanted) / number of rows that count; wanted "
+            "is smoothing / V everywhere, and 1 - smoothing more at the target"
+        )
+    found = answer(torch.tensor([[1000.0, 0.0]]), torch.tensor([1]))
+    assert abs(float(found[0]) - 1000) < 1e-3, (
+        "logits of 1,000: subtract the largest before exp, or use logsumexp"
+    )
+
+
+PEAK, BANDWIDTH = 312e12, 2.0e12  # of an A100, a second
+MATRIX = 4096 * 4096
+OPERATIONS = {  # (floating-point operations, bytes)
+    "residual": (8192 * 4096, 3 * 2 * 8192 * 4096),
+    "batch": (2 * 128 * MATRIX, 2 * MATRIX + 2 * 2 * 128 * 4096),
+    "batch8": (2 * 128 * MATRIX, MATRIX + 2 * 2 * 128 * 4096),
+    "prompt": (2 * 1024 * MATRIX, 2 * MATRIX + 2 * 2 * 1024 * 4096),
+    "attention": (4 * 256 * 256 * 128, 2 * 4 * 256 * 128),
+}
+
+
+@exercise("08-3-d", points=1)
+def memory_bound(answer):
+    """Which operations lie under the slanted roof."""
+    assert isinstance(answer, (set, frozenset, list, tuple)), (
+        f'a set of names such as {{"residual"}}, got {answer!r}'
+    )
+    unknown = set(answer) - set(OPERATIONS)
+    assert not unknown, f"unknown names: {', '.join(sorted(map(str, unknown)))}"
+    for name, (operations, moved) in OPERATIONS.items():
+        assert (operations / moved < PEAK / BANDWIDTH) == (name in answer), (
+            f"count {name!r} again: a multiply-add is two operations; the ridge is at 312 / 2.0 = 156 a byte"
+        )

@@ -1,0 +1,135 @@
+"""Plausible wrong answers to the exercises of lesson 08_2."""
+
+STREAM = """def attend_stream(pairs):
+    m, l, o = -math.inf, 0.0, []
+    for score, value in {pairs}:
+        o = o or [0.0] * len(value)
+        if {hidden}:
+            continue
+        top = {top}
+        shrink, share = math.exp({shrink}), math.exp({share})
+        m, l, o = top, {l}, [{o} for a, b in zip(o, value)]
+    return ({output}, {lse}) if l else {nothing}"""
+STREAMED = {
+    "pairs": "pairs",
+    "hidden": "score == -math.inf",
+    "top": "max(m, score)",
+    "shrink": "m - top",
+    "share": "score - top",
+    "l": "l * shrink + share",
+    "o": "a * shrink + share * b",
+    "output": "[x / l for x in o]",
+    "lse": "m + math.log(l)",
+    "nothing": "(o, -math.inf)",
+}
+
+VISIT = """def visit(T, S, block_q, block_k, left=None):
+    plan = []
+    for first in range(0, T, block_q):
+        last = {last}
+        shift = {shift}
+        low = 0 if left is None else max(0, {low})
+        row = []
+        for j in range({start}, {stop}):
+            masked = {masked}
+            if left is not None:
+                masked |= {window}
+            row.append((j, masked))
+        plan.append(row)
+    return plan"""
+VISITED = {
+    "last": "min(first + block_q, T) - 1",
+    "shift": "S - T",
+    "low": "first + shift - left",
+    "start": "low // block_k",
+    "stop": "(last + shift) // block_k + 1",
+    "masked": "(j + 1) * block_k - 1 > first + shift",
+    "window": "j * block_k < last + shift - left",
+}
+
+KEPT = """def kept(T, heads, kv_heads, D, width=2):
+    qkv = {qkv}
+    plain = qkv + {weights}
+    flash = qkv + {out} + {lse}
+    return plain, flash"""
+KEEPS = {
+    "qkv": "(heads + 2 * kv_heads) * T * D * width",
+    "weights": "heads * T * T * width",
+    "out": "heads * T * D * width",
+    "lse": "heads * T * 4",
+}
+
+MERGE = """def merge(parts):
+    outs = torch.stack([out for out, _ in parts])  # (N, T, D)
+    lses = torch.stack([lse for _, lse in parts])  # (N, T)
+    top = lses.amax(0)
+    base = {base}
+    shares = torch.exp({shares})
+    total = shares.sum(0)
+    out = {out}
+    return out, {lse}"""
+MERGED = {
+    "base": "torch.where(top == -math.inf, 0.0, top)",
+    "shares": "lses - base",
+    "out": "(shares[..., None] * outs).sum(0) / torch.where(total == 0, 1.0, total)[:, None]",
+    "lse": "base + torch.log(total)",
+}
+
+WRONG = {
+    "08-2-a": {
+        "forgets to shrink the old output": STREAM.format(**STREAMED | {"o": "a + share * b"}),
+        "forgets to shrink the old sum": STREAM.format(**STREAMED | {"l": "l + share"}),
+        "shrinks the new share instead": STREAM.format(**STREAMED | {"share": "0.0", "o": "a + shrink * b"}),
+        "the last score instead of the maximum": STREAM.format(**STREAMED | {"top": "score"}),
+        "no maximum at all": STREAM.format(
+            **STREAMED | {"shrink": "0.0", "share": "score", "lse": "math.log(l)"}
+        ),
+        "NaN where the first keys are hidden": STREAM.format(**STREAMED | {"hidden": "False"}),
+        "forgets to divide": STREAM.format(**STREAMED | {"output": "o"}),
+        "the log-sum-exp without the maximum": STREAM.format(**STREAMED | {"lse": "math.log(l)"}),
+        "stops where all keys are hidden": STREAM.format(**STREAMED | {"nothing": "([], 0.0)"}),
+        "keeps the stream": STREAM.format(**STREAMED | {"pairs": "list(pairs)"}),
+    },
+    "08-2-b": {
+        "the first query stands at the first key": VISIT.format(**VISITED | {"shift": "0"}),
+        "skips nothing": VISIT.format(**VISITED | {"stop": "-(-S // block_k)"}),
+        "masks every tile": VISIT.format(**VISITED | {"masked": "True"}),
+        "masks the tile of the same number only": VISIT.format(
+            **VISITED | {"masked": "j == first // block_q"}
+        ),
+        "skips nothing left of the window": VISIT.format(**VISITED | {"start": "0"}),
+        "counts itself in the window": VISIT.format(
+            **VISITED | {"low": "first + shift - left + 1", "window": "j * block_k < last + shift - left + 1"}
+        ),
+        "the window of the last query for the whole block": VISIT.format(
+            **VISITED | {"low": "last + shift - left"}
+        ),
+        "rows beyond the last query": VISIT.format(**VISITED | {"last": "first + block_q - 1"}),
+        "no mask where a block hangs over": VISIT.format(
+            **VISITED | {"masked": "min((j + 1) * block_k, S) - 1 > first + shift"}
+        ),
+        "no mask at the window's edge": VISIT.format(**VISITED | {"window": "False"}),
+        "masks what the last query sees": VISIT.format(
+            **VISITED | {"masked": "(j + 1) * block_k - 1 > last + shift"}
+        ),
+    },
+    "08-2-c": {
+        "key heads as many as query heads": KEPT.format(**KEEPS | {"qkv": "3 * heads * T * D * width"}),
+        "weights of the key heads only": KEPT.format(**KEEPS | {"weights": "kv_heads * T * T * width"}),
+        "scores and weights": KEPT.format(**KEEPS | {"weights": "2 * heads * T * T * width"}),
+        "a log-sum-exp of two bytes": KEPT.format(**KEEPS | {"lse": "heads * T * width"}),
+        "no output": KEPT.format(**KEEPS | {"out": "0"}),
+        "maximum and sum apart": KEPT.format(**KEEPS | {"lse": "2 * heads * T * 4"}),
+    },
+    "08-2-d": {
+        "the plain mean": MERGE.format(**MERGED | {"out": "outs.mean(0)"}),
+        "weighs by the log-sum-exp itself": MERGE.format(
+            **MERGED | {"out": "(torch.softmax(lses, 1)[..., None] * outs).sum(0)"}
+        ),
+        "overflows": MERGE.format(**MERGED | {"base": "torch.zeros_like(top)"}),
+        "NaN where nothing is visible": MERGE.format(**MERGED | {"base": "top"}),
+        "adds the log-sum-exps": MERGE.format(**MERGED | {"lse": "lses.sum(0)"}),
+        "the largest log-sum-exp": MERGE.format(**MERGED | {"lse": "top"}),
+        "forgets to divide": MERGE.format(**MERGED | {"out": "(shares[..., None] * outs).sum(0)"}),
+    },
+}

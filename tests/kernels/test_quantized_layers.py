@@ -1,0 +1,125 @@
+"""minillm's quantized layers and the kernels agree: on codes, on where they lie in memory, and on who multiplies."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+pytest.importorskip("minillm.quantization", reason="this environment holds the kernels' requirements only")
+
+from kernels.int8_matmul import quantize_rows
+from kernels.w4a16 import w4a16_linear
+from minillm.quantization import FourBitLinear, Int8Linear, absmax_quantize, linear, uniform_codebook
+
+
+def float_layer(generator, inputs, outputs):
+    layer = nn.Linear(inputs, outputs)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return layer
+
+
+def relative(got, expected):
+    """‖got - expected‖ / ‖expected‖ in float64 on the CPU."""
+    got, expected = got.cpu().double(), expected.cpu().double()
+    return float((got - expected).norm() / expected.norm())
+
+
+@pytest.fixture
+def kernels_at_work(monkeypatch):
+    """The layers take the kernels on any device; returns the list of layers' answers through them."""
+    answers = []
+    monkeypatch.setattr(linear, "uses_kernels", lambda x: True)
+    for layer in (Int8Linear, FourBitLinear):
+        real = layer.fused
+        monkeypatch.setattr(
+            layer, "fused", lambda self, x, real=real: (answers.append(real(self, x)), answers[-1])[1]
+        )
+    return answers
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_rows_get_the_codes_of_absmax_quantize(device, generator, dtype):
+    x = torch.randn(9, 300, generator=generator).to(dtype)
+    x[4] = 0
+    codes, scale = quantize_rows(x.to(device))
+    expected = absmax_quantize(x, axis=-1)
+    assert torch.equal(codes.cpu(), expected.codes)
+    assert torch.equal(scale.cpu(), expected.scale.view(-1))
+
+
+@pytest.mark.parametrize("rows", [1, 20])
+@pytest.mark.parametrize("block", [16, 64, 500])
+@pytest.mark.parametrize("even_codes", [False, True])
+def test_the_kernels_read_what_minillm_packs(device, generator, rows, block, even_codes):
+    layer = float_layer(generator, 172, 35)
+    small = FourBitLinear.from_linear(layer, block, *([uniform_codebook()] if even_codes else []))
+    x = torch.randn(rows, 172, generator=generator)
+    arguments = [t.to(device) for t in (small.codes, small.scales)]
+    got = w4a16_linear(x.to(device), *arguments, block, codebook=small.codebook.to(device))
+    assert relative(got, x.double() @ small.dequantize().double().T) <= 1e-5
+
+
+@pytest.mark.parametrize("shape", [(172,), (1, 172), (2, 9, 172), (0, 172)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_layers_multiply_through_the_kernels(device, generator, kernels_at_work, shape, dtype):
+    layer = float_layer(generator, 172, 35)
+    x = torch.randn(shape, generator=generator).to(dtype).to(device)
+    for small in (FourBitLinear.from_linear(layer).to(device), Int8Linear.from_linear(layer).to(device)):
+        for held in (small, small.to(dtype)):  # scales in x's dtype, too
+            got = held(x)
+            assert got is kernels_at_work[-1]
+            assert (got.shape, got.dtype) == ((*shape[:-1], 35), dtype)
+            if x.numel():
+                expected = F.linear(x.double(), held.dequantize().double(), held.bias.double())
+                rounding = 0.02 if isinstance(small, Int8Linear) else 1e-5 if dtype == torch.float32 else 0.01
+                assert relative(got, expected) <= rounding
+
+
+def test_int8_layers_keep_outliers_as_floats(device, generator, kernels_at_work):
+    small = Int8Linear.from_linear(float_layer(generator, 64, 35)).to(device)
+    x = torch.randn(5, 64, generator=generator).clamp(-5, 5)
+    x[:, 3] *= 300
+    expected = F.linear(x.double(), small.dequantize().cpu().double(), small.bias.cpu().double())
+    kept = relative(small(x.to(device)), expected)
+    small.threshold = 0.0
+    assert kept < 0.1 * relative(small(x.to(device)), expected)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "block", "codebook"),
+    [(63, 64, uniform_codebook()), (64, 8, uniform_codebook()), (64, 16, torch.linspace(-1, 1, 8))],
+)
+def test_layers_the_kernels_do_not_take_fall_back(
+    device, generator, kernels_at_work, inputs, block, codebook
+):
+    small = FourBitLinear.from_linear(float_layer(generator, inputs, 5), block, codebook).to(device)
+    x = torch.randn(3, inputs, generator=generator).to(device)
+    torch.testing.assert_close(small(x), small.forward_plain(x), rtol=1e-4, atol=1e-4)
+    assert kernels_at_work == [None]
+
+
+def test_who_multiplies(device):
+    x = torch.ones(2, 4, device=device)
+    assert linear.uses_kernels(x) == (device == "cuda")
+    assert not linear.uses_kernels(torch.ones(2, 4))  # on a CPU, though TRITON_INTERPRET is set
+    assert not linear.uses_kernels(x.double())
+    assert not linear.uses_kernels(x.clone().requires_grad_())
+    with torch.no_grad():
+        assert linear.uses_kernels(x.clone().requires_grad_()) == (device == "cuda")
+    with torch.autocast("cuda", enabled=True) if device == "cuda" else torch.autocast("cpu"):
+        assert not linear.uses_kernels(x)
+    assert linear.kernels_installed()
+
+
+def test_quantization_does_not_import_triton():
+    code = """
+import sys, minillm.quantization as q
+print("triton" in sys.modules, q.linear.kernels_installed(), "triton" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "True", "False"], done.stderr
