@@ -120,6 +120,11 @@ def check_scores(D: int, scale: float | None, window: Any, softcap: float) -> tu
     return scale, check_int("window", window, 1, 2**31 - 1) - 1, softcap
 
 
+def unit_stride(x: Tensor | None) -> Tensor | None:
+    """`x`, copied if its last axis is not contiguous: every 16 bytes a thread loads must be neighbours."""
+    return x if x is None or x.stride(-1) == 1 else x.contiguous()
+
+
 def launch_strides(
     q: Tensor, key_cache: Tensor, value_cache: Tensor, table: Tensor, slopes: Tensor | None
 ) -> tuple:

@@ -12,8 +12,6 @@ Book 8.3.1 커널 퓨전 (kernel fusion). Papers: Milakov and Gimelshein 2018; S
 F.cross_entropy. Leaves out: class weights, targets that are probabilities, gradients of gradients.
 """
 
-# NOTE, to be removed: the lead gave both losses (this file, _cross_entropy.py, their tests, cases/loss.py) to a second
-# helper at 09:45, who is finishing and testing them now. Fusion helper: please leave these files from here on.
 from __future__ import annotations
 
 import torch
@@ -116,7 +114,9 @@ def _setup(ctx, inputs, output):
 def _backward(ctx, g, *_):
     late, gradient = ctx.saved_tensors
     g = (g * late if late.numel() else g).reshape((-1, 1) if g.dim() else ()).contiguous()
-    if torch.compiler.is_compiling() or type(gradient) is not Tensor:  # traced: a compiler joins the product to what follows
+    if (
+        torch.compiler.is_compiling() or type(gradient) is not Tensor
+    ):  # traced: a compiler joins the product to what follows
         gradient = (gradient.float() * g).to(gradient.dtype)
     else:
         # In place: it is the only copy. A second backward through the same loss finds it changed, and autograd says so.

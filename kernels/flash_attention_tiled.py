@@ -20,7 +20,7 @@ import math
 import torch
 from torch import Tensor
 
-from kernels._checks import check_flag, check_int, check_number, check_tensor, describe
+from kernels._checks import check_flag, check_int, check_number, check_tensor
 from kernels.online_softmax import finished, nothing_seen, take_in
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -44,6 +44,19 @@ def tiles_of(
     return found
 
 
+def check_qkv(q: Tensor, k: Tensor, v: Tensor) -> None:
+    """ValueError unless q (B, H, T, D) and k, v (B, K, S, D) belong together."""
+    check_tensor("q", q, "B H T D", FLOATS)
+    for name, x in (("k", k), ("v", v)):
+        check_tensor(name, x, "B K S D", (q.dtype,), like=q)
+    (B, H, _, D), K = q.shape, k.shape[1]
+    if k.shape != v.shape or k.shape[0] != B or k.shape[3] != D or D == 0 or K == 0 or H % K:
+        raise ValueError(
+            "q (B, H, T, D) needs k and v (B, K, S, D) with H divisible by K, "
+            f"got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+        )
+
+
 def flash_attention_tiled(
     q: Tensor,
     k: Tensor,
@@ -59,23 +72,15 @@ def flash_attention_tiled(
     last query sees the last key. scale: 1/√D by default. A query that sees nothing gives zeros and -inf. The sums and
     the log-sum-exp are float32, or float64 for float64 inputs. Raises ValueError for shapes or dtypes that do not fit.
     """
-    check_tensor("q", q, "B H T D", FLOATS)
-    for name, x in (("k", k), ("v", v)):
-        check_tensor(name, x, "B K S D", (q.dtype,), like=q)
+    check_qkv(q, k, v)
     (B, H, T, D), (_, K, S, _) = q.shape, k.shape
-    if k.shape != v.shape or k.shape[0] != B or k.shape[3] != D or D == 0 or K == 0 or H % K:
-        raise ValueError(
-            "q (B, H, T, D) needs k and v (B, K, S, D) with H divisible by K, "
-            f"got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
-        )
     block_q, block_k = check_int("block_q", block_q, 1), check_int("block_k", block_k, 1)
     causal = check_flag("causal", causal)
     scale = 1 / math.sqrt(D) if scale is None else check_number("scale", scale)
 
     wide = torch.promote_types(q.dtype, torch.float32)
-    grouped = q.reshape(B, K, H // K, T, D).to(
-        wide
-    )  # the G = H/K heads of a group meet their key head by broadcasting
+    # the G = H/K heads of a group meet their key head by broadcasting
+    grouped = q.reshape(B, K, H // K, T, D).to(wide)  # (B, K, G, T, D)
     keys, values = k.unsqueeze(2).to(wide), v.unsqueeze(2).to(wide)  # (B, K, 1, S, D)
     outputs, sums = [], []
     tiles = tiles_of(T, S, block_q, block_k, causal)

@@ -70,9 +70,8 @@ def _attend(
         if ALIBI:
             scores -= slope * tl.abs(rows - columns)
         if MASKED:
-            scores = tl.where(
-                visible(rows, columns, S, left, right, HAS_LEFT, HAS_RIGHT), scores, float("-inf")
-            )
+            seen = visible(rows, columns, S, left, right, HAS_LEFT, HAS_RIGHT)
+            scores = tl.where(seen, scores, float("-inf"))
         # m' = max(m, max scores);  l' = l · 2^(m - m') + Σ p;  o' = o · 2^(m - m') + p V,  p = 2^(scores - m')
         new_top = tl.maximum(top, tl.max(scores, 1) * unit)  # (BLOCK_M,)
         # a row that has seen no key yet has maximum -inf, and -inf - -inf is NaN: take 0 there
@@ -85,9 +84,8 @@ def _attend(
         else:
             v = load_rows(values, start, S, v_row, D, WIDTH, BLOCK_N, MASKED)
         # the shrunken output is the accumulator the tensor cores start from: no separate addition
-        output = tl.dot(
-            p.to(v.dtype), v, output * shrink[:, None], input_precision="ieee"
-        )  # (BLOCK_M, WIDTH)
+        output = output * shrink[:, None]  # (BLOCK_M, WIDTH)
+        output = tl.dot(p.to(v.dtype), v, output, input_precision="ieee")
         top = new_top
     return output, total, top
 
@@ -170,7 +168,7 @@ def settings(width: int, dtype: torch.dtype, target: tuple[int, int]) -> dict[st
             64,
             4,
             3,
-        )  # two programs fit on a multiprocessor: one's exp under the other's wgmma
+        )  # two programs fit side by side: one's exp under the other's wgmma
     elif hopper:
         m, n, warps, stages = (128, 128, 8, 2) if width == 128 else (128, 64, 8, 2)
     elif blackwell:

@@ -20,9 +20,7 @@ from torch import Tensor
 LOG2E = tl.constexpr(math.log2(math.e))
 LN2 = tl.constexpr(math.log(2))
 PAD = tl.constexpr(128)  # rows of the backward workspace begin on multiples of this: whole, aligned tiles
-CACHE = (
-    32 << 20
-)  # bytes of keys and values that programs side by side may share: the L2 cache holds 40 MB or more
+CACHE = 32 << 20  # bytes of keys and values shared by programs side by side: the L2 cache holds 40 MB or more
 FARTHEST = 1 << 29  # lengths and windows stay below this, so that sums of a few of them fit into 32 bits
 
 
@@ -185,11 +183,9 @@ def ready(x: Tensor) -> Tensor:
     batch, head, row = strides(x)
     unit = 16 // x.element_size()
     aligned = x.data_ptr() % 16 == 0 and all(step % unit == 0 for step in (batch, head, row))
-    return (
-        x
-        if aligned and x.stride(-1) == 1 and head > 0 and 0 < row < 1 << 23
-        else x.clone(memory_format=torch.contiguous_format)
-    )
+    if aligned and x.stride(-1) == 1 and head > 0 and 0 < row < 1 << 23:
+        return x
+    return x.clone(memory_format=torch.contiguous_format)
 
 
 def padded(*tensors: Tensor) -> list[Tensor]:

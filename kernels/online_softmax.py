@@ -48,7 +48,7 @@ def take_in(state: State, scores: Tensor, values: Tensor) -> State:
     return State(
         maximum,
         state.total * shrink + shares.sum(dim=-1),
-        state.output * shrink.unsqueeze(-1) + (shares.unsqueeze(-2) @ values).squeeze(-2),
+        state.output * shrink.unsqueeze(-1) + torch.einsum("...n,...nd->...d", shares, values),
     )
 
 

@@ -23,7 +23,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels._checks import INTERPRETED, capability, check_flag, check_launch, describe
+from kernels._checks import INTERPRETED, check_flag, check_launch, describe
 from kernels._paged import (
     CHANGING,
     attend_plain,
@@ -33,6 +33,7 @@ from kernels._paged import (
     finish,
     gather_blocks,
     launch_strides,
+    unit_stride,
 )
 
 
@@ -180,8 +181,9 @@ class Settings(NamedTuple):
     num_stages: int
 
 
-def settings(G: int, D: int, dtype: torch.dtype, capability: tuple[int, int]) -> Settings:
-    """The shipped configurations. They know nothing of batch or lengths: those must not change a result's bits."""
+def settings(G: int, D: int, dtype: torch.dtype) -> Settings:
+    """The shipped configurations, one for all GPUs: what counts is memory. They know nothing of batch or lengths:
+    those must not change a result's bits."""
     BLOCK_D = max(triton.next_power_of_2(D), 16)
     # 16 rows: the smallest product. A group of more than 32 heads takes several programs, which read the keys again
     BLOCK_M = min(max(triton.next_power_of_2(G), 16), 32)
@@ -212,12 +214,12 @@ def _paged_attention(
 ) -> tuple[Tensor, Tensor]:
     check_launch(q, key_cache, value_cache, block_table, lengths, alibi_slopes)
     (B, H, D), (num_blocks, block_size, K, _), max_blocks = q.shape, key_cache.shape, block_table.shape[1]
-    q, block_table, lengths = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, block_table, lengths))
+    q, block_table, lengths, alibi_slopes = map(unit_stride, (q, block_table, lengths, alibi_slopes))
     out = torch.empty((B, H, D), dtype=q.dtype, device=q.device)
     lse = torch.empty((B, H), dtype=torch.float32, device=q.device)
     if B == 0:
         return out, lse
-    s = settings(H // K, D, q.dtype, capability(q))
+    s = settings(H // K, D, q.dtype)
     BLOCK_D = max(triton.next_power_of_2(D), 16)
     capacity = max_blocks * block_size
     # the grid knows the table's width only: the host never waits to learn a length, so CUDA graphs can record this

@@ -40,6 +40,7 @@ from kernels._paged import (
     finish,
     gather_blocks,
     launch_strides,
+    unit_stride,
 )
 
 
@@ -94,22 +95,20 @@ def _prefill_kernel(
         i = some + tl.arange(0, 128)
         first_tile = tl.load(cu_seqlens + i, mask=i <= N, other=0) // BLOCK_Q + i
         begun += tl.sum(((first_tile <= tile) & (i <= N)).to(tl.int32), 0)
-    n = begun - 1
-    q_start = tl.load(cu_seqlens + n)
+    n = tl.maximum(begun - 1, 0)
+    q_start = tl.maximum(tl.load(cu_seqlens + n), 0)
     q_stop = total_q  # rows behind the last sequence are written too, as zeros
     length = 0
     if n < N:
-        q_stop = tl.load(cu_seqlens + n + 1)
+        q_stop = tl.minimum(tl.load(cu_seqlens + n + 1), total_q)
         length = tl.minimum(tl.maximum(tl.load(lengths + n), 0), capacity)
     first = (tile - q_start // BLOCK_Q - n) * BLOCK_Q  # the tile's first token, counted in its sequence
     if q_start + first >= q_stop:
         return
 
     m = tl.arange(0, BLOCK_M)
-    token, member = (
-        first + m // HEADS,
-        chunk * HEADS + m % HEADS,
-    )  # (BLOCK_M,) row m: this token, this head of the group
+    # row m of the tile is this new token and this head of the group, (BLOCK_M,) each
+    token, member = first + m // HEADS, chunk * HEADS + m % HEADS
     q_len = q_stop - q_start
     real = (m < BLOCK_Q * HEADS) & (token < q_len) & (member < G)
     head, row = key_head * G + member, (q_start + token).to(tl.int64)
@@ -177,11 +176,11 @@ def settings(D: int, dtype: torch.dtype, capability: tuple[int, int]) -> Setting
     """The shipped configurations. They know nothing of batch or lengths: those must not change a result's bits."""
     if INTERPRETED:
         return Settings(BLOCK_M=64, BLOCK_N=32, num_warps=4, num_stages=1)
-    BLOCK_D, full = triton.next_power_of_2(D), dtype == torch.float32
+    BLOCK_D, exact = triton.next_power_of_2(D), dtype == torch.float32
     if D % 16:  # no 16-byte loads, but an address a number: small tiles, or the addresses fill the registers
-        BLOCK_M = (32 if full else 64) // (1 if BLOCK_D <= 128 else 2)
+        BLOCK_M = (32 if exact else 64) // (1 if BLOCK_D <= 128 else 2)
         return Settings(BLOCK_M, BLOCK_N=16, num_warps=8, num_stages=3, maxnreg=None)
-    if full:  # products on the ordinary cores, out of registers: small tiles
+    if exact:  # products on the ordinary cores, out of registers: small tiles
         return Settings(BLOCK_M=32, BLOCK_N=32 if BLOCK_D <= 64 else 16, num_warps=8, num_stages=2)
     # 128 rows and 8 warps are two warpgroups of 64 rows, what one wgmma computes; as many keys as registers allow
     if capability[0] in (9, 10):
@@ -205,9 +204,8 @@ def _paged_prefill(
 ) -> tuple[Tensor, Tensor]:
     check_launch(q, key_cache, value_cache, block_table, cu_seqlens_q, lengths, alibi_slopes)
     (total_q, H, D), (num_blocks, block_size, K, _), N = q.shape, key_cache.shape, lengths.shape[0]
-    q, block_table, cu_seqlens_q, lengths = (
-        x if x.stride(-1) == 1 else x.contiguous() for x in (q, block_table, cu_seqlens_q, lengths)
-    )
+    q, block_table, alibi_slopes = map(unit_stride, (q, block_table, alibi_slopes))
+    cu_seqlens_q, lengths = unit_stride(cu_seqlens_q), unit_stride(lengths)
     out = torch.empty((total_q, H, D), dtype=q.dtype, device=q.device)
     lse = torch.empty((H, total_q), dtype=torch.float32, device=q.device)
     if total_q == 0:
@@ -249,7 +247,18 @@ def paged_prefill(
     softcap: float = 0.0,
     return_lse: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """todo"""
+    """Causal attention of each sequence's newest tokens over all its cached tokens, theirs included -> (total_q, H, D).
+
+    q: (total_q, H, D), the sequences' new tokens one after another, already stored in the cache. cu_seqlens_q: int32
+    (B + 1,), from 0 on, where each sequence's rows of q begin and end; rows past the last become zeros. lengths: int32
+    (B,), tokens in the cache, the new ones included: new token i of q_len sits at position length - q_len + i and sees
+    the positions up to its own. max_seqlen_q: the longest q_len, as in flash_attention_varlen; nothing depends on it.
+    The rest as in paged_attention; return_lse: also (H, total_q) float32. Rows that see nothing give zeros and -inf.
+
+    A token's result has the same bits alone, in any batch, and however its prompt was cut into chunks (a decoded
+    token, by paged_attention, agrees to rounding only). ValueError for shapes, dtypes or devices that do not fit;
+    values are not checked, and kept within bounds as in paged_attention. Not differentiable.
+    """
     check_table(q, key_cache, value_cache, block_table, lengths, alibi_slopes)
     check_tensor("cu_seqlens_q", cu_seqlens_q, "B+1", (torch.int32,), like=q)
     if cu_seqlens_q.shape[0] != lengths.shape[0] + 1:

@@ -116,7 +116,7 @@ def settings(heads: int, half: int, rest: int) -> Settings:
     """Up to 8 heads a program, and tokens until the tile holds 2,048 pairs: 16 in each of 128 threads."""
     block = triton.next_power_of_2(half)
     heads = min(8, triton.next_power_of_2(heads))
-    room = 64 if INTERPRETED else 2048
+    room = 256 if INTERPRETED else 2048
     widest = max(block, triton.next_power_of_2(rest) // 2)
     return Settings(max(1, room // (heads * widest)), heads, block, 4)
 

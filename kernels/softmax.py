@@ -119,7 +119,7 @@ def settings_long(width: int) -> tuple[int, int, int, int]:
     stages keep three pieces on their way while one is summed; rows that do not start on 16 bytes cannot be copied so.
     """
     if INTERPRETED:
-        return 8, 8, 1, 4
+        return 16, 8, 1, 4
     return 512, 8, 4 if width % 16 == 0 else 1, 16
 
 

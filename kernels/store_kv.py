@@ -18,7 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels._checks import INTERPRETED, check_launch, check_tensor, describe
-from kernels._paged import check_caches
+from kernels._paged import check_caches, unit_stride
 
 
 def store_kv_plain(
@@ -72,7 +72,7 @@ def _store_kv(k: Tensor, v: Tensor, key_cache: Tensor, value_cache: Tensor, slot
     (N, K, D), (num_blocks, block_size) = k.shape, key_cache.shape[:2]
     if N * K * num_blocks == 0:
         return
-    k, v, slot_mapping = (x if x.stride(-1) == 1 else x.contiguous() for x in (k, v, slot_mapping))
+    k, v, slot_mapping = map(unit_stride, (k, v, slot_mapping))
     BLOCK_R, num_warps = settings(D, k.dtype)
     _store_kv_kernel[(triton.cdiv(N * K, BLOCK_R),)](
         k, v, key_cache, value_cache, slot_mapping, N * K, K, num_blocks * block_size,

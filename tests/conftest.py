@@ -12,8 +12,8 @@ import hypothesis
 import pytest
 import torch
 
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel is imported: without a GPU, kernels are interpreted
+if not torch.cuda.is_available():  # kernels are interpreted then; this is read when they are imported
+    os.environ["TRITON_INTERPRET"] = "1"
 
 torch.set_num_threads(1)
 # a busy machine is slow, not wrong: no test fails for the time one example took

@@ -1,4 +1,4 @@
-"""The shipped configurations of softmax, the norms, rotary and SwiGLU: every branch of their settings, and gradients."""
+"""The shipped configurations of softmax, the norms, rotary and SwiGLU: every branch of settings, with gradients."""
 
 from __future__ import annotations
 

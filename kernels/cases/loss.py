@@ -14,14 +14,14 @@ HALF, BF16, FP32 = torch.float16, torch.bfloat16, torch.float32
 
 
 def loss(width: int, dtype: torch.dtype, smoothing: float = 0.0, **options: bool) -> Callable[[], object]:
-    """A loss of logits (4, width), and its gradient unless gradient=False."""
+    """A loss of logits (16, width), and its gradient unless gradient=False."""
     gradient = options.pop("gradient", True)
 
     def call() -> None:
-        logits = torch.zeros(4, width, dtype=dtype, requires_grad=gradient)
+        logits = torch.zeros(16, width, dtype=dtype, requires_grad=gradient)
         if options:  # a leaf may not be overwritten
             logits = logits * 2
-        found = cross_entropy(logits, torch.zeros(4, dtype=torch.long), -100, smoothing, **options)
+        found = cross_entropy(logits, torch.zeros(16, dtype=torch.long), -100, smoothing, **options)
         if gradient:
             found.backward()
 

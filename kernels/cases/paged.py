@@ -23,7 +23,7 @@ def whole(*shape: int) -> Tensor:
 
 
 def caches(D: int, dtype: torch.dtype, K: int, block_size: int) -> tuple[Tensor, Tensor]:
-    """Two layers' slices of one tensor: strided views, as an engine holds them."""
+    """Keys and values, the halves of one tensor."""
     return torch.empty(2, 8, block_size, K, D, dtype=dtype).unbind(0)
 
 
@@ -68,7 +68,6 @@ CASES = [
     Case("store_kv D96 fp32", store(96, FULL, torch.int32)),
     Case("paged_attention D64 bf16", decode(64, BRAIN), dots=True),
     Case("paged_attention D128 bf16", decode(128, BRAIN), dots=True),
-    Case("paged_attention D128 fp16, MHA, blocks of 256", decode(128, HALF, 8, 8, 256), dots=True),
     Case(
         "paged_attention D96 bf16, all options, blocks of 24",
         decode(96, BRAIN, 14, 2, 24, True, **OPTIONS),
@@ -76,9 +75,7 @@ CASES = [
     ),
     Case("paged_attention D256 bf16", decode(256, BRAIN), dots=True),
     Case("paged_attention D72 bf16", decode(72, BRAIN), dots=True),
-    Case("paged_attention D128 bf16, MQA of 32", decode(128, BRAIN, 32, 1), dots=True),
     Case("paged_attention D128 bf16, MQA of 64", decode(128, BRAIN, 64, 1), dots=True),
-    Case("paged_attention D256 bf16, MQA of 64", decode(256, BRAIN, 64, 1), dots=True),
     Case("paged_attention D128 fp32", decode(128, FULL), dots=True),
     Case("paged_attention D256 fp32", decode(256, FULL), dots=True),
     Case("paged_prefill D64 bf16", prefill(64, BRAIN), dots=True),
@@ -88,7 +85,6 @@ CASES = [
         prefill(128, HALF, 14, 2, 24, True, **OPTIONS),
         dots=True,
     ),
-    Case("paged_prefill D128 bf16, softcap", prefill(128, BRAIN, softcap=30.0), dots=True),
     Case("paged_prefill D256 bf16", prefill(256, BRAIN), dots=True),
     Case("paged_prefill D72 bf16", prefill(72, BRAIN), dots=True),
     Case("paged_prefill D64 fp32", prefill(64, FULL), dots=True),

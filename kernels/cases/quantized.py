@@ -36,7 +36,6 @@ GEMV = [
     (1, 4096, 128, "symmetric", BF16, False),
     (1, 4096, 64, "codebook", BF16, True),
     (2, 11008, 128, "zeros", HALF, False),  # widths that no block divides: masks
-    (2, 11008, 64, "codebook", HALF, False),
     (1, 14336, 32, "symmetric", BF16, False),
     (1, 768, 16, "symmetric", BF16, True),  # two groups in 16 bytes
     (1, 768, 768, "zeros", FP32, False),
@@ -48,7 +47,6 @@ MATMUL = [  # each with its merge where the columns are shared
     (64, 11008, 128, "symmetric", BF16, False),
     (64, 11008, 64, "codebook", BF16, True),
     (128, 4096, 128, "symmetric", BF16, True),
-    (128, 4096, 64, "codebook", HALF, False),
     (4096, 4096, 128, "symmetric", BF16, False),
     (4096, 4096, 64, "codebook", BF16, True),
     (4096, 4096, 32, "zeros", HALF, False),

@@ -1,6 +1,13 @@
 """Attention, positions, norms, feed-forward and blocks: the parts every model of the house is made of."""
 
-from minillm.nn.attention import attention, attention_weights, causal_mask, plain_attention, sdpa_attention
+from minillm.nn.attention import (
+    attention,
+    attention_backend,
+    attention_weights,
+    causal_mask,
+    plain_attention,
+    sdpa_attention,
+)
 from minillm.nn.blocks import DecoderBlock, EncoderBlock
 from minillm.nn.feed_forward import ACTIVATIONS, FeedForward, SwiGLU
 from minillm.nn.heads import CausalHead, ManyHeads, OneHead
@@ -30,6 +37,7 @@ __all__ = [
     "SwiGLU",
     "alibi_slopes",
     "attention",
+    "attention_backend",
     "attention_weights",
     "causal_mask",
     "layer_norm_plain",

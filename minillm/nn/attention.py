@@ -14,9 +14,10 @@ Leaves out: returning the weights (see `attention_weights`).
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,7 @@ from minillm._checks import check_choice, check_flag, check_number, describe
 
 BACKENDS = ("auto", "plain", "sdpa", "triton")
 WIDEST_HEAD = 256  # that the kernels take
+_chosen = "auto"  # what "auto" means: attention_backend changes it for a while
 SHORT = 256  # keys up to which bfloat16 is slower than float32 in training on a CPU
 
 
@@ -199,6 +201,21 @@ def _flash_attention(q: Tensor, v: Tensor) -> Callable[..., Tensor] | None:
     return flash_attention
 
 
+@contextlib.contextmanager
+def attention_backend(name: str) -> Iterator[None]:
+    """`with attention_backend("triton"): model(ids)`: every attention inside whose backend is "auto" takes this one.
+
+    For whole models, whose layers do not name a backend. name: one of BACKENDS. Raises ValueError for another. One
+    setting a process, as torch.nn.attention.sdpa_kernel's: not for threads that want different ones.
+    """
+    global _chosen
+    before, _chosen = _chosen, check_choice("backend", name, BACKENDS)
+    try:
+        yield
+    finally:
+        _chosen = before
+
+
 def attention(
     q: Tensor,
     k: Tensor,
@@ -215,10 +232,10 @@ def attention(
     q: float (B, H, T, D); k, v: float (B, K, S, D) with H divisible by K (K = H multi-head, K = 1
     multi-query). mask: bool, broadcastable to (B, H, T, S), True = may attend. causal: query t sees keys up
     to t + S - T. scale: factor on the scores, 1/√D by default. bias: float, broadcastable to (B, H, T, S),
-    added to the scores. backend: "auto" takes the fastest that is there; "triton" falls back to torch where the
-    kernels cannot run (see `triton_attention`). dropout: probability of dropping a weight (training only).
-    Returns (B, H, T, D) in q's dtype. A query that may attend to nothing gives zeros.
-    Raises ValueError for shapes, dtypes or a backend that do not fit.
+    added to the scores. backend: "auto" takes the fastest that is there, or what `attention_backend` says;
+    "triton" falls back to torch where the kernels cannot run (see `triton_attention`). dropout: probability of
+    dropping a weight (training only). Returns (B, H, T, D) in q's dtype. A query that may attend to
+    nothing gives zeros. Raises ValueError for shapes, dtypes or a backend that do not fit.
     """
     if backend not in BACKENDS:
         check_choice("backend", backend, BACKENDS)
@@ -229,6 +246,7 @@ def attention(
         check_number("scale", scale)
     if dropout != 0:
         check_number("dropout", dropout, 0.0, 1.0)
+    backend = _chosen if backend == "auto" else backend
     run = {"plain": plain_attention, "triton": triton_attention}.get(backend, sdpa_attention)
     # "auto" stays with torch on a GPU, too, until the kernels of kernels/ have been timed on one and are faster
     if backend == "auto" and _better_in_float32(q, k, v):

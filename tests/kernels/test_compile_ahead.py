@@ -69,10 +69,12 @@ def test_everything_that_ships_compiles_without_a_fault(table):
 def test_large_products_reach_wgmma_on_hopper(table):
     _, content, _ = table
     hopper = [r for r in content["reports"] if r["target"] == 90]
-    flash = [r for r in hopper if r["kernel"] in ("forward_kernel", "dkv_kernel", "dq_kernel")]
-    half = [r for r in flash if "fp32" not in r["case"]]
-    assert len(half) > 5
-    assert all(r["wgmma"] for r in half), [r["case"] for r in half if not r["wgmma"]]
+    flash = [
+        r for r in hopper if r["module"].startswith("kernels.flash") and r["dots"] and "fp32" not in r["case"]
+    ]
+    assert len({r["kernel"] for r in flash}) >= 3  # forward; dq; dk and dv
+    assert all(r["wgmma"] for r in flash), [r["case"] for r in flash if not r["wgmma"]]
+    assert any(r["module"] == "kernels.paged_prefill" and r["wgmma"] for r in hopper)
     assert any("int8" in r["case"] and r["wgmma"] for r in hopper)
     assert any("w4a16" in r["case"] and r["wgmma"] for r in hopper)
 

@@ -5,6 +5,8 @@ import hypothesis.strategies as st
 import pytest
 import torch
 import torch.nn.functional as F
+import triton
+import triton.language as tl
 
 from kernels import flash_backward, flash_dkv, flash_dq, flash_forward, flash_tiles
 from kernels.flash_attention import flash_attention, flash_attention_plain
@@ -67,6 +69,7 @@ def check(sizes, options, seed=0, error=1e-5):
         ((1, 1, 1, 1, 1, 16), {"causal": True}),
         ((2, 2, 1, 130, 257, 16), {"causal": True}),  # several blocks on both sides of the diagonal
         ((1, 2, 1, 257, 70, 16), {"causal": True}),  # queries before every key see nothing
+        ((1, 1, 1, 66, 128, 16), {"causal": True}),  # the diagonal passes the last key of a block
         ((1, 1, 1, 200, 200, 16), {"window": (3, 0)}),  # a window narrower than a block
         ((1, 1, 1, 60, 250, 16), {"window": (-1, 20)}),
         ((1, 1, 1, 150, 30, 16), {"window": (2, 1)}),  # most queries stand before the first key
@@ -167,6 +170,72 @@ def test_plain_keeps_the_dtype_and_takes_no_keys():
     assert torch.isneginf(lse).all()
 
 
+# Which blocks are loaded, and which without a mask
+
+
+@triton.jit
+def ask_reach(
+    Results, Questions, BLOCK: tl.constexpr, HAS_BEFORE: tl.constexpr, HAS_AFTER: tl.constexpr
+):  # fmt: skip
+    question = Questions + tl.program_id(0) * 6
+    first, last, shift = tl.load(question), tl.load(question + 1), tl.load(question + 2)
+    before, after, length = tl.load(question + 3), tl.load(question + 4), tl.load(question + 5)
+    begin, clean, resume, end = flash_tiles.reach(
+        first, last, shift, before, after, length, BLOCK, HAS_BEFORE, HAS_AFTER
+    )
+    result = Results + tl.program_id(0) * 4
+    tl.store(result, begin)
+    tl.store(result + 1, clean)
+    tl.store(result + 2, resume)
+    tl.store(result + 3, end)
+
+
+@pytest.mark.parametrize(
+    ("has_before", "has_after"), [(False, False), (False, True), (True, False), (True, True)]
+)
+def test_blocks_are_loaded_if_any_row_sees_them_and_masked_unless_all_do(
+    has_before, has_after, generator, device
+):
+    BLOCK, count = 4, 60
+    ask = lambda low, high: torch.randint(low, high, (count,), generator=generator)  # noqa: E731
+    first, length = ask(0, 20), ask(0, 20)
+    questions = torch.stack([first, first + ask(0, 6), ask(-12, 12), ask(0, 12), ask(0, 12), length], 1)
+    answers = torch.full((count, 4), -9, dtype=torch.int32, device=device)
+    ask_reach[(count,)](answers, questions.int().to(device), BLOCK, has_before, has_after)
+    for (first, last, shift, before, after, length), answer in zip(questions.tolist(), answers.tolist()):
+        some, every = [], []
+        for block in range((length + BLOCK - 1) // BLOCK):
+            pairs = [
+                (not has_before or c >= r + shift - before)
+                and (not has_after or c <= r + shift + after)
+                and c < length
+                for r in range(first, last + 1)
+                for c in range(block * BLOCK, (block + 1) * BLOCK)
+            ]
+            some += [block] if any(pairs) else []
+            every += [block] if all(pairs) else []
+        begin, clean, resume, end = answer
+        assert begin <= clean <= resume <= end
+        assert list(range(begin, end)) == some or (not some and end - begin <= 1)
+        assert list(range(clean, resume)) == every
+
+
+@triton.jit
+def ask_tanh(Results, Questions, SIZE: tl.constexpr):
+    at = tl.arange(0, SIZE)
+    tl.store(Results + at, flash_tiles.tanh(tl.load(Questions + at)))
+
+
+@pytest.mark.filterwarnings("ignore:overflow")  # numpy's, of 2^x beyond float32, where 1 - 2 / inf is right
+def test_tanh_keeps_the_digits_of_float32_near_0_and_far_from_it(device):
+    x = torch.cat([torch.linspace(-1, 1, 1024), torch.linspace(-100, 100, 512), torch.logspace(-30, 30, 512)])
+    x = x.to(device)
+    answers = torch.full_like(x, torch.nan)
+    ask_tanh[(1,)](answers, x, len(x))
+    truth = torch.tanh(x.double())
+    assert ((answers - truth).abs() <= 1e-6 * truth.abs()).all()
+
+
 # Hostile values
 
 
@@ -194,6 +263,7 @@ def test_a_query_that_sees_no_key_gives_zero_and_minus_infinity_and_no_gradient(
     assert all(torch.isfinite(x).all() and x.abs().max() > 0 for x in (dq, dk, dv))
 
 
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:All-NaN")  # of rows beyond T, which nobody reads
 def test_scores_of_minus_infinity_weigh_nothing():
     q, k, v = (x.detach() for x in inputs(1, 1, 1, 9, 130, 16))
     q = q.abs() + 0.1

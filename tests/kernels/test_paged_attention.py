@@ -42,7 +42,7 @@ def shipped(monkeypatch):
     monkeypatch.setattr(module, "INTERPRETED", False)
 
 
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(
     lengths=st.lists(st.integers(0, 257), min_size=1, max_size=2),
     heads=st.sampled_from([(1, 1), (1, 3), (2, 1), (2, 5), (1, 17)]),
@@ -90,7 +90,7 @@ def test_tiles_fill_parts(monkeypatch):
     """What equal bits rest on: a part ends where a tile does, whatever is shipped."""
     shipped(monkeypatch)
     for G, D, dtype in itertools.product((1, 8, 17, 71), range(1, 257), (torch.float16, torch.float32)):
-        chosen = module.settings(G, D, dtype, (9, 0))
+        chosen = module.settings(G, D, dtype)
         assert chosen.PART % chosen.BLOCK_N == 0
         assert min(chosen.BLOCK_M, chosen.BLOCK_N) >= 16
 
@@ -119,17 +119,17 @@ def test_plain_agrees_with_float64(generator):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("window", [None, 100])
 def test_a_sequence_has_the_same_bits_in_any_batch(generator, dtype, window):
-    cache = paged(generator, [200, 0, 64, 65, 130], K=1, D=32, dtype=dtype)
-    q = random_tensor(generator, 5, 3, 32, dtype=dtype)
+    cache = paged(generator, [150, 0, 64, 65], K=1, D=32, dtype=dtype)
+    q = random_tensor(generator, 4, 3, 32, dtype=dtype)
     together, lse = paged_attention(q, *cache.tensors, window=window, return_lse=True)
     again = paged_attention(q, *cache.tensors, window=window)
     assert torch.equal(together, again)
-    order = [3, 0, 4]
+    order = [3, 0]
     elsewhere = place(
         generator, [cache.keys[b] for b in order], [cache.values[b] for b in order], 8, spare_columns=9
     )
     assert torch.equal(paged_attention(q[order], *elsewhere.tensors, window=window), together[order])
-    for b in range(5):  # alone, and with a table just wide enough: short sequences then need no second kernel
+    for b in range(4):  # alone, and with a table just wide enough: short sequences then need no second kernel
         mine = cache.rows(b)
         mine.block_table = mine.block_table[:, : max(-(-len(mine.keys[0]) // 16), 1)]
         alone, alone_lse = paged_attention(q[b : b + 1], *mine.tensors, window=window, return_lse=True)
@@ -164,6 +164,11 @@ def test_strided_inputs(generator):
     assert torch.equal(paged_attention(wide, keys, values, table, lengths), expected)
     heads_apart = q.transpose(0, 1).contiguous().transpose(0, 1)
     assert torch.equal(paged_attention(heads_apart, keys, values, table, lengths), expected)
+    slopes = torch.full((1,), 0.5, device=DEVICE).expand(4)
+    assert torch.equal(
+        paged_attention(q, *cache.tensors, alibi_slopes=slopes),
+        paged_attention(q, *cache.tensors, alibi_slopes=slopes.contiguous()),
+    )
     same = q[:1].expand(2, -1, -1)
     assert torch.equal(
         paged_attention(same, *cache.tensors), paged_attention(same.contiguous(), *cache.tensors)

@@ -172,6 +172,9 @@ def test_strided_inputs(generator):
     cache.lengths = torch.stack([cache.lengths, cache.lengths], 1)[:, 0]
     assert torch.equal(prefill(torch.stack([q, q], -1)[..., 0], cache, q_lens), expected)
     assert torch.equal(prefill(q.transpose(0, 1).contiguous().transpose(0, 1), cache, q_lens), expected)
+    slopes = torch.full((1,), 0.5, device=DEVICE).expand(2, 4)
+    contiguous = prefill(q, cache, q_lens, alibi_slopes=slopes.contiguous())
+    assert torch.equal(prefill(q, cache, q_lens, alibi_slopes=slopes), contiguous)
     same = q[:1].expand(23, -1, -1)
     assert torch.equal(prefill(same, cache, q_lens), prefill(same.contiguous(), cache, q_lens))
 
@@ -199,6 +202,10 @@ def test_values_that_cannot_be_checked_are_kept_within_bounds(generator):
     out = prefill(random_tensor(generator, 10, 2, 32), cache, (5, 5))
     assert out.isfinite().all()
     assert not out[5:].any()
+    key_cache, value_cache, table, lengths = cache.tensors
+    for bounds in ([0, 5, 10**6], [0, 10**6, 10**6], [7, 9, 10], [-4, 3, 10]):
+        cu = torch.tensor(bounds, dtype=torch.int32, device=DEVICE)  # rows of q that are not there
+        paged_prefill(random_tensor(generator, 10, 2, 32), key_cache, value_cache, table, cu, lengths, 5)
 
 
 def test_nan_stays_in_its_row(generator):

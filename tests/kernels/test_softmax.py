@@ -15,6 +15,7 @@ from tests.kernels.rows import (
     assert_repeats,
     distance,
     doubled,
+    hostile,
     largest,
     poison,
     ship,
@@ -23,7 +24,7 @@ from tests.kernels.rows import (
     with_gradients,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # numpy sees inf - inf
+pytestmark = hostile
 PATHS = {"whole rows": 16_384, "long rows": 0}
 
 
@@ -53,7 +54,7 @@ def test_any_shape_is_torchs_in_float64(path, device, leading, width, seed):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_error_is_within_torchs(path, device, generator, dtype):
-    x, g = tensors(generator, device, (24, 200), (24, 200), dtype=dtype)
+    x, g = tensors(generator, device, (16, 120), (16, 120), dtype=dtype)
     assert_like_torch(softmax, of_torch, [x], [g.detach()])
 
 
@@ -81,9 +82,9 @@ def test_hostile_numbers_give_what_torch_gives(path, device):
 
 
 def test_strides(path, device, generator):
-    (x,) = tensors(generator, device, (6, 4, 40))
+    (x,) = tensors(generator, device, (3, 4, 20))
     x = x.detach()
-    views = [x.transpose(0, 2), x[:, :, ::2], x[::2, 1:3, 3:], x[:, :1].expand(6, 9, 40), x[0, 0], x[..., :1]]
+    views = [x.transpose(0, 2), x[:, :, ::2], x[::2, 1:3, 3:], x[:, :1].expand(3, 5, 20), x[0, 0], x[..., :1]]
     for view in views:
         got = softmax(view)
         assert got.is_contiguous()
@@ -123,7 +124,8 @@ def test_block_sizes_of_a_gpu(device, generator, monkeypatch, rows, width):
 
 
 def test_bad_input():
-    for x in (None, [1.0], torch.tensor(1.0), torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.int64)):
+    wrong = [None, [1.0], torch.tensor(1.0), torch.zeros(3, dtype=torch.float64), torch.zeros(3).long()]
+    for x in wrong:
         with pytest.raises(ValueError, match="x must be a float16, bfloat16 or float32 tensor"):
             softmax(x)
 

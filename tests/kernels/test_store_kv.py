@@ -26,7 +26,7 @@ def assert_stored(k, v, key_cache, value_cache, slots, before=None):
         assert torch.equal(cache.flatten(0, 1).view(flat.shape).nan_to_num(7e4), flat.nan_to_num(7e4))
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     N=st.integers(0, 40),
     K=st.integers(1, 3),

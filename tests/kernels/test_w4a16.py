@@ -12,7 +12,7 @@ from kernels import _w4a16, w4a16, w4a16_gemv
 from kernels.w4a16 import FEW_ROWS, w4a16_linear, w4a16_matmul, w4a16_plain
 
 gemv = w4a16_gemv.w4a16_gemv
-some = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+some = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 both = pytest.mark.parametrize("product", [gemv, w4a16_matmul], ids=["gemv", "matmul"])
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 KINDS = ["symmetric", "zeros", "bytes", "codebook"]

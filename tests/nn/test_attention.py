@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minillm.models import GPT2, GPT2Config
 from minillm.nn import (
     ALiBi,
     CausalHead,
@@ -17,6 +18,7 @@ from minillm.nn import (
     OneHead,
     RoPE,
     attention,
+    attention_backend,
     attention_weights,
     causal_mask,
     padding_mask,
@@ -262,6 +264,23 @@ def test_triton_falls_back_without_a_gpu_interpreter_or_triton(launches, monkeyp
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert torch.equal(attention(Q, K, K, backend="triton"), expected)
     assert launches == []
+
+
+def test_a_whole_model_takes_the_chosen_backend_and_gives_it_back(launches):
+    model = GPT2(GPT2Config(vocab_size=50, n_positions=16, n_embd=16, n_layer=2, n_head=2)).to(DEVICE).eval()
+    ids = torch.arange(12, device=DEVICE).view(2, 6)
+    with torch.no_grad():
+        torchs = model(ids).logits
+        with attention_backend("triton"), attention_backend("triton"):
+            ours = model(ids).logits
+        assert len(launches) == 2  # a layer each
+        with pytest.raises(ZeroDivisionError), attention_backend("triton"):
+            _ = 1 / 0
+        torch.testing.assert_close(model(ids).logits, torchs, atol=0, rtol=0)
+    torch.testing.assert_close(ours, torchs, atol=2e-6, rtol=1e-5)
+    assert len(launches) == 2
+    with pytest.raises(ValueError, match="backend must be one of"), attention_backend("cudnn"):
+        pass
 
 
 def test_bad_input_is_refused_before_the_kernel(launches):

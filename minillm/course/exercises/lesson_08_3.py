@@ -146,6 +146,7 @@ def loss_and_gradient(answer):
         (6, 9, 0.2, (0,)),
     ):
         name = f"logits {(rows, width)}, smoothing {smoothing}, {len(skipped)} of {rows} rows ignored"
+        hint = "wanted is smoothing / V of every word, and 1 - smoothing more of the target"
         logits = 3 * torch.randn(rows, width, generator=generator, dtype=torch.float64)
         targets = torch.randint(width, (rows,), generator=generator)
         targets[list(skipped)] = -100
@@ -162,14 +163,14 @@ def loss_and_gradient(answer):
         loss = F.cross_entropy(leaf, targets, label_smoothing=smoothing)
         loss.backward()
         assert abs(float(found[0]) - loss.item()) < 1e-6, (
-            f"{name}: the loss is {loss.item():.4f}, got {float(found[0]):.4f}. Rows whose target is -100 do not count"
+            f"{name}: the loss is {loss.item():.4f}, got {float(found[0]):.4f}: the mean over the rows that count of "
+            f"-Σ wanted · log softmax; {hint}"
         )
         assert found[1].shape == logits.shape, f"{name}: the gradient is shaped as the logits"
         assert not found[1][list(skipped)].any(), f"{name}: an ignored row has gradient zero"
         worst = (found[1] - leaf.grad).abs().max()
         assert worst < 1e-6, (
-            f"{name}: the gradient is off by up to {worst:.4f}. (softmax - wanted) / number of rows that count; wanted "
-            "is smoothing / V everywhere, and 1 - smoothing more at the target"
+            f"{name}: the gradient is off by up to {worst:.4f}: (softmax - wanted) / number of rows that count; {hint}"
         )
     found = answer(torch.tensor([[1000.0, 0.0]]), torch.tensor([1]))
     assert abs(float(found[0]) - 1000) < 1e-3, (

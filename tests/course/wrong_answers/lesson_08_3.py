@@ -70,7 +70,7 @@ WRONG = {
     "08-3-b": {
         "forgets the mask of the store": KERNEL.format(**FINE | {"stored": ""}),
         "masks the rows instead of the columns": KERNEL.format(**FINE | {"mask": "row + column < width"}),
-        "bias by row": KERNEL.format(**FINE | {"bias": "row"}),
+        "bias by row": KERNEL.format(**FINE | {"bias": "row + 0 * column"}),
         "bias by place in memory": KERNEL.format(**FINE | {"bias": "row * width + column"}),
         "tanh form of GELU": KERNEL.format(
             **FINE | {"gelu": "s * tl.sigmoid(1.5957691216057308 * (s + 0.044715 * s * s * s))"}
@@ -79,7 +79,13 @@ WRONG = {
         "forgets to divide by the root of two": KERNEL.format(
             **FINE | {"gelu": "0.5 * s * (1 + tl.erf(s))"}
         ),
-        "computes in float16": KERNEL.format(**FINE | {"wide": ""}),
+        "adds in float16": KERNEL.format(
+            **FINE
+            | {
+                "wide": "",
+                "gelu": "0.5 * s.to(tl.float32) * (1 + tl.erf(s.to(tl.float32) * 0.7071067811865476))",
+            }
+        ),
         "a block of 64 for every width": KERNEL.format(
             **FINE | {"launch": "bias_gelu_kernel[(rows,)](x, bias, y, width, BLOCK=64)"}
         ),
