@@ -1,7 +1,7 @@
 """Mends Triton's interpreter (3.6 to 3.9) for the tests, so that one source serves the GPU and the CPU.
 
 What is wrong there: `tl.dot` multiplies the BITS of bfloat16 numbers, float32 to bfloat16 cuts instead of rounding
-to the nearest even, and masks that are not bool index instead of selecting. Only tests/kernels/conftest.py calls
+to the nearest even, the smallest (subnormal) bfloat16 numbers widen to wrong ones, and masks that are not bool index instead of selecting. Only tests/kernels/conftest.py calls
 `mend`; the kernels know nothing of it (kernels/_checks.py asks for the flag `bfloat16_mended` before it lets
 bfloat16 in).
 """
@@ -42,8 +42,13 @@ def mend() -> bool:
     def widened(x):
         return TensorHandle(bfloat16_to_float32(x.data), tl.float32) if x.dtype.scalar == tl.bfloat16 else x
 
-    def narrows(source, target):
-        return source.dtype.scalar == tl.float32 and target.scalar == tl.bfloat16
+    def between(source, target):
+        """source in bfloat16 or float32, if that is the conversion asked for, else None."""
+        if source.dtype.scalar == tl.float32 and target.scalar == tl.bfloat16:
+            return TensorHandle(float32_to_bfloat16(source.data), tl.bfloat16)
+        if source.dtype.scalar == tl.bfloat16 and target.scalar == tl.float32:
+            return widened(source)
+        return None
 
     def as_bool(mask):
         is_number = isinstance(mask, TensorHandle) and mask.data.dtype != np.bool_
@@ -53,14 +58,12 @@ def mend() -> bool:
         return dot(self, widened(a), widened(b), *rest, **options)
 
     def cast_impl(self, source, target):
-        if narrows(source, target):
-            return TensorHandle(float32_to_bfloat16(source.data), tl.bfloat16)
-        return cast(self, source, target)
+        converted = between(source, target)
+        return cast(self, source, target) if converted is None else converted
 
     def create_fp_to_fp(self, source, target, mode):
-        if narrows(source, target):
-            return TensorHandle(float32_to_bfloat16(source.data), tl.bfloat16)
-        return convert(self, source, target, mode)
+        converted = between(source, target)
+        return convert(self, source, target, mode) if converted is None else converted
 
     def create_masked_load(self, pointers, mask, *rest, **options):
         return load(self, pointers, as_bool(mask), *rest, **options)

@@ -63,7 +63,7 @@ def case(generator, device, B, H, K, T, D, dtype=torch.float32):
 
 
 @given(
-    st.integers(1, 3), st.integers(1, 11), st.integers(1, 3), st.integers(1, 9), st.integers(1, 40),
+    st.integers(1, 2), st.integers(1, 10), st.integers(1, 3), st.integers(1, 7), st.integers(1, 40),
     st.integers(0, 9), st.booleans(), st.booleans(), st.integers(0, 99),
 )  # fmt: skip
 @some
