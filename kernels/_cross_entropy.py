@@ -115,7 +115,7 @@ def _long_rows_kernel(
             gradient = tl.where(counted, gradient, 0.0)
             tl.store(gradient_row + at, gradient, mask=(at >= first) & (at < last))
             if (start < first) | (start + LANES * GROUP > last):
-                edge = ((at >= shift) & (at < first)) | ((at >= last) & (at < end))
+                edge = (at >= shift) & (at < end) & ((at < first) | (at >= last))
                 tl.store(gradient_row + at, gradient, mask=edge)
 
 

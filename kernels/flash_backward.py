@@ -65,8 +65,8 @@ def backward(
     work = (0 if packed else heads * places, places)
     in_base_2 = scores_in_base_2(scale, softcap)
     common = {"D": D, "WIDTH": width, "SOFTCAP": softcap > 0, "HAS_LEFT": left >= 0, "HAS_RIGHT": right >= 0}
-    for_dq = flash_dq.settings(width, q.dtype, target)
     curved = softcap > 0 or slopes is not None
+    for_dq = flash_dq.settings(width, q.dtype, target, curved)
     for_dkv = flash_dkv.settings(width, q.dtype, target, curved)
     split = for_dkv.pop("SPLIT")
     if PAD.value % for_dq["BLOCK_M"] or for_dq["BLOCK_M"] % for_dkv["BLOCK_M"]:

@@ -53,11 +53,9 @@ def _into_dkv(
         at = g * work_head + start
         if TMA:
             q = queries.load([g, start, 0]).reshape([BLOCK_M, WIDTH])
-            do = gradients.load([g, start, 0]).reshape([BLOCK_M, WIDTH])
             lse = Lse2.load([at])
         else:
             q = load_rows(queries + g.to(tl.int64) * q_head, start, T, q_row, D, WIDTH, BLOCK_M, MASKED)
-            do = load_rows(gradients + g.to(tl.int64) * do_head, start, T, do_row, D, WIDTH, BLOCK_M, MASKED)
             lse = tl.load(Lse2 + at + tl.arange(0, BLOCK_M))
         capped = scored(tl.dot(k, tl.trans(q), input_precision="ieee"), scale, softcap, SOFTCAP)
         rows = (start + tl.arange(0, BLOCK_M) + (S - T))[None, :]
@@ -68,6 +66,10 @@ def _into_dkv(
         if MASKED:
             seen = visible(rows, columns, S, left, right, HAS_LEFT, HAS_RIGHT)
             p = tl.where(seen, p, 0.0)
+        if TMA:
+            do = gradients.load([g, start, 0]).reshape([BLOCK_M, WIDTH])
+        else:
+            do = load_rows(gradients + g.to(tl.int64) * do_head, start, T, do_row, D, WIDTH, BLOCK_M, MASKED)
         if WANT_DV:
             dv = tl.dot(p.to(do.dtype), do, dv, input_precision="ieee")  # (BLOCK_N, WIDTH)
         if WANT_DK:

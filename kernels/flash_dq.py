@@ -38,8 +38,9 @@ def _into_dq(
     ALIBI: tl.constexpr, HAS_LEFT: tl.constexpr, HAS_RIGHT: tl.constexpr, TMA: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
     """Add dS K over the blocks of keys at the edges (MASKED) or between them."""
-    # as in the forward pass: no copying ahead at the edges, except in float32, where it saves registers
-    stages: tl.constexpr = 1 if MASKED and not TMA and q.dtype != tl.float32 else None
+    # as in the forward pass: no copying ahead at the edges where registers are short (float32: it saves some)
+    SHORT: tl.constexpr = q.dtype != tl.float32 and (WIDTH == 256 or not TMA)
+    stages: tl.constexpr = 1 if MASKED and SHORT else None
     for turn in tl.range(0, turns(begin, clean, resume, end, MASKED), num_stages=stages):
         start = block_at(turn, begin, clean, resume, MASKED) * BLOCK_N
         if TMA:
@@ -128,8 +129,8 @@ def dq_kernel(
     )
 
 
-def settings(width: int, dtype: torch.dtype, target: tuple[int, int]) -> dict[str, int | bool]:
-    """Tile and pipeline for heads padded to `width`: what ships (kernels/cases/flash.py)."""
+def settings(width: int, dtype: torch.dtype, target: tuple[int, int], curved: bool) -> dict[str, int | bool]:
+    """Tile and pipeline for heads padded to `width`; curved: with a soft cap or ALiBi, which take more registers."""
     if INTERPRETED:
         return {"BLOCK_M": 128, "BLOCK_N": 64, "TMA": False}
     hopper, blackwell = target[0] == 9, target[0] == 10
@@ -140,7 +141,9 @@ def settings(width: int, dtype: torch.dtype, target: tuple[int, int]) -> dict[st
         m, n, warps, stages = {64: (32, 32, 8, 2), 128: (32, 16, 8, 2), 256: (16, 16, 8, 2)}[shape]
         limit = {"maxnreg": 224}
     elif hopper or blackwell:
-        m, n, warps, stages = (128, 64, 8, 2) if width <= 128 else (128, 32, 8, 2)
+        m, n, warps, stages = (
+            (128, 64, 8, 2) if width <= 128 else (128, 16 if hopper and curved else 32, 8, 2)
+        )
         limit = {"maxnreg": 240} if blackwell else {}
     else:
         m, n, warps, stages = {64: (64, 64, 4, 2), 128: (64, 32, 4, 2), 256: (64, 16, 8, 2)}[shape]

@@ -5,8 +5,8 @@
                       ∂L/∂w = Σ_rows g·n,   ∂L/∂b = Σ_rows g
 
 `rms_norm.py` plus a mean and a shift. The variance is the mean of (s - mean)², not mean of s² - mean²: the row is in
-registers, so the second look at it is free, and nothing cancels where the mean is large. Bytes are counted there: two
-tensors read and two written instead of a dozen; the mean and r (8 bytes a row) are kept for the gradient.
+registers, so the second look at it is free, and nothing cancels where the mean is large. Bytes are saved as there:
+two tensors are read and two written, and the mean and r (8 bytes a row) are kept for the gradient.
 
 Book 8.3.1 커널 퓨전 (kernel fusion), 2.4 정규화. Paper: Ba et al. 2016. Held against F.layer_norm.
 Leaves out: norms over more than one axis. Rows wider than 16,384 do not fit one program and take the plain path.

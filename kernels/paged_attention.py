@@ -190,14 +190,14 @@ def settings(G: int, D: int, dtype: torch.dtype) -> Settings:
     if INTERPRETED:
         return Settings(BLOCK_M, BLOCK_N=32, PART=64, BLOCK_P=2, num_warps=4, num_stages=1)
     # A tile is 16 kB of keys and 16 kB of values, copied to shared memory (cp.async) two tiles ahead: half of the
-    # stages go to the block ids, which must be there before the addresses. With three programs on a multiprocessor
-    # that is some 190 kB on their way; 4.8 TB/s times a microsecond of latency ask for about 40 kB.
-    BLOCK_N, num_warps = min(max(16384 // (BLOCK_D * dtype.itemsize), 16), 128), 4
-    if dtype == torch.float32:  # products on the ordinary cores, out of registers: small tiles
-        BLOCK_N, num_warps = 16, 4 if BLOCK_M == 16 and BLOCK_D <= 128 else 8
+    # stages go to the block ids, which must be there before the addresses. With two or three programs on a
+    # multiprocessor that is 130 to 190 kB on their way; 4.8 TB/s times a microsecond of latency ask for about 40 kB.
+    BLOCK_N, num_warps, num_stages = min(max(16384 // (BLOCK_D * dtype.itemsize), 16), 128), 4, 5
     if D % 16:  # no 16-byte loads, but an address a number: small tiles, or the addresses fill the registers
         BLOCK_N, num_warps = 16, 8
-    return Settings(BLOCK_M, BLOCK_N, PART=512, BLOCK_P=8, num_warps=num_warps, num_stages=5)
+    if dtype == torch.float32:  # products on the ordinary cores, out of registers: small tiles
+        BLOCK_N, num_warps, num_stages = 16, 8, 3
+    return Settings(BLOCK_M, BLOCK_N, PART=512, BLOCK_P=8, num_warps=num_warps, num_stages=num_stages)
 
 
 @torch.library.custom_op("minillm_kernels::paged_attention", mutates_args=())

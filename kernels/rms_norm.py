@@ -3,9 +3,9 @@
     s = x + residual      y = s · r · w,   r = 1 / √(mean of s² + ε)
     with n = s·r and g = ∂L/∂y:   ∂L/∂s = r · (g·w - n · mean(g·w·n)) + what came in for s,   ∂L/∂w = Σ_rows g·n
 
-Counted in passes over the (N, C) tensor: unfused, the sum reads two and writes one, and the square, the mean, the two
-products read and write six more. Fused, two are read and two written, and of a row nothing but r (4 bytes) is kept
-for the gradient, which reads two and writes one.
+Counted in passes over the (N, C) tensor: unfused, the sum, the square, the mean and the two products read 6 times and
+write 4 times. Fused, x and the residual are read, s and y are written, and of a row nothing but r (4 bytes) is kept
+for the gradient, which reads two tensors and writes one.
 
 Book 8.3.1 커널 퓨전 (kernel fusion), 2.4 정규화. Paper: Zhang and Sennrich 2019. Held against F.rms_norm.
 Leaves out: Gemma's weight (1 + w). Rows wider than 16,384 do not fit one program and take the plain path.

@@ -2,9 +2,9 @@
 
     (a, b) -> (a cos θ - b sin θ, a sin θ + b cos θ),   θ of pair i at position t;   the gradient turns by -θ
 
-Unfused (q * cos + rotate_half(q) * sin) reads and writes q five times over, then k. Fused, each number is read once and
-written once. The angles are read once for a handful of heads: a program takes a few tokens and up to 8 heads, and the
-heads after the first find cos and sin in the cache.
+Unfused (q * cos + rotate_half(q) * sin) reads q five times and writes it four times, then k. Fused, each number is read
+once and written once. The angles come from memory once for a handful of heads: a program takes a few tokens and up to 8
+heads, and the heads after the first find cos and sin in the cache.
 
 Two pairings: halves, coordinate i with i + R/2 (GPT-NeoX, Llama), and neighbours, 2i with 2i + 1 (GPT-J, the paper).
 Book 8.3.1 커널 퓨전 (kernel fusion), 2.2.3 위치 인코딩. Paper: Su et al. 2021. Held against transformers' Llama and
@@ -116,7 +116,7 @@ def settings(heads: int, half: int, rest: int) -> Settings:
     """Up to 8 heads a program, and tokens until the tile holds 2,048 pairs: 16 in each of 128 threads."""
     block = triton.next_power_of_2(half)
     heads = min(8, triton.next_power_of_2(heads))
-    room = 256 if INTERPRETED else 2048
+    room = 512 if INTERPRETED else 2048
     widest = max(block, triton.next_power_of_2(rest) // 2)
     return Settings(max(1, room // (heads * widest)), heads, block, 4)
 

@@ -7,7 +7,8 @@ and 3 writes. Fused, a row of up to 16,384 is read once, stays in registers, and
 twice, the second time from the L2 cache: the first reading keeps a running maximum and a running sum (online softmax,
 Milakov and Gimelshein 2018), the step that flash attention is built on.
 
-Book 8.3.1 커널 퓨전. Held against torch.softmax. Leaves out: an axis other than the last, masks, temperature.
+Book 8.3.1 커널 퓨전 (kernel fusion). Held against torch.softmax. Leaves out: any axis but the last, masks,
+temperature.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def _softmax_backward_long_kernel(
         tl.store(dx_ptr + row * V + at, p * (g - dot), mask=at < V)
 
 
-def settings_long(width: int) -> tuple[int, int, int, int]:
+def settings_long(width: int, stride: int) -> tuple[int, int, int, int]:
     """(lanes, group, stages, warps) of the loops along a long row: a lane is a thread, a group its 8 neighbours.
 
     512 threads a row: the few rows a multiprocessor works on stay in the L2 cache until they are read again. Four
@@ -120,7 +121,7 @@ def settings_long(width: int) -> tuple[int, int, int, int]:
     """
     if INTERPRETED:
         return 16, 8, 1, 4
-    return 512, 8, 4 if width % 16 == 0 else 1, 16
+    return 512, 8, 4 if width % 16 == stride % 16 == 0 else 1, 16
 
 
 @torch.library.custom_op("minillm_kernels::softmax", mutates_args=())
@@ -135,7 +136,7 @@ def _softmax(x: Tensor) -> Tensor:
                 x, y, N, V, x.stride(0), ROWS=rows, BLOCK=block, num_warps=warps
             )
         else:
-            lanes, group, stages, warps = settings_long(V)
+            lanes, group, stages, warps = settings_long(V, x.stride(0))
             _softmax_long_kernel[(N,)](
                 x, y, V, x.stride(0), LANES=lanes, GROUP=group, STAGES=stages, num_warps=warps
             )
@@ -159,7 +160,7 @@ def _softmax_backward(p: Tensor, g: Tensor) -> Tensor:
                 p, g, dx, N, V, g.stride(0), ROWS=rows, BLOCK=block, num_warps=warps
             )
         else:
-            lanes, group, stages, warps = settings_long(V)
+            lanes, group, stages, warps = settings_long(V, g.stride(0))
             _softmax_backward_long_kernel[(N,)](
                 p, g, dx, V, g.stride(0), BLOCK=lanes * group, STAGES=stages, num_warps=warps
             )

@@ -1,9 +1,9 @@
 """Mends Triton's interpreter (3.6 to 3.9) for the tests, so that one source serves the GPU and the CPU.
 
 What is wrong there: `tl.dot` multiplies the BITS of bfloat16 numbers, float32 to bfloat16 cuts instead of rounding
-to the nearest even, the smallest (subnormal) bfloat16 numbers widen to wrong ones, and masks that are not bool index instead of selecting. Only tests/kernels/conftest.py calls
-`mend`; the kernels know nothing of it (kernels/_checks.py asks for the flag `bfloat16_mended` before it lets
-bfloat16 in).
+to the nearest even, the smallest (subnormal) bfloat16 numbers widen to wrong ones, and masks that are not bool index
+instead of selecting. Only tests/kernels/conftest.py calls `mend`; the kernels know nothing of it (kernels/_checks.py
+asks for the flag `bfloat16_mended` before it lets bfloat16 in).
 """
 
 from __future__ import annotations

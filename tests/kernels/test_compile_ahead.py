@@ -34,9 +34,8 @@ def table(tmp_path_factory):
     """(the finished command, its JSON, its markdown) over a spread of the cases; .ci/run compiles them all."""
     folder = tmp_path_factory.mktemp("table")
     files = {"json": folder / "table.json", "markdown": folder / "table.md"}
-    done = python(
-        "-m", "kernels.compile_ahead", "--json", str(files["json"]), "--markdown", str(files["markdown"])
-    )
+    written = [part for name, path in files.items() for part in (f"--{name}", str(path))]
+    done = python("-m", "kernels.compile_ahead", "--spread", *written)
     assert sorted(path.name for path in folder.iterdir()) == ["table.json", "table.md"], done.stderr[-3000:]
     return done, json.loads(files["json"].read_text()), files["markdown"].read_text()
 

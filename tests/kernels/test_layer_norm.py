@@ -11,6 +11,7 @@ from kernels import layer_norm as room
 from kernels.layer_norm import layer_norm, layer_norm_plain
 from tests.kernels.rows import (
     DTYPES,
+    apart,
     assert_exact,
     assert_like_torch,
     assert_no_worse,
@@ -157,9 +158,15 @@ def test_strides(device, generator):
     x, weight, bias = tensors(generator, device, (6, 5, 24), (48,), (48,))
     x, weight, bias = x.detach(), weight.detach()[::2], bias.detach()[1::2]
     for view in (x.transpose(0, 1), x[:, ::2], x[:, :1].expand(6, 4, 24), x[0, 0]):
-        inputs = [view.detach().requires_grad_(), weight.requires_grad_(), bias.requires_grad_()]
-        got = with_gradients(ours, inputs, [view.detach()])
-        assert_exact(got, with_gradients(of_torch, doubled(inputs), [view.double()]))
+        inputs = [
+            view.detach(),
+            weight,
+            bias,
+            apart(view + 1),
+        ]  # three strides: of x, of the residual, and of ...
+        upstream = [apart(apart(view - 1)), view.cos()]  # ... what comes in for y
+        got = with_gradients(ours, [x.detach().requires_grad_() for x in inputs], upstream)
+        assert_exact(got, with_gradients(of_torch, doubled(inputs), [g.double() for g in upstream]))
     columns = x.transpose(0, 2)  # the last axis is not contiguous
     expected = F.layer_norm(columns.double(), (6,), weight[:6].double())
     assert_exact([layer_norm(columns, weight[:6])], [expected])

@@ -60,7 +60,7 @@ def assert_close(found, expected, tolerance=1e-5):
 
 @some
 @given(
-    N=st.integers(4, 33), C=st.integers(1, 24), V=st.integers(2, 90), chunk=st.sampled_from([None, 1, 5, 16, 100]),
+    N=st.integers(6, 33), C=st.integers(3, 24), V=st.integers(5, 90), chunk=st.sampled_from([None, 1, 5, 16, 100]),
     bias=st.booleans(), reduction=st.sampled_from(["mean", "sum"]), smoothing=st.sampled_from([0.0, 0.1]),
     seed=st.integers(0, 99),
 )  # fmt: skip

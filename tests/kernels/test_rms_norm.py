@@ -11,6 +11,7 @@ from kernels import rms_norm as room
 from kernels.rms_norm import rms_norm, rms_norm_plain
 from tests.kernels.rows import (
     DTYPES,
+    apart,
     assert_exact,
     assert_like_torch,
     assert_no_worse,
@@ -139,9 +140,10 @@ def test_strides(device, generator):
     x, weight = tensors(generator, device, (6, 5, 24), (48,))
     x, weight = x.detach(), weight.detach()[::2]
     for view in (x.transpose(0, 1), x[:, ::2], x[:, :1].expand(6, 4, 24), x[0, 0]):
-        got = with_gradients(ours, [view.detach().requires_grad_(), weight.requires_grad_()], [view.detach()])
-        wide = doubled([view, weight])
-        assert_exact(got, with_gradients(of_torch, wide, [view.double()]))
+        inputs = [view.detach(), weight, apart(view + 1)]  # three strides: of x, of the residual, and of ...
+        upstream = [apart(apart(view - 1)), view.cos()]  # ... what comes in for y
+        got = with_gradients(ours, [x.detach().requires_grad_() for x in inputs], upstream)
+        assert_exact(got, with_gradients(of_torch, doubled(inputs), [g.double() for g in upstream]))
     columns = x.transpose(0, 2)  # the last axis is not contiguous
     assert_exact(
         [rms_norm(columns, weight[:6])], [F.rms_norm(columns.double(), (6,), weight[:6].double(), 1e-6)]

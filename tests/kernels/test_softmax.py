@@ -10,6 +10,7 @@ from kernels import softmax as room
 from kernels.softmax import softmax, softmax_plain
 from tests.kernels.rows import (
     DTYPES,
+    apart,
     assert_exact,
     assert_like_torch,
     assert_repeats,
@@ -86,11 +87,16 @@ def test_strides(path, device, generator):
     x = x.detach()
     views = [x.transpose(0, 2), x[:, :, ::2], x[::2, 1:3, 3:], x[:, :1].expand(3, 5, 20), x[0, 0], x[..., :1]]
     for view in views:
-        got = softmax(view)
-        assert got.is_contiguous()
-        assert_exact([got], [of_torch(view.double())])
-    x.requires_grad_()
-    softmax(x.transpose(0, 1)).sum(dim=(0, 1)).sum().backward()  # an expanded gradient comes in
+        inputs, g = (
+            [view.detach().requires_grad_()],
+            apart(torch.randn(view.shape, generator=generator).to(device)),
+        )
+        got = with_gradients(softmax, inputs, [g])
+        assert got[0].is_contiguous()
+        expected = with_gradients(of_torch, doubled(inputs), [g.double()])
+        assert_exact(got, expected, [1.0, largest(expected[0] * g)])
+    x = apart(x).requires_grad_()
+    softmax(x).sum().backward()  # an expanded gradient comes in
     assert largest(x.grad) < 1e-6  # probabilities add up to 1, whatever x is
 
 

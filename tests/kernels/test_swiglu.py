@@ -12,6 +12,7 @@ from kernels.swiglu import swiglu, swiglu_plain
 from tests.kernels.rows import (
     DTYPES,
     again,
+    apart,
     assert_exact,
     assert_like_torch,
     assert_repeats,
@@ -88,10 +89,10 @@ def test_strides(device, generator):
     pairs += [(x[..., ::2], y[..., ::2]), (x[:, :1].expand(6, 4, 40), y), (x[..., 3:4], y[..., :1])]
     for gate, up in pairs:
         inputs = [gate.detach().requires_grad_(), up.detach().requires_grad_()]
-        g = torch.ones((), device=device).expand(gate.shape)  # an expanded gradient comes in
-        got = with_gradients(swiglu, inputs, [g])
-        assert got[0].is_contiguous()
-        assert_exact(got, with_gradients(of_torch, doubled(inputs), [g.double()]))
+        for g in (torch.ones((), device=device).expand(gate.shape), apart(gate.cos())):
+            got = with_gradients(swiglu, inputs, [g])
+            assert got[0].is_contiguous()
+            assert_exact(got, with_gradients(of_torch, doubled(inputs), [g.double()]))
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (3, 0), (0,)])
