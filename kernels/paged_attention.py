@@ -196,7 +196,7 @@ def settings(G: int, D: int, dtype: torch.dtype) -> Settings:
     if D % 16:  # no 16-byte loads, but an address a number: small tiles, or the addresses fill the registers
         BLOCK_N, num_warps = 16, 8
     if dtype == torch.float32:  # products on the ordinary cores, out of registers: small tiles
-        BLOCK_N, num_warps, num_stages = 16, 8, 3
+        BLOCK_N, num_warps, num_stages = 32 if BLOCK_D <= 128 and BLOCK_M == 16 and D % 16 == 0 else 16, 8, 3
     return Settings(BLOCK_M, BLOCK_N, PART=512, BLOCK_P=8, num_warps=num_warps, num_stages=num_stages)
 
 
