@@ -28,15 +28,10 @@ study: .venv/lab ## open the lessons in JupyterLab
 test: .venv/test ## unit, parity and strict notebook tests
 	$(PYTEST) $(NBVAL) tests notebooks $(ARGS)
 
-.venv-oldest/ready: pyproject.toml
-	$(PYTHON) -m venv .venv-oldest
-	.venv-oldest/bin/python -m pip install -q -e '.[test]' 'numpy<2.4'
-	.venv-oldest/bin/python -m pip install -q --no-deps 'triton==3.6.*' # torch's own pin may be newer
-	@touch $@
-
-kernels: .venv/test .venv-oldest/ready ## compile every kernel for sm_80, 90, 100; test them under the oldest Triton
+kernels: .venv/test ## compile every kernel for sm_80, 90, 100; test them under the oldest Triton
 	$(BIN)/python -m kernels.compile_ahead
-	.venv-oldest/bin/python -m pytest -q -n 2 --dist loadfile tests/kernels
+	$(BIN)/python -m pip install -q --target build/oldest --no-deps --upgrade 'triton==3.6.*' 'numpy<2.4'
+	PYTHONPATH=build/oldest $(PYTEST) -q tests/kernels
 
 bench: .venv/test ## measure against the real libraries (ARGS="bpe_train" for one)
 	$(BIN)/minillm bench $(ARGS)
@@ -47,7 +42,7 @@ lint: .venv/test ## ruff, and the import contract of the house
 	$(BIN)/lint-imports
 
 clean: ## remove the environment and caches
-	rm -rf .venv .venv-oldest .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv build/oldest .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 .PHONY: help tour study test kernels bench lint clean
 .DEFAULT_GOAL := help

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.kernels.conftest import DEVICE
 
 GARBAGE = (-1, 10**9, -(10**9), 2**31 - 1)  # what a block table may hold past a sequence's length
+PAIRS = st.tuples(st.sampled_from([-1, 0, 3, 70]), st.sampled_from([-1, 0]))
+WINDOWS = st.one_of(st.none(), st.integers(1, 260), PAIRS)
 
 
 @dataclass
@@ -156,3 +159,46 @@ def poison(monkeypatch) -> None:
         return x.fill_(float("nan")) if x.is_floating_point() else x.fill_(-(2**30))
 
     monkeypatch.setattr(torch, "empty", poisoned)
+
+
+def bad_calls():
+    """Names of what can be wrong with the arguments, and functions that make good keyword arguments wrong so."""
+
+    def change(**changes):
+        return lambda a: {**a, **{name: f(a) if callable(f) else f for name, f in changes.items()}}
+
+    def change_caches(f):
+        return lambda a: {**a, "key_cache": f(a["key_cache"]), "value_cache": f(a["value_cache"])}
+
+    return {
+        "q of two axes": change(q=lambda a: a["q"][0]),
+        "q of another dtype": change(q=lambda a: a["q"].half()),
+        "q of integers": change(q=lambda a: a["q"].int()),
+        "q no tensor": change(q=[1.0]),
+        "q of another width": change(q=lambda a: a["q"][..., :16]),
+        "heads that do not divide": change(q=lambda a: a["q"][:, :3]),
+        "another batch": change(q=lambda a: a["q"][:1]),
+        "caches of two shapes": change(key_cache=lambda a: a["key_cache"][:2]),
+        "caches of two dtypes": change(value_cache=lambda a: a["value_cache"].half()),
+        "cache of four axes": change(key_cache=lambda a: a["key_cache"][0]),
+        "blocks of 4": change_caches(lambda cache: cache[:, :4]),
+        "blocks of 257": change_caches(lambda cache: cache[:1, :1].expand(-1, 257, -1, -1)),
+        "caches strided along D": change_caches(
+            lambda cache: cache.transpose(1, 3).contiguous().transpose(1, 3)
+        ),
+        "table of int64": change(block_table=lambda a: a["block_table"].long()),
+        "table of another batch": change(block_table=lambda a: a["block_table"][:1]),
+        "lengths of int64": change(lengths=lambda a: a["lengths"].long()),
+        "lengths a list": change(lengths=[1, 2]),
+        "slopes of another H": change(alibi_slopes=lambda a: torch.zeros(3, device=DEVICE)),
+        "slopes of another B": change(alibi_slopes=lambda a: torch.zeros(3, 4, device=DEVICE)),
+        "slopes of half": change(alibi_slopes=lambda a: torch.zeros(4, device=DEVICE).half()),
+        "a window of 0": change(window=0),
+        "a window to the right": change(window=(3, 1)),
+        "a window of three": change(window=(1, 2, 3)),
+        "a window of 1.5": change(window=1.5),
+        "scale NaN": change(scale=float("nan")),
+        "scale a string": change(scale="1"),
+        "softcap below 0": change(softcap=-1.0),
+        "return_lse 1": change(return_lse=1),
+    }

