@@ -8,10 +8,11 @@ from pathlib import Path
 
 
 def replace_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write(temporary)` make a file beside `path`, then move it into place in one step.
+    """Let `write(temporary)` make a file beside `path`, then move it into place in one step; folders are made.
 
     Whoever reads finds the old file or the new one, never a part; if `write` fails, the old one stays.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{os.getpid()}.part.{path.name}")
     try:
         write(part)

@@ -45,14 +45,12 @@ class Case:
     """One way a kernel ships: a call of its public function on representative tensors (kernels/cases/*.py).
 
     name: "flash_attention D128 causal bf16". call: no arguments; runs the function (nothing is launched). dots: one
-    of its kernels multiplies matrices (on which units is judged by what it multiplies). byte_loads: it may read
-    values that are a byte wide one by one.
+    of its kernels multiplies matrices (on which units is judged by what it multiplies).
     """
 
     name: str
     call: Callable[[], Any]
     dots: bool = False
-    byte_loads: bool = False
 
 
 @dataclass
@@ -178,7 +176,7 @@ def read(case: Case, launch: Launch, target: int) -> Report:
     columns = getattr(compiled.metadata, "tmem_size", None) or 0
     if columns > machine_code.TENSOR_MEMORY:
         report.faults.append(f"wants {columns} columns of tensor memory of {machine_code.TENSOR_MEMORY}")
-    if report.byte_loads and not case.byte_loads:
+    if report.byte_loads:
         report.faults.append(f"{report.byte_loads} byte-wide loads")
     if unit := machine_code.missing_units(counts, wanted, target):
         report.faults.append(f"no {unit} instruction")

@@ -84,7 +84,6 @@ JUDGED = [
     Case("spills", call(holds_too_much, floats, floats, 4096, BLOCK=32768)),
     Case("shared memory", product(floats, 256, N=256, num_warps=8, num_stages=5)),
     Case("bytes", call(copies, codes[1:], codes[1:], 4000, BLOCK=1024)),
-    Case("bytes allowed", call(copies, codes[1:], codes[1:], 4000, BLOCK=1024), byte_loads=True),
     Case("wide bytes", call(copies, codes, codes, 4096, BLOCK=2048)),
     Case("launches nothing", lambda: None),
     Case("multiplies nothing", call(copies, floats, floats, 4096, BLOCK=1024), dots=True),

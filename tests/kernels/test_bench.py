@@ -132,9 +132,10 @@ def fake_gpu(monkeypatch):
 
 def test_the_command_with_a_gpu(fake_gpu, tmp_path, capsys, monkeypatch):
     pytest.importorskip("matplotlib")
-    files = ["--json", str(tmp_path / "a.json"), "--plot", str(tmp_path / "a.png")]
+    record = tmp_path / "recorded"  # a folder that is made
+    files = ["--json", str(record / "a.json"), "--plot", str(record / "a.png")]
     assert bench.main(["--quick", *files]) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.png"]
+    assert sorted(path.name for path in record.iterdir()) == ["a.json", "a.png"]
     assert bench.main(["--floor"]) == 0
     assert "floors: copy 4,300 GB/s, bf16 product 790 TFLOP/s" in capsys.readouterr().out
     assert bench.main(["--only", "no such kernel"]) == 2
