@@ -18,6 +18,9 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32)
 # Triton's own rule, without importing it: the plain files next door run where there is no Triton
 INTERPRETED = os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "yes", "on", "y")
 TENSOR_CORES = (9, 0)  # the GPU the launch settings are chosen for when there is none to ask
+# a·b + c in one instruction, rounded once: what kernels are measured and compiled ahead with (the paged ones decline).
+# Triton 3.9 warns where this is unset, and 3.10 is to leave it off.
+os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 # set by compile_ahead.py: nothing runs, launches are only recorded
 _compiling_for: tuple[int, int] | None = None
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -209,9 +208,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     if chosen.check:
         return 1 if check_all(works, "cuda") else 0
-    os.environ.setdefault(
-        "TRITON_DEFAULT_FP_FUSION", "1"
-    )  # as compile_ahead.py: what it compiled is found again
     from kernels.bench_timer import Gpu
 
     gpu = Gpu()

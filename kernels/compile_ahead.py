@@ -275,7 +275,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the reports here")
     parser.add_argument("--markdown", type=Path, help="write the table here, for BENCHMARKS.md")
     chosen = parser.parse_args(arguments)
-    os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")  # a multiply and an add in one instruction
     targets = [int(name[3:]) for name in chosen.target or (f"sm_{n}" for n in SHARED_MEMORY)]
     start, reports = time.perf_counter(), []
     print(COLUMNS + "\n" + "-" * len(COLUMNS))

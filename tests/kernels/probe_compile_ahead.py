@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import pkgutil
 
 import torch
@@ -145,7 +144,6 @@ def launchable():
 
 
 def main() -> None:
-    os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
     torch.set_num_threads(1)
     reports = [
         report

@@ -123,7 +123,6 @@ def test_without_a_gpu_the_command_says_so_and_writes_nothing(no_gpu, tmp_path, 
 
 @pytest.fixture
 def fake_gpu(monkeypatch):
-    monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "1")  # the command sets it: here it is put back
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(bench_timer, "Gpu", FakeGpu)
     plan = bench_works.plan

@@ -17,15 +17,21 @@ import pytest
 from kernels import cases, compile_ahead, machine_code
 
 ROOT = Path(__file__).parents[2]
+SET_HERE = ("TRITON_INTERPRET", "TRITON_DEFAULT_FP_FUSION")  # by the tests, and by kernels/_checks.py
 FILES = [module.name for module in pkgutil.iter_modules(cases.__path__)]
 
 
 def python(*arguments):
     """A finished child process that compiles instead of interpreting."""
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment = {name: value for name, value in os.environ.items() if name not in SET_HERE}
     environment["OMP_NUM_THREADS"] = "1"
     return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
+        [sys.executable, "-W", "error", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
 
 
