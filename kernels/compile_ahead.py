@@ -225,10 +225,6 @@ def survey(targets: list[int], only: str = "", jobs: int = 1, few: bool = False)
 
     few: not of every case, but of a spread over kernels, targets and types.
     """
-    if triton.knobs.runtime.interpret:
-        raise ValueError(
-            "TRITON_INTERPRET is set: the interpreter replaces the kernels that are to be compiled"
-        )
     torch.set_num_threads(1)  # a pool of torch's threads would not survive the fork
     cases = all_cases(only)
     _units[:] = spread(cases, targets) if few else [(case, target) for case in cases for target in targets]
@@ -262,7 +258,10 @@ def markdown(reports: list[Report]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command: print the table, write the files; exit status 1 if a shipped configuration is at fault."""
+    """The command: print the table, write the files; exit status 1 if a shipped configuration is at fault.
+
+    2 if there is nothing to compile: TRITON_INTERPRET is set, or no case is named so.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m kernels.compile_ahead", description=__doc__.split("\n")[0]
     )
@@ -275,6 +274,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the reports here")
     parser.add_argument("--markdown", type=Path, help="write the table here, for BENCHMARKS.md")
     chosen = parser.parse_args(arguments)
+    if triton.knobs.runtime.interpret:
+        parser.error("TRITON_INTERPRET is set: the interpreter takes the place of the kernels to be compiled")
+    if not all_cases(chosen.only):
+        parser.error(f"no case's name holds {chosen.only!r}")
     targets = [int(name[3:]) for name in chosen.target or (f"sm_{n}" for n in SHARED_MEMORY)]
     start, reports = time.perf_counter(), []
     print(COLUMNS + "\n" + "-" * len(COLUMNS))
@@ -289,7 +292,7 @@ def main(arguments: list[str] | None = None) -> int:
         write_whole(chosen.markdown, markdown(reports))
     faults = sum(bool(report.faults) for report in reports)
     print(f"{len(reports)} kernels compiled in {time.perf_counter() - start:.0f} s, {faults} at fault")
-    return 1 if faults or not reports else 0
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

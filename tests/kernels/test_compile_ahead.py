@@ -223,7 +223,12 @@ def test_names_of_cases_are_unique_and_chosen_by_part():
     assert compile_ahead.all_cases("no such kernel") == []
 
 
-def test_the_interpreter_is_refused(monkeypatch):
-    monkeypatch.setattr(compile_ahead.triton.knobs.runtime, "interpret", True)
-    with pytest.raises(ValueError, match="TRITON_INTERPRET is set"):
-        next(compile_ahead.survey([90]))
+@pytest.mark.parametrize(("interpret", "arguments", "said"), [
+    (True, [], "TRITON_INTERPRET is set"),
+    (False, ["--only", "no such kernel"], "no case's name holds 'no such kernel'"),
+])  # fmt: skip
+def test_the_command_says_why_there_is_nothing_to_compile(monkeypatch, capsys, interpret, arguments, said):
+    monkeypatch.setattr(compile_ahead.triton.knobs.runtime, "interpret", interpret)
+    with pytest.raises(SystemExit, match="2"):
+        compile_ahead.main(arguments)
+    assert said in capsys.readouterr().err
