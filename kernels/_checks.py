@@ -56,9 +56,10 @@ def check_tensor(
 
 def check_int(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
     """`value` as an int in [minimum, maximum]; bools and floats are refused with a ValueError."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    if isinstance(value, bool) or not (isinstance(value, int) or hasattr(value, "__index__")):
         raise ValueError(f"{name} must be an integer, got {describe(value)}")
-    whole = value.__index__()
+    # torch.compile knows an int that changes from call to call as a symbol, which has no __index__
+    whole = value if isinstance(value, int) else value.__index__()
     if whole < minimum or (maximum is not None and whole > maximum):
         bounds = f"at least {minimum}" if maximum is None else f"between {minimum} and {maximum}"
         raise ValueError(f"{name} must be {bounds}, got {whole}")
@@ -67,7 +68,8 @@ def check_int(name: str, value: Any, minimum: int, maximum: int | None = None) -
 
 def check_number(name: str, value: Any, minimum: float = -math.inf, maximum: float = math.inf) -> float:
     """`value` as a finite float in [minimum, maximum], or a ValueError."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    # comparisons, not math.isfinite: torch.compile can follow them for a number that changes from call to call
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -math.inf < value < math.inf:
         raise ValueError(f"{name} must be a finite number, got {describe(value)}")
     if not minimum <= value <= maximum:
         raise ValueError(f"{name} must be between {minimum:g} and {maximum:g}, got {value:g}")

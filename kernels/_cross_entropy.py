@@ -87,18 +87,21 @@ def _long_rows_kernel(
     largest = tl.full((LANES,), -3.4028234663852886e38, tl.float32)  # the lowest number: see softmax.py
     total = tl.zeros((LANES,), tl.float32)
     sums = tl.zeros((LANES,), tl.float32)
+    # a sum of differences: of logits that are all about 30,000 it would keep few digits of what sets them apart
+    middle = tl.where(tl.abs(x_target) < float("inf"), x_target, 0.0)
     for start in tl.range(0, reach, LANES * GROUP, num_stages=STAGES):
         at = start + column
         inside = (at >= shift) & (at < end)
         x = tl.load(x_row + at, mask=at < reach, other=0.0).to(tl.float32)
         largest, total = online_step(largest, total, tl.where(inside, x, -float("inf")))
         if SMOOTH:
-            sums += tl.sum(tl.where(inside, x, 0.0), axis=1)
+            sums += tl.sum(tl.where(inside, x - middle, 0.0), axis=1)
     largest, total = merge_lanes(largest, total)  # scalars from here on
+    largest = tl.where(counted, largest, 0.0)
     total = tl.where(counted, total, 1.0)
     loss = tl.log(total) + (1.0 - smoothing) * (largest - x_target)
     if SMOOTH:
-        loss += smoothing * (largest - tl.sum(sums, axis=0) / V)
+        loss += smoothing * (largest - middle - tl.sum(sums, axis=0) / V)
     tl.store(loss_ptr + row, tl.where(counted, loss, 0.0))
     if gradient_ptr is not None:
         scale = 1.0
@@ -163,16 +166,19 @@ def launch(
     strides = logits.stride(0), 0 if gradient is None else gradient.stride(0)
     if V <= WIDEST:
         rows, block, warps = whole_rows(V, 32)
-        _short_rows_kernel[(triton.cdiv(N, rows),)](
-            logits, targets, losses, gradient, scale, N, V, *strides, ignore_index, label_smoothing,
-            ROWS=rows, BLOCK=block, SMOOTH=label_smoothing > 0, num_warps=warps,
-        )  # fmt: skip
+        with torch.cuda.device_of(logits):
+            _short_rows_kernel[(triton.cdiv(N, rows),)](
+                logits, targets, losses, gradient, scale, N, V, *strides, ignore_index, label_smoothing,
+                ROWS=rows, BLOCK=block, SMOOTH=label_smoothing > 0, num_warps=warps,
+            )  # fmt: skip
     else:
         lanes, group, granule, stages, warps = settings_long(logits, gradient)
-        _long_rows_kernel[(N,)](
-            logits, targets, losses, gradient, scale, V, *strides, ignore_index, label_smoothing,
-            LANES=lanes, GROUP=group, GRANULE=granule, SMOOTH=label_smoothing > 0, STAGES=stages, num_warps=warps,
-        )  # fmt: skip
+        with torch.cuda.device_of(logits):
+            _long_rows_kernel[(N,)](
+                logits, targets, losses, gradient, scale, V, *strides, ignore_index, label_smoothing,
+                LANES=lanes, GROUP=group, GRANULE=granule, SMOOTH=label_smoothing > 0, STAGES=stages,
+                num_warps=warps,
+            )  # fmt: skip
 
 
 def _scale(x: Tensor, y: Tensor, g: Tensor) -> None:
@@ -186,10 +192,11 @@ def _scale(x: Tensor, y: Tensor, g: Tensor) -> None:
     else:
         (rows, width), strides = x.shape, (x.stride(0), y.stride(0))
         size = rows * max(width, x.stride(0))  # every row is a whole one
-    _scale_kernel[(rows,)](
-        x, y, g, width, *strides, 1 if g.dim() else 0, size,
-        IN_PLACE=x is y, BLOCK=32 if INTERPRETED else 4096, num_warps=8,
-    )  # fmt: skip
+    with torch.cuda.device_of(x):
+        _scale_kernel[(rows,)](
+            x, y, g, width, *strides, 1 if g.dim() else 0, size,
+            IN_PLACE=x is y, BLOCK=32 if INTERPRETED else 4096, num_warps=8,
+        )  # fmt: skip
 
 
 def scale_rows(x: Tensor, g: Tensor) -> None:

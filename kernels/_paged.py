@@ -18,6 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels._checks import check_int, check_number, check_tensor, describe
+from kernels.flash_tiles import tanh
 
 # the kernels count in base 2: the GPU has an instruction for 2**x, none for e**x
 LOG2_E, LN_2 = tl.constexpr(1 / math.log(2)), tl.constexpr(math.log(2))
@@ -110,6 +111,8 @@ def check_scores(D: int, scale: float | None, window: Any, softcap: float) -> tu
     """
     scale = 1 / math.sqrt(D) if scale is None else check_number("scale", scale)
     softcap = check_number("softcap", softcap, 0.0)
+    if softcap:  # it and 1 / softcap have to stay within float32
+        check_number("softcap", softcap, 1e-30, 1e30)
     if window is None:
         return scale, -1, softcap
     if isinstance(window, (tuple, list)):
@@ -123,6 +126,12 @@ def check_scores(D: int, scale: float | None, window: Any, softcap: float) -> tu
 def unit_stride(x: Tensor | None) -> Tensor | None:
     """`x`, copied if its last axis is not contiguous: every 16 bytes a thread loads must be neighbours."""
     return x if x is None or x.stride(-1) == 1 else x.contiguous()
+
+
+def as_queries(q: Tensor) -> Tensor:
+    """`q` from an address on that 16 divides: where in a batch a slice begins must not choose the machine code."""
+    q = unit_stride(q)
+    return q.clone(memory_format=torch.contiguous_format) if q.data_ptr() % 16 else q
 
 
 def launch_strides(
@@ -208,11 +217,7 @@ def load_tile(
 def base_2_scores(products, scale, softcap, slope, distance, CAPPED: tl.constexpr, ALIBI: tl.constexpr):
     """q·k (M, N) -> scores · log2(e), so that softmax is 2**(score - maximum)."""
     if CAPPED:
-        # tanh(x) = ±(1 - e)/(1 + e) with e = exp(-2|x|), which cannot overflow
-        x = products * (scale / softcap)
-        e = tl.exp2(tl.abs(x) * (-2 * LOG2_E))
-        tanh = (1 - e) / (1 + e)
-        scores = tl.where(x < 0, -tanh, tanh) * (softcap * LOG2_E)
+        scores = tanh(products * (scale / softcap)) * (softcap * LOG2_E)
     else:
         scores = products * (scale * LOG2_E)
     if ALIBI:

@@ -10,6 +10,7 @@ Book 8.3.1 커널 퓨전 (kernel fusion).
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -46,12 +47,17 @@ def row_pieces(width: int, piece: int, warps: int) -> Tile:
     return Tile(1, min(64 if INTERPRETED else piece, triton.next_power_of_2(width)), warps)
 
 
+def count_rows(x: Tensor) -> int:
+    """How many rows x (..., C) has. (torch.Size.numel would fix a number that torch.compile is to keep open.)"""
+    return math.prod(x.shape[:-1])
+
+
 def as_rows(x: Tensor) -> Tensor:
     """x (..., C) as (N, C) whose last axis is contiguous: a view where the strides allow it, else a copy.
 
     An expanded x stays a view with row stride 0: kernels address rows by their stride.
     """
-    rows = x.reshape(x.shape[:-1].numel(), x.shape[-1])
+    rows = x.reshape(count_rows(x), x.shape[-1])
     return rows if rows.stride(1) == 1 or rows.shape[1] == 1 else rows.contiguous()
 
 
@@ -68,6 +74,8 @@ def check_rows(name: str, x: Any, like: Tensor | None = None) -> Tensor:
     """`x` if it is a float tensor (..., C); with `like`, of its shape, dtype and device too. Raises ValueError."""
     if not isinstance(x, Tensor) or x.dtype not in FLOATS or x.dim() == 0:
         raise ValueError(f"{name} must be a float16, bfloat16 or float32 tensor (..., C), got {describe(x)}")
+    if count_rows(x) >= 2**31:  # rows are counted in 32 bits, and a launch takes no more programs
+        raise ValueError(f"{name} must be of fewer than 2**31 rows, got {describe(x)}")
     if like is not None and (x.shape, x.dtype, x.device) != (like.shape, like.dtype, like.device):
         raise ValueError(f"{name} must match {describe(like)}, got {describe(x)}")
     return x

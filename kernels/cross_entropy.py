@@ -112,6 +112,11 @@ def _setup(ctx, inputs, output):
 
 
 def _backward(ctx, g, *_):
+    if getattr(ctx, "given", False):
+        raise RuntimeError(
+            "cross_entropy gave its gradient away in the first backward pass and cannot be differentiated again: "
+            "compute the loss a second time"
+        )
     late, gradient = ctx.saved_tensors
     g = (g * late if late.numel() else g).reshape((-1, 1) if g.dim() else ()).contiguous()
     if (
@@ -119,7 +124,7 @@ def _backward(ctx, g, *_):
     ):  # traced: a compiler joins the product to what follows
         gradient = (gradient.float() * g).to(gradient.dtype)
     else:
-        # In place: it is the only copy. A second backward through the same loss finds it changed, and autograd says so.
+        ctx.given = True  # in place: it is the only copy
         scale_rows(gradient, g.flatten() if g.dim() else g)
     return gradient.reshape(ctx.shape), None, None, None, None, None
 
@@ -140,11 +145,15 @@ class _Overwriting(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, g):
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph=True
+            raise RuntimeError("cross_entropy that overwrites its logits has no gradient of its gradient")
         return _backward(ctx, g)[:5]
 
 
 def _check_overwritable(logits: Tensor) -> None:
-    """ValueError unless as_rows(logits) is the same memory, each number of it once."""
+    """ValueError unless as_rows(logits) is the same memory, each number of it once, and somebody's result."""
+    if torch.is_grad_enabled() and logits.requires_grad and logits.is_leaf:
+        raise ValueError(f"a leaf that requires a gradient must not be overwritten, got {describe(logits)}")
     repeated = any(stride == 0 and size > 1 for stride, size in zip(logits.stride(), logits.shape))
     try:
         one_memory = logits.view(logits.shape[:-1].numel(), logits.shape[-1]).stride(1) == 1
@@ -173,7 +182,8 @@ def cross_entropy(
 
     The gradient is made in the forward pass, if the logits require one, and given away by the first backward: a second
     one raises RuntimeError. overwrite_logits: keep it in the logits' own memory, whose numbers are lost; they must
-    be rows of contiguous numbers that nothing else needs. ValueError for shapes, dtypes or devices that do not fit.
+    be rows of contiguous numbers that nothing else needs, and no leaf. ValueError for shapes, dtypes or devices that
+    do not fit.
     """
     if check_rows("logits", logits).shape[-1] == 0:
         raise ValueError(f"logits must be of one class at least, got {describe(logits)}")

@@ -20,7 +20,16 @@ import math
 import torch
 from torch import Tensor
 
-from kernels._checks import FLOATS, check_flag, check_int, check_launch, check_number, check_tensor, describe
+from kernels._checks import (
+    FLOATS,
+    capability,
+    check_flag,
+    check_int,
+    check_launch,
+    check_number,
+    check_tensor,
+    describe,
+)
 from kernels.flash_backward import backward
 from kernels.flash_forward import forward, outputs
 from kernels.flash_tiles import FARTHEST, room_like
@@ -87,7 +96,8 @@ def flash_attention(
     into c · tanh(score / c). alibi_slopes: float32 (H,) or (B, H), takes slope · |distance| off each score; no
     gradient. Returns (B, H, T, D) in q's dtype; with return_lse also the natural logarithm of each row's sum of
     exponentials, float32 (B, H, T), which may be differentiated, too. A query that sees no key: 0, lse -inf and
-    gradients 0. A sequence's result is the same, bit for bit, in any batch. Raises ValueError for what does not fit.
+    gradients 0. A sequence's result is the same, bit for bit, in any batch. Raises ValueError for what does not fit,
+    and on GPUs older than the A100 (compute capability 8.0).
     """
     left, right, scale, softcap = _options(q, causal, scale, window, softcap, return_lse)
     _check(q, k, v, "B {} T D", alibi_slopes)
@@ -116,9 +126,10 @@ def flash_attention_varlen(
 
     q: (total_q, H, D); k, v: (total_k, K, D). cu_seqlens_q, cu_seqlens_k: int32 (N + 1,), rows cu[n] to cu[n + 1] - 1
     are sequence n; from 0 to total, never falling (empty sequences are fine). max_seqlen_q, max_seqlen_k: at least
-    the longest sequence's length. On a GPU the numbers in cu_seqlens are not read back to be checked, as that would
-    wait for the GPU: wrong ones give wrong rows, never a touch beyond the tensors. alibi_slopes: (H,) or (N, H).
-    The rest as in flash_attention; returns (total_q, H, D), and with return_lse float32 (H, total_q).
+    the longest sequence's length, and not much more: every sequence is given programs for that many rows. On a GPU
+    the numbers in cu_seqlens are not read back to be checked, as that would wait for the GPU: wrong ones give wrong
+    rows, never a touch beyond the tensors. alibi_slopes: (H,) or (N, H). The rest as in flash_attention; returns
+    (total_q, H, D), and with return_lse float32 (H, total_q).
     """
     left, right, scale, softcap = _options(q, causal, scale, window, softcap, return_lse)
     for name, starts in (("cu_seqlens_q", cu_seqlens_q), ("cu_seqlens_k", cu_seqlens_k)):
@@ -128,11 +139,11 @@ def flash_attention_varlen(
                 "cu_seqlens_q and cu_seqlens_k must both hold N + 1 numbers, "
                 f"got {describe(cu_seqlens_q)} and {describe(cu_seqlens_k)}"
             )
-    longest = [
-        check_int(name, length, 0, FARTHEST - 1)
-        for name, length in (("max_seqlen_q", max_seqlen_q), ("max_seqlen_k", max_seqlen_k))
-    ]
+    longest_q = check_int("max_seqlen_q", max_seqlen_q, 0, FARTHEST - 1)
+    longest_k = check_int("max_seqlen_k", max_seqlen_k, 0, FARTHEST - 1)
     _check(q, k, v, "T {} D", alibi_slopes, sequences=cu_seqlens_q.shape[0] - 1)
+    # a careless guess, such as the model's longest text, launches no more than one sequence of everything would
+    longest = min(longest_q, q.shape[0]), min(longest_k, k.shape[0])
     out, lse = _attention(
         q, k, v, alibi_slopes, cu_seqlens_q, cu_seqlens_k, *longest, scale, left, right, softcap
     )
@@ -160,7 +171,10 @@ def _options(
     if scale is None:
         width = q.shape[-1] if isinstance(q, Tensor) and q.ndim else 1
         scale = 1 / math.sqrt(max(width, 1))
-    return left, right, check_number("scale", scale), check_number("softcap", softcap, 0.0)
+    softcap = check_number("softcap", softcap, 0.0)
+    if softcap:  # it and 1 / softcap have to stay within float32
+        check_number("softcap", softcap, 1e-30, 1e30)
+    return left, right, check_number("scale", scale), softcap
 
 
 def _check(
@@ -228,6 +242,8 @@ _CALL = (
 )
 def _attention(q, k, v, slopes, starts_q, starts_k, longest_q, longest_k, *options):
     check_launch(q, k, v, slopes, starts_q, starts_k)
+    if capability(q) < (8, 0):
+        raise ValueError(f"the kernel is made for GPUs from compute capability 8.0 on, got {capability(q)}")
     if starts_q is not None:
         _check_starts("q", starts_q, longest_q, q.shape[0])
         _check_starts("k", starts_k, longest_k, k.shape[0])
@@ -246,8 +262,8 @@ def _(q, k, v, *rest):
     "-> (Tensor, Tensor, Tensor)",
 )  # fmt: skip
 def _attention_backward(dout, dlse, q, k, v, out, lse, slopes, starts_q, starts_k, *options):
-    dlse, slopes, starts_q, starts_k = (
-        None if x is None else x.contiguous() for x in (dlse, slopes, starts_q, starts_k)
+    lse, dlse, slopes, starts_q, starts_k = (
+        None if x is None else x.contiguous() for x in (lse, dlse, slopes, starts_q, starts_k)
     )
     return backward(dout, dlse, q, k, v, out, lse, slopes, starts_q, starts_k, *options)
 

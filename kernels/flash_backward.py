@@ -25,6 +25,7 @@ from kernels.flash_tiles import (
     cut,
     lend_scratch,
     padded,
+    programs_of,
     ready,
     room_like,
     scores_in_base_2,
@@ -71,22 +72,22 @@ def backward(
     split = for_dkv.pop("SPLIT")
     if PAD.value % for_dq["BLOCK_M"] or for_dq["BLOCK_M"] % for_dkv["BLOCK_M"]:
         raise ValueError(f"flash_dkv reads whole tiles that flash_dq wrote: got {for_dkv} after {for_dq}")
-    tiles_q = triton.cdiv(longest_q, for_dq["BLOCK_M"])
-    tiles_k = triton.cdiv(longest_k, for_dkv["BLOCK_N"])
+    programs_q, tiles_q = programs_of(sequences * heads, longest_q, for_dq["BLOCK_M"])
+    programs_k, tiles_k = programs_of(sequences * key_heads, longest_k, for_dkv["BLOCK_N"])
 
     def launch() -> None:
         lend_scratch(q)
-        if sequences * heads * tiles_q:
-            flash_dq.dq_kernel[(sequences * heads * tiles_q,)](
+        if programs_q:
+            flash_dq.dq_kernel[(programs_q,)](
                 q, k, v, out, dout, lse, dlse, slopes, starts_q, starts_k, dq, lse2, delta,
                 *strides(q), *strides(k), *strides(v), *strides(out), *strides(dout), *strides(dq),
                 0 if packed else lse.stride(0), lse.stride(-2), *work, slope_step(slopes), q.shape[0], k.shape[0],
                 sequences, heads, group, longest_q, longest_k, tiles_q,
                 section_of(sequences * heads, group, longest_k, k), *in_base_2, scale, left, right, **common, **for_dq,
             )  # fmt: skip
-        if sequences * key_heads * tiles_k:
+        if programs_k:
             for wanted_dk, wanted_dv in ((dk, None), (None, dv)) if split else ((dk, dv),):
-                flash_dkv.dkv_kernel[(sequences * key_heads * tiles_k,)](
+                flash_dkv.dkv_kernel[(programs_k,)](
                     q, k, v, dout, slopes, starts_q, starts_k, lse2, delta, wanted_dk, wanted_dv,
                     *strides(q), *strides(k), *strides(v), *strides(dout), *strides(dk), *strides(dv), *work,
                     slope_step(slopes), q.shape[0], k.shape[0], sequences, key_heads, group, longest_q, longest_k,

@@ -169,12 +169,13 @@ def settings(width: int, dtype: torch.dtype, target: tuple[int, int], curved: bo
         m, n, warps, stages = {
             64: (64, 64, 4, 2),
             128: (32 if curved else 64, 128, 8, 2),
-            256: (32, 128, 8, 2),
+            256: (16 if curved else 32, 128, 8, 2),
         }[shape]
     elif blackwell:
         m, n, warps, stages = (64, 128, 8, 2) if width <= 128 else (32, 128, 8, 2)
         limit = {"maxnreg": 240}
     else:
         m, n, warps, stages = {64: (32, 128, 8, 2), 128: (32, 64, 8, 2), 256: (16, 64, 8, 2)}[shape]
+        limit = {"maxnreg": 240}  # left alone, the assembler may stop at 128 registers and spill
     chosen = {"BLOCK_M": m, "BLOCK_N": n, "TMA": tma, "num_warps": warps, "num_stages": stages, **limit}
     return chosen | {"SPLIT": width == 256}

@@ -27,6 +27,7 @@ from kernels.flash_tiles import (
     load_rows,
     padded,
     place,
+    programs_of,
     reach,
     ready,
     room_like,
@@ -149,7 +150,7 @@ def _forward_kernel(
     tl.store(Lse + b * lse_batch + h * lse_head + first_q + queries, lse, mask=queries < T)
 
 
-def settings(width: int, dtype: torch.dtype, target: tuple[int, int]) -> dict[str, int | bool]:
+def settings(width: int, dtype: torch.dtype, target: tuple[int, int], alibi: bool) -> dict[str, int | bool]:
     """Tile and pipeline of the forward kernel for heads padded to `width`: what ships (kernels/cases/flash.py).
 
     Nothing here depends on the batch or on lengths, so that a sequence gives the same bits in any company.
@@ -176,6 +177,8 @@ def settings(width: int, dtype: torch.dtype, target: tuple[int, int]) -> dict[st
         limit = {"maxnreg": 240}  # left alone, the assembler may stop at 128 registers and spill
     else:  # A100 and the cards with 99 kB of shared memory
         m, n, warps, stages = {64: (128, 64, 8, 3), 128: (128, 32, 8, 3), 256: (64, 32, 8, 2)}[max(width, 64)]
+        if width == 128 and alibi:  # the distances take registers that the tall tile does not have
+            m, n, warps, stages = 64, 32, 4, 3
     return {"BLOCK_M": m, "BLOCK_N": n, "TMA": tma, "num_warps": warps, "num_stages": stages, **limit}
 
 
@@ -204,9 +207,8 @@ def forward(
     q, k, v = ready(q), ready(k), ready(v)
     sequences, D = (starts_q.numel() - 1 if packed else q.shape[0]), q.shape[-1]
     heads, group = q.shape[1], q.shape[1] // k.shape[1]
-    chosen = settings(width_of(D), q.dtype, capability(q))
-    tiles = triton.cdiv(longest_q, chosen["BLOCK_M"])
-    programs = sequences * heads * tiles
+    chosen = settings(width_of(D), q.dtype, capability(q), slopes is not None)
+    programs, tiles = programs_of(sequences * heads, longest_q, chosen["BLOCK_M"])
     if programs == 0:
         return out, lse
 
@@ -219,7 +221,8 @@ def forward(
             q.shape[0], k.shape[0], sequences, heads, group, longest_q, longest_k, tiles,
             section_of(sequences * heads, group, longest_k, k),
             *scores_in_base_2(scale, softcap), left, right,
-            D=D, WIDTH=width_of(D), FOLDED=scale > 0 and slopes is None and softcap == 0, SOFTCAP=softcap > 0,
+            D=D, WIDTH=width_of(D), SOFTCAP=softcap > 0,
+            FOLDED=scale > 1e-30 and slopes is None and softcap == 0,  # in float32 a smaller one may be 0: 0 · -inf
             HAS_LEFT=left >= 0, HAS_RIGHT=right >= 0, **chosen,
         )  # fmt: skip
 

@@ -22,6 +22,8 @@ LN2 = tl.constexpr(math.log(2))
 PAD = tl.constexpr(128)  # rows of the backward workspace begin on multiples of this: whole, aligned tiles
 CACHE = 32 << 20  # bytes of keys and values shared by programs side by side: the L2 cache holds 40 MB or more
 FARTHEST = 1 << 29  # lengths and windows stay below this, so that sums of a few of them fit into 32 bits
+APART = 1 << 23  # numbers from row to row stay below this, so that offsets within a tile fit into 32 bits
+PROGRAMS = 1 << 31  # a launch has fewer
 
 
 @triton.jit
@@ -151,10 +153,13 @@ def store_rows(target, start, rows, stride, tile, D: tl.constexpr, WIDTH: tl.con
 
 @triton.jit
 def tanh(x):
-    """tanh x = 1 - 2 / (1 + e^2x), and its series near 0, where that difference would lose its digits."""
+    """tanh x = 1 - 2 / (1 + e^2x), and its series near 0, where that difference would lose its digits.
+
+    A GPU's 2^x and division are right to 2^-22 and 2 units only: from 0.35 on that leaves 1e-6.
+    """
     squared = x * x
-    series = x * (1 + squared * (-1 / 3 + squared * (2 / 15 + squared * (-17 / 315))))
-    return tl.where(tl.abs(x) < 0.2, series, 1 - 2 / (1 + tl.exp2(x * 2.8853900817779268)))  # 2 · log2 e
+    series = x * (1 + squared * (-1 / 3 + squared * (2 / 15 + squared * (-17 / 315 + squared * (62 / 2835)))))
+    return tl.where(tl.abs(x) < 0.35, series, 1 - 2 / (1 + tl.exp2(x * 2.8853900817779268)))  # 2 · log2 e
 
 
 @triton.jit
@@ -183,7 +188,7 @@ def ready(x: Tensor) -> Tensor:
     batch, head, row = strides(x)
     unit = 16 // x.element_size()
     aligned = x.data_ptr() % 16 == 0 and all(step % unit == 0 for step in (batch, head, row))
-    if aligned and x.stride(-1) == 1 and head > 0 and 0 < row < 1 << 23:
+    if aligned and x.stride(-1) == 1 and head > 0 and 0 < row < APART:
         return x
     return x.clone(memory_format=torch.contiguous_format)
 
@@ -199,9 +204,9 @@ def cut(padded_result: Tensor, x: Tensor) -> Tensor:
 
 
 def room_like(x: Tensor) -> Tensor:
-    """Memory for a result shaped as x, its axes in x's order where that keeps a row's elements side by side."""
+    """Memory for a result shaped as x, its axes in x's order where rows stay whole and not too far apart."""
     room = torch.empty_like(x)
-    return room if room.stride(-1) == 1 else x.new_empty(x.shape)
+    return room if room.stride(-1) == 1 and strides(room)[2] < APART else x.new_empty(x.shape)
 
 
 def strides(x: Tensor) -> tuple[int, int, int]:
@@ -217,6 +222,17 @@ def scores_in_base_2(scale: float, softcap: float) -> tuple[float, float]:
 def slope_step(slopes: Tensor | None) -> int:
     """From one sequence's slopes to the next one's: 0 if all share theirs."""
     return slopes.stride(0) if slopes is not None and slopes.ndim == 2 else 0
+
+
+def programs_of(heads: int, longest: int, block: int) -> tuple[int, int]:
+    """(programs of a launch, tiles a head): all sequences' `heads` in tiles of `block` of up to `longest` rows."""
+    tiles = triton.cdiv(longest, block)
+    if heads * tiles >= PROGRAMS:
+        raise ValueError(
+            f"{heads} heads of up to {longest} rows (all sequences together) take {heads * tiles} programs, a launch "
+            f"has fewer than {PROGRAMS}: give a smaller max_seqlen, or fewer sequences at once"
+        )
+    return heads * tiles, tiles
 
 
 def section_of(heads: int, group: int, rows: int, x: Tensor) -> int:

@@ -101,7 +101,8 @@ def settings(M: int, O: int, hopper: bool, interpreted: bool = INTERPRETED) -> d
     if M <= 64:
         rows = max(16, triton.next_power_of_2(M))
         return {"BLOCK_M": rows, "BLOCK_O": 64, "BLOCK_I": 256, "num_warps": 4, "num_stages": 4}
-    # 256 x 128 sums a tile fit in registers from Hopper on, and fill a card of 132 processors if there are as many
+    # 256 x 128 sums a tile fit in registers where wgmma (sm_90) or tcgen05 (sm_100) take the operands from shared
+    # memory, and fill a card of 132 processors if there are as many
     full = hopper and triton.cdiv(M, 256) * triton.cdiv(O, 128) >= 132
     return {"BLOCK_M": 256 if full else 128, "BLOCK_O": 128, "BLOCK_I": 128, "num_warps": 8, "num_stages": 3}
 
@@ -125,12 +126,13 @@ def _int8_matmul(
         check_launch(a, b, a_scale, b_scale, bias)
         a, b = _dense(a), _dense(b)
         (M, I), O = a.shape, len(b)
-        chosen = settings(M, O, capability(a) >= (9, 0))
+        chosen = settings(M, O, capability(a)[0] in (9, 10))
         tiles = triton.cdiv(M, chosen["BLOCK_M"]) * triton.cdiv(O, chosen["BLOCK_O"])
-        _int8_matmul_kernel[(tiles,)](
-            a, b, a_scale.contiguous(), b_scale.contiguous(), None if bias is None else bias.contiguous(), y,
-            M, O, I, a.stride(0), b.stride(0), EVEN=I % chosen["BLOCK_I"] == 0, **chosen,
-        )  # fmt: skip
+        with torch.cuda.device_of(a):
+            _int8_matmul_kernel[(tiles,)](
+                a, b, a_scale.contiguous(), b_scale.contiguous(), None if bias is None else bias.contiguous(), y,
+                M, O, I, a.stride(0), b.stride(0), EVEN=I % chosen["BLOCK_I"] == 0, **chosen,
+            )  # fmt: skip
     return y
 
 
@@ -188,10 +190,8 @@ def int8_linear_plain(
     x: Tensor, codes: Tensor, scale: Tensor, bias: Tensor | None = None, threshold: float = 0.0
 ) -> Tensor:
     """x (..., I) -> (..., O): the columns with outliers as floats, the rest as codes (LLM.int8, equation 8)."""
-    rows = x.reshape(-1, x.shape[-1]).float()
-    outlier = (
-        (rows.abs() >= threshold).any(dim=0) if threshold else torch.zeros_like(rows[0], dtype=torch.bool)
-    )
+    rows = x.reshape(x.shape[:-1].numel(), x.shape[-1]).float()
+    outlier = (rows.abs() >= threshold).any(dim=0) & (threshold > 0)
     a, a_scale = quantize_rows_plain(rows.masked_fill(outlier, 0.0))
     y = int8_matmul_plain(a, codes, a_scale, scale, bias)
     y = y + rows[:, outlier] @ (codes[:, outlier].float() * scale.view(-1, 1)).T
@@ -215,6 +215,7 @@ def int8_linear(
         raise ValueError(
             f"x (..., I) and codes (O, I) must share I, got {tuple(x.shape)} and {tuple(codes.shape)}"
         )
+    scale = _check_scale("scale", scale, codes, "codes")
     check_number("threshold", threshold, minimum=0.0)
     rows = x.detach().reshape(x.shape[:-1].numel(), x.shape[-1])
     if not threshold:
@@ -224,6 +225,6 @@ def int8_linear(
         outlier = (rows.abs() >= threshold).any(dim=0)  # (I,)
         a, a_scale = quantize_rows(rows.masked_fill(outlier, 0.0))
         # few columns: only there W is turned into floats
-        weight = codes[:, outlier].float() * scale.view(-1, 1)
+        weight = codes[:, outlier].float() * scale[:, None]
         y = int8_matmul(a, codes, a_scale, scale, bias) + rows[:, outlier].float() @ weight.T
     return y.to(x.dtype).view(*x.shape[:-1], len(codes))

@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels._rows import WIDEST, Tile, as_rows, check_norm, persistent, whole_rows
+from kernels._rows import WIDEST, Tile, as_rows, check_norm, count_rows, persistent, whole_rows
 
 
 def layer_norm_plain(
@@ -55,13 +55,14 @@ def _layer_norm_kernel(
     centred = tl.where(inside, s - mean, 0.0)  # the padding would add mean² to the variance
     # r = 1 / √(variance + ε)
     r = tl.rsqrt(tl.sum(centred * centred, axis=1, keep_dims=True) / C + eps)  # (ROWS, 1)
+    # stored here and not at the end: they and their addresses need not be held while y is made
+    tl.store(mean_ptr + row, mean, mask=row < N)
+    tl.store(r_ptr + row, r, mask=row < N)
     # loaded only now, to hold fewer registers; the same for every row, so they come from the cache
     y = centred * r * tl.load(weight_ptr + column, mask=column < C, other=0.0).to(tl.float32)
     if bias_ptr is not None:
         y += tl.load(bias_ptr + column, mask=column < C, other=0.0).to(tl.float32)
     tl.store(y_ptr + row * C + column, y, mask=inside)
-    tl.store(mean_ptr + row, mean, mask=row < N)
-    tl.store(r_ptr + row, r, mask=row < N)
 
 
 @triton.jit
@@ -129,11 +130,12 @@ def _layer_norm(
         residual = None if residual is None else as_rows(residual)
         bias = None if bias is None else bias.contiguous()
         tile = whole_rows(x.shape[1], 32)
-        _layer_norm_kernel[(triton.cdiv(len(x), tile.rows),)](
-            x, residual, weight.contiguous(), bias, y, summed, mean, r,
-            *x.shape, x.stride(0), 0 if residual is None else residual.stride(0), eps,
-            ROWS=tile.rows, BLOCK=tile.columns, num_warps=tile.warps,
-        )  # fmt: skip
+        with torch.cuda.device_of(x):
+            _layer_norm_kernel[(triton.cdiv(len(x), tile.rows),)](
+                x, residual, weight.contiguous(), bias, y, summed, mean, r,
+                *x.shape, x.stride(0), 0 if residual is None else residual.stride(0), eps,
+                ROWS=tile.rows, BLOCK=tile.columns, num_warps=tile.warps,
+            )  # fmt: skip
     return y, summed, mean, r
 
 
@@ -141,8 +143,7 @@ def _layer_norm(
 def _layer_norm_fake(x, weight, bias, residual, eps):
     y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     summed = torch.empty((0,) if residual is None else x.shape, dtype=x.dtype, device=x.device)
-    rows = x.shape[:-1].numel()
-    mean, r = (torch.empty(rows, dtype=torch.float32, device=x.device) for _ in range(2))
+    mean, r = (torch.empty(count_rows(x), dtype=torch.float32, device=x.device) for _ in range(2))
     return y, summed, mean, r
 
 
@@ -159,11 +160,12 @@ def _layer_norm_backward(
     tile, parts = settings_backward(s.shape[1])
     programs = persistent(s, triton.cdiv(len(s), tile.rows), tile.warps)
     shares = torch.empty((2, programs, s.shape[1]), dtype=torch.float32, device=s.device)
-    _layer_norm_backward_kernel[(programs, parts)](
-        s, weight.contiguous(), mean, r, g, g_sum, dx, *shares,
-        *s.shape, s.stride(0), g.stride(0), 0 if g_sum is None else g_sum.stride(0),
-        ROWS=tile.rows, BLOCK=tile.columns, PARTS=parts, num_warps=tile.warps,
-    )  # fmt: skip
+    with torch.cuda.device_of(s):
+        _layer_norm_backward_kernel[(programs, parts)](
+            s, weight.contiguous(), mean, r, g, g_sum, dx, *shares,
+            *s.shape, s.stride(0), g.stride(0), 0 if g_sum is None else g_sum.stride(0),
+            ROWS=tile.rows, BLOCK=tile.columns, PARTS=parts, num_warps=tile.warps,
+        )  # fmt: skip
     return dx, shares[0].sum(dim=0), shares[1].sum(dim=0)
 
 

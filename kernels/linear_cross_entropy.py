@@ -20,7 +20,7 @@ import torch
 import triton
 from torch import Tensor
 
-from kernels._checks import check_int, check_launch, check_number, check_tensor, describe
+from kernels._checks import capability, check_int, check_launch, check_number, check_tensor, describe
 from kernels._cross_entropy import check_targets, launch, scaled
 from kernels._rows import as_rows, check_rows
 from kernels.cross_entropy import cross_entropy_plain
@@ -60,7 +60,7 @@ def rows_of_chunk(N: int, V: int, C: int) -> int:
 def _add_product(total: Tensor, a: Tensor, b: Tensor, first: bool) -> None:
     """total (float32) += a @ b, or = a @ b at first; a and b of any dtype, every sum in float32."""
     beta = 0 if first else 1  # 0: what `total` held, even NaN, is not read
-    if a.is_cuda and a.dtype != torch.float32:
+    if a.is_cuda and a.dtype != torch.float32 and capability(a) >= (8, 0):  # older GPUs have no such product
         torch.addmm(total, a, b, out_dtype=torch.float32, beta=beta, out=total)
     else:
         torch.addmm(total, a.float(), b.float(), beta=beta, out=total)
@@ -165,9 +165,9 @@ def linear_cross_entropy(
     label_smoothing, targets out of range: as cross_entropy. reduction: "mean" or "sum". chunk_rows: rows a chunk, or
     None for rows_of_chunk().
 
-    Differentiable once, in hidden, weight and bias; gradients nobody wants are not computed. Beyond the gradients
-    themselves it holds chunk_rows · V numbers and, until backward, ∂weight in float32. ValueError for shapes, dtypes
-    or devices that do not fit.
+    Differentiable once, in hidden, weight and bias; gradients nobody wants are not computed. The forward pass holds
+    chunk_rows · V numbers (V rounded up to 64) and the gradients, ∂weight in float32; the backward pass makes those it
+    returns from these. ValueError for shapes, dtypes or devices that do not fit.
     """
     check_tensor("weight", weight, "V C", like=check_rows("hidden", hidden))
     C, V = hidden.shape[-1], weight.shape[0]
@@ -184,6 +184,8 @@ def linear_cross_entropy(
         raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {describe(reduction)}")
     check_launch(hidden, weight, targets, bias)
     h, flat = as_rows(hidden), targets.reshape(-1).contiguous()
-    chunk = rows_of_chunk(len(h), V, C) if chunk_rows is None else check_int("chunk_rows", chunk_rows, 1)
+    if chunk_rows is None:
+        chunk_rows = rows_of_chunk(len(h), V, C)
+    chunk = check_int("chunk_rows", chunk_rows, 1, 2**63 - 1)
     wanted = [torch.is_grad_enabled() and x is not None and x.requires_grad for x in (hidden, weight, bias)]
     return _linear_cross_entropy(h, weight, flat, bias, ignore_index, smoothing, reduction, chunk, wanted)[0]

@@ -63,7 +63,8 @@ def online_softmax(scores: Tensor, values: Tensor, block: int) -> list[State]:
     """The state after every block of `block` keys; `finished(states[-1])` is softmax(scores) @ values.
 
     scores: float (..., S), -inf hides a key. values: float (..., S, D), as many keys. block: at least 1.
-    Sums are kept in the scores' dtype. Raises ValueError if the shapes do not belong together or S is 0.
+    Leading axes broadcast; sums are kept in the dtype of both. Raises ValueError if shapes, dtypes or devices do not
+    belong together, or S is 0.
     """
     for name, x in (("scores", scores), ("values", values)):
         if not isinstance(x, Tensor) or not x.is_floating_point():
@@ -72,6 +73,16 @@ def online_softmax(scores: Tensor, values: Tensor, block: int) -> list[State]:
         raise ValueError(
             f"scores (..., S) need values (..., S, D) and S >= 1, got {describe(scores)} and {describe(values)}"
         )
+    if scores.dtype != values.dtype or scores.device != values.device:
+        raise ValueError(
+            f"scores and values must share dtype and device, got {describe(scores)} and {describe(values)}"
+        )
+    try:
+        torch.broadcast_shapes(scores.shape[:-1], values.shape[:-2])
+    except RuntimeError:
+        raise ValueError(
+            f"the rows of scores must broadcast with those of values, got {describe(scores)} and {describe(values)}"
+        ) from None
     block = check_int("block", block, 1)
     states, state = [], nothing_seen(scores, values)
     for first in range(0, scores.shape[-1], block):

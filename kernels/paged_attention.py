@@ -26,6 +26,7 @@ from torch import Tensor
 from kernels._checks import INTERPRETED, check_flag, check_launch, describe
 from kernels._paged import (
     CHANGING,
+    as_queries,
     attend_plain,
     attend_tiles,
     check_scores,
@@ -90,7 +91,7 @@ def _decode_kernel(
     H = K * G
     d = tl.arange(0, BLOCK_D)
     q_tile = tl.load(
-        q + b * q_stride_b + head[:, None] * q_stride_h + d[None, :],
+        q + b * q_stride_b + head.to(tl.int64)[:, None] * q_stride_h + d[None, :],
         mask=real[:, None] & (d < D)[None, :],
         other=0.0,
     )  # (BLOCK_M, BLOCK_D)
@@ -171,7 +172,7 @@ def _merge_kernel(
 
 
 class Settings(NamedTuple):
-    """How a launch is laid out: query heads a tile, tokens a tile, tokens a part, parts a merge step, warps, stages."""
+    """How a launch is laid out: heads and tokens a tile, tokens a part, parts a merge, warps, stages, registers."""
 
     BLOCK_M: int
     BLOCK_N: int
@@ -179,6 +180,7 @@ class Settings(NamedTuple):
     BLOCK_P: int
     num_warps: int
     num_stages: int
+    maxnreg: int | None = None
 
 
 def settings(G: int, D: int, dtype: torch.dtype) -> Settings:
@@ -193,11 +195,14 @@ def settings(G: int, D: int, dtype: torch.dtype) -> Settings:
     # stages go to the block ids, which must be there before the addresses. With two or three programs on a
     # multiprocessor that is 130 to 190 kB on their way; 4.8 TB/s times a microsecond of latency ask for about 40 kB.
     BLOCK_N, num_warps, num_stages = min(max(16384 // (BLOCK_D * dtype.itemsize), 16), 128), 4, 5
+    maxnreg = None
     if D % 16:  # no 16-byte loads, but an address a number: small tiles, or the addresses fill the registers
         BLOCK_N, num_warps = 16, 8
     if dtype == torch.float32:  # products on the ordinary cores, out of registers: small tiles
         BLOCK_N, num_warps, num_stages = 32 if BLOCK_D <= 128 and BLOCK_M == 16 and D % 16 == 0 else 16, 8, 3
-    return Settings(BLOCK_M, BLOCK_N, PART=512, BLOCK_P=8, num_warps=num_warps, num_stages=num_stages)
+        # left to itself, ptxas may spill a few bytes of 32 rows to fit one more program on a multiprocessor
+        maxnreg = 255 if BLOCK_M == 32 and D % 16 == 0 else None
+    return Settings(BLOCK_M, BLOCK_N, 512, 8, num_warps, num_stages, maxnreg)
 
 
 @torch.library.custom_op("minillm_kernels::paged_attention", mutates_args=())
@@ -214,7 +219,8 @@ def _paged_attention(
 ) -> tuple[Tensor, Tensor]:
     check_launch(q, key_cache, value_cache, block_table, lengths, alibi_slopes)
     (B, H, D), (num_blocks, block_size, K, _), max_blocks = q.shape, key_cache.shape, block_table.shape[1]
-    q, block_table, lengths, alibi_slopes = map(unit_stride, (q, block_table, lengths, alibi_slopes))
+    q = as_queries(q)
+    block_table, lengths, alibi_slopes = map(unit_stride, (block_table, lengths, alibi_slopes))
     out = torch.empty((B, H, D), dtype=q.dtype, device=q.device)
     lse = torch.empty((B, H), dtype=torch.float32, device=q.device)
     if B == 0:
@@ -232,20 +238,21 @@ def _paged_attention(
     part_max, part_sum = torch.empty((2, B, H, parts), dtype=torch.float32, device=q.device)
     chunks = triton.cdiv(H // K, s.BLOCK_M)
     # no fusing of a * b + c: where the compiler fuses is its own choice, and equal sums must round alike everywhere
-    _decode_kernel[(B * K * chunks, parts)](
-        q, key_cache, value_cache, block_table, lengths, alibi_slopes, out, lse, part_acc, part_max, part_sum,
-        scale, softcap, left, num_blocks, capacity, K, parts,
-        *launch_strides(q, key_cache, value_cache, block_table, alibi_slopes),
-        G=H // K, D=D, BLOCK_SIZE=block_size, WINDOWED=left >= 0, ALIBI=alibi_slopes is not None, CAPPED=softcap > 0,
-        BLOCK_M=s.BLOCK_M, BLOCK_D=BLOCK_D, BLOCK_N=s.BLOCK_N, PART=s.PART,
-        num_warps=s.num_warps, num_stages=s.num_stages, enable_fp_fusion=False,
-    )  # fmt: skip
-    if parts > 1:
-        _merge_kernel[(B * H,)](
-            part_acc, part_max, part_sum, lengths, out, lse, left, capacity, H, parts,
-            D=D, WINDOWED=left >= 0, BLOCK_P=s.BLOCK_P, BLOCK_D=BLOCK_D, PART=s.PART,
-            num_warps=4, enable_fp_fusion=False,
+    with torch.cuda.device_of(q):
+        _decode_kernel[(B * K * chunks, parts)](
+            q, key_cache, value_cache, block_table, lengths, alibi_slopes, out, lse, part_acc, part_max, part_sum,
+            scale, softcap, left, num_blocks, capacity, K, parts,
+            *launch_strides(q, key_cache, value_cache, block_table, alibi_slopes), G=H // K, D=D,
+            BLOCK_SIZE=block_size, WINDOWED=left >= 0, ALIBI=alibi_slopes is not None, CAPPED=softcap > 0,
+            BLOCK_M=s.BLOCK_M, BLOCK_D=BLOCK_D, BLOCK_N=s.BLOCK_N, PART=s.PART,
+            num_warps=s.num_warps, num_stages=s.num_stages, maxnreg=s.maxnreg, enable_fp_fusion=False,
         )  # fmt: skip
+        if parts > 1:
+            _merge_kernel[(B * H,)](
+                part_acc, part_max, part_sum, lengths, out, lse, left, capacity, H, parts,
+                D=D, WINDOWED=left >= 0, BLOCK_P=s.BLOCK_P, BLOCK_D=BLOCK_D, PART=s.PART,
+                num_warps=4, enable_fp_fusion=False,
+            )  # fmt: skip
     return out, lse
 
 

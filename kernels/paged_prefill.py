@@ -33,6 +33,7 @@ from kernels._checks import (
 )
 from kernels._paged import (
     CHANGING,
+    as_queries,
     attend_plain,
     attend_tiles,
     check_scores,
@@ -114,7 +115,7 @@ def _prefill_kernel(
     head, row = key_head * G + member, (q_start + token).to(tl.int64)
     d = tl.arange(0, BLOCK_D)
     q_tile = tl.load(
-        q + row[:, None] * q_stride_t + head[:, None] * q_stride_h + d[None, :],
+        q + row[:, None] * q_stride_t + head.to(tl.int64)[:, None] * q_stride_h + d[None, :],
         mask=real[:, None] & (d < D)[None, :],
         other=0.0,
     )  # (BLOCK_M, BLOCK_D)
@@ -204,8 +205,8 @@ def _paged_prefill(
 ) -> tuple[Tensor, Tensor]:
     check_launch(q, key_cache, value_cache, block_table, cu_seqlens_q, lengths, alibi_slopes)
     (total_q, H, D), (num_blocks, block_size, K, _), N = q.shape, key_cache.shape, lengths.shape[0]
-    q, block_table, alibi_slopes = map(unit_stride, (q, block_table, alibi_slopes))
-    cu_seqlens_q, lengths = unit_stride(cu_seqlens_q), unit_stride(lengths)
+    q, cu_seqlens_q = as_queries(q), unit_stride(cu_seqlens_q)
+    block_table, lengths, alibi_slopes = map(unit_stride, (block_table, lengths, alibi_slopes))
     out = torch.empty((total_q, H, D), dtype=q.dtype, device=q.device)
     lse = torch.empty((H, total_q), dtype=torch.float32, device=q.device)
     if total_q == 0:
@@ -217,14 +218,15 @@ def _paged_prefill(
     # at most one tile, and one more sequence stands for rows behind the last (a padded batch)
     tiles = total_q // (s.BLOCK_M // heads) + N + 1
     # no fusing of a * b + c: where the compiler fuses is its own choice, and equal sums must round alike everywhere
-    _prefill_kernel[(tiles, K * triton.cdiv(G, heads))](
-        q, key_cache, value_cache, block_table, cu_seqlens_q, lengths, alibi_slopes, out, lse,
-        scale, softcap, left, N, total_q, num_blocks, capacity, K,
-        *launch_strides(q, key_cache, value_cache, block_table, alibi_slopes),
-        G=G, D=D, BLOCK_SIZE=block_size, WINDOWED=left >= 0, ALIBI=alibi_slopes is not None, CAPPED=softcap > 0,
-        BLOCK_M=s.BLOCK_M, BLOCK_D=max(triton.next_power_of_2(D), 16), BLOCK_N=s.BLOCK_N,
-        num_warps=s.num_warps, num_stages=s.num_stages, maxnreg=s.maxnreg, enable_fp_fusion=False,
-    )  # fmt: skip
+    with torch.cuda.device_of(q):
+        _prefill_kernel[(tiles, K * triton.cdiv(G, heads))](
+            q, key_cache, value_cache, block_table, cu_seqlens_q, lengths, alibi_slopes, out, lse,
+            scale, softcap, left, N, total_q, num_blocks, capacity, K,
+            *launch_strides(q, key_cache, value_cache, block_table, alibi_slopes), G=G, D=D,
+            BLOCK_SIZE=block_size, WINDOWED=left >= 0, ALIBI=alibi_slopes is not None, CAPPED=softcap > 0,
+            BLOCK_M=s.BLOCK_M, BLOCK_D=max(triton.next_power_of_2(D), 16), BLOCK_N=s.BLOCK_N,
+            num_warps=s.num_warps, num_stages=s.num_stages, maxnreg=s.maxnreg, enable_fp_fusion=False,
+        )  # fmt: skip
     return out, lse
 
 

@@ -88,9 +88,10 @@ def _quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     if x.shape[0]:
         check_launch(x)
         x = x if x.stride(1) == 1 else x.contiguous()
-        _quantize_rows_kernel[(x.shape[0],)](
-            x, codes, scale, x.shape[1], x.stride(0), SMALLEST, **settings(x.shape[1])
-        )
+        with torch.cuda.device_of(x):
+            _quantize_rows_kernel[(x.shape[0],)](
+                x, codes, scale, x.shape[1], x.stride(0), SMALLEST, **settings(x.shape[1])
+            )
     return codes, scale
 
 

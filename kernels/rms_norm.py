@@ -18,7 +18,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels._rows import WIDEST, Tile, as_rows, check_norm, persistent, whole_rows
+from kernels._rows import WIDEST, Tile, as_rows, check_norm, count_rows, persistent, whole_rows
 
 
 def rms_norm_plain(
@@ -88,9 +88,10 @@ def _rms_norm_backward_kernel(
             dots += g * weight.to(tl.float32) * s
         along = tl.sum(dots, axis=1, keep_dims=True) * r / C  # (ROWS, 1)
         inside = (row < N) & (own < C)
+        # the weight first: after s and g it would take two registers more than there are (Triton 3.6, sm_90)
+        weight = tl.load(weight_ptr + own, mask=own < C, other=0.0).to(tl.float32)
         s = tl.load(s_row + own, mask=inside, other=0.0, eviction_policy="evict_first").to(tl.float32)
         g = tl.load(g_row + own, mask=inside, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(weight_ptr + own, mask=own < C, other=0.0).to(tl.float32)
         n = s * r
         dw += g * n
         # ∂L/∂s = r · (g·w - n · mean(g·w·n))
@@ -118,11 +119,12 @@ def _rms_norm(
         x = as_rows(x)
         residual = None if residual is None else as_rows(residual)
         tile = whole_rows(x.shape[1], 32)
-        _rms_norm_kernel[(triton.cdiv(len(x), tile.rows),)](
-            x, residual, weight.contiguous(), y, summed, r,
-            *x.shape, x.stride(0), 0 if residual is None else residual.stride(0), eps,
-            ROWS=tile.rows, BLOCK=tile.columns, num_warps=tile.warps,
-        )  # fmt: skip
+        with torch.cuda.device_of(x):
+            _rms_norm_kernel[(triton.cdiv(len(x), tile.rows),)](
+                x, residual, weight.contiguous(), y, summed, r,
+                *x.shape, x.stride(0), 0 if residual is None else residual.stride(0), eps,
+                ROWS=tile.rows, BLOCK=tile.columns, num_warps=tile.warps,
+            )  # fmt: skip
     return y, summed, r
 
 
@@ -130,7 +132,7 @@ def _rms_norm(
 def _rms_norm_fake(x, weight, residual, eps):
     y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     summed = torch.empty((0,) if residual is None else x.shape, dtype=x.dtype, device=x.device)
-    return y, summed, torch.empty(x.shape[:-1].numel(), dtype=torch.float32, device=x.device)
+    return y, summed, torch.empty(count_rows(x), dtype=torch.float32, device=x.device)
 
 
 @torch.library.custom_op("minillm_kernels::rms_norm_backward", mutates_args=())
@@ -145,11 +147,12 @@ def _rms_norm_backward(
     tile, parts = settings_backward(s.shape[1])
     programs = persistent(s, triton.cdiv(len(s), tile.rows), tile.warps)
     shares = torch.empty((programs, s.shape[1]), dtype=torch.float32, device=s.device)
-    _rms_norm_backward_kernel[(programs, parts)](
-        s, weight.contiguous(), r, g, g_sum, dx, shares,
-        *s.shape, s.stride(0), g.stride(0), 0 if g_sum is None else g_sum.stride(0),
-        ROWS=tile.rows, BLOCK=tile.columns, PARTS=parts, num_warps=tile.warps,
-    )  # fmt: skip
+    with torch.cuda.device_of(s):
+        _rms_norm_backward_kernel[(programs, parts)](
+            s, weight.contiguous(), r, g, g_sum, dx, shares,
+            *s.shape, s.stride(0), g.stride(0), 0 if g_sum is None else g_sum.stride(0),
+            ROWS=tile.rows, BLOCK=tile.columns, PARTS=parts, num_warps=tile.warps,
+        )  # fmt: skip
     return dx, shares.sum(dim=0)
 
 

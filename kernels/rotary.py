@@ -143,14 +143,15 @@ def _rotary(heads: list[Tensor], cos: Tensor, sin: Tensor, interleaved: bool, ba
     q_blocks = triton.cdiv(H, group)
     # without k, q stands in its place and is never read there
     q, k, q_out, k_out = heads[0], heads[-1], turned[0], turned[-1]
-    _rotary_kernel[(B * triton.cdiv(T, tokens), q_blocks + triton.cdiv(K, group))](
-        q, k, q_out, k_out, cos, sin, T, H, K, q_blocks,
-        *q.stride()[:3], *k.stride()[:3], *q_out.stride()[:3], *k_out.stride()[:3],
-        cos.stride(0) if cos.dim() == 3 else 0,
-        TOKENS=tokens, HEADS=group, HALF=half, BLOCK=block,
-        REST=rest, REST_BLOCK=triton.next_power_of_2(max(rest, 1)),
-        INTERLEAVED=interleaved, BACK=back, num_warps=warps,
-    )  # fmt: skip
+    with torch.cuda.device_of(q):
+        _rotary_kernel[(B * triton.cdiv(T, tokens), q_blocks + triton.cdiv(K, group))](
+            q, k, q_out, k_out, cos, sin, T, H, K, q_blocks,
+            *q.stride()[:3], *k.stride()[:3], *q_out.stride()[:3], *k_out.stride()[:3],
+            cos.stride(0) if cos.dim() == 3 else 0,
+            TOKENS=tokens, HEADS=group, HALF=half, BLOCK=block,
+            REST=rest, REST_BLOCK=triton.next_power_of_2(max(rest, 1)),
+            INTERLEAVED=interleaved, BACK=back, num_warps=warps,
+        )  # fmt: skip
     return turned
 
 

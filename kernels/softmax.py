@@ -58,9 +58,11 @@ def _softmax_kernel(x_ptr, y_ptr, N, V, x_stride, ROWS: tl.constexpr, BLOCK: tl.
     # padding is -inf, and exp(-inf) = 0 changes no sum
     x = tl.load(x_ptr + row * x_stride + column, mask=inside, other=-float("inf"))  # (ROWS, BLOCK)
     x = x.to(tl.float32)
-    # p_j = exp(x_j - m) / Σ_i exp(x_i - m)
-    e = tl.exp(x - tl.max(x, axis=1, keep_dims=True))
-    tl.store(y_ptr + row * V + column, e / tl.sum(e, axis=1, keep_dims=True), mask=inside)
+    # p_j = exp(x_j - m) / Σ_i exp(x_i - m); rows behind the last one must not compute -inf - -inf, which the
+    # interpreter warns of
+    e = tl.exp(x - tl.where(row < N, tl.max(x, axis=1, keep_dims=True), 0.0))
+    total = tl.where(row < N, tl.sum(e, axis=1, keep_dims=True), 1.0)
+    tl.store(y_ptr + row * V + column, e / total, mask=inside)
 
 
 @triton.jit
@@ -132,14 +134,16 @@ def _softmax(x: Tensor) -> Tensor:
         N, V = x.shape
         if V <= WIDEST:
             rows, block, warps = whole_rows(V, 32)
-            _softmax_kernel[(triton.cdiv(N, rows),)](
-                x, y, N, V, x.stride(0), ROWS=rows, BLOCK=block, num_warps=warps
-            )
+            with torch.cuda.device_of(x):
+                _softmax_kernel[(triton.cdiv(N, rows),)](
+                    x, y, N, V, x.stride(0), ROWS=rows, BLOCK=block, num_warps=warps
+                )
         else:
             lanes, group, stages, warps = settings_long(V, x.stride(0))
-            _softmax_long_kernel[(N,)](
-                x, y, V, x.stride(0), LANES=lanes, GROUP=group, STAGES=stages, num_warps=warps
-            )
+            with torch.cuda.device_of(x):
+                _softmax_long_kernel[(N,)](
+                    x, y, V, x.stride(0), LANES=lanes, GROUP=group, STAGES=stages, num_warps=warps
+                )
     return y
 
 
@@ -156,14 +160,16 @@ def _softmax_backward(p: Tensor, g: Tensor) -> Tensor:
         N, V = p.shape
         if V <= WIDEST:
             rows, block, warps = whole_rows(V, 16)
-            _softmax_backward_kernel[(triton.cdiv(N, rows),)](
-                p, g, dx, N, V, g.stride(0), ROWS=rows, BLOCK=block, num_warps=warps
-            )
+            with torch.cuda.device_of(p):
+                _softmax_backward_kernel[(triton.cdiv(N, rows),)](
+                    p, g, dx, N, V, g.stride(0), ROWS=rows, BLOCK=block, num_warps=warps
+                )
         else:
             lanes, group, stages, warps = settings_long(V, g.stride(0))
-            _softmax_backward_long_kernel[(N,)](
-                p, g, dx, V, g.stride(0), BLOCK=lanes * group, STAGES=stages, num_warps=warps
-            )
+            with torch.cuda.device_of(p):
+                _softmax_backward_long_kernel[(N,)](
+                    p, g, dx, V, g.stride(0), BLOCK=lanes * group, STAGES=stages, num_warps=warps
+                )
     return dx
 
 

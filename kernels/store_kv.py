@@ -74,11 +74,12 @@ def _store_kv(k: Tensor, v: Tensor, key_cache: Tensor, value_cache: Tensor, slot
         return
     k, v, slot_mapping = map(unit_stride, (k, v, slot_mapping))
     BLOCK_R, num_warps = settings(D, k.dtype)
-    _store_kv_kernel[(triton.cdiv(N * K, BLOCK_R),)](
-        k, v, key_cache, value_cache, slot_mapping, N * K, K, num_blocks * block_size,
-        *k.stride()[:2], *v.stride()[:2], *key_cache.stride()[:3], *value_cache.stride()[:3],
-        D=D, BLOCK_SIZE=block_size, BLOCK_R=BLOCK_R, BLOCK_D=triton.next_power_of_2(D), num_warps=num_warps,
-    )  # fmt: skip
+    with torch.cuda.device_of(k):
+        _store_kv_kernel[(triton.cdiv(N * K, BLOCK_R),)](
+            k, v, key_cache, value_cache, slot_mapping, N * K, K, num_blocks * block_size,
+            *k.stride()[:2], *v.stride()[:2], *key_cache.stride()[:3], *value_cache.stride()[:3],
+            D=D, BLOCK_SIZE=block_size, BLOCK_R=BLOCK_R, BLOCK_D=triton.next_power_of_2(D), num_warps=num_warps,
+        )  # fmt: skip
 
 
 def store_kv(k: Tensor, v: Tensor, key_cache: Tensor, value_cache: Tensor, slot_mapping: Tensor) -> None:
@@ -87,7 +88,8 @@ def store_kv(k: Tensor, v: Tensor, key_cache: Tensor, value_cache: Tensor, slot_
     k, v: (N, K, D), float16, bfloat16 or float32. key_cache, value_cache: (num_blocks, block_size, K, D) of k's
     dtype, the last axis contiguous, else any strides (a layer's slice of one big tensor); block_size 8 to 256.
     slot_mapping: (N,) int32 or int64; token n goes to block slot // block_size, place slot % block_size. A slot
-    outside the cache is skipped; -1 is the usual mark of padding. Two tokens with one slot: one of them wins.
+    outside the cache is skipped; -1 is the usual mark of padding. Two tokens with one slot: it holds numbers of
+    either, perhaps a key of the one and a value of the other.
 
     ValueError for shapes, dtypes or devices that do not fit, and for a cache that overlaps itself (expanded).
     """

@@ -81,10 +81,11 @@ def _swiglu(gate: Tensor, up: Tensor) -> Tensor:
     y = torch.empty(gate.shape, dtype=gate.dtype, device=gate.device)
     if y.numel():
         tile, blocks, (gate, up) = settings(gate, up)
-        _swiglu_kernel[(triton.cdiv(len(gate), tile.rows) * blocks,)](
-            gate, up, y, *gate.shape, blocks, gate.stride(0), up.stride(0),
-            ROWS=tile.rows, BLOCK=tile.columns, num_warps=tile.warps,
-        )  # fmt: skip
+        with torch.cuda.device_of(gate):
+            _swiglu_kernel[(triton.cdiv(len(gate), tile.rows) * blocks,)](
+                gate, up, y, *gate.shape, blocks, gate.stride(0), up.stride(0),
+                ROWS=tile.rows, BLOCK=tile.columns, num_warps=tile.warps,
+            )  # fmt: skip
     return y
 
 
@@ -98,10 +99,11 @@ def _swiglu_backward(gate: Tensor, up: Tensor, g: Tensor) -> tuple[Tensor, Tenso
     dgate, dup = (torch.empty(gate.shape, dtype=gate.dtype, device=gate.device) for _ in range(2))
     if g.numel():
         tile, blocks, (gate, up, g) = settings(gate, up, g)
-        _swiglu_backward_kernel[(triton.cdiv(len(gate), tile.rows) * blocks,)](
-            gate, up, g, dgate, dup, *gate.shape, blocks, gate.stride(0), up.stride(0), g.stride(0),
-            ROWS=tile.rows, BLOCK=tile.columns, num_warps=tile.warps,
-        )  # fmt: skip
+        with torch.cuda.device_of(gate):
+            _swiglu_backward_kernel[(triton.cdiv(len(gate), tile.rows) * blocks,)](
+                gate, up, g, dgate, dup, *gate.shape, blocks, gate.stride(0), up.stride(0), g.stride(0),
+                ROWS=tile.rows, BLOCK=tile.columns, num_warps=tile.warps,
+            )  # fmt: skip
     return dgate, dup
 
 

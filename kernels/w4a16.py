@@ -123,8 +123,8 @@ def settings(
 ) -> tuple[dict[str, int], int]:
     """(block sizes, warps and stages; columns a program). What a tile costs is unpacking it, so tiles grow with M.
 
-    256 rows of x make unpacking a weight as cheap as multiplying with it (the sums of so many fit in registers from
-    Hopper on); 16 are the least a product takes. With fewer tiles than processors, programs share a tile's columns.
+    256 rows of x make unpacking a weight as cheap as multiplying with it (the sums of so many fit in registers with
+    wgmma or tcgen05); 16 are the least a product takes. With fewer tiles than processors, programs share columns.
     """
     if interpreted:
         chosen = {"BLOCK_M": 16, "BLOCK_O": 32, "BLOCK_I": 64, "num_warps": 4, "num_stages": 2}
@@ -165,22 +165,23 @@ def _matmul(
         return _w4a16.nothing_to_sum(y, bias)
     check_launch(x, packed, scales, zeros, codebook, bias)
     (M, I), O = x.shape, len(packed)
-    hopper = capability(x) >= (9, 0)
+    hopper = capability(x)[0] in (9, 10)
     chosen, columns = settings(M, O, I, group_size, x.dtype, codebook is not None, hopper)
     shares = max(1, triton.cdiv(I, columns))
     sums = y if shares == 1 else torch.empty(shares, M, O, dtype=torch.float32, device=x.device)
     x, packed = aligned(x, packed)
     bias = dense(bias)
     tiles = triton.cdiv(M, chosen["BLOCK_M"]) * triton.cdiv(O, chosen["BLOCK_O"])
-    _w4a16_matmul_kernel[(tiles, shares)](
-        x, packed, dense(scales), dense(zeros), dense(codebook), bias if shares == 1 else None, sums,
-        M, O, I, scales.shape[1], group_size, x.stride(0), packed.shape[1], columns,
-        EVEN=I % chosen["BLOCK_I"] == 0, **chosen,
-    )  # fmt: skip
-    if shares > 1:
-        _w4a16_merge_kernel[(triton.cdiv(M * O, 512),)](
-            sums, bias, y, M * O, O, shares, MOST=triton.next_power_of_2(shares), BLOCK=512, num_warps=4
-        )
+    with torch.cuda.device_of(x):
+        _w4a16_matmul_kernel[(tiles, shares)](
+            x, packed, dense(scales), dense(zeros), dense(codebook), bias if shares == 1 else None, sums,
+            M, O, I, scales.shape[1], group_size, x.stride(0), packed.shape[1], columns,
+            EVEN=I % chosen["BLOCK_I"] == 0, **chosen,
+        )  # fmt: skip
+        if shares > 1:
+            _w4a16_merge_kernel[(triton.cdiv(M * O, 512),)](
+                sums, bias, y, M * O, O, shares, MOST=triton.next_power_of_2(shares), BLOCK=512, num_warps=4
+            )
     return y
 
 

@@ -172,11 +172,12 @@ def _gemv(
     x, packed = aligned(x, packed)
     words = packed.view(torch.int32)  # (O, I / 8)
     programs = triton.cdiv(len(packed), chosen["BLOCK_O"]) * len(x)
-    _w4a16_gemv_kernel[(programs,)](
-        x, words, dense(scales), dense(zeros), dense(codebook), dense(bias), y,
-        *y.shape, x.shape[1], scales.shape[1], group_size, x.stride(0), words.shape[1], ONE,
-        EVEN=even, **chosen,
-    )  # fmt: skip
+    with torch.cuda.device_of(x):
+        _w4a16_gemv_kernel[(programs,)](
+            x, words, dense(scales), dense(zeros), dense(codebook), dense(bias), y,
+            *y.shape, x.shape[1], scales.shape[1], group_size, x.stride(0), words.shape[1], ONE,
+            EVEN=even, **chosen,
+        )  # fmt: skip
     return y
 
 

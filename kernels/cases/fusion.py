@@ -18,10 +18,12 @@ HALF, BF16, FP32 = torch.float16, torch.bfloat16, torch.float32
 
 
 def ones(*shape: int, dtype: torch.dtype = FP32) -> Tensor:
+    """A tensor of ones that requires a gradient."""
     return torch.ones(shape, dtype=dtype, requires_grad=True)
 
 
 def of_softmax(width: int, dtype: torch.dtype) -> Callable[[], None]:
+    """The softmax of 4 rows and its gradient."""
     return lambda: softmax(ones(4, width, dtype=dtype)).sum().backward()
 
 
@@ -57,7 +59,8 @@ def of_rotary(
 
 
 def of_swiglu(rows: int, width: int, dtype: torch.dtype, packed: bool) -> Callable[[], None]:
-    """packed: gate and up are the halves of one tensor, as one projection leaves them."""
+    """The gated product and its gradients. packed: gate and up are the halves of one tensor, as one projection
+    leaves them."""
 
     def call() -> None:
         x = ones(rows, 2 * width, dtype=dtype)
@@ -68,6 +71,7 @@ def of_swiglu(rows: int, width: int, dtype: torch.dtype, packed: bool) -> Callab
 
 
 def name(dtype: torch.dtype) -> str:
+    """A dtype as it stands in the name of a case: bfloat16."""
     return str(dtype).removeprefix("torch.")
 
 

@@ -19,6 +19,7 @@ OPTIONS = {"window": 100, "softcap": 30.0}
 
 
 def whole(*shape: int) -> Tensor:
+    """Zeros as a block table or lengths hold them: int32."""
     return torch.zeros(shape, dtype=torch.int32)
 
 
@@ -28,6 +29,8 @@ def caches(D: int, dtype: torch.dtype, K: int, block_size: int) -> tuple[Tensor,
 
 
 def store(D: int, dtype: torch.dtype, slots: torch.dtype) -> Callable:
+    """A call that stores 64 tokens; slots: the slot mapping's dtype."""
+
     def call() -> None:
         k, v = torch.empty(2, 64, 8, D, dtype=dtype).unbind(0)
         store_kv(k, v, *caches(D, dtype, 8, 16), torch.zeros(64, dtype=slots))
@@ -38,6 +41,8 @@ def store(D: int, dtype: torch.dtype, slots: torch.dtype) -> Callable:
 def decode(
     D: int, dtype: torch.dtype, H: int = 32, K: int = 8, block_size: int = 16, alibi: bool = False, **options
 ) -> Callable:
+    """A call of `paged_attention` with B sequences of up to MAX_BLOCKS blocks."""
+
     def call() -> Tensor:
         slopes = torch.zeros(H) if alibi else None
         q = torch.empty(B, H, D, dtype=dtype)
@@ -52,6 +57,8 @@ def decode(
 def prefill(
     D: int, dtype: torch.dtype, H: int = 32, K: int = 8, block_size: int = 16, alibi: bool = False, **options
 ) -> Callable:
+    """A call of `paged_prefill` with 1,024 new tokens of B sequences of up to MAX_BLOCKS blocks."""
+
     def call() -> Tensor:
         slopes = torch.zeros(H) if alibi else None
         q, table = torch.empty(1024, H, D, dtype=dtype), whole(B, MAX_BLOCKS)
@@ -78,6 +85,11 @@ CASES = [
     Case("paged_attention D128 bf16, MQA of 64", decode(128, BRAIN, 64, 1), dots=True),
     Case("paged_attention D128 fp32", decode(128, FULL), dots=True),
     Case("paged_attention D256 fp32", decode(256, FULL), dots=True),
+    Case(
+        "paged_attention D128 fp32, all options, MQA of 64",
+        decode(128, FULL, 64, 1, alibi=True, **OPTIONS),
+        dots=True,
+    ),
     Case("paged_prefill D64 bf16", prefill(64, BRAIN), dots=True),
     Case("paged_prefill D128 bf16", prefill(128, BRAIN), dots=True),
     Case(

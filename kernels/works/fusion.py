@@ -42,10 +42,12 @@ def trial(
     backward: bool,
     device: str,
     reference: Callable | None = None,
+    others: dict[str, Callable] | None = None,
 ) -> Trial:
     """A function beside torch's own (eager) and torch.compile of the plain one, forward or forward and backward.
 
-    reference: what runs in float64 (None: the eager function). Gradients are asked of the inputs that want them.
+    reference: what runs in float64 (None: the eager function). others: more peers. Gradients are asked of the inputs
+    that want them.
     """
     wanted = [x for x in inputs if x.requires_grad]
     with torch.no_grad():
@@ -78,6 +80,8 @@ def trial(
     peers = {"torch": bound(eager, inputs, upstream)}
     if plain is not None:
         peers["torch.compile"] = bound(compiled(plain, device), inputs, upstream)
+    for name, other in (others or {}).items():
+        peers[name] = bound(other, inputs, upstream)
     return Trial(bound(ours, inputs, upstream), peers, pairs)
 
 
@@ -196,10 +200,13 @@ def entropy(rows: int, vocabulary: int, backward: bool = True) -> Work:
 
 
 def linear_entropy(rows: int, width: int, vocabulary: int) -> Work:
-    """The last layer and its loss, forward and backward; the peer holds all (rows, V) logits."""
+    """The last layer and its loss, forward and backward; torch holds all (rows, V) logits, or works in chunks, too."""
 
     def torch_loss(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(F.linear(hidden, weight), targets)
+
+    def torch_in_chunks(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        return F.linear_cross_entropy(hidden, weight, targets, options=torch.nn.LinearCrossEntropyOptions())
 
     def build(device: str) -> Trial:
         hidden = normal(rows, width, device=device, seed=1, grad=True)
@@ -209,7 +216,11 @@ def linear_entropy(rows: int, width: int, vocabulary: int) -> Work:
         targets = torch.randint(
             vocabulary, (rows,), device=device, generator=torch.Generator(device).manual_seed(3)
         )
-        return trial(linear_cross_entropy, torch_loss, None, [hidden, weight, targets], True, device)
+        others = {}
+        if hasattr(F, "linear_cross_entropy"):  # from torch 2.13 on
+            others["torch in chunks"] = torch_in_chunks
+        given = [hidden, weight, targets]
+        return trial(linear_cross_entropy, torch_loss, None, given, True, device, others=others)
 
     flops = 3 * matmul_flops(rows, vocabulary, width)
     name = f"fwd+bwd {rows} x {width} to V{vocabulary} bf16"

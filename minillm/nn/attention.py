@@ -175,10 +175,15 @@ def triton_attention(
 ) -> Tensor:
     """kernels/flash_attention.py where it can run, else sdpa_attention: the house's way to that kernel.
 
-    It runs on GPUs from the A100 on, and anywhere in Triton's interpreter (TRITON_INTERPRET=1), if there is no mask,
-    bias or dropout, q, k and v are float16, bfloat16 (not in the interpreter, which computes it wrongly) or float32,
-    all the same, and D is at most 256 and the values' width, too.
+    It runs on NVIDIA's GPUs from the A100 on, and anywhere in Triton's interpreter (TRITON_INTERPRET=1), if there is
+    no mask, bias or dropout, q, k and v are float16, bfloat16 (not in the interpreter, which computes it wrongly) or
+    float32, all the same, and D is at most 256 and the values' width, too. Autocast narrows q, k and v as it does for
+    torch's own attention.
     """
+    kind = q.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        narrow = torch.get_autocast_dtype(kind)
+        q, k, v = (x if x.dtype == torch.float64 else x.to(narrow) for x in (q, k, v))
     flash = None
     if mask is None and bias is None and dropout == 0 and q.dtype == k.dtype == v.dtype:
         flash = _flash_attention(q, v)
@@ -193,7 +198,8 @@ def _flash_attention(q: Tensor, v: Tensor) -> Callable[..., Tensor] | None:
 
     dtypes = [torch.float16, torch.float32] if INTERPRETED else [torch.float16, torch.float32, torch.bfloat16]
     fits = q.dtype in dtypes and 1 <= q.shape[-1] == v.shape[-1] <= WIDEST_HEAD
-    runs = INTERPRETED or (q.is_cuda and torch.cuda.get_device_capability(q.device) >= (8, 0))
+    gpu = q.is_cuda and torch.version.hip is None  # torch calls AMD's GPUs "cuda", too
+    runs = INTERPRETED or (gpu and torch.cuda.get_device_capability(q.device) >= (8, 0))
     if not fits or not runs or importlib.util.find_spec("triton") is None:
         return None
     from kernels.flash_attention import flash_attention

@@ -35,18 +35,23 @@ FEW_ROWS = 8  # up to so many rows of x the weights are read as codes; above, tu
 @functools.cache
 def kernels_installed() -> bool:
     """Whether the quantized products of kernels/ and Triton are here; imports neither."""
-    return all(importlib.util.find_spec(name) for name in ("triton", "kernels.w4a16", "kernels.int8_matmul"))
+    names = ("triton", "kernels", "kernels.w4a16", "kernels.int8_matmul")  # a module's package first
+    return all(importlib.util.find_spec(name) for name in names)
 
 
 def uses_kernels(x: Tensor) -> bool:
     """The one dispatch point: whether a layer multiplies x by a Triton kernel, not by torch or a compiled loop.
 
-    So it is on a GPU, without autocast, and where no gradient is asked for (the plain way has one).
+    So it is on NVIDIA's GPUs from the A100 on, without autocast, and where no gradient is asked for (the plain way
+    has one).
     """
-    if x.device.type != "cuda" or (x.requires_grad and torch.is_grad_enabled()):
+    # torch calls AMD's GPUs "cuda", too
+    if x.device.type != "cuda" or torch.version.hip or (x.requires_grad and torch.is_grad_enabled()):
         return False
     known = x.dtype in (torch.float16, torch.bfloat16, torch.float32)
-    return known and not torch.is_autocast_enabled("cuda") and kernels_installed()
+    if not known or torch.is_autocast_enabled("cuda") or not kernels_installed():
+        return False
+    return torch.cuda.get_device_capability(x.device) >= (8, 0)
 
 
 class QuantizedLinear(nn.Module):

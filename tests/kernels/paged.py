@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import strategies as st
@@ -86,6 +87,22 @@ def place(
                 cache[block, : len(part)] = part
     lengths = torch.tensor([len(k) for k in keys], dtype=torch.int32, device=DEVICE)
     return Paged(caches[0], caches[1], table.to(DEVICE, torch.int32), lengths, keys, values)
+
+
+def far_cache() -> Tensor:
+    """Three blocks of random halves, (3, 8, 1, 32). The last lies 2**31 elements away, though strides are smaller."""
+    stride = 2**30 + 64
+    try:
+        memory = torch.empty(2 * stride + 8 * 32, dtype=torch.float16, device=DEVICE)
+    except RuntimeError:
+        pytest.skip("needs 4 GiB of (untouched) memory")
+    cache = memory.as_strided((3, 8, 1, 32), (stride, 32, 32, 1))
+    return cache.copy_(torch.randn(3, 8, 1, 32, generator=torch.Generator().manual_seed(0)))
+
+
+def far_heads(cache: Tensor, rows: int) -> Tensor:
+    """Queries (rows, 3, 32) in the memory of `far_cache()`, whose last head lies 2**31 elements away."""
+    return cache[:, :rows, 0].transpose(0, 1)
 
 
 def reference(
@@ -200,5 +217,6 @@ def bad_calls():
         "scale NaN": change(scale=float("nan")),
         "scale a string": change(scale="1"),
         "softcap below 0": change(softcap=-1.0),
+        "softcap beyond float32": change(softcap=1e39),
         "return_lse 1": change(return_lse=1),
     }

@@ -124,6 +124,16 @@ def test_expanded_inputs(axis):
     assert all(torch.equal(x, y) for x, y in zip(ours, expected))
 
 
+def test_a_log_sum_exp_that_was_saved_elsewhere_may_come_back_in_another_order():
+    q, k, v = (x.detach() for x in inputs(1, 2, 1, 9, 9, 16))
+    out, lse = flash_attention(q, k, v, return_lse=True)
+    ours, expected = (
+        module._attention_backward(out, x, q, k, v, out, x, None, None, None, 9, 9, 0.25, -1, -1, 0.0)
+        for x in (lse.mT.contiguous().mT, lse)
+    )
+    assert all(torch.equal(x, y) for x, y in zip(ours, expected))
+
+
 def test_gradients_of_some_inputs_and_of_the_log_sum_exp_alone():
     q, k, v = inputs(1, 2, 1, 20, 30, 16)
     full = torch.autograd.grad(flash_attention(q, k, v).square().sum(), (q, k, v))
@@ -172,6 +182,27 @@ def test_torch_compile_takes_it_whole(device):
         assert all(torch.equal(x, y) for x, y in zip(ours, expected))
 
 
+def test_torch_compile_follows_numbers_that_change_from_call_to_call(device):
+    graphs = []
+
+    def count(graph, examples):
+        graphs.append(graph)
+        return graph
+
+    def packed(x, starts, longest):
+        return flash_attention_varlen(x, x, x, starts, starts, longest, longest, causal=True)
+
+    compiled = torch.compile(packed, fullgraph=True, backend=count)
+    for rows in (6, 7, 9):
+        x, starts = random(rows, 1, 16), torch.tensor([0, 2, rows], dtype=torch.int32, device=device)
+        assert torch.equal(compiled(x, starts, rows - 2), packed(x, starts, rows - 2))
+    assert len(graphs) == 2  # the first lengths, and any others
+    options = torch.compile(flash_attention, fullgraph=True, backend=count)
+    for n in (1, 2):
+        x, given = random(1, 1, 6, 8 * n), {"scale": 0.1 * n, "softcap": 2.5 * n, "window": (n, 0)}
+        assert torch.equal(options(x, x, x, **given), flash_attention(x, x, x, **given))
+
+
 def test_a_second_derivative_is_refused():
     q, k, v = inputs(1, 1, 1, 3, 3, 16)
     (dq,) = torch.autograd.grad(flash_attention(q, k, v).square().sum(), q, create_graph=True)
@@ -209,6 +240,8 @@ Q, KV = torch.zeros(2, 4, 5, 8), torch.zeros(2, 2, 6, 8)
         ({"scale": float("inf")}, "scale must be a finite number"),
         ({"scale": "1"}, "scale must be a finite number"),
         ({"softcap": -1.0}, "softcap must be"),
+        ({"softcap": 1e39}, "softcap must be between 1e-30 and 1e\\+30"),
+        ({"softcap": 1e-42}, "softcap must be between 1e-30 and 1e\\+30"),
         ({"window": 3}, "window must be"),
         ({"window": (1, 2, 3)}, "window must be"),
         ({"window": (-2, 0)}, "window must be"),

@@ -1,6 +1,7 @@
 """int8 products: codes bit for bit the formula's, sums exact, scaling as exact as torch's own; LLM.int8 on top."""
 
 import functools
+import itertools
 
 import pytest
 import torch
@@ -204,7 +205,10 @@ def test_empty_products(device, M, O, I):
         zeros(M, I), zeros(O, I), torch.ones(M, device=device), torch.ones(O, device=device), bias
     )
     assert torch.equal(got, torch.ones(M, O, device=device))
-    assert int8_linear(torch.zeros(M, 2, I, device=device), zeros(O, I), bias).shape == (M, 2, O)
+    linears = (int8_linear, int8_linear_plain) if I else (int8_linear,)
+    for linear, threshold in itertools.product(linears, (0.0, 6.0)):
+        x = torch.zeros(M, 2, I, device=device)
+        assert linear(x, zeros(O, I), bias, threshold=threshold).shape == (M, 2, O)
 
 
 # LLM.int8
@@ -286,6 +290,8 @@ def test_bad_arguments(device):
         (([1.0], b, o), "x must be"),
         ((x[:, :7], b, o), r"\(4, 7\).*\(6, 8\)"),
         ((x, b.float(), o), "codes"),
+        ((x, b, o[:5], None, 6.0), "scale"),
+        ((x, b, None, None, 6.0), "scale"),
         ((x, b, o, None, -1.0), "threshold"),
         ((x, b, o, None, float("nan")), "threshold"),
     ]

@@ -44,6 +44,9 @@ def test_one_set_of_values_serves_many_rows(generator):
         (torch.zeros(3), torch.zeros(3, 2), 1.0, "integer"),
         ([0.0], torch.zeros(1, 2), 1, "float tensor"),
         (torch.zeros(3, dtype=torch.int64), torch.zeros(3, 2), 1, "float tensor"),
+        (torch.zeros(2, 3), torch.zeros(4, 3, 2), 1, r"broadcast.*shape \(2, 3\).*shape \(4, 3, 2\)"),
+        (torch.zeros(3), torch.zeros(3, 2).half(), 1, "share dtype.*float32.*float16"),
+        (torch.zeros(3), torch.zeros(3, 2, device="meta"), 1, "share dtype and device.*cpu.*meta"),
     ],
 )
 def test_bad_input_of_online_softmax(scores, values, block, said):

@@ -15,6 +15,8 @@ from tests.kernels.paged import (
     assert_close,
     assert_lse_close,
     bad_calls,
+    far_cache,
+    far_heads,
     low_precision,
     paged,
     place,
@@ -175,17 +177,11 @@ def test_strided_inputs(generator):
 
 
 def test_far_offsets():
-    """A block that lies 2**31 elements away, though strides are smaller: offsets are 64 bits wide."""
-    stride = 2**30 + 64
-    try:
-        memory = torch.empty(2 * stride + 8 * 32, dtype=torch.float16, device=DEVICE)
-    except RuntimeError:
-        pytest.skip("needs 4 GiB of (untouched) memory")
-    cache = memory.as_strided((3, 8, 1, 32), (stride, 32, 32, 1))
-    cache[2] = torch.randn(8, 1, 32, generator=torch.Generator().manual_seed(0)).half()
+    """A block, and a head of q, that lie 2**31 elements away: offsets are 64 bits wide."""
+    cache = far_cache()
     table = torch.full((1, 1), 2, dtype=torch.int32, device=DEVICE)
     lengths = torch.tensor([8], dtype=torch.int32, device=DEVICE)
-    q = torch.ones(1, 1, 32, dtype=torch.float16, device=DEVICE)
+    q = far_heads(cache, 1)
     expected, _ = reference(q, cache[2], cache[2])
     assert_close(paged_attention(q, cache, cache, table, lengths), expected, 2e-3)
 
@@ -211,6 +207,8 @@ def test_hostile_numbers(generator):
     out, lse = paged_attention(1000 * q, *cache.tensors, return_lse=True)  # scores in the thousands
     assert_close(out, expected, 1e-4)  # a score of 4000 has an ulp of 2.4e-4
     assert torch.allclose(lse.double(), expected_lse, rtol=1e-6)
+    # a cap far above the scores leaves them as they are
+    assert_close(paged_attention(q, *cache.tensors, softcap=1e5), expect(q, cache, softcap=1e5)[0])
     q[0, 1, 5] = float("nan")  # only its own head
     out = paged_attention(q, *cache.tensors)
     assert torch.equal(out.isnan().any(-1)[0], torch.tensor([False, True, False, False], device=DEVICE))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -114,6 +115,23 @@ def test_who_multiplies(device):
     with torch.autocast("cuda", enabled=True) if device == "cuda" else torch.autocast("cpu"):
         assert not linear.uses_kernels(x)
     assert linear.kernels_installed()
+
+
+def test_who_multiplies_on_which_gpu(monkeypatch):
+    x = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float16, requires_grad=False)
+    monkeypatch.setattr(torch.version, "hip", None)
+    for capability, taken in (((7, 5), False), ((8, 0), True), ((12, 0), True)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, c=capability: c)
+        assert linear.uses_kernels(x) == taken
+    monkeypatch.setattr(torch.version, "hip", "6.4")  # AMD's GPUs are "cuda", too
+    assert not linear.uses_kernels(x)
+
+
+def test_without_the_package_of_the_kernels_torch_multiplies(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("kernels.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "kernels", None)
+    assert not linear.kernels_installed.__wrapped__()
 
 
 def test_quantization_does_not_import_triton():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kernels import store_kv as module
 from kernels.store_kv import store_kv, store_kv_plain
 from tests.kernels.conftest import DEVICE
-from tests.kernels.paged import random_tensor
+from tests.kernels.paged import far_cache, random_tensor
 
 
 def nan_caches(num_blocks=5, block_size=8, K=2, D=32, dtype=torch.float32):
@@ -89,12 +89,7 @@ def test_strided_inputs_and_caches(generator):
 
 def test_far_offsets():
     """A block that lies 2**31 elements away, though strides are smaller: offsets are 64 bits wide."""
-    stride = 2**30 + 64
-    try:
-        memory = torch.empty(2 * stride + 8 * 32, dtype=torch.float16, device=DEVICE)
-    except RuntimeError:
-        pytest.skip("needs 4 GiB of (untouched) memory")
-    cache = memory.as_strided((3, 8, 1, 32), (stride, 32, 32, 1))
+    cache = far_cache()
     k = torch.arange(32, device=DEVICE).half().view(1, 1, 32)
     store_kv(k, k, cache, cache, torch.tensor([21], device=DEVICE))
     assert torch.equal(cache[2, 5, 0], k[0, 0])

@@ -266,6 +266,27 @@ def test_triton_falls_back_without_a_gpu_interpreter_or_triton(launches, monkeyp
     assert launches == []
 
 
+def test_triton_narrows_under_autocast_as_torch_does(launches):
+    q, k, v = (random(1, 2, t, 16, seed=t).to(DEVICE) for t in (5, 7, 7))
+    with torch.autocast(DEVICE, torch.float16):
+        ours, mixed = (attention(*x, backend="triton") for x in ((q, k, v), (q, k.half(), v.half())))
+        torchs = attention(q, k, v, backend="sdpa")
+    assert ours.dtype == mixed.dtype == torchs.dtype == torch.float16
+    torch.testing.assert_close(ours, torchs, atol=2e-3, rtol=2e-3)
+    assert len(launches) == 2
+
+
+def test_triton_leaves_other_makers_gpus_to_torch(launches, monkeypatch):
+    monkeypatch.setattr("kernels._checks.INTERPRETED", False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 4))
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    from minillm.nn.attention import _flash_attention
+
+    assert _flash_attention(Q, K) is not None
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    assert _flash_attention(Q, K) is None
+
+
 def test_a_whole_model_takes_the_chosen_backend_and_gives_it_back(launches):
     model = GPT2(GPT2Config(vocab_size=50, n_positions=16, n_embd=16, n_layer=2, n_head=2)).to(DEVICE).eval()
     ids = torch.arange(12, device=DEVICE).view(2, 6)

@@ -1,0 +1,92 @@
+"""What paged and quantized kernels ask of Triton's launcher: the right GPU, few machine codes, fitting tiles."""
+
+import contextlib
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from kernels import int8_matmul as int8
+from kernels import w4a16
+from kernels.int8_matmul import int8_matmul, quantize_rows
+from kernels.paged_attention import paged_attention
+from kernels.paged_prefill import paged_prefill
+from kernels.store_kv import store_kv
+from kernels.w4a16 import w4a16_matmul
+from kernels.w4a16_gemv import w4a16_gemv
+from tests.kernels.conftest import DEVICE
+
+if DEVICE == "cpu":
+    from triton.runtime.interpreter import InterpretedFunction
+
+x, caches = torch.zeros(2, 1, 32), torch.zeros(2, 3, 256, 1, 32).unbind(0)
+table, lengths, starts = (torch.zeros(shape, dtype=torch.int32) for shape in ((2, 3), (2,), (3,)))
+codes, ones = torch.zeros(3, 512, dtype=torch.int8), torch.ones(3)
+weights = torch.zeros(3, 512, dtype=torch.uint8), torch.ones(3, 8), 128
+CALLS = {
+    "store_kv": (1, lambda: store_kv(x, x, *caches, lengths)),
+    "paged_attention": (2, lambda: paged_attention(x, *caches, table, lengths)),
+    "paged_prefill": (1, lambda: paged_prefill(x, *caches, table, starts, lengths, 1)),
+    "int8_matmul": (1, lambda: int8_matmul(codes, codes, ones, ones)),
+    "quantize_rows": (1, lambda: quantize_rows(x[:, 0])),
+    "w4a16_gemv": (1, lambda: w4a16_gemv(torch.zeros(3, 1024), *weights)),
+    "w4a16_matmul": (2, lambda: w4a16_matmul(torch.zeros(3, 1024), *weights)),
+}
+
+
+@pytest.mark.skipif(DEVICE == "cuda", reason="watches the interpreter's launches")
+@pytest.mark.parametrize("name", CALLS)
+def test_launches_happen_on_the_gpu_of_the_tensors(monkeypatch, name):
+    """Triton itself launches on the current GPU, wherever the tensors are."""
+    chosen, launches = [], []
+
+    @contextlib.contextmanager
+    def device_of(tensor):
+        chosen.append(tensor.device)
+        yield
+        chosen.pop()
+
+    monkeypatch.setattr(torch.cuda, "device_of", device_of)
+    monkeypatch.setattr(InterpretedFunction, "run", lambda *x, **options: launches.append(list(chosen)))
+    count, call = CALLS[name]
+    call()
+    assert launches == [[torch.device("cpu")]] * count
+
+
+def test_one_machine_code_serves_every_batch():
+    """Whatever changes between an engine's calls, Triton's launcher asks for the same code: no pause, the same bits."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.kernels.probe_paged"],
+        cwd=Path(__file__).parents[2],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout) == {
+        "_decode_kernel": 1, "_merge_kernel": 1, "_prefill_kernel": 1, "_store_kv_kernel": 1, "_w4a16_gemv_kernel": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(DEVICE == "cuda", reason="its operands are on the CPU")
+@pytest.mark.parametrize(("module", "name"), [(int8, "int8_matmul"), (w4a16, "w4a16_matmul")])
+def test_only_gpus_with_products_from_shared_memory_get_the_largest_tiles(monkeypatch, module, name):
+    asked, real = [], functools.partial(module.settings, interpreted=False)
+    monkeypatch.setattr(InterpretedFunction, "run", lambda *x, **options: None)
+    monkeypatch.setattr(module, "settings", lambda *sizes: asked.append(sizes[-1]) or real(*sizes))
+    for capability in [
+        (8, 0),
+        (8, 9),
+        (9, 0),
+        (10, 3),
+        (12, 0),
+    ]:  # (12, 0): a desk's, with an A100's instructions
+        monkeypatch.setattr(module, "capability", lambda x, capability=capability: capability)
+        CALLS[name][1]()
+    assert asked == [False, False, True, True, False]
