@@ -164,12 +164,8 @@ def settings(width: int, dtype: torch.dtype, target: tuple[int, int], alibi: boo
         m, n, warps, stages = {64: (32, 32, 8, 2), 128: (32, 16, 8, 2), 256: (16, 16, 8, 2)}[max(width, 64)]
         limit = {"maxnreg": 224}
     elif hopper and width <= 64:
-        m, n, warps, stages = (
-            128,
-            64,
-            4,
-            3,
-        )  # two programs fit side by side: one's exp under the other's wgmma
+        # two programs fit side by side: one's exp under the other's wgmma
+        m, n, warps, stages = 128, 64, 4, 3
     elif hopper:
         m, n, warps, stages = (128, 128, 8, 2) if width == 128 else (128, 64, 8, 2)
     elif blackwell:

@@ -41,7 +41,7 @@ def check_number(name: str, value: Any, minimum: float | None = None, maximum: f
         number = float(value) if not isinstance(value, (bool, str, bytes)) else math.nan
     except (TypeError, ValueError, OverflowError, RuntimeError):
         number = math.nan
-    if not math.isfinite(number):
+    if not -math.inf < number < math.inf:  # torch.compile can follow a comparison of a number that changes
         raise ValueError(f"{name} must be a finite number, got {describe(value)}")
     if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
         bounds = f"at least {minimum}" if maximum is None else f"between {minimum} and {maximum}"

@@ -6,6 +6,7 @@ import pytest
 
 from minillm.course import exercises_of, notebooks
 from tests.course.lessons import LESSONS, read, run_exercise, wrong_answers
+from tests.course.right_answers import RIGHT
 
 EXERCISES = [(path, one) for path in LESSONS for one in notebooks.find_exercises(read(path))]
 WRONG = [
@@ -14,10 +15,22 @@ WRONG = [
     for mistake, answer in wrong_answers(path.name[:4]).get(one.id, {}).items()
 ]
 
+OTHERWISE = [(path, one, answer) for path, one in EXERCISES for answer in RIGHT.get(one.id, {}).items()]
+
 
 @pytest.mark.parametrize(("path", "one"), EXERCISES, ids=[one.id for _, one in EXERCISES])
 def test_the_stored_solution_passes(path, one, capsys):
     run_exercise(path, one, notebooks.source(read(path)["cells"][one.answer]))
+    assert f"{one.id} passed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("path", "one", "answer"),
+    OTHERWISE,
+    ids=[f"{one.id}-{answer[0].replace(' ', '_')}" for _, one, answer in OTHERWISE],
+)
+def test_a_right_answer_written_otherwise_passes(path, one, answer, capsys):
+    run_exercise(path, one, answer[1])
     assert f"{one.id} passed" in capsys.readouterr().out
 
 

@@ -131,6 +131,15 @@ def test_a_longest_length_that_is_too_long_costs_time_only():
 
 Q, KV = torch.zeros(7, 4, 8), torch.zeros(9, 2, 8)
 CU_Q, CU_K = torch.tensor([0, 3, 7], dtype=torch.int32), torch.tensor([0, 9, 9], dtype=torch.int32)
+GOOD = {
+    **{"q": Q, "k": KV, "v": KV, "cu_seqlens_q": CU_Q, "cu_seqlens_k": CU_K},
+    **{"max_seqlen_q": 4, "max_seqlen_k": 9},
+}
+
+
+def call_with(changes, device):
+    """The arguments of a good call, some of them changed."""
+    return {name: x.to(device) if isinstance(x, torch.Tensor) else x for name, x in (GOOD | changes).items()}
 
 
 @pytest.mark.parametrize(
@@ -152,16 +161,7 @@ CU_Q, CU_K = torch.tensor([0, 3, 7], dtype=torch.int32), torch.tensor([0, 9, 9],
     ],
 )
 def test_bad_input_is_refused_with_both_shapes(changes, said, device):
-    good = {
-        "q": Q,
-        "k": KV,
-        "v": KV,
-        "cu_seqlens_q": CU_Q,
-        "cu_seqlens_k": CU_K,
-        "max_seqlen_q": 4,
-        "max_seqlen_k": 9,
-    }
-    call = {name: x.to(device) if isinstance(x, torch.Tensor) else x for name, x in (good | changes).items()}
+    call = call_with(changes, device)
     with pytest.raises(ValueError, match=said):
         flash_attention_varlen(**call)
 
@@ -179,16 +179,7 @@ def test_bad_input_is_refused_with_both_shapes(changes, said, device):
     ],
 )
 def test_wrong_lengths_are_refused_where_they_can_be_read(changes, device):
-    good = {
-        "q": Q,
-        "k": KV,
-        "v": KV,
-        "cu_seqlens_q": CU_Q,
-        "cu_seqlens_k": CU_K,
-        "max_seqlen_q": 4,
-        "max_seqlen_k": 9,
-    }
-    call = {name: x.to(device) if isinstance(x, torch.Tensor) else x for name, x in (good | changes).items()}
+    call = call_with(changes, device)
     if device == "cpu":
         with pytest.raises(ValueError, match=r"cu_seqlens_. must rise from 0 to"):
             flash_attention_varlen(**call)

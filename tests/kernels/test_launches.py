@@ -1,4 +1,4 @@
-"""What paged and quantized kernels ask of Triton's launcher: the right GPU, few machine codes, fitting tiles."""
+"""What kernels ask of Triton's launcher: the right GPU, few machine codes, fitting tiles."""
 
 import contextlib
 import functools
@@ -13,10 +13,18 @@ import torch
 
 from kernels import int8_matmul as int8
 from kernels import w4a16
+from kernels.cross_entropy import cross_entropy
+from kernels.flash_attention import flash_attention
 from kernels.int8_matmul import int8_matmul, quantize_rows
+from kernels.layer_norm import layer_norm
+from kernels.linear_cross_entropy import linear_cross_entropy
 from kernels.paged_attention import paged_attention
 from kernels.paged_prefill import paged_prefill
+from kernels.rms_norm import rms_norm
+from kernels.rotary import rotary
+from kernels.softmax import softmax
 from kernels.store_kv import store_kv
+from kernels.swiglu import swiglu
 from kernels.w4a16 import w4a16_matmul
 from kernels.w4a16_gemv import w4a16_gemv
 from tests.kernels.conftest import DEVICE
@@ -28,7 +36,19 @@ x, caches = torch.zeros(2, 1, 32), torch.zeros(2, 3, 256, 1, 32).unbind(0)
 table, lengths, starts = (torch.zeros(shape, dtype=torch.int32) for shape in ((2, 3), (2,), (3,)))
 codes, ones = torch.zeros(3, 512, dtype=torch.int8), torch.ones(3)
 weights = torch.zeros(3, 512, dtype=torch.uint8), torch.ones(3, 8), 128
+short, long = (torch.ones(2, width, requires_grad=True) for width in (16, 20_000))
+heads, targets = torch.ones(1, 2, 3, 16, requires_grad=True), torch.zeros(2, dtype=torch.int64)
 CALLS = {
+    "softmax": (2, lambda: softmax(short).sum().backward()),
+    "softmax of long rows": (2, lambda: softmax(long).sum().backward()),
+    "rms_norm": (2, lambda: rms_norm(short, short[0].detach()).sum().backward()),
+    "layer_norm": (2, lambda: layer_norm(short, short[0].detach()).sum().backward()),
+    "rotary": (2, lambda: rotary(heads, None, torch.ones(3, 8), torch.ones(3, 8)).sum().backward()),
+    "swiglu": (2, lambda: swiglu(short, short).sum().backward()),
+    "cross_entropy": (2, lambda: cross_entropy(short, targets).backward()),
+    "cross_entropy of long rows": (2, lambda: cross_entropy(long, targets).backward()),
+    "linear_cross_entropy": (2, lambda: linear_cross_entropy(short, short.detach(), targets).backward()),
+    "flash_attention": (3, lambda: flash_attention(heads, heads, heads).sum().backward()),
     "store_kv": (1, lambda: store_kv(x, x, *caches, lengths)),
     "paged_attention": (2, lambda: paged_attention(x, *caches, table, lengths)),
     "paged_prefill": (1, lambda: paged_prefill(x, *caches, table, starts, lengths, 1)),

@@ -412,3 +412,12 @@ def test_alibi_equals_its_closed_form():
 def test_bad_layers_and_calls_are_refused(make):
     with pytest.raises(ValueError):
         make()
+
+
+def test_one_compiled_graph_follows_a_scale_that_changes():
+    compiled = torch.compile(
+        lambda q, scale: attention(q, q, q, scale=scale), fullgraph=True, backend="aot_eager"
+    )
+    q = torch.randn(1, 2, 5, 8, generator=torch.Generator().manual_seed(0))
+    for scale in (0.1, 0.2, 0.3):
+        torch.testing.assert_close(compiled(q, scale), attention(q, q, q, scale=scale))

@@ -108,6 +108,9 @@ WRONG = {
         "no mask where a block hangs over": VISIT.format(
             **VISITED | {"masked": "min((j + 1) * block_k, S) - 1 > first + shift"}
         ),
+        "masks the block that the window just reaches": VISIT.format(
+            **VISITED | {"window": "j * block_k <= last + shift - left"}
+        ),
         "no mask at the window's edge": VISIT.format(**VISITED | {"window": "False"}),
         "masks what the last query sees": VISIT.format(
             **VISITED | {"masked": "(j + 1) * block_k - 1 > last + shift"}
@@ -127,6 +130,9 @@ WRONG = {
             **MERGED | {"out": "(torch.softmax(lses, 1)[..., None] * outs).sum(0)"}
         ),
         "overflows": MERGE.format(**MERGED | {"base": "torch.zeros_like(top)"}),
+        "one maximum for all queries": MERGE.format(
+            **MERGED | {"base": "top.max().nan_to_num(neginf=0.0).expand_as(top)"}
+        ),
         "NaN where nothing is visible": MERGE.format(**MERGED | {"base": "top"}),
         "adds the log-sum-exps": MERGE.format(**MERGED | {"lse": "lses.sum(0)"}),
         "the largest log-sum-exp": MERGE.format(**MERGED | {"lse": "top"}),

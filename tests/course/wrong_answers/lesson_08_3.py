@@ -70,6 +70,12 @@ WRONG = {
     "08-3-b": {
         "forgets the mask of the store": KERNEL.format(**FINE | {"stored": ""}),
         "masks the rows instead of the columns": KERNEL.format(**FINE | {"mask": "row + column < width"}),
+        "a mask one place too wide": KERNEL.format(**FINE | {"mask": "column <= width"}),
+        "no mask at all": KERNEL.format(**FINE | {"mask": "column < BLOCK"}),
+        "loads x without a mask": KERNEL.format(**FINE).replace("+ column, mask=mask)", "+ column)", 1),
+        "loads the bias without a mask": KERNEL.format(**FINE).replace(
+            "bias_ptr + column, mask=mask", "bias_ptr + column"
+        ),
         "bias by row": KERNEL.format(**FINE | {"bias": "row + 0 * column"}),
         "bias by place in memory": KERNEL.format(**FINE | {"bias": "row * width + column"}),
         "tanh form of GELU": KERNEL.format(
@@ -88,6 +94,16 @@ WRONG = {
         ),
         "a block of 64 for every width": KERNEL.format(
             **FINE | {"launch": "bias_gelu_kernel[(rows,)](x, bias, y, width, BLOCK=64)"}
+        ),
+        "a block of 1,024 for every width": KERNEL.format(
+            **FINE | {"launch": "bias_gelu_kernel[(rows,)](x, bias, y, width, BLOCK=1024)"}
+        ),
+        "a block of 16,384 for every width": KERNEL.format(
+            **FINE | {"launch": "bias_gelu_kernel[(rows,)](x, bias, y, width, BLOCK=16384)"}
+        ),
+        "a program for every column": KERNEL.format(
+            **FINE
+            | {"launch": "bias_gelu_kernel[(width,)](x, bias, y, width, BLOCK=triton.next_power_of_2(width))"}
         ),
         "one program only": KERNEL.format(
             **FINE
@@ -120,6 +136,21 @@ WRONG = {
         "smoothing takes nothing from the target": LOSS.format(**RIGHT | {"peak": "1.0"}),
         "no smoothing": LOSS.format(**RIGHT | {"spread": "0.0", "peak": "1.0"}),
         "overflows": LOSS.format(**RIGHT | {"log_p": "logits - torch.log(torch.exp(logits).sum(-1, keepdim=True))"}),
+        "only the gradient overflows": LOSS.format(**RIGHT).replace(
+            "log_p.exp()", "logits.exp() / logits.exp().sum(-1, keepdim=True)"
+        ),
+        "torch's loss by another name": LOSS.format(**RIGHT).replace(
+            "    return loss",
+            "    from torch.nn.functional import cross_entropy as ready\n"
+            "    loss = ready(logits, targets, label_smoothing=smoothing)\n"
+            "    return loss",
+        ),
+        "torch's gradient by another name": LOSS.format(**RIGHT)
+        .replace("    counted =", "    logits = logits.clone().requires_grad_()\n    counted =", 1)
+        .replace(
+            "    return loss, gradient",
+            "    from torch.autograd import grad\n    return loss.detach(), grad(loss, logits)[0]",
+        ),
         "softmax over the rows": LOSS.format(**RIGHT | {"log_p": "logits - torch.logsumexp(logits, dim=0)"}),
     },
     "08-3-d": {
