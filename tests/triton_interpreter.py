@@ -2,7 +2,8 @@
 
 What is wrong there: `tl.dot` multiplies the BITS of bfloat16 numbers, float32 to bfloat16 cuts instead of rounding
 to the nearest even, the smallest (subnormal) bfloat16 numbers widen to wrong ones, and masks that are not bool index
-instead of selecting. Only tests/kernels/conftest.py calls `mend`; the kernels know nothing of it (kernels/_checks.py
+instead of selecting. And it is slow: for every call of a function within a kernel it replaces all of triton.language
+by its own, again. Only tests/kernels/conftest.py calls `mend`; the kernels know nothing of it (kernels/_checks.py
 asks for the flag `bfloat16_mended` before it lets bfloat16 in).
 """
 
@@ -31,6 +32,7 @@ def mend() -> bool:
 
     if not triton.knobs.runtime.interpret:
         return False
+    from triton.runtime import interpreter
     from triton.runtime.interpreter import InterpreterBuilder as Builder
     from triton.runtime.interpreter import TensorHandle
 
@@ -71,6 +73,17 @@ def mend() -> bool:
     def create_masked_store(self, pointers, value, mask, *rest, **options):
         return store(self, pointers, value, as_bool(mask), *rest, **options)
 
+    replace = interpreter._patch_lang
+
+    def _patch_lang(function):
+        used = [x for x in function.__globals__.values() if x is tl or x is tl.core]
+        if used and not any(tl.core.is_builtin(language.load) for language in used):
+            return (
+                interpreter._LangPatchScope()
+            )  # done already by the launch: nothing to replace, nothing to put back
+        return replace(function)
+
+    interpreter._patch_lang = _patch_lang
     for patch in (create_dot, cast_impl, create_fp_to_fp, create_masked_load, create_masked_store):
         setattr(Builder, patch.__name__, patch)
     Builder.bfloat16_mended = True

@@ -21,6 +21,19 @@ def _product(a, b, c, N: tl.constexpr):
     tl.store(c + at, tl.dot(tl.load(a + at), tl.load(b + at)))
 
 
+@triton.jit
+def _largest_of(x):
+    return tl.max(x, axis=0)  # tl.max is itself a function in Triton's language
+
+
+@triton.jit
+def _softmax(source, target, N: tl.constexpr):
+    x = tl.load(source + tl.arange(0, N))
+    for _ in range(2):  # in the second turn everything is replaced already
+        e = tl.exp(x - _largest_of(x))
+    tl.store(target + tl.arange(0, N), e / tl.sum(e, axis=0))
+
+
 def copied(source, dtype):
     target = torch.empty(len(source), dtype=dtype, device=source.device)
     _copy[(1,)](source, target, len(source))
@@ -65,3 +78,13 @@ def test_bfloat16_is_refused_where_nobody_mended_the_interpreter(monkeypatch):
 
 def test_mending_twice_changes_nothing():
     assert triton_interpreter.mend() == INTERPRETED
+
+
+def test_functions_within_kernels_run_and_the_language_is_put_back(device, generator):
+    x = torch.randn(64, generator=generator).to(device)
+    before = {name: getattr(tl, name) for name in dir(tl)}
+    for _ in range(2):
+        y = torch.empty_like(x)
+        _softmax[(1,)](x, y, 64)
+        torch.testing.assert_close(y, x.softmax(0))
+        assert {name: getattr(tl, name) for name in dir(tl)} == before
