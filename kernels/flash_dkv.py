@@ -169,7 +169,8 @@ def settings(width: int, dtype: torch.dtype, target: tuple[int, int], curved: bo
         m, n, warps, stages = {
             64: (64, 64, 4, 2),
             128: (32 if curved else 64, 128, 8, 2),
-            256: (16 if curved else 32, 128, 8, 2),
+            # what bends the scores takes the registers that copying ahead would need
+            256: (16, 128, 8, 1) if curved else (32, 128, 8, 2),
         }[shape]
     elif blackwell:
         m, n, warps, stages = (64, 128, 8, 2) if width <= 128 else (32, 128, 8, 2)

@@ -112,10 +112,10 @@ def _prefill_kernel(
     token, member = first + m // HEADS, chunk * HEADS + m % HEADS
     q_len = q_stop - q_start
     real = (m < BLOCK_Q * HEADS) & (token < q_len) & (member < G)
-    head, row = key_head * G + member, (q_start + token).to(tl.int64)
+    head, row = (key_head * G + member).to(tl.int64), (q_start + token).to(tl.int64)
     d = tl.arange(0, BLOCK_D)
     q_tile = tl.load(
-        q + row[:, None] * q_stride_t + head.to(tl.int64)[:, None] * q_stride_h + d[None, :],
+        q + row[:, None] * q_stride_t + head[:, None] * q_stride_h + d[None, :],
         mask=real[:, None] & (d < D)[None, :],
         other=0.0,
     )  # (BLOCK_M, BLOCK_D)
@@ -159,7 +159,7 @@ def _prefill_kernel(
         o.to(out.dtype.element_ty),
         mask=real[:, None] & (d < D)[None, :],
     )
-    tl.store(lse + head.to(tl.int64) * total_q + row, s, mask=real)
+    tl.store(lse + head * total_q + row, s, mask=real)
 
 
 class Settings(NamedTuple):
@@ -186,8 +186,8 @@ def settings(D: int, dtype: torch.dtype, capability: tuple[int, int]) -> Setting
     # 128 rows and 8 warps are two warpgroups of 64 rows, what one wgmma computes; as many keys as registers allow
     if capability[0] in (9, 10):
         return Settings(BLOCK_M=128, BLOCK_N=64 if BLOCK_D <= 128 else 32, num_warps=8, num_stages=3)
-    BLOCK_M, BLOCK_N = (128, 64 if BLOCK_D <= 64 else 32) if BLOCK_D <= 128 else (64, 32)
-    return Settings(BLOCK_M, BLOCK_N, num_warps=8, num_stages=3)
+    BLOCK_M, BLOCK_N, num_warps = {128: (64, 32, 4), 256: (64, 32, 8)}.get(BLOCK_D, (128, 64, 8))
+    return Settings(BLOCK_M, BLOCK_N, num_warps, num_stages=3)
 
 
 @torch.library.custom_op("minillm_kernels::paged_prefill", mutates_args=())

@@ -106,6 +106,7 @@ def visit(answer):
         ("more queries than keys: the first ones see nothing", (6, 2, 2, 2)),
         ("lengths that no block divides", (7, 7, 3, 2)),
         ("a window of 1 earlier key: left blocks are skipped too", (8, 8, 2, 2, 1)),
+        ("a window of 3 earlier keys: some blocks are seen whole", (8, 8, 2, 2, 3)),
         ("a window of 5 earlier keys", (16, 16, 4, 4, 5)),
         ("a window of 0: only itself", (5, 5, 2, 2, 0)),
     ]
@@ -116,6 +117,9 @@ def visit(answer):
             f"{where}: one list for each of the {len(expected)} query blocks, got {len(found)}"
         )
         for i, (mine, right) in enumerate(zip(found, expected)):
+            assert all(_is_tuple(pair, 2) for pair in mine), (
+                f"{where}: query block {i}: a list of tuples (block, masked), got {mine!r}"
+            )
             mine = [(int(j), bool(masked)) for j, masked in mine]
             assert [j for j, _ in mine] == [j for j, _ in right], (
                 f"{where}: query block {i} needs the key blocks {[j for j, _ in right]}, got {[j for j, _ in mine]}"
@@ -165,7 +169,7 @@ def merge(answer):
             f"got {tuple(out.shape)} and {tuple(lse.shape)}"
         )
         assert not torch.cat([out.flatten(), lse]).isnan().any(), (
-            f"{name}: NaN. Is there an exp of +inf, an -inf minus -inf, or a division by zero?"
+            f"{name}: NaN. Is there an exp of +inf, an inf minus inf, or a division by zero?"
         )
         assert torch.allclose(lse, total, rtol=1e-5, atol=1e-4), (
             f"{name}: the log-sum-exp of all keys is {_rounded(total)}, got {_rounded(lse)}"
@@ -179,6 +183,8 @@ def merge(answer):
     compare("pieces of 1, 2 and 5 keys", scores, values, [1, 3])
     compare("one piece alone", scores, values, [])
     compare("scores around 3,000 (exp of them overflows)", scores + 3000, values, [2, 6])
+    apart = scores + torch.tensor([[3000.0], [0.0], [-3000.0]])
+    compare("one query's scores around 3,000, another's around -3,000", apart, values, [2, 6])
     hidden = scores.clone()
     hidden[:, :4] = -inf
     compare("a piece in which no key is visible (zeros, lse -inf)", hidden, values, [4])
