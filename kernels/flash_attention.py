@@ -150,6 +150,28 @@ def flash_attention_varlen(
     return (out, lse) if return_lse else out
 
 
+def flash_attention_varlen_plain(
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, cu_seqlens_k: Tensor, max_seqlen_q: int, max_seqlen_k: int,
+    causal: bool = False, scale: float | None = None, window: tuple[int, int] | None = None,
+    alibi_slopes: Tensor | None = None, softcap: float = 0.0, return_lse: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:  # fmt: skip
+    """`flash_attention_plain` of one sequence after the other; arguments as in `flash_attention_varlen`."""
+    starts_q, starts_k = cu_seqlens_q.tolist(), cu_seqlens_k.tolist()
+    outs, lses = [], []
+    for n in range(len(starts_q) - 1):
+        rows, keys = slice(*starts_q[n : n + 2]), slice(*starts_k[n : n + 2])
+        one = [x.transpose(0, 1)[None] for x in (q[rows], k[keys], v[keys])]  # (1, heads, T, D)
+        slopes = alibi_slopes[n] if alibi_slopes is not None and alibi_slopes.ndim == 2 else alibi_slopes
+        out, lse = flash_attention_plain(*one, causal, scale, window, slopes, softcap, return_lse=True)
+        outs.append(out[0].transpose(0, 1))
+        lses.append(lse[0])
+    out, lse = (
+        torch.cat([q[:0], *outs]),
+        torch.cat([q.new_empty(q.shape[1], 0, dtype=torch.float32), *lses], dim=1),
+    )
+    return (out, lse) if return_lse else out
+
+
 def _options(
     q: Tensor,
     causal: bool,

@@ -5,7 +5,7 @@ import hypothesis.strategies as st
 import pytest
 import torch
 
-from kernels.flash_attention import flash_attention, flash_attention_varlen
+from kernels.flash_attention import flash_attention, flash_attention_varlen, flash_attention_varlen_plain
 from tests.kernels.flash import assert_exact, exact, random, results
 
 
@@ -22,6 +22,22 @@ def packed(lengths_q, lengths_k, H, K, D, dtype=torch.float32):
     upstream, upstream_lse = random(*q.shape, seed=3, dtype=dtype), random(H, len(q), seed=4)
     sizes = (starts(lengths_q, q.device), starts(lengths_k, q.device), max(lengths_q), max(lengths_k))
     return q, k, v, upstream, upstream_lse, sizes
+
+
+@pytest.mark.parametrize("options", [{}, {"causal": True}, {"window": (5, 0), "softcap": 3.0, "alibi": True}])
+def test_the_plain_version_is_each_sequence_alone(options):
+    q, k, v, *_, sizes = packed((3, 0, 12), (9, 4, 0), 4, 2, 8, torch.float64)
+    slopes = random(3, 4, seed=5).abs() if options.pop("alibi", False) else None
+    out, lse = flash_attention_varlen_plain(
+        *(q, k, v), *sizes, alibi_slopes=slopes, return_lse=True, **options
+    )
+    assert torch.equal(out, flash_attention_varlen_plain(*(q, k, v), *sizes, alibi_slopes=slopes, **options))
+    for n in range(3):
+        rows, keys = slice(*sizes[0][n : n + 2].tolist()), slice(*sizes[1][n : n + 2].tolist())
+        more = options | ({} if slopes is None else {"alibi_slopes": slopes[n]})
+        truth = exact(*(x.transpose(0, 1)[None] for x in (q[rows], k[keys], v[keys])), **more)
+        torch.testing.assert_close(out[rows].transpose(0, 1)[None], truth[0], rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(lse[:, rows][None].double(), truth[1], rtol=1e-6, atol=1e-6)
 
 
 LENGTHS = st.lists(
