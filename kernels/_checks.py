@@ -76,6 +76,12 @@ def check_number(name: str, value: Any, minimum: float = -math.inf, maximum: flo
     return float(value)
 
 
+def check_softcap(value: Any) -> float:
+    """`value` as a soft cap of scores: 0 (none), or so that it and 1 / value stay within float32; or a ValueError."""
+    cap = check_number("softcap", value, 0.0)
+    return check_number("softcap", cap, 1e-30, 1e30) if cap else cap
+
+
 def check_flag(name: str, value: Any) -> bool:
     """`value` if it is True or False, or a ValueError."""
     if not isinstance(value, bool):

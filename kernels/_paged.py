@@ -17,11 +17,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels._checks import check_int, check_number, check_tensor, describe
-from kernels.flash_tiles import tanh
+from kernels._checks import check_int, check_number, check_softcap, check_tensor, describe
+from kernels.flash_tiles import LN2, LOG2E, scored
 
-# the kernels count in base 2: the GPU has an instruction for 2**x, none for e**x
-LOG2_E, LN_2 = tl.constexpr(1 / math.log(2)), tl.constexpr(math.log(2))
 MAX_WIDTH = 256  # D: wider heads would not fit in registers
 # These change from call to call, and Triton would compile again for each that 16 divides (or that is 1): a second's
 # pause in a running engine, and gone with it the certainty that one machine code serves every batch.
@@ -110,9 +108,7 @@ def check_scores(D: int, scale: float | None, window: Any, softcap: float) -> tu
     (left, right), where right is 0 or -1, since nothing lies to the right of a causal query.
     """
     scale = 1 / math.sqrt(D) if scale is None else check_number("scale", scale)
-    softcap = check_number("softcap", softcap, 0.0)
-    if softcap:  # it and 1 / softcap have to stay within float32
-        check_number("softcap", softcap, 1e-30, 1e30)
+    softcap = check_softcap(softcap)
     if window is None:
         return scale, -1, softcap
     if isinstance(window, (tuple, list)):
@@ -214,18 +210,6 @@ def load_tile(
 
 
 @triton.jit
-def base_2_scores(products, scale, softcap, slope, distance, CAPPED: tl.constexpr, ALIBI: tl.constexpr):
-    """q·k (M, N) -> scores · log2(e), so that softmax is 2**(score - maximum)."""
-    if CAPPED:
-        scores = tanh(products * (scale / softcap)) * (softcap * LOG2_E)
-    else:
-        scores = products * (scale * LOG2_E)
-    if ALIBI:
-        scores -= (slope * LOG2_E)[:, None] * distance.to(tl.float32)
-    return scores
-
-
-@triton.jit
 def attend_tiles(
     q_tile, position, slope, acc, maximum, total, start, stop, begin,
     key_cache, value_cache, table_row, scale, softcap, left, num_blocks,
@@ -237,7 +221,8 @@ def attend_tiles(
 
     q_tile (BLOCK_M, BLOCK_D): rows of queries at these positions (BLOCK_M,). begin: the first key any row sees.
     MASKED: some row may not see some key; start is a multiple of BLOCK_N always, stop if not MASKED.
-    acc, maximum, total: Σ p·v, the highest score and Σ p so far, p = 2**(score - maximum).
+    acc, maximum, total: Σ p·v, the highest score and Σ p so far, p = 2**(score - maximum); scores in base 2.
+    scale, softcap: as `scored` takes them.
     """
     for tile in range(start, stop, BLOCK_N):
         block, offset, readable = find_tile(table_row, tile, begin, stop, num_blocks, BLOCK_SIZE, BLOCK_N)
@@ -245,7 +230,9 @@ def attend_tiles(
         values = load_tile(value_cache, block, offset, readable, v_stride_block, v_stride_token, D, BLOCK_D)
         products = tl.dot(q_tile, tl.trans(keys), input_precision="ieee")  # (BLOCK_M, BLOCK_N)
         distance = position[:, None] - (tile + tl.arange(0, BLOCK_N))[None, :]
-        scores = base_2_scores(products, scale, softcap, slope, distance, CAPPED, ALIBI)
+        scores = scored(products, scale, softcap, CAPPED)
+        if ALIBI:
+            scores -= (slope * LOG2E)[:, None] * distance.to(tl.float32)
         if MASKED:
             visible = distance >= 0
             if WINDOWED:
@@ -273,4 +260,4 @@ def finish(acc, maximum, total):
     A row that saw no key has maximum = -inf and total = 0, and becomes zeros and -inf.
     """
     total = tl.where(total == 0, 1.0, total)
-    return acc / total[:, None], (maximum + tl.log2(total)) * LN_2
+    return acc / total[:, None], (maximum + tl.log2(total)) * LN2

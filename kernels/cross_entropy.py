@@ -19,7 +19,7 @@ from torch import Tensor
 
 from kernels._checks import check_flag, check_int, check_launch, check_number, describe
 from kernels._cross_entropy import check_targets, launch, scale_rows
-from kernels._rows import as_rows, check_rows
+from kernels._rows import as_rows, check_rows, count_rows
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -156,7 +156,7 @@ def _check_overwritable(logits: Tensor) -> None:
         raise ValueError(f"a leaf that requires a gradient must not be overwritten, got {describe(logits)}")
     repeated = any(stride == 0 and size > 1 for stride, size in zip(logits.stride(), logits.shape))
     try:
-        one_memory = logits.view(logits.shape[:-1].numel(), logits.shape[-1]).stride(1) == 1
+        one_memory = logits.view(count_rows(logits), logits.shape[-1]).stride(1) == 1
     except RuntimeError:  # the leading axes do not make one
         one_memory = False
     if repeated or not one_memory:

@@ -27,6 +27,7 @@ from kernels._checks import (
     check_int,
     check_launch,
     check_number,
+    check_softcap,
     check_tensor,
     describe,
 )
@@ -193,10 +194,7 @@ def _options(
     if scale is None:
         width = q.shape[-1] if isinstance(q, Tensor) and q.ndim else 1
         scale = 1 / math.sqrt(max(width, 1))
-    softcap = check_number("softcap", softcap, 0.0)
-    if softcap:  # it and 1 / softcap have to stay within float32
-        check_number("softcap", softcap, 1e-30, 1e30)
-    return left, right, check_number("scale", scale), softcap
+    return left, right, check_number("scale", scale), check_softcap(softcap)
 
 
 def _check(

@@ -27,6 +27,7 @@ from kernels._checks import (
     check_tensor,
     describe,
 )
+from kernels._rows import count_rows
 from kernels.quantize_rows import quantize_rows, quantize_rows_plain
 
 __all__ = ["int8_linear", "int8_linear_plain", "int8_matmul", "int8_matmul_plain", "quantize_rows"]
@@ -190,7 +191,7 @@ def int8_linear_plain(
     x: Tensor, codes: Tensor, scale: Tensor, bias: Tensor | None = None, threshold: float = 0.0
 ) -> Tensor:
     """x (..., I) -> (..., O): the columns with outliers as floats, the rest as codes (LLM.int8, equation 8)."""
-    rows = x.reshape(x.shape[:-1].numel(), x.shape[-1]).float()
+    rows = x.reshape(count_rows(x), x.shape[-1]).float()
     outlier = (rows.abs() >= threshold).any(dim=0) & (threshold > 0)
     a, a_scale = quantize_rows_plain(rows.masked_fill(outlier, 0.0))
     y = int8_matmul_plain(a, codes, a_scale, scale, bias)
@@ -217,7 +218,7 @@ def int8_linear(
         )
     scale = _check_scale("scale", scale, codes, "codes")
     check_number("threshold", threshold, minimum=0.0)
-    rows = x.detach().reshape(x.shape[:-1].numel(), x.shape[-1])
+    rows = x.detach().reshape(count_rows(x), x.shape[-1])
     if not threshold:
         a, a_scale = quantize_rows(rows)
         y = int8_matmul(a, codes, a_scale, scale, bias, x.dtype)

@@ -36,6 +36,7 @@ from kernels._paged import (
     launch_strides,
     unit_stride,
 )
+from kernels.flash_tiles import scores_in_base_2
 
 
 def paged_attention_plain(
@@ -241,7 +242,7 @@ def _paged_attention(
     with torch.cuda.device_of(q):
         _decode_kernel[(B * K * chunks, parts)](
             q, key_cache, value_cache, block_table, lengths, alibi_slopes, out, lse, part_acc, part_max, part_sum,
-            scale, softcap, left, num_blocks, capacity, K, parts,
+            *scores_in_base_2(scale, softcap), left, num_blocks, capacity, K, parts,
             *launch_strides(q, key_cache, value_cache, block_table, alibi_slopes), G=H // K, D=D,
             BLOCK_SIZE=block_size, WINDOWED=left >= 0, ALIBI=alibi_slopes is not None, CAPPED=softcap > 0,
             BLOCK_M=s.BLOCK_M, BLOCK_D=BLOCK_D, BLOCK_N=s.BLOCK_N, PART=s.PART,

@@ -43,6 +43,7 @@ from kernels._paged import (
     launch_strides,
     unit_stride,
 )
+from kernels.flash_tiles import scores_in_base_2
 
 
 def paged_prefill_plain(
@@ -221,7 +222,7 @@ def _paged_prefill(
     with torch.cuda.device_of(q):
         _prefill_kernel[(tiles, K * triton.cdiv(G, heads))](
             q, key_cache, value_cache, block_table, cu_seqlens_q, lengths, alibi_slopes, out, lse,
-            scale, softcap, left, N, total_q, num_blocks, capacity, K,
+            *scores_in_base_2(scale, softcap), left, N, total_q, num_blocks, capacity, K,
             *launch_strides(q, key_cache, value_cache, block_table, alibi_slopes), G=G, D=D,
             BLOCK_SIZE=block_size, WINDOWED=left >= 0, ALIBI=alibi_slopes is not None, CAPPED=softcap > 0,
             BLOCK_M=s.BLOCK_M, BLOCK_D=max(triton.next_power_of_2(D), 16), BLOCK_N=s.BLOCK_N,

@@ -106,6 +106,8 @@ def _rotary_kernel(
 
 
 class Settings(NamedTuple):
+    """How a launch is laid out: tokens and heads a program, pairs a row (rounded up), warps."""
+
     tokens: int
     heads: int
     block: int

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from kernels import _w4a16
 from kernels._checks import INTERPRETED, capability, check_launch
+from kernels._rows import count_rows
 from kernels._w4a16 import aligned, check_arguments, dense, w4a16_plain
 from kernels.int8_matmul import tile_of
 from kernels.w4a16_gemv import look_up, of_groups, w4a16_gemv
@@ -203,9 +204,7 @@ def w4a16_matmul(
     For any number of rows of x; float32 x is multiplied in full precision, beside the tensor cores.
     """
     group_size = check_arguments(x, packed, scales, group_size, zeros, codebook, bias)
-    y = _matmul(
-        x.reshape(x.shape[:-1].numel(), x.shape[-1]), packed, scales, group_size, zeros, codebook, bias
-    )
+    y = _matmul(x.reshape(count_rows(x), x.shape[-1]), packed, scales, group_size, zeros, codebook, bias)
     return y.view(*x.shape[:-1], len(packed))
 
 
@@ -227,5 +226,5 @@ def w4a16_linear(
     bias: (O,), float. Up to FEW_ROWS rows go to `w4a16_gemv`, more to `w4a16_matmul`; both add up in float32, in an
     order that shapes alone decide. Differentiable in x and bias. ValueError for what does not fit.
     """
-    few = x.shape[:-1].numel() <= FEW_ROWS if isinstance(x, Tensor) else False
+    few = count_rows(x) <= FEW_ROWS if isinstance(x, Tensor) else False
     return (w4a16_gemv if few else w4a16_matmul)(x, packed, scales, group_size, zeros, codebook, bias)

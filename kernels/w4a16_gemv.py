@@ -22,6 +22,7 @@ from torch import Tensor
 
 from kernels import _w4a16
 from kernels._checks import INTERPRETED, check_launch
+from kernels._rows import count_rows
 from kernels._w4a16 import aligned, check_arguments, dense
 
 ONE = 0x3F800000  # the bits of the float32 1.0
@@ -200,5 +201,5 @@ def w4a16_gemv(
     every batch.
     """
     group_size = check_arguments(x, packed, scales, group_size, zeros, codebook, bias)
-    y = _gemv(x.reshape(x.shape[:-1].numel(), x.shape[-1]), packed, scales, group_size, zeros, codebook, bias)
+    y = _gemv(x.reshape(count_rows(x), x.shape[-1]), packed, scales, group_size, zeros, codebook, bias)
     return y.view(*x.shape[:-1], len(packed))

@@ -57,6 +57,7 @@ MATMUL = [  # each with its merge where the columns are shared
 
 
 def cases(name: str, product: Callable[..., Tensor], works: list[tuple], dots: bool) -> list[Case]:
+    """A case of a 4-bit product for each (M, I, group size, kind, dtype, with bias)."""
     return [
         Case(f"{name} {kind} M {M} I {I} group {group} {str(dtype)[6:]}",
              four_bit(product, M, I, group, kind, dtype, bias), dots=dots)
@@ -65,6 +66,8 @@ def cases(name: str, product: Callable[..., Tensor], works: list[tuple], dots: b
 
 
 def int8(M: int, I: int, dtype: torch.dtype, bias: bool) -> Callable[[], Tensor]:
+    """A call of `int8_matmul` for M rows and 8,192 outputs."""
+
     def call() -> Tensor:
         O = 8192
         a, b = torch.zeros(M, I, dtype=torch.int8), torch.zeros(O, I, dtype=torch.int8)

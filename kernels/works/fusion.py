@@ -91,6 +91,7 @@ def doubled_floats(inputs: Sequence[Tensor]) -> list[Tensor]:
 
 
 def passes(backward: bool) -> str:
+    """How a work's name says which passes it makes."""
     return "fwd+bwd" if backward else "fwd"
 
 
@@ -131,6 +132,8 @@ def norm(kind: str, rows: int, width: int, residual: bool = False, backward: boo
 
 
 def row_softmax(rows: int, width: int, backward: bool = False) -> Work:
+    """softmax along rows, each its own distribution."""
+
     def build(device: str) -> Trial:
         x = normal(rows, width, device=device, grad=backward)
         return trial(softmax, lambda x: torch.softmax(x, -1), softmax_plain, [x], backward, device)
@@ -163,6 +166,8 @@ def rotate(B: int, H: int, K: int, T: int, D: int, backward: bool = False) -> Wo
 
 
 def gate(rows: int, width: int, backward: bool = False) -> Work:
+    """SwiGLU: silu(gate) · up."""
+
     def build(device: str) -> Trial:
         inputs = [normal(rows, width, device=device, seed=seed, grad=backward) for seed in (1, 2)]
         return trial(swiglu, lambda g, u: F.silu(g) * u, swiglu_plain, inputs, backward, device)

@@ -15,7 +15,6 @@ Leaves out: returning the weights (see `attention_weights`).
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import math
 from collections.abc import Callable, Iterator
 
@@ -24,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minillm._checks import check_choice, check_flag, check_number, describe
+from minillm._kernels import INSTALLED, gpu_runs_kernels
 
 BACKENDS = ("auto", "plain", "sdpa", "triton")
 WIDEST_HEAD = 256  # that the kernels take
@@ -194,13 +194,13 @@ def triton_attention(
 
 def _flash_attention(q: Tensor, v: Tensor) -> Callable[..., Tensor] | None:
     """The kernel if it can take these, else None. Imported on the way, so that the rest never needs Triton."""
+    if not INSTALLED:
+        return None
     from kernels._checks import INTERPRETED
 
     dtypes = [torch.float16, torch.float32] if INTERPRETED else [torch.float16, torch.float32, torch.bfloat16]
     fits = q.dtype in dtypes and 1 <= q.shape[-1] == v.shape[-1] <= WIDEST_HEAD
-    gpu = q.is_cuda and torch.version.hip is None  # torch calls AMD's GPUs "cuda", too
-    runs = INTERPRETED or (gpu and torch.cuda.get_device_capability(q.device) >= (8, 0))
-    if not fits or not runs or importlib.util.find_spec("triton") is None:
+    if not fits or not (INTERPRETED or gpu_runs_kernels(q)):
         return None
     from kernels.flash_attention import flash_attention
 

@@ -15,9 +15,6 @@ Held against: a float layer with the dequantized weight. Leaves out: int8 produc
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -25,6 +22,7 @@ from numba import njit
 from torch import Tensor, nn
 
 from minillm._checks import check_int, describe
+from minillm._kernels import INSTALLED, gpu_runs_kernels
 from minillm.quantization.absmax import AbsmaxQuantized, absmax_quantize
 from minillm.quantization.blockwise import BlockwiseQuantized, blockwise_quantize
 from minillm.quantization.codebooks import NF4_CODEBOOK
@@ -32,26 +30,16 @@ from minillm.quantization.codebooks import NF4_CODEBOOK
 FEW_ROWS = 8  # up to so many rows of x the weights are read as codes; above, turning them into floats pays
 
 
-@functools.cache
-def kernels_installed() -> bool:
-    """Whether the quantized products of kernels/ and Triton are here; imports neither."""
-    names = ("triton", "kernels", "kernels.w4a16", "kernels.int8_matmul")  # a module's package first
-    return all(importlib.util.find_spec(name) for name in names)
-
-
 def uses_kernels(x: Tensor) -> bool:
-    """The one dispatch point: whether a layer multiplies x by a Triton kernel, not by torch or a compiled loop.
+    """Whether a layer multiplies x by a Triton kernel, not by torch or a compiled loop.
 
     So it is on NVIDIA's GPUs from the A100 on, without autocast, and where no gradient is asked for (the plain way
     has one).
     """
-    # torch calls AMD's GPUs "cuda", too
-    if x.device.type != "cuda" or torch.version.hip or (x.requires_grad and torch.is_grad_enabled()):
+    if not gpu_runs_kernels(x) or not INSTALLED or torch.is_autocast_enabled("cuda"):
         return False
     known = x.dtype in (torch.float16, torch.bfloat16, torch.float32)
-    if not known or torch.is_autocast_enabled("cuda") or not kernels_installed():
-        return False
-    return torch.cuda.get_device_capability(x.device) >= (8, 0)
+    return known and not (x.requires_grad and torch.is_grad_enabled())
 
 
 class QuantizedLinear(nn.Module):

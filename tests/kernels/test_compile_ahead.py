@@ -5,34 +5,15 @@ Compiling needs a process in which the interpreter was never on, so everything h
 
 import dataclasses
 import json
-import os
 import pkgutil
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from kernels import cases, compile_ahead, machine_code
+from tests.kernels.compiling import python
 
-ROOT = Path(__file__).parents[2]
-SET_HERE = ("TRITON_INTERPRET", "TRITON_DEFAULT_FP_FUSION")  # by the tests, and by kernels/_checks.py
 FILES = [module.name for module in pkgutil.iter_modules(cases.__path__)]
-
-
-def python(*arguments):
-    """A finished child process that compiles instead of interpreting."""
-    environment = {name: value for name, value in os.environ.items() if name not in SET_HERE}
-    environment["OMP_NUM_THREADS"] = "1"
-    return subprocess.run(
-        [sys.executable, "-W", "error", *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
 
 
 @pytest.fixture(scope="module")

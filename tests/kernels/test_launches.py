@@ -3,19 +3,16 @@
 import contextlib
 import functools
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from kernels import int8_matmul as int8
 from kernels import w4a16
 from kernels.cross_entropy import cross_entropy
 from kernels.flash_attention import flash_attention
-from kernels.int8_matmul import int8_matmul, quantize_rows
+from kernels.int8_matmul import int8_linear, int8_matmul, quantize_rows
 from kernels.layer_norm import layer_norm
 from kernels.linear_cross_entropy import linear_cross_entropy
 from kernels.paged_attention import paged_attention
@@ -25,8 +22,9 @@ from kernels.rotary import rotary
 from kernels.softmax import softmax
 from kernels.store_kv import store_kv
 from kernels.swiglu import swiglu
-from kernels.w4a16 import w4a16_matmul
+from kernels.w4a16 import w4a16_linear, w4a16_matmul
 from kernels.w4a16_gemv import w4a16_gemv
+from tests.kernels.compiling import python
 from tests.kernels.conftest import DEVICE
 
 if DEVICE == "cpu":
@@ -80,14 +78,7 @@ def test_launches_happen_on_the_gpu_of_the_tensors(monkeypatch, name):
 
 def test_one_machine_code_serves_every_batch():
     """Whatever changes between an engine's calls, Triton's launcher asks for the same code: no pause, the same bits."""
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.kernels.probe_paged"],
-        cwd=Path(__file__).parents[2],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    done = python("-m", "tests.kernels.probe_paged")
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout) == {
         "_decode_kernel": 1, "_merge_kernel": 1, "_prefill_kernel": 1, "_store_kv_kernel": 1, "_w4a16_gemv_kernel": 1,
@@ -110,3 +101,19 @@ def test_only_gpus_with_products_from_shared_memory_get_the_largest_tiles(monkey
         monkeypatch.setattr(module, "capability", lambda x, capability=capability: capability)
         CALLS[name][1]()
     assert asked == [False, False, True, True, False]
+
+
+@pytest.mark.skipif(DEVICE == "cuda", reason="its operands are on the CPU")
+def test_one_graph_multiplies_any_number_of_rows():
+    """A compiled model may be recompiled once, when the length is seen to change, and not for every length."""
+    counter = CompileCounterWithBackend("aot_eager")
+    packed, scales = torch.full((3, 32), 0x79, dtype=torch.uint8), torch.ones(3, 1)
+
+    def product(rows):
+        return int8_linear(rows, codes[:, :64], ones) + w4a16_linear(rows, packed, scales, 64)
+
+    compiled = torch.compile(product, fullgraph=True, backend=counter)
+    for length in (5, 9, 34, 50):
+        rows = torch.linspace(-1, 1, 2 * length * 64).view(2, length, 64)
+        torch.testing.assert_close(compiled(rows), product(rows))
+    assert counter.frame_count <= 2

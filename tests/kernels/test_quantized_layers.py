@@ -1,5 +1,6 @@
 """minillm's quantized layers and the kernels agree: on codes, on where they lie in memory, and on who multiplies."""
 
+import json
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ pytest.importorskip("minillm.quantization", reason="this environment holds the k
 
 from kernels.int8_matmul import quantize_rows
 from kernels.w4a16 import w4a16_linear
+from minillm import _kernels
 from minillm.quantization import FourBitLinear, Int8Linear, absmax_quantize, linear, uniform_codebook
 
 
@@ -114,7 +116,7 @@ def test_who_multiplies(device):
         assert linear.uses_kernels(x.clone().requires_grad_()) == (device == "cuda")
     with torch.autocast("cuda", enabled=True) if device == "cuda" else torch.autocast("cpu"):
         assert not linear.uses_kernels(x)
-    assert linear.kernels_installed()
+    assert _kernels.kernels_installed()
 
 
 def test_who_multiplies_on_which_gpu(monkeypatch):
@@ -128,16 +130,20 @@ def test_who_multiplies_on_which_gpu(monkeypatch):
 
 
 def test_without_the_package_of_the_kernels_torch_multiplies(monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("kernels.")]:
-        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(linear, "INSTALLED", False)
+    monkeypatch.setattr(linear, "gpu_runs_kernels", lambda x: True)
+    assert not linear.uses_kernels(torch.ones(2, 4))
     monkeypatch.setitem(sys.modules, "kernels", None)
-    assert not linear.kernels_installed.__wrapped__()
+    assert not _kernels.kernels_installed()
+    monkeypatch.setitem(sys.modules, "kernels", json)  # another package of this name
+    assert not _kernels.kernels_installed()
 
 
 def test_quantization_does_not_import_triton():
     code = """
-import sys, minillm.quantization as q
-print("triton" in sys.modules, q.linear.kernels_installed(), "triton" in sys.modules)
+import sys, minillm.quantization
+from minillm import _kernels
+print("triton" in sys.modules, _kernels.kernels_installed(), "triton" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.split() == ["False", "True", "False"], done.stderr

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -261,7 +262,7 @@ def test_triton_falls_back_without_a_gpu_interpreter_or_triton(launches, monkeyp
     monkeypatch.setattr("kernels._checks.INTERPRETED", True)
     low = attention(*(x.bfloat16() for x in (Q, K, K)), backend="triton")
     assert low.dtype == torch.bfloat16
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(sys.modules["minillm.nn.attention"], "INSTALLED", False)
     assert torch.equal(attention(Q, K, K, backend="triton"), expected)
     assert launches == []
 
@@ -279,12 +280,13 @@ def test_triton_narrows_under_autocast_as_torch_does(launches):
 def test_triton_leaves_other_makers_gpus_to_torch(launches, monkeypatch):
     monkeypatch.setattr("kernels._checks.INTERPRETED", False)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 4))
-    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
     from minillm.nn.attention import _flash_attention
 
-    assert _flash_attention(Q, K) is not None
+    q = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float16, shape=Q.shape)
+    monkeypatch.setattr(torch.version, "hip", None)
+    assert _flash_attention(q, q) is not None
     monkeypatch.setattr(torch.version, "hip", "6.4")
-    assert _flash_attention(Q, K) is None
+    assert _flash_attention(q, q) is None
 
 
 def test_a_whole_model_takes_the_chosen_backend_and_gives_it_back(launches):
@@ -421,3 +423,11 @@ def test_one_compiled_graph_follows_a_scale_that_changes():
     q = torch.randn(1, 2, 5, 8, generator=torch.Generator().manual_seed(0))
     for scale in (0.1, 0.2, 0.3):
         torch.testing.assert_close(compiled(q, scale), attention(q, q, q, scale=scale))
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_triton_is_compiled_whole(launches):
+    compiled = torch.compile(lambda q: attention(q, q, q, backend="triton"), fullgraph=True, backend="aot_eager")
+    q = random(1, 2, 5, 16).to(DEVICE)
+    torch.testing.assert_close(compiled(q), attention(q, q, q, backend="plain"))
+    assert len(launches) == 1
