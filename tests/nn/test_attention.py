@@ -427,7 +427,9 @@ def test_one_compiled_graph_follows_a_scale_that_changes():
 
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_triton_is_compiled_whole(launches):
-    compiled = torch.compile(lambda q: attention(q, q, q, backend="triton"), fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(
+        lambda q: attention(q, q, q, backend="triton"), fullgraph=True, backend="aot_eager"
+    )
     q = random(1, 2, 5, 16).to(DEVICE)
     torch.testing.assert_close(compiled(q), attention(q, q, q, backend="plain"))
     assert len(launches) == 1
