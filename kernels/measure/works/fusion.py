@@ -11,7 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.bench_works import (
+from kernels.cross_entropy import cross_entropy, cross_entropy_plain
+from kernels.layer_norm import layer_norm, layer_norm_plain
+from kernels.linear_cross_entropy import linear_cross_entropy
+from kernels.measure.bench_works import (
     Pair,
     Trial,
     Work,
@@ -22,9 +25,6 @@ from kernels.bench_works import (
     normal,
     with_gradients,
 )
-from kernels.cross_entropy import cross_entropy, cross_entropy_plain
-from kernels.layer_norm import layer_norm, layer_norm_plain
-from kernels.linear_cross_entropy import linear_cross_entropy
 from kernels.rms_norm import rms_norm, rms_norm_plain
 from kernels.rotary import rotary, rotary_plain
 from kernels.softmax import softmax, softmax_plain

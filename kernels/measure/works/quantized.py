@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.bench_works import Pair, Trial, Work, matmul_flops, normal, w4_bytes
 from kernels.int8_matmul import int8_linear, int8_matmul
+from kernels.measure.bench_works import Pair, Trial, Work, matmul_flops, normal, w4_bytes
 from kernels.w4a16 import w4a16_linear, w4a16_plain
 
 BF16 = torch.bfloat16

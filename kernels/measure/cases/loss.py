@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import torch
 
-from kernels.compile_ahead import Case
 from kernels.cross_entropy import cross_entropy
 from kernels.linear_cross_entropy import linear_cross_entropy
+from kernels.measure.compile_ahead import Case
 
 HALF, BF16, FP32 = torch.float16, torch.bfloat16, torch.float32
 
