@@ -110,7 +110,7 @@ def test_names_are_taken_once_and_read_only(made):
 def test_every_path_that_is_registered_names_a_function():
     import importlib
 
-    assert {"int8_linear", "w4a16_linear"} <= set(KERNELS)
+    assert {"int8_linear", "w4a16_linear", "cross_entropy", "linear_cross_entropy"} <= set(KERNELS)
     for kernel in KERNELS.values():
         module, _, function = kernel.path.partition(":")
         assert callable(getattr(importlib.import_module(module), function)), kernel
