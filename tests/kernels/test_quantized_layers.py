@@ -16,6 +16,7 @@ from kernels.w4a16 import w4a16_linear
 from minillm import _kernels
 from minillm._kernels import KERNELS, use_kernels
 from minillm.quantization import FourBitLinear, Int8Linear, absmax_quantize, uniform_codebook
+from tests.helpers import HostReads
 
 
 def float_layer(generator, inputs, outputs):
@@ -91,6 +92,25 @@ def test_int8_layers_keep_outliers_as_floats(device, generator, kernels_at_work)
     kept = relative(small(x.to(device)), expected)
     small.threshold = 0.0
     assert kept < 0.1 * relative(small(x.to(device)), expected)
+
+
+@pytest.mark.parametrize("kind", [Int8Linear, FourBitLinear])
+def test_a_layer_reads_no_number_off_the_gpu(device, generator, kernels_at_work, kind):
+    """Reading one makes the host wait: once a layer, it would never be ahead of the GPU. (Outliers used to.)"""
+    layers = [kind.from_linear(float_layer(generator, 64, 64)).to(device) for _ in range(3)]
+    x = torch.randn(5, 64, generator=generator).to(device)
+    x[:, 3] *= 300
+    with HostReads() as reads:
+        for layer in layers:
+            x = layer(x)
+    assert len(kernels_at_work) == 3
+    assert reads.count == 0
+
+
+@pytest.mark.parametrize("kind", [Int8Linear, FourBitLinear])
+def test_a_layer_without_kernels_asks_no_number_of_a_device_that_has_none(generator, kind):
+    layer = kind.from_linear(float_layer(generator, 64, 5)).to("meta")
+    assert layer(torch.ones(20, 64, device="meta")).shape == (20, 5)
 
 
 @pytest.mark.parametrize(
