@@ -118,9 +118,8 @@ def _backward(ctx, g, *_):
         )
     late, gradient = ctx.saved_tensors
     g = (g * late if late.numel() else g).reshape((-1, 1) if g.dim() else ()).contiguous()
-    if (
-        torch.compiler.is_compiling() or type(gradient) is not Tensor
-    ):  # traced: a compiler joins the product to what follows
+    # traced: a compiler joins the product to what follows
+    if torch.compiler.is_compiling() or type(gradient) is not Tensor:
         gradient = (gradient.float() * g).to(gradient.dtype)
     else:
         ctx.given = True  # in place: it is the only copy
@@ -176,10 +175,9 @@ def cross_entropy(
     """Cross-entropy of logits (..., V) and int64 targets (...): a scalar, or losses (...) if reduction is "none".
 
     The result has the dtype of the logits, float16, bfloat16 or float32, or out_dtype, one of these; the arithmetic is
-    float32. Targets equal to
-    ignore_index count for nothing, and their rows are not read; "mean" divides by the number of the others (NaN if
-    there are none). Other targets outside of [0, V) raise ValueError on the CPU; on a GPU, where asking would mean
-    waiting, their rows' losses and gradients are NaN. label_smoothing: ε in [0, 1].
+    float32. Targets equal to ignore_index count for nothing, and their rows are not read; "mean" divides by the number
+    of the others (NaN if there are none). Other targets outside of [0, V) raise ValueError on the CPU; on a GPU, where
+    asking would mean waiting, their rows' losses and gradients are NaN. label_smoothing: ε in [0, 1].
 
     The gradient is made in the forward pass, if the logits require one, and given away by the first backward: a second
     one raises RuntimeError. overwrite_logits: keep it in the logits' own memory, whose numbers are lost; they must

@@ -11,8 +11,7 @@ JSON is written whole after every line, so an interrupted run keeps what it meas
 `python -m kernels.measure.compile_ahead --target sm_90` leaves its results in Triton's cache.
 
 Book 8.2-8.3 (효율적인 트랜스포머 연산). What is measured: works/; how: bench_timer.py.
-Peers: torch's scaled_dot_product_attention (FlashAttention-2 and cuDNN), torch's own operations, torch.compile of the
-references.
+Peers: torch's scaled_dot_product_attention (FlashAttention-2 and cuDNN), its other operations, torch.compile.
 """
 
 from __future__ import annotations

@@ -19,11 +19,8 @@ from kernels.measure.bench_works import Trial, Work
 
 Place = tuple[str, str]  # (the settings function's module and name, what it was asked)
 Path = tuple[Any, ...]  # where in an answer a number stands: ("num_warps",) or (0, "columns")
-SETTINGS = (
-    "settings",
-    "whole_rows",
-    "row_pieces",
-)  # the functions that choose, by name; the last two: _rows.py
+# the functions that choose, by name; the last two: _rows.py
+SETTINGS = ("settings", "whole_rows", "row_pieces")
 GAIN = 1.02  # less than 2 % faster is noise
 
 

@@ -19,11 +19,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-SIZES = (
-    "full",
-    "quick",
-    "tiny",
-)  # tiny: small enough for Triton's interpreter, so that a test can run every work
+# tiny: small enough for Triton's interpreter, so that a test can run every work
+SIZES = ("full", "quick", "tiny")
 ROOMS = ("attention", "fusion", "quantized")
 
 

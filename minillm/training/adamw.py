@@ -6,8 +6,7 @@
     w <- w - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 
 The divisions by 1 - b^t undo the zero start of both averages. m / sqrt(v) is about +-1 whatever the scale of
-the gradient, so one learning rate serves an embedding and a norm alike; the price is two more numbers a
-weight.
+the gradient, so one learning rate serves an embedding and a norm alike. The price: two more numbers a weight.
 
 Book: 3.4 모델 학습시키기. Papers: Kingma & Ba 2015 (Adam); Loshchilov & Hutter 2019 (decoupled decay).
 Held against: torch.optim.AdamW. Leaves out: AMSGrad, sparse gradients, learning rates that are tensors.
@@ -174,10 +173,9 @@ class AdamW:
         return alike
 
     def state_dict(self) -> dict[str, Any]:
-        """{"state": {index: {"step", "m", "v"}}, "param_groups": [settings with parameter indices]}; tensors
-        shared.
+        """{"state": {index: {"step", "m", "v"}}, "param_groups": [settings with parameter indices]}.
 
-        Parameters are numbered in the order of the groups, as in torch.
+        The tensors are shared. Parameters are numbered in the order of the groups, as in torch.
         """
         index = {id(p): i for i, p in enumerate(p for group in self.param_groups for p in group["params"])}
         groups = [{**group, "params": [index[id(p)] for p in group["params"]]} for group in self.param_groups]

@@ -168,9 +168,8 @@ def remove_old(folder: str | Path, keep_last: int) -> None:
     best = _best([(_remembered_loss(path), path) for path in checkpoints(folder)])
     for path in checkpoints(folder)[:-keep_last]:
         if path != best:
-            hidden = path.rename(
-                path.with_name(f".{path.name}.old")
-            )  # a half-deleted folder must not look whole
+            # a half-deleted folder must not look whole
+            hidden = path.rename(path.with_name(f".{path.name}.old"))
             shutil.rmtree(hidden, ignore_errors=True)
 
 

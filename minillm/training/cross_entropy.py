@@ -4,8 +4,7 @@
          = mean over tokens of  log(sum_v exp(logits_v)) - logits_target
     d loss / d logits = (softmax(logits) - one_hot(target)) / number of targets
 
-With label smoothing e the one-hot target becomes (1 - e) * one_hot + e / V: a model is not asked to be
-certain.
+With label smoothing e the one-hot target becomes (1 - e) * one_hot + e / V: a model need not be certain.
 
 Book: 2.8 주요 사전 학습 메커니즘. Paper of label smoothing: Szegedy et al. 2016.
 Held against: torch.nn.functional.cross_entropy. Leaves out: class weights, targets that are distributions.

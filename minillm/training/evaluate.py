@@ -4,8 +4,8 @@
 
 so that a short last batch does not weigh as much as a full one.
 
-Book: 3.4 모델 학습시키기, whose `compute_metrics(eval_pred)` this serves. Held against:
-transformers.Trainer.evaluate.
+Book: 3.4 모델 학습시키기, whose `compute_metrics(eval_pred)` this serves.
+Held against: transformers.Trainer.evaluate.
 """
 
 from __future__ import annotations

@@ -90,9 +90,8 @@ class Trainer:
         self.optimizer = AdamW(_decay_groups(model, config.weight_decay), betas=config.betas, eps=config.eps)
         self.bf16 = pick_precision(config.precision, config.device) == "bf16"
         self.step = 0
-        self._reads_are_free = (
-            self.device.type == "cpu"
-        )  # on a GPU the host would wait for all it has asked for
+        # on a GPU the host would wait for all that it has asked for
+        self._reads_are_free = self.device.type == "cpu"
         self._tally = Tally(self.device)  # what the steps since `_recorded` have left behind
         self._recorded = 0
         self.history: list[dict[str, Any]] = []

@@ -339,9 +339,8 @@ def test_overwriting_what_cannot_be_is_refused(device):
     for logits in (base[:1].expand(4, 8), torch.zeros(8, 4, device=device).T, base[:, ::2]):
         with pytest.raises(ValueError, match="rows of contiguous numbers"):
             cross_entropy(logits, targets, overwrite_logits=True)
-    with pytest.raises(
-        ValueError, match="a leaf that requires a gradient"
-    ):  # its gradient would be the leaf itself
+    # its gradient would be the leaf itself
+    with pytest.raises(ValueError, match="a leaf that requires a gradient"):
         cross_entropy(base.clone().requires_grad_(), targets, overwrite_logits=True)
     # what another operation kept for its own gradient is not spoiled unnoticed
     source = base.clone().requires_grad_()

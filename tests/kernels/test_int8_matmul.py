@@ -176,18 +176,20 @@ def test_any_stride_is_read_right_and_twice_the_same(device, generator):
     scale = torch.rand(90, 2, generator=generator).to(device)
     views = [
         (a[:, 3:].T, b.T, scale[:37, 0], scale[:, 1]),  # transposed: a row's columns lie far apart
+        # one row five times; every other
         (
             a[:1, :32].expand(5, -1),
             b[::2, 5:37],
             scale[:5, 1],
             scale[:40, 1:],
-        ),  # one row five times; every other
+        ),
+        # odd addresses
         (
             a.flatten()[1:33].view(2, 16),
             b.flatten()[3:51].view(3, 16),
             scale[:2, :1],
             scale[5:8, 0],
-        ),  # odd addresses
+        ),
     ]
     for x, y, x_scale, y_scale in views:
         got = int8_matmul(x, y, x_scale, y_scale)

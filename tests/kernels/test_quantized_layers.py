@@ -130,9 +130,8 @@ def test_layers_the_kernels_do_not_take_fall_back(
 def test_who_multiplies(device, generator, kind):
     layer = kind.from_linear(float_layer(generator, 64, 4)).to(device)
     x = torch.ones(2, 64, device=device)
-    assert layer.product.runs(x, layer) == (
-        device == "cuda"
-    )  # on a CPU, though TRITON_INTERPRET is set, torch
+    # on a CPU, though TRITON_INTERPRET is set, torch
+    assert layer.product.runs(x, layer) == (device == "cuda")
     with use_kernels("never"):
         assert not layer.product.runs(x, layer)
     with use_kernels("always"):

@@ -184,9 +184,8 @@ def entropy(rows: int, vocabulary: int, backward: bool = True) -> Work:
         logits = normal(rows, vocabulary, device=device, grad=backward)
         generator = torch.Generator(device).manual_seed(1)
         targets = torch.randint(vocabulary, (rows,), device=device, generator=generator)
-        if (
-            rows < 100
-        ):  # ignored rows are compared at the tiny size; a timed row must not be one that may be skipped
+        # ignored rows are compared at the tiny size; a timed row must not be one that may be skipped
+        if rows < 100:
             targets[::7] = -100
 
         return trial(cross_entropy, F.cross_entropy, cross_entropy_plain, [logits, targets], backward, device)
