@@ -6,6 +6,7 @@
 never leave the chip (flash_forward.py) and works the weights out again for the gradients (flash_backward.py): at
 T = 16,384 the formula writes and reads 1 GB of scores a head in float32, the kernels 64 kB of log-sum-exps.
 `flash_attention_varlen` takes sequences of different lengths packed one behind the other, without padding.
+The forward pass is read here, down to the launch (`forward`), and in flash_forward.py, the kernel.
 
 Book 8.2 (효율적인 트랜스포머 연산). Papers: Dao et al. 2022 and Dao 2023 (FlashAttention, FlashAttention-2), Ainslie
 et al. 2023 (grouped heads), Press et al. 2022 (ALiBi), Gemma 2 2024 (soft cap). Held against torch's

@@ -16,9 +16,10 @@ from torch import Tensor
 
 
 class Reading(NamedTuple):
-    """steps: how many good ones since the last restart. mean_loss: of these. loss, norm: of the newest, or the bad one.
+    """What a tally held: of the steps since the last restart, up to the first bad one.
 
-    good: whether there was no bad one.
+    steps: how many were good; mean_loss: their mean. loss, norm: of the newest step, or of the bad one. good: whether
+    there was none.
     """
 
     steps: int
