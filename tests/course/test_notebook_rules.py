@@ -1,4 +1,4 @@
-"""Every lesson keeps the rules of minillm/course/rules.py, and every rule can fail."""
+"""Every lesson keeps the rules of minillm/course/lessons/rules.py, and every rule can fail."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from minillm._files import BadFileError, write_json
-from minillm.course import notebooks
+from minillm.course.lessons import notebooks
+from minillm.course.lessons.rules import PEERS, RULES, check_lesson, check_notebook
 from minillm.course.paths import checkout
-from minillm.course.rules import PEERS, RULES, check_lesson, check_notebook
 from tests.course.lessons import LESSONS, code, markdown, stdout, tiny_lesson
 from tests.helpers import cuts
 
@@ -137,7 +137,7 @@ BREAKS = {
         edit(0, "5 minutes", "some time"),
         edit(1, "\n\nsetup()", ""),
         edit(1, "setup()", "setup(seed=3)"),
-        edit(1, "from minillm.course import", "from minillm.course.session import"),
+        edit(1, "from minillm.course import", "from minillm.course.page.session import"),
     ],
     "closing": [
         edit(12, "## Glossary", "## Words"),

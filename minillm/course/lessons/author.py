@@ -1,4 +1,4 @@
-"""Write a lesson as a text file, run it, and have it checked: `python -m minillm.course.author --help`.
+"""Write a lesson as a text file, run it, and have it checked: `python -m minillm.course.lessons.author --help`.
 
     new 02_1 bpe     start build/lessons/02_1_bpe.py from the skeleton of a lesson
     edit 02_1        write notebooks/02_1_*.ipynb as build/lessons/02_1_*.py (jupytext's py:percent form)
@@ -23,10 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from minillm._files import write_whole
-from minillm.course import notebooks
+from minillm.course.lessons import notebooks
+from minillm.course.lessons.ids import check_lesson_id, is_lesson_file
+from minillm.course.lessons.map import load_map
+from minillm.course.lessons.rules import check_lesson
+from minillm.course.lessons.skeleton import skeleton
 from minillm.course.paths import checkout
-from minillm.course.rules import check_lesson
-from minillm.course.skeleton import SKELETON
 
 HEADER = """# ---
 # jupyter:
@@ -49,14 +51,16 @@ def twin_path(notebook: Path) -> Path:
 
 
 def new(lesson: str, name: str) -> Path:
-    """Start the text file of a lesson that does not exist yet."""
-    path = checkout() / "notebooks" / f"{lesson}_{name}.ipynb"
-    if not notebooks.LESSON_FILE.fullmatch(path.name):
-        raise ValueError(f"a lesson is NN_S and a name in small letters, got {lesson!r} and {name!r}")
+    """Start the text file of a lesson that is on the map and not written yet."""
+    path = checkout() / "notebooks" / f"{check_lesson_id(lesson)}_{name}.ipynb"
+    if not is_lesson_file(path.name):
+        raise ValueError(f"a lesson's name is in small letters, such as bpe or kv_cache, got {name!r}")
+    lessons = load_map(path.parent / "course.toml").lessons
+    if lesson not in lessons:
+        raise ValueError(f"lesson {lesson} is not in notebooks/course.toml: put it on the map first")
     if path.exists() or twin_path(path).exists():
         raise ValueError(f"{path.name} is there already: use edit {lesson}")
-    dashed = lesson.replace("_", "-")
-    return write_whole(twin_path(path), HEADER + SKELETON.replace("NN-S", dashed).replace("NN_S", lesson))
+    return write_whole(twin_path(path), HEADER + skeleton(lessons[lesson]))
 
 
 def edit(lesson: str) -> Path:
@@ -195,11 +199,11 @@ def lint(path: Path) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 0 when the lesson runs and breaks no rule."""
     parser = argparse.ArgumentParser(
-        prog="python -m minillm.course.author", description=__doc__.split("\n")[0]
+        prog="python -m minillm.course.lessons.author", description=__doc__.split("\n")[0]
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
     one = verbs.add_parser("new", help="start a lesson's text file from the skeleton")
-    one.add_argument("lesson", help="NN_S, for example 02_1")
+    one.add_argument("lesson", help="its id in notebooks/course.toml, for example 02_1")
     one.add_argument("name", help="the rest of the file's name, for example bpe")
     one = verbs.add_parser("edit", help="write a notebook as a text file")
     one.add_argument("lesson")
@@ -223,7 +227,7 @@ def _main(options: argparse.Namespace) -> int:
     if options.verb in {"new", "edit"}:
         twin = new(options.lesson, options.name) if options.verb == "new" else edit(options.lesson)
         print(
-            f"edit {twin.relative_to(checkout())}, then: python -m minillm.course.author run {options.lesson}"
+            f"edit {twin.relative_to(checkout())}, then: python -m minillm.course.lessons.author run {options.lesson}"
         )
         return 0
     if options.verb == "run":

@@ -15,8 +15,15 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from minillm._checks import check_int, describe, is_listing
-from minillm.course.figures import axes_grid, axes_or_new, check_labels, check_named, numbers, write_words
-from minillm.course.style import PALETTE
+from minillm.course.page.figures import (
+    axes_grid,
+    axes_or_new,
+    check_labels,
+    check_named,
+    numbers,
+    write_words,
+)
+from minillm.course.page.style import PALETTE
 
 
 def plot_heatmap(

@@ -19,12 +19,14 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from minillm._checks import check_int, describe
 from minillm._files import BadFileError, write_json, write_whole
-from minillm.course import notebooks
+from minillm.course.lessons import notebooks
+from minillm.course.lessons.ids import lesson_of_exercise, lesson_of_file
 from minillm.course.paths import checkout
 
 CONFIG = """c = get_config()
@@ -81,7 +83,9 @@ def grade_assignment(folder: str | Path, timeout: int = 120) -> dict[str, Any]:
     """
     timeout = check_int("timeout", timeout, 1)
     folder = _folder(folder)
-    handed_out = sorted(path for path in folder.glob("source/*/*.ipynb") if path.parent.name == path.name[:4])
+    handed_out = sorted(
+        path for path in folder.glob("source/*/*.ipynb") if path.parent.name == lesson_of_file(path.name)
+    )
     if not handed_out:
         raise ValueError(
             f"{str(folder)!r} is no course folder: `minillm assignment make 02_1 --out {folder}` first"
@@ -154,9 +158,11 @@ def _lesson_of(notebook: dict[str, Any], parts: tuple[str, ...], lessons: dict[s
     if len(parts) > 2 and parts[1] in lessons:
         return parts[1]
     for cell in notebook["cells"]:
-        if (lesson := _grade_id(cell)[:4].replace("-", "_")) in lessons:
-            return lesson
-    return parts[-1][:4] if parts[-1][:4] in lessons else None
+        with suppress(ValueError):
+            if (lesson := lesson_of_exercise(_grade_id(cell).removesuffix("-test"))) in lessons:
+                return lesson
+    named = lesson_of_file(parts[-1])
+    return named if named in lessons else None
 
 
 def _clean(notebook: dict[str, Any], released: dict[str, Any]) -> dict[str, Any]:
