@@ -1,5 +1,21 @@
 """Small tools that several test files use."""
 
+import sys
+from pathlib import Path
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+
+
+def pyproject() -> dict[str, Any]:
+    """The project's one file of settings."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
 
 def cuts(data: bytes, at_most: int = 60) -> list[int]:
     """Lengths at which to cut a file: every byte of a short one, else the ends and even steps between."""

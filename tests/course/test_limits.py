@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import itertools
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -53,7 +53,7 @@ def wait_for_a_lock():
 
 
 def compiled_call():
-    re.match(r"(a*)*b", "a" * 64)  # holds the interpreter for years
+    sum(itertools.repeat(0))  # holds the interpreter for ever
 
 
 def print_for_ever():

@@ -33,16 +33,11 @@ ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+|\b0x[0-9a-fA-F]{9,}\b")  # 0x10FFFF i
 FOLDERS = "home|root|Users|tmp|usr|opt|var|mnt|private|work|workspace|content|etc|srv|media"
 ABSOLUTE = re.compile(rf"(?<![\w./:~*>-])/(?:{FOLDERS})/\w|\b[A-Za-z]:\\\\?\w")
 MANY_DECIMALS = re.compile(r"(?<![\w.])-?\d+\.\d{4,}")
-PEERS = {
-    "transformers",
-    "tokenizers",
-    "tiktoken",
-    "sentence_transformers",
-    "rank_bm25",
-    "bm25s",
-    "sklearn",
-    "scipy",
-}
+PEERS = {  # the same as pyproject.toml's forbidden_modules, as a test makes sure
+    "transformers", "tokenizers", "tiktoken", "peft", "trl", "bitsandbytes", "diffusers", "llama_cpp",
+    "sentence_transformers", "rank_bm25", "bm25s", "hnswlib", "faiss", "gensim",
+    "sacrebleu", "rouge_score", "sklearn", "scipy",
+}  # fmt: skip
 SPEAKS = re.compile(r"print|check|display|plot_\w+")  # a call of these leaves an output
 
 
