@@ -63,7 +63,7 @@ def make_from(path: Path, lesson: str, out: str | Path) -> dict[str, Any]:
         write_whole(folder / "nbgrader_config.py", CONFIG)
     write_whole(folder / "source" / lesson / path.name, path.read_bytes())
     (folder / "submitted").mkdir(exist_ok=True)
-    _nbgrader(folder, "generate_assignment", lesson, "--force")
+    _nbgrader(folder, "generate_assignment", lesson, "--force", seconds=300)
     release = folder / "release" / lesson
     return {
         "lesson": lesson,
@@ -210,8 +210,10 @@ def _restore(notebook: dict[str, Any], released: dict[str, Any]) -> list[str]:
 def _autograde(folder: Path, lesson: str, student: str, timeout: int) -> str:
     """Run nbgrader on the staged notebooks of a lesson; why it failed, or "" when it did not."""
     options = [f"--student={student}", "--create", "--force", f"--Execute.timeout={timeout}"]
+    staged = list((folder / "build" / "submitted").glob(f"{student}/{lesson}/*.ipynb"))
+    cells = sum(len(notebooks.read_notebook(path)["cells"]) for path in staged)
     try:
-        _nbgrader(folder, "autograde", lesson, *options)
+        _nbgrader(folder, "autograde", lesson, *options, seconds=60 * (1 + len(staged)) + timeout * cells)
     except GradingError as error:
         return str(error)
     return ""
@@ -294,7 +296,7 @@ def _need_nbgrader() -> None:
         raise ImportError("nbgrader is not installed: pip install 'minillm[classroom]'")
 
 
-def _nbgrader(folder: Path, command: str, *arguments: str) -> None:
+def _nbgrader(folder: Path, command: str, *arguments: str, seconds: float) -> None:
     """Run one nbgrader command in the course folder; GradingError with the line that says why it failed."""
     root = str(checkout())
     environment = os.environ | {"PYTHONWARNINGS": "ignore"}
@@ -303,10 +305,13 @@ def _nbgrader(folder: Path, command: str, *arguments: str) -> None:
         ("PATH", str(Path(sys.executable).parent)),
     ):  # nbgrader calls alembic
         environment[name] = os.pathsep.join(filter(None, [first, os.environ.get(name, "")]))
-    done = subprocess.run(
-        [sys.executable, "-m", "nbgrader", command, *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", errors="replace",
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "nbgrader", command, *arguments], stdin=subprocess.DEVNULL, timeout=seconds,
+            cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", errors="replace",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise GradingError(f"nbgrader {command}: stopped after {seconds:.0f} seconds") from None
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no reason given"]
         named = [line for line in lines if re.match(r"\s*[\w.]*(Error|Exception)\b", line)]

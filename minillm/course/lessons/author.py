@@ -151,11 +151,21 @@ def _formatted(document: Any) -> dict[str, Any]:
     for cell in plain["cells"]:
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}
-    command = [sys.executable, "-m", "ruff", "format", "-", "--stdin-filename", "notebooks/lesson.ipynb"]
-    done = subprocess.run(command, input=json.dumps(plain), capture_output=True, text=True, cwd=checkout())
+    done = _ruff("format", "-", "--stdin-filename", "notebooks/lesson.ipynb", text=json.dumps(plain))
     if done.returncode:
         raise LessonFailed(f"ruff format: {done.stderr.strip()}")
     return json.loads(done.stdout)
+
+
+def lint(path: Path) -> list[str]:
+    """What ruff has to say about the lesson."""
+    done = _ruff("check", "--output-format", "concise", "--quiet", str(path))
+    return [f"ruff: {line}" for line in (done.stdout + done.stderr).splitlines()]
+
+
+def _ruff(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ruff", *arguments]
+    return subprocess.run(command, input=text, capture_output=True, text=True, cwd=checkout(), timeout=60)
 
 
 def _execute(document: Any, folder: Path, timeout: int) -> list[float]:
@@ -189,13 +199,6 @@ def _execute(document: Any, folder: Path, timeout: int) -> list[float]:
     return seconds
 
 
-def lint(path: Path) -> list[str]:
-    """What ruff has to say about the lesson."""
-    command = [sys.executable, "-m", "ruff", "check", "--output-format", "concise", "--quiet", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=checkout())
-    return [f"ruff: {line}" for line in (done.stdout + done.stderr).splitlines()]
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 0 when the lesson runs and breaks no rule."""
     parser = argparse.ArgumentParser(
@@ -215,7 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return _main(options)
-    except (ValueError, LessonFailed) as error:
+    except (ValueError, LessonFailed, subprocess.TimeoutExpired) as error:
         print(error, file=sys.stderr)
     except ImportError as error:
         print(f"{error}: install the tools of the course with pip install -e '.[test]'", file=sys.stderr)
