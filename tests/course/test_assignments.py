@@ -12,6 +12,7 @@ import pytest
 from minillm._files import write_json
 from minillm.course.classroom import assignments
 from minillm.course.classroom.assignments import grade_assignment, make_assignment, make_from
+from minillm.course.classroom.submissions import stage_submissions
 from minillm.course.lessons import notebooks
 from tests.course.lessons import code, tiny_lesson
 
@@ -143,7 +144,7 @@ def test_no_damage_to_one_notebook_stops_the_others(lesson_file, tmp_path):
         else:
             inner[place[-1]] = random.choice([None, 7, "text", [], {}, [1], {"a": None}])
         write_json(tmp_path / "submitted" / f"s{number}" / "99_9_tiny.ipynb", hurt)
-    staged, notes = assignments._stage(tmp_path, {"99_9": lesson_file})
+    staged, notes = stage_submissions(tmp_path, {"99_9": lesson_file})
     assert len(notes) == len(everywhere)
     assert {student for student, _ in staged} | {student for student, said in notes.items() if said} == set(
         notes

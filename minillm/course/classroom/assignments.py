@@ -19,21 +19,20 @@ import re
 import shutil
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from minillm._checks import check_int, describe
-from minillm._files import BadFileError, write_json, write_whole
+from minillm._files import write_json, write_whole
+from minillm.course.classroom.submissions import grade_id, release_of, stage_submissions
 from minillm.course.lessons import notebooks
-from minillm.course.lessons.ids import lesson_of_exercise, lesson_of_file
+from minillm.course.lessons.ids import lesson_of_file
 from minillm.course.paths import checkout
 
 CONFIG = """c = get_config()
 c.CourseDirectory.course_id = "minillm"
 c.CourseDirectory.submitted_directory = "build/submitted"  # what `minillm assignment grade` makes of submitted/
 """
-STUDENT = re.compile(r"[^\s./\\+][^/\\+]*")  # nbgrader puts the name into paths and patterns
 
 
 class GradingError(ValueError):
@@ -97,7 +96,7 @@ def grade_assignment(folder: str | Path, timeout: int = 120) -> dict[str, Any]:
         for path in handed_out
         for one in notebooks.find_exercises(notebooks.read_notebook(path))
     }
-    staged, notes = _stage(folder, lessons)
+    staged, notes = stage_submissions(folder, lessons)
     if not staged and not notes:
         raise ValueError(
             f"nothing to grade in {folder / 'submitted'}: put <student>/<lesson>/<name>.ipynb there"
@@ -112,99 +111,6 @@ def grade_assignment(folder: str | Path, timeout: int = 120) -> dict[str, Any]:
     path = folder / "grades.csv"
     write_whole(path, _csv(rows, list(points)).encode("utf-8-sig"))  # the mark lets Excel read Korean names
     return {"rows": rows, "csv": str(path), "message": f"{_table(rows, list(points))}\n\nwritten to {path}"}
-
-
-def _stage(folder: Path, lessons: dict[str, Path]) -> tuple[list[tuple[str, str]], dict[str, list[str]]]:
-    """Copy what was submitted to build/submitted in the names nbgrader expects; (student, lesson) pairs and notes."""
-    stage = folder / "build" / "submitted"
-    shutil.rmtree(stage, ignore_errors=True)
-    staged: list[tuple[str, str]] = []
-    notes: dict[str, list[str]] = {}
-    submitted = folder / "submitted"
-    for path in sorted(submitted.glob("**/*.ipynb")):
-        parts = path.relative_to(submitted).parts
-        if any(part.startswith(".") for part in parts):  # Jupyter's checkpoints
-            continue
-        student = parts[0] if len(parts) > 1 else path.stem
-        if not STUDENT.fullmatch(student):
-            notes.setdefault(student, []).append(
-                "not graded: a student's name holds no '+' and no leading dot"
-            )
-            continue
-        try:
-            notebook = notebooks.read_notebook(path)
-            lesson = _lesson_of(notebook, parts, lessons)
-        except BadFileError as error:
-            notes.setdefault(student, []).append(f"{path.name} cannot be read: {str(error).split(': ')[-1]}")
-            continue
-        if lesson is None:
-            notes.setdefault(student, []).append(f"{path.name} belongs to no lesson that was handed out")
-        elif (student, lesson) in staged:
-            notes.setdefault(student, []).append(
-                f"more than one notebook of {lesson}: {path.name} was left out"
-            )
-        else:
-            released = _released(folder, lesson)
-            notebook = _clean(notebook, released)
-            lost = _restore(notebook, released)
-            write_json(stage / student / lesson / lessons[lesson].name, notebook)
-            staged.append((student, lesson))
-            notes.setdefault(student, []).extend([f"put back lost cells {', '.join(lost)}"] if lost else [])
-    return staged, notes
-
-
-def _lesson_of(notebook: dict[str, Any], parts: tuple[str, ...], lessons: dict[str, Path]) -> str | None:
-    """The lesson a notebook answers: by its folder, else by its exercises' ids, else by its name."""
-    if len(parts) > 2 and parts[1] in lessons:
-        return parts[1]
-    for cell in notebook["cells"]:
-        with suppress(ValueError):
-            if (lesson := lesson_of_exercise(_grade_id(cell).removesuffix("-test"))) in lessons:
-                return lesson
-    named = lesson_of_file(parts[-1])
-    return named if named in lessons else None
-
-
-def _clean(notebook: dict[str, Any], released: dict[str, Any]) -> dict[str, Any]:
-    """The student's text in a notebook nbgrader can open: no outputs, our kernel, grading metadata as handed out."""
-    handed_out = {name: cell["metadata"] for cell in released["cells"] if (name := _grade_id(cell))}
-    cells = []
-    for index, cell in enumerate(notebook["cells"]):
-        metadata = handed_out.get(_grade_id(cell), {})
-        clean = {
-            "id": f"cell-{index}",
-            "cell_type": cell["cell_type"],
-            "metadata": metadata,
-            "source": cell["source"],
-        }
-        cells.append(
-            clean | ({"outputs": [], "execution_count": None} if cell["cell_type"] == "code" else {})
-        )
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-
-
-def _released(folder: Path, lesson: str) -> dict[str, Any]:
-    return notebooks.read_notebook(next((folder / "release" / lesson).glob("*.ipynb")))
-
-
-def _grade_id(cell: dict[str, Any]) -> str:
-    return str(cell.get("metadata", {}).get("nbgrader", {}).get("grade_id", ""))
-
-
-def _restore(notebook: dict[str, Any], released: dict[str, Any]) -> list[str]:
-    """Put answer and test cells that a student deleted back where they were; the ids of those cells."""
-    lost = []
-    place = len(notebook["cells"])
-    for cell in released["cells"]:
-        if not (name := _grade_id(cell)):
-            continue
-        there = [index for index, other in enumerate(notebook["cells"]) if _grade_id(other) == name]
-        if not there:
-            lost.append(name)
-            notebook["cells"].insert(place, cell)
-        place = (there[-1] if there else place) + 1
-    return lost
 
 
 def _autograde(folder: Path, lesson: str, student: str, timeout: int) -> str:
@@ -225,12 +131,12 @@ def _second_try(folder: Path, student: str, lesson: str, timeout: int) -> str:
     A cell that ends the kernel ends nbgrader's run of the notebook; the answers beside it should not be lost.
     """
     path = next((folder / "build" / "submitted" / student / lesson).glob("*.ipynb"))
-    answers = {_grade_id(cell): cell["source"] for cell in notebooks.read_notebook(path)["cells"]}
-    released = _released(folder, lesson)
+    answers = {grade_id(cell): cell["source"] for cell in notebooks.read_notebook(path)["cells"]}
+    released = release_of(folder, lesson)
     released["cells"] = [
-        cell | {"source": answers.get(_grade_id(cell) or "none", cell["source"])}
+        cell | {"source": answers.get(grade_id(cell) or "none", cell["source"])}
         for index, cell in enumerate(notebooks.code_cells(released))
-        if index == 0 or _grade_id(cell) or notebooks.EXERCISE_SETUP in notebooks.tags(cell)
+        if index == 0 or grade_id(cell) or notebooks.EXERCISE_SETUP in notebooks.tags(cell)
     ]
     write_json(path, released)
     if failed := _autograde(folder, lesson, student, timeout):

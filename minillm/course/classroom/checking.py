@@ -88,7 +88,8 @@ def find_exercise(exercise_id: str) -> Exercise:
 def check(exercise_id: str, answer: Any) -> None:
     """Mark one answer: prints a line when it passes, raises ExerciseError with the feedback when it does not.
 
-    Raises ValueError for an unknown id.
+    Raises ValueError for an unknown id. Where it can, the answer runs in a child process (limits.py): what it changes
+    while it is checked, a random state for example, does not change here.
     """
     task = find_exercise(exercise_id)
     points = f"{task.points} point{'s' if task.points > 1 else ''}"
