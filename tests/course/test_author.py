@@ -57,6 +57,8 @@ def filled(house):
     assert author.main(["new", "99_9", "demo"]) == 0
     twin = house / "build" / "lessons" / "99_9_demo.py"
     text = twin.read_text(encoding="utf-8")
+    assert "# # A demonstration\n" in text, "title and minutes come from the map"
+    assert "25 minutes" in text
     text = text.replace("setup()\n", "setup()\nimport tests.course.tiny_exercises  # noqa: F401\n", 1)
     text = text.replace("# %% [markdown]\n# ## What to remember\n", SECOND_EXERCISE)
     text = text.replace("| token | 토큰 | ... |", "| sort | 정렬하기, 순서 짓기 | ... |")
