@@ -1,7 +1,23 @@
 """Small tools that several test files use."""
 
+import sys
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+
+
+def pyproject() -> dict[str, Any]:
+    """The project's one file of settings."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 class HostReads(TorchDispatchMode):

@@ -15,9 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from minillm.course import notebooks
-from minillm.course.checking import exercises_of
-from minillm.course.notebooks import code_cells, find_exercises, output_texts, source, tags
+from minillm.course.classroom.checking import exercises_of
+from minillm.course.lessons import notebooks
+from minillm.course.lessons.ids import is_lesson_file, lesson_of_file
+from minillm.course.lessons.notebooks import code_cells, find_exercises, output_texts, source, tags
+from minillm.course.paths import LIBRARY
 
 Notebook = dict[str, Any]
 Rule = Callable[[Notebook, Path], Iterator[str]]
@@ -31,16 +33,11 @@ ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+|\b0x[0-9a-fA-F]{9,}\b")  # 0x10FFFF i
 FOLDERS = "home|root|Users|tmp|usr|opt|var|mnt|private|work|workspace|content|etc|srv|media"
 ABSOLUTE = re.compile(rf"(?<![\w./:~*>-])/(?:{FOLDERS})/\w|\b[A-Za-z]:\\\\?\w")
 MANY_DECIMALS = re.compile(r"(?<![\w.])-?\d+\.\d{4,}")
-PEERS = {
-    "transformers",
-    "tokenizers",
-    "tiktoken",
-    "sentence_transformers",
-    "rank_bm25",
-    "bm25s",
-    "sklearn",
-    "scipy",
-}
+PEERS = {  # the same as pyproject.toml's forbidden_modules, as a test makes sure
+    "transformers", "tokenizers", "tiktoken", "peft", "trl", "bitsandbytes", "diffusers", "llama_cpp",
+    "sentence_transformers", "rank_bm25", "bm25s", "hnswlib", "faiss", "gensim",
+    "sacrebleu", "rouge_score", "sklearn", "scipy",
+}  # fmt: skip
 SPEAKS = re.compile(r"print|check|display|plot_\w+")  # a call of these leaves an output
 
 
@@ -81,9 +78,9 @@ def _tree(cell: dict[str, Any]) -> ast.Module:
 
 @rule
 def file_name(notebook: Notebook, path: Path) -> Iterator[str]:
-    """NN_S_name.ipynb: chapter, section, name."""
-    if not notebooks.LESSON_FILE.fullmatch(path.name):
-        yield f"name it NN_S_name.ipynb in small letters, got {path.name}"
+    """The lesson's id, then a name: 02_1_bpe.ipynb."""
+    if not is_lesson_file(path.name):
+        yield f"name it as 02_1_bpe.ipynb, its id and a name in small letters, got {path.name}"
 
 
 @rule
@@ -249,7 +246,7 @@ def short_cells(notebook: Notebook, path: Path) -> Iterator[str]:
 @rule
 def exercises(notebook: Notebook, path: Path) -> Iterator[str]:
     """Two to four, in the three-cell form, with the checkers' ids and points."""
-    lesson = path.name[:4]
+    lesson = lesson_of_file(path.name)
     try:
         found = find_exercises(notebook)
         known = exercises_of(lesson)
@@ -306,7 +303,7 @@ def _bodies(tree: ast.AST) -> Iterator[tuple[str, str]]:
 
 def library_functions() -> dict[str, str]:
     """The body of every function of minillm and kernels -> "file: name"."""
-    root = Path(__file__).resolve().parents[2]
+    root = LIBRARY.parent
     files = sorted([*root.glob("minillm/**/*.py"), *root.glob("kernels/**/*.py")])
     return _functions_in(tuple((file, file.stat().st_mtime_ns) for file in files), root)
 

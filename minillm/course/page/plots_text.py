@@ -15,8 +15,15 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from minillm._checks import check_int, describe, is_listing
-from minillm.course.figures import axes_grid, axes_or_new, check_labels, check_named, numbers, write_words
-from minillm.course.style import PALETTE
+from minillm.course.page.figures import (
+    axes_grid,
+    axes_or_new,
+    check_labels,
+    check_named,
+    numbers,
+    write_words,
+)
+from minillm.course.page.style import PALETTE
 
 
 def plot_heatmap(
@@ -40,7 +47,8 @@ def plot_heatmap(
     grid = numbers("matrix", matrix, 2, finite=False)
     check_labels("rows", rows, grid.shape[0])
     check_labels("columns", columns, grid.shape[1])
-    _check_words("rows", rows), _check_words("columns", columns)
+    _check_words("rows", rows)
+    _check_words("columns", columns)
     check_int("decimals", decimals, 0, 20)
     if limits is not None:
         limits = tuple(numbers("limits", limits, 1))
@@ -52,11 +60,9 @@ def plot_heatmap(
     ax.grid(False)
     ax.spines[:].set_visible(False)
     if columns is not None:
-        ax.set_xticks(range(grid.shape[1]), [_visible(label) for label in columns], rotation=45, ha="right")
-        ax.tick_params(axis="x", rotation=0 if max(map(_columns_of, columns)) <= 3 else 45)
-        if max(map(_columns_of, columns)) <= 3:
-            for label in ax.get_xticklabels():
-                label.set_ha("center")
+        slanted = max(map(_columns_of, columns)) > 3
+        turned = {"rotation": 45, "ha": "right"} if slanted else {"rotation": 0, "ha": "center"}
+        ax.set_xticks(range(grid.shape[1]), [_visible(label) for label in columns], **turned)
     if rows is not None:
         ax.set_yticks(range(grid.shape[0]), [_visible(label) for label in rows])
     if annotate or (annotate is None and max(grid.shape) <= 8):

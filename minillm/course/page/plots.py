@@ -18,8 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from minillm._checks import check_choice, check_flag, check_function, check_int, describe
-from minillm.course.figures import MARKERS, axes_or_new, check_labels, check_named, numbers, write_words
-from minillm.course.style import PALETTE, style
+from minillm.course.page.figures import MARKERS, axes_or_new, check_labels, check_named, numbers, write_words
+from minillm.course.page.style import PALETTE, style
 
 
 def plot_lines(

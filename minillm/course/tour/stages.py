@@ -5,7 +5,7 @@
     trained   = train_model(corpus, tokenizer, settings)          ... and so on, in the order of this file
 
 Each returns a Stage: the value the next one needs, the seconds it took, the figure it measured in words and as
-numbers, and where the course explains it. Nothing here is printed; `tour.py` is the composition.
+numbers, and where the course explains it. Nothing here is printed; `run.py` is the composition.
 Book: 1장 LLM 지도.
 """
 

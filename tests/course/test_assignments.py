@@ -10,8 +10,10 @@ from random import Random
 import pytest
 
 from minillm._files import write_json
-from minillm.course import classroom, notebooks
-from minillm.course.classroom import grade_assignment, make_assignment, make_from
+from minillm.course.classroom import assignments
+from minillm.course.classroom.assignments import grade_assignment, make_assignment, make_from
+from minillm.course.classroom.submissions import stage_submissions
+from minillm.course.lessons import notebooks
 from tests.course.lessons import code, tiny_lesson
 
 pytest.importorskip("nbgrader", reason="nbgrader is the engine of `minillm assignment`")
@@ -142,7 +144,7 @@ def test_no_damage_to_one_notebook_stops_the_others(lesson_file, tmp_path):
         else:
             inner[place[-1]] = random.choice([None, 7, "text", [], {}, [1], {"a": None}])
         write_json(tmp_path / "submitted" / f"s{number}" / "99_9_tiny.ipynb", hurt)
-    staged, notes = classroom._stage(tmp_path, {"99_9": lesson_file})
+    staged, notes = stage_submissions(tmp_path, {"99_9": lesson_file})
     assert len(notes) == len(everywhere)
     assert {student for student, _ in staged} | {student for student, said in notes.items() if said} == set(
         notes
@@ -188,9 +190,9 @@ def test_nothing_handed_in_is_said(tmp_path):
 
 
 def test_without_nbgrader_one_line_says_how_to_get_it(lesson_file, tmp_path, monkeypatch):
-    real = classroom.importlib.util.find_spec
+    real = assignments.importlib.util.find_spec
     monkeypatch.setattr(
-        classroom.importlib.util, "find_spec", lambda name: None if name == "nbgrader" else real(name)
+        assignments.importlib.util, "find_spec", lambda name: None if name == "nbgrader" else real(name)
     )
     monkeypatch.delitem(sys.modules, "nbgrader", raising=False)
     with pytest.raises(ImportError, match=r"pip install 'minillm\[classroom\]'"):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from minillm._checks import check_int
-from minillm.course.style import use_style
+from minillm.course.page.style import use_style
 
 
 def setup(seed: int = 0, threads: int = 1) -> None:

@@ -23,15 +23,16 @@ from pathlib import Path
 from typing import Any
 
 from minillm._checks import check_int, describe
-from minillm._files import BadFileError, write_json, write_whole
-from minillm.course import notebooks
+from minillm._files import write_json, write_whole
+from minillm.course.classroom.submissions import grade_id, release_of, stage_submissions
+from minillm.course.lessons import notebooks
+from minillm.course.lessons.ids import lesson_of_file
 from minillm.course.paths import checkout
 
 CONFIG = """c = get_config()
 c.CourseDirectory.course_id = "minillm"
 c.CourseDirectory.submitted_directory = "build/submitted"  # what `minillm assignment grade` makes of submitted/
 """
-STUDENT = re.compile(r"[^\s./\\+][^/\\+]*")  # nbgrader puts the name into paths and patterns
 
 
 class GradingError(ValueError):
@@ -61,7 +62,7 @@ def make_from(path: Path, lesson: str, out: str | Path) -> dict[str, Any]:
         write_whole(folder / "nbgrader_config.py", CONFIG)
     write_whole(folder / "source" / lesson / path.name, path.read_bytes())
     (folder / "submitted").mkdir(exist_ok=True)
-    _nbgrader(folder, "generate_assignment", lesson, "--force")
+    _nbgrader(folder, "generate_assignment", lesson, "--force", seconds=300)
     release = folder / "release" / lesson
     return {
         "lesson": lesson,
@@ -81,7 +82,9 @@ def grade_assignment(folder: str | Path, timeout: int = 120) -> dict[str, Any]:
     """
     timeout = check_int("timeout", timeout, 1)
     folder = _folder(folder)
-    handed_out = sorted(path for path in folder.glob("source/*/*.ipynb") if path.parent.name == path.name[:4])
+    handed_out = sorted(
+        path for path in folder.glob("source/*/*.ipynb") if path.parent.name == lesson_of_file(path.name)
+    )
     if not handed_out:
         raise ValueError(
             f"{str(folder)!r} is no course folder: `minillm assignment make 02_1 --out {folder}` first"
@@ -93,7 +96,7 @@ def grade_assignment(folder: str | Path, timeout: int = 120) -> dict[str, Any]:
         for path in handed_out
         for one in notebooks.find_exercises(notebooks.read_notebook(path))
     }
-    staged, notes = _stage(folder, lessons)
+    staged, notes = stage_submissions(folder, lessons)
     if not staged and not notes:
         raise ValueError(
             f"nothing to grade in {folder / 'submitted'}: put <student>/<lesson>/<name>.ipynb there"
@@ -110,102 +113,13 @@ def grade_assignment(folder: str | Path, timeout: int = 120) -> dict[str, Any]:
     return {"rows": rows, "csv": str(path), "message": f"{_table(rows, list(points))}\n\nwritten to {path}"}
 
 
-def _stage(folder: Path, lessons: dict[str, Path]) -> tuple[list[tuple[str, str]], dict[str, list[str]]]:
-    """Copy what was submitted to build/submitted in the names nbgrader expects; (student, lesson) pairs and notes."""
-    stage = folder / "build" / "submitted"
-    shutil.rmtree(stage, ignore_errors=True)
-    staged: list[tuple[str, str]] = []
-    notes: dict[str, list[str]] = {}
-    submitted = folder / "submitted"
-    for path in sorted(submitted.glob("**/*.ipynb")):
-        parts = path.relative_to(submitted).parts
-        if any(part.startswith(".") for part in parts):  # Jupyter's checkpoints
-            continue
-        student = parts[0] if len(parts) > 1 else path.stem
-        if not STUDENT.fullmatch(student):
-            notes.setdefault(student, []).append(
-                "not graded: a student's name holds no '+' and no leading dot"
-            )
-            continue
-        try:
-            notebook = notebooks.read_notebook(path)
-            lesson = _lesson_of(notebook, parts, lessons)
-        except BadFileError as error:
-            notes.setdefault(student, []).append(f"{path.name} cannot be read: {str(error).split(': ')[-1]}")
-            continue
-        if lesson is None:
-            notes.setdefault(student, []).append(f"{path.name} belongs to no lesson that was handed out")
-        elif (student, lesson) in staged:
-            notes.setdefault(student, []).append(
-                f"more than one notebook of {lesson}: {path.name} was left out"
-            )
-        else:
-            released = _released(folder, lesson)
-            notebook = _clean(notebook, released)
-            lost = _restore(notebook, released)
-            write_json(stage / student / lesson / lessons[lesson].name, notebook)
-            staged.append((student, lesson))
-            notes.setdefault(student, []).extend([f"put back lost cells {', '.join(lost)}"] if lost else [])
-    return staged, notes
-
-
-def _lesson_of(notebook: dict[str, Any], parts: tuple[str, ...], lessons: dict[str, Path]) -> str | None:
-    """The lesson a notebook answers: by its folder, else by its exercises' ids, else by its name."""
-    if len(parts) > 2 and parts[1] in lessons:
-        return parts[1]
-    for cell in notebook["cells"]:
-        if (lesson := _grade_id(cell)[:4].replace("-", "_")) in lessons:
-            return lesson
-    return parts[-1][:4] if parts[-1][:4] in lessons else None
-
-
-def _clean(notebook: dict[str, Any], released: dict[str, Any]) -> dict[str, Any]:
-    """The student's text in a notebook nbgrader can open: no outputs, our kernel, grading metadata as handed out."""
-    handed_out = {name: cell["metadata"] for cell in released["cells"] if (name := _grade_id(cell))}
-    cells = []
-    for index, cell in enumerate(notebook["cells"]):
-        metadata = handed_out.get(_grade_id(cell), {})
-        clean = {
-            "id": f"cell-{index}",
-            "cell_type": cell["cell_type"],
-            "metadata": metadata,
-            "source": cell["source"],
-        }
-        cells.append(
-            clean | ({"outputs": [], "execution_count": None} if cell["cell_type"] == "code" else {})
-        )
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-
-
-def _released(folder: Path, lesson: str) -> dict[str, Any]:
-    return notebooks.read_notebook(next((folder / "release" / lesson).glob("*.ipynb")))
-
-
-def _grade_id(cell: dict[str, Any]) -> str:
-    return str(cell.get("metadata", {}).get("nbgrader", {}).get("grade_id", ""))
-
-
-def _restore(notebook: dict[str, Any], released: dict[str, Any]) -> list[str]:
-    """Put answer and test cells that a student deleted back where they were; the ids of those cells."""
-    lost = []
-    place = len(notebook["cells"])
-    for cell in released["cells"]:
-        if not (name := _grade_id(cell)):
-            continue
-        there = [index for index, other in enumerate(notebook["cells"]) if _grade_id(other) == name]
-        if not there:
-            lost.append(name)
-            notebook["cells"].insert(place, cell)
-        place = (there[-1] if there else place) + 1
-    return lost
-
-
 def _autograde(folder: Path, lesson: str, student: str, timeout: int) -> str:
     """Run nbgrader on the staged notebooks of a lesson; why it failed, or "" when it did not."""
     options = [f"--student={student}", "--create", "--force", f"--Execute.timeout={timeout}"]
+    staged = list((folder / "build" / "submitted").glob(f"{student}/{lesson}/*.ipynb"))
+    cells = sum(len(notebooks.read_notebook(path)["cells"]) for path in staged)
     try:
-        _nbgrader(folder, "autograde", lesson, *options)
+        _nbgrader(folder, "autograde", lesson, *options, seconds=60 * (1 + len(staged)) + timeout * cells)
     except GradingError as error:
         return str(error)
     return ""
@@ -217,12 +131,12 @@ def _second_try(folder: Path, student: str, lesson: str, timeout: int) -> str:
     A cell that ends the kernel ends nbgrader's run of the notebook; the answers beside it should not be lost.
     """
     path = next((folder / "build" / "submitted" / student / lesson).glob("*.ipynb"))
-    answers = {_grade_id(cell): cell["source"] for cell in notebooks.read_notebook(path)["cells"]}
-    released = _released(folder, lesson)
+    answers = {grade_id(cell): cell["source"] for cell in notebooks.read_notebook(path)["cells"]}
+    released = release_of(folder, lesson)
     released["cells"] = [
-        cell | {"source": answers.get(_grade_id(cell) or "none", cell["source"])}
+        cell | {"source": answers.get(grade_id(cell) or "none", cell["source"])}
         for index, cell in enumerate(notebooks.code_cells(released))
-        if index == 0 or _grade_id(cell) or notebooks.EXERCISE_SETUP in notebooks.tags(cell)
+        if index == 0 or grade_id(cell) or notebooks.EXERCISE_SETUP in notebooks.tags(cell)
     ]
     write_json(path, released)
     if failed := _autograde(folder, lesson, student, timeout):
@@ -288,7 +202,7 @@ def _need_nbgrader() -> None:
         raise ImportError("nbgrader is not installed: pip install 'minillm[classroom]'")
 
 
-def _nbgrader(folder: Path, command: str, *arguments: str) -> None:
+def _nbgrader(folder: Path, command: str, *arguments: str, seconds: float) -> None:
     """Run one nbgrader command in the course folder; GradingError with the line that says why it failed."""
     root = str(checkout())
     environment = os.environ | {"PYTHONWARNINGS": "ignore"}
@@ -297,10 +211,13 @@ def _nbgrader(folder: Path, command: str, *arguments: str) -> None:
         ("PATH", str(Path(sys.executable).parent)),
     ):  # nbgrader calls alembic
         environment[name] = os.pathsep.join(filter(None, [first, os.environ.get(name, "")]))
-    done = subprocess.run(
-        [sys.executable, "-m", "nbgrader", command, *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", errors="replace",
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "nbgrader", command, *arguments], stdin=subprocess.DEVNULL, timeout=seconds,
+            cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", errors="replace",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise GradingError(f"nbgrader {command}: stopped after {seconds:.0f} seconds") from None
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no reason given"]
         named = [line for line in lines if re.match(r"\s*[\w.]*(Error|Exception)\b", line)]

@@ -1,7 +1,6 @@
 """Lessons as data: read a notebook file, its cells' text, and the exercises in it.
 
-A lesson is notebooks/NN_S_name.ipynb; NN is the book's chapter, S the section it starts at. An exercise is three
-cells in a row, and the markers are nbgrader's:
+An exercise is three cells in a row, and the markers are nbgrader's:
 
     markdown   ### Exercise 02-1-a · Count the merges (2 points)
     answer     code with ### BEGIN SOLUTION ... ### END SOLUTION
@@ -16,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minillm._checks import check_text
 from minillm._files import BadFileError, read_json
+from minillm.course.lessons.ids import check_lesson_id, lesson_of_file
 
-LESSON_FILE = re.compile(r"(?P<lesson>\d\d_\d)_[a-z0-9_]+\.ipynb")
 HEADING = re.compile(r"### Exercise (?P<id>\S+) · (?P<title>.+) \((?P<points>\d+) points?\)")
 SOLUTION = ("### BEGIN SOLUTION", "### END SOLUTION")
 HIDDEN_TESTS = ("### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS")
@@ -58,12 +56,13 @@ def _is_cell(cell: Any) -> bool:
 
 def lesson_path(lesson: str, folder: str | Path) -> Path:
     """The file of lesson "02_1" in a folder; ValueError when there is none or more than one."""
-    if not re.fullmatch(r"\d\d_\d", check_text("lesson", lesson)):
-        raise ValueError(f'a lesson looks like "02_1", got {lesson!r}')
+    check_lesson_id(lesson)
     found = sorted(Path(folder).glob(f"{lesson}_*.ipynb"))
     if len(found) != 1:
-        there = ", ".join(sorted(path.name[:4] for path in Path(folder).glob("*.ipynb"))) or "none"
-        raise ValueError(f"{len(found)} notebooks of lesson {lesson} in {folder}; lessons there: {there}")
+        there = sorted(filter(None, (lesson_of_file(path.name) for path in Path(folder).glob("*.ipynb"))))
+        raise ValueError(
+            f"{len(found)} notebooks of lesson {lesson} in {folder}; lessons there: {', '.join(there) or 'none'}"
+        )
     return found[0]
 
 

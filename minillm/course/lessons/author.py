@@ -1,4 +1,4 @@
-"""Write a lesson as a text file, run it, and have it checked: `python -m minillm.course.author --help`.
+"""Write a lesson as a text file, run it, and have it checked: `python -m minillm.course.lessons.author --help`.
 
     new 02_1 bpe     start build/lessons/02_1_bpe.py from the skeleton of a lesson
     edit 02_1        write notebooks/02_1_*.ipynb as build/lessons/02_1_*.py (jupytext's py:percent form)
@@ -23,10 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from minillm._files import write_whole
-from minillm.course import notebooks
+from minillm.course.lessons import notebooks
+from minillm.course.lessons.ids import check_lesson_id, is_lesson_file
+from minillm.course.lessons.map import load_map
+from minillm.course.lessons.rules import check_lesson
+from minillm.course.lessons.skeleton import skeleton
 from minillm.course.paths import checkout
-from minillm.course.rules import check_lesson
-from minillm.course.skeleton import SKELETON
 
 HEADER = """# ---
 # jupyter:
@@ -49,14 +51,16 @@ def twin_path(notebook: Path) -> Path:
 
 
 def new(lesson: str, name: str) -> Path:
-    """Start the text file of a lesson that does not exist yet."""
-    path = checkout() / "notebooks" / f"{lesson}_{name}.ipynb"
-    if not notebooks.LESSON_FILE.fullmatch(path.name):
-        raise ValueError(f"a lesson is NN_S and a name in small letters, got {lesson!r} and {name!r}")
+    """Start the text file of a lesson that is on the map and not written yet."""
+    path = checkout() / "notebooks" / f"{check_lesson_id(lesson)}_{name}.ipynb"
+    if not is_lesson_file(path.name):
+        raise ValueError(f"a lesson's name is in small letters, such as bpe or kv_cache, got {name!r}")
+    lessons = load_map(path.parent / "course.toml").lessons
+    if lesson not in lessons:
+        raise ValueError(f"lesson {lesson} is not in notebooks/course.toml: put it on the map first")
     if path.exists() or twin_path(path).exists():
         raise ValueError(f"{path.name} is there already: use edit {lesson}")
-    dashed = lesson.replace("_", "-")
-    return write_whole(twin_path(path), HEADER + SKELETON.replace("NN-S", dashed).replace("NN_S", lesson))
+    return write_whole(twin_path(path), HEADER + skeleton(lessons[lesson]))
 
 
 def edit(lesson: str) -> Path:
@@ -147,11 +151,21 @@ def _formatted(document: Any) -> dict[str, Any]:
     for cell in plain["cells"]:
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}
-    command = [sys.executable, "-m", "ruff", "format", "-", "--stdin-filename", "notebooks/lesson.ipynb"]
-    done = subprocess.run(command, input=json.dumps(plain), capture_output=True, text=True, cwd=checkout())
+    done = _ruff("format", "-", "--stdin-filename", "notebooks/lesson.ipynb", text=json.dumps(plain))
     if done.returncode:
         raise LessonFailed(f"ruff format: {done.stderr.strip()}")
     return json.loads(done.stdout)
+
+
+def lint(path: Path) -> list[str]:
+    """What ruff has to say about the lesson."""
+    done = _ruff("check", "--output-format", "concise", "--quiet", str(path))
+    return [f"ruff: {line}" for line in (done.stdout + done.stderr).splitlines()]
+
+
+def _ruff(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ruff", *arguments]
+    return subprocess.run(command, input=text, capture_output=True, text=True, cwd=checkout(), timeout=60)
 
 
 def _execute(document: Any, folder: Path, timeout: int) -> list[float]:
@@ -185,21 +199,14 @@ def _execute(document: Any, folder: Path, timeout: int) -> list[float]:
     return seconds
 
 
-def lint(path: Path) -> list[str]:
-    """What ruff has to say about the lesson."""
-    command = [sys.executable, "-m", "ruff", "check", "--output-format", "concise", "--quiet", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=checkout())
-    return [f"ruff: {line}" for line in (done.stdout + done.stderr).splitlines()]
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 0 when the lesson runs and breaks no rule."""
     parser = argparse.ArgumentParser(
-        prog="python -m minillm.course.author", description=__doc__.split("\n")[0]
+        prog="python -m minillm.course.lessons.author", description=__doc__.split("\n")[0]
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
     one = verbs.add_parser("new", help="start a lesson's text file from the skeleton")
-    one.add_argument("lesson", help="NN_S, for example 02_1")
+    one.add_argument("lesson", help="its id in notebooks/course.toml, for example 02_1")
     one.add_argument("name", help="the rest of the file's name, for example bpe")
     one = verbs.add_parser("edit", help="write a notebook as a text file")
     one.add_argument("lesson")
@@ -211,7 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return _main(options)
-    except (ValueError, LessonFailed) as error:
+    except (ValueError, LessonFailed, subprocess.TimeoutExpired) as error:
         print(error, file=sys.stderr)
     except ImportError as error:
         print(f"{error}: install the tools of the course with pip install -e '.[test]'", file=sys.stderr)
@@ -223,7 +230,7 @@ def _main(options: argparse.Namespace) -> int:
     if options.verb in {"new", "edit"}:
         twin = new(options.lesson, options.name) if options.verb == "new" else edit(options.lesson)
         print(
-            f"edit {twin.relative_to(checkout())}, then: python -m minillm.course.author run {options.lesson}"
+            f"edit {twin.relative_to(checkout())}, then: python -m minillm.course.lessons.author run {options.lesson}"
         )
         return 0
     if options.verb == "run":

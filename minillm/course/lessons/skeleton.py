@@ -1,9 +1,12 @@
 """The form every lesson has (see CONTRIBUTING.md), as the text file that `author new` starts from."""
 
-SKELETON = """# %% [markdown]
-# # Title in English
+from minillm.course.lessons.ids import exercise_prefix
+from minillm.course.lessons.map import Lesson
+
+TEXT = """# %% [markdown]
+# # TITLE
 #
-# **N장 책의 장 제목** · N.N 절 제목 · 20 minutes on two cores
+# **N장 책의 장 제목** · N.N 절 제목 · MINUTES minutes on two cores
 #
 # At the end you will have built ... and know why ...
 
@@ -51,7 +54,7 @@ print("the second is smaller:", after < before)
 numbers = [3, 1, 2]
 
 # %% [markdown]
-# ### Exercise NN-S-a · Title (2 points)
+# ### Exercise PREFIXa · Title (2 points)
 #
 # What to predict, build or break.
 
@@ -64,7 +67,7 @@ def answer_a(values):
 
 
 # %%
-check("NN-S-a", answer_a)
+check("PREFIXa", answer_a)
 ### BEGIN HIDDEN TESTS
 assert answer_a([]) == []
 ### END HIDDEN TESTS
@@ -80,5 +83,14 @@ assert answer_a([]) == []
 # |---|---|---|
 # | token | 토큰 | ... |
 #
-# Next: [lesson NN_S](NN_S_name.ipynb) ...
+# Next: ...
 """
+
+
+def skeleton(lesson: Lesson) -> str:
+    """The skeleton with a lesson's title, minutes and exercise ids in their places."""
+    places = {"TITLE": lesson.title, "MINUTES": str(lesson.minutes), "PREFIX": exercise_prefix(lesson.id)}
+    text = TEXT
+    for place, value in places.items():
+        text = text.replace(place, value)
+    return text

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import minillm
 from minillm._checks import describe
+from minillm.course.paths import LIBRARY
 
-REPOSITORY = Path(minillm.__file__).resolve().parents[1]
+REPOSITORY = LIBRARY.parent
 
 
 class Source:

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 import minillm
+from minillm.course.page.style import hangul_font
 from minillm.course.paths import find_checkout, tour_folder
-from minillm.course.style import hangul_font
 
 
 def report() -> list[dict[str, str]]:

@@ -1,7 +1,7 @@
 """The map of the book, notebooks/course.toml, and the README's table made from it.
 
-python -m minillm.course.map            hold the map and the README against what exists
-python -m minillm.course.map --write    also bring the README's table up to date
+python -m minillm.course.lessons.map            hold the map and the README against what exists
+python -m minillm.course.lessons.map --write    also bring the README's table up to date
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from minillm._files import BadFileError, read_bytes, write_whole
-from minillm.course.notebooks import read_notebook, source
+from minillm.course.lessons.ids import check_lesson_id, is_lesson_file, lesson_of_file
+from minillm.course.lessons.notebooks import read_notebook, source
 from minillm.course.paths import checkout
 
 BEGIN = "<!-- course map -->"
@@ -96,7 +97,7 @@ def _lesson(name: str, fields: dict[str, Any]) -> Lesson:
         raise ValueError(f"state of lesson {name} must be ready or planned, got {state!r}")
     for key in ("library", "tests"):
         fields[key] = tuple(fields.get(key, ()))
-    return Lesson(name, ready=state == "ready", **fields)
+    return Lesson(check_lesson_id(name), ready=state == "ready", **fields)
 
 
 def problems(course: CourseMap, root: Path) -> list[str]:
@@ -131,7 +132,7 @@ def problems(course: CourseMap, root: Path) -> list[str]:
     for lesson in course.lessons.values():
         if not lesson.ready:
             continue
-        if not re.fullmatch(rf"{lesson.id}_[a-z0-9_]+\.ipynb", lesson.file):
+        if not is_lesson_file(lesson.file) or lesson_of_file(lesson.file) != lesson.id:
             found.append(
                 f"lesson {lesson.id} is ready: its file must be {lesson.id}_name.ipynb, got {lesson.file!r}"
             )
@@ -207,7 +208,9 @@ def with_table(readme: str, course: CourseMap) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 0 when the map, the README and the repository agree."""
-    parser = argparse.ArgumentParser(prog="python -m minillm.course.map", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m minillm.course.lessons.map", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--write", action="store_true", help="bring the README's table up to date")
     options = parser.parse_args(arguments)
     root = checkout()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm._files import write_whole
-from minillm.course.plots import figure_png, plot_bars, plot_lines, png_data_uri
+from minillm.course.page.plots import figure_png, plot_bars, plot_lines, png_data_uri
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }

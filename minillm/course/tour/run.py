@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minillm.course import stages
 from minillm.course.paths import tour_folder
-from minillm.course.report import write_report
-from minillm.course.stages import DEFAULT_QUESTION, Stage, TourSettings
+from minillm.course.tour import stages
+from minillm.course.tour.report import write_report
+from minillm.course.tour.stages import DEFAULT_QUESTION, Stage, TourSettings
 
 
 def run_tour(
