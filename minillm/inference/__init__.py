@@ -2,8 +2,8 @@
 
 from minillm.inference.cache import KVCache, kv_cache_bytes
 from minillm.inference.generate import Completion, generate, generate_batch, next_logits, stream
+from minillm.inference.params import SamplingParams
 from minillm.inference.sampling import (
-    SamplingParams,
     apply_min_p,
     apply_repetition_penalty,
     apply_temperature,
