@@ -66,7 +66,7 @@ class Stopper:
         # a stop string of n bytes lies within the last n tokens (each is a byte or more), the newest included
         self.tail = max((len(text.encode()) for text in self.strings), default=0)
         self.context: list[int] = []  # what decoding reads in front of the new tokens
-        self.begins = False  # nothing to read in front: the text begins with the new tokens
+        self.begins = True  # nothing is spelled in front: the text begins with the new tokens
         if tokenizer is not None and prompt:
             self.context = context_of(tokenizer, list(prompt))
             self.begins = not tokenizer.decode(self.context, skip_special_tokens=True)
@@ -113,6 +113,6 @@ class Stopper:
     def _find(self, first: int) -> int:
         """Where in the text of new[first:] the first stop string begins, or -1; it ends after min_tokens tokens."""
         text = self._inside(first, len(self.new))
-        free = len(self._inside(first, self.least)) if first < self.least else 0
+        free = len(self._inside(first, self.least).rstrip(_CUT)) if first < self.least else 0
         found = (text.find(string, max(0, free + 1 - len(string))) for string in self.strings)
         return min((at for at in found if at >= 0), default=-1)
