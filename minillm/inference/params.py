@@ -156,6 +156,7 @@ def _fields(content: Any) -> dict[str, Any]:
     given = {name: value for name, value in content.items() if value is not None}
     fields = {ours: given.get(theirs, default) for theirs, (ours, default) in _READ.items()}
     fields = {name: value for name, value in fields.items() if value is not None}
+    check_number("temperature", fields["temperature"], 0.0)
     if not check_flag("do_sample", given.get("do_sample", False)):
         fields["temperature"] = 0.0
     if fields["top_p"] == 0:  # the best token alone, as there
