@@ -115,7 +115,7 @@ def test_streams_in_between_training_steps():
     model, params = gpt2(resid_pdrop=0.5, embd_pdrop=0.5), SamplingParams(max_tokens=12, temperature=0)
     expected = generate(model, [1], params)
     model.train()
-    model.blocks[0].eval()  # a part that is kept frozen
+    model.body.blocks[0].eval()  # a part that is kept frozen
     before = modes(model)
     first, second = stream(model, [1], params), stream(model, [1], params)
     taken = [next(first), next(second)]
@@ -135,7 +135,7 @@ def test_a_failure_leaves_the_mode():
     def fail(*_):
         raise RuntimeError("power cut")
 
-    hook = model.blocks[1].register_forward_hook(fail)
+    hook = model.body.blocks[1].register_forward_hook(fail)
     with pytest.raises(RuntimeError, match="power cut"):
         generate(model, [1])
     hook.remove()
