@@ -340,7 +340,7 @@ def test_wrong_masks_are_refused_by_an_empty_cache_too(llama, value):
 )
 def test_a_cache_of_another_model_is_refused(llama, other):
     cache = KVCache(LlamaConfig(**SIZES | HEADS | other), 2, 12)
-    with pytest.raises(ValueError, match="cache|layer"):
+    with pytest.raises(ValueError, match=r"cache|layer"):
         logits(llama, ids(), cache)
     assert cache.length == 0
 
