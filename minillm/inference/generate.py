@@ -11,9 +11,9 @@ continuous batching (8장).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from minillm._checks import check_flag, check_int, describe
 from minillm.inference.params import SamplingParams
 from minillm.inference.sampling import new_generator, sample_rows
 from minillm.inference.stopping import Stopper
+from minillm.nn.cache import Cache
 
 
 @dataclass
@@ -61,10 +62,8 @@ def stream(
     check_flag("cache", cache)
     if params.n != 1 or params.logprobs is not None:
         raise ValueError("one text of ids has no place for n or logprobs: use generate_batch")
-    stops = [Stopper(model, params, tokenizer, prompt)]
-    generators = [new_generator(params.seed, model.device)]
-    steps = generation_loop(model, [prompt], params, stops, generators, cache)
-    return (tokens[0] for _, tokens, _ in steps)
+    row = Row(prompt, Stopper(model, params, tokenizer, prompt), new_generator(params.seed, model.device))
+    return (tokens[0] for _, tokens, _ in generation_loop(model, [row], params, cache))
 
 
 def generate(
@@ -95,52 +94,51 @@ def generate_batch(
     if isinstance(prompts, (str, bytes)) or not isinstance(prompts, Sequence):
         raise ValueError(f"prompts must be a list of lists of token ids, got {describe(prompts)}")
     checked = [check_prompt(model, ids, params, f"prompt {i}") for i, ids in enumerate(prompts)]
-    rows = [ids for ids in checked for _ in range(params.n)]
-    stops = [Stopper(model, params, tokenizer, ids) for ids in rows]
-    generators = [new_generator(params.seed, model.device, offset=i) for i in range(len(rows))]
-    logprobs: list[list[dict[int, float]]] = [[] for _ in rows]
+    rows = [
+        Row(ids, Stopper(model, params, tokenizer, ids), new_generator(params.seed, model.device, offset=i))
+        for i, ids in enumerate(ids for ids in checked for _ in range(params.n))
+    ]
     for batch in _batches(model, rows, params):
-        some_rows, some_stops, some_generators = (
-            [all_[i] for i in batch] for all_ in (rows, stops, generators)
-        )
-        for active, tokens, logits in generation_loop(model, some_rows, params, some_stops, some_generators):
+        for active, tokens, logits in generation_loop(model, batch, params):
             for i in active if params.logprobs is not None else ():
-                logprobs[batch[i]].append(_logprobs(logits[i], tokens[i], params.logprobs))
+                batch[i].logprobs.append(_logprobs(logits[i], tokens[i], params.logprobs))
     return [
         Completion(
-            None if tokenizer is None else stop.text(),
-            stop.new,
-            "stop" if stop.done else "length",
-            None if params.logprobs is None else scores,
+            None if tokenizer is None else row.stop.text(),
+            row.stop.new,
+            "stop" if row.stop.done else "length",
+            None if params.logprobs is None else row.logprobs,
         )
-        for stop, scores in zip(stops, logprobs)
+        for row in rows
     ]
 
 
+@dataclass
+class Row:
+    """One text of a batch: its prompt, what takes its new tokens (`stop.new`) and ends it, what draws them."""
+
+    prompt: list[int]
+    stop: Stopper
+    generator: torch.Generator | None
+    logprobs: list[dict[int, float]] = field(default_factory=list)
+
+
 def generation_loop(
-    model: nn.Module,
-    rows: list[list[int]],
-    params: SamplingParams,
-    stops: list[Stopper],
-    generators: list[torch.Generator],
-    cache: bool = True,
+    model: nn.Module, rows: list[Row], params: SamplingParams, cache: bool = True
 ) -> Iterator[tuple[list[int], list[int], Tensor]]:
     """New tokens step by step: (the rows still at work, one token a row, the model's logits (B, V))."""
-    input_ids, mask, positions = left_padded(rows, model.device)
+    input_ids, mask, positions = left_padded([row.prompt for row in rows], model.device)  # (B, T)
     store = model.new_cache(len(rows), input_ids.shape[1] + params.max_tokens) if cache else None
     seen = input_ids if params.repetition_penalty != 1.0 else None
     active = list(range(len(rows)))
     for step in range(params.max_tokens):
         # the first step is the prefill, input_ids (B, T) the prompts; then decode, (B, 1) the newest tokens
         with torch.inference_mode(), _evaluating(model):
-            logits = next_logits(
-                model, input_ids, store, attention_mask=mask, position_ids=positions
-            )  # (B, V)
-            held = stops[0].end_ids if step < params.min_tokens else ()
-            newest = _choose(logits, params, active, generators, seen, held)  # (B,)
+            logits = next_logits(model, input_ids, store, mask, positions)  # (B, V)
+            newest = _choose(logits, params, rows, active, seen, step)  # (B,)
         tokens = newest.tolist()
         yield active, tokens, logits
-        active = [i for i in active if not stops[i](tokens[i])]
+        active = [i for i in active if not rows[i].stop(tokens[i])]
         if not active:
             return
         if seen is not None:
@@ -149,14 +147,20 @@ def generation_loop(
             input_ids, mask = newest[:, None], None
             positions = None if positions is None else positions[:, -1:] + 1
         else:
-            input_ids, mask, positions = left_padded(
-                [row + stop.new for row, stop in zip(rows, stops)], model.device
-            )
+            texts = [row.prompt + row.stop.new for row in rows]
+            input_ids, mask, positions = left_padded(texts, model.device)
 
 
-def next_logits(model: nn.Module, input_ids: Tensor, cache: Any = None, **options: Any) -> Tensor:
-    """Scores (B, V) of the token after input_ids (B, T); options go to the model."""
-    return model(input_ids, cache=cache, logits_to_keep=1, **options).logits[:, -1]
+def next_logits(
+    model: nn.Module,
+    input_ids: Tensor,
+    cache: Cache | None = None,
+    attention_mask: Tensor | None = None,
+    position_ids: Tensor | None = None,
+) -> Tensor:
+    """Scores (B, V) of the token after input_ids (B, T); the arguments are the model's."""
+    out = model(input_ids, attention_mask, cache, position_ids, logits_to_keep=1)
+    return out.logits[:, -1]
 
 
 def left_padded(
@@ -178,35 +182,35 @@ def left_padded(
 def _choose(
     logits: Tensor,
     params: SamplingParams,
+    rows: list[Row],
     active: list[int],
-    generators: list[torch.Generator],
     seen: Tensor | None,
-    held: Collection[int],
+    step: int,
 ) -> Tensor:
-    """The newest token (B,) of every active row, none of `held`; 0 for rows that are done, which cost nothing."""
-    if len(active) < len(logits):
-        newest = logits.new_zeros(len(logits), dtype=torch.int64)
-        generators, seen = [generators[i] for i in active], None if seen is None else seen[active]
-        newest[active] = _choose(logits[active], params, list(range(len(active))), generators, seen, held)
-        return newest
-    if held:
-        ids = torch.tensor([i for i in held if i < logits.shape[1]], dtype=torch.int64, device=logits.device)
-        logits = logits.index_fill(1, ids, -torch.inf)
-    return sample_rows(logits, params, generators, seen)
+    """The newest token (B,) of every active row; 0 for rows that are done, which cost nothing here."""
+    if step < params.min_tokens:  # no end yet
+        ends = [i for i in rows[0].stop.end_ids if i < logits.shape[1]]
+        logits = logits.index_fill(1, torch.tensor(ends, dtype=torch.int64, device=logits.device), -torch.inf)
+    generators = [rows[i].generator for i in active]
+    if len(active) == len(rows):
+        return sample_rows(logits, params, generators, seen)
+    newest = torch.zeros(len(rows), dtype=torch.int64, device=logits.device)
+    newest[active] = sample_rows(logits[active], params, generators, None if seen is None else seen[active])
+    return newest
 
 
-def _batches(model: nn.Module, rows: list[list[int]], params: SamplingParams) -> list[list[int]]:
-    """Which rows may stand in one batch and still get the tokens they would get alone: nearly always all.
+def _batches(model: nn.Module, rows: list[Row], params: SamplingParams) -> list[list[Row]]:
+    """The rows in batches in which each gets the tokens it would get alone: nearly always one of all.
 
     The frequencies of rotary positions with "dynamic" scaling follow the longest row once it outgrows the trained
     window, so then only rows of one length go together.
     """
     scaling = getattr(model.config, "rope_scaling", None) or {}
-    longest = max(map(len, rows), default=0) + params.max_tokens
-    everything = list(range(len(rows)))
-    if scaling.get("rope_type") != "dynamic" or longest <= scaling["original_max_position_embeddings"]:
-        return [everything] if rows else []
-    return [[i for i in everything if len(rows[i]) == length] for length in sorted({*map(len, rows)})]
+    lengths = sorted({len(row.prompt) for row in rows})
+    longest = max(lengths, default=0) + params.max_tokens
+    if scaling.get("rope_type") == "dynamic" and longest > scaling["original_max_position_embeddings"]:
+        return [[row for row in rows if len(row.prompt) == length] for length in lengths]
+    return [rows] if rows else []
 
 
 def _logprobs(logits: Tensor, chosen: int, best: int) -> dict[int, float]:

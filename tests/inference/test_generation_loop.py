@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from minillm.inference import SamplingParams, generate, generate_batch, process_logits, sample, stream
-from minillm.inference.generate import generation_loop, left_padded
+from minillm.inference.generate import Row, generation_loop, left_padded
 from minillm.inference.sampling import new_generator, sample_rows
 from minillm.inference.stopping import Stopper
 from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig
@@ -36,10 +36,10 @@ def test_a_batch_without_a_cache_gives_the_same_tokens(model):
     params = SamplingParams(max_tokens=10, temperature=0, repetition_penalty=1.2, stop=31)
     found = []
     for cache in (True, False):
-        stops = [Stopper(model, params) for _ in rows]
-        for _ in generation_loop(model, rows, params, stops, [None] * 3, cache):
+        texts = [Row(row, Stopper(model, params), None) for row in rows]
+        for _ in generation_loop(model, texts, params, cache):
             pass
-        found.append([stop.new for stop in stops])
+        found.append([text.stop.new for text in texts])
     assert found[0] == found[1] == [generate(model, row, params) for row in rows]
 
 
