@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from minillm._checks import LARGEST, check_flag, check_int, check_number, check_path, describe
-from minillm._files import BadFileError, read_json
+from minillm._files import BadFileError
+from minillm.models.weights import read_generation_config
 
-GENERATION_CONFIG = "generation_config.json"
 # transformers' name -> (ours, transformers' own default)
 _READ = {
     "max_new_tokens": ("max_tokens", None),
@@ -123,15 +123,14 @@ class SamplingParams:
         end tokens are the model's (`model.eos_token_ids`). Raises BadFileError (a ValueError) for a damaged file,
         for a value that is out of range, and, by name, for a key that asks for what we do not do.
         """
-        path = check_path("folder", folder) / GENERATION_CONFIG
-        if not path.parent.is_dir():
-            raise BadFileError(f"model folder {str(path.parent)!r} is missing or no folder")
-        content = read_json(path, "generation config") if path.exists() else {}
+        path = check_path("folder", folder)
+        if not path.is_dir():
+            raise BadFileError(f"model folder {str(path)!r} is missing or no folder")
         try:
-            fields = _fields(content)
+            fields = _fields(read_generation_config(path))
             cls(**{"max_tokens": LARGEST} | fields)  # whether the file's own values will do
         except ValueError as error:
-            raise BadFileError(f"generation config {str(path)!r} is refused: {error}") from None
+            raise BadFileError(f"generation config in {str(path)!r} is refused: {error}") from None
         return cls(**fields | overrides)
 
     @property
@@ -147,8 +146,6 @@ class SamplingParams:
 
 def _fields(content: Any) -> dict[str, Any]:
     """The fields of SamplingParams that a parsed generation_config.json sets; ValueError for what we do not do."""
-    if not isinstance(content, dict):
-        raise ValueError(f"it must hold a JSON object, got {describe(content)}")
     for name, harmless in _REFUSED.items():
         value = content.get(name)
         if value is not None and value not in harmless:

@@ -105,6 +105,15 @@ def test_attend_is_attention_over_all_that_came(causal, heads):
             close(cache.attend(layer, q, k, v, causal=causal, scale=0.7), expected)
             assert cache.length == before + step * layer  # it counts once the last layer has it
     assert len(cache) == 8
+    cache.attend(0, q, k, v)  # a pass that the second layer never sees
+    assert cache.length == 8
+    keys = torch.cat([pair[0] for pair in past[0]], 2)
+    assert torch.equal(cache.update(0, k[:, :, :1], v[:, :, :1])[0][:, :, :8], keys)
+    with pytest.raises(ValueError, match="room for 9"):
+        cache.attend(0, q[:, :, :2], k[:, :, :2], v[:, :, :2])
+    for wrong in (k[:2], k[:, :1], k[..., :3], v.double(), None):
+        with pytest.raises(ValueError, match=r"cache|k and v"):
+            KVCache(config, 3, 9, torch.float32).attend(0, q, wrong, wrong)
 
 
 # Cached equals uncached

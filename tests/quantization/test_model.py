@@ -95,7 +95,7 @@ def test_a_model_equals_itself_with_rounded_weights(method, kind, tied):
         assert not torch.equal(small(ids).logits, model.eval()(ids).logits)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())  # untouched
     if tied:
-        assert small.head.weight is small.tokens.weight
+        assert small.head.weight is small.body.tokens.weight
 
 
 def test_sizes_by_hand():
@@ -172,7 +172,7 @@ def test_a_saved_model_comes_back_bit_for_bit(tmp_path, method, kind, tied):
         assert torch.equal(back(ids).logits, small(ids).logits)
     assert model_size_bytes(back) == model_size_bytes(small)
     assert path.stat().st_size < model_size_bytes(small) + 20_000  # the tied head is not written twice
-    assert (back.head.weight is back.tokens.weight) == tied
+    assert (back.head.weight is back.body.tokens.weight) == tied
 
 
 def test_a_file_cut_anywhere_or_damaged_is_refused(tmp_path):
