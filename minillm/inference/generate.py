@@ -12,7 +12,6 @@ continuous batching (8장).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,7 +132,7 @@ def generation_loop(
     active = list(range(len(rows)))
     for step in range(params.max_tokens):
         # the first step is the prefill, input_ids (B, T) the prompts; then decode, (B, 1) the newest tokens
-        with torch.inference_mode(), _evaluating(model):
+        with torch.inference_mode(), _Evaluating(model):
             logits = next_logits(model, input_ids, store, mask, positions)  # (B, V)
             newest = _choose(logits, params, rows, active, seen, step)  # (B,)
         tokens = newest.tolist()
@@ -248,14 +247,16 @@ def check_prompt(
     return prompt
 
 
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+class _Evaluating:
     """Dropout off inside; every part of the model in its own mode again after."""
-    training = [module for module in model.modules() if module.training] if model.training else []
-    try:
-        for module in training:
-            module.training = False
-        yield
-    finally:
-        for module in training:
-            module.training = True
+
+    def __init__(self, model: nn.Module):
+        self.training = [part for part in model.modules() if part.training] if model.training else []
+
+    def __enter__(self) -> None:
+        for part in self.training:
+            part.training = False
+
+    def __exit__(self, *error: Any) -> None:
+        for part in self.training:
+            part.training = True

@@ -105,7 +105,7 @@ def test_attend_is_attention_over_all_that_came(causal, heads):
             close(cache.attend(layer, q, k, v, causal=causal, scale=0.7), expected)
             assert cache.length == before + step * layer  # it counts once the last layer has it
     assert len(cache) == 8
-    cache.attend(0, q, k, v)  # a pass that the second layer never sees
+    cache.attend(0, q[:, :, :1], k[:, :, :1], v[:, :, :1])  # a pass that the second layer never sees
     assert cache.length == 8
     keys = torch.cat([pair[0] for pair in past[0]], 2)
     assert torch.equal(cache.update(0, k[:, :, :1], v[:, :, :1])[0][:, :, :8], keys)

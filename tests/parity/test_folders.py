@@ -216,7 +216,7 @@ CASES = {
         "Llama", dtype=torch.bfloat16, after=(recast("lm_head", torch.float32),)
     ),
     "llama, bf16, norms fp32": Case("Llama", dtype=torch.bfloat16, after=(recast("norm", torch.float32),)),
-    "llama, fp32, one tensor fp16": Case("Llama", after=(recast("q_proj", torch.float16),)),
+    "llama, fp32, one tensor half": Case("Llama", after=(recast("q_proj", torch.float16),)),
     "llama, bf16 by the old key": Case(
         "Llama", dtype=torch.bfloat16, after=(drop_keys("dtype"), set_keys(torch_dtype="bfloat16"))
     ),
@@ -356,11 +356,12 @@ def test_padded_logits(opened, name, side):
     close(torch.cat(pieces, 1)[real], expected[real])
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.dtype == torch.float32])
+# in 16 bits scores lie too close together for two programs to choose alike
+@pytest.mark.parametrize(
+    "name", [name for name, case in CASES.items() if case.dtype == torch.float32 and "16" not in name]
+)
 def test_greedy_tokens(opened, name):
     theirs, ours, _ = opened(name)
-    if ours.dtype != torch.float32:
-        pytest.skip("16 bits hold near ties")
     prompt, options = ids(1, 8), {"do_sample": False, "pad_token_id": 0, "max_new_tokens": 16}
     expected = theirs.generate(prompt, attention_mask=torch.ones_like(prompt), **options)[0, 8:].tolist()
     assert generate(ours, prompt[0].tolist(), SamplingParams(max_tokens=16, temperature=0)) == expected
