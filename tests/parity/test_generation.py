@@ -9,15 +9,11 @@ import torch
 from minillm.inference import SamplingParams, generate, generate_batch, process_logits
 from minillm.inference.stopping import Stopper
 from minillm.models import load_model
+from tests.parity.folders import Case, transformers
 
-transformers = pytest.importorskip(
-    "transformers", reason="generation is held against transformers: the parity extra"
-)
 tokenizers = pytest.importorskip(
     "tokenizers", reason="its tokenizers are made with tokenizers: the parity extra"
 )
-transformers.logging.set_verbosity_error()
-transformers.logging.disable_progress_bar()
 
 TEXTS = [
     "the cat and the hat. a cat, a hat!",
@@ -90,25 +86,11 @@ def test_stop_strings_are_seen_where_transformers_sees_them(tokenizer):
         assert ours.text() == (after[: after.index(stop)] if ours.done else after)
 
 
-def peer(**options):
-    sizes = {"hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = transformers.LlamaConfig(
-        vocab_size=600, max_position_embeddings=64, **sizes, bos_token_id=None, eos_token_id=None, **options
-    )
-    model = transformers.LlamaForCausalLM(config)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.25 + ("norm" in name))
-    return model.eval()
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("peer")
-    model = peer()
-    model.save_pretrained(folder)
-    return model, folder
+    Case("Llama", {"vocab_size": 600, "max_position_embeddings": 64}).write(folder)
+    return transformers.AutoModelForCausalLM.from_pretrained(folder), folder
 
 
 def with_settings(folder, target, **settings):
