@@ -29,9 +29,9 @@ test: .venv/test ## unit, parity and strict notebook tests
 	$(PYTEST) $(NBVAL) tests notebooks $(ARGS)
 
 kernels: .venv/test ## compile every kernel for sm_80, 90, 100, and test them, under the oldest Triton, too
-	$(BIN)/python -m kernels.compile_ahead
+	$(BIN)/python -m kernels.measure.compile_ahead
 	$(BIN)/python -m pip install -q --target build/oldest --no-deps --upgrade 'triton==3.6.*' 'numpy<2.4'
-	PYTHONPATH=build/oldest $(BIN)/python -m kernels.compile_ahead
+	PYTHONPATH=build/oldest $(BIN)/python -m kernels.measure.compile_ahead
 	PYTHONPATH=build/oldest $(PYTEST) -q tests/kernels
 
 bench: .venv/test ## measure against the real libraries (ARGS="bpe_train" for one)

@@ -1,5 +1,25 @@
 """Small tools that several test files use."""
 
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class HostReads(TorchDispatchMode):
+    """Counts what asks a tensor for its numbers: .item(), if tensor, nonzero, a mask as index. On a GPU each waits."""
+
+    READERS = ("_local_scalar_dense", "item", "nonzero", "masked_select", "equal", "is_nonzero", "unique")
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        masks = [x for x in (args[1] if name.startswith("index") and len(args) > 1 else []) if x is not None]
+        by_mask = any(isinstance(x, torch.Tensor) and x.dtype == torch.bool for x in masks)
+        self.count += name in self.READERS or by_mask
+        return function(*args, **(kwargs or {}))
+
 
 def cuts(data: bytes, at_most: int = 60) -> list[int]:
     """Lengths at which to cut a file: every byte of a short one, else the ends and even steps between."""

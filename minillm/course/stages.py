@@ -204,7 +204,7 @@ def sample(model: Any, tokenizer: Any, prompt: str, settings: TourSettings, temp
     return tokenizer.decode(ids + generate(model, ids, params))
 
 
-@stage("KV cache", lesson="07_1", file="minillm/inference/cache.py")
+@stage("KV cache", lesson="07_1", file="minillm/nn/cache.py")
 def compare_cache(model: Any, tokenizer: Any, prompt: str, settings: TourSettings) -> tuple:
     """The same greedy text with and without the KV cache. value: {name: seconds so far at each new token}."""
     use_threads(settings)

@@ -207,7 +207,7 @@ class CausalLM(PretrainedModel):
 
         logits_to_keep: last positions to give logits for, 0 for all. ValueError as the body, and for more than T.
         """
-        if logits_to_keep:
+        if logits_to_keep != 0:
             given = input_ids if inputs_embeds is None else inputs_embeds
             check_int(
                 "logits_to_keep", logits_to_keep, 0, given.shape[1] if isinstance(given, Tensor) else None

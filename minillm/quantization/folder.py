@@ -46,8 +46,8 @@ def save_quantized(model: nn.Module, folder: str | Path) -> Path:
         "generation_config": model.generation_config,
         "layers": {name: _description(layer) for name, layer in layers.items()},
     }
-    tied = ["head.weight"] if model.config.tie_word_embeddings else []  # the embedding again
-    tensors = {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
+    again = _tied(model)  # the head that is the embedding
+    tensors = {name: tensor for name, tensor in model.state_dict().items() if name not in again}
     return save_tensors(folder / FILE, KIND, tensors, meta)
 
 
@@ -63,14 +63,22 @@ def load_quantized(folder: str | Path) -> nn.Module:
         model = model_class(model_class.config_class.from_dict(meta["config"]))
         for name, description in meta["layers"].items():
             replace_layer(model, name, _layer(name, description, tensors))
-        if model.config.tie_word_embeddings:
-            tensors["head.weight"] = tensors["body.tokens.weight"]
+        again = {name: first for name, first in _tied(model).items() if name not in tensors}
+        tensors |= {name: tensors[first] for name, first in again.items()}
         model.load_state_dict(tensors, assign=True)
+        for name, first in again.items():
+            replace_layer(model, name, model.get_parameter(first))
         model.generation_config = dict(meta["generation_config"])
     except (KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise BadFileError(f"{KIND} {str(path)!r} is refused: {error}") from None
-    model.tie()
     return model.eval()
+
+
+def _tied(model: nn.Module) -> dict[str, str]:
+    """Weights that are another one under a second name: {that name: the first one}."""
+    first: dict[int, str] = {}
+    names = {name: first.setdefault(id(x), name) for name, x in model.state_dict(keep_vars=True).items()}
+    return {name: one for name, one in names.items() if name != one}
 
 
 def _description(layer: QuantizedLinear) -> dict[str, Any]:

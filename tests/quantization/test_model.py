@@ -113,9 +113,8 @@ def test_skipping():
     assert isinstance(quantize(model).head, nn.Linear)
     assert isinstance(quantize(model, skip=()).head, Int8Linear)
     first = next(name for name, layer in model.named_modules() if isinstance(layer, nn.Linear))
-    small = quantize(
-        model, skip=("head", first, "gate_proj")
-    )  # one by its whole name, the others by the last part
+    # one by its whole name, the others by the last part
+    small = quantize(model, skip=("head", first, "gate_proj"))
     kept = {name for name, layer in small.named_modules() if isinstance(layer, nn.Linear)}
     assert kept == {"head", first, *(name for name, _ in model.named_modules() if name.endswith("gate_proj"))}
 

@@ -1,4 +1,4 @@
-"""What kernels/bench.py measures: works with their peers, their references, and the least they must move or compute.
+"""What bench.py measures: works with their peers, their references, and the least they must move or compute.
 
 Two counts decide how fast a kernel can be (the roofline, 루프라인; book 8.2 효율적인 트랜스포머 연산):
 
@@ -6,7 +6,7 @@ Two counts decide how fast a kernel can be (the roofline, 루프라인; book 8.2
 
 The formulas below count the fewest: each input read once, each output written once, and of the arithmetic only the
 matrix products. They are the conventions of the FlashAttention papers, so that TFLOP/s compare with theirs.
-The works themselves are in kernels/works/, a file a room; a work makes its tensors only when it is measured.
+The works themselves are in works/, a file a room; a work makes its tensors only when it is measured.
 """
 
 from __future__ import annotations
@@ -19,11 +19,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-SIZES = (
-    "full",
-    "quick",
-    "tiny",
-)  # tiny: small enough for Triton's interpreter, so that a test can run every work
+# tiny: small enough for Triton's interpreter, so that a test can run every work
+SIZES = ("full", "quick", "tiny")
 ROOMS = ("attention", "fusion", "quantized")
 
 
@@ -149,5 +146,5 @@ def plan(size: str = "full", only: str = "") -> list[Work]:
         raise ValueError(f"size must be one of {', '.join(SIZES)}, got {size!r}")
     works: list[Work] = []
     for room in ROOMS:
-        works += importlib.import_module(f"kernels.works.{room}").works(size)
+        works += importlib.import_module(f"kernels.measure.works.{room}").works(size)
     return [work for work in works if only in f"{work.kernel}, {work.name}"]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from kernels.compile_ahead import Case
 from kernels.int8_matmul import int8_matmul, quantize_rows
+from kernels.measure.compile_ahead import Case
 from kernels.w4a16 import w4a16_matmul
 from kernels.w4a16_gemv import w4a16_gemv
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from kernels.compile_ahead import Case
 from kernels.layer_norm import layer_norm
+from kernels.measure.compile_ahead import Case
 from kernels.rms_norm import rms_norm
 from kernels.rotary import rotary
 from kernels.softmax import softmax

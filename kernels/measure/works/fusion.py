@@ -11,7 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.bench_works import (
+from kernels.cross_entropy import cross_entropy, cross_entropy_plain
+from kernels.layer_norm import layer_norm, layer_norm_plain
+from kernels.linear_cross_entropy import linear_cross_entropy
+from kernels.measure.bench_works import (
     Pair,
     Trial,
     Work,
@@ -22,9 +25,6 @@ from kernels.bench_works import (
     normal,
     with_gradients,
 )
-from kernels.cross_entropy import cross_entropy, cross_entropy_plain
-from kernels.layer_norm import layer_norm, layer_norm_plain
-from kernels.linear_cross_entropy import linear_cross_entropy
 from kernels.rms_norm import rms_norm, rms_norm_plain
 from kernels.rotary import rotary, rotary_plain
 from kernels.softmax import softmax, softmax_plain
@@ -184,9 +184,8 @@ def entropy(rows: int, vocabulary: int, backward: bool = True) -> Work:
         logits = normal(rows, vocabulary, device=device, grad=backward)
         generator = torch.Generator(device).manual_seed(1)
         targets = torch.randint(vocabulary, (rows,), device=device, generator=generator)
-        if (
-            rows < 100
-        ):  # ignored rows are compared at the tiny size; a timed row must not be one that may be skipped
+        # ignored rows are compared at the tiny size; a timed row must not be one that may be skipped
+        if rows < 100:
             targets[::7] = -100
 
         return trial(cross_entropy, F.cross_entropy, cross_entropy_plain, [logits, targets], backward, device)

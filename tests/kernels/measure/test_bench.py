@@ -1,4 +1,4 @@
-"""kernels/bench.py without a GPU: a stop watch that makes times up takes every row through report, JSON and plot."""
+"""bench.py without a GPU: a stop watch that makes times up takes every row through report, JSON and plot."""
 
 import json
 import sys
@@ -6,9 +6,9 @@ import sys
 import pytest
 import torch
 
-from kernels import bench, bench_plot, bench_timer, bench_works
-from kernels.bench_works import Pair, Trial, Work
-from tests.kernels.fake_gpu import FakeGpu, hollow
+from kernels.measure import bench, bench_check, bench_plot, bench_timer, bench_works
+from kernels.measure.bench_works import Pair, Trial, Work
+from tests.kernels.measure.fake_gpu import FakeGpu, hollow
 
 # right and wrong
 
@@ -25,10 +25,10 @@ def test_a_wrong_result_gets_no_number(capsys):
         assert said in row["error"]
         assert "seconds" not in row
         assert row["targets"] == []
-    assert bench.wrong(Pair("y", right.bfloat16() * 1.005, right)) == ""
-    assert bench.wrong(Pair("y", torch.zeros(3), torch.zeros(3))) == ""
-    assert bench.wrong(Pair("y", torch.ones(3), torch.zeros(3))) != ""
-    assert bench.check(Trial(lambda: 1, {}, list)) == "nothing was compared"
+    assert bench_check.wrong(Pair("y", right.bfloat16() * 1.005, right)) == ""
+    assert bench_check.wrong(Pair("y", torch.zeros(3), torch.zeros(3))) == ""
+    assert bench_check.wrong(Pair("y", torch.ones(3), torch.zeros(3))) != ""
+    assert bench_check.check(Trial(lambda: 1, {}, list)) == "nothing was compared"
     assert "FAILED y: off by" in capsys.readouterr().out
 
 
@@ -117,7 +117,7 @@ def no_gpu(monkeypatch):
 
 def test_without_a_gpu_the_command_says_so_and_writes_nothing(no_gpu, tmp_path, capsys):
     assert bench.main(["--quick", "--json", str(tmp_path / "a.json"), "--plot", str(tmp_path / "a.png")]) == 2
-    assert capsys.readouterr().err.strip() == "kernels.bench needs a GPU: there is none here"
+    assert capsys.readouterr().err.strip() == "kernels.measure.bench needs a GPU: there is none here"
     assert not list(tmp_path.iterdir())
 
 

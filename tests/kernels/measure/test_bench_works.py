@@ -1,4 +1,4 @@
-"""kernels/bench_works.py and kernels/works/: the counts are right, and every work agrees with float64 at a tiny size.
+"""bench_works.py and works/: the counts are right, and every work agrees with float64 at a tiny size.
 
 A session on a GPU is short: no line of the benchmark may run there for the first time.
 """
@@ -8,7 +8,7 @@ import itertools
 import pytest
 import torch
 
-from kernels import bench, bench_tune, bench_works
+from kernels.measure import bench_check, bench_tune, bench_works
 
 # peers that need a GPU: they may refuse the CPU, ours may not
 GPU_PEERS = {"sdpa cudnn", "torch flash varlen"}
@@ -83,7 +83,7 @@ def test_the_plan_holds_the_targets():
 def test_every_work_and_its_peers_run_and_agree_with_float64(work, device):
     trial = work.build(device)
     with bench_tune.Overridden() as overridden:
-        assert bench.check(trial) == ""
+        assert bench_check.check(trial) == ""
     steps = [step for answer in overridden.asked.values() for step in bench_tune.neighbours(answer)]
     assert len(steps) > 1  # --tune finds the function that chooses this kernel's settings
     for name, peer in trial.peers.items():

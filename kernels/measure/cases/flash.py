@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from kernels.compile_ahead import Case
+from kernels.measure.compile_ahead import Case
 
 HEADS, LENGTH = 8, 1024
 

@@ -1,4 +1,4 @@
-"""kernels/bench_timer.py on the GPU, or on a mock of torch.cuda; kernels/bench_tune.py on made-up settings."""
+"""bench_timer.py on the GPU, or on a mock of torch.cuda; bench_tune.py on made-up settings."""
 
 import collections
 import sys
@@ -8,9 +8,9 @@ import types
 import pytest
 import torch
 
-from kernels import bench, bench_timer, bench_tune, bench_works
-from kernels.bench_works import Pair, Trial, Work
-from tests.kernels.fake_gpu import FakeGpu
+from kernels.measure import bench, bench_timer, bench_tune, bench_works
+from kernels.measure.bench_works import Pair, Trial, Work
+from tests.kernels.measure.fake_gpu import FakeGpu
 
 # the stop watch
 

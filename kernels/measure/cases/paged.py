@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from kernels.compile_ahead import Case
+from kernels.measure.compile_ahead import Case
 from kernels.paged_attention import paged_attention
 from kernels.paged_prefill import paged_prefill
 from kernels.store_kv import store_kv

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.attention.bias import causal_lower_right
 
-from kernels.bench_works import (
+from kernels.flash_attention import flash_attention, flash_attention_plain, flash_attention_varlen
+from kernels.measure.bench_works import (
     Pair,
     Trial,
     Work,
@@ -26,7 +27,6 @@ from kernels.bench_works import (
     normal,
     with_gradients,
 )
-from kernels.flash_attention import flash_attention, flash_attention_plain, flash_attention_varlen
 from kernels.paged_attention import paged_attention
 from kernels.paged_prefill import paged_prefill
 from kernels.store_kv import store_kv

@@ -1,4 +1,4 @@
-"""kernels/compile_ahead.py: the kernels that ship compile for three GPUs without a fault, and a fault is seen.
+"""kernels/measure/compile_ahead.py: the kernels that ship compile for three GPUs without a fault, and a fault is seen.
 
 Compiling needs a process in which the interpreter was never on, so everything here runs in child processes.
 """
@@ -10,7 +10,7 @@ import re
 
 import pytest
 
-from kernels import cases, compile_ahead, machine_code
+from kernels.measure import cases, compile_ahead, machine_code
 from tests.kernels.compiling import python
 
 FILES = [module.name for module in pkgutil.iter_modules(cases.__path__)]
@@ -22,14 +22,14 @@ def table(tmp_path_factory):
     folder = tmp_path_factory.mktemp("table")
     files = {"json": folder / "table.json", "markdown": folder / "table.md"}
     written = [part for name, path in files.items() for part in (f"--{name}", str(path))]
-    done = python("-m", "kernels.compile_ahead", "--spread", *written)
+    done = python("-m", "kernels.measure.compile_ahead", "--spread", *written)
     assert sorted(path.name for path in folder.iterdir()) == ["table.json", "table.md"], done.stderr[-3000:]
     return done, json.loads(files["json"].read_text()), files["markdown"].read_text()
 
 
 @pytest.fixture(scope="module")
 def probe():
-    done = python("-m", "tests.kernels.probe_compile_ahead")
+    done = python("-m", "tests.kernels.measure.probe_compile_ahead")
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
 
@@ -71,7 +71,7 @@ def test_every_kernel_that_can_be_launched_is_in_the_table(table, probe):
     assert len(probe["launchable"]) > 10
     for target in (80, 90, 100):
         missing = [place for place in probe["launchable"] if (*place, target) not in compiled]
-        assert not missing, f"no case in kernels/cases/ launches {missing} on sm_{target}"
+        assert not missing, f"no case in kernels/measure/cases/ launches {missing} on sm_{target}"
 
 
 def test_the_markdown_table_has_a_line_a_kernel_and_case(table):
@@ -191,7 +191,7 @@ def test_products_are_found_in_the_ir_and_sent_to_the_right_unit():
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_of_cases_has_cases(name):
-    found = __import__(f"kernels.cases.{name}", fromlist=["CASES"]).CASES
+    found = __import__(f"kernels.measure.cases.{name}", fromlist=["CASES"]).CASES
     assert len(found) > 0
     assert all(isinstance(case, compile_ahead.Case) and callable(case.call) for case in found)
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import torch
 
-from kernels.compile_ahead import Case
 from kernels.cross_entropy import cross_entropy
 from kernels.linear_cross_entropy import linear_cross_entropy
+from kernels.measure.compile_ahead import Case
 
 HALF, BF16, FP32 = torch.float16, torch.bfloat16, torch.float32
 
@@ -39,15 +39,8 @@ def last_layer(width: int, dtype: torch.dtype) -> Callable[[], object]:
     return call
 
 
-WIDTHS = (
-    64,
-    1000,
-    4096,
-    16_384,
-    32_000,
-    50_257,
-    131_072,
-)  # up to 16,384 in registers; GPT-2's divides by nothing
+# up to 16,384 in registers; GPT-2's divides by nothing
+WIDTHS = (64, 1000, 4096, 16_384, 32_000, 50_257, 131_072)
 
 CASES = [Case(f"cross_entropy V{width} bf16", loss(width, BF16)) for width in WIDTHS]
 CASES += [Case(f"cross_entropy V{width} fp16 smoothed", loss(width, HALF, 0.1)) for width in (16_384, 50_257)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kernels._files import replace_whole
+from kernels.measure._files import replace_whole
 
 OURS, LEAST = "#1f5fbf", "#c0392b"
 PEERS = ("#e08a3c", "#5fa55f", "#9a6fb0", "#7f7f7f", "#17a2b8", "#d977a8", "#b5a41c", "#7a5c4a")
@@ -71,7 +71,7 @@ def draw_bars(axes: Any, rows: list[dict[str, Any]]) -> None:
 
 
 def figure(record: dict[str, Any]) -> Any:
-    """A matplotlib Figure of a record that kernels/bench.py wrote. ValueError if nothing in it was measured."""
+    """A matplotlib Figure of a record that kernels/measure/bench.py wrote. ValueError if nothing in it was measured."""
     from matplotlib.figure import Figure  # no global state, no window
 
     lines, bars = lines_of(record), bars_of(record)

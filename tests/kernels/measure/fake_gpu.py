@@ -1,10 +1,10 @@
-"""A stop watch that runs nothing, for the tests of kernels/bench.py."""
+"""A stop watch that runs nothing, for the tests of kernels/measure/bench.py."""
 
 import dataclasses
 
 import torch
 
-from kernels.bench_works import Pair, Trial
+from kernels.measure.bench_works import Pair, Trial
 
 
 class FakeGpu:

@@ -1,17 +1,17 @@
 """Measure every kernel on a GPU, against named peers and against what the GPU can do, all in one run.
 
-    python -m kernels.bench [--quick] [--only NAME] [--json FILE] [--plot FILE] [--minutes 8]
-    python -m kernels.bench --floor          the GPU's copy bandwidth and matrix rate alone
-    python -m kernels.bench --check          compare every kernel with float64, time nothing
-    python -m kernels.bench --tune NAME      rank other block sizes, warps and stages (kernels/bench_tune.py)
+    python -m kernels.measure.bench [--quick] [--only NAME] [--json FILE] [--plot FILE] [--minutes 8]
+    python -m kernels.measure.bench --floor          the GPU's copy bandwidth and matrix rate alone
+    python -m kernels.measure.bench --check          compare every kernel with float64, time nothing
+    python -m kernels.measure.bench --tune NAME      rank other block sizes, warps and stages (bench_tune.py)
 
 A line says what was done, its time, TFLOP/s or GB/s, per cent of the floor, how many times faster than each peer, and
 whether the targets were met. Each kernel is first compared with a float64 reference: a wrong one gets no number. The
 JSON is written whole after every line, so an interrupted run keeps what it measured. Compile first, in parallel:
-`python -m kernels.compile_ahead --target sm_90` leaves its results in Triton's cache.
+`python -m kernels.measure.compile_ahead --target sm_90` leaves its results in Triton's cache.
 
-Book 8.2-8.3 (효율적인 트랜스포머 연산). What is measured: kernels/works/; how: kernels/bench_timer.py. Peers: torch's
-scaled_dot_product_attention (FlashAttention-2 and cuDNN), torch's own operations, torch.compile of the references.
+Book 8.2-8.3 (효율적인 트랜스포머 연산). What is measured: works/; how: bench_timer.py.
+Peers: torch's scaled_dot_product_attention (FlashAttention-2 and cuDNN), its other operations, torch.compile.
 """
 
 from __future__ import annotations
@@ -26,38 +26,11 @@ from typing import Any
 
 import torch
 
-from kernels._files import write_whole
-from kernels.bench_works import Pair, Trial, Work, plan
+from kernels.measure._files import write_whole
+from kernels.measure.bench_check import check, shortened
+from kernels.measure.bench_works import Trial, Work, plan
 
-# ||got - expected|| / ||expected||: 16-bit numbers carry 8 or 11 bits; float32 results here are losses of such numbers
-TOLERANCES = {torch.bfloat16: 1e-2, torch.float16: 2e-3, torch.float32: 1e-3, torch.float64: 1e-6}
 UNITS = {"compute": ("TFLOP/s", 1e12, "matmul"), "memory": ("GB/s", 1e9, "copy")}
-
-
-def wrong(pair: Pair) -> str:
-    """What is wrong with a result, "" if nothing is. NaN is never right."""
-    got, expected = pair.got.detach().double(), pair.expected.detach().double()
-    if got.shape != expected.shape:
-        return f"{pair.what}: shape {tuple(got.shape)} instead of {tuple(expected.shape)}"
-    size = expected.norm().item()
-    error = (got - expected).norm().item() / (size or 1.0)
-    if error <= TOLERANCES[pair.got.dtype]:
-        return ""
-    return f"{pair.what}: off by {error:.2g} of its size, allowed {TOLERANCES[pair.got.dtype]:.2g}"
-
-
-def check(trial: Trial) -> str:
-    """The first thing wrong with what a trial's kernel computes, "" if nothing is."""
-    try:
-        pairs = trial.pairs()
-        return next(filter(None, map(wrong, pairs)), "") if pairs else "nothing was compared"
-    except Exception as error:  # the other kernels are still worth measuring
-        return shortened(error)
-
-
-def shortened(error: Exception) -> str:
-    """An error on one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def measure(work: Work, trial: Trial, gpu: Any, floors: dict[str, float]) -> dict[str, Any]:
@@ -181,7 +154,9 @@ def check_all(works: list[Work], device: str) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command. Exit status 0; 1 if a kernel failed or was wrong; 2 without a GPU."""
-    parser = argparse.ArgumentParser(prog="python -m kernels.bench", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m kernels.measure.bench", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--only", default="", help="works whose 'kernel, name' holds this")
     parser.add_argument("--quick", action="store_true", help="a dozen works instead of all")
     parser.add_argument("--json", type=Path, help="write the record here, after every line")
@@ -197,7 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     chosen = parser.parse_args(arguments)
     if not torch.cuda.is_available():
-        print("kernels.bench needs a GPU: there is none here", file=sys.stderr)
+        print("kernels.measure.bench needs a GPU: there is none here", file=sys.stderr)
         return 2
     if chosen.plot and importlib.util.find_spec("matplotlib") is None:
         print("matplotlib is not installed: no plot will be drawn", file=sys.stderr)
@@ -208,16 +183,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     if chosen.check:
         return 1 if check_all(works, "cuda") else 0
-    from kernels.bench_timer import Gpu
+    from kernels.measure.bench_timer import Gpu
 
     gpu = Gpu()
     if chosen.tune:
-        from kernels.bench_tune import tune
+        from kernels.measure.bench_tune import tune
 
         return tune(works, gpu, chosen.minutes)
     record = run([] if chosen.floor else works, gpu, chosen.json, chosen.minutes, not chosen.no_check)
     if chosen.plot and record["rows"]:
-        from kernels.bench_plot import plot
+        from kernels.measure.bench_plot import plot
 
         plot(record, chosen.plot)
     return 1 if any("error" in row for row in record["rows"]) else 0

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.bench_works import Pair, Trial, Work, matmul_flops, normal, w4_bytes
 from kernels.int8_matmul import int8_linear, int8_matmul
+from kernels.measure.bench_works import Pair, Trial, Work, matmul_flops, normal, w4_bytes
 from kernels.w4a16 import w4a16_linear, w4a16_plain
 
 BF16 = torch.bfloat16
@@ -86,9 +86,8 @@ def w4(M: int, O: int, I: int, group_size: int, nf4: bool, layers: int = 1) -> W
             return w4a16_plain(x, packed[layer], scales[layer], group_size, codebook=codebook)
 
         def pairs() -> list[Pair]:
-            codes = torch.stack([packed[-1] >> 4, packed[-1] & 15], dim=-1).flatten(
-                -2
-            )  # the earlier code is high
+            # the earlier code is high
+            codes = torch.stack([packed[-1] >> 4, packed[-1] & 15], dim=-1).flatten(-2)
             values = codebook.double()[codes.long()] if nf4 else codes.double() - 8
             weight = values * scales[-1].double().repeat_interleave(group_size, dim=-1)[:, :I]
             return [Pair("last layer", ours(layers - 1), x.double() @ weight.t())]

@@ -1,4 +1,4 @@
-"""Run in a process of its own, where kernels are compiled and not interpreted, by tests/kernels/test_compile_ahead.py.
+"""Run in a process of its own, where kernels are compiled and not interpreted, by test_compile_ahead.py.
 
 Prints one JSON object: what compile_ahead.py makes of good and bad kernels, how it specialises arguments, whether
 Triton's own launcher compiles the same, and which kernels of kernels/ a public function can launch.
@@ -18,8 +18,8 @@ from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
 import kernels
-from kernels import compile_ahead
-from kernels.compile_ahead import Case
+from kernels.measure import compile_ahead
+from kernels.measure.compile_ahead import Case
 
 
 @triton.jit

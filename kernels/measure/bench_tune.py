@@ -3,7 +3,7 @@
 Every kernel's file picks its launch settings in a plain function `settings(...)`. Here each such function that a work
 calls is replaced by one whose answer differs in one number, halved or doubled (stages: one less or one more). What
 runs, is right (compared with float64) and is fastest becomes the new start, until no step helps (coordinate descent).
-A good answer is then written into the file by hand, and kernels/compile_ahead.py must agree that nothing spills.
+A good answer is then written into the file by hand, and compile_ahead.py must agree that nothing spills.
 """
 
 from __future__ import annotations
@@ -14,16 +14,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from kernels._checks import describe
-from kernels.bench import check
-from kernels.bench_works import Trial, Work
+from kernels.measure.bench_check import check
+from kernels.measure.bench_works import Trial, Work
 
 Place = tuple[str, str]  # (the settings function's module and name, what it was asked)
 Path = tuple[Any, ...]  # where in an answer a number stands: ("num_warps",) or (0, "columns")
-SETTINGS = (
-    "settings",
-    "whole_rows",
-    "row_pieces",
-)  # the functions that choose, by name; the last two: _rows.py
+# the functions that choose, by name; the last two: _rows.py
+SETTINGS = ("settings", "whole_rows", "row_pieces")
 GAIN = 1.02  # less than 2 % faster is noise
 
 

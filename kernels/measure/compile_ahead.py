@@ -1,10 +1,10 @@
 """Compile every kernel for GPUs that are not here, and print what the machine code would cost.
 
-    python -m kernels.compile_ahead [--target sm_90] [--only flash] [--jobs 8] [--json FILE] [--markdown FILE]
+    python -m kernels.measure.compile_ahead [--target sm_90] [--only flash] [--jobs 8] [--json FILE] [--markdown FILE]
 
 Triton's compiler needs no GPU: the target is a name. What ships is what is compiled: the public functions are called
 with tensors on the CPU, every launch is caught instead of run, and Triton's own launcher code says what it would have
-compiled for these arguments (types, alignments, constants). kernels/machine_code.py reads the result. A spill, more
+compiled for these arguments (types, alignments, constants). machine_code.py reads the result. A spill, more
 shared memory than the GPU has, byte-wide loads, or a product that misses the tensor cores fails the run.
 
 The results stay in Triton's cache: on a machine with a GPU this command, first, saves the time to compile later.
@@ -32,9 +32,10 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 from triton.runtime.jit import JITFunction, create_function_from_signature
 
-from kernels import _checks, machine_code
-from kernels._files import write_whole
-from kernels.machine_code import SHARED_MEMORY
+from kernels import _checks
+from kernels.measure import machine_code
+from kernels.measure._files import write_whole
+from kernels.measure.machine_code import SHARED_MEMORY
 
 GRID = (2**31 - 1, 65_535, 65_535)  # programs along each axis of a launch, at most
 COLUMNS = "target  wgmma  mma  tc05  tma  load  byte  regs  spill   shared  case, kernel"
@@ -42,7 +43,7 @@ COLUMNS = "target  wgmma  mma  tc05  tma  load  byte  regs  spill   shared  case
 
 @dataclass
 class Case:
-    """One way a kernel ships: a call of its public function on representative tensors (kernels/cases/*.py).
+    """One way a kernel ships: a call of its public function on representative tensors (kernels/measure/cases/*.py).
 
     name: "flash_attention D128 causal bf16". call: no arguments; runs the function (nothing is launched). dots: one
     of its kernels multiplies matrices (on which units is judged by what it multiplies).
@@ -103,12 +104,12 @@ class Report:
 
 
 def all_cases(only: str = "") -> list[Case]:
-    """The cases of every file in kernels/cases/ whose name holds `only`."""
-    from kernels import cases
+    """The cases of every file in kernels/measure/cases/ whose name holds `only`."""
+    from kernels.measure import cases
 
     found = []
     for module in sorted(pkgutil.iter_modules(cases.__path__), key=lambda module: module.name):
-        found += importlib.import_module(f"kernels.cases.{module.name}").CASES
+        found += importlib.import_module(f"kernels.measure.cases.{module.name}").CASES
     return [case for case in found if only in case.name]
 
 
@@ -263,7 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
     2 if there is nothing to compile: TRITON_INTERPRET is set, or no case is named so.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m kernels.compile_ahead", description=__doc__.split("\n")[0]
+        prog="python -m kernels.measure.compile_ahead", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--target", action="append", choices=[f"sm_{n}" for n in SHARED_MEMORY])
     parser.add_argument("--only", default="", help="cases whose name holds this")

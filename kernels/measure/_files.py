@@ -1,4 +1,4 @@
-"""Files written whole or not at all: the results of kernels/bench.py and kernels/compile_ahead.py."""
+"""Files written whole or not at all: the results of kernels/measure/bench.py and kernels/measure/compile_ahead.py."""
 
 from __future__ import annotations
 
