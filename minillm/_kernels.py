@@ -53,11 +53,11 @@ def gpu_runs_kernels(x: Tensor) -> bool:
     return torch.cuda.get_device_capability(x.device) >= (8, 0)
 
 
-def interpreter_runs_kernels(x: Tensor) -> bool:
-    """Whether Triton's interpreter stands in for the GPU and computes x's dtype rightly; imports no Triton."""
+def interpreter_takes(dtype: torch.dtype) -> bool:
+    """Whether Triton's interpreter stands in for the GPU and computes this dtype rightly; imports no Triton."""
     from kernels import _checks
 
-    return x.device.type == "cpu" and _checks.interpreter_takes(x.dtype)
+    return _checks.interpreter_takes(dtype)
 
 
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
@@ -123,7 +123,9 @@ class Kernel:
         x = args[0]
         if not INSTALLED or x.dtype not in FLOATS:
             return False
-        return (gpu_runs_kernels(x) or interpreter_runs_kernels(x)) and self.may_run(*args, **options)
+        return (
+            gpu_runs_kernels(x) or (x.device.type == "cpu" and interpreter_takes(x.dtype))
+        ) and self.may_run(*args, **options)
 
     def kernel(self, *args: Any, **options: Any) -> Any:
         """The kernel's answer, whatever the switch says. ValueError where it cannot run."""

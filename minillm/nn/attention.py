@@ -28,8 +28,8 @@ from minillm.nn.backends import (
     causal_mask,
     check_attention,
     chosen_backend,
+    flash_or_sdpa,
     sdpa_attention,
-    triton_attention,
 )
 from minillm.nn.positions import Position, PositionScheme
 
@@ -120,7 +120,7 @@ def attention(
     multi-query). mask: bool, broadcastable to (B, H, T, S), True = may attend. causal: query t sees keys up
     to t + S - T. scale: factor on the scores, 1/√D by default. bias: float, broadcastable to (B, H, T, S),
     added to the scores. backend: "auto" takes the fastest that is there, or what `attention_backend` says;
-    "triton" falls back to torch where the kernels cannot run (see `triton_attention`). dropout: probability of
+    "triton" falls back to torch where the kernels cannot run (see backends.py). dropout: probability of
     dropping a weight (training only). Returns (B, H, T, D) in q's dtype. A query that may attend to
     nothing gives zeros. Raises ValueError for shapes, dtypes or a backend that do not fit.
     """
@@ -134,9 +134,15 @@ def attention(
     if dropout != 0:
         check_number("dropout", dropout, 0.0, 1.0)
     backend = chosen_backend() if backend == "auto" else backend
-    # "auto" stays with torch on a GPU, too, until the kernels of kernels/ have been timed on one and are faster
-    run = {"plain": plain_attention, "triton": triton_attention}.get(backend, sdpa_attention)
-    return run(q, k, v, mask, causal, scale, bias, dropout)
+    return RUN[backend](q, k, v, mask, causal, scale, bias, dropout)
+
+
+RUN = {
+    "auto": flash_or_sdpa,  # the kernel where `use_kernels` wants it
+    "plain": plain_attention,
+    "sdpa": sdpa_attention,
+    "triton": flash_or_sdpa.always,
+}
 
 
 # Many heads

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minillm._checks import check_choice, describe
-from minillm._kernels import INSTALLED, gpu_runs_kernels
+from minillm._kernels import autocast_dtype, interpreter_takes, register
 
 BACKENDS = ("auto", "plain", "sdpa", "triton")
 WIDEST_HEAD = 256  # that the kernels take
@@ -62,48 +62,27 @@ def sdpa_attention(
     return F.scaled_dot_product_attention(q, k, v, mask, dropout, causal, scale=scale, enable_gqa=K != H)
 
 
-def triton_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    mask: Tensor | None = None,
-    causal: bool = False,
-    scale: float | None = None,
-    bias: Tensor | None = None,
-    dropout: float = 0.0,
-) -> Tensor:
-    """kernels/flash_attention.py where it can run, else sdpa_attention: the house's way to that kernel.
+def _flash_takes(q, k, v, mask=None, causal=False, scale=None, bias=None, dropout=0.0) -> bool:
+    """No mask, bias or dropout; q, k and v of one dtype, as autocast leaves them; heads of one width, at most 256."""
+    if mask is not None or bias is not None or dropout != 0:
+        return False
+    narrow = autocast_dtype(q)
+    dtypes = {x.dtype if narrow is None or x.dtype == torch.float64 else narrow for x in (q, k, v)}
+    fits = len(dtypes) == 1 and 1 <= q.shape[-1] == v.shape[-1] <= WIDEST_HEAD
+    return fits and (q.device.type != "cpu" or interpreter_takes(*dtypes))
 
-    It runs on NVIDIA's GPUs from the A100 on, and anywhere in Triton's interpreter (TRITON_INTERPRET=1), if there is
-    no mask, bias or dropout, q, k and v are float16, bfloat16 (not in the interpreter, which computes it wrongly) or
-    float32, all the same, and D is at most 256 and the values' width, too. Autocast narrows q, k and v as it does for
-    torch's own attention.
-    """
-    kind = q.device.type
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
-        narrow = torch.get_autocast_dtype(kind)
+
+def _call_flash(kernel: Callable[..., Tensor], q, k, v, mask, causal, scale, bias, dropout) -> Tensor:
+    narrow = autocast_dtype(q)
+    if narrow is not None:  # as autocast does for torch's own attention
         q, k, v = (x if x.dtype == torch.float64 else x.to(narrow) for x in (q, k, v))
-    flash = None
-    if mask is None and bias is None and dropout == 0 and q.dtype == k.dtype == v.dtype:
-        flash = _flash_attention(q, v)
-    if flash is None:
-        return sdpa_attention(q, k, v, mask, causal, scale, bias, dropout)
-    return flash(q, k, v, causal=causal, scale=scale)
+    return kernel(q, k, v, causal=causal, scale=scale)
 
 
-def _flash_attention(q: Tensor, v: Tensor) -> Callable[..., Tensor] | None:
-    """The kernel if it can take these, else None. Imported on the way, so that the rest never needs Triton."""
-    if not INSTALLED:
-        return None
-    from kernels._checks import INTERPRETED
-
-    dtypes = [torch.float16, torch.float32] if INTERPRETED else [torch.float16, torch.float32, torch.bfloat16]
-    fits = q.dtype in dtypes and 1 <= q.shape[-1] == v.shape[-1] <= WIDEST_HEAD
-    if not fits or not (INTERPRETED or gpu_runs_kernels(q)):
-        return None
-    from kernels.flash_attention import flash_attention
-
-    return flash_attention
+# On a GPU, too, "auto" stays with torch until the kernel has been timed on one and is faster
+flash_or_sdpa = register(
+    "attention", "kernels.flash_attention:flash_attention", _flash_takes, sdpa_attention, _call_flash
+)
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minillm._checks import check_choice, check_flag, check_int, check_number, describe
+from minillm._kernels import autocast_dtype, register
 from minillm.nn.attention import MultiHeadAttention
 from minillm.nn.cache import Cache
 from minillm.nn.positions import Position
@@ -66,6 +67,28 @@ def rms_norm_plain(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return weight * y.to(x.dtype)
 
 
+WIDEST = 16384  # that the kernels take
+
+
+def _norm_takes(x: Tensor, weight: Tensor, *_: Tensor | float | None) -> bool:
+    return autocast_dtype(x) is None and x.shape[-1] <= WIDEST and weight.device == x.device
+
+
+# The same, in one pass over x: by torch, or by our kernels where `use_kernels` wants them
+layer_norm = register(
+    "layer_norm",
+    "kernels.layer_norm:layer_norm",
+    _norm_takes,
+    lambda x, weight, bias, eps: F.layer_norm(x, weight.shape, weight, bias, eps),
+)
+rms_norm = register(
+    "rms_norm",
+    "kernels.rms_norm:rms_norm",
+    _norm_takes,
+    lambda x, weight, eps: F.rms_norm(x, weight.shape, weight, eps),
+)
+
+
 class LayerNorm(nn.Module):
     """Layer norm over the last dimension of x (..., C), with learned weight (C,) and, if `bias`, a shift (C,)."""
 
@@ -76,9 +99,9 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width)) if check_flag("bias", bias) else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (..., C) -> (..., C), as `layer_norm_plain` in one fused call. ValueError for another width."""
+        """x (..., C) -> (..., C), as `layer_norm_plain`. ValueError for another width."""
         check_width(x, self.weight.shape[0])
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+        return layer_norm(x, self.weight, self.bias, self.eps)
 
 
 class RMSNorm(nn.Module):
@@ -90,9 +113,9 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(check_int("width", width, 1)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (..., C) -> (..., C), as `rms_norm_plain` in one fused call. ValueError for another width."""
+        """x (..., C) -> (..., C), as `rms_norm_plain`. ValueError for another width."""
         check_width(x, self.weight.shape[0])
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return rms_norm(x, self.weight, self.eps)
 
 
 # Feed-forward (피드 포워드 층): each token thinks for itself, in a wider space

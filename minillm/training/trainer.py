@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from minillm._checks import check_function, describe
+from minillm.nn.fast_cpu import fast_linear
 from minillm.training.adamw import AdamW
 from minillm.training.batches import as_source
 from minillm.training.checkpoint import (
@@ -113,7 +114,8 @@ class Trainer:
         gpus = [self.device] if self.device.type == "cuda" else []
         try:
             # dropout reads torch's global generator: it is seeded anew each step, and given back as it was
-            with torch.random.fork_rng(gpus), tqdm(**shown, unit="step", dynamic_ncols=True) as bar:
+            bar = tqdm(**shown, unit="step", dynamic_ncols=True)
+            with torch.random.fork_rng(gpus), fast_linear(self.model), bar:
                 self._loop(bar)
         finally:
             self.model.train(was_training)

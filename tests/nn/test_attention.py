@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minillm.models import GPT2, GPT2Config
+from minillm._kernels import KERNELS, use_kernels
+from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig
 from minillm.nn import (
     ALiBi,
     CausalHead,
@@ -166,15 +167,23 @@ def test_bad_input_is_refused(arguments, options):
 def launches(monkeypatch):
     """Shapes of the queries that the kernel was asked for; it runs in Triton's interpreter if there is no GPU."""
     pytest.importorskip("triton")
-    from kernels import flash_attention as kernels
+    from kernels.flash_attention import flash_attention as kernel
 
-    asked, kernel = [], kernels.flash_attention
-    monkeypatch.setattr(
-        kernels, "flash_attention", lambda q, *x, **o: asked.append(q.shape) or kernel(q, *x, **o)
-    )
+    asked = []
+    watched = lambda q, *x, **o: asked.append(q.shape) or kernel(q, *x, **o)  # noqa: E731
+    monkeypatch.setattr(KERNELS["attention"], "_function", watched)
     return asked
 
 
+SIZES = {"vocab_size": 50, "n_positions": 16, "n_embd": 16, "n_layer": 2, "n_head": 2}
+LLAMA_SIZES = {
+    "vocab_size": 50,
+    "max_position_embeddings": 16,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -217,7 +226,7 @@ def test_triton_falls_back_without_a_gpu_interpreter_or_triton(launches, monkeyp
     monkeypatch.setattr("kernels._checks.INTERPRETED", True)
     low = attention(*(x.bfloat16() for x in (Q, K, K)), backend="triton")
     assert low.dtype == torch.bfloat16
-    monkeypatch.setattr(sys.modules["minillm.nn.backends"], "INSTALLED", False)
+    monkeypatch.setattr("minillm._kernels.INSTALLED", False)
     assert torch.equal(attention(Q, K, K, backend="triton"), expected)
     assert launches == []
 
@@ -235,17 +244,15 @@ def test_triton_narrows_under_autocast_as_torch_does(launches):
 def test_triton_leaves_other_makers_gpus_to_torch(launches, monkeypatch):
     monkeypatch.setattr("kernels._checks.INTERPRETED", False)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 4))
-    from minillm.nn.backends import _flash_attention
-
     q = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float16, shape=Q.shape)
     monkeypatch.setattr(torch.version, "hip", None)
-    assert _flash_attention(q, q) is not None
+    assert KERNELS["attention"].can_run(q, q, q)
     monkeypatch.setattr(torch.version, "hip", "6.4")
-    assert _flash_attention(q, q) is None
+    assert not KERNELS["attention"].can_run(q, q, q)
 
 
 def test_a_whole_model_takes_the_chosen_backend_and_gives_it_back(launches):
-    model = GPT2(GPT2Config(vocab_size=50, n_positions=16, n_embd=16, n_layer=2, n_head=2)).to(DEVICE).eval()
+    model = GPT2(GPT2Config(**SIZES)).to(DEVICE).eval()
     ids = torch.arange(12, device=DEVICE).view(2, 6)
     with torch.no_grad():
         torchs = model(ids).logits
@@ -259,6 +266,22 @@ def test_a_whole_model_takes_the_chosen_backend_and_gives_it_back(launches):
     assert len(launches) == 2
     with pytest.raises(ValueError, match="backend must be one of"), attention_backend("cudnn"):
         pass
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: GPT2(GPT2Config(**SIZES)), lambda: Llama(LlamaConfig(**LLAMA_SIZES))]
+)
+def test_one_switch_turns_on_the_kernels_of_a_whole_model(make, launches):
+    model, ids = make().to(DEVICE), torch.arange(12, device=DEVICE).view(2, 6)
+    results = {}
+    for mode in ("never", "always"):
+        model.zero_grad()
+        with use_kernels(mode):
+            logits = model(ids).logits
+            logits.square().mean().backward()
+        results[mode] = logits.detach(), [p.grad for p in model.parameters()]
+    assert len(launches) == 2  # a layer each
+    torch.testing.assert_close(results["always"], results["never"], atol=2e-6, rtol=1e-4)
 
 
 def test_bad_input_is_refused_before_the_kernel(launches):
