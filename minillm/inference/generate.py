@@ -140,8 +140,7 @@ def generation_loop(
         active = [i for i in active if not rows[i].stop(tokens[i])]
         if not active:
             return
-        if seen is not None:
-            seen = torch.cat((seen, newest[:, None]), dim=1)
+        seen = None if seen is None else torch.cat((seen, newest[:, None]), dim=1)
         if cache:  # it remembers what was before, padding included
             input_ids, mask = newest[:, None], None
             positions = None if positions is None else positions[:, -1:] + 1
