@@ -23,6 +23,7 @@ from minillm.inference.params import SamplingParams
 from minillm.inference.sampling import new_generator, sample_rows
 from minillm.inference.stopping import Stopper
 from minillm.nn.cache import Cache
+from minillm.nn.fast_cpu import fast_linear
 
 
 @dataclass
@@ -130,23 +131,24 @@ def generation_loop(
     store = model.new_cache(len(rows), input_ids.shape[1] + params.max_tokens) if cache else None
     seen = input_ids if params.repetition_penalty != 1.0 else None
     active = list(range(len(rows)))
-    for step in range(params.max_tokens):
-        # the first step is the prefill, input_ids (B, T) the prompts; then decode, (B, 1) the newest tokens
-        with torch.inference_mode(), _Evaluating(model):
-            logits = next_logits(model, input_ids, store, mask, positions)  # (B, V)
-            newest = _choose(logits, params, rows, active, seen, step)  # (B,)
-        tokens = newest.tolist()
-        yield active, tokens, logits
-        active = [i for i in active if not rows[i].stop(tokens[i])]
-        if not active:
-            return
-        seen = None if seen is None else torch.cat((seen, newest[:, None]), dim=1)
-        if cache:  # it remembers what was before, padding included
-            input_ids, mask = newest[:, None], None
-            positions = None if positions is None else positions[:, -1:] + 1
-        else:
-            texts = [row.prompt + row.stop.new for row in rows]
-            input_ids, mask, positions = left_padded(texts, model.device)
+    with fast_linear(model):
+        for step in range(params.max_tokens):
+            # the first step is the prefill, input_ids (B, T) the prompts; then decode, (B, 1) the newest tokens
+            with torch.inference_mode(), _Evaluating(model):
+                logits = next_logits(model, input_ids, store, mask, positions)  # (B, V)
+                newest = _choose(logits, params, rows, active, seen, step)  # (B,)
+            tokens = newest.tolist()
+            yield active, tokens, logits
+            active = [i for i in active if not rows[i].stop(tokens[i])]
+            if not active:
+                return
+            seen = None if seen is None else torch.cat((seen, newest[:, None]), dim=1)
+            if cache:  # it remembers what was before, padding included
+                input_ids, mask = newest[:, None], None
+                positions = None if positions is None else positions[:, -1:] + 1
+            else:
+                texts = [row.prompt + row.stop.new for row in rows]
+                input_ids, mask, positions = left_padded(texts, model.device)
 
 
 def next_logits(

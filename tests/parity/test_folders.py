@@ -1,6 +1,7 @@
 """Folders of every kind open with transformers' logits, cached and not, padded and not, or are refused by name."""
 
 import json
+from dataclasses import fields
 
 import pytest
 import torch
@@ -200,3 +201,17 @@ def test_a_key_that_is_absent_means_what_it_means_to_transformers(tmp_path, fami
     if family != "gpt2":
         assert ours.rope_theta == theirs.rope_parameters["rope_theta"]
         assert set(ours.windows) == {getattr(theirs, "sliding_window", None)}
+
+
+@pytest.mark.parametrize("family", ["Llama", "Mistral", "Qwen2", "Qwen3"])
+def test_a_key_that_a_file_leaves_out_has_transformers_value(family):
+    theirs = getattr(transformers, f"{family}Config")()
+    ours = LlamaConfig.from_dict({"model_type": family.lower()})
+    names = {field.name for field in fields(LlamaConfig)} & theirs.to_dict().keys()
+    names -= {"rope_parameters", "layer_types", "use_sliding_window", "max_window_layers", "sliding_window"}
+    assert len(names) >= 14
+    for name in names:
+        assert getattr(ours, name) == getattr(theirs, name), name
+    windows = [theirs.sliding_window] * 32 if family == "Mistral" else [None] * 32
+    assert [*ours.windows] == windows
+    assert ours.head_dim == (getattr(theirs, "head_dim", None) or 128)
