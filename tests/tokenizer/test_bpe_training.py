@@ -5,9 +5,9 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from minillm.tokenizer.bpe_train import count_words_by_chunk, learn_merges
 
 from minillm.tokenizer.bpe_plain import best_pair, count_pairs, count_words, merge_pair, train_bpe_plain
-from minillm.tokenizer.bpe_train import count_words_by_chunk, learn_merges
 from minillm.tokenizer.bpe_train_fast import learn_merges_fast
 from minillm.tokenizer.splitting import GPT4_PATTERN
 from minillm.tokenizer.word_table import WordTable, count_words_fast
