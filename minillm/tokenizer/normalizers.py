@@ -5,8 +5,8 @@
 Decomposed Hangul costs a byte-level vocabulary five times the tokens, so NFC matters most for Korean. What a
 normalizer changes does not come back when ids are decoded.
 
-Book: 2.2.1 토큰화. Held against: tokenizers.normalizers. Left out: BertNormalizer, Nmt, Precompiled.
-Unicode's tables are Python's own, newer than the peer's: characters younger than Unicode 10 may come out otherwise.
+Book: 2.2.1 토큰화. Held against: tokenizers.normalizers, whose Unicode tables are older than Python's (unicode_age.py).
+Left out: BertNormalizer, Nmt, Precompiled.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ import unicodedata
 from functools import partial
 from typing import Any
 
+import regex
+
 from minillm._checks import check_flag, check_text
 from minillm.tokenizer.parts import BLANKS, Finder, as_list, build
+from minillm.tokenizer.unicode_age import LATER_FORMS, LATER_MARKS
 
 
 class Normalizer:
@@ -36,8 +39,15 @@ class UnicodeForm(Normalizer):
     def __init__(self, form: str) -> None:
         self.form = form
 
+    _later = regex.compile(f"([{LATER_FORMS}]+)")  # they stand between the parts that have forms
+
     def __call__(self, text: str) -> str:
-        return unicodedata.normalize(self.form, text)
+        if text.isascii():
+            return text
+        parts = self._later.split(text)
+        return "".join(
+            part if i % 2 else unicodedata.normalize(self.form, part) for i, part in enumerate(parts)
+        )
 
 
 class Lowercase(Normalizer):
@@ -64,11 +74,13 @@ class Strip(Normalizer):
 class StripAccents(Normalizer):
     """Combining marks go; after NFD, so that "é" leaves "e"."""
 
+    _marks = regex.compile(rf"[\p{{M}}\u1cf2\u1cf3--[{LATER_MARKS}]]", regex.V1)
+
     def __call__(self, text: str) -> str:
-        return text if text.isascii() else "".join([c for c in text if unicodedata.category(c)[0] != "M"])
+        return text if text.isascii() else self._marks.sub("", text)
 
     def drops_front(self, text: str) -> bool:
-        return text != "" and unicodedata.category(text[0])[0] == "M"
+        return self._marks.match(text) is not None
 
 
 class Replace(Normalizer):

@@ -19,6 +19,7 @@ from minillm._checks import check_choice, check_flag
 from minillm.tokenizer.byte_alphabet import to_characters
 from minillm.tokenizer.parts import Finder, as_list, build, check_prepend_scheme, one_character
 from minillm.tokenizer.splitting import GPT2_PATTERN, split
+from minillm.tokenizer.unicode_age import LATER_PUNCTUATION
 
 Span = tuple[int, int]
 BEHAVIORS = ("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous")
@@ -85,7 +86,7 @@ class CharacterClass(PreTokenizer):
     """Cut at every character of one class."""
 
     def __init__(self, characters: str, behavior: str) -> None:
-        self.find, self.behavior = regex.compile(characters), behavior
+        self.find, self.behavior = regex.compile(characters, regex.V1), behavior
 
     def spans(self, piece: str) -> list[Span]:
         return cut(piece, [match.span() for match in self.find.finditer(piece)], self.behavior)
@@ -103,7 +104,8 @@ class Punctuation(CharacterClass):
     """Cut at signs of punctuation, and at the ASCII symbols."""
 
     def __init__(self, behavior: str = "Isolated") -> None:
-        super().__init__(r"[\p{P}$+<=>^`|~]", check_choice("behavior", behavior, BEHAVIORS))
+        signs = rf"[\p{{P}}$+<=>\^`|\~\u166d\U000111c9--[{LATER_PUNCTUATION}]]"
+        super().__init__(signs, check_choice("behavior", behavior, BEHAVIORS))
 
 
 class WhitespaceSplit(CharacterClass):

@@ -25,10 +25,11 @@ ATOMS = [
     r"\p{L}", r"\p{N}", r"\s", r"\S", r"\w", r"\W", r"\d", r"\D", r"\h", ".", r"\p{Lu}", r"\p{Ll}", r"\p{M}", r"\p{P}",
     r"\p{S}", r"\p{Han}", r"\p{Hangul}", r"\P{L}", r"\p{^L}", "a", "b", "'s", " ", r"\r", r"\n", r"\x41", r"\u200d",
     r"\x{AC00}", "한", "'", "é", "²", "[a-z]", "[^a-z]", r"[^\s\p{L}\p{N}]", r"[^\r\n\p{L}\p{N}]", r"[\r\n]", r"[\w-]",
-    "[a-z&&[^aeiou]]", r"[\p{L}&&[^\p{Lu}]]", r"[\p{L}\p{M}]", "[[:alpha:]]", "[[:^digit:]]", "[[:punct:]]", "[^[a-c]x]",
-    r"[^\w\s]", r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", "[一-龥]", r"[!-\/:-@\[-`{-~]", r"[\S&&\W]", "[^[^a]]", r"[\h_]",
-    r"[\d.]", "[&a]", r"[^\W\d_]", r"[\p{^L}x]", r"\R", r"\O", r"\N", "(?i:'s|'t|'re|'ve|'m|'ll|'d)", "(?i:[sdmt]|ll)",
-    "(?i:k)", "(?i:[a-d])", "(?i)a", "(?m:.)", "(?i:[^s])", "(?m:.+)", "(?mi:a.k)", r"(?i:\s*é)", r"(?i:\w+)",
+    "[a-z&&[^aeiou]]", r"[\p{L}&&[^\p{Lu}]]", r"[\p{L}\p{M}]", "[[:alpha:]]", "[[:^digit:]]", "[[:punct:]]",
+    "[^[a-c]x]", r"[^\w\s]", r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", "[一-龥]", r"[!-\/:-@\[-`{-~]", r"[\S&&\W]", "[^[^a]]",
+    r"[\h_]", r"[\d.]", "[&a]", r"[^\W\d_]", r"[\p{^L}x]", r"\R", r"\O", r"\N", "(?i:'s|'t|'re|'ve|'m|'ll|'d)",
+    "(?i:[sdmt]|ll)", "(?i:k)", "(?i:[a-d])", "(?i)a",
+    "(?m:.)", "(?i:[^s])", "(?m:.+)", "(?mi:a.k)", r"(?i:\s*é)", r"(?i:\w+)",
     "^", "$", r"\b", r"\B", r"\A", r"\z", r"\Z",
 ]  # fmt: skip
 AMOUNTS = [
@@ -98,6 +99,16 @@ def theirs(pattern):
         return None
 
 
+def their_cut(peer, text):
+    """Where they cut; None where they give up, because the search took too many steps."""
+    try:
+        return [span for _, span in peer.pre_tokenize_str(text)]
+    except BaseException as error:
+        if "retry-limit" in str(error):
+            return None
+        raise
+
+
 def our_cut(compiled, text):
     cuts, at = [], 0
     for start, end in find_matches(compiled, text):
@@ -119,12 +130,9 @@ def compare(patterns, rng, strings):
             refused += 1
             continue
         for text in texts(rng, strings):
-            try:
-                expected = [span for _, span in peer.pre_tokenize_str(text)]
-            except BaseException as error:  # a panic of theirs: the search took too many steps
-                assert "retry-limit" in str(error)
-                continue
-            assert our_cut(compiled, text) == expected, (pattern, text)
+            expected = their_cut(peer, text)
+            if expected is not None:
+                assert our_cut(compiled, text) == expected, (pattern, text)
         equal += 1
     return equal, refused
 

@@ -1,11 +1,14 @@
 """tokenizer.json files made with the tokenizers library: 30 pipelines, hostile strings, equal ids and equal text."""
 
 import json
+import unicodedata
 
 import pytest
 
 from minillm.data import korean_documents, python_docs
 from minillm.tokenizer import load_tokenizer
+from minillm.tokenizer.normalizers import build_normalizer
+from minillm.tokenizer.pre_tokenizers import build_pre_tokenizer
 from tests.tokenizer.hostile import hostile
 
 tokenizers = pytest.importorskip("tokenizers", reason="the peer: pip install -e '.[parity]'")
@@ -245,3 +248,77 @@ def test_ids_and_text_are_tokenizers(name, texts, tmp_path):
 @pytest.mark.parametrize("name", PIPELINES)
 def test_ids_and_text_are_tokenizers_two_thousand_times(name, texts, tmp_path):
     check(name, texts, tmp_path, range(100, 2100))
+
+
+def a_character_at_a_time(part, theirs, frame):
+    """Characters this Python knows on which the two differ."""
+    known = (
+        chr(point) for point in range(0x110000) if unicodedata.category(chr(point)) not in ("Cn", "Cs", "Co")
+    )
+    return [hex(ord(one)) for one in known if part(frame.format(one)) != theirs(frame.format(one))]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents"])
+def test_normalizers_on_every_character(form):
+    ours, peer = build_normalizer({"type": form}), getattr(N, form)()
+    assert a_character_at_a_time(ours, peer.normalize_str, "a{}\u0301") == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ["Whitespace", "WhitespaceSplit", "Punctuation", "Digits"])
+def test_pre_tokenizers_on_every_character(kind):
+    options = {"individual_digits": True} if kind == "Digits" else {}
+    ours, peer = build_pre_tokenizer({"type": kind, **options}), getattr(P, kind)(**options)
+
+    def theirs(text):
+        return [piece for piece, _ in peer.pre_tokenize_str(text)]
+
+    assert a_character_at_a_time(ours, theirs, "a{}1") == []
+
+
+# --- what is put around texts -----------------------------------------------------------------------------------
+
+BOS, END = ("<s>", 2), ("</s>", 3)
+AROUND = {
+    "none": None,
+    "bytes": T.ByteLevel(),
+    "bos": T.TemplateProcessing("<s> $A", "<s> $A <s>:1 $B:1", [BOS]),
+    "bos and bytes": T.Sequence(
+        [T.ByteLevel(), T.TemplateProcessing("<s> $A", "<s> $A </s> $B:1", [BOS, END])]
+    ),
+    "end": T.TemplateProcessing("$A </s>", "$B:1 </s>:1 $A </s> </s>", [END]),
+    "bert": T.BertProcessing(END, BOS),
+    "roberta": T.RobertaProcessing(END, BOS),
+}
+
+
+@pytest.fixture(scope="module")
+def small_peer(texts):
+    return make("gpt2", texts)
+
+
+@pytest.mark.parametrize("name", AROUND)
+def test_calling_is_transformers(name, small_peer, tmp_path):
+    transformers = pytest.importorskip("transformers", reason="the peer: pip install -e '.[parity]'")
+    content = json.loads(small_peer.to_str())
+    peer = tokenizers.Tokenizer.from_str(json.dumps(content))
+    if AROUND[name] is not None:
+        peer.post_processor = AROUND[name]
+    peer.save(str(tmp_path / "tokenizer.json"))
+    ours = load_tokenizer(tmp_path)
+    theirs = transformers.PreTrainedTokenizerFast(tokenizer_object=peer, pad_token="<unk>")
+    rows = [hostile(seed) for seed in range(12)]
+    for pair in (None, rows[::-1]):
+        for options in (
+            {},
+            {"padding": True},
+            {"padding": "max_length", "truncation": True, "max_length": 11},
+            {"truncation": True, "max_length": 4},
+        ):
+            expected = theirs(rows, pair, return_token_type_ids=True, **options)
+            assert ours(rows, pair, **options) == dict(expected)
+    assert ours.encode(rows[0]) == theirs(rows[0], add_special_tokens=False)["input_ids"]
+    if name in ("bos", "bert"):
+        with pytest.raises(ValueError, match="must leave room for"):
+            ours("a", "b", truncation=True, max_length=1)

@@ -15,13 +15,9 @@ _PARTS = [
     "<0x41>", "<unk>", "<|endof", "text|>", "{}", "def f(x):\n    return x", "http://a.b/c?d=e", "\\n", "`", "~",
     *ADDED, *ADDED,
 ]  # fmt: skip
-_ASSIGNED_LONG_AGO = "".join(
-    chr(point)
-    for point in range(0x2FF00)
-    # Libraries carry Unicode tables of different years; what Unicode 3.2 knew is the same in all of them.
-    if unicodedata.ucd_3_2_0.category(chr(point)) not in ("Cn", "Cs", "Co")
-    and unicodedata.ucd_3_2_0.category(chr(point)) == unicodedata.category(chr(point))
-)
+_KNOWN = [
+    chr(point) for point in range(0x30000) if unicodedata.category(chr(point)) not in ("Cn", "Cs", "Co")
+]
 
 
 def hostile(seed: int) -> str:
@@ -33,7 +29,7 @@ def hostile(seed: int) -> str:
         if kind < 0.75:
             parts.append(rng.choice(_PARTS))
         elif kind < 0.9:
-            parts.append("".join(rng.choices(_ASSIGNED_LONG_AGO, k=rng.randrange(1, 5))))
+            parts.append("".join(rng.choices(_KNOWN, k=rng.randrange(1, 5))))
         elif kind < 0.98:
             parts.append("".join(map(chr, rng.choices(range(128), k=rng.randrange(1, 9)))))
         else:
