@@ -215,8 +215,10 @@ class Tokenizer:
         return self._stream(check_texts(texts), names)
 
     def _stream(self, texts: Iterator[str], names: frozenset[str]) -> Iterator[int]:
-        plain = not any(t.single_word or t.lstrip or t.rstrip for t in self.added_tokens.values())
-        if plain and self.normalizer is None and self.pre_tokenizer.pattern is not None:
+        tokens = self.added_tokens.values()
+        plain = not any(token.single_word or token.lstrip or token.rstrip for token in tokens)
+        one_pass = len({token.normalized for token in tokens}) < 2  # else some are found before the others
+        if plain and one_pass and self.normalizer is None and self.pre_tokenizer.pattern is not None:
             yield from encode_stream(self, texts, names)
         else:
             yield from self.encode_with("".join(texts), names)

@@ -190,8 +190,8 @@ class BPETokenizer(Tokenizer):
         """The ids of any bytes, UTF-8 or not; `decode_bytes` gives them back. Special tokens are ordinary here.
 
         A byte that is no part of a UTF-8 character counts as a sign (neither letter, digit nor blank) when the
-        text is cut into pieces. Raises ValueError for what is no bytes, and where a text is changed or cut in
-        another way than by one pattern.
+        text is cut into pieces. Raises ValueError for what is no bytes, where the vocabulary lacks one, and where a
+        text is changed or cut in another way than by one pattern.
         """
         if not isinstance(data, (bytes, bytearray)):
             raise ValueError(f"data must be bytes, got {describe(data)}")
@@ -199,6 +199,7 @@ class BPETokenizer(Tokenizer):
             raise ValueError(
                 "encode_bytes needs a byte-level tokenizer without a normalizer, cut by one pattern"
             )
+        self.model.check_bytes()
         pieces = split(bytes(data).decode("utf-8", "surrogateescape"), self.pattern)
         lengths = [len(piece.encode("utf-8", "surrogateescape")) for piece in pieces]
         return self.model.encode_pieces(bytes(data), np.cumsum(lengths, dtype=np.int64))

@@ -322,7 +322,8 @@ class BPE:
         self._tables: tuple[np.ndarray, ...] | None = None
         byte_ids = [self.vocab.get(character, -1) for character in BYTE_TO_CHARACTER]
         changed = ("continuing_subword_prefix", "end_of_word_suffix", "ignore_merges")
-        if min(byte_ids) >= 0 and not any(self.options[name] for name in changed):
+        self.missing = [byte for byte, index in enumerate(byte_ids) if index < 0]
+        if not self.missing and not any(self.options[name] for name in changed):
             self._tables = (
                 np.array(byte_ids, dtype=np.int32), self._keys, self._ranks, self._results,
                 np.zeros((_SLOTS, _WORD), dtype=np.uint8), np.zeros((_SLOTS, _IDS), dtype=np.int32),
@@ -343,11 +344,10 @@ class BPE:
 
     def check_bytes(self) -> None:
         """Raise ValueError unless this is a byte-level vocabulary that has all of the 256 bytes."""
-        missing = [byte for byte, character in enumerate(BYTE_TO_CHARACTER) if character not in self.vocab]
-        if missing:
+        if self.missing:
             raise ValueError(
-                f"the vocabulary lacks {len(missing)} of the 256 bytes (first: 0x{missing[0]:02x}), so some text "
-                "would be lost; with tokenizers, train with initial_alphabet=ByteLevel.alphabet()"
+                f"the vocabulary lacks {len(self.missing)} of the 256 bytes (first: 0x{self.missing[0]:02x}), so some "
+                "text would be lost; with tokenizers, train with initial_alphabet=ByteLevel.alphabet()"
             )
 
     def encode(self, text: str, pre_tokenizer: PreTokenizer, starts: bool = True) -> list[int]:

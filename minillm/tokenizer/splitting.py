@@ -28,6 +28,7 @@ GPT4_PATTERN = (
 )
 
 OTHER, LETTER, NUMBER, SPACE = 0, 1, 2, 3
+_LONGEST_SEARCH = 60.0  # seconds
 
 
 def compile_pattern(pattern: str) -> regex.Pattern:
@@ -44,20 +45,40 @@ def _compile(pattern: str) -> regex.Pattern:
         raise ValueError(f"pattern {pattern!r} is not a regular expression: {error}") from None
 
 
+@lru_cache(maxsize=64)
+def _patience(translated: str) -> float | None:
+    """Seconds after which a search is given up; None, for ever, unless the pattern repeats a group.
+
+    Only then can a search take exponential time: `(?:a|aa)+$` on "aaa...b". Oniguruma gives up too. The question
+    costs speed, so it is asked only where needed. (A ")" of a translated pattern always ends a group.)
+    """
+    return _LONGEST_SEARCH if regex.search(r"\)(?:[*+]|\{)", translated) else None
+
+
+def _given_up(compiled: regex.Pattern, text: str) -> ValueError:
+    return ValueError(
+        f"pattern {compiled.pattern!r} needs more than {_LONGEST_SEARCH} seconds for a text of {len(text)} characters"
+    )
+
+
 def find_matches(compiled: regex.Pattern, text: str) -> list[tuple[int, int]]:
     """(start, end) of every match in order, as Oniguruma's finder lists them: `a*` in "ba" -> [(0, 0), (1, 2)]."""
-    found = [match.span() for match in compiled.finditer(text)]
-    if all(start < end for start, end in found):
+    patience = _patience(compiled.pattern)
+    try:
+        found = [match.span() for match in compiled.finditer(text, timeout=patience)]
+        if all(start < end for start, end in found):
+            return found
+        found, at, last = [], 0, -1  # an empty match right behind a match does not count
+        while at <= len(text) and (match := compiled.search(text, at, timeout=patience)):
+            start, end = match.span()
+            if start == end == last:
+                at += 1
+            else:
+                found.append((start, end))
+                at = last = end
         return found
-    found, at, last = [], 0, -1  # an empty match right behind a match does not count
-    while at <= len(text) and (match := compiled.search(text, at)):
-        start, end = match.span()
-        if start == end == last:
-            at += 1
-        else:
-            found.append((start, end))
-            at = last = end
-    return found
+    except TimeoutError:
+        raise _given_up(compiled, text) from None
 
 
 def split(text: str, pattern: str = GPT2_PATTERN) -> list[str]:
@@ -66,11 +87,14 @@ def split(text: str, pattern: str = GPT2_PATTERN) -> list[str]:
     Text between two matches becomes a piece of its own, so that no pattern can lose a character.
 
     Raises:
-        ValueError: `text` or `pattern` is not a str, or `pattern` is no regular expression.
+        ValueError: `text` or `pattern` is not a str, `pattern` is no regular expression, or it takes too long.
     """
     check_text("text", text)
     compiled = compile_pattern(pattern)
-    pieces = compiled.findall(text)
+    try:
+        pieces = compiled.findall(text, timeout=_patience(compiled.pattern))
+    except TimeoutError:
+        raise _given_up(compiled, text) from None
     if sum(map(len, pieces)) == len(text) and "" not in pieces:
         return pieces  # the matches cover everything: the usual case, in one call
     cuts = sorted({0, len(text), *(end for span in find_matches(compiled, text) for end in span)})

@@ -13,18 +13,24 @@ character is lost even then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from minillm.tokenizer.special import special_pattern
-
-if TYPE_CHECKING:
-    from minillm.tokenizer.base import Tokenizer
 
 _CHUNK = 1 << 16  # characters gathered before the next round of encoding
 
 
+class ByteLevelTokenizer(Protocol):
+    """What is used of a tokenizer: its encoding, and the two steps of its model (see bpe_encode.BPE)."""
+
+    model: Any
+    pre_tokenizer: Any
+
+    def encode_with(self, text: str, names: frozenset[str]) -> list[int]: ...
+
+
 def encode_stream(
-    tokenizer: Tokenizer, texts: Iterable[str], allowed: frozenset[str], chunk: int = _CHUNK
+    tokenizer: ByteLevelTokenizer, texts: Iterable[str], allowed: frozenset[str], chunk: int = _CHUNK
 ) -> Iterator[int]:
     """The ids of `"".join(texts)`, in order; `allowed` are the added tokens to recognise."""
     held = ""
@@ -40,7 +46,7 @@ def encode_stream(
     yield from tokenizer.encode_with(held + "".join(waiting), allowed)
 
 
-def _encode_final(tokenizer: Tokenizer, text: str, allowed: frozenset[str]) -> tuple[list[int], str]:
+def _encode_final(tokenizer: ByteLevelTokenizer, text: str, allowed: frozenset[str]) -> tuple[list[int], str]:
     """(the ids that no further text can change, the rest of the text)."""
     pattern = special_pattern(allowed)
     start = 0

@@ -231,6 +231,10 @@ def check(name, texts, tmp_path, seeds):
     ours = load_tokenizer(tmp_path)
     assert ours.vocab == peer.get_vocab()
     assert differences(peer, ours, seeds) is None
+    for text in map(hostile, seeds[:10]):
+        ids, cut = ours.encode(text), len(text) // 3
+        assert list(ours.encode_iterable([text[:cut], text[cut : 2 * cut], text[2 * cut :]])) == ids
+        assert ours.decode_bytes(ids[:cut]) + ours.decode_bytes(ids[cut:]) == ours.decode_bytes(ids)
     saved = tokenizers.Tokenizer.from_file(str(ours.save(tmp_path / "again")))  # and back through the peer
     assert json.loads(saved.to_str()) == json.loads(peer.to_str())
 

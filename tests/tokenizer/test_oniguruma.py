@@ -85,3 +85,10 @@ def test_refused_by_name(pattern, message):
 def test_what_lies_between_matches_is_kept():
     assert split("10m² b½!", r"\w+") == ["10m²", " ", "b½", "!"]
     assert split("baac", r"a*") == ["b", "aa", "c"]
+
+
+@pytest.mark.parametrize("cut", [split, lambda text, pattern: find_matches(compile_pattern(pattern), text)])
+def test_a_search_that_would_take_for_ever_is_given_up(monkeypatch, cut):
+    monkeypatch.setattr("minillm.tokenizer.splitting._LONGEST_SEARCH", 0.1)
+    with pytest.raises(ValueError, match=r"more than 0.1 seconds for a text of 61 characters"):
+        cut("a" * 60 + "b", r"(?:a|aa|aaa)+$")
