@@ -14,9 +14,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from minillm._checks import check_flag, check_int, check_text
+from minillm._checks import check_int, check_text
 from minillm.tokenizer.byte_alphabet import CHARACTER_TO_BYTE
-from minillm.tokenizer.parts import Finder, as_list, build, check_prepend_scheme, one_character
+from minillm.tokenizer.parts import ByteLevelOptions, Finder, MetaspaceOptions, as_list, build, one_character
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2}|\+[0-9A-Fa-f])>")
 
@@ -36,15 +36,8 @@ class Decoder:
         return self.one(token).encode("utf-8")
 
 
-class ByteLevel(Decoder):
+class ByteLevel(ByteLevelOptions, Decoder):
     """Printable characters back to bytes; a token with another character (an added one) stands for itself."""
-
-    def __init__(
-        self, add_prefix_space: bool = True, trim_offsets: bool = True, use_regex: bool = True
-    ) -> None:
-        for name, value in (("add_prefix_space", add_prefix_space), ("trim_offsets", trim_offsets)):
-            check_flag(name, value)  # the three options are read and mean nothing to a decoder
-        check_flag("use_regex", use_regex)
 
     def __call__(self, tokens: list[str]) -> list[str]:
         return [b"".join(map(self.inside, tokens)).decode("utf-8", "replace")]
@@ -56,20 +49,8 @@ class ByteLevel(Decoder):
             return token.encode("utf-8")
 
 
-class Metaspace(Decoder):
+class Metaspace(MetaspaceOptions, Decoder):
     """▁ back to blanks; the first token's go, if the pre-tokenizer put one in front."""
-
-    def __init__(
-        self,
-        replacement: str,
-        prepend_scheme: str = "always",
-        split: bool = True,
-        add_prefix_space: bool | None = None,
-        str_rep: str | None = None,
-    ) -> None:
-        self.sign = one_character("replacement", replacement)
-        self.scheme = check_prepend_scheme(prepend_scheme, add_prefix_space)
-        check_flag("split", split)
 
     def __call__(self, tokens: list[str]) -> list[str]:
         decoded = super().__call__(tokens)

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from minillm._checks import check_flag, check_text, describe
+from minillm._checks import check_choice, check_flag, check_text, describe
 from minillm.tokenizer.splitting import compile_pattern, find_matches
 
 # What Unicode calls white space; str.strip and str.split would take four control characters along.
@@ -97,14 +97,30 @@ def one_character(name: str, value: Any) -> str:
     return value
 
 
-def check_prepend_scheme(scheme: Any, add_prefix_space: Any) -> str:
-    """Metaspace's "always", "first" or "never"; files of old versions say `add_prefix_space` instead."""
-    if scheme not in ("always", "first", "never"):
-        raise ValueError(f"prepend_scheme must be always, first or never, got {describe(scheme)}")
-    if (
-        add_prefix_space is not None
-        and not check_flag("add_prefix_space", add_prefix_space)
-        and scheme != "never"
-    ):
-        raise ValueError(f"add_prefix_space false contradicts prepend_scheme {scheme!r}")
-    return scheme
+class MetaspaceOptions:
+    """The options that Metaspace has as a pre-tokenizer and as a decoder. Files of old versions say
+    `add_prefix_space` in place of "always" or "never", and repeat the sign as `str_rep`."""
+
+    def __init__(
+        self,
+        replacement: str,
+        prepend_scheme: str = "always",
+        split: bool = True,
+        add_prefix_space: bool | None = None,
+        str_rep: str | None = None,
+    ) -> None:
+        self.sign = one_character("replacement", replacement)
+        self.scheme = check_choice("prepend_scheme", prepend_scheme, ("always", "first", "never"))
+        self.split = check_flag("split", split)
+        if add_prefix_space is False and self.scheme != "never":
+            raise ValueError(f"add_prefix_space false contradicts prepend_scheme {self.scheme!r}")
+
+
+class ByteLevelOptions:
+    """The options that ByteLevel has as a pre-tokenizer, a post-processor and a decoder; the last two only keep them,
+    and `trim_offsets` concerns offsets in the text, not ids."""
+
+    def __init__(self, add_prefix_space: bool, trim_offsets: bool = True, use_regex: bool = True) -> None:
+        self.prefix = check_flag("add_prefix_space", add_prefix_space)
+        self.trim_offsets = check_flag("trim_offsets", trim_offsets)
+        self.use_regex = check_flag("use_regex", use_regex)

@@ -11,7 +11,7 @@ from collections.abc import Sequence as Listing
 from typing import Any
 
 from minillm._checks import check_flag, check_int, check_text, describe
-from minillm.tokenizer.parts import as_list, as_mapping, build
+from minillm.tokenizer.parts import ByteLevelOptions, as_list, as_mapping, build
 
 Item = tuple[Any, int]  # "A" or "B" for a text, or the ids of a special token; and the token type
 
@@ -96,15 +96,8 @@ class RobertaProcessing(Template):
         self.pair = [*self.single, (end, 0), ("B", 0), (end, 0)]
 
 
-class ByteLevel(Template):
+class ByteLevel(ByteLevelOptions, Template):
     """Concerns offsets only: the texts alone."""
-
-    def __init__(
-        self, add_prefix_space: bool = True, trim_offsets: bool = True, use_regex: bool = True
-    ) -> None:
-        for name, value in (("add_prefix_space", add_prefix_space), ("trim_offsets", trim_offsets)):
-            check_flag(name, value)
-        check_flag("use_regex", use_regex)
 
 
 class Sequence(Template):

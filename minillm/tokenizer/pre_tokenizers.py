@@ -17,7 +17,7 @@ import regex
 
 from minillm._checks import check_choice, check_flag
 from minillm.tokenizer.byte_alphabet import to_characters
-from minillm.tokenizer.parts import Finder, as_list, build, check_prepend_scheme, one_character
+from minillm.tokenizer.parts import ByteLevelOptions, Finder, MetaspaceOptions, as_list, build
 from minillm.tokenizer.splitting import GPT2_PATTERN, split
 from minillm.tokenizer.unicode_age import LATER_PUNCTUATION
 
@@ -132,20 +132,8 @@ class Whitespace(PreTokenizer):
         return [match.span() for match in self._pieces.finditer(piece)]
 
 
-class Metaspace(PreTokenizer):
+class Metaspace(MetaspaceOptions, PreTokenizer):
     """Blanks become ▁; one is put in front of every piece ("always"), of the text's first ("first") or of none."""
-
-    def __init__(
-        self,
-        replacement: str,
-        prepend_scheme: str = "always",
-        split: bool = True,
-        add_prefix_space: bool | None = None,
-        str_rep: str | None = None,
-    ) -> None:
-        self.sign = one_character("replacement", replacement)
-        self.scheme = check_prepend_scheme(prepend_scheme, add_prefix_space)
-        self.split = check_flag("split", split)
 
     def __call__(self, pieces: list[str], starts: bool) -> tuple[list[str], bool]:
         found: list[str] = []
@@ -160,13 +148,8 @@ class Metaspace(PreTokenizer):
         return found, starts
 
 
-class ByteLevel(PreTokenizer):
+class ByteLevel(ByteLevelOptions, PreTokenizer):
     """GPT-2's pattern (with `use_regex`), then bytes as printable characters."""
-
-    def __init__(self, add_prefix_space: bool, trim_offsets: bool = True, use_regex: bool = True) -> None:
-        self.prefix = check_flag("add_prefix_space", add_prefix_space)
-        self.use_regex = check_flag("use_regex", use_regex)
-        check_flag("trim_offsets", trim_offsets)  # concerns offsets only
 
     def cut(self, pieces: list[str]) -> list[str]:
         """The pieces as text, their bytes not yet written as characters."""
