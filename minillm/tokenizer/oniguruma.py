@@ -16,11 +16,16 @@ Left out: back-references, calls, \K, \G, \X, absent groups, and case folding of
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 _WORD = r"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}"
 _MORE_WORD = "²³¹¼½¾"  # outside of classes Oniguruma looks Latin-1 up in a table of its own
 _NEWLINE = r"(?>\r\n|[\n\x0b\x0c\r\x85\u2028\u2029])"
+_START = r"(?<![\s\S])"
+_LINE_START = rf"(?:{_START}|(?<=\n)(?=[\s\S]))"
+_HARMLESS = (_START, _LINE_START)  # in front of a repeated dot
+_ANY_FIRST = re.compile(r"(?:\((?:\?[:>])?)*(?:\[\^\\n\]|\[\\s\\S\])")
 _DEEPEST = 100  # nested groups or classes
 
 # What a shorthand or property is inside a class; "^" in front: everything but this.
@@ -115,6 +120,7 @@ class _Reader:
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
         self.at = 0
+        self.behind = False  # inside of a look-behind
 
     def refusal(self, what: str) -> ValueError:
         where = min(self.at, len(self.pattern))
@@ -145,11 +151,12 @@ class _Reader:
             raise self.refusal(f"more than {_DEEPEST} nested groups")
         branches, empty = [""], [True]
         letters = ""  # of the literals that stand side by side here, folded
+        anchored = False  # whether this branch so far is nothing but anchors
         while self.at < len(self.pattern) and not self.peek(")"):
             if self.take("|"):
                 branches.append("")
                 empty.append(True)
-                letters = ""
+                letters, anchored = "", False
                 continue
             if self.take("(?#"):
                 while self.next("a comment") != ")":
@@ -158,6 +165,7 @@ class _Reader:
             options = self.isolated_options(ignore_case, dot_all)
             if options is not None:  # (?i) holds to the end of the group, later branches included
                 inner, can_be_empty = self.alternatives(*options, depth + 1)
+                self.check_any(anchored, inner)
                 branches[-1] += f"(?:{inner})"
                 empty[-1] &= can_be_empty
                 break
@@ -168,9 +176,18 @@ class _Reader:
                 raise self.refusal("a string that one letter also folds to (ß and ss), in (?i)")
             if repeated:
                 letters = ""
+            self.check_any(anchored, item)
+            anchored = (
+                (anchored or not branches[-1]) and can_be_empty and not repeated and item not in _HARMLESS
+            )
             branches[-1] += item
             empty[-1] &= can_be_empty
         return "|".join(branches), any(empty)
+
+    def check_any(self, anchored: bool, item: str) -> None:
+        """Refuse `.*` behind an anchor at a branch's front: Oniguruma then only searches where lines (texts) begin."""
+        if anchored and _ANY_FIRST.match(item) and not set(item).isdisjoint("*+{"):
+            raise self.refusal("a repeated . behind an anchor")
 
     def isolated_options(self, ignore_case: bool, dot_all: bool) -> tuple[bool, bool] | None:
         """(ignore case, dot matches all) after `(?i)`, `(?m-i)`, ...; None if no such thing stands here."""
@@ -206,7 +223,7 @@ class _Reader:
         if character == ".":
             return (r"[\s\S]" if dot_all else r"[^\n]"), False, ""
         if character == "^":
-            return self.anchor(r"(?:(?<![\s\S])|(?<=\n)(?=[\s\S]))")
+            return self.anchor(_LINE_START)
         if character == "$":
             return self.anchor(r"(?=\n|(?![\s\S]))")
         if character in "*+?":
@@ -249,7 +266,9 @@ class _Reader:
                     self.at = end + 1
                 else:
                     raise self.refusal(f"a group that opens with {self.pattern[self.at - 1 : self.at + 3]!r}")
+        outside, self.behind = self.behind, self.behind or opening in ("(?<=", "(?<!")
         inner, can_be_empty = self.alternatives(ignore_case, dot_all, depth + 1)
+        self.behind = outside
         if not self.take(")"):
             raise self.refusal("a missing )")
         if zero_width:
@@ -273,6 +292,9 @@ class _Reader:
                 interval = True
             else:
                 break
+            if self.behind:
+                self.at = start
+                raise self.refusal("a repetition in a look-behind")
             if can_be_empty and high != 1:
                 self.at = start
                 raise self.refusal("the repetition of what can match nothing")
@@ -321,14 +343,14 @@ class _Reader:
             return "class", self.set_of(_SHORTHANDS[letter.lower()], letter.isupper(), in_class)
         if letter in "pP":
             return "class", self.property(letter == "P", in_class)
-        if letter in "NOR" and not in_class:
+        if letter in "NOR" and not in_class and not (letter == "R" and self.behind):
             return "class", {"N": r"[^\n]", "O": r"[\s\S]", "R": _NEWLINE}[letter]
         if letter in "bBAzZ" and not in_class:
             word = self.set_of(_WORD, False, False)
             return "anchor", {
                 "b": f"(?:(?<={word})(?!{word})|(?<!{word})(?={word}))",
                 "B": f"(?:(?<={word})(?={word})|(?<!{word})(?!{word}))",
-                "A": r"(?<![\s\S])",
+                "A": _START,
                 "z": r"(?![\s\S])",
                 "Z": r"(?=\n?(?![\s\S]))",
             }[letter]
@@ -401,6 +423,8 @@ class _Reader:
         if self.peek("]"):
             raise self.refusal("an empty class")
         while not self.take("]"):
+            if ignore_case and (self.peek("&&") or (self.peek("[") and not self.peek("[:"))):
+                raise self.refusal("a class of classes in (?i)")
             if self.take("&&"):
                 if not content or self.peek("]") or self.peek("&"):
                     raise self.refusal("&& with an empty side")

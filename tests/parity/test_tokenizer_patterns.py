@@ -72,7 +72,9 @@ def random_pattern(rng, depth=2):
     def atom():
         if depth and rng.random() < 0.2:
             group = rng.choice(GROUPS)
-            return group % (rng.choice(ATOMS) if "(?<" in group else random_pattern(rng, depth - 1))
+            return group % (
+                rng.choice(ATOMS) if "(?<=" in group or "(?<!" in group else random_pattern(rng, depth - 1)
+            )
         return rng.choice(ATOMS)
 
     def branch():
