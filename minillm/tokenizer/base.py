@@ -33,6 +33,7 @@ from minillm.tokenizer.special import allowed_tokens, encode_text, special_patte
 from minillm.tokenizer.streaming import encode_stream
 
 _LETTER = regex.compile(r"[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]")
+_BLANK_RUN = regex.compile(r"\p{White_Space}*")
 PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
@@ -79,9 +80,9 @@ def find_added(
         ):
             continue
         if token.lstrip:
-            start = max(done, len(text[:start].rstrip(BLANKS)))
+            start = done + len(text[done:start].rstrip(BLANKS))
         if token.rstrip:
-            end = len(text) - len(text[end:].lstrip(BLANKS))
+            end = _BLANK_RUN.match(text, end).end()
         if done < start:
             yield done, start, None
         yield start, end, token
@@ -169,9 +170,11 @@ class Tokenizer:
 
     def _parts(self, text: str, names: frozenset[str]) -> Iterator[tuple[str, AddedToken | None, bool]]:
         """`text` as (part, its added token if it is one, whether it begins the text); ordinary parts normalised."""
-        if names not in self._finders:
-            self._finders = {names: self._finder(names)}  # the latest choice is remembered
-        (raw, raw_pattern), (late, late_pattern) = self._finders[names]
+        finder = self._finders.get(names)
+        if finder is None:
+            finder = self._finder(names)
+            self._finders = {names: finder}  # the latest choice is remembered
+        (raw, raw_pattern), (late, late_pattern) = finder
         for start, end, token in find_added(text, raw, raw_pattern):
             part, starts = text[start:end], start == 0
             if token is not None or not (self.normalizer or late):

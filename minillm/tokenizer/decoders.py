@@ -33,7 +33,7 @@ class Decoder:
 
     def inside(self, token: str) -> bytes:
         """The bytes of one token in the middle of a text."""
-        return self.one(token).encode("utf-8")
+        return self.one(token).encode("utf-8", "surrogateescape")
 
 
 class ByteLevel(ByteLevelOptions, Decoder):
@@ -46,7 +46,7 @@ class ByteLevel(ByteLevelOptions, Decoder):
         try:
             return bytes([CHARACTER_TO_BYTE[character] for character in token])
         except KeyError:
-            return token.encode("utf-8")
+            return token.encode("utf-8", "surrogateescape")
 
 
 class Metaspace(MetaspaceOptions, Decoder):
@@ -93,7 +93,7 @@ class ByteFallback(Decoder):
 
     def inside(self, token: str) -> bytes:
         match = _BYTE_TOKEN.fullmatch(token)
-        return bytes([int(match[1], 16)]) if match else token.encode("utf-8")
+        return bytes([int(match[1], 16)]) if match else super().inside(token)
 
 
 class Fuse(Decoder):
@@ -144,15 +144,13 @@ class Sequence(Decoder):
         return tokens
 
     def inside(self, token: str) -> bytes:
-        spelled = token.encode("utf-8")
         for step in self.steps:
             if isinstance(step, Fuse):  # what follows it concerns the ends of the text
                 break
-            try:
-                spelled = step.inside(spelled.decode("utf-8"))
-            except UnicodeDecodeError:  # a part of a character, made by ByteFallback
-                break
-        return spelled
+            token = step.inside(token).decode(
+                "utf-8", "surrogateescape"
+            )  # a part of a character keeps its bytes
+        return token.encode("utf-8", "surrogateescape")
 
 
 KINDS = {

@@ -105,6 +105,21 @@ def test_decoders(layout, tokens, text):
     assert "".join(build_decoder(layout)(tokens)) == text
 
 
+def test_what_one_token_adds_inside_a_text():
+    """Its bytes, whatever stands around it: the blank at a text's front and half a character included."""
+    sentencepiece = [
+        {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+        {"type": "ByteFallback"},
+        {"type": "Fuse"},
+        {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+    ]
+    inside = build_decoder({"type": "Sequence", "decoders": sentencepiece}).inside
+    assert [inside(token) for token in ("▁a", "<0xED>", "한▁")] == [b" a", b"\xed", "한 ".encode()]
+    assert build_decoder({"type": "Metaspace", "replacement": "▁"}).inside("▁a") == b" a"
+    clip = [{"type": "ByteLevel", "add_prefix_space": True}, {"type": "BPEDecoder", "suffix": "</w>"}]
+    assert build_decoder({"type": "Sequence", "decoders": clip}).inside("íķ</w>") == b"\xed\x95 "
+
+
 def test_post_processors():
     bert = build_post_processor({"type": "BertProcessing", "sep": ["[SEP]", 102], "cls": ["[CLS]", 101]})
     assert bert([7], None) == ([101, 7, 102], [0, 0, 0])
