@@ -115,6 +115,10 @@ class Tokenizer:
             t.content: t.id for t in self.added_tokens.values() if t.special
         }
         self._names, self._ids = self._name_ids()
+        if strange := self.post_processor.special_ids() - set(range(len(self._names))):
+            raise ValueError(
+                f"post_processor adds id {min(strange)}, the vocabulary has {len(self._names)} ids"
+            )
         self._spelled: list[bytes] | None = None
         self._finders: dict[frozenset[str], tuple] = {}
         self._all_names = frozenset(self.added_tokens)

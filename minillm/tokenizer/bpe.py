@@ -30,7 +30,7 @@ from minillm.tokenizer.bpe_encode import BPE
 from minillm.tokenizer.bpe_plain import Pair
 from minillm.tokenizer.bpe_train_fast import learn_merges_fast
 from minillm.tokenizer.byte_alphabet import ALPHABET, BYTE_TO_CHARACTER, to_bytes, to_characters
-from minillm.tokenizer.special import check_special_tokens, ordinary_parts
+from minillm.tokenizer.special import check_special_tokens, encode_text, ordinary_parts
 from minillm.tokenizer.splitting import GPT2_PATTERN, compile_pattern, split
 from minillm.tokenizer.word_table import count_words_fast
 
@@ -217,6 +217,9 @@ def check_vocab(vocab: Any) -> dict[str, int]:
     """A vocabulary of a file, {token: id}; ValueError when it is something else."""
     if not isinstance(vocab, dict) or not all(type(index) is int for index in vocab.values()):
         raise ValueError(f"the vocabulary must map tokens to integer ids, got {describe(vocab)}")
+    if vocab and not 0 <= min(vocab.values()) <= max(vocab.values()) < 1 << 31:
+        raise ValueError(f"the {len(vocab)} tokens must have the ids 0 to {len(vocab) - 1}, each once")
+    encode_text("".join(vocab), "the vocabulary")
     return vocab
 
 

@@ -11,7 +11,8 @@ What has no exact translation is refused by its name, never guessed. Unicode tab
 that one of the two libraries does not know yet may differ.
 
 Book: 2.2.1 토큰화. Held against: tokenizers' Split on random patterns.
-Left out: back-references, calls, \K, \G, \X, absent groups, and case folding of \p{...} and of letters such as ß.
+Left out: back-references, calls, \K, \G, \X, absent groups; repetitions in a look-behind, of what can match nothing,
+and of . behind an anchor; in (?i): \p{...} with cased letters, classes of classes, and letters such as ß.
 """
 
 from __future__ import annotations

@@ -36,6 +36,10 @@ class Template:
         """How many special tokens are put around one text, or around two."""
         return sum(len(what) for what, _ in (self.pair if pair else self.single) if what not in ("A", "B"))
 
+    def special_ids(self) -> set[int]:
+        """The ids that are put around texts."""
+        return {index for what, _ in (*self.single, *self.pair) if what not in ("A", "B") for index in what}
+
 
 class TemplateProcessing(Template):
     """Any arrangement, listed item by item."""

@@ -25,6 +25,7 @@ from minillm.tokenizer.bpe import BPETokenizer, check_vocab, read_merges
 from minillm.tokenizer.bpe_encode import BPE
 from minillm.tokenizer.llama2c import Llama2cTokenizer
 from minillm.tokenizer.parts import as_list, as_mapping
+from minillm.tokenizer.special import encode_text
 
 
 def load_tokenizer(path: str | Path) -> BPETokenizer | Llama2cTokenizer:
@@ -80,6 +81,7 @@ def _added_token(token: Any) -> AddedToken:
     name, index = token.get("content"), token.get("id")
     if not isinstance(name, str) or not name or type(index) is not int:
         raise ValueError(f"an added token must have a content and an id, got {describe(token)}")
+    encode_text(name, "an added token")
     known = {field.name for field in fields(AddedToken)}
     if unknown := sorted(token.keys() - known):
         raise ValueError(f"added token {name!r} with {unknown[0]} is not supported")

@@ -105,6 +105,13 @@ CHANGES = {
         "'<s>' of a template",
     ),
     "template without A": (lambda c: c.update(post_processor=template([])), "must hold A"),
+    "template's id": (
+        lambda c: c.update(post_processor={"type": "BertProcessing", "sep": ["a", 5], "cls": ["b", 9999]}),
+        "adds id 9999",
+    ),
+    "huge id": (lambda c: c["model"]["vocab"].update({"!": 1 << 70}), "ids 0 to"),
+    "half a character": (lambda c: c["model"]["vocab"].update({"\ud800": 330}), "lone surrogate"),
+    "half an added token": (lambda c: c["added_tokens"][0].update(content="\ud800"), "lone surrogate"),
     "two templates": (
         lambda c: c.update(post_processor={"type": "Sequence", "processors": [template([A])] * 2}),
         "more than one template",
