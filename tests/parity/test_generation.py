@@ -9,6 +9,7 @@ import torch
 from minillm.inference import SamplingParams, generate, generate_batch, process_logits
 from minillm.inference.stopping import Stopper
 from minillm.models import load_model
+from minillm.tokenizer import load_tokenizer
 from tests.parity.folders import Case, transformers
 
 tokenizers = pytest.importorskip(
@@ -57,8 +58,11 @@ def gpt2_like():
 
 
 @pytest.fixture(scope="module", params=[llama_like, gpt2_like])
-def tokenizer(request):
-    return request.param()
+def tokenizer(request, tmp_path_factory):
+    """transformers' tokenizer, and ours from its file."""
+    theirs, folder = request.param(), tmp_path_factory.mktemp("tokenizer")
+    theirs.save_pretrained(folder)
+    return theirs, load_tokenizer(folder)
 
 
 class Model:
@@ -66,6 +70,7 @@ class Model:
 
 
 def test_stop_strings_are_seen_where_transformers_sees_them(tokenizer):
+    tokenizer, own = tokenizer
     rng, stops = (
         random.Random(0),
         [" a", " the", "hat", ". ", "t th", "the end", " 가나", "다 ", " cat,", "a"],
@@ -75,7 +80,7 @@ def test_stop_strings_are_seen_where_transformers_sees_them(tokenizer):
         text, stop = " ".join(rng.choices(" ".join(TEXTS[:3]).split(), k=6)), rng.choice(stops)
         prompt = tokenizer.encode(rng.choice(["xyz", "is", "그"]), add_special_tokens=False)
         new = tokenizer.encode(text, add_special_tokens=False)
-        ours = Stopper(Model, SamplingParams(stop=stop), tokenizer, prompt)
+        ours = Stopper(Model, SamplingParams(stop=stop), own, prompt)
         for n, token in enumerate(new, 1):
             theirs = bool(criteria[stop](torch.tensor([prompt + new[:n]]), None)[0])
             assert ours(token) == theirs, (stop, text, n)
@@ -182,7 +187,7 @@ def test_sampling_settings_score_as_transformers(made, tmp_path, settings):
 
 def test_text_is_that_of_the_pipeline(made, tokenizer, tmp_path):
     """transformers' pipeline, without the prompt's own text, prompts of several kinds."""
-    theirs, folder = made
+    (theirs, folder), (tokenizer, own) = made, tokenizer
     ours = load_model(folder)
     pipe = transformers.pipeline("text-generation", model=theirs, tokenizer=tokenizer)
     size = len(tokenizer)
@@ -192,5 +197,5 @@ def test_text_is_that_of_the_pipeline(made, tokenizer, tmp_path):
     for text in ("the cat", "가나", "x"):
         prompt = tokenizer.encode(text)
         expected = pipe(text, max_new_tokens=12, do_sample=False, return_full_text=False, pad_token_id=0)
-        row = generate_batch(ours, [prompt], SamplingParams(max_tokens=12, temperature=0), tokenizer)[0]
+        row = generate_batch(ours, [prompt], SamplingParams(max_tokens=12, temperature=0), own)[0]
         assert row.text == expected[0]["generated_text"]
