@@ -19,6 +19,15 @@ def as_the_machine_is() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in CODE_PATHS}
 
 
+def soak_count(many: int) -> int:
+    """How many of `many` random examples to run: a twentieth, or the share that MINILLM_SOAK_SHARE names.
+
+    `make soak` sets it to 1; everything else, CI too, leaves it alone. At least five, however small the share.
+    """
+    share = float(os.environ.get("MINILLM_SOAK_SHARE", "0.05"))
+    return max(min(many, 5), round(many * share))
+
+
 def cuts(data: bytes, at_most: int = 60) -> list[int]:
     """Lengths at which to cut a file: every byte of a short one, else the ends and even steps between."""
     if len(data) <= at_most:

@@ -38,6 +38,7 @@ PATHS = {
     "openblas-prescott": {"OPENBLAS_CORETYPE": "Prescott"},
     "openblas-haswell": {"OPENBLAS_CORETYPE": "Haswell"},
     "numba-generic": {"NUMBA_CPU_NAME": "generic"},
+    "plain": {"ATEN_CPU_CAPABILITY": "default", "NUMBA_CPU_NAME": "generic"},  # `make paths`
     "two-threads": {"MINILLM_TEST_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"},
 }
 THREADS = (
@@ -140,6 +141,8 @@ def run_leg(name: str, rooms: list[str], workers: int, seconds: float) -> Leg:
         word.rstrip("s"): int(n) for n, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", last)
     }
     trouble = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.M)
+    if done.returncode:
+        print("\n".join(done.stdout.splitlines()[-60:]), flush=True)
     if done.returncode and not trouble:
         trouble = [f"pytest ended with code {done.returncode}: {(last or done.stderr.strip())[-200:]}"]
     return Leg(name, path, counts, time.perf_counter() - start, trouble)

@@ -15,7 +15,7 @@ from minillm._files import BadFileError, load_arrays, save_arrays
 from minillm.evaluation.ranking import ndcg, recall_at_k
 from minillm.search import BM25, search_words
 from minillm.search.bm25 import _sort_key, bm25_plain, lucene_idf, okapi_idf
-from tests.helpers import cuts
+from tests.helpers import cuts, soak_count
 
 CORPUS = ["the cat sat on the mat", "the dog chased the cat", "고양이는 매트에 앉았다", "", "dogs and cats"]
 
@@ -213,7 +213,7 @@ def test_postings_that_point_outside_are_refused(tmp_path):
             BM25.load(path)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=soak_count(1000))
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=6), st.text(max_size=30))
 def test_hostile_text_is_only_text(corpus, query):
     index = BM25().fit(corpus)

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from minillm.search import ExactIndex
 from minillm.search.exact import METRICS, distances_plain
-from tests.helpers import cuts
+from tests.helpers import cuts, soak_count
 
 
 def test_three_distances_by_hand():
@@ -38,7 +38,7 @@ SMALL = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 1e-3, 1e4])
 EXACT = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 2.0**-10, 1e4])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=soak_count(3000))
 @given(
     hnp.arrays(np.float32, st.tuples(st.integers(1, 30), st.just(3)), elements=SMALL),
     hnp.arrays(np.float32, st.tuples(st.integers(1, 4), st.just(3)), elements=SMALL),
@@ -59,7 +59,7 @@ def test_fast_equals_plain_with_many_ties(vectors, queries, metric, k):
         assert len(set(ids[row, :count])) == count
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=soak_count(3000))
 @given(
     hnp.arrays(np.float32, st.tuples(st.integers(1, 30), st.just(3)), elements=EXACT),
     hnp.arrays(np.float32, st.tuples(st.integers(1, 4), st.just(3)), elements=EXACT),
