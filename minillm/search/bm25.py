@@ -286,6 +286,7 @@ class BM25:
         index.ids = ids
         index._vocabulary = {word: number for number, word in enumerate(words)}
         starts, documents, impacts = index._postings = postings
+        # Compiled code reads what these point at, without looking.
         if (
             tuple(part.dtype for part in postings) != (np.int64, np.uint32, np.float32)
             or len(starts) != len(index._vocabulary) + 1
@@ -293,7 +294,7 @@ class BM25:
             or starts[0] != 0
             or (np.diff(starts) < 0).any()
             or (len(documents) and documents.max() >= len(index.ids))
-        ):  # compiled code reads what these point at
+        ):
             raise BadFileError(f"{refusal}: its words and postings do not fit")
         return index
 

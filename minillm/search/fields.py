@@ -60,9 +60,12 @@ class FieldSearch:
         sizes = {name: len(column) for name, column in texts.items()}
         if len(set(sizes.values())) != 1:
             raise ValueError(f"every field must have one text a document, got {sizes}")
-        self.ids = check_document_ids(ids, next(iter(sizes.values())))
-        for name, column in texts.items():
-            self.fields[name].fit(column, self.ids)
+        ids = check_document_ids(ids, next(iter(sizes.values())))
+        # New parts, put in place together: a text that is refused leaves the index as it was.
+        self.fields = {
+            name: BM25(tokenizer=field.tokenizer).fit(texts[name], ids) for name, field in self.fields.items()
+        }
+        self.ids = ids
         return self
 
     def scores(self, query: str) -> np.ndarray:

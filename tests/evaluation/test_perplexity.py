@@ -46,9 +46,7 @@ def by_hand(model, ids, context, stride):
 def test_a_uniform_guess_has_the_perplexity_of_the_vocabulary():
     ids = torch.randint(0, 8, (50,), generator=torch.Generator().manual_seed(0))
     assert perplexity(Uniform(), ids, 10) == pytest.approx(8)
-    assert bits_per_byte(Uniform(), ids, 49, 10) == pytest.approx(
-        3
-    )  # 49 scored tokens of 3 bits, a byte each
+    assert bits_per_byte(Uniform(), ids, 49, 10) == pytest.approx(3)  # 49 tokens of 3 bits, a byte each
     assert bits_per_byte(Uniform(), ids, 98, 10) == pytest.approx(1.5)
 
 

@@ -240,6 +240,25 @@ def test_retriever_metrics(encoder, metric):
     np.testing.assert_allclose(cosines[[document for document, _ in ranking]], best, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.full((2, 16), np.nan, np.float32), "must be finite"),
+        (np.zeros((1, 16), np.float32), "got 1 for 2"),
+        (np.zeros((2, 3), np.float32), r"shape \(N, 16\)"),
+        ("no vectors", r"shape \(N, 16\)"),
+    ],
+)
+def test_an_encoder_that_fails_leaves_the_retriever_alone(encoder, monkeypatch, wrong, message):
+    retriever = DenseRetriever(encoder).fit(["a cat", "a dog"], ["c", "d"])
+    before = retriever.search(["feline"], 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(encoder, "encode", lambda texts: wrong)
+        with pytest.raises(ValueError, match=message):
+            retriever.fit(["one", "two"])
+    assert retriever.search(["feline"], 2) == before
+
+
 def test_embeddings_of_any_length_that_is_taken_give_unit_vectors(encoder):
     for length in (1e-3, 1.0, 1e18):
         scaled = StaticEncoder(encoder.tokenizer, encoder.embeddings * np.float32(length))

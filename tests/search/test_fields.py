@@ -36,6 +36,19 @@ def test_bad_weights_are_named(weights, message):
         FieldSearch(weights)
 
 
+def test_a_failed_fit_leaves_the_index_alone():
+    index = FieldSearch({"text": 1.0, "title": 0.5}).fit({"text": TEXTS, "title": TITLES}, ["w", "t", "l"])
+    before = index.search(["with"], 3)
+    for fields in (
+        {"text": [], "title": []},
+        {"text": TEXTS, "title": [None] * 3},
+        {"text": TEXTS, "title": ["a"]},
+    ):
+        with pytest.raises(ValueError, match=r"at least one text|must hold str|one text a document"):
+            index.fit(fields)
+        assert index.search(["with"], 3) == before
+
+
 def test_a_weight_of_any_allowed_size_gives_numbers():
     index = FieldSearch({"text": 1e9, "title": 0}).fit({"text": TEXTS, "title": TITLES})
     assert np.isfinite(index.scores("with the statement")).all()
