@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = ROOT / "build" / "portable"
 NOT_BY_DEFAULT = {"kernels", "benchmarks", "__pycache__"}
 
-# leg -> what it sets. Before a leg starts, CODE_PATHS and THREADS are unset.
+# leg -> what it sets. Before a leg starts, CODE_PATHS and OTHERS are unset.
 PATHS = {
     "native": {},
     "aten-default": {"ATEN_CPU_CAPABILITY": "default"},
@@ -39,14 +39,18 @@ PATHS = {
     "openblas-haswell": {"OPENBLAS_CORETYPE": "Haswell"},
     "numba-generic": {"NUMBA_CPU_NAME": "generic"},
     "plain": {"ATEN_CPU_CAPABILITY": "default", "NUMBA_CPU_NAME": "generic"},  # `make paths`
+    "last-bits-4": {"MINILLM_JITTER": "4"},  # tests/jitter.py: no library's path, but any processor's
+    "last-bits-5": {"MINILLM_JITTER": "5"},
+    "last-bits-6": {"MINILLM_JITTER": "6"},
     "two-threads": {"MINILLM_TEST_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"},
 }
-THREADS = (
+OTHERS = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
     "NUMBA_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MINILLM_TEST_THREADS",
+    "MINILLM_JITTER",
 )
 # What a leg really got, said by the libraries themselves.
 PROBE = """
@@ -116,7 +120,7 @@ def environment(name: str, interpreter: str) -> str:
 
 def run_leg(name: str, rooms: list[str], workers: int, seconds: float) -> Leg:
     """Run the rooms once, in a process of its own with its own environment variables."""
-    variables = {key: value for key, value in as_the_machine_is().items() if key not in THREADS}
+    variables = {key: value for key, value in as_the_machine_is().items() if key not in OTHERS}
     variables |= PATHS.get(name, {}) | {"PYTHONPATH": str(ROOT)}
     start = time.perf_counter()
     try:
