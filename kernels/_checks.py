@@ -101,7 +101,7 @@ def check_launch(*tensors: Tensor | None) -> None:
     if _compiling_for is not None:
         return
     if INTERPRETED:
-        if any(x.dtype == torch.bfloat16 for x in given) and not _bfloat16_mended():
+        if not all(interpreter_takes(x.dtype) for x in given):
             raise ValueError("Triton's interpreter computes bfloat16 wrongly: use float32 or float16 there")
     elif given and given[0].device.type != "cuda":
         raise ValueError(
@@ -110,7 +110,10 @@ def check_launch(*tensors: Tensor | None) -> None:
         )
 
 
-def _bfloat16_mended() -> bool:
+def interpreter_takes(dtype: torch.dtype) -> bool:
+    """Whether Triton's interpreter is on and computes this dtype rightly. Imports Triton for bfloat16 alone."""
+    if not INTERPRETED or dtype != torch.bfloat16:
+        return INTERPRETED
     from triton.runtime.interpreter import InterpreterBuilder
 
     return getattr(InterpreterBuilder, "bfloat16_mended", False)

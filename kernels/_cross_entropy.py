@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels._checks import INTERPRETED, describe
+from kernels._checks import FLOATS, INTERPRETED, describe
 from kernels._rows import WIDEST, whole_rows
 from kernels.softmax import merge_lanes, online_step
 
@@ -224,6 +224,12 @@ def _check_range(targets: Tensor, V: int, ignore_index: int) -> None:
         wrong = targets[(targets != ignore_index) & ((targets < 0) | (targets >= V))]
         if len(wrong):
             raise ValueError(f"targets must be between 0 and {V - 1} or {ignore_index}, got {int(wrong[0])}")
+
+
+def check_out_dtype(dtype: Any) -> None:
+    """ValueError unless a loss can be returned in this dtype; None stands for the logits' own."""
+    if dtype not in (None, *FLOATS):
+        raise ValueError(f"out_dtype must be float16, bfloat16, float32 or None, got {describe(dtype)}")
 
 
 def check_targets(targets: Any, like: Tensor, shape: torch.Size) -> None:

@@ -18,7 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels._checks import check_int, check_number, check_softcap, check_tensor, describe
-from kernels.flash_tiles import LN2, LOG2E, scored
+from kernels.flash_forward import LN2, LOG2E, scored
 
 MAX_WIDTH = 256  # D: wider heads would not fit in registers
 # These change from call to call, and Triton would compile again for each that 16 divides (or that is 1): a second's

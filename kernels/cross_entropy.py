@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from kernels._checks import check_flag, check_int, check_launch, check_number, describe
-from kernels._cross_entropy import check_targets, launch, scale_rows
+from kernels._cross_entropy import check_out_dtype, check_targets, launch, scale_rows
 from kernels._rows import as_rows, check_rows, count_rows
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -65,15 +65,14 @@ def _losses_and_gradient(
     if logits.numel():
         launch(rows, flat, losses, gradient, scale, ignore_index, smoothing)
     if reduction == "none":
-        return losses.reshape(targets.shape).to(logits.dtype), late
-    loss = losses.sum() / counted if reduction == "mean" else losses.sum()
-    return loss.to(logits.dtype), late
+        return losses.reshape(targets.shape), late
+    return losses.sum() / counted if reduction == "mean" else losses.sum(), late
 
 
 def _outputs(logits, targets, reduction):
-    loss = torch.empty(targets.shape if reduction == "none" else (), dtype=logits.dtype, device=logits.device)
-    deferred = reduction == "mean" and logits.dtype == torch.float16
-    return loss, torch.empty(() if deferred else 0, dtype=torch.float32, device=logits.device)
+    shape = targets.shape if reduction == "none" else ()
+    deferred = () if reduction == "mean" and logits.dtype == torch.float16 else 0
+    return tuple(torch.empty(size, dtype=torch.float32, device=logits.device) for size in (shape, deferred))
 
 
 @torch.library.custom_op("minillm_kernels::cross_entropy", mutates_args=())
@@ -119,9 +118,8 @@ def _backward(ctx, g, *_):
         )
     late, gradient = ctx.saved_tensors
     g = (g * late if late.numel() else g).reshape((-1, 1) if g.dim() else ()).contiguous()
-    if (
-        torch.compiler.is_compiling() or type(gradient) is not Tensor
-    ):  # traced: a compiler joins the product to what follows
+    # traced: a compiler joins the product to what follows
+    if torch.compiler.is_compiling() or type(gradient) is not Tensor:
         gradient = (gradient.float() * g).to(gradient.dtype)
     else:
         ctx.given = True  # in place: it is the only copy
@@ -172,13 +170,14 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     reduction: str = "mean",
     overwrite_logits: bool = False,
+    out_dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Cross-entropy of logits (..., V) and int64 targets (...): a scalar, or losses (...) if reduction is "none".
 
-    The result has the dtype of the logits, float16, bfloat16 or float32; the arithmetic is float32. Targets equal to
-    ignore_index count for nothing, and their rows are not read; "mean" divides by the number of the others (NaN if
-    there are none). Other targets outside of [0, V) raise ValueError on the CPU; on a GPU, where asking would mean
-    waiting, their rows' losses and gradients are NaN. label_smoothing: ε in [0, 1].
+    The result has the dtype of the logits, float16, bfloat16 or float32, or out_dtype, one of these; the arithmetic is
+    float32. Targets equal to ignore_index count for nothing, and their rows are not read; "mean" divides by the number
+    of the others (NaN if there are none). Other targets outside of [0, V) raise ValueError on the CPU; on a GPU, where
+    asking would mean waiting, their rows' losses and gradients are NaN. label_smoothing: ε in [0, 1].
 
     The gradient is made in the forward pass, if the logits require one, and given away by the first backward: a second
     one raises RuntimeError. overwrite_logits: keep it in the logits' own memory, whose numbers are lost; they must
@@ -192,9 +191,12 @@ def cross_entropy(
     smoothing = check_number("label_smoothing", label_smoothing, 0.0, 1.0)
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {describe(reduction)}")
+    check_out_dtype(out_dtype)
     check_launch(logits, targets)
     if check_flag("overwrite_logits", overwrite_logits):
         _check_overwritable(logits)
-        return _Overwriting.apply(logits, targets, ignore_index, smoothing, reduction)
-    with_gradient = torch.is_grad_enabled() and logits.requires_grad
-    return _cross_entropy(logits, targets, ignore_index, smoothing, reduction, with_gradient)[0]
+        loss = _Overwriting.apply(logits, targets, ignore_index, smoothing, reduction)
+    else:
+        with_gradient = torch.is_grad_enabled() and logits.requires_grad
+        loss = _cross_entropy(logits, targets, ignore_index, smoothing, reduction, with_gradient)[0]
+    return loss.to(out_dtype or logits.dtype)

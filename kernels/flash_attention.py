@@ -6,6 +6,7 @@
 never leave the chip (flash_forward.py) and works the weights out again for the gradients (flash_backward.py): at
 T = 16,384 the formula writes and reads 1 GB of scores a head in float32, the kernels 64 kB of log-sum-exps.
 `flash_attention_varlen` takes sequences of different lengths packed one behind the other, without padding.
+The forward pass is read here, down to the launch (`forward`), and in flash_forward.py, the kernel.
 
 Book 8.2 (효율적인 트랜스포머 연산). Papers: Dao et al. 2022 and Dao 2023 (FlashAttention, FlashAttention-2), Ainslie
 et al. 2023 (grouped heads), Press et al. 2022 (ALiBi), Gemma 2 2024 (soft cap). Held against torch's
@@ -15,27 +16,31 @@ dropout, arbitrary masks, gradients of the slopes, second derivatives.
 
 from __future__ import annotations
 
-import math
+import contextvars
 
 import torch
 from torch import Tensor
 
-from kernels._checks import (
-    FLOATS,
-    capability,
-    check_flag,
-    check_int,
-    check_launch,
-    check_number,
-    check_softcap,
-    check_tensor,
-    describe,
+from kernels import flash_forward
+from kernels._checks import FLOATS, capability, check_int, check_launch, check_tensor, describe
+from kernels._flash_launch import (
+    FARTHEST,
+    check_inputs,
+    check_starts,
+    cut,
+    lend_scratch,
+    options_of,
+    padded,
+    programs_of,
+    ready,
+    room_like,
+    section_of,
+    slope_step,
+    strides,
+    width_of,
 )
 from kernels.flash_backward import backward
-from kernels.flash_forward import forward, outputs
-from kernels.flash_tiles import FARTHEST, room_like
-
-WIDEST = 256  # head widths above this would need the width cut into pieces
+from kernels.flash_forward import scores_in_base_2
 
 
 def flash_attention_plain(
@@ -50,8 +55,8 @@ def flash_attention_plain(
     return_lse: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """The formula, with all T x S scores in memory, in float32 (float64 if q is); arguments as in flash_attention."""
-    left, right, scale, softcap = _options(q, causal, scale, window, softcap, return_lse)
-    _check(q, k, v, "B {} T D", alibi_slopes, (*FLOATS, torch.float64))
+    left, right, scale, softcap = options_of(q, causal, scale, window, softcap, return_lse)
+    check_inputs(q, k, v, "B {} T D", alibi_slopes, (*FLOATS, torch.float64))
     (B, H, T, D), (_, K, S, _) = q.shape, k.shape
     wide = torch.promote_types(q.dtype, torch.float32)
     grouped, k, v = q.to(wide).reshape(B, K, H // K, T, D), k.to(wide).unsqueeze(2), v.to(wide).unsqueeze(2)
@@ -100,8 +105,8 @@ def flash_attention(
     gradients 0. A sequence's result is the same, bit for bit, in any batch. Raises ValueError for what does not fit,
     and on GPUs older than the A100 (compute capability 8.0).
     """
-    left, right, scale, softcap = _options(q, causal, scale, window, softcap, return_lse)
-    _check(q, k, v, "B {} T D", alibi_slopes)
+    left, right, scale, softcap = options_of(q, causal, scale, window, softcap, return_lse)
+    check_inputs(q, k, v, "B {} T D", alibi_slopes)
     out, lse = _attention(
         q, k, v, alibi_slopes, None, None, q.shape[2], k.shape[2], scale, left, right, softcap
     )
@@ -132,7 +137,7 @@ def flash_attention_varlen(
     rows, never a touch beyond the tensors. alibi_slopes: (H,) or (N, H). The rest as in flash_attention; returns
     (total_q, H, D), and with return_lse float32 (H, total_q).
     """
-    left, right, scale, softcap = _options(q, causal, scale, window, softcap, return_lse)
+    left, right, scale, softcap = options_of(q, causal, scale, window, softcap, return_lse)
     for name, starts in (("cu_seqlens_q", cu_seqlens_q), ("cu_seqlens_k", cu_seqlens_k)):
         check_tensor(name, starts, "N+1", (torch.int32,), like=q)
         if starts.shape != cu_seqlens_q.shape or starts.shape[0] == 0:
@@ -142,7 +147,7 @@ def flash_attention_varlen(
             )
     longest_q = check_int("max_seqlen_q", max_seqlen_q, 0, FARTHEST - 1)
     longest_k = check_int("max_seqlen_k", max_seqlen_k, 0, FARTHEST - 1)
-    _check(q, k, v, "T {} D", alibi_slopes, sequences=cu_seqlens_q.shape[0] - 1)
+    check_inputs(q, k, v, "T {} D", alibi_slopes, sequences=cu_seqlens_q.shape[0] - 1)
     # a careless guess, such as the model's longest text, launches no more than one sequence of everything would
     longest = min(longest_q, q.shape[0]), min(longest_k, k.shape[0])
     out, lse = _attention(
@@ -173,78 +178,54 @@ def flash_attention_varlen_plain(
     return (out, lse) if return_lse else out
 
 
-def _options(
-    q: Tensor,
-    causal: bool,
-    scale: float | None,
-    window: tuple[int, int] | None,
-    softcap: float,
-    return_lse: bool,
-) -> tuple[int, int, float, float]:
-    """(left, right, scale, softcap) with the defaults filled in; left, right: how far a query sees, -1 = to the end."""
-    check_flag("return_lse", return_lse)
-    left, right = -1, -1
-    if window is not None:
-        if not isinstance(window, (tuple, list)) or len(window) != 2:
-            raise ValueError(f"window must be (left, right), two integers, got {describe(window)}")
-        # a window wider than any sequence is cut, so that sums of positions fit into 32 bits
-        left, right = (min(check_int("each side of window", side, -1), FARTHEST) for side in window)
-    if check_flag("causal", causal):
-        right = 0
-    if scale is None:
-        width = q.shape[-1] if isinstance(q, Tensor) and q.ndim else 1
-        scale = 1 / math.sqrt(max(width, 1))
-    return left, right, check_number("scale", scale), check_softcap(softcap)
+def outputs(q: Tensor) -> tuple[Tensor, Tensor]:
+    """Room for the output, like q, and for the log-sum-exp, (B, H, T) or packed (H, total)."""
+    rows = q.shape[:3] if q.ndim == 4 else (q.shape[1], q.shape[0])
+    return room_like(q), q.new_empty(rows, dtype=torch.float32)
 
 
-def _check(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    shape: str,
-    slopes: Tensor | None,
-    dtypes: tuple[torch.dtype, ...] = FLOATS,
-    sequences: int | None = None,
-) -> None:
-    """ValueError unless q, k, v and the slopes fit together. shape: "B {} T D" or "T {} D", with H or K for {}."""
-    check_tensor("q", q, shape.format("H"), dtypes)
-    for name, x in (("k", k), ("v", v)):
-        check_tensor(name, x, shape.format("K").replace("T", "S"), (q.dtype,), like=q)
-    heads, key_heads = q.shape[1], k.shape[1]
-    together = k.shape == v.shape and q.shape[-1] == k.shape[-1] and (q.ndim == 3 or q.shape[0] == k.shape[0])
-    if not together or key_heads == 0 or heads % key_heads:
-        raise ValueError(
-            f"q ({shape.format('H')}) needs k and v ({shape.format('K').replace('T', 'S')}), with H a multiple of K "
-            f"and one D, got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+def forward(
+    q: Tensor, k: Tensor, v: Tensor, slopes: Tensor | None, starts_q: Tensor | None, starts_k: Tensor | None,
+    longest_q: int, longest_k: int, scale: float, left: int, right: int, softcap: float,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Launch: (output like q, log-sum-exp (B, H, T) or packed (H, total) in float32). The caller has checked.
+
+    q, k, v as (B, heads, length, D), or packed as (total, heads, D) with the sequences' starts. left, right: how far
+    a query sees, -1 = to the end.
+    """
+    if q.shape[-1] % 8:
+        out, lse = forward(
+            *padded(q, k, v), slopes, starts_q, starts_k, longest_q, longest_k, scale, left, right, softcap
         )
-    if not 1 <= q.shape[-1] <= WIDEST:
-        raise ValueError(f"the head width D must be between 1 and {WIDEST}, got q {describe(q)}")
-    if max(q.shape[-3], q.shape[-2], k.shape[-3], k.shape[-2]) >= FARTHEST:
-        raise ValueError(f"lengths must be below {FARTHEST}, got q {describe(q)} and k {describe(k)}")
-    if slopes is not None:
-        sequences = q.shape[0] if sequences is None else sequences
-        if (
-            not isinstance(slopes, Tensor)
-            or slopes.dtype != torch.float32
-            or slopes.device != q.device
-            or tuple(slopes.shape) not in ((heads,), (sequences, heads))
-        ):
-            raise ValueError(
-                f"alibi_slopes must be a float32 tensor of shape ({heads},) or ({sequences}, {heads}) on {q.device}, "
-                f"got {describe(slopes)}"
-            )
+        return cut(out, q), lse
+    packed = starts_q is not None
+    out, lse = outputs(q)
+    q, k, v = ready(q), ready(k), ready(v)
+    sequences, D = (starts_q.numel() - 1 if packed else q.shape[0]), q.shape[-1]
+    heads, group = q.shape[1], q.shape[1] // k.shape[1]
+    chosen = flash_forward.settings(width_of(D), q.dtype, capability(q), slopes is not None)
+    programs, tiles = programs_of(sequences * heads, longest_q, chosen["BLOCK_M"])
+    if programs == 0:
+        return out, lse
 
+    def launch() -> None:
+        lend_scratch(q)
+        flash_forward.forward_kernel[(programs,)](
+            q, k, v, out, lse, slopes, starts_q, starts_k,
+            *strides(q), *strides(k), *strides(v), *strides(out),
+            0 if packed else lse.stride(0), lse.stride(-2), slope_step(slopes),
+            q.shape[0], k.shape[0], sequences, heads, group, longest_q, longest_k, tiles,
+            section_of(sequences * heads, group, longest_k, k),
+            *scores_in_base_2(scale, softcap), left, right,
+            D=D, WIDTH=width_of(D), SOFTCAP=softcap > 0,
+            FOLDED=scale > 1e-30 and slopes is None and softcap == 0,  # in float32 a smaller one may be 0: 0 · -inf
+            HAS_LEFT=left >= 0, HAS_RIGHT=right >= 0, **chosen,
+        )  # fmt: skip
 
-def _check_starts(name: str, starts: Tensor, longest: int, total: int) -> None:
-    """ValueError unless the starts rise from 0 to total in steps of at most `longest`; read only where that is free."""
-    if starts.device.type != "cpu":
-        return
-    steps = starts.diff()
-    if starts[0] != 0 or starts[-1] != total or (steps < 0).any() or (steps > longest).any():
-        raise ValueError(
-            f"cu_seqlens_{name} must rise from 0 to {total}, the rows of {name}, in steps of at most "
-            f"max_seqlen_{name} = {longest}, got {describe(starts.tolist())}"
-        )
+    # Triton keeps the lender of scratch memory in a context variable: ours ends with this context
+    with torch.cuda.device_of(q):
+        contextvars.copy_context().run(launch)
+    return out, lse
 
 
 # The kernels as torch operators: torch.compile keeps them whole instead of tracing into the launch
@@ -265,8 +246,8 @@ def _attention(q, k, v, slopes, starts_q, starts_k, longest_q, longest_k, *optio
     if capability(q) < (8, 0):
         raise ValueError(f"the kernel is made for GPUs from compute capability 8.0 on, got {capability(q)}")
     if starts_q is not None:
-        _check_starts("q", starts_q, longest_q, q.shape[0])
-        _check_starts("k", starts_k, longest_k, k.shape[0])
+        check_starts("q", starts_q, longest_q, q.shape[0])
+        check_starts("k", starts_k, longest_k, k.shape[0])
     slopes, starts_q, starts_k = (None if x is None else x.contiguous() for x in (slopes, starts_q, starts_k))
     return forward(q, k, v, slopes, starts_q, starts_k, longest_q, longest_k, *options)
 

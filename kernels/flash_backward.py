@@ -20,20 +20,20 @@ from torch import Tensor
 
 from kernels import flash_dkv, flash_dq
 from kernels._checks import capability
-from kernels.flash_tiles import (
-    PAD,
+from kernels._flash_launch import (
     cut,
     lend_scratch,
     padded,
     programs_of,
     ready,
     room_like,
-    scores_in_base_2,
     section_of,
     slope_step,
     strides,
     width_of,
 )
+from kernels.flash_dq import PAD
+from kernels.flash_forward import scores_in_base_2
 
 
 def backward(

@@ -14,9 +14,9 @@ import triton
 import triton.language as tl
 
 from kernels._checks import INTERPRETED
-from kernels.flash_tiles import (
+from kernels.flash_dq import PAD, workspace
+from kernels.flash_forward import (
     LOG2E,
-    PAD,
     block_at,
     load_rows,
     place,
@@ -26,7 +26,6 @@ from kernels.flash_tiles import (
     store_rows,
     turns,
     visible,
-    workspace,
 )
 
 

@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 
 from kernels._checks import INTERPRETED
-from kernels.flash_tiles import (
+from kernels.flash_forward import (
     LOG2E,
     block_at,
     load_rows,
@@ -27,8 +27,18 @@ from kernels.flash_tiles import (
     store_rows,
     turns,
     visible,
-    workspace,
 )
+
+PAD = tl.constexpr(128)  # rows of the workspace begin on multiples of this: whole, aligned tiles
+
+
+@triton.jit
+def workspace(b, first_q, VARLEN: tl.constexpr):
+    """Where sequence b begins in a row of the backward workspace; ceil(length / PAD) · PAD places are its own."""
+    start = first_q * 0
+    if VARLEN:
+        start = (first_q // PAD + b) * PAD
+    return start
 
 
 @triton.jit

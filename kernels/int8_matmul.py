@@ -34,6 +34,9 @@ __all__ = ["int8_linear", "int8_linear_plain", "int8_matmul", "int8_matmul_plain
 
 WIDEST = 2**17 - 1  # columns: (-128)·(-128)·2^17 = 2^31 would be the first sum that int32 cannot hold
 ALIGNED = 16  # columns: 16 bytes of codes
+OUTLIERS = (
+    32  # columns kept as floats at most: models of 7 to 13 billion weights have about 7 (LLM.int8, section 4)
+)
 
 
 # The product
@@ -193,6 +196,9 @@ def int8_linear_plain(
     """x (..., I) -> (..., O): the columns with outliers as floats, the rest as codes (LLM.int8, equation 8)."""
     rows = x.reshape(count_rows(x), x.shape[-1]).float()
     outlier = (rows.abs() >= threshold).any(dim=0) & (threshold > 0)
+    if outlier.sum() > OUTLIERS:
+        order = rows.abs().amax(dim=0).argsort(descending=True)
+        outlier[order[OUTLIERS:]] = False
     a, a_scale = quantize_rows_plain(rows.masked_fill(outlier, 0.0))
     y = int8_matmul_plain(a, codes, a_scale, scale, bias)
     y = y + rows[:, outlier] @ (codes[:, outlier].float() * scale.view(-1, 1)).T
@@ -205,9 +211,9 @@ def int8_linear(
     """y = x (codes · scale)ᵀ + bias with x rounded to int8 row by row: (..., O) in the dtype of x.
 
     x: (..., I), float16, bfloat16 or float32; codes: int8 (O, I); scale: float32 (O,) or (O, 1); bias: float (O,).
-    threshold: columns of x in which any |value| reaches it are multiplied as floats, for one large value in a row
-    coarsens all others (LLM.int8, which takes 6.0). 0 switches that off, and with it the wait of the host for the
-    number of such columns. Not differentiable. ValueError for what does not fit.
+    threshold: columns of x in which any |value| reaches it are multiplied as floats, the OUTLIERS with the largest
+    values at most, for one large value in a row coarsens all others (LLM.int8, which takes 6.0). 0 switches that off.
+    The host never waits to hear how many they are. Not differentiable. ValueError for what does not fit.
     """
     if not isinstance(x, Tensor) or x.ndim == 0 or x.dtype not in FLOATS:
         raise ValueError(f"x must be a float16, bfloat16 or float32 tensor (..., I), got {describe(x)}")
@@ -219,13 +225,19 @@ def int8_linear(
     scale = _check_scale("scale", scale, codes, "codes")
     check_number("threshold", threshold, minimum=0.0)
     rows = x.detach().reshape(count_rows(x), x.shape[-1])
-    if not threshold:
+    if not threshold or not len(rows):
         a, a_scale = quantize_rows(rows)
         y = int8_matmul(a, codes, a_scale, scale, bias, x.dtype)
     else:
-        outlier = (rows.abs() >= threshold).any(dim=0)  # (I,)
+        # always as many columns, whether or not they hold outliers: their number would have to come from the GPU
+        largest, columns = rows.abs().amax(dim=0).topk(min(OUTLIERS, rows.shape[1]))
+        ordinary = largest < threshold  # (n,): these stay codes
+        outlier = torch.zeros(rows.shape[1], dtype=torch.bool, device=x.device).scatter_(
+            0, columns, ~ordinary
+        )
         a, a_scale = quantize_rows(rows.masked_fill(outlier, 0.0))
         # few columns: only there W is turned into floats
-        weight = codes[:, outlier].float() * scale[:, None]
-        y = int8_matmul(a, codes, a_scale, scale, bias) + rows[:, outlier].float() @ weight.T
+        weight = codes[:, columns].float() * scale[:, None]  # (O, n)
+        y = int8_matmul(a, codes, a_scale, scale, bias)
+        y += rows[:, columns].float().masked_fill(ordinary, 0.0) @ weight.T
     return y.to(x.dtype).view(*x.shape[:-1], len(codes))

@@ -21,7 +21,7 @@ import triton
 from torch import Tensor
 
 from kernels._checks import capability, check_int, check_launch, check_number, check_tensor, describe
-from kernels._cross_entropy import check_targets, launch, scaled
+from kernels._cross_entropy import check_out_dtype, check_targets, launch, scaled
 from kernels._rows import as_rows, check_rows
 from kernels.cross_entropy import cross_entropy_plain
 
@@ -112,7 +112,7 @@ def _outputs(
     d_hidden = new(hidden.shape if wanted[0] else (0,), hidden.dtype)
     d_weight = new(weight.shape if wanted[1] else (0,))
     d_bias = new((weight.shape[0],) if wanted[2] else (0,), make=torch.zeros)
-    return new((), hidden.dtype), new(()), d_hidden, d_weight, d_bias
+    return new(()), new(()), d_hidden, d_weight, d_bias
 
 
 @torch.library.custom_op("minillm_kernels::linear_cross_entropy", mutates_args=())
@@ -157,13 +157,14 @@ def linear_cross_entropy(
     label_smoothing: float = 0.0,
     reduction: str = "mean",
     chunk_rows: int | None = None,
+    out_dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Cross-entropy of the logits hidden @ weightᵀ + bias, a scalar, holding chunk_rows rows of logits at a time.
 
     hidden: (..., C) float16, bfloat16 or float32; weight: (V, C) and bias: (V,) of its dtype; targets: (...) int64. The
-    loss has that dtype too; logits are rounded to it as F.linear does, and ∂weight is summed in float32. ignore_index,
-    label_smoothing, targets out of range: as cross_entropy. reduction: "mean" or "sum". chunk_rows: rows a chunk, or
-    None for rows_of_chunk().
+    loss has that dtype, too, or out_dtype, one of these; logits are rounded to hidden's as F.linear does, and ∂weight
+    is summed in float32. ignore_index, label_smoothing, targets out of range: as cross_entropy. reduction: "mean" or
+    "sum". chunk_rows: rows a chunk, or None for rows_of_chunk().
 
     Differentiable once, in hidden, weight and bias; gradients nobody wants are not computed. The forward pass holds
     chunk_rows · V numbers (V rounded up to 64) and the gradients, ∂weight in float32; the backward pass makes those it
@@ -182,10 +183,12 @@ def linear_cross_entropy(
     smoothing = check_number("label_smoothing", label_smoothing, 0.0, 1.0)
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {describe(reduction)}")
+    check_out_dtype(out_dtype)
     check_launch(hidden, weight, targets, bias)
     h, flat = as_rows(hidden), targets.reshape(-1).contiguous()
     if chunk_rows is None:
         chunk_rows = rows_of_chunk(len(h), V, C)
     chunk = check_int("chunk_rows", chunk_rows, 1, 2**63 - 1)
     wanted = [torch.is_grad_enabled() and x is not None and x.requires_grad for x in (hidden, weight, bias)]
-    return _linear_cross_entropy(h, weight, flat, bias, ignore_index, smoothing, reduction, chunk, wanted)[0]
+    loss = _linear_cross_entropy(h, weight, flat, bias, ignore_index, smoothing, reduction, chunk, wanted)[0]
+    return loss.to(out_dtype or hidden.dtype)

@@ -36,7 +36,7 @@ from kernels._paged import (
     launch_strides,
     unit_stride,
 )
-from kernels.flash_tiles import scores_in_base_2
+from kernels.flash_forward import scores_in_base_2
 
 
 def paged_attention_plain(

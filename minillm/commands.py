@@ -23,8 +23,8 @@ def print_json(value: Any) -> None:
 
 def tour(options: Namespace) -> None:
     """Every stage in order, then the table."""
-    from minillm.course.stages import TourSettings
-    from minillm.course.tour import run_tour
+    from minillm.course.tour.run import run_tour
+    from minillm.course.tour.stages import TourSettings
 
     settings = TourSettings(seed=options.seed, threads=options.threads)
     result = run_tour(
@@ -59,7 +59,7 @@ def study(options: Namespace) -> None:
 
 def train(options: Namespace) -> None:
     """Two stages of the tour, with sizes of the user's choice."""
-    from minillm.course.stages import TourSettings, load_corpus, train_model, train_tokenizer
+    from minillm.course.tour.stages import TourSettings, load_corpus, train_model, train_tokenizer
 
     settings = TourSettings(
         vocab_size=options.vocab_size, layers=options.layers, width=options.width, steps=options.steps,
@@ -128,7 +128,7 @@ def model_folder(given: Path | None) -> Path:
 
 def index(options: Namespace) -> None:
     """One stage of the tour, on the user's text."""
-    from minillm.course.stages import TourSettings, build_index, load_corpus
+    from minillm.course.tour.stages import TourSettings, build_index, load_corpus
 
     settings = TourSettings(seed=options.seed, threads=options.threads)
     built = build_index(load_corpus(settings, options.data), settings, options.out)
@@ -163,7 +163,7 @@ def search(options: Namespace) -> None:
 
 def ask(options: Namespace) -> None:
     """The best passage, quoted and named."""
-    from minillm.course.stages import answer_question
+    from minillm.course.tour.stages import answer_question
 
     answer = answer_question(open_index(options.index), options.question, options.method)
     if options.json:
@@ -200,7 +200,7 @@ def bench(options: Namespace) -> None:
 
 def assignment_make(options: Namespace) -> None:
     """Write the student version of a lesson."""
-    from minillm.course.classroom import make_assignment
+    from minillm.course.classroom.assignments import make_assignment
 
     made = make_assignment(options.lesson, options.out)
     print_json(made) if options.json else print(made["message"])
@@ -208,7 +208,7 @@ def assignment_make(options: Namespace) -> None:
 
 def assignment_grade(options: Namespace) -> None:
     """Grade what is in submitted/."""
-    from minillm.course.classroom import grade_assignment
+    from minillm.course.classroom.assignments import grade_assignment
 
     graded = grade_assignment(options.folder)
     print_json(graded) if options.json else print(graded["message"])
@@ -216,7 +216,7 @@ def assignment_grade(options: Namespace) -> None:
 
 def doctor(options: Namespace) -> None:
     """One line a fact, with advice under what is missing."""
-    from minillm.course.doctor import report
+    from minillm.course.tour.doctor import report
 
     rows = report()
     if options.json:

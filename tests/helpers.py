@@ -1,22 +1,41 @@
 """Small tools that several test files use."""
 
 import os
+import sys
+from pathlib import Path
+from typing import Any
 
-# Variables that make torch, oneDNN, MKL, OpenBLAS and numba take the code path of another processor.
-CODE_PATHS = (
-    "ATEN_CPU_CAPABILITY",
-    "ONEDNN_MAX_CPU_ISA",
-    "MKL_CBWR",
-    "OPENBLAS_CORETYPE",
-    "OPENBLAS_L2_SIZE",
-    "NUMBA_CPU_NAME",
-    "NUMBA_CPU_FEATURES",
-)
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
 
 
-def as_the_machine_is() -> dict[str, str]:
-    """The environment without CODE_PATHS: the libraries choose their code by the processor they find."""
-    return {name: value for name, value in os.environ.items() if name not in CODE_PATHS}
+def pyproject() -> dict[str, Any]:
+    """The project's one file of settings."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+class HostReads(TorchDispatchMode):
+    """Counts what asks a tensor for its numbers: .item(), if tensor, nonzero, a mask as index. On a GPU each waits."""
+
+    READERS = ("_local_scalar_dense", "item", "nonzero", "masked_select", "equal", "is_nonzero", "unique")
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        masks = [x for x in (args[1] if name.startswith("index") and len(args) > 1 else []) if x is not None]
+        by_mask = any(isinstance(x, torch.Tensor) and x.dtype == torch.bool for x in masks)
+        self.count += name in self.READERS or by_mask
+        return function(*args, **(kwargs or {}))
 
 
 def soak_count(many: int) -> int:

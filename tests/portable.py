@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.helpers import as_the_machine_is
+from tests.code_paths import as_the_machine_is
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = ROOT / "build" / "portable"
@@ -103,12 +103,10 @@ def environment(name: str, interpreter: str) -> str:
     folder = ENVIRONMENTS / name
     python = folder / "bin" / "python"
     ready = folder / "minillm-is-installed"
-    if not ready.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        for command in (
-            [interpreter, "-m", "venv", str(folder)],
-            [str(python), "-m", "pip", "install", "-q", "-e", f"{ROOT}[test,parity]"],
-        ):
+    asked = ROOT / "pyproject.toml"
+    if not ready.exists() or ready.stat().st_mtime < asked.stat().st_mtime:
+        make = [[interpreter, "-m", "venv", str(folder)]] if not python.exists() else []
+        for command in (*make, [str(python), "-m", "pip", "install", "-q", "-e", f"{ROOT}[test,parity]"]):
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise RuntimeError(

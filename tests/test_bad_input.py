@@ -160,7 +160,7 @@ MODELS = [
     (lambda p: llama_config(rope_theta=0), "rope_theta must be at least 1.0, got 0"),
     (lambda p: llama_config(rope_scaling=""), "scaling must be None or a dict .* got ''"),
     (lambda p: llama_config(attention_bias="no"), "attention_bias must be True or False, got 'no'"),
-    (lambda p: llama_config(layer_types=["full_attention"] * 2), "layer_types must be 1 names, one a layer"),
+    (lambda p: llama_config(layer_types=["full_attention"] * 2), "layer_types must be 1 times full_attention or"),
     (lambda p: llama_config(rms_norm_eps=HUGE), "rms_norm_eps must be a finite number"),
     (lambda p: models.GPT2(llama_config()), "GPT2 needs a GPT2Config, got LlamaConfig"),
     (lambda p: models.Llama(llama_config(), seed=0.5), "seed must be an integer, got 0.5"),
@@ -379,7 +379,7 @@ EVALUATION = [
 
 COURSE = [
     (lambda p: course.show(len), "show .*built-in function len"),
-    (lambda p: course.check("2-1-a", 1), "an exercise id looks like \"02-1-a\", got '2-1-a'"),
+    (lambda p: course.check("2-1-a", 1), "exercise id looks like .*, got '2-1-a'"),
     (lambda p: course.exercise("99-1-a", points=0), "points must be at least 1, got 0"),
     (lambda p: course.setup(seed=-1), "seed must be between 0 and 4294967295, got -1"),
     (lambda p: course.plot_lines({}), "series must be a dict with str names and at least one entry, got {}"),

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from minillm.cli import build_parser, main
-from minillm.course.stages import TourSettings
-from minillm.course.tour import run_tour
+from minillm.course.tour.run import run_tour
+from minillm.course.tour.stages import TourSettings
 
 TINY = TourSettings(
     vocab_size=300, layers=1, width=64, context=32, batch_size=4, steps=4, new_tokens=12, dense_steps=3, threads=1

@@ -1,17 +1,11 @@
 """One dependency list, with a reason on each line; environment.yml and the Makefile point to it."""
 
 import re
-import sys
-from pathlib import Path
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from tests.helpers import ROOT, pyproject
 
-ROOT = Path(__file__).parents[1]
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-PROJECT = tomllib.loads(PYPROJECT)["project"]
+PROJECT = pyproject()["project"]
 
 
 def test_every_dependency_has_its_reason_in_one_line():

@@ -1,10 +1,10 @@
 """What the lessons need: set-up, the library's own source on the page, figures in one style, and instant marks."""
 
-from minillm.course.checking import ExerciseError, check, exercise, exercises_of
-from minillm.course.plots import figure_png, plot_bars, plot_lines, plot_loss, plot_points, png_data_uri
-from minillm.course.plots_text import plot_attention, plot_heatmap, plot_tokens
-from minillm.course.session import setup
-from minillm.course.source import show
+from minillm.course.classroom.checking import ExerciseError, check, exercise, exercises_of
+from minillm.course.page.plots import figure_png, plot_bars, plot_lines, plot_loss, plot_points, png_data_uri
+from minillm.course.page.plots_text import plot_attention, plot_heatmap, plot_tokens
+from minillm.course.page.session import setup
+from minillm.course.page.source import show
 
 __all__ = [
     "ExerciseError",

@@ -1,13 +1,15 @@
-"""Where things are: the checkout this library runs from, and the folder the tour leaves its results in."""
+"""Where things are: the library's own files, the checkout they stand in, and the folder of the tour's results."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+LIBRARY = Path(__file__).resolve().parents[1]  # minillm/; kernels/ stands beside it
+
 
 def find_checkout() -> Path | None:
     """The repository this library runs from (it holds notebooks/ and tests/), or None for a plain install."""
-    root = Path(__file__).resolve().parents[2]
+    root = LIBRARY.parent
     return root if (root / "notebooks").is_dir() and (root / "pyproject.toml").is_file() else None
 
 

@@ -1,6 +1,5 @@
 """From a model to text: the KV cache, sampling, generation and streaming."""
 
-from minillm.inference.cache import KVCache, kv_cache_bytes
 from minillm.inference.generate import Completion, generate, generate_batch, next_logits, stream
 from minillm.inference.sampling import (
     SamplingParams,
@@ -12,6 +11,7 @@ from minillm.inference.sampling import (
     process_logits,
     sample,
 )
+from minillm.nn.cache import KVCache, kv_cache_bytes
 
 __all__ = [
     "Completion",

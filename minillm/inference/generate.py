@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_flag, check_int, describe
-from minillm.inference.cache import KVCache
 from minillm.inference.sampling import SamplingParams, new_generator, sample
+from minillm.nn.cache import Cache
 
 
 @dataclass
@@ -84,7 +84,7 @@ def _stream(
 ) -> Iterator[int]:
     device = next(model.parameters()).device
     new: list[int] = []
-    store = _new_cache(model, 1, len(ids) + params.max_tokens) if cache else None
+    store = model.new_cache(1, len(ids) + params.max_tokens) if cache else None
     seen = torch.tensor(ids, device=device) if params.repetition_penalty != 1.0 else None
     fresh = ids  # tokens the model has not seen yet
     with _evaluating(model):
@@ -102,7 +102,7 @@ def _stream(
 
 
 @torch.inference_mode()
-def next_logits(model: nn.Module, input_ids: Tensor, cache: KVCache | None = None, **options: Any) -> Tensor:
+def next_logits(model: nn.Module, input_ids: Tensor, cache: Cache | None = None, **options: Any) -> Tensor:
     """Scores (B, V) of the token after input_ids (B, T), without the memory that training needs."""
     return model(input_ids, cache=cache, logits_to_keep=1, **options).logits[:, -1]
 
@@ -133,7 +133,7 @@ def generate_batch(
     input_ids = torch.tensor([[0] * (longest - len(ids)) + ids for ids in rows], device=device)  # (B, T)
     mask = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in rows], device=device)
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    store = _new_cache(model, len(rows), longest + params.max_tokens)
+    store = model.new_cache(len(rows), longest + params.max_tokens)
     generators = [new_generator(params.seed, offset=i) for i in range(len(rows))]
     stops = [Stopper(model, params, tokenizer) for _ in rows]
     done = [Completion(None, [], "", [] if params.logprobs is not None else None) for _ in rows]
@@ -181,7 +181,7 @@ class Stopper:
             raise ValueError(f"stop strings {params.stop_strings} need a tokenizer to be seen in the text")
         if tokenizer is not None and not callable(getattr(tokenizer, "decode", None)):
             raise ValueError(f"tokenizer must be a tokenizer or None, got {describe(tokenizer)}")
-        self.endings = (*((i,) for i in model.config.eos_token_ids), *params.stop_ids)
+        self.endings = (*((i,) for i in model.eos_token_ids), *params.stop_ids)
         self.strings, self.tokenizer = params.stop_strings, tokenizer
         # a stop string of n bytes lies within the last n tokens (each token is a byte or more), the newest
         # included
@@ -228,11 +228,6 @@ def check_prompt(
             f"but the model's context window is {window}"
         )
     return prompt
-
-
-def _new_cache(model: nn.Module, batch_size: int, length: int) -> KVCache:
-    weight = next(model.parameters())
-    return KVCache(model.config, batch_size, length, dtype=weight.dtype, device=weight.device)
 
 
 @contextmanager

@@ -3,17 +3,21 @@
 from minillm.models.auto import load_model
 from minillm.models.base import PretrainedModel
 from minillm.models.config import ModelConfig
-from minillm.models.decoder import CausalLMOutput, DecoderLM
-from minillm.models.gpt2 import GPT2, GPT2Config
-from minillm.models.llama import Llama, LlamaConfig
+from minillm.models.decoder import BodyOutput, CausalLM, CausalLMOutput, DecoderBody
+from minillm.models.gpt2 import GPT2, GPT2Body, GPT2Config
+from minillm.models.llama import Llama, LlamaBody, LlamaConfig
 from minillm.models.llama2c import load_llama2c
 
 __all__ = [
     "GPT2",
+    "BodyOutput",
+    "CausalLM",
     "CausalLMOutput",
-    "DecoderLM",
+    "DecoderBody",
+    "GPT2Body",
     "GPT2Config",
     "Llama",
+    "LlamaBody",
     "LlamaConfig",
     "ModelConfig",
     "PretrainedModel",

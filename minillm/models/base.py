@@ -1,7 +1,10 @@
 """The frame of every model: made from a config, opened from and saved to a Hugging Face folder.
 
-A model class names its parts as the house does and translates to Hugging Face's names in two functions,
-`to_hugging_face` and `from_hugging_face`; everything else is here.
+A model class names its parts as the house does, and says in one table (`weights`) what Hugging Face calls each of
+them; both directions are read off that table here.
+
+    Weight("blocks.{i}.norm1.weight", "layers.{i}.input_layernorm.weight")
+    Weight(("...q_proj.weight", "...k_proj.weight", "...v_proj.weight"), "...c_attn.weight", transposed=True)
 
 Book 3.3.1 모델 활용하기. Held against transformers' PreTrainedModel.
 """
@@ -9,38 +12,67 @@ Book 3.3.1 모델 활용하기. Held against transformers' PreTrainedModel.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_int, describe
 from minillm._files import BadFileError
-from minillm.models.config import ModelConfig
-from minillm.models.weights import read_config, read_weights, write_folder
+from minillm.models.config import ModelConfig, as_ids, check_ids_field
+from minillm.models.weights import read_config, read_generation_config, read_weights, write_folder
+from minillm.nn.cache import Cache, KVCache
 
 M = TypeVar("M", bound="PretrainedModel")
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+
+class Weight(NamedTuple):
+    """One row of a model's table: our tensor (or several that theirs holds one below the other) and theirs.
+
+    `{i}` stands for the number of each layer. transposed: theirs is (in, out), ours (out, in).
+    """
+
+    ours: str | tuple[str, ...]
+    theirs: str
+    transposed: bool = False
 
 
 class PretrainedModel(nn.Module):
     """A network with a config and a folder format. Weights are float32 from `seed` until a folder says otherwise."""
 
     config_class: ClassVar[type[ModelConfig]]
+    weights: ClassVar[tuple[Weight, ...]]  # of this class; parts that a config leaves out are skipped
+    stored_buffers: ClassVar[tuple[str, ...]] = ()  # endings of tensors in older files that are computed here
+    prefix: ClassVar[str] = ""  # what stands in front of the body's names in a folder of the body with a head
 
     def __init__(self, config: ModelConfig, seed: int = 0):
-        super().__init__()
+        check_int("seed", seed)
+        self._prepare(config)
+        self.initialise(torch.Generator().manual_seed(seed))
+
+    def _prepare(self, config: ModelConfig) -> None:
+        """Everything but the values of the weights."""
+        nn.Module.__init__(self)
         if not isinstance(config, self.config_class):
             raise ValueError(
                 f"{type(self).__name__} needs a {self.config_class.__name__}, got {describe(config)}"
             )
         self.config = config
+        self.generation_config: dict[str, Any] = {}
         with torch.random.fork_rng(
             devices=[]
-        ):  # torch's layers draw weights of their own; leave its state alone
+        ):  # torch's layers draw weights of their own: its state is given back
             self.build(config)
-        self.initialise(torch.Generator().manual_seed(check_int("seed", seed)))
+
+    @classmethod
+    def unfilled(cls: type[M], config: ModelConfig) -> M:
+        """The model before its weights have values: for `from_pretrained`, and for a head around a body."""
+        model = cls.__new__(cls)
+        model._prepare(config)
+        return model
 
     # What a model class supplies
 
@@ -54,14 +86,6 @@ class PretrainedModel(nn.Module):
 
     def architecture(self) -> str:
         """The class name transformers knows the model by."""
-        raise NotImplementedError
-
-    def to_hugging_face(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Our tensors under Hugging Face's names and layouts."""
-        raise NotImplementedError
-
-    def from_hugging_face(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Hugging Face's tensors under our names and layouts; KeyError with the name of one that is missing."""
         raise NotImplementedError
 
     # What it gets
@@ -91,65 +115,163 @@ class PretrainedModel(nn.Module):
         """The weights' dtype."""
         return next(self.parameters()).dtype
 
+    @property
+    def eos_token_ids(self) -> tuple[int, ...]:
+        """The ids that end a text: those of generation_config.json where it names some, else the config's."""
+        value = self.generation_config.get("eos_token_id")
+        return self.config.eos_token_ids if value is None else as_ids(value)
+
     def num_parameters(self) -> int:
         """Trainable numbers, tied ones counted once."""
         return sum(math.prod(parameter.shape) for parameter in self.parameters())
 
+    def new_cache(self, batch_size: int, max_length: int) -> Cache:
+        """The kind of cache this model needs, in its dtype and on its device, for so many texts and tokens."""
+        return KVCache(self.config, batch_size, max_length, self.dtype, self.device)
+
+    # Our names and theirs
+
+    def weight_rows(self) -> Iterator[tuple[tuple[str, ...], str, bool]]:
+        """(our names, their name, transposed) of every row that this model's config has, layers written out."""
+        have = self.state_dict().keys()
+        for ours, theirs, transposed in self.weights:
+            names = (ours,) if isinstance(ours, str) else ours
+            for i in range(self.config.num_layers) if "{i}" in theirs else (0,):
+                row = tuple(name.replace("{i}", str(i)) for name in names)
+                if row[0] in have:
+                    yield row, theirs.replace("{i}", str(i)), transposed
+
+    def to_hugging_face(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Our tensors under Hugging Face's names and layouts."""
+        out = {}
+        for ours, theirs, transposed in self.weight_rows():
+            tensor = torch.cat([state[name] for name in ours]) if len(ours) > 1 else state[ours[0]]
+            out[theirs] = tensor.T if transposed else tensor
+        return out
+
+    def from_hugging_face(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Hugging Face's tensors under our names and layouts; KeyError with the name of one that is missing.
+
+        What has no place stays under its own name. A folder of body and head opens as a body, too.
+        """
+        rest = {name: t for name, t in tensors.items() if not name.endswith(self.stored_buffers or "\0")}
+        if self.prefix and any(name.startswith(self.prefix) for name in rest):
+            rest = {
+                name.removeprefix(self.prefix): t for name, t in rest.items() if name.startswith(self.prefix)
+            }
+        shapes, state = {name: t.shape for name, t in self.state_dict().items()}, {}
+        for ours, theirs, transposed in self.weight_rows():
+            tensor = rest.pop(theirs)
+            tensor = tensor.T if transposed and tensor.dim() == 2 else tensor
+            rows = [shapes[name][0] for name in ours]
+            if len(ours) > 1 and tensor.dim() and tensor.shape[0] == sum(rows):
+                parts = tensor.split(rows)
+            else:
+                parts = (tensor,) * len(ours)  # one to one, or of a wrong size, which `from_tensors` will say
+            state |= {name: part.contiguous() for name, part in zip(ours, parts)}
+        return state | rest
+
+    # Folders
+
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Write config.json and model.safetensors, which transformers opens too; each whole or not at all."""
-        tensors = self.to_hugging_face(self.state_dict())
+        """Write config.json, model.safetensors and, if the model has one, generation_config.json.
+
+        transformers opens them, too. Each file is written whole or not at all.
+        """
         values = {
             "architectures": [self.architecture()],
             **self.config.to_dict(),
             "dtype": str(self.dtype).removeprefix("torch."),
         }
-        return write_folder(folder, values, tensors)
+        return write_folder(folder, values, self.to_hugging_face(self.state_dict()), self.generation_config)
 
     @classmethod
-    def from_pretrained(cls: type[M], folder: str | Path) -> M:
-        """Open a folder that we or transformers wrote, in the dtype it was saved in and in evaluation mode.
+    def from_pretrained(
+        cls: type[M],
+        folder: str | Path,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> M:
+        """Open a folder that we or transformers wrote, in evaluation mode.
 
-        Raises BadFileError (a ValueError) naming the file if one is missing, cut, damaged, or its tensors do
-        not fit the config.
+        dtype: of the weights; None takes what config.json says, else the dtype they were saved in. device: None is
+        the CPU. Raises BadFileError (a ValueError) naming the file if one is missing, cut, damaged, or its tensors
+        do not fit the config.
         """
         values = read_config(folder)
+        what = f"model folder {str(folder)!r}"
         try:
             config = cls.config_class.from_dict(values)
+            dtype = _dtype_of(values) if dtype is None else dtype
         except ValueError as error:
             raise BadFileError(f"model config in {str(folder)!r} is refused: {error}") from None
-        return cls.from_tensors(config, read_weights(folder), f"model folder {str(folder)!r}")
+        generation_config = read_generation_config(folder)
+        try:
+            check_ids_field("eos_token_id", generation_config.get("eos_token_id"), several=True)
+        except ValueError as error:
+            raise BadFileError(f"generation_config.json in {str(folder)!r} is refused: {error}") from None
+        model = cls.from_tensors(config, read_weights(folder), what, dtype, device)
+        model.generation_config = generation_config
+        return model
 
     @classmethod
-    def from_tensors(cls: type[M], config: Any, tensors: Mapping[str, Tensor], what: str = "weights") -> M:
-        """A model from tensors under Hugging Face's names; BadFileError, naming `what`, if they do not fit."""
-        with torch.device("meta"):  # shapes only: weights are not drawn twice
-            model = cls.__new__(cls)
-            nn.Module.__init__(model)
-            model.config = config
-            try:
-                model.build(config)
-            except ValueError as error:
-                raise BadFileError(f"{what}: no model has this config: {error}") from None
+    def from_tensors(
+        cls: type[M],
+        config: Any,
+        tensors: Mapping[str, Tensor],
+        what: str = "weights",
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> M:
+        """A model from tensors under Hugging Face's names; BadFileError, naming `what`, if they do not fit.
+
+        dtype: of the weights, None for that of the first tensor. device: None is the CPU.
+        """
+        try:
+            with torch.device("meta"):  # shapes only: no weight is drawn, no memory taken
+                model = cls.unfilled(config)
+        except ValueError as error:
+            raise BadFileError(f"{what}: no model has this config: {error}") from None
         try:
             state = model.from_hugging_face(tensors)
         except KeyError as error:
             raise BadFileError(f"{what} lacks the tensor {error.args[0]!r}") from None
-        for name, parameter in model.state_dict().items():
+        expected = model.state_dict()
+        for name, parameter in expected.items():
             if name not in state:
                 raise BadFileError(f"{what} lacks {name!r}")
             if state[name].shape != parameter.shape:
-                found, expected = tuple(state[name].shape), tuple(parameter.shape)
-                raise BadFileError(f"{what}: {name!r} has shape {found}, the config says {expected}")
-            if not state[name].is_floating_point():
+                found, wanted = tuple(state[name].shape), tuple(parameter.shape)
+                raise BadFileError(f"{what}: {name!r} has shape {found}, the config says {wanted}")
+            if state[name].dtype not in DTYPES:
                 raise BadFileError(f"{what}: {name!r} has dtype {state[name].dtype}, expected floats")
-        extra = sorted(set(state) - set(model.state_dict()))
+        extra = sorted(set(state) - set(expected))
         if extra:
             raise BadFileError(f"{what} holds tensors the model has no place for: {', '.join(extra[:3])}")
-        model.load_state_dict(state, assign=True)
+        dtype = next(iter(state.values())).dtype if dtype is None else dtype
+        model.load_state_dict(
+            {name: t.to(device=device, dtype=dtype) for name, t in state.items()}, assign=True
+        )
         for parameter in model.parameters():
             parameter.requires_grad_(True)
         model.tie()
-        return model.eval()
+        for name, buffer in model.named_buffers():  # those no file stores were computed on the CPU when built
+            if buffer.is_meta:
+                raise RuntimeError(
+                    f"{cls.__name__}: buffer {name!r} is not saved and was not computed in build"
+                )
+        return (model if device is None else model.to(device)).eval()
 
     def tie(self) -> None:
         """Make tied weights one tensor again after loading."""
+
+
+def _dtype_of(values: Mapping[str, Any]) -> torch.dtype | None:
+    """The dtype that a parsed config.json names, or None; ValueError for one that weights cannot have."""
+    name = values.get("dtype", values.get("torch_dtype"))
+    if name is None or name == "auto":
+        return None
+    dtype = getattr(torch, name.removeprefix("torch."), None) if isinstance(name, str) else None
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of float32, float16, bfloat16, float64, got {describe(name)}")
+    return dtype

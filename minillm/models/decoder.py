@@ -1,118 +1,169 @@
 """The decoder-only language model: token ids in, a score for every possible next token out.
 
-    x = embed(ids);   x = block(x) for every block;   logits = norm(x) Eᵀ
+    body   x = embed(ids);   x = block(x) for every block;   norm(x)
+    head   logits = body(ids) Wᵀ
 
-Book 2.6 디코더, 2.7 BERT, GPT, T5 등 트랜스포머를 활용한 아키텍처. GPT2 and Llama are this frame with other
-parts. Held against transformers' GPT2LMHeadModel and LlamaForCausalLM.
+Book 2.6 디코더, 2.7 BERT, GPT, T5 등 트랜스포머를 활용한 아키텍처, 3.3.1 모델 활용하기 (body and head). GPT-2 and Llama
+are this frame with other parts: their `run` is the body's middle line. Here stand the checks of what comes in, the
+masks, and the head. Held against transformers' GPT2LMHeadModel and LlamaForCausalLM.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_int, describe
 from minillm.models.base import PretrainedModel
-from minillm.nn.multi_head import Cache, padding_mask
+from minillm.nn.attention import padding_mask
+from minillm.nn.cache import Cache
 
 
 @dataclass
-class CausalLMOutput:
-    """logits (B, T, V): scores of the next token after each token. hidden_states: (B, T, C) after each block."""
+class BodyOutput:
+    """last_hidden_state (B, T, C): after the last norm. hidden_states: (B, T, C) of the embeddings and after each
+    block, the last one after the norm, if asked for."""
 
-    logits: Tensor
+    last_hidden_state: Tensor
     hidden_states: tuple[Tensor, ...] | None = None
 
 
-class DecoderLM(PretrainedModel):
-    """What GPT2 and Llama share. A subclass's `build` makes tokens, blocks, norm and head, and windows."""
+@dataclass
+class CausalLMOutput(BodyOutput):
+    """As BodyOutput, and logits (B, T, V): scores of the token that follows each token."""
+
+    logits: Tensor = field(kw_only=True)
+
+
+@dataclass
+class Pass:
+    """One forward pass: where its tokens stand and what each may see.
+
+    positions: of the first token, or LongTensor (B, T). keys: S, how many tokens there are with the cached ones.
+    masks: for each window in use the bool mask (B or 1, 1, T, S), or None where the blocks' own causal mask does.
+    """
+
+    positions: int | Tensor
+    keys: int
+    masks: Mapping[int | None, Tensor | None]
+    cache: Cache | None
+    states: list[Tensor] | None = None  # what `hidden_states` will hold, if it was asked for
+
+    def keep(self, x: Tensor) -> Tensor:
+        """x (B, T, C), remembered as one of the hidden states."""
+        if self.states is not None:
+            self.states.append(x)
+        return x
+
+
+class DecoderBody(PretrainedModel):
+    """What the bodies of GPT-2 and Llama share. `build` makes tokens, blocks, norm and windows; `run` uses them."""
 
     tokens: nn.Embedding
     blocks: nn.ModuleList
     norm: nn.Module
-    head: nn.Linear
     windows: tuple[int | None, ...]  # tokens each block looks back over, itself included; None: all
+    table_name: ClassVar[str]  # of the embedding table in a folder of the body
 
-    def embed(self, input_ids: Tensor, positions: int | Tensor) -> Tensor:
-        """(B, T) -> (B, T, C)."""
-        return self.tokens(input_ids)
+    def run(self, x: Tensor, step: Pass) -> Tensor:
+        """Embedded tokens x (B, T, C) through all blocks and the last norm -> (B, T, C)."""
+        raise NotImplementedError
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         cache: Cache | None = None,
         position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         output_hidden_states: bool = False,
-        logits_to_keep: int = 0,
-    ) -> CausalLMOutput:
-        """Logits (B, T, V) of input_ids (B, T) int64.
+    ) -> BodyOutput:
+        """Hidden states (B, T, C) of input_ids (B, T) int64, or of inputs_embeds (B, T, C) in their place.
 
         attention_mask: (B, T) of 1 = token, 0 = padding; with a cache also (B, past + T). A cache remembers
-        the padding it has seen. cache: holds keys and values of the tokens before; input_ids are the new ones
-        only. position_ids: (B, T) int64; by default counted on from the cache whatever the mask says, as in
-        transformers (left-padded rows of a GPT-2 need them; `minillm.inference.generate_batch` passes them).
-        logits_to_keep: last positions to give logits for, 0 for all.
-        Raises ValueError for wrong shapes or dtypes, ids outside the vocabulary, and texts past
+        the padding it has seen. cache: holds keys and values of the tokens before; what comes in is new. A call
+        that fails leaves it as it was. position_ids: (B, T) int64; by default counted on from the cache whatever
+        the mask says, as in transformers (left-padded rows of a GPT-2 need them; `minillm.inference.generate_batch`
+        passes them). Raises ValueError for wrong shapes or dtypes, ids outside the vocabulary, and texts past
         config.max_length.
         """
-        if cache is not None and not hasattr(cache, "remember_mask"):
+        if cache is not None and not hasattr(cache, "attend"):
             raise ValueError(f"cache must be a KVCache or None, got {describe(cache)}")
         past = 0 if cache is None else cache.length
-        T = self._check(input_ids, past, position_ids, logits_to_keep)
-        positions = past if position_ids is None else position_ids
-        if cache is not None:
-            attention_mask = cache.remember_mask(attention_mask, input_ids)
-        masks = self._masks(T, past + T, attention_mask, input_ids)
+        B, T = self._check_input(input_ids, inputs_embeds, past, position_ids)
+        with nullcontext() if cache is None else cache.all_or_nothing():
+            x = self._embed(input_ids) if inputs_embeds is None else inputs_embeds  # (B, T, C)
+            if cache is not None:
+                attention_mask = cache.extend(attention_mask, B, T)
+            step = Pass(
+                positions=past if position_ids is None else position_ids,
+                keys=past + T,
+                masks=self._masks(B, T, past + T, attention_mask, x.device),
+                cache=cache,
+                states=[] if output_hidden_states else None,
+            )
+            hidden = self.run(x, step)
+        if step.states is None:
+            return BodyOutput(hidden)
+        return BodyOutput(hidden, (*step.states[:-1], hidden))
+
+    def _embed(self, input_ids: Tensor) -> Tensor:
         try:
-            x = self.embed(input_ids, positions)  # (B, T, C)
+            return self.tokens(input_ids)
         except IndexError:
             low, high = (int(n) for n in input_ids.aminmax())
             raise ValueError(f"ids must lie in 0..{self.config.vocab_size - 1}, got {low}..{high}") from None
-        states = [x] if output_hidden_states else None
-        for block, window in zip(self.blocks, self.windows):
-            x = block(x, mask=masks[window], cache=cache, positions=positions)
-            if states is not None:
-                states.append(x)
-        if logits_to_keep:
-            x = x[:, -logits_to_keep:]
-        return CausalLMOutput(self.head(self.norm(x)), None if states is None else tuple(states))
 
-    def _check(self, ids: Tensor, past: int, position_ids: Tensor | None, keep: int) -> int:
-        if not isinstance(ids, Tensor) or ids.dim() != 2 or ids.dtype not in (torch.int64, torch.int32):
-            raise ValueError(f"input_ids must be a LongTensor (B, T), got {describe(ids)}")
-        if not ids.numel():
-            raise ValueError(f"input_ids must hold at least one token, got shape {tuple(ids.shape)}")
-        T, longest = ids.shape[1], self.config.max_length
+    def _check_input(
+        self, ids: Tensor | None, embeds: Tensor | None, past: int, position_ids: Tensor | None
+    ) -> tuple[int, int]:
+        """B and T; ValueError if the input is none that the model can take."""
+        if (ids is None) == (embeds is None):
+            raise ValueError(
+                f"give either input_ids or inputs_embeds, got {describe(ids)} and {describe(embeds)}"
+            )
+        if embeds is None:
+            if not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.dim() != 2:
+                raise ValueError(f"input_ids must be a LongTensor (B, T), got {describe(ids)}")
+        elif not isinstance(embeds, Tensor) or embeds.dim() != 3 or embeds.shape[2] != self.config.width:
+            raise ValueError(
+                f"inputs_embeds must be a float tensor (B, T, {self.config.width}), got {describe(embeds)}"
+            )
+        B, T = shape = (ids if embeds is None else embeds).shape[:2]
+        if not B * T:
+            raise ValueError(f"input_ids must hold at least one token, got shape {tuple(shape)}")
+        longest = self.config.max_length
         if past + T > longest:
             raise ValueError(f"{past + T} tokens do not fit into the context window of {longest}")
         if position_ids is not None:
             if (
                 not isinstance(position_ids, Tensor)
                 or position_ids.dtype != torch.int64
-                or position_ids.shape not in ((T,), (1, T), ids.shape)
+                or position_ids.shape not in ((T,), (1, T), shape)
             ):
                 raise ValueError(
-                    f"position_ids must be a LongTensor {tuple(ids.shape)}, got {describe(position_ids)}"
+                    f"position_ids must be a LongTensor {tuple(shape)}, got {describe(position_ids)}"
                 )
             low, high = (int(n) for n in position_ids.aminmax())
             if low < 0 or high >= longest:
                 raise ValueError(f"position_ids must lie in 0..{longest - 1}, got {low}..{high}")
-        check_int("logits_to_keep", keep, 0, T)
-        return T
+        return B, T
 
     def _masks(
-        self, T: int, S: int, attention_mask: Tensor | None, ids: Tensor
+        self, B: int, T: int, S: int, attention_mask: Tensor | None, device: torch.device
     ) -> dict[int | None, Tensor | None]:
         """The mask of each window width in use; None where the blocks' own causal mask says it all."""
         padding = None
         if attention_mask is not None:
             padding = padding_mask(attention_mask)  # (B, 1, 1, S)
-            if padding.shape != (ids.shape[0], 1, 1, S):
+            if padding.shape != (B, 1, 1, S):
                 raise ValueError(
-                    f"attention_mask must have shape {(ids.shape[0], S)}, got {tuple(attention_mask.shape)}"
+                    f"attention_mask must have shape {(B, S)}, got {tuple(attention_mask.shape)}"
                 )
             if bool(padding.all()):
                 padding = None  # nothing is hidden: keep the fast path
@@ -122,11 +173,91 @@ class DecoderLM(PretrainedModel):
             if window is not None and window < S:
                 # query t stands at S - T + t and sees the keys s > S - T + t - window (and, being causal, s
                 # up to itself)
-                recent = torch.ones(T, S, dtype=torch.bool, device=ids.device).triu(S - T - window + 1)
+                recent = torch.ones(T, S, dtype=torch.bool, device=device).triu(S - T - window + 1)
                 masks[window] = recent if padding is None else recent & padding
         return masks
 
+
+class CausalLM(PretrainedModel):
+    """A language model: a body, and an output matrix that scores the next token. GPT2 and Llama are two of them.
+
+    The output matrix is the embedding table when the config says so (`tie_word_embeddings`): one tensor, one
+    gradient. A folder whose stored matrix differs from the table all the same keeps its own, as in transformers.
+    """
+
+    body_class: ClassVar[type[DecoderBody]]
+
+    def build(self, config: Any) -> None:
+        """The body, and the head on it."""
+        self.body = self.body_class.unfilled(config)
+        self.head = nn.Linear(config.width, config.vocab_size, bias=False)
+        self.tie()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        cache: Cache | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_hidden_states: bool = False,
+        logits_to_keep: int = 0,
+    ) -> CausalLMOutput:
+        """Logits (B, T, V) of input_ids (B, T) int64. The arguments are DecoderBody.forward's.
+
+        logits_to_keep: last positions to give logits for, 0 for all. ValueError as the body, and for more than T.
+        """
+        if logits_to_keep != 0:
+            given = input_ids if inputs_embeds is None else inputs_embeds
+            check_int(
+                "logits_to_keep", logits_to_keep, 0, given.shape[1] if isinstance(given, Tensor) else None
+            )
+        with nullcontext() if not hasattr(cache, "all_or_nothing") else cache.all_or_nothing():
+            out = self.body(
+                input_ids, attention_mask, cache, position_ids, inputs_embeds, output_hidden_states
+            )
+            logits = self.head(out.last_hidden_state[:, -logits_to_keep:])  # -0: is all of them
+        return CausalLMOutput(out.last_hidden_state, out.hidden_states, logits=logits)
+
+    def new_cache(self, batch_size: int, max_length: int) -> Cache:
+        """The kind of cache the body needs."""
+        return self.body.new_cache(batch_size, max_length)
+
+    def residual_scale(self) -> float:
+        """The body's."""
+        return self.body.residual_scale()
+
     def tie(self) -> None:
-        """The output matrix is the embedding table when the config says so: one tensor, one gradient."""
+        """The output matrix is the embedding table when the config says so."""
         if self.config.tie_word_embeddings:
-            self.head.weight = self.tokens.weight
+            self.head.weight = self.body.tokens.weight
+
+    def to_hugging_face(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The body's tensors behind its prefix; a tied output matrix is not stored twice."""
+        body = {name.removeprefix("body."): t for name, t in state.items() if name.startswith("body.")}
+        out = {self.body.prefix + name: t for name, t in self.body.to_hugging_face(body).items()}
+        if not self.config.tie_word_embeddings:
+            out["lm_head.weight"] = state["head.weight"]
+        return out
+
+    def from_hugging_face(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The way back, from a folder of the body alone, too, if the output matrix is the embedding table."""
+        rest = dict(tensors)
+        head, prefix = rest.pop("lm_head.weight", None), self.body.prefix
+        if not any(name.startswith(prefix) for name in rest):
+            rest = {prefix + name: t for name, t in rest.items()}  # a body alone, or only a head
+        table = prefix + self.body.table_name
+        if self.config.tie_word_embeddings:
+            head = rest.get(table) if head is None else head
+            if head is not None and table not in rest:
+                rest[table] = head
+            if head is not None and not torch.equal(head, rest[table]):
+                self.config = replace(self.config, tie_word_embeddings=False)
+        if head is None:
+            raise KeyError(table if self.config.tie_word_embeddings else "lm_head.weight")
+        strange = {name: t for name, t in rest.items() if not name.startswith(prefix)}
+        return {
+            **{f"body.{name}": t for name, t in self.body.from_hugging_face(rest).items()},
+            "head.weight": head,
+            **strange,
+        }

@@ -4,14 +4,12 @@
 
 Book 2.7.2 GPT. Paper: Radford et al. 2019. Held against transformers' GPT2LMHeadModel.
 Weights that write to the residual path start smaller by 1/√(2·layers), so that its variance does not grow
-with depth. Leaves out: cross-attention, `reorder_and_upcast_attn` (the same numbers in float32), summary
-heads.
+with depth. Leaves out: cross-attention, `reorder_and_upcast_attn` (the same numbers in float32), summary heads.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -19,13 +17,11 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from minillm._checks import check_choice, check_flag, check_int, check_number
+from minillm.models.base import Weight
 from minillm.models.config import ModelConfig
-from minillm.models.decoder import DecoderLM
-from minillm.nn.blocks import DecoderBlock
-from minillm.nn.feed_forward import FeedForward
-from minillm.nn.linear import Linear
-from minillm.nn.multi_head import MultiHeadAttention
-from minillm.nn.norms import LayerNorm
+from minillm.models.decoder import CausalLM, DecoderBody, Pass
+from minillm.nn.attention import MultiHeadAttention
+from minillm.nn.blocks import DecoderBlock, FeedForward, LayerNorm
 
 
 @dataclass
@@ -98,18 +94,43 @@ class GPT2Config(ModelConfig):
         return self.n_positions
 
 
-class GPT2(DecoderLM):
-    """GPT-2 with its output layer. `GPT2(config, seed)` or `GPT2.from_pretrained(folder)`."""
+class GPT2Body(DecoderBody):
+    """GPT-2 without its output layer: ids -> hidden states. `GPT2Body(config, seed)` or `.from_pretrained(folder)`."""
 
     config_class = GPT2Config
+    prefix, table_name = "transformer.", "wte.weight"
+    stored_buffers = (".attn.bias", ".attn.masked_bias")  # causal masks
+    # transformers keeps GPT-2's linear weights as (in, out), and q, k and v in one matrix
+    weights = (
+        Weight("tokens.weight", "wte.weight"),
+        Weight("positions.weight", "wpe.weight"),
+        Weight("blocks.{i}.norm1.weight", "h.{i}.ln_1.weight"),
+        Weight("blocks.{i}.norm1.bias", "h.{i}.ln_1.bias"),
+        Weight(
+            tuple(f"blocks.{{i}}.attention.{p}_proj.weight" for p in "qkv"),
+            "h.{i}.attn.c_attn.weight",
+            transposed=True,
+        ),
+        Weight(tuple(f"blocks.{{i}}.attention.{p}_proj.bias" for p in "qkv"), "h.{i}.attn.c_attn.bias"),
+        Weight("blocks.{i}.attention.o_proj.weight", "h.{i}.attn.c_proj.weight", transposed=True),
+        Weight("blocks.{i}.attention.o_proj.bias", "h.{i}.attn.c_proj.bias"),
+        Weight("blocks.{i}.norm2.weight", "h.{i}.ln_2.weight"),
+        Weight("blocks.{i}.norm2.bias", "h.{i}.ln_2.bias"),
+        Weight("blocks.{i}.feed_forward.up_proj.weight", "h.{i}.mlp.c_fc.weight", transposed=True),
+        Weight("blocks.{i}.feed_forward.up_proj.bias", "h.{i}.mlp.c_fc.bias"),
+        Weight("blocks.{i}.feed_forward.down_proj.weight", "h.{i}.mlp.c_proj.weight", transposed=True),
+        Weight("blocks.{i}.feed_forward.down_proj.bias", "h.{i}.mlp.c_proj.bias"),
+        Weight("norm.weight", "ln_f.weight"),
+        Weight("norm.bias", "ln_f.bias"),
+    )
 
     def build(self, config: GPT2Config) -> None:
         """Make the layers, named as the house names them."""
         C, H = config.n_embd, config.n_head
+        norm = partial(LayerNorm, eps=config.layer_norm_epsilon)
         self.tokens = nn.Embedding(config.vocab_size, C)
         self.positions = nn.Embedding(config.n_positions, C)
-        self.dropout = nn.Dropout(config.embd_pdrop) if config.embd_pdrop else nn.Identity()
-        norm = partial(LayerNorm, eps=config.layer_norm_epsilon)
+        self.dropout = nn.Dropout(config.embd_pdrop)
         self.blocks = nn.ModuleList(
             DecoderBlock(
                 C,
@@ -124,9 +145,18 @@ class GPT2(DecoderLM):
             for i in range(config.n_layer)
         )
         self.norm = norm(C)
-        self.head = Linear(C, config.vocab_size, bias=False)
         self.windows = (None,) * config.n_layer
-        self.tie()
+
+    def run(self, x: Tensor, step: Pass) -> Tensor:
+        """Embedded tokens x (B, T, C) -> (B, T, C) after the last norm."""
+        if isinstance(step.positions, int):
+            places = self.positions.weight[step.positions : step.keys]  # (T, C)
+        else:
+            places = self.positions(step.positions)
+        x = step.keep(self.dropout(x + places))
+        for block in self.blocks:
+            x = step.keep(block(x, mask=step.masks[None], cache=step.cache))
+        return self.norm(x)
 
     def _scale(self, layer: int) -> float | None:
         """The factor on a block's scores; None is attention's own 1/√D."""
@@ -140,68 +170,17 @@ class GPT2(DecoderLM):
         """1/√N for the N = 2·layers layers that write to the residual path (Radford et al. 2019, 2.3)."""
         return 1 / math.sqrt(2 * self.config.n_layer)
 
-    def embed(self, input_ids: Tensor, positions: int | Tensor) -> Tensor:
-        """E[ids] + P[positions] -> (B, T, C)."""
-        if isinstance(positions, int):
-            places = self.positions.weight[positions : positions + input_ids.shape[1]]
-        else:
-            places = self.positions(positions)
-        return self.dropout(self.tokens(input_ids) + places)
+    def architecture(self) -> str:
+        """The class name transformers knows the model by."""
+        return "GPT2Model"
+
+
+class GPT2(CausalLM):
+    """GPT-2 with its output layer. `GPT2(config, seed)` or `GPT2.from_pretrained(folder)`."""
+
+    config_class = GPT2Config
+    body_class = GPT2Body
 
     def architecture(self) -> str:
         """The class name transformers knows the model by."""
         return "GPT2LMHeadModel"
-
-    def to_hugging_face(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """q, k, v in one matrix, and every linear weight transposed: transformers keeps GPT-2's as (in, out)."""
-        out = {
-            "transformer.wte.weight": state["tokens.weight"],
-            "transformer.wpe.weight": state["positions.weight"],
-            "transformer.ln_f.weight": state["norm.weight"],
-            "transformer.ln_f.bias": state["norm.bias"],
-        }
-        if not self.config.tie_word_embeddings:
-            out["lm_head.weight"] = state["head.weight"]
-        for i in range(self.config.n_layer):
-            for ours, theirs in _PARTS.items():
-                for kind in ("weight", "bias"):
-                    tensor = state[f"blocks.{i}.{ours}.{kind}"]
-                    out[f"transformer.h.{i}.{theirs}.{kind}"] = tensor.T if tensor.dim() == 2 else tensor
-        return out
-
-    def from_hugging_face(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The way back; takes files with and without the `transformer.` prefix and with causal masks stored
-        inside.
-        """
-        prefix = "transformer." if "transformer.wte.weight" in tensors else ""
-        rest = {
-            name: t for name, t in tensors.items() if not name.endswith((".attn.bias", ".attn.masked_bias"))
-        }
-
-        def take(name: str) -> Tensor:
-            return rest.pop(prefix + name)
-
-        state = {"tokens.weight": take("wte.weight"), "positions.weight": take("wpe.weight")}
-        state |= {"norm.weight": take("ln_f.weight"), "norm.bias": take("ln_f.bias")}
-        head = rest.pop("lm_head.weight", None)
-        if head is None and not self.config.tie_word_embeddings:
-            raise KeyError("lm_head.weight")
-        state["head.weight"] = state["tokens.weight"] if self.config.tie_word_embeddings else head
-        for i in range(self.config.n_layer):
-            for ours, theirs in _PARTS.items():
-                for kind in ("weight", "bias"):
-                    tensor = take(f"h.{i}.{theirs}.{kind}")
-                    state[f"blocks.{i}.{ours}.{kind}"] = (
-                        tensor.T.contiguous() if tensor.dim() == 2 else tensor
-                    )
-        return state | rest  # what is left over has no place: from_tensors names it
-
-
-_PARTS: dict[str, str] = {  # our parts of a block -> the name of Hugging Face's part
-    "norm1": "ln_1",
-    "attention.qkv_proj": "attn.c_attn",
-    "attention.o_proj": "attn.c_proj",
-    "norm2": "ln_2",
-    "feed_forward.up_proj": "mlp.c_fc",
-    "feed_forward.down_proj": "mlp.c_proj",
-}

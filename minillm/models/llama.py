@@ -15,25 +15,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_choice, check_flag, check_int, check_number, describe
+from minillm.models.base import Weight
 from minillm.models.config import ModelConfig
-from minillm.models.decoder import DecoderLM
-from minillm.nn.blocks import DecoderBlock
-from minillm.nn.feed_forward import SwiGLU
-from minillm.nn.linear import Linear
-from minillm.nn.multi_head import MultiHeadAttention
-from minillm.nn.norms import RMSNorm
-from minillm.nn.rope import RoPE, check_scaling
+from minillm.models.decoder import CausalLM, DecoderBody, Pass
+from minillm.nn.attention import MultiHeadAttention
+from minillm.nn.blocks import DecoderBlock, RMSNorm, SwiGLU
+from minillm.nn.positions import RoPE
+from minillm.nn.rope_scaling import check_scaling
 
-ARCHITECTURES = {
-    "llama": "LlamaForCausalLM",
-    "mistral": "MistralForCausalLM",
-    "qwen2": "Qwen2ForCausalLM",
-    "qwen3": "Qwen3ForCausalLM",
-}
+FAMILIES = {
+    "llama": "Llama",
+    "mistral": "Mistral",
+    "qwen2": "Qwen2",
+    "qwen3": "Qwen3",
+}  # as transformers names them
 
 
 @dataclass
@@ -44,7 +42,7 @@ class LlamaConfig(ModelConfig):
     (since); all three agree afterwards. eos_token_id is None here unless given.
     """
 
-    model_types: ClassVar[tuple[str, ...]] = tuple(ARCHITECTURES)
+    model_types: ClassVar[tuple[str, ...]] = tuple(FAMILIES)
 
     vocab_size: int = 32000
     hidden_size: int = 4096
@@ -71,6 +69,13 @@ class LlamaConfig(ModelConfig):
     max_window_layers: int | None = None
     layer_types: list[str] | None = None
     model_type: str = "llama"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> LlamaConfig:
+        """As ModelConfig.from_dict; a Mistral or Qwen whose file names no window has transformers' own, 4,096."""
+        if isinstance(values, Mapping) and values.get("model_type") in ("mistral", "qwen2", "qwen3"):
+            values = {"sliding_window": 4096, **values}
+        return super().from_dict(values)
 
     def __post_init__(self) -> None:
         """Fill in what follows from the rest and check every field; ValueError naming the one that is wrong."""
@@ -120,9 +125,11 @@ class LlamaConfig(ModelConfig):
         if kinds is not None and not (
             isinstance(kinds, (list, tuple))
             and len(kinds) == layers
-            and all(isinstance(k, str) for k in kinds)
+            and all(kind in ("full_attention", "sliding_attention") for kind in kinds)
         ):
-            raise ValueError(f"layer_types must be {layers} names, one a layer, got {describe(kinds)}")
+            raise ValueError(
+                f"layer_types must be {layers} times full_attention or sliding_attention, got {describe(kinds)}"
+            )
 
     def _settle_rope(self) -> None:
         """rope_theta, rope_scaling and rope_parameters, whichever came, made to agree."""
@@ -173,12 +180,12 @@ class LlamaConfig(ModelConfig):
         layers, window = self.num_hidden_layers, self.sliding_window
         if window is None or self.model_type == "llama":
             return (None,) * layers
-        if self.model_type == "mistral":
-            return (window,) * layers
-        if not self.use_sliding_window:
+        if self.model_type != "mistral" and not self.use_sliding_window:
             return (None,) * layers
         if self.layer_types is not None:
             return tuple(window if kind == "sliding_attention" else None for kind in self.layer_types)
+        if self.model_type == "mistral":
+            return (window,) * layers
         first = 28 if self.max_window_layers is None else self.max_window_layers  # transformers' default
         return tuple(window if i >= first else None for i in range(layers))
 
@@ -191,14 +198,42 @@ class LlamaConfig(ModelConfig):
             del values["mlp_bias"]
         if self.model_type == "llama":
             del values["sliding_window"]
-        kept_if_none = ("bos_token_id", "eos_token_id", "pad_token_id", "sliding_window", "rope_scaling")
+        kept_if_none = {
+            "bos_token_id",
+            "eos_token_id",
+            "pad_token_id",
+            "sliding_window",
+            "rope_scaling",
+            *self.extra,
+        }
         return {name: value for name, value in values.items() if value is not None or name in kept_if_none}
 
 
-class Llama(DecoderLM):
-    """Llama with its output layer. `Llama(config, seed)` or `Llama.from_pretrained(folder)`."""
+class LlamaBody(DecoderBody):
+    """Llama without its output layer: ids -> hidden states. `LlamaBody(config, seed)` or `.from_pretrained(folder)`."""
 
     config_class = LlamaConfig
+    prefix, table_name = "model.", "embed_tokens.weight"
+    stored_buffers = ("rotary_emb.inv_freq",)  # rotary frequencies, in older files
+    weights = (
+        Weight("tokens.weight", "embed_tokens.weight"),
+        Weight("blocks.{i}.norm1.weight", "layers.{i}.input_layernorm.weight"),
+        *(
+            Weight(f"blocks.{{i}}.attention.{part}", f"layers.{{i}}.self_attn.{part}")
+            for part in (
+                *(f"{p}_proj.{kind}" for p in "qkvo" for kind in ("weight", "bias")),
+                "q_norm.weight",
+                "k_norm.weight",
+            )
+        ),
+        Weight("blocks.{i}.norm2.weight", "layers.{i}.post_attention_layernorm.weight"),
+        *(
+            Weight(f"blocks.{{i}}.feed_forward.{part}_proj.{kind}", f"layers.{{i}}.mlp.{part}_proj.{kind}")
+            for part in ("gate", "up", "down")
+            for kind in ("weight", "bias")
+        ),
+        Weight("norm.weight", "norm.weight"),
+    )
 
     def build(self, config: LlamaConfig) -> None:
         """Make the layers, named as the house names them."""
@@ -233,70 +268,27 @@ class Llama(DecoderLM):
             for i in range(config.num_hidden_layers)
         )
         self.norm = norm(C)
-        self.head = Linear(C, config.vocab_size, bias=False)
         self.windows = config.windows
-        self.tie()
+
+    def run(self, x: Tensor, step: Pass) -> Tensor:
+        """Embedded tokens x (B, T, C) -> (B, T, C) after the last norm."""
+        step.keep(x)
+        place = self.rope.at(step.positions, x, step.keys)  # cos and sin, once for all blocks
+        for block, window in zip(self.blocks, self.windows):
+            x = step.keep(block(x, mask=step.masks[window], cache=step.cache, positions=place))
+        return self.norm(x)
 
     def architecture(self) -> str:
         """The class name transformers knows the model by."""
-        return ARCHITECTURES[self.config.model_type]
-
-    def to_hugging_face(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Renamed, q, k and v as matrices of their own; a tied output matrix is not stored twice."""
-        out = {}
-        for name, tensor in state.items():
-            if name == "head.weight" and self.config.tie_word_embeddings:
-                continue
-            theirs = _their_name(name)
-            if "qkv_proj" in name:
-                for letter, rows in zip("qkv", tensor.split(self._rows())):
-                    out[theirs.replace("qkv", letter)] = rows
-            else:
-                out[theirs] = tensor
-        return out
-
-    def from_hugging_face(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The way back; stored rotary frequencies of older files are left out."""
-        rest = {name: t for name, t in tensors.items() if not name.endswith("rotary_emb.inv_freq")}
-        if self.config.tie_word_embeddings:
-            rest["lm_head.weight"] = rest["model.embed_tokens.weight"]
-        state = {}
-        for name in self.state_dict():
-            theirs = _their_name(name)
-            if "qkv_proj" in name:
-                state[name] = torch.cat([rest.pop(theirs.replace("qkv", letter)) for letter in "qkv"])
-            else:
-                state[name] = rest.pop(theirs)
-        return state | rest  # what is left over has no place: from_tensors names it
-
-    def _rows(self) -> list[int]:
-        """Rows of q, k and v in qkv_proj."""
-        config = self.config
-        return [
-            heads * config.head_dim
-            for heads in (config.num_attention_heads, config.kv_heads, config.kv_heads)
-        ]
+        return f"{FAMILIES[self.config.model_type]}Model"
 
 
-_NAMES = {  # ours -> Hugging Face's, inside and outside the blocks
-    "attention.": "self_attn.",
-    "feed_forward.": "mlp.",
-    "norm1.": "input_layernorm.",
-    "norm2.": "post_attention_layernorm.",
-}
+class Llama(CausalLM):
+    """Llama with its output layer. `Llama(config, seed)` or `Llama.from_pretrained(folder)`."""
 
+    config_class = LlamaConfig
+    body_class = LlamaBody
 
-def _their_name(name: str) -> str:
-    """blocks.0.norm1.weight -> model.layers.0.input_layernorm.weight"""
-    if name == "head.weight":
-        return "lm_head.weight"
-    if name.startswith("tokens."):
-        return name.replace("tokens.", "model.embed_tokens.")
-    if name.startswith("norm."):
-        return f"model.{name}"
-    _, layer, part = name.split(".", 2)
-    for ours, theirs in _NAMES.items():
-        if part.startswith(ours):
-            part = theirs + part.removeprefix(ours)
-            break
-    return f"model.layers.{layer}.{part}"
+    def architecture(self) -> str:
+        """The class name transformers knows the model by."""
+        return f"{FAMILIES[self.config.model_type]}ForCausalLM"

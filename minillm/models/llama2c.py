@@ -29,8 +29,13 @@ def halves_from_neighbours(weight: Tensor, heads: int) -> Tensor:
     return weight.reshape(heads, rows // heads // 2, 2, width).transpose(1, 2).reshape(rows, width)
 
 
-def load_llama2c(path: str | Path) -> Llama:
-    """The Llama of a llama2.c file, in evaluation mode; BadFileError if it is cut, too long or no such file."""
+def load_llama2c(
+    path: str | Path, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+) -> Llama:
+    """The Llama of a llama2.c file, in evaluation mode; BadFileError if it is cut, too long or no such file.
+
+    dtype, device: of the weights, None for float32 on the CPU.
+    """
     data = read_bytes(path, "llama2.c model")
     refusal = f"llama2.c model {str(path)!r} is refused"
     if len(data) < 28:
@@ -87,4 +92,4 @@ def load_llama2c(path: str | Path) -> Llama:
         eos_token_id=2,
         tie_word_embeddings=tied,
     )
-    return Llama.from_tensors(config, tensors, f"llama2.c model {str(path)!r}")
+    return Llama.from_tensors(config, tensors, f"llama2.c model {str(path)!r}", dtype, device)

@@ -23,7 +23,8 @@ from torch import Tensor
 from minillm._checks import check_path
 from minillm._files import BadFileError, read_json, replace_whole, write_json
 
-CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+CONFIG, GENERATION = "config.json", "generation_config.json"
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -32,6 +33,17 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     values = read_json(path, "model config")
     if not isinstance(values, dict):
         raise BadFileError(f"model config {str(path)!r} must hold a JSON object, got {type(values).__name__}")
+    return values
+
+
+def read_generation_config(folder: str | Path) -> dict[str, Any]:
+    """generation_config.json of a model folder as a dict, {} where there is none; BadFileError if it is damaged."""
+    path = check_path("folder", folder) / GENERATION
+    values = read_json(path, "generation config") if path.exists() else {}
+    if not isinstance(values, dict):
+        raise BadFileError(
+            f"generation config {str(path)!r} must hold a JSON object, got {type(values).__name__}"
+        )
     return values
 
 
@@ -95,9 +107,21 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     replace_whole(path, lambda temporary: save_file(plain, temporary, metadata=metadata))
 
 
-def write_folder(folder: str | Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Path:
-    """Write model.safetensors, then config.json; each file whole or not at all. Returns the folder."""
+def write_folder(
+    folder: str | Path,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    generation_config: Mapping[str, Any],
+) -> Path:
+    """Write model.safetensors, generation_config.json if there is something in it, then config.json.
+
+    Each file is written whole or not at all. Returns the folder.
+    """
     folder = check_path("folder", folder)
     write_tensors(folder / WEIGHTS, tensors)
+    if generation_config:
+        write_json(folder / GENERATION, dict(generation_config))
+    else:
+        (folder / GENERATION).unlink(missing_ok=True)
     write_json(folder / CONFIG, dict(config))
     return folder

@@ -1,36 +1,56 @@
-"""Attention, positions, norms, feed-forward and blocks: the parts every model of the house is made of."""
+"""Attention, the KV cache, positions, norms, feed-forward and blocks: the parts every model of the house is made of."""
 
 from minillm.nn.attention import (
+    MultiHeadAttention,
     attention,
-    attention_backend,
     attention_weights,
-    causal_mask,
+    padding_mask,
     plain_attention,
-    sdpa_attention,
 )
-from minillm.nn.blocks import DecoderBlock, EncoderBlock
-from minillm.nn.feed_forward import ACTIVATIONS, FeedForward, SwiGLU
+from minillm.nn.backends import attention_backend, causal_mask, sdpa_attention
+from minillm.nn.batch_norm import BatchNorm
+from minillm.nn.blocks import (
+    ACTIVATIONS,
+    DecoderBlock,
+    EncoderBlock,
+    FeedForward,
+    LayerNorm,
+    RMSNorm,
+    SwiGLU,
+    layer_norm_plain,
+    rms_norm_plain,
+)
+from minillm.nn.cache import Cache, KVCache, kv_cache_bytes
 from minillm.nn.heads import CausalHead, ManyHeads, OneHead
-from minillm.nn.linear import Linear
-from minillm.nn.multi_head import MultiHeadAttention, padding_mask
-from minillm.nn.norms import BatchNorm, LayerNorm, RMSNorm, layer_norm_plain, rms_norm, rms_norm_plain
-from minillm.nn.positions import ALiBi, LearnedPosition, SinusoidalPosition, alibi_slopes, sinusoids
-from minillm.nn.rope import RoPE, rope_frequencies
+from minillm.nn.positions import (
+    ALiBi,
+    LearnedPosition,
+    Position,
+    PositionScheme,
+    RoPE,
+    SinusoidalPosition,
+    alibi_slopes,
+    sinusoids,
+)
+from minillm.nn.rope_scaling import rope_frequencies
 
 __all__ = [
     "ACTIVATIONS",
     "ALiBi",
     "BatchNorm",
+    "Cache",
     "CausalHead",
     "DecoderBlock",
     "EncoderBlock",
     "FeedForward",
+    "KVCache",
     "LayerNorm",
     "LearnedPosition",
-    "Linear",
     "ManyHeads",
     "MultiHeadAttention",
     "OneHead",
+    "Position",
+    "PositionScheme",
     "RMSNorm",
     "RoPE",
     "SinusoidalPosition",
@@ -40,10 +60,10 @@ __all__ = [
     "attention_backend",
     "attention_weights",
     "causal_mask",
+    "kv_cache_bytes",
     "layer_norm_plain",
     "padding_mask",
     "plain_attention",
-    "rms_norm",
     "rms_norm_plain",
     "rope_frequencies",
     "sdpa_attention",

@@ -1,69 +1,52 @@
 """Attention (어텐션): every query looks at every key and takes home a weighted mean of the values.
 
-    O = softmax(scale · Q Kᵀ + bias) V,   scale = 1/√D unless given
+    one head        O = softmax(scale · Q Kᵀ + bias) V,   scale = 1/√D unless given
+    many heads      head_h = attention(x W_q^h, x W_k^h, x W_v^h),   y = [head_1 ... head_H] W_o
 
-Book 2.3 어텐션 이해하기. Papers: Vaswani et al. 2017 (attention), Ainslie et al. 2023 (grouped queries, GQA).
-Held against torch.nn.functional.scaled_dot_product_attention.
+Book 2.3 어텐션 이해하기 (2.3.4 멀티 헤드 어텐션). Papers: Vaswani et al. 2017; Shazeer 2019 (one key head, MQA);
+Ainslie et al. 2023 (grouped queries, GQA). Held against torch.nn.functional.scaled_dot_product_attention,
+torch.nn.MultiheadAttention and transformers' LlamaAttention. The first steps of the ladder are in heads.py.
 
-`attention` is the one dispatch point of the house: "plain" is the formula above, "sdpa" torch's fused
-kernels, "triton" the kernels of kernels/ (and torch's where those cannot run), "auto" the fastest for the case.
-Query heads share key/value heads in groups (H = G·K) without a copy of K and V wherever the backend allows it.
-With T != S, causal means that the LAST query sees the last key, which is what decoding with a cache needs.
-Leaves out: returning the weights (see `attention_weights`).
+`attention` is the one way to it in the house: "plain" is the formula above, "sdpa" torch's fused kernels, "triton"
+the kernels of kernels/ (and torch's where those cannot run), "auto" what is fastest for the case. Query heads share
+key heads in groups (H = G·K) without a copy of K and V where the backend allows it. With T != S, causal means that
+the LAST query sees the last key, which is what decoding with a cache needs.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from minillm._checks import check_choice, check_flag, check_number, describe
-from minillm._kernels import INSTALLED, gpu_runs_kernels
+from minillm._checks import check_choice, check_flag, check_int, check_number, describe
+from minillm.nn.backends import (
+    BACKENDS,
+    causal_mask,
+    check_attention,
+    chosen_backend,
+    flash_or_sdpa,
+    sdpa_attention,
+)
+from minillm.nn.positions import Position, PositionScheme
 
-BACKENDS = ("auto", "plain", "sdpa", "triton")
-WIDEST_HEAD = 256  # that the kernels take
-_chosen = "auto"  # what "auto" means: attention_backend changes it for a while
-SHORT = 256  # keys up to which bfloat16 is slower than float32 in training on a CPU
-
-
-def causal_mask(queries: int, keys: int, device: torch.device | str | None = None) -> Tensor:
-    """Bool (T, S), True where query t may see key s; the last query is aligned with the last key.
-
-    causal_mask(2, 4) -> [[T, T, T, F], [T, T, T, T]]
-    """
-    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+if TYPE_CHECKING:
+    from minillm.nn.cache import Cache
 
 
-def _check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | None) -> None:
-    for name, x in (("q", q), ("k", k), ("v", v)):
-        if not isinstance(x, Tensor) or x.dim() != 4 or not x.is_floating_point():
-            raise ValueError(
-                f"{name} must be a float tensor of shape (B, heads, length, D), got {describe(x)}"
-            )
-    (B, H, T, D), (_, K, S, _) = q.shape, k.shape
-    if k.shape[0] != B or k.shape[3] != D or v.shape[:3] != k.shape[:3] or K == 0 or H % K:
-        raise ValueError(
-            "q (B, H, T, D) needs k (B, K, S, D) and v (B, K, S, any) with H divisible by K, "
-            f"got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
-        )
-    for name, x in (("mask", mask), ("bias", bias)):
-        if x is None:
-            continue
-        if not isinstance(x, Tensor) or (
-            x.dtype != torch.bool if name == "mask" else not x.is_floating_point()
-        ):
-            kind = (
-                "bool tensor (True = may attend)" if name == "mask" else "float tensor (added to the scores)"
-            )
-            raise ValueError(f"{name} must be a {kind}, got {describe(x)}")
-        sizes = (1,) * (4 - x.dim()) + tuple(x.shape)
-        if not 2 <= x.dim() <= 4 or any(n not in (1, full) for n, full in zip(sizes, (B, H, T, S))):
-            raise ValueError(f"{name} must broadcast to (B, H, T, S) = {(B, H, T, S)}, got {tuple(x.shape)}")
+def padding_mask(attention_mask: Tensor) -> Tensor:
+    """Bool (B, 1, 1, S) for `attention` from an attention_mask (B, S) of 1 = token, 0 = padding."""
+    if not isinstance(attention_mask, Tensor) or attention_mask.dim() != 2:
+        raise ValueError(f"attention_mask must be a tensor (B, S) of 0 and 1, got {describe(attention_mask)}")
+    if attention_mask.dtype != torch.bool and bool(((attention_mask != 0) & (attention_mask != 1)).any()):
+        raise ValueError("attention_mask must hold 0 (padding) and 1 (token) only")
+    return attention_mask.bool()[:, None, None, :]
+
+
+# The formula
 
 
 def attention_weights(
@@ -117,109 +100,7 @@ def plain_attention(
     return mixed.reshape(B, H, T, v.shape[-1])
 
 
-def sdpa_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    mask: Tensor | None = None,
-    causal: bool = False,
-    scale: float | None = None,
-    bias: Tensor | None = None,
-    dropout: float = 0.0,
-) -> Tensor:
-    """torch's fused attention. Faster because the (T, S) weights never leave the cache of the processor."""
-    (B, H, T, D), (_, K, S, _) = q.shape, k.shape
-    if T == 1:
-        causal = False  # one query, aligned to the end: it sees every key
-        if K != H and bias is None and (mask is None or mask.dim() < 4 or mask.shape[1] == 1):
-            # the G query heads of a group become G queries of their key head: no copy of K and V
-            folded = F.scaled_dot_product_attention(
-                q.reshape(B, K, H // K, D), k, v, mask, dropout, scale=scale
-            )
-            return folded.reshape(B, H, 1, v.shape[-1])
-    if causal and (T != S or mask is not None or bias is not None):
-        # torch aligns its own causal mask to the first key; ours is aligned to the last
-        allowed = causal_mask(T, S, q.device)
-        mask, causal = (allowed if mask is None else mask & allowed), False
-    if bias is not None:
-        bias = bias.to(q.dtype)
-        mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
-    return F.scaled_dot_product_attention(q, k, v, mask, dropout, causal, scale=scale, enable_gqa=K != H)
-
-
-def sdpa_in_float32(q: Tensor, k: Tensor, v: Tensor, *options) -> Tensor:
-    """sdpa_attention of bfloat16 q, k, v, worked out in float32; the result is bfloat16 again.
-
-    Faster in training on a CPU because torch's bfloat16 kernel rearranges every small tile of q, k and v before
-    it multiplies it: on short texts that costs more than the narrower product saves. More exact, too.
-    """
-    with torch.autocast(q.device.type, enabled=False):  # autocast would narrow q, k and v again
-        return sdpa_attention(q.float(), k.float(), v.float(), *options).to(q.dtype)
-
-
-def _better_in_float32(q: Tensor, k: Tensor, v: Tensor) -> bool:
-    """Whether `sdpa_in_float32` is the faster way: a short text in bfloat16, on a CPU, with a gradient."""
-    short_bfloat16 = q.dtype == torch.bfloat16 and q.device.type == "cpu" and k.shape[2] <= SHORT
-    return short_bfloat16 and torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
-
-
-def triton_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    mask: Tensor | None = None,
-    causal: bool = False,
-    scale: float | None = None,
-    bias: Tensor | None = None,
-    dropout: float = 0.0,
-) -> Tensor:
-    """kernels/flash_attention.py where it can run, else sdpa_attention: the house's way to that kernel.
-
-    It runs on NVIDIA's GPUs from the A100 on, and anywhere in Triton's interpreter (TRITON_INTERPRET=1), if there is
-    no mask, bias or dropout, q, k and v are float16, bfloat16 (not in the interpreter, which computes it wrongly) or
-    float32, all the same, and D is at most 256 and the values' width, too. Autocast narrows q, k and v as it does for
-    torch's own attention.
-    """
-    kind = q.device.type
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
-        narrow = torch.get_autocast_dtype(kind)
-        q, k, v = (x if x.dtype == torch.float64 else x.to(narrow) for x in (q, k, v))
-    flash = None
-    if mask is None and bias is None and dropout == 0 and q.dtype == k.dtype == v.dtype:
-        flash = _flash_attention(q, v)
-    if flash is None:
-        return sdpa_attention(q, k, v, mask, causal, scale, bias, dropout)
-    return flash(q, k, v, causal=causal, scale=scale)
-
-
-def _flash_attention(q: Tensor, v: Tensor) -> Callable[..., Tensor] | None:
-    """The kernel if it can take these, else None. Imported on the way, so that the rest never needs Triton."""
-    if not INSTALLED:
-        return None
-    from kernels._checks import INTERPRETED
-
-    dtypes = [torch.float16, torch.float32] if INTERPRETED else [torch.float16, torch.float32, torch.bfloat16]
-    fits = q.dtype in dtypes and 1 <= q.shape[-1] == v.shape[-1] <= WIDEST_HEAD
-    if not fits or not (INTERPRETED or gpu_runs_kernels(q)):
-        return None
-    from kernels.flash_attention import flash_attention
-
-    return flash_attention
-
-
-@contextlib.contextmanager
-def attention_backend(name: str) -> Iterator[None]:
-    """`with attention_backend("triton"): model(ids)`: every attention inside whose backend is "auto" takes this one.
-
-    For whole models, whose layers do not name a backend. name: one of BACKENDS. Raises ValueError for another. One
-    setting a process, as torch.nn.attention.sdpa_kernel's: not for threads that want different ones.
-    """
-    global _chosen
-    before, _chosen = _chosen, check_choice("backend", name, BACKENDS)
-    try:
-        yield
-    finally:
-        _chosen = before
+# The public way in
 
 
 def attention(
@@ -239,22 +120,143 @@ def attention(
     multi-query). mask: bool, broadcastable to (B, H, T, S), True = may attend. causal: query t sees keys up
     to t + S - T. scale: factor on the scores, 1/√D by default. bias: float, broadcastable to (B, H, T, S),
     added to the scores. backend: "auto" takes the fastest that is there, or what `attention_backend` says;
-    "triton" falls back to torch where the kernels cannot run (see `triton_attention`). dropout: probability of
+    "triton" falls back to torch where the kernels cannot run (see backends.py). dropout: probability of
     dropping a weight (training only). Returns (B, H, T, D) in q's dtype. A query that may attend to
     nothing gives zeros. Raises ValueError for shapes, dtypes or a backend that do not fit.
     """
     if backend not in BACKENDS:
         check_choice("backend", backend, BACKENDS)
-    _check(q, k, v, mask, bias)
+    check_attention(q, k, v, mask, bias)
     if not isinstance(causal, bool):
         check_flag("causal", causal)
     if scale is not None:
         check_number("scale", scale)
     if dropout != 0:
         check_number("dropout", dropout, 0.0, 1.0)
-    backend = _chosen if backend == "auto" else backend
-    run = {"plain": plain_attention, "triton": triton_attention}.get(backend, sdpa_attention)
-    # "auto" stays with torch on a GPU, too, until the kernels of kernels/ have been timed on one and are faster
-    if backend == "auto" and _better_in_float32(q, k, v):
-        run = sdpa_in_float32
-    return run(q, k, v, mask, causal, scale, bias, dropout)
+    backend = chosen_backend() if backend == "auto" else backend
+    return RUN[backend](q, k, v, mask, causal, scale, bias, dropout)
+
+
+RUN = {
+    "auto": flash_or_sdpa,  # the kernel where `use_kernels` wants it
+    "plain": plain_attention,
+    "sdpa": sdpa_attention,
+    "triton": flash_or_sdpa.always,
+}
+
+
+# Many heads
+
+
+class MultiHeadAttention(nn.Module):
+    """Self-attention, or cross-attention when `forward` gets a context: H small attentions side by side.
+
+    width: C. heads: H query heads. kv_heads: K key/value heads, H divisible by K (default H; 1 is
+    multi-query). position: None, a RoPE (turns q and k) or an ALiBi (slopes on the scores). bias: of the q,
+    k, v projections; out_bias: of the output projection (default as `bias`). qk_norm: RMS norm on every q and
+    k head (Qwen3). causal: a token sees itself and what came before. head_dim: D (default C/H). scale: factor
+    on the scores (1/√D). layer: which row of a cache is this layer's. dropout: on the weights, while
+    training. Raises ValueError for sizes that do not fit each other.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        kv_heads: int | None = None,
+        position: PositionScheme | None = None,
+        bias: bool = True,
+        qk_norm: bool = False,
+        *,
+        out_bias: bool | None = None,
+        causal: bool = False,
+        head_dim: int | None = None,
+        scale: float | None = None,
+        dropout: float = 0.0,
+        eps: float = 1e-6,
+        layer: int = 0,
+    ):
+        super().__init__()
+        check_int("width", width, 1)
+        self.heads = check_int("heads", heads, 1)
+        self.kv_heads = check_int("kv_heads", heads if kv_heads is None else kv_heads, 1)
+        if heads % self.kv_heads:
+            raise ValueError(f"heads must be divisible by kv_heads, got {heads} and {self.kv_heads}")
+        if head_dim is None and width % heads:
+            raise ValueError(
+                f"width must be divisible by heads unless head_dim is given, got {width} and {heads}"
+            )
+        self.head_dim = check_int("head_dim", width // heads if head_dim is None else head_dim, 1)
+        if position is not None and not isinstance(position, PositionScheme):
+            raise ValueError(f"position must be None, a RoPE or an ALiBi, got {describe(position)}")
+        if position is not None:
+            position.check_heads(self.heads, self.head_dim)
+        self.position, self.causal = position, check_flag("causal", causal)
+        self.layer = check_int("layer", layer, 0)
+        self.scale = None if scale is None else check_number("scale", scale)
+        self.dropout = check_number("dropout", dropout, 0.0, 1.0)
+        check_flag("bias", bias), check_number("eps", eps, 0.0)
+        self.q_proj = nn.Linear(width, self.heads * self.head_dim, bias=bias)
+        self.k_proj = nn.Linear(width, self.kv_heads * self.head_dim, bias=bias)
+        self.v_proj = nn.Linear(width, self.kv_heads * self.head_dim, bias=bias)
+        self.o_proj = nn.Linear(
+            self.heads * self.head_dim, width, bias=bias if out_bias is None else out_bias
+        )
+        self.q_norm = nn.RMSNorm(self.head_dim, eps) if check_flag("qk_norm", qk_norm) else None
+        self.k_norm = nn.RMSNorm(self.head_dim, eps) if qk_norm else None
+
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+        positions: int | Tensor | Position | None = None,
+    ) -> Tensor:
+        """x (B, T, C) -> (B, T, C); keys and values come from `context` (B, S, C) when it is given, else from x.
+
+        mask: bool, broadcastable to (B, H, T, S), True = may attend; a causal layer applies its own on top.
+        cache: keys and values of the tokens before x; x's are appended. positions: the first one, or a
+        LongTensor (T,) or (B, T), or what `position.at` made of them (a model does that once for all its
+        layers); by default counted on from the cache. ValueError for shapes that do not fit.
+        """
+        self._check(x, context, cache)
+        source = x if context is None else context
+        q = self._split(self.q_proj(x), self.heads)  # (B, H, T, D)
+        k = self._split(self.k_proj(source), self.kv_heads)  # (B, K, S, D)
+        v = self._split(self.v_proj(source), self.kv_heads)
+        if self.q_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        bias = None
+        if self.position is not None:
+            place = self._place(x, positions, cache)
+            (q, k), bias = place.turn(q, k), place.bias()
+        if cache is not None:
+            y = cache.attend(self.layer, q, k, v, mask=mask, causal=self.causal, scale=self.scale, bias=bias)
+        else:
+            dropout = self.dropout if self.training else 0.0
+            y = attention(q, k, v, mask, self.causal, self.scale, bias, dropout=dropout)  # (B, H, T, D)
+        return self.o_proj(y.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor, heads: int) -> Tensor:
+        """(B, T, heads · D) -> (B, heads, T, D)."""
+        return x.view(x.shape[0], x.shape[1], heads, self.head_dim).transpose(1, 2)
+
+    def _place(self, x: Tensor, positions: int | Tensor | Position | None, cache: Cache | None) -> Position:
+        """Where the tokens of x stand: `positions` if a model has worked it out, else worked out here."""
+        if isinstance(positions, Position):
+            return positions
+        past = 0 if cache is None else cache.length
+        return self.position.at(past if positions is None else positions, x, past + x.shape[1])
+
+    def _check(self, x: Tensor, context: Tensor | None, cache: Cache | None) -> None:
+        width = self.q_proj.in_features
+        for name, value in (("x", x), ("context", context)) if context is not None else (("x", x),):
+            if not isinstance(value, Tensor) or value.dim() != 3 or value.shape[2] != width:
+                raise ValueError(f"{name} must be a float tensor (B, length, {width}), got {describe(value)}")
+        if cache is not None and not hasattr(cache, "attend"):
+            raise ValueError(f"cache must be a KVCache or None, got {describe(cache)}")
+        if context is not None and (cache is not None or self.causal or self.position is not None):
+            raise ValueError(
+                "a context has no common order with x: use a layer without cache, causal and position"
+            )

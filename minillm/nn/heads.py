@@ -1,10 +1,10 @@
 """The ladder to multi-head attention: one head, one head that cannot look ahead, several heads side by side.
 
-Each class is the one before it plus one idea; multi_head.py then computes the last one in one go.
+Each class is the one before it plus one idea; MultiHeadAttention (attention.py) then computes the last one in one go.
 
     OneHead     y = softmax(Q Kᵀ / √D) V            every token looks at every token
-    CausalHead  + scores of later tokens become -∞  a token looks at itself and back: it can be trained to
-    predict ManyHeads   + H heads, side by side, mixed      several questions at once
+    CausalHead  + scores of later tokens become -∞  a token looks at itself and back: it can be trained to predict
+    ManyHeads   + H heads, side by side, mixed      several questions at once
 
 Book 2.3 어텐션 이해하기. Paper: Vaswani et al. 2017. Held against MultiHeadAttention and torch's.
 """

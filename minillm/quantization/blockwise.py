@@ -60,9 +60,8 @@ def blockwise_quantize(
     shape = tuple(x.shape)
     rows = x.reshape(*shape[:-1], shape[-1]) if shape else x.reshape(1)  # (..., n)
     missing = -rows.shape[-1] % block_size
-    blocks = torch.nn.functional.pad(rows, (0, missing)).unflatten(
-        -1, (-1, block_size)
-    )  # (..., blocks, size)
+    padded = torch.nn.functional.pad(rows, (0, missing))
+    blocks = padded.unflatten(-1, (-1, block_size))  # (..., blocks, size)
     # scale_b = max|x| over block b
     scales = blocks.abs().amax(dim=-1).clamp(min=SMALLEST)  # (..., blocks)
     # nearest entry: the middles between neighbours are the borders

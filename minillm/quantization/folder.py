@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from minillm._checks import check_path, describe
 from minillm._files import BadFileError
 from minillm._tensors import load_tensors, save_tensors
-from minillm.models.auto import CLASSES
+from minillm.models.auto import LANGUAGE_MODELS
 from minillm.quantization.absmax import AbsmaxQuantized
 from minillm.quantization.blockwise import BlockwiseQuantized
 from minillm.quantization.linear import FourBitLinear, Int8Linear, QuantizedLinear
@@ -37,16 +37,17 @@ def save_quantized(model: nn.Module, folder: str | Path) -> Path:
     if not isinstance(model, nn.Module):
         raise ValueError(f"model must be a torch module, got {describe(model)}")
     layers = {name: module for name, module in model.named_modules() if isinstance(module, QuantizedLinear)}
-    known = [model_class.__name__ for model_class in CLASSES]
+    known = [model_class.__name__ for model_class in LANGUAGE_MODELS]
     if not layers or type(model).__name__ not in known:
         raise ValueError(f"save_quantized takes a quantized {' or '.join(known)}, got {type(model).__name__}")
     meta = {
         "class": type(model).__name__,
         "config": model.config.to_dict(),
+        "generation_config": model.generation_config,
         "layers": {name: _description(layer) for name, layer in layers.items()},
     }
-    tied = ["head.weight"] if model.config.tie_word_embeddings else []  # the embedding again
-    tensors = {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
+    again = _tied(model)  # the head that is the embedding
+    tensors = {name: tensor for name, tensor in model.state_dict().items() if name not in again}
     return save_tensors(folder / FILE, KIND, tensors, meta)
 
 
@@ -58,17 +59,26 @@ def load_quantized(folder: str | Path) -> nn.Module:
     path = check_path("folder", folder) / FILE
     tensors, meta = load_tensors(path, KIND)
     try:
-        model_class = {known.__name__: known for known in CLASSES}[meta["class"]]
+        model_class = {known.__name__: known for known in LANGUAGE_MODELS}[meta["class"]]
         model = model_class(model_class.config_class.from_dict(meta["config"]))
         for name, description in meta["layers"].items():
             replace_layer(model, name, _layer(name, description, tensors))
-        if model.config.tie_word_embeddings:
-            tensors["head.weight"] = tensors["tokens.weight"]
+        again = {name: first for name, first in _tied(model).items() if name not in tensors}
+        tensors |= {name: tensors[first] for name, first in again.items()}
         model.load_state_dict(tensors, assign=True)
+        for name, first in again.items():
+            replace_layer(model, name, model.get_parameter(first))
+        model.generation_config = dict(meta["generation_config"])
     except (KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise BadFileError(f"{KIND} {str(path)!r} is refused: {error}") from None
-    model.tie()
     return model.eval()
+
+
+def _tied(model: nn.Module) -> dict[str, str]:
+    """Weights that are another one under a second name: {that name: the first one}."""
+    first: dict[int, str] = {}
+    names = {name: first.setdefault(id(x), name) for name, x in model.state_dict(keep_vars=True).items()}
+    return {name: one for name, one in names.items() if name != one}
 
 
 def _description(layer: QuantizedLinear) -> dict[str, Any]:

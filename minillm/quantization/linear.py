@@ -6,7 +6,7 @@
 Only weights are quantized; inputs, sums and outputs stay floats. Generating one token reads every weight once, so
 at batch 1 a quarter of the bytes is a gain in speed too, if unpacking them is cheap: for int8 it is.
 
-On a GPU the Triton kernels of kernels/ take over where they can (`uses_kernels`); there int8 layers round their
+On a GPU the Triton kernels of kernels/ take over (`minillm._kernels.use_kernels`); there int8 layers round their
 inputs to int8 as well, except in columns with outliers, and multiply int8 with int8 (LLM.int8).
 
 Book: 5.5 QLoRA, 7.2 양자화로 모델 용량 줄이기. Papers: Dettmers et al. 2022 (LLM.int8), 2023 (QLoRA).
@@ -15,6 +15,8 @@ Held against: a float layer with the dequantized weight. Leaves out: int8 produc
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -22,7 +24,7 @@ from numba import njit
 from torch import Tensor, nn
 
 from minillm._checks import check_int, describe
-from minillm._kernels import INSTALLED, gpu_runs_kernels
+from minillm._kernels import Kernel, autocast_dtype, register
 from minillm.quantization.absmax import AbsmaxQuantized, absmax_quantize
 from minillm.quantization.blockwise import BlockwiseQuantized, blockwise_quantize
 from minillm.quantization.codebooks import NF4_CODEBOOK
@@ -30,22 +32,17 @@ from minillm.quantization.codebooks import NF4_CODEBOOK
 FEW_ROWS = 8  # up to so many rows of x the weights are read as codes; above, turning them into floats pays
 
 
-def uses_kernels(x: Tensor) -> bool:
-    """Whether a layer multiplies x by a Triton kernel, not by torch or a compiled loop.
-
-    So it is on NVIDIA's GPUs from the A100 on, without autocast, and where no gradient is asked for (the plain way
-    has one).
-    """
-    if not gpu_runs_kernels(x) or not INSTALLED or torch.is_autocast_enabled("cuda"):
-        return False
-    known = x.dtype in (torch.float16, torch.bfloat16, torch.float32)
-    return known and not (x.requires_grad and torch.is_grad_enabled())
+def _kernel_fits(x: Tensor, layer: QuantizedLinear) -> bool:
+    """Whether the kernel of a layer's kind takes x: without autocast or a gradient, both of which the plain way has."""
+    plain = autocast_dtype(x) is not None or (x.requires_grad and torch.is_grad_enabled())
+    return not plain and layer.kernel_fits()
 
 
 class QuantizedLinear(nn.Module):
     """What the two layers share: a frozen weight behind `dequantize()`, and y = x W^T + bias."""
 
     bias: Tensor | None
+    product: Kernel  # (x, layer) -> y: a kernel of kernels/, or forward_torch where it does not run
 
     def __init__(self, in_features: int, out_features: int, bias: Tensor | None) -> None:
         super().__init__()
@@ -61,8 +58,8 @@ class QuantizedLinear(nn.Module):
         """x (R, in_features) contiguous float32 -> (R, out_features), straight from the codes."""
         raise NotImplementedError
 
-    def fused(self, x: Tensor) -> Tensor | None:
-        """(..., in_features) -> (..., out_features) by a kernel of kernels/, or None if it does not take this layer."""
+    def kernel_fits(self) -> bool:
+        """Whether `product` takes a layer of this size and form."""
         raise NotImplementedError
 
     def forward_plain(self, x: Tensor) -> Tensor:
@@ -71,14 +68,14 @@ class QuantizedLinear(nn.Module):
         return F.linear(x, self.dequantize().to(x.dtype), bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same. Fast because a few rows (generation) multiply codes in one pass over a quarter of the bytes.
-
-        Raises ValueError if x is no float tensor whose last axis is in_features.
-        """
+        """The same, by a kernel of kernels/ where it runs. ValueError if x is no float tensor (..., in_features)."""
         if not isinstance(x, Tensor) or not x.is_floating_point() or x.shape[-1:] != (self.in_features,):
             raise ValueError(f"x must be a float tensor (..., {self.in_features}), got {describe(x)}")
-        if uses_kernels(x) and (y := self.fused(x)) is not None:
-            return y
+        return self.product(x, self)
+
+    def forward_torch(self, x: Tensor) -> Tensor:
+        """The same without kernels/. Fast on a CPU because a few rows (generation) multiply codes in one pass over a
+        quarter of the bytes."""
         rows = x.numel() // self.in_features
         compiled = (
             x.dtype == torch.float32 and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
@@ -99,8 +96,7 @@ class QuantizedLinear(nn.Module):
 class Int8Linear(QuantizedLinear):
     """8 bits a weight and a float32 scale a row. Buffers: codes int8 (O, I), scale float32 (O, 1).
 
-    threshold: on a GPU, columns of x with values as large as this stay floats (LLM.int8's 6.0). 0: none do, and the
-    host does not wait for their number, which a CUDA graph needs.
+    threshold: on a GPU, columns of x with values as large as this stay floats (LLM.int8's 6.0). 0: none do.
     """
 
     codes: Tensor
@@ -117,12 +113,8 @@ class Int8Linear(QuantizedLinear):
         """The layer with the weights of `linear`, rounded."""
         return cls(absmax_quantize(linear.weight, axis=-1), linear.bias)
 
-    def fused(self, x: Tensor) -> Tensor | None:
-        from kernels.int8_matmul import WIDEST, int8_linear
-
-        if self.in_features > WIDEST:
-            return None
-        return int8_linear(x, self.codes, self.scale.float(), self.bias, self.threshold)
+    def kernel_fits(self) -> bool:
+        return self.in_features < 2**17  # from there on int32 does not hold every sum of products of codes
 
     def dequantize(self) -> Tensor:
         return AbsmaxQuantized(self.codes, self.scale).dequantize()
@@ -167,15 +159,9 @@ class FourBitLinear(QuantizedLinear):
             raise ValueError(f"4 bits count to 16, got a codebook of {len(codebook)}")
         return cls(blockwise_quantize(linear.weight, block_size, codebook), linear.bias)
 
-    def fused(self, x: Tensor) -> Tensor | None:
-        from kernels.w4a16 import w4a16_linear
-
+    def kernel_fits(self) -> bool:
         whole = self.block_size % 16 == 0 or self.block_size >= self.in_features
-        if self.in_features % 2 or not whole or len(self.codebook) != 16:
-            return None
-        scales = self.scales if self.scales.dtype == x.dtype else self.scales.float()
-        codebook = self.codebook.float()
-        return w4a16_linear(x, self.codes, scales, self.block_size, codebook=codebook, bias=self.bias)
+        return self.in_features % 2 == 0 and whole and len(self.codebook) == 16
 
     @property
     def _compiled(self) -> bool:
@@ -204,6 +190,28 @@ class FourBitLinear(QuantizedLinear):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, block_size={self.block_size}"
+
+
+def _int8_kernel(kernel: Callable[..., Tensor], x: Tensor, layer: Int8Linear) -> Tensor:
+    return kernel(x, layer.codes, layer.scale.float(), layer.bias, layer.threshold)
+
+
+def _four_bit_kernel(kernel: Callable[..., Tensor], x: Tensor, layer: FourBitLinear) -> Tensor:
+    scales = layer.scales if layer.scales.dtype == x.dtype else layer.scales.float()
+    codebook = layer.codebook.float()
+    return kernel(x, layer.codes, scales, layer.block_size, codebook=codebook, bias=layer.bias)
+
+
+def _by_torch(x: Tensor, layer: QuantizedLinear) -> Tensor:
+    return layer.forward_torch(x)
+
+
+Int8Linear.product = register(
+    "int8_linear", "kernels.int8_matmul:int8_linear", _kernel_fits, _by_torch, _int8_kernel, auto=True
+)
+FourBitLinear.product = register(
+    "w4a16_linear", "kernels.w4a16:w4a16_linear", _kernel_fits, _by_torch, _four_bit_kernel, auto=True
+)
 
 
 # Sums in any order (fastmath) let the compiler use wide registers; there are no NaNs in codes or scales to lose.

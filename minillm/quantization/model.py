@@ -75,8 +75,8 @@ def model_size_bytes(model: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in seen.values())
 
 
-def replace_layer(model: nn.Module, name: str, layer: nn.Module) -> None:
-    """Put `layer` in the place that `name` ("blocks.0.attention.q_proj") has in the model."""
+def replace_layer(model: nn.Module, name: str, layer: nn.Module | nn.Parameter) -> None:
+    """Put a layer, or a weight, in the place that `name` ("body.blocks.0.attention.q_proj") has in the model."""
     parent, _, last = name.rpartition(".")
     setattr(model.get_submodule(parent), last, layer)
 

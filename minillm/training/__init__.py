@@ -6,7 +6,8 @@ from minillm.training.checkpoint import best_checkpoint, checkpoints, latest_che
 from minillm.training.clipping import clip_gradients, gradient_norm
 from minillm.training.config import TrainerConfig, pick_device, pick_precision
 from minillm.training.cross_entropy import cross_entropy, cross_entropy_plain
-from minillm.training.objectives import CausalLMObjective
+from minillm.training.linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_plain
+from minillm.training.objectives import CausalLMObjective, Objective, Outcome
 from minillm.training.schedule import cosine_schedule
 from minillm.training.trainer import EvalPrediction, Trainer, TrainingDiverged
 
@@ -15,6 +16,8 @@ __all__ = [
     "CausalLMObjective",
     "EvalPrediction",
     "ExampleSet",
+    "Objective",
+    "Outcome",
     "TokenStream",
     "Trainer",
     "TrainerConfig",
@@ -27,6 +30,8 @@ __all__ = [
     "cross_entropy_plain",
     "gradient_norm",
     "latest_checkpoint",
+    "linear_cross_entropy",
+    "linear_cross_entropy_plain",
     "pick_device",
     "pick_precision",
 ]

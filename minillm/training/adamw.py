@@ -6,8 +6,7 @@
     w <- w - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 
 The divisions by 1 - b^t undo the zero start of both averages. m / sqrt(v) is about +-1 whatever the scale of
-the gradient, so one learning rate serves an embedding and a norm alike; the price is two more numbers a
-weight.
+the gradient, so one learning rate serves an embedding and a norm alike. The price: two more numbers a weight.
 
 Book: 3.4 모델 학습시키기. Papers: Kingma & Ba 2015 (Adam); Loshchilov & Hutter 2019 (decoupled decay).
 Held against: torch.optim.AdamW. Leaves out: AMSGrad, sparse gradients, learning rates that are tensors.
@@ -27,6 +26,7 @@ from torch import Tensor
 from minillm._checks import check_int, check_number, describe, is_listing
 
 Tensors = Sequence[Tensor]
+TINY = torch.finfo(torch.float32).tiny
 
 
 def adamw_plain(
@@ -49,18 +49,30 @@ def adamw_plain(
 
 def adamw_foreach(
     weights: Tensors, gradients: Tensors, firsts: Tensors, seconds: Tensors,
-    step: int, lr: float, betas: tuple[float, float], eps: float, weight_decay: float,
+    step: int, lr: float, betas: tuple[float, float], eps: float, weight_decay: float, good: Tensor | None = None,
 ) -> None:  # fmt: skip
-    """The same update for a GPU. Fast because each line is one launch for all tensors, not one a tensor."""
+    """The same update for a GPU. Fast because each line is one launch for all tensors, not one a tensor.
+
+    good: a 0-d bool tensor there; False leaves weights and averages as they were, bit for bit, and the gradients 0.
+    The host does not wait to hear which it is: every factor becomes 1, every summand 0.
+    """
     b1, b2 = betas
-    torch._foreach_mul_(firsts, b1)
+    root_bias = math.sqrt(1 - b2**step)
+    keep1, keep2, keep, floor, divisor = b1, b2, 1 - lr * weight_decay, eps * root_bias, root_bias
+    if good is not None:
+        for gradient in gradients:
+            gradient.masked_fill_(~good, 0.0)  # not a product: NaN times 0 is NaN
+        keep1, keep2, keep = (torch.where(good, factor, 1.0) for factor in (b1, b2, keep))
+        floor, divisor = max(floor, TINY), good * root_bias  # 0 / 0 would be NaN
+    torch._foreach_mul_(firsts, keep1)
     torch._foreach_add_(firsts, gradients, alpha=1 - b1)
-    torch._foreach_mul_(seconds, b2)
+    torch._foreach_mul_(seconds, keep2)
     torch._foreach_addcmul_(seconds, gradients, gradients, value=1 - b2)
     roots = torch._foreach_sqrt(seconds)
-    torch._foreach_div_(roots, math.sqrt(1 - b2**step))
-    torch._foreach_add_(roots, eps)
-    torch._foreach_mul_(weights, 1 - lr * weight_decay)
+    # sqrt(v / (1 - b2^t)) + eps; of a bad step 1 / 0 = infinite, and m over that is 0
+    torch._foreach_add_(roots, floor)
+    torch._foreach_div_(roots, divisor)
+    torch._foreach_mul_(weights, keep)
     torch._foreach_addcdiv_(weights, firsts, roots, value=-lr / (1 - b1**step))
 
 
@@ -124,12 +136,24 @@ class AdamW:
                 parameter.grad = None
 
     @torch.no_grad()
-    def step(self) -> None:
-        """One update of every parameter that has a gradient, in place."""
+    def step(self, good: Tensor | None = None) -> None:
+        """One update of every parameter that has a gradient, in place.
+
+        good: a 0-d bool tensor on the parameters' device. False: weights and averages stay as they are, though the
+        update is counted (see `uncount`); on a GPU, where it may not be known yet, the host does not wait for it.
+        """
         for group in self.param_groups:
             settings = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
             for (count, update), tensors in self._alike(group["params"]).items():
-                update(*zip(*tensors), step=count, **settings)
+                if update is adamw_foreach:
+                    update(*zip(*tensors), step=count, good=good, **settings)
+                elif good is None or good:
+                    update(*zip(*tensors), step=count, **settings)
+
+    def uncount(self, steps: int) -> None:
+        """Take back the count of the last `steps` updates, which were not good."""
+        for state in self.state.values():
+            state["step"] = max(0, state["step"] - steps)
 
     def _alike(self, params: list[Tensor]) -> dict[tuple[int, Any], list[tuple[Tensor, ...]]]:
         """(weight, gradient, m, v) of every parameter with a gradient, by update number and function."""
@@ -149,10 +173,9 @@ class AdamW:
         return alike
 
     def state_dict(self) -> dict[str, Any]:
-        """{"state": {index: {"step", "m", "v"}}, "param_groups": [settings with parameter indices]}; tensors
-        shared.
+        """{"state": {index: {"step", "m", "v"}}, "param_groups": [settings with parameter indices]}.
 
-        Parameters are numbered in the order of the groups, as in torch.
+        The tensors are shared. Parameters are numbered in the order of the groups, as in torch.
         """
         index = {id(p): i for i, p in enumerate(p for group in self.param_groups for p in group["params"])}
         groups = [{**group, "params": [index[id(p)] for p in group["params"]]} for group in self.param_groups]

@@ -1,7 +1,6 @@
 """Batches that can be drawn again: the batch of step s depends on (seed, s) and on nothing else.
 
-So a run that is stopped and resumed sees what it would have seen; there is no loader whose place must be
-saved.
+So a run that is stopped and resumed sees what it would have seen; no loader's place must be saved.
 
     TokenStream   one long text as ids: windows cut out at random places (pre-training)
     ExampleSet    separate examples, shuffled anew each epoch, padded to the longest of a batch (fine-tuning)

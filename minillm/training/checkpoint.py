@@ -33,6 +33,9 @@ from minillm.training.adamw import AdamW
 STATE = "training.state"
 KIND = "training state"
 WEIGHTS = "weights.state"
+# eval_loss of state files that this process has read or written, by (inode, size, time of change): a run that keeps
+# six checkpoints would else read all six whole again at every save
+_known_losses: dict[tuple[int, int, int], float | None] = {}
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -82,6 +85,7 @@ def save_checkpoint(
         if target.exists():
             target.rename(old)
         draft.rename(target)
+        _known_losses[_stamp(target)] = meta.get("eval_loss")
     finally:
         if old.exists() and not target.exists():
             old.rename(target)
@@ -144,21 +148,45 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
 
 
 def best_checkpoint(folder: str | Path) -> Path | None:
-    """The whole checkpoint with the lowest eval_loss below `folder` (the later of equals), or None."""
-    losses = [(_eval_loss(path), path) for path in checkpoints(folder)]
+    """The whole checkpoint with the lowest eval_loss below `folder` (the later of equals), or None.
+
+    Reads every state file to be sure that it is whole.
+    """
+    return _best([(_eval_loss(path), path) for path in checkpoints(folder)])
+
+
+def _best(losses: list[tuple[float | None, Path]]) -> Path | None:
     scored = [(loss, -place, path) for place, (loss, path) in enumerate(losses) if loss is not None]
     return min(scored)[2] if scored else None
 
 
 def remove_old(folder: str | Path, keep_last: int) -> None:
-    """Delete all checkpoints but the newest `keep_last` and the best."""
-    best = best_checkpoint(folder)
+    """Delete all checkpoints but the newest `keep_last` and the best.
+
+    A state file is read once in a process, and again only if it has changed.
+    """
+    best = _best([(_remembered_loss(path), path) for path in checkpoints(folder)])
     for path in checkpoints(folder)[:-keep_last]:
         if path != best:
-            hidden = path.rename(
-                path.with_name(f".{path.name}.old")
-            )  # a half-deleted folder must not look whole
+            # a half-deleted folder must not look whole
+            hidden = path.rename(path.with_name(f".{path.name}.old"))
             shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """What changes when the state file of a checkpoint is written anew."""
+    found = (path / STATE).stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _remembered_loss(path: Path) -> float | None:
+    try:
+        stamp = _stamp(path)
+    except OSError:  # no state file: nothing to be the best with
+        return None
+    if stamp not in _known_losses:
+        _known_losses[stamp] = _eval_loss(path)
+    return _known_losses[stamp]
 
 
 def _eval_loss(path: Path) -> float | None:

@@ -4,8 +4,8 @@
 
 so that a short last batch does not weigh as much as a full one.
 
-Book: 3.4 모델 학습시키기, whose `compute_metrics(eval_pred)` this serves. Held against:
-transformers.Trainer.evaluate.
+Book: 3.4 모델 학습시키기, whose `compute_metrics(eval_pred)` this serves.
+Held against: transformers.Trainer.evaluate.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from minillm.training.objectives import Objective
+from minillm.training.tally import zeros_for_sums
 
 
 class EvalPrediction(NamedTuple):
@@ -37,39 +38,40 @@ def evaluate(
     batches: Iterable[Mapping[str, Tensor]],
     objective: Objective,
     compute_metrics: Callable[[EvalPrediction], Mapping[str, float]] | None = None,
+    to_device: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict,
 ) -> dict[str, float]:
-    """{"eval_loss": nats a target, "eval_<metric>": ...} over all batches, the model in evaluation mode
-    meanwhile.
+    """{"eval_loss": nats a target, "eval_<metric>": ...} over all batches, the model in evaluation mode meanwhile.
 
-    Predictions are kept only if `compute_metrics` is given: they take V times the memory of the text.
-    Raises ValueError if no batch has a target.
+    The model runs once a batch, after `to_device(batch)`. Predictions are kept only if `compute_metrics` is given:
+    they take V times the memory of the text. Raises ValueError if no batch has a target.
     """
     was_training = model.training
     model.eval()
-    total, count = 0.0, 0
+    total: Tensor | None = None  # stays on the device: a batch does not wait for the one before it
+    count = 0
     kept: list[tuple[Tensor, Tensor]] = []
     try:
         for batch in batches:
             targets = objective.count(batch)
             if targets == 0:
                 continue
-            total += objective(model, batch).item() * targets
+            found = objective(model, to_device(batch), predict=compute_metrics is not None)
+            total = (zeros_for_sums(found.loss.device) if total is None else total) + found.loss * targets
             count += targets
             if compute_metrics is not None:
-                predictions, labels = objective.predict(model, batch)
-                kept.append((predictions.float().cpu(), labels.cpu()))
+                kept.append((found.predictions.float().cpu(), found.labels.cpu()))
     finally:
         model.train(was_training)
     if count == 0:
         raise ValueError("eval_data has no targets: every label is ignored")
-    found = {"eval_loss": total / count}
+    scores = {"eval_loss": float(total) / count}
     if compute_metrics is not None:
         predictions, labels = zip(*kept)
         metrics = compute_metrics(EvalPrediction(_joined(predictions, 0), _joined(labels, -100)))
-        found |= {
+        scores |= {
             name if name.startswith("eval_") else f"eval_{name}": float(metrics[name]) for name in metrics
         }
-    return found
+    return scores
 
 
 def _joined(tensors: tuple[Tensor, ...], fill: float) -> np.ndarray:

@@ -11,7 +11,6 @@ Leaves out: several devices (ZeRO comes with its chapter), loss scaling for floa
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from minillm._checks import check_function, describe
+from minillm.nn.fast_cpu import fast_linear
 from minillm.training.adamw import AdamW
 from minillm.training.batches import as_source
 from minillm.training.checkpoint import (
@@ -38,10 +38,15 @@ from minillm.training.config import TrainerConfig, pick_device, pick_precision
 from minillm.training.evaluate import EvalPrediction, evaluate
 from minillm.training.objectives import CausalLMObjective, Objective
 from minillm.training.schedule import cosine_schedule
+from minillm.training.tally import Reading, Tally
 
 
 class TrainingDiverged(ValueError):
-    """The loss or its gradient is no longer a finite number. The weights are those of the last good step."""
+    """The loss or its gradient is no longer a finite number. The weights are those of the last good step.
+
+    On a GPU, where asking after every step would cost time, it is raised at the next record of the history; the
+    steps in between, too, have left the weights as they were.
+    """
 
 
 class Trainer:
@@ -75,7 +80,7 @@ class Trainer:
         self.train_source = self._checked_source("train_data", train_data)
         self.eval_source = None if eval_data is None else self._checked_source("eval_data", eval_data)
         self.objective = CausalLMObjective() if objective is None else objective
-        for method in ("__call__", "count", "predict"):
+        for method in ("__call__", "count"):
             if not callable(getattr(self.objective, method, None)):
                 raise ValueError(f"objective must be like CausalLMObjective(), got {describe(objective)}")
         self.compute_metrics = check_function("compute_metrics", compute_metrics)
@@ -86,6 +91,10 @@ class Trainer:
         self.optimizer = AdamW(_decay_groups(model, config.weight_decay), betas=config.betas, eps=config.eps)
         self.bf16 = pick_precision(config.precision, config.device) == "bf16"
         self.step = 0
+        # on a GPU the host would wait for all that it has asked for
+        self._reads_are_free = self.device.type == "cpu"
+        self._tally = Tally(self.device)  # what the steps since `_recorded` have left behind
+        self._recorded = 0
         self.history: list[dict[str, Any]] = []
 
     def train(self, resume_from_checkpoint: bool | str | Path = False) -> list[dict[str, Any]]:
@@ -105,7 +114,8 @@ class Trainer:
         gpus = [self.device] if self.device.type == "cuda" else []
         try:
             # dropout reads torch's global generator: it is seeded anew each step, and given back as it was
-            with torch.random.fork_rng(gpus), tqdm(**shown, unit="step", dynamic_ncols=True) as bar:
+            bar = tqdm(**shown, unit="step", dynamic_ncols=True)
+            with torch.random.fork_rng(gpus), fast_linear(self.model), bar:
                 self._loop(bar)
         finally:
             self.model.train(was_training)
@@ -118,24 +128,22 @@ class Trainer:
         config = self.config
         batches = self.eval_source.eval_batches(config.batch_size, config.context_length, config.eval_batches)
         with self._autocast():
-            moved = (self._to_device(batch) for batch in batches)
-            return evaluate(self.model, moved, self.objective, self.compute_metrics)
+            return evaluate(self.model, batches, self.objective, self.compute_metrics, self._to_device)
 
     def _loop(self, bar: tqdm) -> None:
         config = self.config
         self.model.train()
         seconds = self.history[-1]["seconds"] if self.history else 0.0
         tokens = self.history[-1]["tokens"] if self.history else 0
-        losses: list[float] = []
+        self._tally, self._recorded = Tally(self.device), self.step
         since_seconds = since_tokens = 0.0
         while self.step < config.max_steps:
             start = time.perf_counter()
-            loss, norm, rate, targets = self._update()
+            rate, targets = self._update()
             self.step += 1
             since_seconds += time.perf_counter() - start
             since_tokens += targets
             tokens += targets
-            losses.append(loss)
             bar.update()
             last = self.step == config.max_steps
             evaluating = self.eval_source is not None and (last or _due(self.step, config.eval_every))
@@ -144,18 +152,22 @@ class Trainer:
             )
             if not (evaluating or saving or last or _due(self.step, config.log_every)):
                 continue
+            start = time.perf_counter()
+            reading = self._read_tally()
+            since_seconds += time.perf_counter() - start  # of the steps that a GPU was still busy with
             seconds += since_seconds
             record = {
                 "step": self.step,
-                "train_loss": sum(losses) / len(losses),
+                "train_loss": reading.mean_loss,
                 "eval_loss": None,
                 "learning_rate": rate,
-                "gradient_norm": norm,
+                "gradient_norm": reading.norm,
                 "tokens": tokens,
                 "seconds": seconds,
                 "tokens_per_second": since_tokens / max(since_seconds, 1e-9),
             }
-            losses, since_seconds, since_tokens = [], 0.0, 0.0
+            self._tally.restart()
+            self._recorded, since_seconds, since_tokens = self.step, 0.0, 0.0
             if evaluating:
                 record |= self.evaluate()
             self.history.append(record)
@@ -168,8 +180,21 @@ class Trainer:
             if self.on_step is not None:
                 self.on_step(record)
 
-    def _update(self) -> tuple[float, float, float, int]:
-        """One update; returns (loss, gradient norm before clipping, learning rate, targets)."""
+    def _read_tally(self) -> Reading:
+        """Loss and gradient norm so far; TrainingDiverged, with the count of steps put right, after a bad step."""
+        reading = self._tally.read()
+        if not reading.good:
+            self.optimizer.uncount(self.step - self._recorded - reading.steps)
+            self.step = self._recorded + reading.steps
+            raise TrainingDiverged(
+                f"training stopped at step {self.step + 1}: loss {reading.loss}, gradient norm {reading.norm}; a "
+                f"lower learning_rate (now {self.config.learning_rate:g}), more warmup_steps or a smaller "
+                "max_grad_norm usually helps"
+            )
+        return reading
+
+    def _update(self) -> tuple[float, int]:
+        """One update; returns (learning rate, targets). Reads nothing from a GPU: the host runs ahead of it."""
         config = self.config
         (seed,) = np.random.SeedSequence([config.seed, self.step]).generate_state(1)
         # torch.manual_seed would look for every kind of device first, which costs more than a small step
@@ -177,31 +202,28 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.manual_seed(int(seed))
         rows = config.batch_size * config.gradient_accumulation
-        batch = self._to_device(self.train_source.batch(config.seed, self.step, rows, config.context_length))
+        batch = self.train_source.batch(config.seed, self.step, rows, config.context_length)
         split = {name: tensor.split(config.batch_size) for name, tensor in batch.items()}
         parts = [dict(zip(split, tensors)) for tensors in zip(*split.values())]
         counts = [self.objective.count(part) for part in parts]
         if sum(counts) == 0:
             raise ValueError(f"the batch of step {self.step} has no targets: every label is ignored")
         self.optimizer.zero_grad()
-        loss = 0.0
+        loss = torch.zeros((), device=self.device)
         for part, count in zip(parts, counts):
             if count == 0:
                 continue
             with self._autocast():
                 # each part weighs by its targets, so that the sum is the mean over all targets of the step
-                share = self.objective(self.model, part) * (count / sum(counts))
+                share = self.objective(self.model, self._to_device(part)).loss * (count / sum(counts))
             share.backward()
-            loss += share.item()
+            loss += share.detach()
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         limit = config.max_grad_norm
         norm = gradient_norm(parameters) if limit is None else clip_gradients(parameters, limit)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise TrainingDiverged(
-                f"training stopped at step {self.step + 1}: loss {loss}, gradient norm {norm}; a lower "
-                f"learning_rate (now {config.learning_rate:g}), more warmup_steps or a smaller "
-                "max_grad_norm usually helps"
-            )
+        good = self._tally.add(loss, norm)
+        if self._reads_are_free:
+            self._read_tally()
         # update numbers 1..max_steps lie between the two ends of the curve, so none is spent at rate zero
         rate = cosine_schedule(
             self.step + 1,
@@ -212,8 +234,8 @@ class Trainer:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step()
-        return loss, norm, rate, sum(counts)
+        self.optimizer.step(good)
+        return rate, sum(counts)
 
     def _save(self) -> None:
         record = self.history[-1]
@@ -262,7 +284,12 @@ class Trainer:
         return source
 
     def _to_device(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+        if self.device.type != "cuda":
+            return {name: tensor.to(self.device) for name, tensor in batch.items()}
+        # from pinned memory the copy goes on while the host does
+        return {
+            name: tensor.pin_memory().to(self.device, non_blocking=True) for name, tensor in batch.items()
+        }
 
     def _autocast(self) -> AbstractContextManager:
         return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()

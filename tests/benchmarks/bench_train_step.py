@@ -40,7 +40,7 @@ def our_step(ids: torch.Tensor, bf16: bool) -> tuple[GPT2, Callable[[], float]]:
     """Our model and its step. ids: (B, L + 1), of which L places are run and L targets learned."""
     model, objective = GPT2(GPT2Config(**SIZES)).train(), CausalLMObjective()
     batch = {"input_ids": ids, "labels": ids}
-    return model, trainer(model, lambda: objective(model, batch), bf16)
+    return model, trainer(model, lambda: objective(model, batch).loss, bf16)
 
 
 def their_step(transformers, ours: GPT2, ids: torch.Tensor, bf16: bool) -> Callable[[], float]:

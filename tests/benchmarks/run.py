@@ -20,7 +20,7 @@ from typing import Any
 
 from minillm._files import read_json, write_json
 from tests.benchmarks import record
-from tests.helpers import as_the_machine_is
+from tests.code_paths import as_the_machine_is
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]

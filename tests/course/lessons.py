@@ -15,7 +15,8 @@ import matplotlib
 
 matplotlib.use("Agg")  # not by environment variable: lessons under nbval would inherit it
 
-from minillm.course import notebooks, setup
+from minillm.course import setup
+from minillm.course.lessons import notebooks
 from minillm.course.paths import checkout
 
 # a lesson's kernels are interpreted on the CPU, also where there is a GPU; what a cell sets is undone at the end

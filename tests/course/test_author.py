@@ -7,11 +7,19 @@ import os
 
 import pytest
 
-from minillm.course import author, notebooks
-from minillm.course.rules import check_lesson
+from minillm.course.lessons import author, notebooks
+from minillm.course.lessons.rules import check_lesson
 
 jupytext = pytest.importorskip("jupytext", reason="jupytext writes lessons as text; it is in the lab extra")
 pytest.importorskip("nbclient", reason="nbclient runs lessons; it is in the lab extra")
+
+MAP = """chapters = []
+[book]
+[lessons.99_9]
+title = "A demonstration"
+minutes = 25
+state = "planned"
+"""
 
 SECOND_EXERCISE = """# %% [markdown]
 # ### Exercise 99-9-b · Predict (1 point)
@@ -38,6 +46,7 @@ assert count == len(numbers)
 def house(tmp_path, monkeypatch):
     """A checkout of its own, so that nothing is written into this one."""
     (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "course.toml").write_text(MAP, encoding="utf-8")
     monkeypatch.setattr(author, "checkout", lambda: tmp_path)
     monkeypatch.setenv("PYTHONPATH", os.getcwd())
     return tmp_path
@@ -48,6 +57,8 @@ def filled(house):
     assert author.main(["new", "99_9", "demo"]) == 0
     twin = house / "build" / "lessons" / "99_9_demo.py"
     text = twin.read_text(encoding="utf-8")
+    assert "# # A demonstration\n" in text, "title and minutes come from the map"
+    assert "25 minutes" in text
     text = text.replace("setup()\n", "setup()\nimport tests.course.tiny_exercises  # noqa: F401\n", 1)
     text = text.replace("# %% [markdown]\n# ## What to remember\n", SECOND_EXERCISE)
     text = text.replace("| token | 토큰 | ... |", "| sort | 정렬하기, 순서 짓기 | ... |")
@@ -99,7 +110,7 @@ def test_a_failing_cell_leaves_the_notebook_as_it_was(house, capsys):
     assert author.main(["run", "99_9"]) == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
     assert not path.exists()
-    assert list((house / "notebooks").iterdir()) == []
+    assert [file.name for file in (house / "notebooks").iterdir()] == ["course.toml"]
 
 
 def test_rule_breaks_are_reported_with_a_failing_exit_code(house, capsys):
@@ -119,6 +130,7 @@ def test_mistakes_are_one_line(house, capsys):
         ["check", "9"],
         ["new", "1", "x"],
         ["new", "99_9", "A b"],
+        ["new", "98_8", "not_on_the_map"],
     ):
         assert author.main(arguments) == 1
         out, err = capsys.readouterr()

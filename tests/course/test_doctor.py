@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from minillm.course import doctor
+from minillm.course.tour import doctor
 
 
 def rows():

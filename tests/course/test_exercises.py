@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from minillm.course import exercises_of, notebooks
+from minillm.course import exercises_of
+from minillm.course.lessons import notebooks
+from minillm.course.lessons.ids import lesson_of_file
 from tests.course.lessons import LESSONS, read, run_exercise, wrong_answers
 from tests.course.right_answers import RIGHT
 
@@ -12,7 +14,7 @@ EXERCISES = [(path, one) for path in LESSONS for one in notebooks.find_exercises
 WRONG = [
     (path, one, mistake, answer)
     for path, one in EXERCISES
-    for mistake, answer in wrong_answers(path.name[:4]).get(one.id, {}).items()
+    for mistake, answer in wrong_answers(lesson_of_file(path.name)).get(one.id, {}).items()
 ]
 
 OTHERWISE = [(path, one, answer) for path, one in EXERCISES for answer in RIGHT.get(one.id, {}).items()]
@@ -55,8 +57,8 @@ def test_a_wrong_answer_fails_for_its_own_reason(path, one, mistake, answer):
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_every_exercise_has_a_checker_and_three_wrong_answers(path):
     in_lesson = [one.id for one in notebooks.find_exercises(read(path))]
-    assert in_lesson == list(exercises_of(path.name[:4]))
-    wrong = wrong_answers(path.name[:4])
+    assert in_lesson == list(exercises_of(lesson_of_file(path.name)))
+    wrong = wrong_answers(lesson_of_file(path.name))
     assert sorted(wrong) == sorted(in_lesson)
     assert {key: len(set(answers.values())) >= 3 for key, answers in wrong.items()} == dict.fromkeys(
         wrong, True

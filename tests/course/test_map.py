@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from minillm._files import BadFileError
-from minillm.course import map as course_map
-from minillm.course.map import BEGIN, END, load_map, problems, table, with_table
+from minillm.course.lessons import map as course_map
+from minillm.course.lessons.map import BEGIN, END, load_map, problems, table, with_table
 from minillm.course.paths import checkout
 from tests.helpers import cuts
 
@@ -55,7 +55,7 @@ def test_the_map_agrees_with_the_repository(course):
 
 def test_the_readme_has_the_table_of_the_map(course):
     readme = (checkout() / "README.md").read_text(encoding="utf-8")
-    assert with_table(readme, course) == readme, "run: python -m minillm.course.map --write"
+    assert with_table(readme, course) == readme, "run: python -m minillm.course.lessons.map --write"
 
 
 def changed(course, **changes):

@@ -21,7 +21,7 @@ from minillm.course import (
     png_data_uri,
     setup,
 )
-from minillm.course.style import PALETTE
+from minillm.course.page.style import PALETTE
 
 TOKENS = ["나는", "고양이를", "봤다"]
 

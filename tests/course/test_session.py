@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from minillm.course import figure_png, plot_lines, setup
-from minillm.course.style import HANGUL_FONTS, PALETTE, hangul_font
+from minillm.course.page.style import HANGUL_FONTS, PALETTE, hangul_font
 
 
 def draws():
@@ -68,7 +68,7 @@ def test_the_fallback_font_is_used_when_the_system_has_none(monkeypatch):
 
     if importlib.util.find_spec("koreanize_matplotlib") is None:
         pytest.skip("koreanize-matplotlib is not installed")
-    monkeypatch.setattr("minillm.course.style.HANGUL_FONTS", ())
+    monkeypatch.setattr("minillm.course.page.style.HANGUL_FONTS", ())
     hangul_font.cache_clear()
     try:
         assert hangul_font() == "NanumGothic"

@@ -11,8 +11,9 @@ import pytest
 import minillm
 from minillm import _checks, _files
 from minillm.course import show
-from minillm.course.checking import ExerciseError, time_limit
-from minillm.course.notebooks import ExerciseCells
+from minillm.course.classroom.checking import ExerciseError
+from minillm.course.lessons.notebooks import ExerciseCells
+from minillm.course.tour.stages import train_tokenizer
 
 ROOT = Path(minillm.__file__).parents[1]
 
@@ -45,7 +46,7 @@ def test_classes_methods_properties_and_modules():
 def test_wrapped_functions_are_shown_as_written():
     assert code_of(show(functools.partial(_checks.check_int, "n"))).startswith("def check_int(")
     assert code_of(show(functools.lru_cache(_checks.check_int))).startswith("def check_int(")
-    assert code_of(show(time_limit)).startswith("@contextmanager\ndef time_limit(")
+    assert code_of(show(train_tokenizer)).startswith('@stage("tokenizer", ')
 
 
 def test_compiled_functions_are_shown_as_written():
@@ -82,9 +83,9 @@ def test_without_docstrings_the_code_is_the_same():
 
 
 def test_code_with_a_fence_in_it_gets_a_longer_one():
-    import minillm.course.source as module
+    import minillm.course.page.source as module
 
-    assert show(module)._repr_markdown_().startswith("`minillm/course/source.py`\n\n````python\n")
+    assert show(module)._repr_markdown_().startswith("`minillm/course/page/source.py`\n\n````python\n")
 
 
 @pytest.mark.parametrize(

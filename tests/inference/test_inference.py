@@ -68,21 +68,28 @@ def test_bytes_equal_the_formula_and_what_is_allocated():
 def test_cache_appends_crops_and_resets():
     cache = KVCache(GPT2Config(n_layer=2, n_embd=8, n_head=2), 1, 6)
     k = torch.randn(1, 2, 6, 4, generator=torch.Generator().manual_seed(0))
-    for layer in (0, 1):
-        cache.update(layer, k[:, :, :4], -k[:, :, :4])
-        keys, values = cache.update(layer, k[:, :, 4:5], -k[:, :, 4:5])
-        assert torch.equal(keys, k[:, :, :5])
-        assert torch.equal(values, -k[:, :, :5])
+
+    def take(start, stop):
+        part = k[:, :, start:stop]
+        return [cache.attend(layer, part, part, -part, causal=True) for layer in (0, 1)]
+
+    take(0, 4)
+    out = take(4, 5)
     assert len(cache) == cache.length == 5
+    expected = torch.nn.functional.scaled_dot_product_attention(k[:, :, 4:5], k[:, :, :5], -k[:, :, :5])
+    torch.testing.assert_close(out[0], expected)
+    assert torch.equal(cache.keys[1][:, :, :5], k[:, :, :5])
+    cache.attend(0, k[:, :, 5:], k[:, :, 5:], k[:, :, 5:])
+    assert cache.length == 5  # the last layer has not attended yet
     cache.crop(3)
+    assert cache.length == 3
     assert torch.equal(cache.update(0, k[:, :, 3:], k[:, :, 3:])[0], k)
-    assert cache.length == 3  # the second layer has not followed yet
+    with pytest.raises(ValueError, match="between 0 and 3"):
+        cache.crop(4)
     cache.reset()
     assert cache.length == 0
-    with pytest.raises(ValueError, match="room for 6"):
+    with pytest.raises(ValueError, match="room"):
         cache.update(0, torch.zeros(1, 2, 7, 4), torch.zeros(1, 2, 7, 4))
-    with pytest.raises(ValueError, match="between 0 and 0"):
-        cache.crop(1)
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from collections import defaultdict
 
 import torch
 
-from kernels.compile_ahead import catch_launches
+from kernels.measure.compile_ahead import catch_launches
 from kernels.paged_attention import paged_attention
 from kernels.paged_prefill import paged_prefill
 from kernels.store_kv import store_kv

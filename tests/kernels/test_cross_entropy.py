@@ -113,6 +113,20 @@ def test_low_precision_errs_no_more_than_torch(device, monkeypatch, generator, d
         assert relative(ours[1], wanted[1]) <= 1.5 * relative(torchs[1], wanted[1])
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_loss_in_float32_keeps_the_digits_that_half_precision_drops(device, generator, overwrite):
+    logits, targets = problem(generator, 10, 201, torch.float16, device)
+    expected = exact(logits, targets)
+    loss, gradient = with_gradient(
+        lambda x, *rest: cross_entropy(x * 1, *rest, overwrite_logits=overwrite, out_dtype=torch.float32),
+        *(logits, targets),
+    )
+    assert_close(loss, expected[0], 1e-5)
+    assert relative(gradient, expected[1]) < 1e-3
+    assert cross_entropy(logits, targets, out_dtype=torch.float32).dtype == torch.float32
+    assert cross_entropy(logits, targets).dtype == torch.float16
+
+
 def test_float16_gradients_survive_the_division_by_many_tokens(device, generator):
     # p / N is about 2e-5 / 1024, which float16 cannot hold; a loss scale saves it, and must find it still there
     logits, targets = problem(generator, 1024, 16, torch.float16, device, size=1.0)
@@ -325,9 +339,8 @@ def test_overwriting_what_cannot_be_is_refused(device):
     for logits in (base[:1].expand(4, 8), torch.zeros(8, 4, device=device).T, base[:, ::2]):
         with pytest.raises(ValueError, match="rows of contiguous numbers"):
             cross_entropy(logits, targets, overwrite_logits=True)
-    with pytest.raises(
-        ValueError, match="a leaf that requires a gradient"
-    ):  # its gradient would be the leaf itself
+    # its gradient would be the leaf itself
+    with pytest.raises(ValueError, match="a leaf that requires a gradient"):
         cross_entropy(base.clone().requires_grad_(), targets, overwrite_logits=True)
     # what another operation kept for its own gradient is not spoiled unnoticed
     source = base.clone().requires_grad_()
@@ -387,6 +400,7 @@ def test_bad_input_is_refused(device):
         ((x, t), {"label_smoothing": float("nan")}, "label_smoothing"),
         ((x, t), {"reduction": "average"}, "mean, sum, none"),
         ((x, t), {"overwrite_logits": 1}, "overwrite_logits"),
+        ((x, t), {"out_dtype": torch.float64}, "out_dtype"),
     ]  # fmt: skip
     for arguments, options, message in table:
         with pytest.raises(ValueError, match=message):

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 import triton
 import triton.language as tl
 
-from kernels import flash_backward, flash_dkv, flash_dq, flash_forward, flash_tiles
+from kernels import _flash_launch, flash_backward, flash_dkv, flash_dq, flash_forward
+from kernels import flash_attention as module
 from kernels.flash_attention import flash_attention, flash_attention_plain
 from tests.kernels.flash import GPUS, assert_exact, exact, inputs, random, results
 
@@ -93,7 +94,7 @@ def shipped(monkeypatch):
     def use(gpu):
         for file in (flash_forward, flash_dq, flash_dkv):
             monkeypatch.setattr(file, "INTERPRETED", False)
-        for file in (flash_forward, flash_backward):
+        for file in (module, flash_backward):
             monkeypatch.setattr(file, "capability", lambda x: GPUS[gpu])
 
     return use
@@ -180,7 +181,7 @@ def ask_reach(
     question = Questions + tl.program_id(0) * 6
     first, last, shift = tl.load(question), tl.load(question + 1), tl.load(question + 2)
     before, after, length = tl.load(question + 3), tl.load(question + 4), tl.load(question + 5)
-    begin, clean, resume, end = flash_tiles.reach(
+    begin, clean, resume, end = flash_forward.reach(
         first, last, shift, before, after, length, BLOCK, HAS_BEFORE, HAS_AFTER
     )
     result = Results + tl.program_id(0) * 4
@@ -223,7 +224,7 @@ def test_blocks_are_loaded_if_any_row_sees_them_and_masked_unless_all_do(
 @triton.jit
 def ask_tanh(Results, Questions, SIZE: tl.constexpr):
     at = tl.arange(0, SIZE)
-    tl.store(Results + at, flash_tiles.tanh(tl.load(Questions + at)))
+    tl.store(Results + at, flash_forward.tanh(tl.load(Questions + at)))
 
 
 @pytest.mark.filterwarnings("ignore:overflow")  # numpy's, of 2^x beyond float32, where 1 - 2 / inf is right
@@ -312,10 +313,10 @@ def test_two_launches_give_equal_bits_and_the_order_of_programs_changes_none(mon
 
     first = run()
     assert all(torch.equal(x, y) for x, y in zip(first, run()))
-    monkeypatch.setattr(flash_tiles, "CACHE", 1)  # one head after the other instead of all side by side
+    monkeypatch.setattr(_flash_launch, "CACHE", 1)  # one head after the other instead of all side by side
     assert all(torch.equal(x, y) for x, y in zip(first, run()))
-    monkeypatch.setattr(flash_tiles, "CACHE", 0)
-    monkeypatch.setattr(flash_forward, "section_of", lambda *x: 2)  # two, and then the one that is left
+    monkeypatch.setattr(_flash_launch, "CACHE", 0)
+    monkeypatch.setattr(module, "section_of", lambda *x: 2)  # two, and then the one that is left
     assert all(torch.equal(x, y) for x, y in zip(first, run()))
 
 

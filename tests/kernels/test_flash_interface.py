@@ -104,9 +104,8 @@ def test_the_order_in_memory_does_not_matter(kind):
 
 def test_the_output_keeps_positions_before_heads():
     q, k, v = (strided(x.detach(), "positions before heads") for x in inputs(2, 4, 2, 5, 6, 16))
-    assert (
-        flash_attention(q, k, v).transpose(1, 2).is_contiguous()
-    )  # so that joining the heads copies nothing
+    # so that joining the heads copies nothing
+    assert flash_attention(q, k, v).transpose(1, 2).is_contiguous()
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

@@ -6,13 +6,13 @@ import pytest
 import torch
 import triton.runtime._allocation as allocation
 
+from kernels import _flash_launch, flash_backward, flash_dkv, flash_dq, flash_forward
 from kernels import flash_attention as module
-from kernels import flash_backward, flash_dkv, flash_dq, flash_forward, flash_tiles
 from kernels.flash_attention import flash_attention, flash_attention_varlen
 from tests.kernels.flash import GPUS, exact, inputs, random, results
 from tests.kernels.test_flash_varlen import packed
 
-KERNELS = ((flash_forward, "_forward_kernel"), (flash_dq, "dq_kernel"), (flash_dkv, "dkv_kernel"))
+KERNELS = ((flash_forward, "forward_kernel"), (flash_dq, "dq_kernel"), (flash_dkv, "dkv_kernel"))
 
 
 @pytest.fixture
@@ -38,9 +38,9 @@ def test_a_guess_of_the_longest_length_far_off_launches_no_more_than_all_rows_ne
 
 
 def test_more_programs_than_a_launch_takes_are_refused():
-    assert flash_tiles.programs_of(1 << 15, 1 << 22, 128) == (1 << 30, 1 << 15)
+    assert _flash_launch.programs_of(1 << 15, 1 << 22, 128) == (1 << 30, 1 << 15)
     with pytest.raises(ValueError, match="2147483648 programs"):
-        flash_tiles.programs_of(1 << 16, 1 << 22, 128)
+        _flash_launch.programs_of(1 << 16, 1 << 22, 128)
 
 
 def test_a_scale_that_is_0_in_float32_does_not_meet_minus_infinity(launched):
@@ -53,9 +53,9 @@ def test_rows_of_a_result_do_not_lie_further_apart_than_a_tile_can_count():
     # windows of a picture, positions first
     x = torch.empty(144, 1 << 15, 16, 32, device="meta").permute(1, 2, 0, 3)
     assert x.stride(2) * 128 >= 2**31
-    assert flash_forward.outputs(x)[0].stride(2) * 128 < 2**31
+    assert module.outputs(x)[0].stride(2) * 128 < 2**31
     near = torch.empty(144, 4, 16, 32, device="meta").permute(1, 2, 0, 3)
-    assert flash_forward.outputs(near)[0].stride() == near.stride()
+    assert module.outputs(near)[0].stride() == near.stride()
 
 
 def test_scratch_memory_is_lent_in_any_thread_and_only_for_the_launch(monkeypatch):
@@ -88,7 +88,7 @@ def test_descriptors_of_packed_sequences_whose_heads_share_keys(monkeypatch):
     """On Hopper and Blackwell the copy engine fetches the tiles: each sequence is a tensor of its own to it."""
     for file, _ in KERNELS:
         monkeypatch.setattr(file, "INTERPRETED", False)
-    for file in (flash_forward, flash_backward):
+    for file in (module, flash_backward):
         monkeypatch.setattr(file, "capability", lambda x: GPUS["sm_90"])
     lengths_q, lengths_k = (70, 0, 1, 130), (100, 9, 0, 130)
     q, k, v, upstream, upstream_lse, sizes = packed(lengths_q, lengths_k, 4, 2, 24, torch.float16)

@@ -176,18 +176,20 @@ def test_any_stride_is_read_right_and_twice_the_same(device, generator):
     scale = torch.rand(90, 2, generator=generator).to(device)
     views = [
         (a[:, 3:].T, b.T, scale[:37, 0], scale[:, 1]),  # transposed: a row's columns lie far apart
+        # one row five times; every other
         (
             a[:1, :32].expand(5, -1),
             b[::2, 5:37],
             scale[:5, 1],
             scale[:40, 1:],
-        ),  # one row five times; every other
+        ),
+        # odd addresses
         (
             a.flatten()[1:33].view(2, 16),
             b.flatten()[3:51].view(3, 16),
             scale[:2, :1],
             scale[5:8, 0],
-        ),  # odd addresses
+        ),
     ]
     for x, y, x_scale, y_scale in views:
         got = int8_matmul(x, y, x_scale, y_scale)
@@ -241,9 +243,23 @@ def test_outlier_columns_are_multiplied_as_floats(device, generator):
     coarse, fine = int8_linear(*arguments), int8_linear(*arguments, threshold=6.0)
     assert relative(fine, expected) < 0.1 * relative(coarse, expected)
     assert relative(fine, int8_linear_plain(*arguments, threshold=6.0)) < 1e-6
-    # all columns are outliers: nothing is rounded; none is: the same as without a threshold
-    assert relative(int8_linear(*arguments, threshold=1e-9), expected) < 1e-5
+    # no column is one: the same as without a threshold
     assert relative(int8_linear(*arguments, threshold=1e9), coarse) < 1e-6
+
+
+def test_the_columns_with_the_largest_values_are_floats_where_there_are_too_many(device, generator):
+    x = torch.randn(7, 64, generator=generator) * torch.linspace(1, 30, 64)
+    codes, scale = absmax(torch.randn(24, 64, generator=generator))
+    for columns in (slice(32, 64), slice(0, 64)):  # all of 32 columns: nothing is rounded; the largest of 64
+        part, weight = x[:, columns].to(device), codes[:, columns].to(device)
+        got = int8_linear(part, weight, scale.to(device), threshold=1e-9)
+        floats = x[:, columns].abs().amax(0) >= x[:, columns].abs().amax(0).sort()[0][-32]
+        rest, rest_scale = absmax(x[:, columns].masked_fill(floats, 0.0))
+        rounded = torch.where(floats, x[:, columns].double(), rest.double() * rest_scale.double())
+        assert relative(got, rounded @ (codes[:, columns].double() * scale.double()).T) < 1e-6
+        assert (
+            relative(int8_linear_plain(part, weight, scale.to(device), threshold=1e-9), got.double()) < 1e-6
+        )
 
 
 # torch's side

@@ -91,13 +91,14 @@ def test_only_gpus_with_products_from_shared_memory_get_the_largest_tiles(monkey
     asked, real = [], functools.partial(module.settings, interpreted=False)
     monkeypatch.setattr(InterpretedFunction, "run", lambda *x, **options: None)
     monkeypatch.setattr(module, "settings", lambda *sizes: asked.append(sizes[-1]) or real(*sizes))
+    # (12, 0): a desk's, with an A100's instructions
     for capability in [
         (8, 0),
         (8, 9),
         (9, 0),
         (10, 3),
         (12, 0),
-    ]:  # (12, 0): a desk's, with an A100's instructions
+    ]:
         monkeypatch.setattr(module, "capability", lambda x, capability=capability: capability)
         CALLS[name][1]()
     assert asked == [False, False, True, True, False]

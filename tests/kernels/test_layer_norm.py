@@ -158,12 +158,13 @@ def test_strides(device, generator):
     x, weight, bias = tensors(generator, device, (6, 5, 24), (48,), (48,))
     x, weight, bias = x.detach(), weight.detach()[::2], bias.detach()[1::2]
     for view in (x.transpose(0, 1), x[:, ::2], x[:, :1].expand(6, 4, 24), x[0, 0]):
+        # three strides: of x, of the residual, and of ...
         inputs = [
             view.detach(),
             weight,
             bias,
             apart(view + 1),
-        ]  # three strides: of x, of the residual, and of ...
+        ]
         upstream = [apart(apart(view - 1)), view.cos()]  # ... what comes in for y
         got = with_gradients(ours, [x.detach().requires_grad_() for x in inputs], upstream)
         assert_exact(got, with_gradients(of_torch, doubled(inputs), [g.double() for g in upstream]))

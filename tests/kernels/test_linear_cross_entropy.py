@@ -98,6 +98,13 @@ def test_low_precision_errs_no_more_than_torch(device, generator, dtype, reducti
     assert relative(ours[0], wanted[0]) <= bound
     for got, peer, expected in zip(ours[1:], theirs[1:], wanted[1:]):
         assert relative(got, expected) <= 1.5 * relative(peer, expected)
+    # what is lost by rounding the loss comes back, and nothing else changes
+    wide = with_gradients(
+        linear_cross_entropy, tensors, targets, chunk_rows=16, out_dtype=torch.float32, **options
+    )
+    exactly = F.cross_entropy(logits, targets.cpu(), **options)
+    assert relative(wide[0], exactly) <= 1e-5
+    assert all(torch.equal(x, y) for x, y in zip(wide[1:], ours[1:]))
 
 
 def test_float16_sums_over_many_tokens_neither_overflow_nor_vanish(device):
@@ -253,6 +260,7 @@ def test_bad_input_is_refused(device):
         ((h, w, t), {"chunk_rows": 2**63}, "chunk_rows"),
         ((h, w, t), {"label_smoothing": -0.1}, "label_smoothing"),
         ((h, w, t), {"ignore_index": None}, "ignore_index"),
+        ((h, w, t), {"out_dtype": "float32"}, "out_dtype"),
     ]  # fmt: skip
     for arguments, options, message in table:
         with pytest.raises(ValueError, match=message):

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +14,9 @@ pytest.importorskip("minillm.quantization", reason="this environment holds the k
 from kernels.int8_matmul import quantize_rows
 from kernels.w4a16 import w4a16_linear
 from minillm import _kernels
-from minillm.quantization import FourBitLinear, Int8Linear, absmax_quantize, linear, uniform_codebook
+from minillm._kernels import KERNELS, use_kernels
+from minillm.quantization import FourBitLinear, Int8Linear, absmax_quantize, uniform_codebook
+from tests.helpers import HostReads
 
 
 def float_layer(generator, inputs, outputs):
@@ -34,15 +35,15 @@ def relative(got, expected):
 
 @pytest.fixture
 def kernels_at_work(monkeypatch):
-    """The layers take the kernels on any device; returns the list of layers' answers through them."""
+    """The layers take the kernels on any device; returns the list of the kernels' answers."""
     answers = []
-    monkeypatch.setattr(linear, "uses_kernels", lambda x: True)
-    for layer in (Int8Linear, FourBitLinear):
-        real = layer.fused
+    for name in ("int8_linear", "w4a16_linear"):
+        real = KERNELS[name].kernel
         monkeypatch.setattr(
-            layer, "fused", lambda self, x, real=real: (answers.append(real(self, x)), answers[-1])[1]
+            KERNELS[name], "kernel", lambda *x, real=real: (answers.append(real(*x)), answers[-1])[1]
         )
-    return answers
+    with use_kernels("always"):
+        yield answers
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
@@ -93,6 +94,25 @@ def test_int8_layers_keep_outliers_as_floats(device, generator, kernels_at_work)
     assert kept < 0.1 * relative(small(x.to(device)), expected)
 
 
+@pytest.mark.parametrize("kind", [Int8Linear, FourBitLinear])
+def test_a_layer_reads_no_number_off_the_gpu(device, generator, kernels_at_work, kind):
+    """Reading one makes the host wait: once a layer, it would never be ahead of the GPU. (Outliers used to.)"""
+    layers = [kind.from_linear(float_layer(generator, 64, 64)).to(device) for _ in range(3)]
+    x = torch.randn(5, 64, generator=generator).to(device)
+    x[:, 3] *= 300
+    with HostReads() as reads:
+        for layer in layers:
+            x = layer(x)
+    assert len(kernels_at_work) == 3
+    assert reads.count == 0
+
+
+@pytest.mark.parametrize("kind", [Int8Linear, FourBitLinear])
+def test_a_layer_without_kernels_asks_no_number_of_a_device_that_has_none(generator, kind):
+    layer = kind.from_linear(float_layer(generator, 64, 5)).to("meta")
+    assert layer(torch.ones(20, 64, device="meta")).shape == (20, 5)
+
+
 @pytest.mark.parametrize(
     ("inputs", "block", "codebook"),
     [(63, 64, uniform_codebook()), (64, 8, uniform_codebook()), (64, 16, torch.linspace(-1, 1, 8))],
@@ -103,36 +123,29 @@ def test_layers_the_kernels_do_not_take_fall_back(
     small = FourBitLinear.from_linear(float_layer(generator, inputs, 5), block, codebook).to(device)
     x = torch.randn(3, inputs, generator=generator).to(device)
     torch.testing.assert_close(small(x), small.forward_plain(x), rtol=1e-4, atol=1e-4)
-    assert kernels_at_work == [None]
+    assert kernels_at_work == []
 
 
-def test_who_multiplies(device):
-    x = torch.ones(2, 4, device=device)
-    assert linear.uses_kernels(x) == (device == "cuda")
-    assert not linear.uses_kernels(torch.ones(2, 4))  # on a CPU, though TRITON_INTERPRET is set
-    assert not linear.uses_kernels(x.double())
-    assert not linear.uses_kernels(x.clone().requires_grad_())
-    with torch.no_grad():
-        assert linear.uses_kernels(x.clone().requires_grad_()) == (device == "cuda")
-    with torch.autocast("cuda", enabled=True) if device == "cuda" else torch.autocast("cpu"):
-        assert not linear.uses_kernels(x)
-    assert _kernels.kernels_installed()
-
-
-def test_who_multiplies_on_which_gpu(monkeypatch):
-    x = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float16, requires_grad=False)
-    monkeypatch.setattr(torch.version, "hip", None)
-    for capability, taken in (((7, 5), False), ((8, 0), True), ((12, 0), True)):
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, c=capability: c)
-        assert linear.uses_kernels(x) == taken
-    monkeypatch.setattr(torch.version, "hip", "6.4")  # AMD's GPUs are "cuda", too
-    assert not linear.uses_kernels(x)
+@pytest.mark.parametrize("kind", [Int8Linear, FourBitLinear])
+def test_who_multiplies(device, generator, kind):
+    layer = kind.from_linear(float_layer(generator, 64, 4)).to(device)
+    x = torch.ones(2, 64, device=device)
+    # on a CPU, though TRITON_INTERPRET is set, torch
+    assert layer.product.runs(x, layer) == (device == "cuda")
+    with use_kernels("never"):
+        assert not layer.product.runs(x, layer)
+    with use_kernels("always"):
+        assert layer.product.runs(x, layer)
+        assert not layer.product.runs(x.double(), layer)
+        assert not layer.product.runs(x.clone().requires_grad_(), layer)
+        with torch.no_grad():
+            assert layer.product.runs(x.clone().requires_grad_(), layer)
+        with torch.autocast(device, torch.bfloat16):
+            assert not layer.product.runs(x, layer)
 
 
 def test_without_the_package_of_the_kernels_torch_multiplies(monkeypatch):
-    monkeypatch.setattr(linear, "INSTALLED", False)
-    monkeypatch.setattr(linear, "gpu_runs_kernels", lambda x: True)
-    assert not linear.uses_kernels(torch.ones(2, 4))
+    assert _kernels.kernels_installed()
     monkeypatch.setitem(sys.modules, "kernels", None)
     assert not _kernels.kernels_installed()
     monkeypatch.setitem(sys.modules, "kernels", json)  # another package of this name

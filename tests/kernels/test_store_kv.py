@@ -60,9 +60,8 @@ def test_slots_outside_the_cache_are_skipped(generator, slot_dtype):
     k, v = random_tensor(generator, 8, 2, 32), random_tensor(generator, 8, 2, 32)
     far = 2**31 - 1 if slot_dtype == torch.int32 else 2**40
     slots = torch.tensor([-1, 40, -8, far, -far, 39, 41, 0], dtype=slot_dtype, device=DEVICE)
-    memory = torch.full(
-        (2, 7, 8, 2, 32), float("nan"), device=DEVICE
-    )  # a block before the cache, and one behind
+    # a block before the cache, and one behind
+    memory = torch.full((2, 7, 8, 2, 32), float("nan"), device=DEVICE)
     store_kv(k, v, memory[0, 1:-1], memory[1, 1:-1], slots)
     assert_stored(k, v, memory[0, 1:-1], memory[1, 1:-1], slots)
     assert memory[:, [0, -1]].isnan().all()

@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from minillm._files import BadFileError
 from minillm.inference import KVCache, SamplingParams, generate
 from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig, load_model
+from minillm.nn import ALiBi, SinusoidalPosition
 from tests.helpers import cuts
 
 GPT2_SIZES = {"vocab_size": 20, "n_positions": 16, "n_embd": 8, "n_layer": 2, "n_head": 2}
@@ -49,13 +51,13 @@ def test_seed_decides_the_weights_and_global_randomness_is_left_alone(kind):
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters()))
     other = type(a)(a.config, seed=1)
-    assert not torch.equal(a.tokens.weight, other.tokens.weight)
+    assert not torch.equal(a.body.tokens.weight, other.body.tokens.weight)
 
 
 def test_residual_layers_of_gpt2_start_smaller():
     model = GPT2(GPT2Config(vocab_size=50, n_embd=128, n_layer=8, n_head=4, n_positions=8))
-    block = model.blocks[3]
-    assert block.attention.qkv_proj.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    block = model.body.blocks[3]
+    assert block.attention.q_proj.weight.std().item() == pytest.approx(0.02, rel=0.05)
     assert block.attention.o_proj.weight.std().item() == pytest.approx(0.02 / 4, rel=0.05)  # 1/√(2·8)
     assert block.feed_forward.down_proj.weight.std().item() == pytest.approx(0.02 / 4, rel=0.05)
 
@@ -65,7 +67,7 @@ def test_tied_weights_stay_tied_through_saving_and_copying(kind, tmp_path):
     model = tiny(kind, tie_word_embeddings=True)
     model.save_pretrained(tmp_path)
     for again in (model, load_model(tmp_path), copy.deepcopy(model)):
-        assert again.head.weight is again.tokens.weight
+        assert again.head.weight is again.body.tokens.weight
     assert all(parameter.requires_grad for parameter in load_model(tmp_path).parameters())
     assert not load_model(tmp_path).training
 
@@ -224,6 +226,192 @@ def test_a_model_trains_after_it_has_generated():
     generate(model, [1, 2], SamplingParams(max_tokens=5, temperature=0))
     assert model.training
     model(IDS).logits.sum().backward()
+
+
+# What comes in and what goes out
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_embeddings_may_come_in_place_of_ids(kind):
+    model = tiny(kind).eval()
+    by_ids, embeds = model(IDS), model.body.tokens(IDS)
+    assert torch.equal(model(inputs_embeds=embeds).logits, by_ids.logits)
+    assert torch.equal(model(None, None, None, None, embeds).last_hidden_state, by_ids.last_hidden_state)
+    for wrong in (
+        {},
+        {"input_ids": IDS, "inputs_embeds": embeds},
+        {"inputs_embeds": embeds[0]},
+        {"inputs_embeds": IDS},
+    ):
+        with pytest.raises(ValueError, match="inputs_embeds"):
+            model(**wrong)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_a_head_is_one_matrix_on_what_the_body_gives(kind):
+    model = tiny(kind, tie_word_embeddings=False).eval()
+    hidden = model.body(IDS).last_hidden_state
+    assert torch.equal(model(IDS).last_hidden_state, hidden)
+    torch.testing.assert_close(model(IDS).logits, hidden @ model.head.weight.T)
+    torch.testing.assert_close(model(IDS, logits_to_keep=2).logits, (hidden @ model.head.weight.T)[:, -2:])
+
+
+class HostReads(TorchDispatchMode):
+    """Counts what makes the host wait for a GPU: a number read off a tensor, or a shape that depends on values."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        self.count += op.overloadpacket.__name__ in ("_local_scalar_dense", "nonzero", "item", "equal")
+        return op(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_the_host_reads_no_more_from_many_layers_than_from_one(kind):
+    mask, positions = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]]), torch.tensor([[0, 0, 1, 2], [0, 1, 2, 3]])
+    reads = {}
+    for layers in (1, 6):
+        size = {"n_layer": layers} if kind == "gpt2" else {"num_hidden_layers": layers}
+        sizes = (GPT2_SIZES if kind == "gpt2" else LLAMA_SIZES) | size
+        model = (GPT2(GPT2Config(**sizes)) if kind == "gpt2" else Llama(LlamaConfig(**sizes))).eval()
+        cache = model.new_cache(2, 8)
+        with HostReads() as plain:
+            model(IDS)
+        with HostReads() as padded:
+            model(IDS, mask, cache, positions)
+        with HostReads() as decode:
+            model(IDS[:, :1], cache=model.new_cache(2, 8))
+        reads[layers] = plain.count, padded.count, decode.count
+    assert reads[6] == reads[1]
+    assert reads[6][0] == reads[6][2] == 0
+    assert reads[6][1] <= 6
+
+
+# Folders that others wrote
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("partial_rotary_factor", 0.5),
+        ("attn_logit_softcapping", 50.0),
+        ("logits_scaling", 8.0),
+        ("clip_qkv", 6),
+        ("embedding_multiplier", 12.0),
+        ("use_qk_norm", True),
+        ("num_local_experts", 8),
+        ("no_rope_layers", [1, 0]),
+        ("rope_parameters", {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}),
+        ("rope_parameters", {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}),
+    ],
+)
+def test_a_key_that_changes_the_numbers_is_refused_by_name(key, value, tmp_path):
+    tiny().save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {key: value}))
+    name = list(value)[-1] if isinstance(value, dict) else key
+    with pytest.raises(BadFileError, match=name):
+        load_model(tmp_path)
+
+
+def test_harmless_keys_are_kept_and_written_back(tmp_path):
+    tiny().save_pretrained(tmp_path / "a")
+    path = tmp_path / "a" / "config.json"
+    strange = {"partial_rotary_factor": 1.0, "use_cache": True, "our_note": {"a": [1]}, "logit_scale": None}
+    path.write_text(json.dumps(json.loads(path.read_text()) | strange))
+    model = load_model(tmp_path / "a")
+    assert model.config.extra == strange
+    model.save_pretrained(tmp_path / "b")
+    assert json.loads((tmp_path / "b" / "config.json").read_text()) == json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_load_model_goes_by_architectures(kind, tmp_path):
+    def named(folder, *names):
+        values = json.loads((tmp_path / folder / "config.json").read_text())
+        (tmp_path / folder / "config.json").write_text(json.dumps(values | {"architectures": [*names]}))
+        return tmp_path / folder
+
+    for tied in (True, False):
+        model = tiny(kind, tie_word_embeddings=tied).eval()
+        model.save_pretrained(tmp_path / f"whole{tied}")
+        model.body.save_pretrained(tmp_path / f"body{tied}")
+        body = load_model(tmp_path / f"body{tied}")
+        assert isinstance(body, type(model) if tied else type(model.body))  # tied: nothing is missing
+        with torch.no_grad():
+            expected = model(IDS)
+            assert torch.equal(body(IDS).last_hidden_state, expected.last_hidden_state)
+            again = type(model.body).from_pretrained(
+                tmp_path / f"whole{tied}"
+            )  # a body out of a whole folder
+            assert torch.equal(again(IDS).last_hidden_state, expected.last_hidden_state)
+            assert torch.equal(load_model(named(f"whole{tied}"))(IDS).logits, expected.logits)
+    with pytest.raises(BadFileError, match="lm_head"):
+        type(model).from_pretrained(tmp_path / "bodyFalse")
+    for name in ("BertModel", "LlamaForSequenceClassification"):
+        with pytest.raises(BadFileError, match=name):
+            load_model(named("wholeTrue", name))
+    other = {"gpt2": "LlamaForCausalLM", "llama": "GPT2LMHeadModel"}[kind]
+    with pytest.raises(BadFileError, match="not one model"):
+        load_model(named("wholeTrue", other))
+
+
+def test_dtype_is_the_callers_then_the_configs_then_the_files(tmp_path):
+    tiny().to(torch.bfloat16).save_pretrained(tmp_path)
+    assert load_model(tmp_path).dtype == torch.bfloat16
+    assert load_model(tmp_path, dtype=torch.float64).dtype == torch.float64
+    assert load_model(tmp_path, torch.float32, "cpu").dtype == torch.float32
+    path = tmp_path / "config.json"
+    values = json.loads(path.read_text())
+    for dtype, expected in (
+        ("float16", torch.float16),
+        ("torch.float32", torch.float32),
+        (None, torch.bfloat16),
+    ):
+        path.write_text(json.dumps(values | {"dtype": dtype}))
+        assert load_model(tmp_path).dtype == expected
+    for dtype in ("int8", "float8_e4m3fn", 16):
+        path.write_text(json.dumps(values | {"dtype": dtype}))
+        with pytest.raises(BadFileError, match="dtype"):
+            load_model(tmp_path)
+
+
+def test_the_generation_config_is_read_used_and_written_back(tmp_path):
+    model = tiny(eos_token_id=2)
+    assert model.eos_token_ids == (2,)
+    model.save_pretrained(tmp_path / "a")
+    (tmp_path / "a" / "generation_config.json").write_text('{"eos_token_id": [3, 4], "temperature": 0.6}')
+    model = load_model(tmp_path / "a")
+    assert model.eos_token_ids == (3, 4)
+    model.save_pretrained(tmp_path / "b")
+    assert load_model(tmp_path / "b").generation_config == {"eos_token_id": [3, 4], "temperature": 0.6}
+    for bad in ("[1]", '{"eos_token_id": "end"}', '{"eos_token_id": [-1]}', "{"):
+        (tmp_path / "a" / "generation_config.json").write_text(bad)
+        with pytest.raises(BadFileError, match="generation"):
+            load_model(tmp_path / "a")
+
+
+class WithBuffers(Llama):
+    """A model with tables that no file stores."""
+
+    def build(self, config):
+        super().build(config)
+        self.waves, self.slopes = SinusoidalPosition(8, 4), ALiBi(4)
+
+
+def test_buffers_that_are_not_saved_are_there_after_opening(tmp_path):
+    model = WithBuffers(LlamaConfig(**LLAMA_SIZES))
+    model.save_pretrained(tmp_path)
+    again = WithBuffers.from_pretrained(tmp_path)
+    assert torch.equal(again.waves.table, model.waves.table)
+    assert torch.equal(again.slopes.slopes, model.slopes.slopes)
+    assert not any(t.is_meta for t in (*again.parameters(), *again.buffers()))
 
 
 # stories260K, a real trained model of llama2.c

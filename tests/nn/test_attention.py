@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minillm.models import GPT2, GPT2Config
+from minillm._kernels import KERNELS, use_kernels
+from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig
 from minillm.nn import (
     ALiBi,
     CausalHead,
@@ -79,6 +80,15 @@ def test_a_query_that_sees_nothing_gives_zeros_and_no_nan_gradient(backend):
     assert all(torch.isfinite(x.grad).all() for x in (q, k, v))
 
 
+@pytest.mark.parametrize("shape", [(4, 1, 6), (1, 1, 6), (2, 4, 1, 6), (2, 1, 1, 6), (1, 6)])
+def test_masks_of_every_shape_with_grouped_heads_and_one_query(shape):
+    q, k, v = random(2, 4, 1, 8), random(2, 2, 6, 8, seed=1), random(2, 2, 6, 8, seed=2)
+    mask = random(*shape, seed=3) > -0.5
+    expected = reference(q, k, v, mask)
+    for backend in ("plain", "sdpa", "auto"):
+        torch.testing.assert_close(attention(q, k, v, mask, backend=backend), expected, atol=2e-6, rtol=1e-5)
+
+
 def test_causal_is_aligned_to_the_end():
     assert causal_mask(2, 4).tolist() == [[True, True, True, False], [True] * 4]
     q, k, v = random(1, 2, 6, 4), random(1, 2, 6, 4, seed=1), random(1, 2, 6, 4, seed=2)
@@ -108,60 +118,6 @@ def test_bfloat16_is_near_float32():
         low = attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), causal=True, backend=backend)
         assert low.dtype == torch.bfloat16
         assert (low.float() - exact).abs().max() < 0.03
-
-
-def results(run, q, k, v, grad):
-    """Output of `run` and the gradients of q, k and v, in float64."""
-    q, k, v = (x.detach().clone().requires_grad_() for x in (q, k, v))
-    out = run(q, k, v)
-    out.backward(grad.to(out.dtype))
-    assert {out.dtype, q.grad.dtype} == {q.dtype}
-    return [x.detach().double() for x in (out, q.grad, k.grad, v.grad)]
-
-
-@pytest.mark.parametrize(("heads", "length"), [((4, 4), 64), ((6, 2), 100), ((2, 1), 256)])
-@pytest.mark.parametrize("kind", ["causal", "masked", "biased"])
-@pytest.mark.parametrize("autocast", [False, True])
-def test_training_in_bfloat16_is_as_exact_as_torch(heads, length, kind, autocast):
-    H, K = heads
-    low = [random(2, n, length, 32, seed=i).bfloat16() for i, n in enumerate((H, K, K, H))]
-    options = {
-        "causal": {"causal": True},
-        "masked": {"mask": random(2, 1, length, length, seed=5) > -0.5},
-        "biased": {"causal": True, "bias": random(H, length, length, seed=6)},
-    }[kind]
-    allowed = causal_mask(length, length) if options.get("causal") else options["mask"]
-    added = torch.where(allowed, options.get("bias", torch.zeros(1)), -torch.inf)
-
-    def torchs(q, k, v):
-        return F.scaled_dot_product_attention(q, k, v, added.to(q.dtype), enable_gqa=True)
-
-    exact = results(torchs, *(x.double() for x in low))
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        ours = results(lambda *qkv: attention(*qkv, **options), *low)
-        theirs = results(torchs, *low)
-    for x, y, truth in zip(ours, theirs, exact):
-        assert (x - truth).norm() <= (y - truth).norm()
-
-
-def test_training_in_bfloat16_takes_float32_only_where_it_is_faster(monkeypatch):
-    widths = []
-    torchs = F.scaled_dot_product_attention
-
-    def watched(q, *rest, **options):
-        widths.append(q.dtype)
-        return torchs(q, *rest, **options)
-
-    monkeypatch.setattr(F, "scaled_dot_product_attention", watched)
-    short, long = (random(1, 1, n, 8).bfloat16() for n in (256, 257))
-    learned = short.clone().requires_grad_()
-    attention(learned, short, short)
-    with torch.no_grad():
-        attention(learned, short, short)
-    attention(short, short, short)
-    attention(learned, long, long)
-    attention(learned, short, short, backend="sdpa")
-    assert widths == [torch.float32] + [torch.bfloat16] * 4
 
 
 def test_dropout_keeps_the_mean():
@@ -211,15 +167,23 @@ def test_bad_input_is_refused(arguments, options):
 def launches(monkeypatch):
     """Shapes of the queries that the kernel was asked for; it runs in Triton's interpreter if there is no GPU."""
     pytest.importorskip("triton")
-    from kernels import flash_attention as kernels
+    from kernels.flash_attention import flash_attention as kernel
 
-    asked, kernel = [], kernels.flash_attention
-    monkeypatch.setattr(
-        kernels, "flash_attention", lambda q, *x, **o: asked.append(q.shape) or kernel(q, *x, **o)
-    )
+    asked = []
+    watched = lambda q, *x, **o: asked.append(q.shape) or kernel(q, *x, **o)  # noqa: E731
+    monkeypatch.setattr(KERNELS["attention"], "_function", watched)
     return asked
 
 
+SIZES = {"vocab_size": 50, "n_positions": 16, "n_embd": 16, "n_layer": 2, "n_head": 2}
+LLAMA_SIZES = {
+    "vocab_size": 50,
+    "max_position_embeddings": 16,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -262,7 +226,7 @@ def test_triton_falls_back_without_a_gpu_interpreter_or_triton(launches, monkeyp
     monkeypatch.setattr("kernels._checks.INTERPRETED", True)
     low = attention(*(x.bfloat16() for x in (Q, K, K)), backend="triton")
     assert low.dtype == torch.bfloat16
-    monkeypatch.setattr(sys.modules["minillm.nn.attention"], "INSTALLED", False)
+    monkeypatch.setattr("minillm._kernels.INSTALLED", False)
     assert torch.equal(attention(Q, K, K, backend="triton"), expected)
     assert launches == []
 
@@ -280,17 +244,15 @@ def test_triton_narrows_under_autocast_as_torch_does(launches):
 def test_triton_leaves_other_makers_gpus_to_torch(launches, monkeypatch):
     monkeypatch.setattr("kernels._checks.INTERPRETED", False)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 4))
-    from minillm.nn.attention import _flash_attention
-
     q = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float16, shape=Q.shape)
     monkeypatch.setattr(torch.version, "hip", None)
-    assert _flash_attention(q, q) is not None
+    assert KERNELS["attention"].can_run(q, q, q)
     monkeypatch.setattr(torch.version, "hip", "6.4")
-    assert _flash_attention(q, q) is None
+    assert not KERNELS["attention"].can_run(q, q, q)
 
 
 def test_a_whole_model_takes_the_chosen_backend_and_gives_it_back(launches):
-    model = GPT2(GPT2Config(vocab_size=50, n_positions=16, n_embd=16, n_layer=2, n_head=2)).to(DEVICE).eval()
+    model = GPT2(GPT2Config(**SIZES)).to(DEVICE).eval()
     ids = torch.arange(12, device=DEVICE).view(2, 6)
     with torch.no_grad():
         torchs = model(ids).logits
@@ -304,6 +266,22 @@ def test_a_whole_model_takes_the_chosen_backend_and_gives_it_back(launches):
     assert len(launches) == 2
     with pytest.raises(ValueError, match="backend must be one of"), attention_backend("cudnn"):
         pass
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: GPT2(GPT2Config(**SIZES)), lambda: Llama(LlamaConfig(**LLAMA_SIZES))]
+)
+def test_one_switch_turns_on_the_kernels_of_a_whole_model(make, launches):
+    model, ids = make().to(DEVICE), torch.arange(12, device=DEVICE).view(2, 6)
+    results = {}
+    for mode in ("never", "always"):
+        model.zero_grad()
+        with use_kernels(mode):
+            logits = model(ids).logits
+            logits.square().mean().backward()
+        results[mode] = logits.detach(), [p.grad for p in model.parameters()]
+    assert len(launches) == 2  # a layer each
+    torch.testing.assert_close(results["always"], results["never"], atol=2e-6, rtol=1e-4)
 
 
 def test_bad_input_is_refused_before_the_kernel(launches):
@@ -321,13 +299,21 @@ def test_importing_the_layers_does_not_import_triton():
 # Multi-head
 
 
+def copy_projections(ours, weight, bias=None):
+    """torch keeps q, k and v one below the other."""
+    with torch.no_grad():
+        for i, layer in enumerate((ours.q_proj, ours.k_proj, ours.v_proj)):
+            layer.weight.copy_(weight.chunk(3)[i])
+            if bias is not None:
+                layer.bias.copy_(bias.chunk(3)[i])
+
+
 def like_torch(width, heads):
     """torch's MultiheadAttention and ours with its weights."""
     theirs = torch.nn.MultiheadAttention(width, heads, batch_first=True)
     ours = MultiHeadAttention(width, heads)
     with torch.no_grad():
-        ours.qkv_proj.weight.copy_(theirs.in_proj_weight)
-        ours.qkv_proj.bias.copy_(theirs.in_proj_bias.normal_())
+        copy_projections(ours, theirs.in_proj_weight, theirs.in_proj_bias.normal_())
         ours.o_proj.weight.copy_(theirs.out_proj.weight)
         ours.o_proj.bias.copy_(theirs.out_proj.bias.normal_())
     return ours, theirs
@@ -351,9 +337,9 @@ def test_multi_head_equals_torch_self_and_cross_with_padding():
 def test_shared_key_heads_equal_repeated_ones():
     shared, full = MultiHeadAttention(16, 4, 2, bias=False), MultiHeadAttention(16, 4, bias=False)
     with torch.no_grad():
-        q, k, v = shared.qkv_proj.weight.split([16, 8, 8])
-        repeat = lambda w: w.view(2, 4, 16).repeat_interleave(2, 0).reshape(16, 16)  # noqa: E731
-        full.qkv_proj.weight.copy_(torch.cat([q, repeat(k), repeat(v)]))
+        full.q_proj.weight.copy_(shared.q_proj.weight)
+        for one, many in ((shared.k_proj, full.k_proj), (shared.v_proj, full.v_proj)):
+            many.weight.copy_(one.weight.view(2, 4, 16).repeat_interleave(2, 0).reshape(16, 16))
         full.o_proj.weight.copy_(shared.o_proj.weight)
     x = random(2, 6, 16)
     torch.testing.assert_close(shared(x), full(x))
@@ -365,7 +351,7 @@ def test_the_ladder_ends_at_multi_head_attention(causal):
     layer = MultiHeadAttention(16, 4, bias=False, causal=causal)
     with torch.no_grad():
         parts = [[getattr(head, name).weight for head in ladder.heads] for name in ("query", "key", "value")]
-        layer.qkv_proj.weight.copy_(torch.cat([torch.cat(part) for part in parts]))
+        copy_projections(layer, torch.cat([torch.cat(part) for part in parts]))
         layer.o_proj.weight.copy_(ladder.mix.weight)
     x = random(2, 6, 16)
     torch.testing.assert_close(ladder(x), layer(x), atol=1e-6, rtol=1e-5)

@@ -1,11 +1,10 @@
 """Norms, feed-forward, positions, rotary positions, linear and blocks against torch and closed forms."""
 
+import copy
 import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from minillm.nn import (
     BatchNorm,
@@ -14,19 +13,18 @@ from minillm.nn import (
     FeedForward,
     LayerNorm,
     LearnedPosition,
-    Linear,
+    MultiHeadAttention,
     RMSNorm,
     RoPE,
     SinusoidalPosition,
     SwiGLU,
     layer_norm_plain,
-    rms_norm,
     rms_norm_plain,
     sinusoids,
 )
-from minillm.nn.gelu import gelu_tanh, gelu_tanh_plain
-from minillm.nn.linear import one_row_linear
-from minillm.nn.rope import rotate_halves, rotate_neighbours
+from minillm.nn.fast_cpu import fast_linear
+from minillm.nn.positions import rotate_halves, rotate_neighbours
+from tests.nn.test_attention import copy_projections
 
 
 def random(*shape, seed=0):
@@ -46,7 +44,13 @@ def test_rms_norm_and_its_gradient_equal_torch(dtype):
     x = (random(3, 4, 12) * 5).to(dtype).requires_grad_()
     grad = random(3, 4, 12, seed=2).to(dtype)
     results = []
-    for run in (rms_norm, rms_norm_plain, lambda x, w, eps: torch.nn.functional.rms_norm(x, (12,), w, eps)):
+    layer = RMSNorm(12)
+    layer.weight = torch.nn.Parameter(weight.detach())
+    for run in (
+        lambda x, w, eps: torch.func.functional_call(layer, {"weight": w}, (x,)),
+        rms_norm_plain,
+        lambda x, w, eps: torch.nn.functional.rms_norm(x, (12,), w, eps),
+    ):
         x.grad = weight.grad = None
         out = run(x, weight, 1e-6)
         out.backward(grad)
@@ -58,6 +62,11 @@ def test_rms_norm_and_its_gradient_equal_torch(dtype):
             torch.testing.assert_close(mine, torchs, atol=tolerance, rtol=tolerance)
     with torch.no_grad():
         torch.testing.assert_close(RMSNorm(12)(x.float()), torch.nn.RMSNorm(12, eps=1e-6)(x.float()))
+
+
+def test_rms_norm_has_second_derivatives():
+    layer, x = RMSNorm(5).double(), random(2, 5).double().requires_grad_()
+    assert torch.autograd.gradgradcheck(layer, (x,))
 
 
 def test_batch_norm_equals_torch_training_and_evaluating():
@@ -80,103 +89,56 @@ def test_gelu_new_equals_the_formula_of_gpt2():
     torch.testing.assert_close(layer(x[:, None])[:, 0], formula)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-12), (torch.bfloat16, 0.04)]
-)
-def test_gelu_and_its_gradient_equal_torch(dtype, tolerance):
-    x = torch.linspace(-9, 9, 301).to(dtype).requires_grad_()
-    grad = random(301).to(dtype)
-    exact = x.detach().double().requires_grad_()
-    expected = torch.nn.functional.gelu(exact, approximate="tanh")
-    expected.backward(grad.double())
-    for run in (gelu_tanh, gelu_tanh_plain):
-        x.grad = None
-        found = run(x)
-        found.backward(grad)
-        assert found.dtype == x.grad.dtype == dtype
-        torch.testing.assert_close(found.double(), expected, atol=tolerance, rtol=tolerance)
-        torch.testing.assert_close(x.grad.double(), exact.grad, atol=tolerance, rtol=tolerance)
-    big = torch.tensor([-1e4, 1e4], dtype=dtype).requires_grad_()
-    gelu_tanh(big).sum().backward()
-    assert gelu_tanh(big).tolist()[0] == 0
-    assert big.grad.tolist() == [0, 1]
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_gelu_in_pieces_equals_torch_on_a_tensor_that_is_not_contiguous(dtype, monkeypatch):
-    monkeypatch.setattr("minillm.nn.gelu.AT_A_TIME", 7)
-    x = random(5, 4, 3).to(dtype).transpose(0, 2).requires_grad_()
-    exact = x.detach().double().requires_grad_()
-    found, expected = gelu_tanh(x), torch.nn.functional.gelu(exact, approximate="tanh")
-    weights = random(3, 4, 5, seed=1).to(dtype)
-    found.backward(weights)
-    expected.backward(weights.double())
-    tolerance = {"atol": 1e-6, "rtol": 1e-6} if dtype == torch.float32 else {"atol": 0.01, "rtol": 0.01}
-    torch.testing.assert_close(found.double(), expected, **tolerance)
-    torch.testing.assert_close(x.grad.double(), exact.grad, **tolerance)
-
-
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("frozen", [False, True])
-def test_linear_of_many_rows_in_training_equals_float64(bias, frozen):
-    layer = Linear(512, 256, bias=bias)
-    layer.weight.requires_grad_(not frozen)
-    exact = torch.nn.Linear(512, 256, bias=bias, dtype=torch.float64)
-    exact.load_state_dict(layer.state_dict())
-    x, grad = random(2, 150, 512).requires_grad_(), random(2, 150, 256, seed=1)
-    wide = x.detach().double().requires_grad_()
-    found, expected = layer(x), exact(wide)
-    assert "OneDNN" in type(found.grad_fn).__name__ or not torch.backends.mkldnn.is_available()
-    found.backward(grad)
-    expected.backward(grad.double())
-    assert (layer.weight.grad is None) == frozen
-    pairs = [(found, expected), (x.grad, wide.grad)]
-    pairs += [(p.grad, q.grad) for p, q in zip(layer.parameters(), exact.parameters()) if p.grad is not None]
+@pytest.mark.parametrize(
+    ("shape", "learning"), [((1, 1, 512), False), ((512,), False), ((2, 150, 512), True)]
+)
+def test_fast_linear_equals_float64_and_is_taken_back(bias, shape, learning):
+    model = torch.nn.Sequential(torch.nn.Linear(512, 256, bias=bias))
+    exact = copy.deepcopy(model).double()
+    x, grad = random(*shape).requires_grad_(learning), random(*shape[:-1], 256, seed=1)
+    wide = x.detach().double().requires_grad_(learning)
+    with fast_linear(model), fast_linear(model), torch.set_grad_enabled(learning):
+        found, expected = model(x), exact(wide)
+        if learning:
+            assert "OneDNN" in type(found.grad_fn).__name__ or not torch.backends.mkldnn.is_available()
+            found.backward(grad)
+            expected.backward(grad.double())
+    pairs = [(found, expected)]
+    if learning:
+        pairs += [(x.grad, wide.grad)] + [
+            (p.grad, q.grad) for p, q in zip(model.parameters(), exact.parameters())
+        ]
     for a, b in pairs:
         assert a.dtype == torch.float32
         assert a.shape == b.shape
         assert (a - b).norm() <= 1e-6 * b.norm()
+    assert torch.equal(model(x), torch.nn.functional.linear(x, model[0].weight, model[0].bias))
+    assert "forward" not in vars(model[0])
 
 
-def test_linear_refuses_another_width_and_keeps_autocast():
-    layer = Linear(512, 256)
-    with pytest.raises(RuntimeError):
-        layer(random(512, 256))
-    with torch.autocast("cpu", torch.bfloat16):
-        assert layer(random(300, 512)).dtype == torch.bfloat16
+def test_fast_linear_leaves_everything_else_to_torch():
+    class Louder(torch.nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    model = torch.nn.ModuleDict({"plain": torch.nn.Linear(512, 258), "louder": Louder(512, 256)})
+    x = random(1, 512)
+    torchs = {name: layer(x) for name, layer in model.items()}
+    with fast_linear(model), torch.no_grad():
+        assert all(torch.equal(model[name](x), torchs[name]) for name in model)  # 258 is not divisible by 4
+        with torch.autocast("cpu", torch.bfloat16):
+            assert model["plain"](x).dtype == torch.bfloat16
+        assert model.double()["plain"](x.double()).dtype == torch.float64
+    with pytest.raises(RuntimeError), fast_linear(model.float()):
+        model["plain"](random(258, 511))
+    assert "forward" not in vars(model["plain"])
 
 
 def test_swiglu_equals_its_formula():
     layer, x = SwiGLU(6, 10), random(2, 3, 6)
     gate, up = x @ layer.gate_proj.weight.T, x @ layer.up_proj.weight.T
     torch.testing.assert_close(layer(x), (gate * torch.sigmoid(gate) * up) @ layer.down_proj.weight.T)
-
-
-@given(st.integers(1, 40), st.sampled_from([2, 6, 64]), st.sampled_from([1, 3, 40]), st.booleans())
-@settings(max_examples=40, deadline=None)
-def test_one_row_linear_equals_linear(width, out, seed, bias):
-    x, weight, b = (
-        random(1, 1, width, seed=seed),
-        random(out, width, seed=seed + 1),
-        random(out, seed=2) if bias else None,
-    )
-    expected = torch.nn.functional.linear(x, weight, b)
-    torch.testing.assert_close(one_row_linear(x, weight, b), expected, atol=1e-5, rtol=1e-5)
-
-
-def test_linear_takes_its_fast_path_only_without_gradients():
-    layer = Linear(512, 514)
-    x = random(1, 1, 512)
-    usual = torch.nn.functional.linear(x, layer.weight, layer.bias)
-    assert torch.equal(layer(x), usual)
-    with torch.no_grad():
-        torch.testing.assert_close(layer(x), usual, atol=1e-5, rtol=1e-5)
-        assert layer(x).shape == (1, 1, 514)
-        assert layer(x[0, 0]).shape == (514,)
-        with torch.autocast("cpu", torch.bfloat16):
-            assert layer(x).dtype == torch.bfloat16
-    (layer(x) ** 2).sum().backward()
-    assert layer.weight.grad is not None
 
 
 # Positions
@@ -266,6 +228,9 @@ def test_rope_tables_made_while_generating_serve_training():
         lambda: EncoderBlock(10, 3),
         lambda: DecoderBlock(8, 2)(random(1, 2, 8), random(1, 2, 8)),
         lambda: DecoderBlock(8, 2, cross=True)(random(1, 2, 8)),
+        lambda: DecoderBlock(8, 2, cross_attention="yes"),
+        lambda: RoPE(8, scaling={"rope_type": "linear", "factor": 2.0, "mrope_section": [1, 1, 2]}),
+        lambda: RoPE(8, scaling={"rope_type": "default", "partial_rotary_factor": 0.5}),
         lambda: EncoderBlock(8, 2, dropout=2.0),
     ],
 )
@@ -279,14 +244,9 @@ def test_bad_input_is_refused(make):
 
 def copy_attention(ours, theirs):
     with torch.no_grad():
-        (
-            ours.qkv_proj.weight.copy_(theirs.in_proj_weight),
-            ours.qkv_proj.bias.copy_(theirs.in_proj_bias.normal_()),
-        )
-        (
-            ours.o_proj.weight.copy_(theirs.out_proj.weight),
-            ours.o_proj.bias.copy_(theirs.out_proj.bias.normal_()),
-        )
+        copy_projections(ours, theirs.in_proj_weight, theirs.in_proj_bias.normal_())
+        ours.o_proj.weight.copy_(theirs.out_proj.weight)
+        ours.o_proj.bias.copy_(theirs.out_proj.bias.normal_())
 
 
 def copy_rest(ours, theirs, norms):
@@ -324,6 +284,18 @@ def test_decoder_block_with_cross_attention_equals_torch(pre_norm):
     x, memory = random(2, 5, 16), random(2, 7, 16, seed=1)
     blocked = torch.ones(5, 5, dtype=torch.bool).triu(1)
     torch.testing.assert_close(ours(x, memory), theirs(x, memory, tgt_mask=blocked), atol=1e-5, rtol=1e-5)
+
+
+def test_a_ready_made_cross_attention_takes_the_place_of_the_default_one():
+    usual = DecoderBlock(16, 4, cross=True)
+    layer = MultiHeadAttention(16, 4)
+    block = DecoderBlock(16, 4, cross_attention=layer)
+    block.load_state_dict(usual.state_dict())
+    assert block.cross_attention is layer
+    x, memory = random(2, 5, 16), random(2, 7, 16, seed=1)
+    assert torch.equal(block(x, memory), usual(x, memory))
+    with pytest.raises(ValueError, match="context"):
+        block(x)
 
 
 def test_dropout_works_in_training_only():

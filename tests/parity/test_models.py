@@ -194,7 +194,7 @@ def test_equal_gradients(pair, name):
             model(x[:, :-1]).logits.flatten(0, 1), x[:, 1:].flatten()
         ).backward()
     embedding = theirs.get_input_embeddings().weight.grad
-    torch.testing.assert_close(ours.tokens.weight.grad, embedding, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(ours.body.tokens.weight.grad, embedding, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen3", "gpt2"])

@@ -53,7 +53,7 @@ def test_loss_of_padded_examples_equals_transformers(tmp_path):
     ours, theirs = llamas(tmp_path)
     rows = [{"input_ids": [1, 2, 3, 4, 5], "labels": [-100, -100, 3, 4, 5]}, [7, 8, 9]]
     batch = ExampleSet(rows).batch(0, 0, 2, 10)
-    loss = CausalLMObjective()(ours, batch)
+    loss = CausalLMObjective()(ours, batch).loss
     torch.testing.assert_close(loss, theirs(**batch).loss, rtol=1e-5, atol=1e-6)
 
 

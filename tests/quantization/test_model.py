@@ -95,7 +95,7 @@ def test_a_model_equals_itself_with_rounded_weights(method, kind, tied):
         assert not torch.equal(small(ids).logits, model.eval()(ids).logits)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())  # untouched
     if tied:
-        assert small.head.weight is small.tokens.weight
+        assert small.head.weight is small.body.tokens.weight
 
 
 def test_sizes_by_hand():
@@ -113,9 +113,8 @@ def test_skipping():
     assert isinstance(quantize(model).head, nn.Linear)
     assert isinstance(quantize(model, skip=()).head, Int8Linear)
     first = next(name for name, layer in model.named_modules() if isinstance(layer, nn.Linear))
-    small = quantize(
-        model, skip=("head", first, "gate_proj")
-    )  # one by its whole name, the others by the last part
+    # one by its whole name, the others by the last part
+    small = quantize(model, skip=("head", first, "gate_proj"))
     kept = {name for name, layer in small.named_modules() if isinstance(layer, nn.Linear)}
     assert kept == {"head", first, *(name for name, _ in model.named_modules() if name.endswith("gate_proj"))}
 
@@ -172,7 +171,7 @@ def test_a_saved_model_comes_back_bit_for_bit(tmp_path, method, kind, tied):
         assert torch.equal(back(ids).logits, small(ids).logits)
     assert model_size_bytes(back) == model_size_bytes(small)
     assert path.stat().st_size < model_size_bytes(small) + 20_000  # the tied head is not written twice
-    assert (back.head.weight is back.tokens.weight) == tied
+    assert (back.head.weight is back.body.tokens.weight) == tied
 
 
 def test_a_file_cut_anywhere_or_damaged_is_refused(tmp_path):

@@ -137,9 +137,8 @@ def test_state_goes_into_another_optimizer_bit_for_bit():
             set_gradients(params, 10 + step)
             optimizer.step()
     assert all(torch.equal(x, y) for x, y in zip(one, other))
-    assert torch.equal(
-        state["state"][0]["m"], copy.deepcopy(state)["state"][0]["m"]
-    )  # the given state is not written to
+    # the given state is not written to
+    assert torch.equal(state["state"][0]["m"], copy.deepcopy(state)["state"][0]["m"])
     assert b.param_groups[0]["lr"] == 0.1
 
 

@@ -1,5 +1,6 @@
 """Checkpoints: resumed to the bit, whole after any interruption, refused when damaged or of another run."""
 
+import dataclasses
 import json
 import shutil
 
@@ -9,6 +10,7 @@ import torch
 from minillm._files import BadFileError
 from minillm.models import load_model
 from minillm.training import best_checkpoint, checkpoints, latest_checkpoint
+from minillm.training import checkpoint as module
 from tests.helpers import cuts
 from tests.training.test_trainer import same, tiny_models, trainer
 from tests.training.toy import COUNTING, ToyLM
@@ -74,6 +76,40 @@ def test_the_last_and_the_best_are_kept(tmp_path):
     assert latest_checkpoint(tmp_path).name == "step-000006"
     assert latest_checkpoint(tmp_path / "nowhere") is None
     assert best_checkpoint(tmp_path / "nowhere") is None
+
+
+def test_a_run_reads_back_none_of_the_checkpoints_it_wrote(tmp_path, monkeypatch):
+    read = []
+    import minillm._files as files
+
+    real = files.read_bytes
+    monkeypatch.setattr(files, "read_bytes", lambda path, *rest: read.append(path) or real(path, *rest))
+    settings = {"checkpoint_folder": tmp_path, "checkpoint_every": 1, "keep_last": 6}
+    trainer(max_steps=9, **settings).train()
+    assert len(checkpoints(tmp_path)) == 6
+    assert read == []
+    # another process knows nothing of them: it reads each once, to find the best
+    monkeypatch.setattr("minillm.training.checkpoint._known_losses", {})
+    for _ in range(3):
+        module.remove_old(tmp_path, 6)
+    assert sorted(path.parent.name for path in read) == [path.name for path in checkpoints(tmp_path)]
+
+
+def test_a_state_file_that_has_changed_is_read_again(tmp_path):
+    run = trainer(
+        max_steps=3, eval_data=COUNTING[:40], eval_every=1, checkpoint_folder=tmp_path, checkpoint_every=1
+    )
+    losses = iter([1.0, 2.0, 3.0])
+    run.evaluate = lambda: {"eval_loss": next(losses)}
+    run.config = dataclasses.replace(run.config, keep_last=3)
+    run.train()
+    state = tmp_path / "step-000001" / module.STATE
+    state.write_bytes(state.read_bytes()[:-3])  # damaged: never the best
+    module.remove_old(tmp_path, 1)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-000002", "step-000003"]
+    (tmp_path / "step-000002" / module.STATE).unlink()
+    module.remove_old(tmp_path, 1)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-000003"]
 
 
 def test_a_checkpoint_is_a_model_folder(tmp_path):

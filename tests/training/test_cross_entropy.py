@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minillm.training import CausalLMObjective, cross_entropy, cross_entropy_plain
+from tests.training.toy import COUNTING, ToyLM
 
 
 @settings(max_examples=40, deadline=None)
@@ -83,6 +84,15 @@ def test_the_gradient_is_not_shared_between_two_backward_passes():
     torch.testing.assert_close(logits.grad, 2 * expected)
 
 
+def test_a_target_that_is_no_id_is_nan_where_nobody_may_wait_to_hear_of_it(monkeypatch):
+    monkeypatch.setattr(sys.modules["minillm.training.cross_entropy"], "check_ids", lambda *x: None)
+    logits = torch.zeros(3, 4)
+    assert cross_entropy(logits, torch.tensor([1, 4, 2])).isnan()
+    assert cross_entropy(logits, torch.tensor([1, -1, 2])).isnan()
+    assert cross_entropy(logits, torch.tensor([1, -100, 2])).isfinite()
+    assert cross_entropy(logits, torch.tensor([1, 9, 2]), ignore_index=9).isfinite()
+
+
 def test_all_ignored_is_nan_as_in_torch():
     logits, targets = torch.zeros(3, 4), torch.full((3,), -100)
     assert cross_entropy(logits, targets).isnan()
@@ -137,10 +147,42 @@ def test_objective_shifts_by_one_and_skips_ignored_labels():
     objective = CausalLMObjective()
     # position 0 must say 1, position 2 must say 6
     by_hand = -(rows[0].log_softmax(0)[1] + rows[2].log_softmax(0)[6]) / 2
-    torch.testing.assert_close(objective(model, batch), by_hand)
+    torch.testing.assert_close(objective(model, batch).loss, by_hand)
     assert objective.count(batch) == 2
     assert torch.equal(model.seen, ids[:, :-1])
     assert model.mask.shape == (1, 3)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_fused_objective_gives_the_same_loss_and_gradients_without_the_logits(smoothing):
+    batch = {"input_ids": COUNTING[:18].view(2, 9), "labels": COUNTING[:18].view(2, 9).clone()}
+    batch["labels"][0, 3] = -100
+    gradients = []
+    for fused in (False, True):
+        model = ToyLM(dropout=0.0)
+        loss, logits, labels = CausalLMObjective(label_smoothing=smoothing, fused=fused)(model, batch)
+        loss.backward()
+        gradients.append([loss.detach()] + [parameter.grad for parameter in model.parameters()])
+        assert (logits is None) == fused
+        assert torch.equal(labels, batch["labels"][:, 1:])
+    for a, b in zip(*gradients):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
+    found = CausalLMObjective(fused=True)(model, batch, predict=True)
+    assert torch.equal(found.predictions, model(batch["input_ids"][:, :-1]).logits)
+
+
+def test_a_fused_objective_needs_a_plain_head():
+    batch = {
+        "input_ids": torch.zeros(1, 3, dtype=torch.int64),
+        "labels": torch.zeros(1, 3, dtype=torch.int64),
+    }
+    model = ToyLM()
+    model.head = torch.nn.Sequential(model.head)
+    for refused in (model, Echo(torch.zeros(3, 7))):
+        with pytest.raises(ValueError, match=r"fused=True needs .* an nn.Linear as head"):
+            CausalLMObjective(fused=True)(refused, batch)
+    with pytest.raises(ValueError, match="fused must be True or False"):
+        CausalLMObjective(fused="yes")
 
 
 @pytest.mark.parametrize(

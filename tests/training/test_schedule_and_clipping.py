@@ -64,11 +64,11 @@ def test_clipping_equals_torch(shapes, limit, seed):
         pair[0].grad, pair[1].grad = gradient.clone(), gradient.clone()
         pairs.append(pair)
     ours, theirs = zip(*pairs)
-    assert gradient_norm(ours) == pytest.approx(
+    assert gradient_norm(ours).item() == pytest.approx(
         torch.cat([p.grad.flatten() for p in ours]).norm().item(), rel=1e-5
     )
     norm = torch.nn.utils.clip_grad_norm_(theirs, limit)
-    assert clip_gradients(ours, limit) == pytest.approx(norm.item(), rel=1e-6)
+    assert clip_gradients(ours, limit).item() == pytest.approx(norm.item(), rel=1e-6)
     for a, b in zip(ours, theirs):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-5, atol=1e-8)
     assert gradient_norm(ours) <= limit * (1 + 1e-5)
@@ -77,7 +77,7 @@ def test_clipping_equals_torch(shapes, limit, seed):
 def test_a_short_gradient_stays_bit_for_bit():
     w = torch.nn.Parameter(torch.zeros(3))
     w.grad = torch.tensor([0.1, 0.2, 0.3])
-    assert clip_gradients([w], 5.0) == pytest.approx(math.sqrt(0.14))
+    assert clip_gradients([w], 5.0).item() == pytest.approx(math.sqrt(0.14))
     assert torch.equal(w.grad, torch.tensor([0.1, 0.2, 0.3]))
 
 

@@ -11,7 +11,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig
-from minillm.training import CausalLMObjective, Trainer, TrainerConfig, TrainingDiverged, cosine_schedule
+from minillm.training import (
+    CausalLMObjective,
+    Outcome,
+    Trainer,
+    TrainerConfig,
+    TrainingDiverged,
+    cosine_schedule,
+)
 from tests.training.toy import COUNTING, ToyLM
 
 SMALL = {"batch_size": 4, "context_length": 8, "precision": "fp32", "progress": False, "learning_rate": 1e-2}
@@ -162,18 +169,18 @@ def test_training_on_past_the_end_does_nothing():
 
 def test_frozen_parameters_stay():
     model = ToyLM()
-    model.embed.weight.requires_grad_(False)
-    before = model.embed.weight.clone()
+    model.body.embed.weight.requires_grad_(False)
+    before = model.body.embed.weight.clone()
     trainer(model, max_steps=3).train()
-    assert torch.equal(model.embed.weight, before)
+    assert torch.equal(model.body.embed.weight, before)
 
 
 def test_norms_and_biases_do_not_decay():
     model = ToyLM(dropout=0.0)
     run = trainer(model, weight_decay=0.5)
     decays = {id(p): group["weight_decay"] for group in run.optimizer.param_groups for p in group["params"]}
-    assert decays[id(model.norm.weight)] == decays[id(model.head.bias)] == 0
-    assert decays[id(model.embed.weight)] == decays[id(model.head.weight)] == 0.5
+    assert decays[id(model.body.norm.weight)] == decays[id(model.head.bias)] == 0
+    assert decays[id(model.body.embed.weight)] == decays[id(model.head.weight)] == 0.5
 
 
 def test_the_progress_bar_goes_to_standard_error_and_can_be_switched_off(capsys):
@@ -217,9 +224,9 @@ def test_an_objective_of_ones_own():
         def count(self, batch):
             return len(batch["labels"])
 
-        def predict(self, model, batch):
-            logits, targets = super().predict(model, batch)
-            return logits[:, -1:], targets[:, -1:]
+        def __call__(self, model, batch, predict=False):
+            _, logits, labels = super().__call__(model, batch, predict)
+            return Outcome(F.cross_entropy(logits[:, -1], labels[:, -1]), logits[:, -1:], labels[:, -1:])
 
     history = trainer(objective=OnlyTheLast(), max_steps=3).train()
     assert history[-1]["tokens"] == 12

@@ -1,0 +1,1 @@
+"""The works of kernels/measure/bench.py, a file a room; each has `works(size) -> list[Work]`."""

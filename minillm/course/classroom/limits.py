@@ -1,0 +1,183 @@
+"""Run someone else's code for a limited time, whatever it does: `run_limited(work, seconds)`.
+
+On Linux the work runs in a forked child, which shares nothing with this process but a pipe. The child is killed when
+its time is up. That ends everything: loops that catch every exception, sleeps, one compiled call that never returns,
+a crash of the interpreter. It needs no signal here, so it holds in any thread, in a Jupyter kernel, and where Ctrl-C
+is ignored (`nohup`). What the work changed stays in the child; only its text and what it printed come back.
+
+Elsewhere (fork is unsafe on macOS and unknown to Windows), and where torch has a GPU (a forked child cannot use it),
+the work runs in this process. An exception is thrown into its thread when the time is up. Work that swallows the
+exception, or that is inside one compiled call and stays there, ends this process GRACE seconds later, with the stack
+on standard error: a dead kernel is better than a machine that computes for ever.
+"""
+
+from __future__ import annotations
+
+import builtins
+import ctypes
+import faulthandler
+import io
+import json
+import math
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+
+import torch
+
+GRACE = 10.0  # seconds between the exception and the end of the process, where there is no child
+ORPHAN = 5  # seconds a child outlives its limit when the parent was killed and cannot end it
+MOST_PRINTED = 100_000  # characters of a child's prints that are passed on: a loop may print for ever, too
+
+
+class Died(Exception):
+    """The work ended the process it ran in; the message says how."""
+
+
+def can_fork() -> bool:
+    """Whether a forked child can do the work: on Linux, and without a GPU."""
+    return sys.platform.startswith("linux") and not torch.cuda.is_available()
+
+
+def run_limited(work: Callable[[], str], seconds: float) -> str:
+    """What `work()` returns, a str. Raises TimeoutError after `seconds`, Died when the work ended its process.
+
+    `work` handles its own exceptions: one that gets out of it in a child counts as Died.
+    """
+    return _in_child(work, seconds) if can_fork() else _in_this_process(work, seconds)
+
+
+# --- in a child ---
+
+
+def _in_child(work: Callable[[], str], seconds: float) -> str:
+    deadline = time.monotonic() + seconds
+    reading, writing = os.pipe()
+    sys.stdout.flush(), sys.stderr.flush()  # or the child would hold a second copy of what is not written yet
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # 3.12: "fork() may lead to deadlocks in the child"
+        child = os.fork()
+    if child == 0:
+        _be_the_child(work, writing, seconds)  # does not return
+    os.close(writing)
+    result = None
+    try:
+        result = _receive(reading, deadline)
+    finally:
+        os.close(reading)
+        status = _end(child)
+    if result is None:
+        code = os.waitstatus_to_exitcode(status)
+        raise Died(f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}")
+    return result
+
+
+def _receive(reading: int, deadline: float) -> str | None:
+    """The child's result, None when it ended without one. Passes on what it prints. TimeoutError at the deadline."""
+    poll = select.poll()
+    poll.register(reading, select.POLLIN)
+    rest, printed = b"", 0
+    while poll.poll(max(0.0, 1000 * (deadline - time.monotonic()))):
+        if not (data := os.read(reading, 65536)):
+            return None
+        *lines, rest = (rest + data).split(b"\n")
+        for kind, text in map(json.loads, lines):
+            if kind == "result":
+                return text
+            getattr(sys, kind).write(text[: max(0, MOST_PRINTED - printed)])
+            printed += len(text)
+    raise TimeoutError
+
+
+def _end(child: int) -> int:
+    """Kill the child, with the processes it started; its exit status (its own, if it had ended before)."""
+    for kill in (os.killpg, os.kill):
+        with suppress(ProcessLookupError):
+            kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1]
+
+
+def _be_the_child(work: Callable[[], str], writing: int, seconds: float) -> None:
+    """The child's whole life. It leaves by os._exit, so that nothing of the parent's is cleaned up twice."""
+    try:
+        os.setsid()  # a process group of its own, which ends as one
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(math.ceil(seconds) + ORPHAN)
+        torch.set_num_threads(1)  # the parent's other threads are not here: waiting for them would never end
+        sys.stdout, sys.stderr = (_Relay(writing, kind) for kind in ("stdout", "stderr"))
+        builtins.input = _no_input  # in a notebook it would talk through the parent's connection
+        _send(writing, "result", work())
+    finally:
+        os._exit(1)
+
+
+def _send(writing: int, kind: str, text: str) -> None:
+    line = json.dumps([kind, text.encode("utf-8", "replace").decode()]).encode() + b"\n"
+    while line:
+        line = line[os.write(writing, line) :]
+
+
+def _no_input(*_: object) -> str:
+    raise EOFError("an answer cannot ask for input while it is checked")
+
+
+class _Relay(io.TextIOBase):
+    """The child's standard output: what is printed goes to the parent."""
+
+    encoding = "utf-8"
+
+    def __init__(self, writing: int, kind: str):
+        self._writing, self._kind = writing, kind
+
+    def write(self, text: str) -> int:
+        _send(self._writing, self._kind, text)
+        return len(text)
+
+
+# --- in this process ---
+
+
+class _TimeIsUp(BaseException):
+    """Thrown into the thread that works; no Exception, so that ordinary handlers let it pass."""
+
+
+def _in_this_process(work: Callable[[], str], seconds: float) -> str:
+    thread = ctypes.c_ulong(threading.get_ident())
+    throw = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    lock = threading.Lock()  # settles the race between work that just ended and the timer
+    ended = expired = False
+
+    def interrupt() -> None:  # at most once
+        nonlocal expired
+        with lock:
+            if not ended:
+                expired = True
+                throw(thread, ctypes.py_object(_TimeIsUp))
+
+    timer = threading.Timer(seconds, interrupt)
+    timer.daemon = True
+    faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=2)  # a thread that needs no GIL
+    try:
+        try:
+            timer.start()
+            result = work()
+        finally:
+            with lock:
+                ended = True
+            throw(thread, None)  # takes back an exception that has not arrived yet
+    except _TimeIsUp:
+        pass
+    finally:
+        timer.cancel()
+        faulthandler.cancel_dump_traceback_later()
+    if expired:
+        raise TimeoutError
+    return result

@@ -1,0 +1,320 @@
+"""The stages of the tour, each a function to call on its own: text in, something that works out, and one figure.
+
+    corpus    = load_corpus(settings)
+    tokenizer = train_tokenizer(corpus, settings).value
+    trained   = train_model(corpus, tokenizer, settings)          ... and so on, in the order of this file
+
+Each returns a Stage: the value the next one needs, the seconds it took, the figure it measured in words and as
+numbers, and where the course explains it. Nothing here is printed; `run.py` is the composition.
+Book: 1장 LLM 지도.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from minillm._checks import check_int, check_text
+from minillm.data import (
+    Document,
+    Passage,
+    Question,
+    python_docs,
+    python_questions,
+    read_documents,
+    split_passages,
+    train_and_held_out,
+)
+from minillm.evaluation import bits_per_byte, hit_at_k, mrr, perplexity
+from minillm.inference import SamplingParams, generate
+from minillm.models import Llama, LlamaConfig
+from minillm.quantization import model_size_bytes, quantize
+from minillm.search import PassageIndex
+from minillm.search.passage_index import METHODS
+from minillm.tokenizer import BPETokenizer
+from minillm.training import Trainer, TrainerConfig
+
+DEFAULT_QUESTION = "How does the with statement work?"
+SMALLEST = 10_000  # characters; less text than this teaches no model
+
+
+@dataclass(frozen=True)
+class TourSettings:
+    """The sizes of a tour. The defaults fit two laptop cores and three minutes; `quick()` fits 45 seconds."""
+
+    vocab_size: int = 2048
+    layers: int = 4
+    width: int = 192  # model width C; heads are 64 wide
+    context: int = 128  # tokens a training sequence
+    batch_size: int = 4  # small, so that the same tokens make more steps: the best use of a minute
+    steps: int = 1600
+    learning_rate: float = 2e-3
+    new_tokens: int = 120
+    dense_steps: int = 400
+    seed: int = 0
+    threads: int | None = None  # None: two, or one where there is one
+
+    def quick(self) -> TourSettings:
+        """The same tour with a smaller model and fewer steps."""
+        return replace(self, steps=350, new_tokens=60, dense_steps=200)
+
+
+@dataclass
+class Stage:
+    """What a stage hands back: `value` for the next stage, `figure` and `meaning` for people, `figures` for scripts."""
+
+    name: str
+    lesson: str
+    file: str
+    seconds: float
+    value: Any
+    figure: str
+    meaning: str
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but the value, for JSON."""
+        return {key: value for key, value in vars(self).items() if key != "value"}
+
+
+def stage(name: str, lesson: str, file: str) -> Callable[[Callable[..., tuple]], Callable[..., Stage]]:
+    """Make a function that returns (value, figure, meaning, figures) into one that returns a timed Stage."""
+
+    def wrap(work: Callable[..., tuple]) -> Callable[..., Stage]:
+        @functools.wraps(work)
+        def timed(*arguments: Any, **options: Any) -> Stage:
+            start = time.perf_counter()
+            value, figure, meaning, figures = work(*arguments, **options)
+            return Stage(name, lesson, file, time.perf_counter() - start, value, figure, meaning, figures)
+
+        return timed
+
+    return wrap
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The text of a tour: documents, the same without repeats cut into a training and a held-out part, questions."""
+
+    name: str
+    documents: list[Document]
+    training_text: str
+    held_out_text: str
+    questions: list[Question]  # empty for the user's own text: nobody wrote questions for it
+
+
+def use_threads(settings: TourSettings) -> int:
+    """Set torch's thread count to the settings' and return it. More than two rarely helps models this small."""
+    threads = check_int("threads", settings.threads or min(2, os.cpu_count() or 1), 1)
+    torch.set_num_threads(threads)
+    return threads
+
+
+def load_corpus(settings: TourSettings, data: str | Path | None = None) -> Corpus:
+    """Python's own language reference, or the text files at `data`. ValueError if there is too little of it."""
+    documents = python_docs() if data is None else read_documents(data)
+    size = sum(len(document.text) for document in documents)
+    if size < SMALLEST:
+        raise ValueError(f"{data} holds {size:,} characters of text; a tour needs at least {SMALLEST:,}")
+    training_text, held_out_text = train_and_held_out(documents, seed=settings.seed)
+    name = "Python's language reference" if data is None else str(data)
+    return Corpus(name, documents, training_text, held_out_text, python_questions() if data is None else [])
+
+
+@stage("tokenizer", lesson="02_1", file="minillm/tokenizer/bpe.py")
+def train_tokenizer(corpus: Corpus, settings: TourSettings) -> tuple:
+    """A byte-level BPE tokenizer learnt from the training text. value: BPETokenizer."""
+    tokenizer = BPETokenizer.train([corpus.training_text], settings.vocab_size)
+    tokens, size = len(tokenizer.encode(corpus.held_out_text)), len(corpus.held_out_text.encode())
+    figures = {"vocab_size": tokenizer.vocab_size, "bytes_per_token": size / tokens}
+    return (
+        tokenizer,
+        f"{size / tokens:.2f} bytes per token",
+        f"{tokenizer.vocab_size:,} tokens; held-out text is {size / tokens:.1f} times shorter than in bytes",
+        figures,
+    )
+
+
+@stage("training", lesson="01_1", file="minillm/training/trainer.py")
+def train_model(
+    corpus: Corpus,
+    tokenizer: BPETokenizer,
+    settings: TourSettings,
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> tuple:
+    """A small Llama-type model trained from random weights, saved with its tokenizer in `folder`.
+
+    value: (model in evaluation mode, history of the trainer). The figure is in bits per byte of the held-out text,
+    which compares models whatever their tokenizers.
+    """
+    use_threads(settings)
+    model = Llama(
+        LlamaConfig(
+            vocab_size=tokenizer.vocab_size, hidden_size=settings.width,
+            intermediate_size=math.ceil(settings.width * 8 / 3 / 64) * 64,  # SwiGLU's usual 8/3, to whole blocks of 64
+            num_hidden_layers=settings.layers, num_attention_heads=settings.width // 64,
+            max_position_embeddings=2 * settings.context + settings.new_tokens, tie_word_embeddings=True,
+        ),
+        seed=settings.seed,
+    )  # fmt: skip
+    training_ids, held_out_ids = (
+        torch.tensor(tokenizer.encode(text)) for text in (corpus.training_text, corpus.held_out_text)
+    )
+    config = TrainerConfig(
+        max_steps=settings.steps, warmup_steps=settings.steps // 20, weight_decay=0.4,
+        batch_size=settings.batch_size, context_length=settings.context,
+        learning_rate=settings.learning_rate, precision="auto", seed=settings.seed, progress=progress,
+        eval_every=max(1, settings.steps // 6),
+    )  # fmt: skip
+    history = Trainer(model, config, training_ids, held_out_ids).train()
+    model.eval()
+    bits = bits_per_byte(model, held_out_ids, len(corpus.held_out_text.encode()), settings.context)
+    if folder is not None:
+        model.save_pretrained(folder)
+        tokenizer.save(folder)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    seen = settings.steps * settings.batch_size * settings.context
+    figures = {
+        "parameters": parameters, "steps": settings.steps, "tokens_seen": seen, "bits_per_byte": bits,
+        "first_loss": history[0]["train_loss"], "last_loss": history[-1]["train_loss"],
+    }  # fmt: skip
+    return (
+        (model, history),
+        f"{bits:.3f} bits per byte",
+        f"{parameters / 1e6:.1f}M weights, {seen / 1e6:.1f}M tokens read; 8 bits a byte is knowing nothing",
+        figures,
+    )
+
+
+def sample(model: Any, tokenizer: Any, prompt: str, settings: TourSettings, temperature: float = 0.7) -> str:
+    """What the model writes after `prompt`: prompt and continuation, with the settings' seed."""
+    ids = tokenizer.encode(check_text("prompt", prompt))
+    params = SamplingParams(
+        max_tokens=settings.new_tokens, temperature=temperature, top_p=0.95, seed=settings.seed
+    )
+    return tokenizer.decode(ids + generate(model, ids, params))
+
+
+@stage("KV cache", lesson="07_1", file="minillm/nn/cache.py")
+def compare_cache(model: Any, tokenizer: Any, prompt: str, settings: TourSettings) -> tuple:
+    """The same greedy text with and without the KV cache. value: {name: seconds so far at each new token}."""
+    use_threads(settings)
+    ids = tokenizer.encode(prompt)
+    params = SamplingParams(max_tokens=settings.new_tokens, temperature=0.0)
+    curves, tokens = {}, {}
+    for name, cache in (("with cache", True), ("without cache", False)):
+        generate(model, ids, replace(params, max_tokens=4), cache=cache)  # first calls set things up
+        curves[name], tokens[name] = _timed_tokens(model, ids, params, cache)
+    same = tokens["with cache"] == tokens["without cache"]
+    ratio = curves["without cache"][-1] / curves["with cache"][-1]
+    return (
+        curves,
+        f"{ratio:.1f}x faster",
+        f"{len(tokens['with cache'])} tokens, {'the same' if same else 'NOT the same'} with and without it",
+        {"speed_ratio": ratio, "same_tokens": same, "new_tokens": len(tokens["with cache"])},
+    )
+
+
+def _timed_tokens(model: Any, prompt: list[int], params: SamplingParams, cache: bool) -> tuple[list, list]:
+    from minillm.inference import stream
+
+    seconds, tokens, start = [], [], time.perf_counter()
+    for token in stream(model, prompt, params, cache=cache):
+        tokens.append(token)
+        seconds.append(time.perf_counter() - start)
+    return seconds, tokens
+
+
+@stage("quantization", lesson="01_1", file="minillm/quantization/blockwise.py")
+def compare_quantization(model: Any, tokenizer: Any, corpus: Corpus, settings: TourSettings) -> tuple:
+    """Size and held-out perplexity in fp32, int8 and 4 bit. value: {method: (bytes, perplexity)}."""
+    use_threads(settings)
+    ids = torch.tensor(tokenizer.encode(corpus.held_out_text))
+    rows = {}
+    for method in ("fp32", "int8", "nf4"):
+        one = model if method == "fp32" else quantize(model, method=method)
+        rows[method] = (model_size_bytes(one), perplexity(one, ids, settings.context))
+    full, small = rows["fp32"], rows["nf4"]
+    change = {name: 100 * (row[1] / full[1] - 1) for name, row in rows.items()}
+    return (
+        rows,
+        f"{full[0] / small[0]:.1f}x smaller in 4 bit",
+        f"{full[0] / 1e6:.1f} MB, {rows['int8'][0] / 1e6:.1f} in int8, {small[0] / 1e6:.1f} in 4 bit; "
+        f"perplexity {full[1]:.1f}, {change['int8']:+.2f} % and {change['nf4']:+.2f} %",
+        {
+            f"{name}_{what}": row[i]
+            for name, row in rows.items()
+            for i, what in enumerate(("bytes", "perplexity"))
+        },
+    )
+
+
+@stage("index", lesson="10_2", file="minillm/search/bm25.py")
+def build_index(corpus: Corpus, settings: TourSettings, folder: str | Path | None = None) -> tuple:
+    """Passages of the documents, indexed by BM25 and by vectors from an encoder trained here. value: PassageIndex."""
+    torch.set_num_threads(1)  # many small steps: a second thread only waits
+    passages = split_passages(corpus.documents, max_words=150)
+    index = PassageIndex.build(passages, steps=settings.dense_steps, seed=settings.seed)
+    if folder is not None:
+        index.save(folder)
+    return (
+        index,
+        f"{len(passages):,} passages",
+        f"from {len(corpus.documents)} documents; words for BM25, {index.dense.index.dim} numbers each for vectors",
+        {"passages": len(passages), "documents": len(corpus.documents), "dim": index.dense.index.dim},
+    )
+
+
+@stage("search quality", lesson="10_2", file="minillm/search/hybrid.py")
+def compare_search(index: PassageIndex, questions: Sequence[Question]) -> tuple:
+    """hit@1, hit@5 and MRR of BM25, vectors and their fusion. value: {method: {figure name: number}}."""
+    texts, gold = [question.text for question in questions], [set(question.gold) for question in questions]
+    rows = {}
+    for method in ("bm25", "dense", "hybrid"):
+        rankings = index.search_documents(texts, 10, method)
+        rows[method] = {
+            "hit@1": hit_at_k(rankings, gold, 1), "hit@5": hit_at_k(rankings, gold, 5), "MRR": mrr(rankings, gold),
+        }  # fmt: skip
+    best = max(rows, key=lambda method: rows[method]["MRR"])
+    loss = "" if best == "hybrid" else f"; here the hybrid loses to {best}"
+    return (
+        rows,
+        f"hit@5 {rows['hybrid']['hit@5']:.2f} hybrid",
+        f"{len(texts)} questions; bm25 {rows['bm25']['hit@5']:.2f}, dense {rows['dense']['hit@5']:.2f}{loss}",
+        rows,
+    )
+
+
+@stage("answer", lesson="10_2", file="minillm/search/fusion.py")
+def answer_question(index: PassageIndex, question: str, method: str = "hybrid") -> tuple:
+    """The best passage for a question, quoted and named. value: the Passage, or None when nothing matches.
+
+    The figures also name what each method alone would have quoted: they often differ, and that is why they are fused.
+    """
+    best = {}
+    for one in METHODS:
+        found = index.search(check_text("question", question), 1, one)
+        best[one] = found[0][0] if found else None
+    passage: Passage | None = best[method]
+    if passage is None:
+        return None, "nothing found", "no passage shares a word with the question", {"question": question}
+    quote = "\n".join(f"    {line}".rstrip() for line in passage.text.splitlines())
+    others = "; ".join(f"{one}: {other.title} [{other.id}]" for one, other in best.items() if other)
+    return (
+        passage,
+        passage.id,
+        f"{passage.title} [{passage.id}]\n{quote}\n\n   (first by {others})",
+        {
+            "question": question, "id": passage.id, "title": passage.title, "text": passage.text,
+            "first_by_method": {one: other.id for one, other in best.items() if other},
+        },
+    )  # fmt: skip

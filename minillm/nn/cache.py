@@ -1,0 +1,236 @@
+"""The KV cache (KV 캐시): keys and values of the tokens so far, kept instead of computed again for every new token.
+
+    bytes = 2 (K and V) · layers · tokens · kv_heads · D · bytes a number · batch
+
+A cache attends itself: a layer hands it q, k and v of the new tokens and gets back what attention over everything so
+far gives. How the past is stored (in one block here, in pages for serving) is the cache's own affair.
+
+A forward pass counts when its last layer has attended: only then does the cache's length move on. A pass that fails
+or is interrupted before leaves nothing behind, because what it wrote lies beyond the length and is written over.
+
+Book 7.1.2 KV 캐시 (its formula has the model width C in place of kv_heads · D, which is multi-head without sharing).
+Paper: Pope et al. 2022. Held against transformers' DynamicCache: the same tokens, with and without.
+Leaves out: dropping old tokens of a sliding window, pages (8.3.2 페이지어텐션).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from minillm._checks import check_int, describe
+from minillm.nn.attention import attention, padding_mask
+
+
+class Cache(Protocol):
+    """What models and layers ask of a cache. KVCache is the plain one."""
+
+    length: int  # tokens that count: those of every forward pass that ran to its end
+
+    def attend(
+        self,
+        layer: int,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        mask: Tensor | None = None,
+        causal: bool = True,
+        scale: float | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        """Take in k and v (B, K, T, D) of a layer's new tokens, let q (B, H, T, D) attend to all -> (B, H, T, D)."""
+
+    def extend(self, attention_mask: Tensor | None, batch_size: int, tokens: int) -> Tensor | None:
+        """Announce T new tokens a text: the mask bool (B, past + T) of all, or None if nothing is padding."""
+
+    def all_or_nothing(self) -> Any:
+        """A context in which an exception puts the cache back to where it was on entry."""
+
+    def crop(self, length: int) -> None:
+        """Forget everything after the first `length` tokens."""
+
+
+def kv_cache_bytes(config: Any, batch_size: int, length: int, dtype: torch.dtype = torch.float16) -> int:
+    """Bytes of the keys and values of `batch_size` texts of `length` tokens.
+
+    config: any model config with num_layers, kv_heads and head_dim. ValueError for sizes below zero or no
+    dtype. kv_cache_bytes(Llama-2-7B, 1, 4096, torch.float16) -> 2_147_483_648 (2 GiB)
+    """
+    _check_config(config)
+    check_int("batch_size", batch_size, 0), check_int("length", length, 0)
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"dtype must be a torch.dtype, got {describe(dtype)}")
+    # 2 (K and V) · layers · tokens · kv_heads · D · bytes a number · batch
+    return 2 * config.num_layers * length * config.kv_heads * config.head_dim * dtype.itemsize * batch_size
+
+
+def _check_config(config: Any) -> None:
+    for name in ("num_layers", "kv_heads", "head_dim"):
+        if not isinstance(getattr(config, name, None), int):
+            raise ValueError(f"config must have num_layers, kv_heads and head_dim, got {describe(config)}")
+
+
+class KVCache:
+    """Room for `max_length` tokens of `batch_size` texts, taken once; every layer writes to its own row.
+
+    All rows of a batch grow together; texts of different length are padded on the left, and the cache
+    remembers the padding (`attention_mask`), so that later calls need not repeat it. dtype and device: the
+    model's; where they are not given, float32 on the CPU until the first keys come, then theirs.
+    `model.new_cache(batch_size, max_length)` gives the model's own. Raises ValueError for sizes below one.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        batch_size: int,
+        max_length: int,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ):
+        _check_config(config)
+        self.batch_size = check_int("batch_size", batch_size, 1)
+        self.max_length = check_int("max_length", max_length, 1)
+        if dtype is not None and (not isinstance(dtype, torch.dtype) or not dtype.is_floating_point):
+            raise ValueError(f"dtype must be a float torch.dtype, got {describe(dtype)}")
+        try:
+            place = torch.device("cpu" if device is None else device)
+        except (RuntimeError, TypeError):
+            raise ValueError(f"device must be cpu, cuda or the like, got {describe(device)}") from None
+        self.num_layers = config.num_layers
+        self._shape = (batch_size, config.kv_heads, max_length, config.head_dim)  # (B, K, S, D)
+        self._undecided = dtype is None and device is None
+        self._allocate(torch.float32 if dtype is None else dtype, place)
+        self.length = 0
+        self.attention_mask: Tensor | None = None  # bool (B, length), once a text was padded
+        self._next_mask: Tensor | None = None  # what attention_mask will be when the running pass has ended
+
+    def _allocate(self, dtype: torch.dtype, device: torch.device) -> None:
+        self.keys = [torch.zeros(self._shape, dtype=dtype, device=device) for _ in range(self.num_layers)]
+        self.values = [torch.zeros(self._shape, dtype=dtype, device=device) for _ in range(self.num_layers)]
+
+    def __len__(self) -> int:
+        return self.length
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes taken, whether filled or not."""
+        return sum(tensor.nbytes for tensor in (*self.keys, *self.values))
+
+    def attend(
+        self,
+        layer: int,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        mask: Tensor | None = None,
+        causal: bool = True,
+        scale: float | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        """Attention of q (B, H, T, D) over the keys and values so far and k, v (B, K, T, D), which are kept.
+
+        Arguments and result as in `attention`. After the last layer the T tokens count. ValueError as `update`.
+        """
+        keys, values = self.update(layer, k, v)
+        y = attention(q, keys, values, mask, causal, scale, bias)
+        if layer == self.num_layers - 1:
+            self._commit(k.shape[2])
+        return y
+
+    def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write k and v (B, K, T, D) behind a layer's past; views (B, K, S, D) of all its keys and values with them.
+
+        ValueError if they do not fit: other batch, heads, width, dtype or device, more tokens than there is room for.
+        """
+        if not isinstance(k, Tensor) or not isinstance(v, Tensor) or k.dim() != 4 or k.shape != v.shape:
+            raise ValueError(f"k and v must be tensors (B, K, T, D), got {describe(k)} and {describe(v)}")
+        check_int("layer", layer, 0, self.num_layers - 1)
+        start, count = self.length, k.shape[2]
+        if start + count > self.max_length:
+            raise ValueError(
+                f"the cache has room for {self.max_length} tokens, {start + count} would be in it"
+            )
+        B, K, _, D = self._shape
+        if k.shape != (B, K, count, D):
+            raise ValueError(f"this cache takes (B, K, T, D) like {self._shape}, got k {tuple(k.shape)}")
+        keys, values = self.keys[layer], self.values[layer]
+        if k.dtype != keys.dtype or k.device != keys.device:
+            if not self._undecided:
+                raise ValueError(
+                    f"this cache holds {keys.dtype} on {keys.device}, the model's keys are {k.dtype} on {k.device}: "
+                    "make it by model.new_cache(batch_size, max_length)"
+                )
+            self._allocate(k.dtype, k.device)
+            keys, values = self.keys[layer], self.values[layer]
+        self._undecided = False
+        # narrow(2, start, T) is [:, :, start:stop] for a third of the time: this runs in every layer for every token
+        keys.narrow(2, start, count).copy_(k)
+        values.narrow(2, start, count).copy_(v)
+        return keys.narrow(2, 0, start + count), values.narrow(2, 0, start + count)
+
+    def extend(self, attention_mask: Tensor | None, batch_size: int, tokens: int) -> Tensor | None:
+        """The mask bool (B, past + T) of everything in the cache and the T new tokens, or None if nothing is padded.
+
+        attention_mask: None, (B, T) of 0 and 1 for the new tokens, or (B, past + T) for all. It is remembered once
+        the pass has run to its end. ValueError for other shapes and values, and for tokens there is no room for.
+        """
+        B, T, past = batch_size, tokens, self.length
+        self._next_mask = None
+        if self.batch_size != B:
+            raise ValueError(f"the cache was made for {self.batch_size} texts, got input_ids {(B, T)}")
+        if past + T > self.max_length:
+            raise ValueError(f"the cache has room for {self.max_length} tokens, {past + T} would be in it")
+        before = self.attention_mask
+        if attention_mask is None and before is None:
+            return None
+        if attention_mask is None:
+            new = torch.ones(B, T, dtype=torch.bool, device=before.device)
+        else:
+            new = padding_mask(attention_mask)[:, 0, 0]  # checked, bool
+        if new.shape == (B, T) and past:
+            if before is None:
+                before = torch.ones(B, past, dtype=torch.bool, device=new.device)
+            new = torch.cat((before.to(new.device), new), dim=1)
+        elif new.shape != (B, past + T):
+            raise ValueError(
+                f"attention_mask must have shape {(B, T)} or {(B, past + T)}, got {tuple(new.shape)}"
+            )
+        self._next_mask = new
+        return new
+
+    def _commit(self, tokens: int) -> None:
+        self.length += tokens
+        if self._next_mask is not None:
+            self.attention_mask = self._next_mask
+        elif self.attention_mask is not None:  # a layer used without a model: its tokens are no padding
+            ones = self.attention_mask.new_ones(self.batch_size, tokens)
+            self.attention_mask = torch.cat((self.attention_mask, ones), dim=1)
+        self._next_mask = None
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """For a whole model: whatever is raised inside, after the last layer too, leaves the cache as it was."""
+        before = self.length, self.attention_mask
+        try:
+            yield
+        except BaseException:
+            self.length, self.attention_mask = before
+            raise
+        finally:
+            self._next_mask = None
+
+    def crop(self, length: int) -> None:
+        """Forget everything after the first `length` tokens. ValueError if there are fewer."""
+        self.length = check_int("length", length, 0, self.length)
+        if self.attention_mask is not None:
+            self.attention_mask = self.attention_mask[:, :length] if length else None
+
+    def reset(self) -> None:
+        """Forget everything; the memory stays taken."""
+        self.crop(0)

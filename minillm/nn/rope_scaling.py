@@ -1,0 +1,124 @@
+"""Rotary positions beyond the trained window: how fast each pair turns once a text may be longer than that.
+
+    linear    every pair slower by `factor`: positions are squeezed into the trained window
+    dynamic   a larger base once the text outgrows the window: slow pairs stretch, fast ones stay
+    llama3    pairs that turn rarely inside the old window are slowed, pairs that turn often stay, between: a blend
+    yarn      the same idea with other borders, and scores warmed by 0.1 ln(factor) + 1
+
+Book 2.2.3 위치 인코딩, 8.2.3 상대적 위치 인코딩. Papers: Chen et al. 2023 (linear); bloc97 2023 (dynamic NTK); Peng et
+al. 2023 (YaRN); Llama 3.1 (llama3). Held against transformers' rotary embeddings. Leaves out: longrope.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minillm._checks import check_choice, check_int, check_number, describe
+
+SCALINGS = {  # rope_type -> the numbers it needs beside `factor`
+    "default": (),
+    "linear": (),
+    "dynamic": ("original_max_position_embeddings",),
+    "llama3": ("low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+    "yarn": ("original_max_position_embeddings",),
+}
+OPTIONAL = ("beta_fast", "beta_slow", "attention_factor", "mscale", "mscale_all_dim", "truncate")  # yarn's
+UNDERSTOOD = {"rope_type", "rope_theta", "factor", "partial_rotary_factor", *OPTIONAL} | {
+    name for names in SCALINGS.values() for name in names
+}
+
+
+def rope_frequencies(dim: int, base: float = 10000.0) -> Tensor:
+    """Float32 (D/2,): radians a position adds to pair i, base^(-2i/D); from 1 (fast) down to about 1/base."""
+    check_int("dim", dim, 2), check_number("base", base, 1.0)
+    return 1.0 / base ** (torch.arange(0, dim, 2, dtype=torch.int64, device="cpu").float() / dim)
+
+
+def scaled_frequencies(
+    dim: int, base: float, scaling: Mapping[str, Any], length: int
+) -> tuple[Tensor, float]:
+    """(frequencies (D/2,), factor on cos and sin) after stretching the window as `scaling` says.
+
+    scaling: as `check_scaling` gives it. length: the longest position count in use; only "dynamic" looks at it.
+    """
+    kind, factor = scaling["rope_type"], scaling.get("factor", 1.0)
+    frequencies = rope_frequencies(dim, base)
+    if kind == "linear":
+        return frequencies / factor, 1.0
+    if kind == "dynamic":
+        window = scaling["original_max_position_embeddings"]
+        growth = factor * max(length, window) / window - (factor - 1)
+        return rope_frequencies(dim, base * growth ** (dim / (dim - 2))), 1.0
+    if kind == "llama3":
+        return _llama3(frequencies, scaling), 1.0
+    if kind == "yarn":
+        return _yarn(dim, base, frequencies, scaling)
+    return frequencies, 1.0
+
+
+def _llama3(frequencies: Tensor, scaling: Mapping[str, Any]) -> Tensor:
+    window, low, high = (
+        scaling[n] for n in ("original_max_position_embeddings", "low_freq_factor", "high_freq_factor")
+    )
+    turns = window * frequencies / (2 * math.pi)  # full turns inside the old window
+    # share of the unscaled frequency: 0 below `low` turns, 1 above `high`
+    keep = ((turns - low) / (high - low)).clamp(0, 1)
+    return (1 - keep) * frequencies / scaling["factor"] + keep * frequencies
+
+
+def _yarn(dim: int, base: float, frequencies: Tensor, scaling: Mapping[str, Any]) -> tuple[Tensor, float]:
+    window, factor = scaling["original_max_position_embeddings"], scaling["factor"]
+
+    def pair_that_turns(turns: float) -> float:
+        """Index of the pair that makes `turns` turns in the old window."""
+        return dim * math.log(window / (turns * 2 * math.pi)) / (2 * math.log(base))
+
+    first = pair_that_turns(scaling.get("beta_fast") or 32)
+    last = pair_that_turns(scaling.get("beta_slow") or 1)
+    if scaling.get("truncate", True):
+        first, last = math.floor(first), math.ceil(last)
+    first, last = max(first, 0), min(last, dim - 1)
+    # share of the slowed frequency: 0 up to `first`, 1 from `last` on
+    slow = ((torch.arange(dim // 2) - first) / ((last - first) or 0.001)).clamp(0, 1)
+    frequencies = frequencies / factor * slow + frequencies * (1 - slow)
+
+    def warmth(m: float) -> float:
+        return 0.1 * m * math.log(factor) + 1.0 if factor > 1 else 1.0
+
+    given, m, m_all = (scaling.get(n) for n in ("attention_factor", "mscale", "mscale_all_dim"))
+    if given is None:
+        given = warmth(m) / warmth(m_all) if m and m_all else warmth(1.0)
+    return frequencies, float(given)
+
+
+def check_scaling(scaling: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The scaling as a dict with "rope_type" in it; ValueError if it is unknown, incomplete or not understood."""
+    if scaling is None:
+        return {"rope_type": "default"}
+    if not isinstance(scaling, Mapping):
+        raise ValueError(
+            f"scaling must be None or a dict with 'rope_type' and 'factor', got {describe(scaling)}"
+        )
+    scaling = {name: value for name, value in scaling.items() if value is not None}
+    old_name = scaling.pop("type", "default")  # "type" in files before 2024
+    kind = scaling.setdefault("rope_type", old_name)
+    check_choice("rope_type", kind, tuple(SCALINGS))
+    needed = SCALINGS[kind] if kind == "default" else ("factor", *SCALINGS[kind])
+    for name in needed:
+        if scaling.get(name) is None:
+            raise ValueError(f"rope_type {kind!r} needs {', '.join(needed)}; {name} is missing in {scaling}")
+        check_number(name, scaling[name], 1.0 if name == "factor" else 0.0)
+    if kind == "llama3" and not scaling["low_freq_factor"] < scaling["high_freq_factor"]:
+        raise ValueError("low_freq_factor must be below high_freq_factor")
+    if unknown := sorted(set(map(str, scaling)) - UNDERSTOOD):
+        raise ValueError(f"rotary scaling with {', '.join(unknown)} is not supported: {scaling}")
+    if scaling.get("partial_rotary_factor", 1.0) != 1.0:
+        raise ValueError(
+            f"partial_rotary_factor {scaling['partial_rotary_factor']!r} (turning a part of each head) is not supported"
+        )
+    return scaling
