@@ -1,8 +1,8 @@
 """From a model to text: the KV cache, sampling, generation and streaming."""
 
 from minillm.inference.generate import Completion, generate, generate_batch, next_logits, stream
+from minillm.inference.params import SamplingParams
 from minillm.inference.sampling import (
-    SamplingParams,
     apply_min_p,
     apply_repetition_penalty,
     apply_temperature,

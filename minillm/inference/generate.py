@@ -3,33 +3,36 @@
     prefill   all prompt tokens at once, their keys and values go to the cache        (one wide forward pass)
     decode    one token in, one token out, everything older read from the cache       (many narrow ones)
 
-Book 7.1 언어 모델 추론 이해하기. Held against transformers' generate: the same tokens, greedy, with and
-without cache. Prompt and new tokens must fit into the model's context window together; the token that stops a
-text is its last one. Leaves out: beams, paging and continuous batching (8장).
+One loop for one text and for many: `stream` is a batch of one. Book 7.1 언어 모델 추론 이해하기. Held against
+transformers' generate: the same tokens, greedy, with and without cache. Prompt and new tokens must fit into the
+model's context window together; the token that stops a text is its last one. Leaves out: beams, paging and
+continuous batching (8장).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_flag, check_int, describe
-from minillm.inference.sampling import SamplingParams, new_generator, sample
+from minillm.inference.params import SamplingParams
+from minillm.inference.sampling import new_generator, sample_rows
+from minillm.inference.stopping import Stopper
 from minillm.nn.cache import Cache
+from minillm.nn.fast_cpu import fast_linear
 
 
 @dataclass
 class Completion:
     """What one prompt became. finish_reason: "stop" (an end token or a stop of the params) or "length".
 
-    text: None without a tokenizer; otherwise decoded without special tokens and cut before a stop string.
-    logprobs: per new token {id: natural log of its probability}, of the chosen and the best; None unless
-    asked for.
+    text: None without a tokenizer; otherwise what follows the prompt's own text (a first blank included), without
+    special tokens and cut before a stop string. logprobs: per new token {id: natural log of its probability}, of
+    the chosen and the best; None unless asked for.
     """
 
     text: str | None
@@ -48,8 +51,9 @@ def stream(
     """New token ids one by one, as they are made; the last is the one that stopped the text, if one did.
 
     ids: the prompt, at least one id. cache=False computes the whole text anew for every token (for
-    comparison). tokenizer: needed when params.stop holds strings. A text also ends at the config's
-    eos_token_id. The model is in evaluation mode while the iterator is open, and back in its own after.
+    comparison; the same tokens, unless rotary positions with "dynamic" scaling outgrow the trained window).
+    tokenizer: needed when params.stop holds strings. A text also ends at one of the model's end tokens
+    (model.eos_token_ids). Each step runs in evaluation mode and leaves the model in its own.
     Raises ValueError, at the call, for ids that are no ids of the model and for texts too long for its
     window.
     """
@@ -58,9 +62,8 @@ def stream(
     check_flag("cache", cache)
     if params.n != 1 or params.logprobs is not None:
         raise ValueError("one text of ids has no place for n or logprobs: use generate_batch")
-    return _stream(
-        model, prompt, params, cache, Stopper(model, params, tokenizer), new_generator(params.seed)
-    )
+    row = Row(prompt, Stopper(model, params, tokenizer, prompt), new_generator(params.seed, model.device))
+    return (tokens[0] for _, tokens, _ in generation_loop(model, [row], params, cache))
 
 
 def generate(
@@ -74,39 +77,6 @@ def generate(
     return list(stream(model, ids, params, cache, tokenizer))
 
 
-def _stream(
-    model: nn.Module,
-    ids: list[int],
-    params: SamplingParams,
-    cache: bool,
-    stops: Stopper,
-    generator: torch.Generator,
-) -> Iterator[int]:
-    device = next(model.parameters()).device
-    new: list[int] = []
-    store = model.new_cache(1, len(ids) + params.max_tokens) if cache else None
-    seen = torch.tensor(ids, device=device) if params.repetition_penalty != 1.0 else None
-    fresh = ids  # tokens the model has not seen yet
-    with _evaluating(model):
-        for _ in range(params.max_tokens):
-            fresh = fresh if cache else ids + new
-            logits = next_logits(model, torch.tensor([fresh], device=device), store)[0]  # (V,)
-            token = sample(logits, params, generator, seen)
-            new.append(token)
-            yield token
-            if stops(new):
-                return
-            fresh = [token]
-            if seen is not None:
-                seen = torch.cat((seen, torch.tensor([token], device=device)))
-
-
-@torch.inference_mode()
-def next_logits(model: nn.Module, input_ids: Tensor, cache: Cache | None = None, **options: Any) -> Tensor:
-    """Scores (B, V) of the token after input_ids (B, T), without the memory that training needs."""
-    return model(input_ids, cache=cache, logits_to_keep=1, **options).logits[:, -1]
-
-
 def generate_batch(
     model: nn.Module,
     prompts: Sequence[Sequence[int]],
@@ -117,53 +87,130 @@ def generate_batch(
     ...
 
     Shorter prompts are padded on the left and their positions corrected, so a row's tokens are those it would
-    get alone. Row i draws with seed + i. A row that is done waits for the others (8.1 calls this dynamic
-    batching). Raises ValueError as `stream` does, naming the prompt.
+    get alone, up to the rounding of larger matrices. Row i draws with seed + i. A row that is done waits for the
+    others (8.1 calls this dynamic batching). Raises ValueError as `stream` does, naming the prompt.
     """
     params = SamplingParams() if params is None else params
     if isinstance(prompts, (str, bytes)) or not isinstance(prompts, Sequence):
         raise ValueError(f"prompts must be a list of lists of token ids, got {describe(prompts)}")
     checked = [check_prompt(model, ids, params, f"prompt {i}") for i, ids in enumerate(prompts)]
-    rows = [ids for ids in checked for _ in range(params.n)]
-    if not rows:
-        return []
-    device = next(model.parameters()).device
+    rows = [
+        Row(ids, Stopper(model, params, tokenizer, ids), new_generator(params.seed, model.device, offset=i))
+        for i, ids in enumerate(ids for ids in checked for _ in range(params.n))
+    ]
+    for batch in _batches(model, rows, params):
+        for active, tokens, logits in generation_loop(model, batch, params):
+            for i in active if params.logprobs is not None else ():
+                batch[i].logprobs.append(_logprobs(logits[i], tokens[i], params.logprobs))
+    return [
+        Completion(
+            None if tokenizer is None else row.stop.text(),
+            row.stop.new,
+            "stop" if row.stop.done else "length",
+            None if params.logprobs is None else row.logprobs,
+        )
+        for row in rows
+    ]
+
+
+@dataclass
+class Row:
+    """One text of a batch: its prompt, what takes its new tokens (`stop.new`) and ends it, what draws them."""
+
+    prompt: list[int]
+    stop: Stopper
+    generator: torch.Generator | None
+    logprobs: list[dict[int, float]] = field(default_factory=list)
+
+
+def generation_loop(
+    model: nn.Module, rows: list[Row], params: SamplingParams, cache: bool = True
+) -> Iterator[tuple[list[int], list[int], Tensor]]:
+    """New tokens step by step: (the rows still at work, one token a row, the model's logits (B, V))."""
+    input_ids, mask, positions = left_padded([row.prompt for row in rows], model.device)  # (B, T)
+    store = model.new_cache(len(rows), input_ids.shape[1] + params.max_tokens) if cache else None
+    seen = input_ids if params.repetition_penalty != 1.0 else None
+    active = list(range(len(rows)))
+    with fast_linear(model):
+        for step in range(params.max_tokens):
+            # the first step is the prefill, input_ids (B, T) the prompts; then decode, (B, 1) the newest tokens
+            with torch.inference_mode(), _Evaluating(model):
+                logits = next_logits(model, input_ids, store, mask, positions)  # (B, V)
+                newest = _choose(logits, params, rows, active, seen, step)  # (B,)
+            tokens = newest.tolist()
+            yield active, tokens, logits
+            active = [i for i in active if not rows[i].stop(tokens[i])]
+            if not active:
+                return
+            seen = None if seen is None else torch.cat((seen, newest[:, None]), dim=1)
+            if cache:  # it remembers what was before, padding included
+                input_ids, mask = newest[:, None], None
+                positions = None if positions is None else positions[:, -1:] + 1
+            else:
+                texts = [row.prompt + row.stop.new for row in rows]
+                input_ids, mask, positions = left_padded(texts, model.device)
+
+
+def next_logits(
+    model: nn.Module,
+    input_ids: Tensor,
+    cache: Cache | None = None,
+    attention_mask: Tensor | None = None,
+    position_ids: Tensor | None = None,
+) -> Tensor:
+    """Scores (B, V) of the token after input_ids (B, T); the arguments are the model's."""
+    out = model(input_ids, attention_mask, cache, position_ids, logits_to_keep=1)
+    return out.logits[:, -1]
+
+
+def left_padded(
+    rows: Sequence[Sequence[int]], device: torch.device
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Rows of ids as (input_ids, attention_mask, position_ids), each (B, T) int64; None, None if none is padded.
+
+    The last column is every row's last token, so that all rows predict in the same column. A row is padded with
+    its own first id: hidden by the mask, and nothing new to a repetition penalty.
+    """
     longest = max(map(len, rows))
-    # left padding: the last column is every row's last token, so all rows predict in the same column
-    input_ids = torch.tensor([[0] * (longest - len(ids)) + ids for ids in rows], device=device)  # (B, T)
-    mask = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in rows], device=device)
-    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    store = model.new_cache(len(rows), longest + params.max_tokens)
-    generators = [new_generator(params.seed, offset=i) for i in range(len(rows))]
-    stops = [Stopper(model, params, tokenizer) for _ in rows]
-    done = [Completion(None, [], "", [] if params.logprobs is not None else None) for _ in rows]
-    attention_mask = None if bool(mask.all()) else mask
-    with _evaluating(model):
-        for _ in range(params.max_tokens):
-            logits = next_logits(
-                model, input_ids, store, attention_mask=attention_mask, position_ids=positions
-            )
-            fresh = []
-            for i, completion in enumerate(done):
-                if completion.finish_reason:
-                    fresh.append(0)  # computed and thrown away
-                    continue
-                seen = torch.tensor(rows[i] + completion.token_ids, device=device)
-                fresh.append(sample(logits[i], params, generators[i], seen))
-                completion.token_ids.append(fresh[-1])
-                if completion.logprobs is not None:
-                    completion.logprobs.append(_logprobs(logits[i], fresh[-1], params.logprobs))
-                if stops[i](completion.token_ids):
-                    completion.finish_reason = "stop"
-            if all(completion.finish_reason for completion in done):
-                break
-            input_ids = torch.tensor(fresh, device=device)[:, None]  # (B, 1)
-            positions, attention_mask = positions[:, -1:] + 1, None  # the cache remembers the padding
-    for completion, stop in zip(done, stops):
-        completion.finish_reason = completion.finish_reason or "length"
-        if tokenizer is not None:
-            completion.text = stop.cut(tokenizer.decode(completion.token_ids, skip_special_tokens=True))
-    return done
+    input_ids = torch.tensor([[*row[:1]] * (longest - len(row)) + [*row] for row in rows], device=device)
+    if min(map(len, rows)) == longest:
+        return input_ids, None, None
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
+    return input_ids, mask, (mask.cumsum(dim=1) - 1).clamp(min=0)
+
+
+def _choose(
+    logits: Tensor,
+    params: SamplingParams,
+    rows: list[Row],
+    active: list[int],
+    seen: Tensor | None,
+    step: int,
+) -> Tensor:
+    """The newest token (B,) of every active row; 0 for rows that are done, which cost nothing here."""
+    if step < params.min_tokens:  # no end yet
+        ends = [i for i in rows[0].stop.end_ids if i < logits.shape[1]]
+        logits = logits.index_fill(1, torch.tensor(ends, dtype=torch.int64, device=logits.device), -torch.inf)
+    generators = [rows[i].generator for i in active]
+    if len(active) == len(rows):
+        return sample_rows(logits, params, generators, seen)
+    newest = torch.zeros(len(rows), dtype=torch.int64, device=logits.device)
+    newest[active] = sample_rows(logits[active], params, generators, None if seen is None else seen[active])
+    return newest
+
+
+def _batches(model: nn.Module, rows: list[Row], params: SamplingParams) -> list[list[Row]]:
+    """The rows in batches in which each gets the tokens it would get alone: nearly always one of all.
+
+    The frequencies of rotary positions with "dynamic" scaling follow the longest row once it outgrows the trained
+    window, so then only rows of one length go together.
+    """
+    scaling = getattr(model.config, "rope_scaling", None) or {}
+    lengths = sorted({len(row.prompt) for row in rows})
+    longest = max(lengths, default=0) + params.max_tokens
+    if scaling.get("rope_type") == "dynamic" and longest > scaling["original_max_position_embeddings"]:
+        return [[row for row in rows if len(row.prompt) == length] for length in lengths]
+    return [rows] if rows else []
 
 
 def _logprobs(logits: Tensor, chosen: int, best: int) -> dict[int, float]:
@@ -171,35 +218,6 @@ def _logprobs(logits: Tensor, chosen: int, best: int) -> dict[int, float]:
     log_probabilities = logits.float().log_softmax(dim=-1)
     ids = [chosen, *log_probabilities.topk(min(best, len(log_probabilities))).indices.tolist()]
     return {i: log_probabilities[i].item() for i in ids}
-
-
-class Stopper:
-    """Says after each token whether a text is done: an end token, a stop sequence of ids, or a stop string."""
-
-    def __init__(self, model: nn.Module, params: SamplingParams, tokenizer: Any = None):
-        if params.stop_strings and tokenizer is None:
-            raise ValueError(f"stop strings {params.stop_strings} need a tokenizer to be seen in the text")
-        if tokenizer is not None and not callable(getattr(tokenizer, "decode", None)):
-            raise ValueError(f"tokenizer must be a tokenizer or None, got {describe(tokenizer)}")
-        self.endings = (*((i,) for i in model.eos_token_ids), *params.stop_ids)
-        self.strings, self.tokenizer = params.stop_strings, tokenizer
-        # a stop string of n bytes lies within the last n tokens (each token is a byte or more), the newest
-        # included
-        self.tail = max((len(text.encode()) for text in self.strings), default=0)
-
-    def __call__(self, new: list[int]) -> bool:
-        """Whether the new tokens end in a stop."""
-        if any(new[-len(ending) :] == list(ending) for ending in self.endings):
-            return True
-        if not self.strings:
-            return False
-        text = self.tokenizer.decode(new[-self.tail - 4 :])  # 4 more: a character may have begun in them
-        return any(string in text for string in self.strings)
-
-    def cut(self, text: str) -> str:
-        """The text before the first stop string in it."""
-        found = [at for at in (text.find(string) for string in self.strings) if at >= 0]
-        return text[: min(found)] if found else text
 
 
 def check_prompt(
@@ -230,14 +248,16 @@ def check_prompt(
     return prompt
 
 
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Dropout off inside, the model's own mode again after."""
-    was_training = model.training
-    if was_training:
-        model.eval()
-    try:
-        yield
-    finally:
-        if was_training:
-            model.train()
+class _Evaluating:
+    """Dropout off inside; every part of the model in its own mode again after."""
+
+    def __init__(self, model: nn.Module):
+        self.training = [part for part in model.modules() if part.training] if model.training else []
+
+    def __enter__(self) -> None:
+        for part in self.training:
+            part.training = False
+
+    def __exit__(self, *error: Any) -> None:
+        for part in self.training:
+            part.training = True

@@ -108,6 +108,10 @@ class DecoderBody(PretrainedModel):
                 states=[] if output_hidden_states else None,
             )
             hidden = self.run(x, step)
+            if cache is not None and cache.length != past + T:
+                raise ValueError(
+                    f"the cache is of another model: it should hold {past + T} tokens now, it has {cache.length}"
+                )
         if step.states is None:
             return BodyOutput(hidden)
         return BodyOutput(hidden, (*step.states[:-1], hidden))

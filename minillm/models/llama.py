@@ -33,13 +33,35 @@ FAMILIES = {
     "qwen3": "Qwen3",
 }  # as transformers names them
 
+# What transformers takes for a key that a config.json of the family leaves out, where it is not LlamaConfig's own
+_QWEN = {
+    "vocab_size": 151936,
+    "intermediate_size": 22016,
+    "num_key_value_heads": 32,
+    "max_position_embeddings": 32768,
+    "sliding_window": 4096,
+}
+UNSAID: dict[str, dict[str, Any]] = {
+    "llama": {"bos_token_id": 1, "eos_token_id": 2},
+    "mistral": {
+        "intermediate_size": 14336,
+        "num_key_value_heads": 8,
+        "max_position_embeddings": 131072,
+        "sliding_window": 4096,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    },
+    "qwen2": _QWEN,
+    "qwen3": {**_QWEN, "head_dim": 128},
+}
+
 
 @dataclass
 class LlamaConfig(ModelConfig):
     """transformers' LlamaConfig, MistralConfig, Qwen2Config and Qwen3Config in one: same names.
 
     Rotary settings come as rope_theta and rope_scaling (files up to 2025) or as one dict rope_parameters
-    (since); all three agree afterwards. eos_token_id is None here unless given.
+    (since); all three agree afterwards. eos_token_id is None in a config made here unless given.
     """
 
     model_types: ClassVar[tuple[str, ...]] = tuple(FAMILIES)
@@ -72,9 +94,9 @@ class LlamaConfig(ModelConfig):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> LlamaConfig:
-        """As ModelConfig.from_dict; a Mistral or Qwen whose file names no window has transformers' own, 4,096."""
-        if isinstance(values, Mapping) and values.get("model_type") in ("mistral", "qwen2", "qwen3"):
-            values = {"sliding_window": 4096, **values}
+        """As ModelConfig.from_dict; a key that the file leaves out has transformers' value for the family."""
+        if isinstance(values, Mapping):
+            values = {**UNSAID.get(values.get("model_type", "llama"), {}), **values}
         return super().from_dict(values)
 
     def __post_init__(self) -> None:

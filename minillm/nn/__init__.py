@@ -1,5 +1,6 @@
 """Attention, the KV cache, positions, norms, feed-forward and blocks: the parts every model of the house is made of."""
 
+from minillm._kernels import use_kernels
 from minillm.nn.attention import (
     MultiHeadAttention,
     attention,
@@ -68,4 +69,5 @@ __all__ = [
     "rope_frequencies",
     "sdpa_attention",
     "sinusoids",
+    "use_kernels",
 ]

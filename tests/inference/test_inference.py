@@ -1,4 +1,4 @@
-"""The cache, sampling and generation: cached = uncached, batched = single, seeds, stops, and wrong input."""
+"""Sampling and generation: cached = uncached, batched = single, seeds, stops, and wrong input."""
 
 import pytest
 import torch
@@ -49,62 +49,6 @@ class Letters:
 
     def decode(self, ids, skip_special_tokens=False):
         return "".join(self.text[i % len(self.text)] for i in ids)
-
-
-# The cache
-
-
-def test_bytes_equal_the_formula_and_what_is_allocated():
-    llama2 = LlamaConfig()  # the 7B of Llama 2
-    # 2 bytes · 2 (K and V) · 32 layers · 4096 width · 4096 tokens: the book's formula
-    assert kv_cache_bytes(llama2, 1, 4096, torch.float16) == 2 * 2 * 32 * 4096 * 4096 == 2 * 2**30
-    assert kv_cache_bytes(LlamaConfig(num_key_value_heads=8), 1, 4096, torch.float16) == 2 * 2**30 // 4
-    config = LlamaConfig(num_hidden_layers=3, num_key_value_heads=4, hidden_size=64, num_attention_heads=8)
-    for dtype in (torch.float32, torch.bfloat16):
-        assert KVCache(config, 2, 10, dtype).nbytes == kv_cache_bytes(config, 2, 10, dtype)
-    assert kv_cache_bytes(config, 0, 10) == kv_cache_bytes(config, 1, 0) == 0
-
-
-def test_cache_appends_crops_and_resets():
-    cache = KVCache(GPT2Config(n_layer=2, n_embd=8, n_head=2), 1, 6)
-    k = torch.randn(1, 2, 6, 4, generator=torch.Generator().manual_seed(0))
-
-    def take(start, stop):
-        part = k[:, :, start:stop]
-        return [cache.attend(layer, part, part, -part, causal=True) for layer in (0, 1)]
-
-    take(0, 4)
-    out = take(4, 5)
-    assert len(cache) == cache.length == 5
-    expected = torch.nn.functional.scaled_dot_product_attention(k[:, :, 4:5], k[:, :, :5], -k[:, :, :5])
-    torch.testing.assert_close(out[0], expected)
-    assert torch.equal(cache.keys[1][:, :, :5], k[:, :, :5])
-    cache.attend(0, k[:, :, 5:], k[:, :, 5:], k[:, :, 5:])
-    assert cache.length == 5  # the last layer has not attended yet
-    cache.crop(3)
-    assert cache.length == 3
-    assert torch.equal(cache.update(0, k[:, :, 3:], k[:, :, 3:])[0], k)
-    with pytest.raises(ValueError, match="between 0 and 3"):
-        cache.crop(4)
-    cache.reset()
-    assert cache.length == 0
-    with pytest.raises(ValueError, match="room"):
-        cache.update(0, torch.zeros(1, 2, 7, 4), torch.zeros(1, 2, 7, 4))
-
-
-@torch.no_grad()
-def test_cache_remembers_padding(llama):
-    ids = torch.tensor([[9, 9, 1, 2, 3, 4], [5, 6, 7, 8, 1, 2]])
-    mask = torch.tensor([[0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1]])
-    whole = llama(ids, attention_mask=mask).logits
-    told, untold = KVCache(llama.config, 2, 6), KVCache(llama.config, 2, 6)
-    for cache, later in ((told, mask), (untold, None)):
-        llama(ids[:, :4], attention_mask=mask[:, :4], cache=cache)
-        logits = llama(ids[:, 4:], attention_mask=later, cache=cache).logits
-        torch.testing.assert_close(logits, whole[:, 4:], atol=1e-5, rtol=1e-4)
-    untold.reset()
-    assert untold.attention_mask is None
-    torch.testing.assert_close(llama(ids, cache=untold).logits, llama(ids).logits, atol=1e-5, rtol=1e-4)
 
 
 # Generation

@@ -6,13 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from minillm._files import BadFileError
 from minillm.inference import KVCache, SamplingParams, generate
 from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig, load_model
 from minillm.nn import ALiBi, SinusoidalPosition
-from tests.helpers import cuts
+from tests.helpers import HostReads, cuts
 
 GPT2_SIZES = {"vocab_size": 20, "n_positions": 16, "n_embd": 8, "n_layer": 2, "n_head": 2}
 LLAMA_SIZES = {
@@ -256,18 +255,6 @@ def test_a_head_is_one_matrix_on_what_the_body_gives(kind):
     assert torch.equal(model(IDS).last_hidden_state, hidden)
     torch.testing.assert_close(model(IDS).logits, hidden @ model.head.weight.T)
     torch.testing.assert_close(model(IDS, logits_to_keep=2).logits, (hidden @ model.head.weight.T)[:, -2:])
-
-
-class HostReads(TorchDispatchMode):
-    """Counts what makes the host wait for a GPU: a number read off a tensor, or a shape that depends on values."""
-
-    def __init__(self):
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
-        self.count += op.overloadpacket.__name__ in ("_local_scalar_dense", "nonzero", "item", "equal")
-        return op(*args, **(kwargs or {}))
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import torch
 
 from minillm.training import CausalLMObjective, TrainingDiverged, adamw
 from tests.helpers import HostReads
-from tests.training.test_trainer import same, trainer
+from tests.training.test_trainer import same, tiny_models, trainer
 from tests.training.toy import COUNTING, ToyLM
 
 
@@ -31,6 +31,13 @@ def test_a_step_asks_no_number_of_a_device_that_has_none(fused, limit):
     assert all(parameter.grad.device.type == "meta" for parameter in model.parameters())
     with pytest.raises(Exception, match="meta"):
         run._read_tally()
+
+
+@pytest.mark.parametrize("model", tiny_models(), ids=["llama", "gpt2"])
+def test_nor_do_our_models(model):
+    run = trainer(model, device="meta")
+    run._update()
+    assert next(model.parameters()).device.type == "meta"
 
 
 def test_on_a_cpu_a_deep_model_is_read_no_more_often_than_a_shallow_one():

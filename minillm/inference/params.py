@@ -1,0 +1,188 @@
+"""How to generate: the settings of one request, and those that a checkpoint brings along.
+
+A model folder may hold generation_config.json: what its makers found to work (temperature, top_p, ...), and more
+than one end token. `SamplingParams.from_folder` reads the settings; the end tokens are the model's
+(`model.eos_token_ids`). The names are vLLM's, the file's are transformers'.
+
+Book 7.1.1 언어 모델이 언어를 생성하는 방법. Held against transformers' GenerationConfig and generate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minillm._checks import LARGEST, check_flag, check_int, check_number, check_path, describe
+from minillm._files import BadFileError
+from minillm.models.weights import read_generation_config
+
+# transformers' name -> (ours, transformers' own default)
+_READ = {
+    "max_new_tokens": ("max_tokens", None),
+    "min_new_tokens": ("min_tokens", None),
+    "temperature": ("temperature", 1.0),
+    "top_k": ("top_k", 50),
+    "top_p": ("top_p", 1.0),
+    "min_p": ("min_p", None),
+    "repetition_penalty": ("repetition_penalty", 1.0),
+    "stop_strings": ("stop", None),
+    "num_return_sequences": ("n", 1),
+}
+# what we do not do, with the values that ask for nothing; anything else would give other tokens: refused by name
+_REFUSED: dict[str, tuple[Any, ...]] = {
+    "num_beams": (1,),
+    "num_beam_groups": (1,),
+    "min_length": (0,),
+    "top_h": (),
+    "typical_p": (1.0,),
+    "epsilon_cutoff": (0.0,),
+    "eta_cutoff": (0.0,),
+    "encoder_repetition_penalty": (1.0,),
+    "no_repeat_ngram_size": (0,),
+    "encoder_no_repeat_ngram_size": (0,),
+    "diversity_penalty": (0.0,),
+    "penalty_alpha": (0.0,),
+    "guidance_scale": (1.0,),
+    "bad_words_ids": ([],),
+    "force_words_ids": ([],),
+    "constraints": ([],),
+    "suppress_tokens": ([],),
+    "begin_suppress_tokens": ([],),
+    "sequence_bias": ({}, []),
+    "forced_bos_token_id": (),
+    "forced_eos_token_id": (),
+    "exponential_decay_length_penalty": (),
+    "token_healing": (False,),
+    "watermarking_config": (),
+    "dola_layers": (),
+    "max_time": (),
+}
+# Every other key changes no token of one text: caches and speed (use_cache, assistants, compile_config, ...), what
+# beams alone read (length_penalty, early_stopping), what is reported (output_scores, ...), ids the model has
+# (eos_token_id, ...), names of no meaning to transformers itself. max_length counts the prompt: the window does that.
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How to generate: the names are vLLM's.
+
+    max_tokens: new tokens at most. temperature: 0 for greedy. top_k: 0 for all. top_p, min_p: probabilities.
+    repetition_penalty: 1 for none, from 0.001 to 1000. stop: token ids, tuples of ids or strings that end the text
+    (one of them may stand alone). stop_token_ids: more ids that end it. ignore_eos: go on after the model's end
+    tokens. min_tokens: so many new tokens come before any end token or stop. seed: None draws a fresh one from
+    the operating system. n: completions a prompt. logprobs: None, or how many of the best tokens to report with
+    their log probability beside the chosen one. Raises ValueError naming the field that is wrong.
+    """
+
+    max_tokens: int = 16
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    stop: Any = ()
+    stop_token_ids: Any = ()
+    ignore_eos: bool = False
+    min_tokens: int = 0
+    seed: int | None = None
+    n: int = 1
+    logprobs: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        check_int("max_tokens", self.max_tokens, 1)
+        check_number("temperature", self.temperature, 0.0)
+        check_int("top_k", self.top_k, 0)
+        check_number("top_p", self.top_p, 0.0, 1.0)
+        check_number("min_p", self.min_p, 0.0, 1.0)
+        # a score times or over more than that leaves float32 or says nothing any more
+        check_number("repetition_penalty", self.repetition_penalty, 1e-3, 1e3)
+        check_flag("ignore_eos", self.ignore_eos)
+        check_int("min_tokens", self.min_tokens, 0)
+        check_int("n", self.n, 1)
+        if self.min_tokens > self.max_tokens:
+            raise ValueError(
+                f"min_tokens must be at most max_tokens, got {self.min_tokens} > {self.max_tokens}"
+            )
+        if self.top_p == 0:
+            raise ValueError("top_p must be above 0, for the best token alone use temperature=0 or top_k=1")
+        if self.seed is not None:
+            check_int("seed", self.seed, 0, 2**63 - 1)
+        if self.logprobs is not None:
+            check_int("logprobs", self.logprobs, 0)
+        object.__setattr__(self, "stop", _check_stop(self.stop))
+        object.__setattr__(self, "stop_token_ids", _check_stop_token_ids(self.stop_token_ids))
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, **overrides: Any) -> SamplingParams:
+        """The settings of a model folder's generation_config.json, as transformers' generate reads them.
+
+        do_sample false, absent, or no such file: greedy (temperature 0). With do_sample true, top_k is 50 unless
+        the file says otherwise. overrides: fields of SamplingParams that count instead of the file's. The file's
+        end tokens are the model's (`model.eos_token_ids`). Raises BadFileError (a ValueError) for a damaged file,
+        for a value that is out of range, and, by name, for a key that asks for what we do not do.
+        """
+        path = check_path("folder", folder)
+        if not path.is_dir():
+            raise BadFileError(f"model folder {str(path)!r} is missing or no folder")
+        try:
+            fields = _fields(read_generation_config(path))
+            cls(**{"max_tokens": LARGEST} | fields)  # whether the file's own values will do
+        except ValueError as error:
+            raise BadFileError(f"generation config in {str(path)!r} is refused: {error}") from None
+        return cls(**fields | overrides)
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        """The strings among `stop`."""
+        return tuple(item for item in self.stop if isinstance(item, str))
+
+    @property
+    def stop_ids(self) -> tuple[tuple[int, ...], ...]:
+        """The ids and id sequences among `stop`, each as a tuple."""
+        return tuple(item for item in self.stop if not isinstance(item, str))
+
+
+def _fields(content: Any) -> dict[str, Any]:
+    """The fields of SamplingParams that a parsed generation_config.json sets; ValueError for what we do not do."""
+    for name, harmless in _REFUSED.items():
+        value = content.get(name)
+        if value is not None and value not in harmless:
+            raise ValueError(f"it asks for {name} = {describe(value)}, which minillm does not do")
+    given = {name: value for name, value in content.items() if value is not None}
+    fields = {ours: given.get(theirs, default) for theirs, (ours, default) in _READ.items()}
+    fields = {name: value for name, value in fields.items() if value is not None}
+    check_number("temperature", fields["temperature"], 0.0)
+    if not check_flag("do_sample", given.get("do_sample", False)):
+        fields["temperature"] = 0.0
+    if fields["top_p"] == 0:  # the best token alone, as there
+        fields |= {"top_p": 1.0, "top_k": 1}
+    return fields
+
+
+def _check_stop(stop: Any) -> tuple[str | tuple[int, ...], ...]:
+    """`stop` as a tuple of strings and of tuples of ids: 5 -> ((5,),), "\\n" -> ("\\n",), [5, (6, 7)] as
+    expected.
+    """
+    if isinstance(stop, (str, int)):
+        stop = (stop,)
+    if not isinstance(stop, (tuple, list, set, frozenset)):
+        raise ValueError(f"stop must hold strings, token ids or tuples of ids, got {describe(stop)}")
+    checked: list[str | tuple[int, ...]] = []
+    for item in stop:
+        if isinstance(item, str):
+            checked.append(item)
+        elif isinstance(item, (tuple, list)):
+            checked.append(tuple(check_int("an id in stop", one, 0) for one in item))
+        else:
+            checked.append((check_int("an id in stop", item, 0),))
+        if not checked[-1]:
+            raise ValueError("stop must not hold an empty string or an empty tuple")
+    return tuple(checked)
+
+
+def _check_stop_token_ids(ids: Any) -> tuple[int, ...]:
+    if not isinstance(ids, (tuple, list, set, frozenset)):
+        raise ValueError(f"stop_token_ids must be a list of token ids, got {describe(ids)}")
+    return tuple(check_int("every id of stop_token_ids", i, 0) for i in ids)
