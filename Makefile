@@ -32,7 +32,7 @@ paths: .venv/test ## the quick suite on the code path of a plain x86-64 processo
 	$(BIN)/python -m tests.portable search nn inference training models --legs plain
 
 portable: .venv/test ## the suite on every code path, and on every Python that is installed (ARGS="--list")
-	$(BIN)/python -m tests.portable $(ARGS)
+	$(BIN)/python -m tests.portable $(ARGS) -- $(NBVAL)
 
 soak: .venv/test build/oldest ## the long runs: hours (ARGS="--only long", ARGS="--write")
 	$(BIN)/python -m tests.soak.run $(ARGS)

@@ -1,11 +1,12 @@
 """Runs the suite as other machines would: each leg is one code path of the libraries below us, or another Python.
 
-    python -m tests.portable [ROOM ...] [--legs LEG ...] [--workers N] [--minutes M] [--list]     (`make portable`)
+    python -m tests.portable [ROOM ...] [--legs LEG ...] [--workers N] [--minutes M] [--list] [-- OPTION ...]
 
 The libraries choose their machine code by the processor they find, and round differently on each path; variables of
 the environment make them take the path of another processor. A test that fails in one leg alone asserts the order of a
 near-tie, a last bit, or something only one Python does. Rooms are folders or files below tests/ (default: all but the
-kernels and the benchmarks). Every Python 3.10 or newer that pyenv or PATH has is a leg; its environment is made in
+kernels and the benchmarks); what stands after -- goes to pytest, and with --nbval there (`make portable`) the lessons
+are a room, too. Every Python 3.10 or newer that pyenv or PATH has is a leg; its environment is made in
 build/portable/ the first time, which downloads torch (`--legs native` and the like leave that out).
 """
 
@@ -18,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,8 +118,8 @@ def environment(name: str, interpreter: str) -> str:
     return str(python)
 
 
-def run_leg(name: str, rooms: list[str], workers: int, seconds: float) -> Leg:
-    """Run the rooms once, in a process of its own with its own environment variables."""
+def run_leg(name: str, rooms: list[str], workers: int, seconds: float, options: Sequence[str] = ()) -> Leg:
+    """Run the rooms once, in a process of its own with its own environment variables; options go to pytest."""
     variables = {key: value for key, value in as_the_machine_is().items() if key not in OTHERS}
     variables |= PATHS.get(name, {}) | {"PYTHONPATH": str(ROOT)}
     start = time.perf_counter()
@@ -128,7 +130,18 @@ def run_leg(name: str, rooms: list[str], workers: int, seconds: float) -> Leg:
     probe = subprocess.run([python, "-c", PROBE], env=variables, cwd=ROOT, capture_output=True, text=True)
     path = probe.stdout.strip() or f"unknown: {(probe.stderr.strip() or 'no word').splitlines()[-1]}"
     parallel = ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", *parallel, *rooms]
+    command = [
+        python,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--tb=line",
+        *parallel,
+        *options,
+        *rooms,
+    ]
     try:
         done = subprocess.run(
             command, env=variables, cwd=ROOT, capture_output=True, text=True, timeout=seconds,
@@ -142,7 +155,7 @@ def run_leg(name: str, rooms: list[str], workers: int, seconds: float) -> Leg:
     counts = {
         word.rstrip("s"): int(n) for n, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", last)
     }
-    trouble = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.M)
+    trouble = re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", done.stdout, re.M)
     if done.returncode:
         print("\n".join(done.stdout.splitlines()[-60:]), flush=True)
     if done.returncode and not trouble:
@@ -179,22 +192,28 @@ def main() -> int:
     parser.add_argument("--legs", nargs="+", metavar="LEG", help="only these")
     parser.add_argument("--workers", type=int, default=2, help="test files at a time (default 2)")
     parser.add_argument(
-        "--minutes", type=float, default=20, help="the most that one leg may take (default 20)"
+        "--minutes", type=float, default=60, help="the most that one leg may take (default 60)"
     )
     parser.add_argument("--list", action="store_true", help="print the legs there are")
-    options = parser.parse_args()
+    arguments = sys.argv[1:]
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options, for_pytest = parser.parse_args(arguments[:end]), arguments[end + 1 :]
     every = [*PATHS, *pythons()]
     if options.list:
         print("\n".join(every))
         return 0
     if unknown := set(options.legs or ()) - set(every):
         parser.error(f"no leg {sorted(unknown)}; there are: {', '.join(every)}")
-    rooms = [f"tests/{room.removeprefix('tests/')}" for room in options.rooms] or default_rooms()
+    rooms = [
+        room if room.startswith("notebooks") else f"tests/{room.removeprefix('tests/')}"
+        for room in options.rooms
+    ]
+    rooms = rooms or [*default_rooms(), *(["notebooks"] if "--nbval" in for_pytest else [])]
     if missing := [room for room in rooms if not (ROOT / room).exists()]:
         parser.error(f"no such room: {', '.join(missing)}")
     legs = []
     for name in options.legs or every:
-        legs.append(run_leg(name, rooms, options.workers, 60 * options.minutes))
+        legs.append(run_leg(name, rooms, options.workers, 60 * options.minutes, for_pytest))
         print(f"{name}: {'green' if legs[-1].green else 'not green'} [{legs[-1].seconds:.0f} s]", flush=True)
     print(f"\n{table(legs)}")
     return 0 if all(leg.green for leg in legs) else 1
