@@ -4,7 +4,7 @@
     head   logits = body(ids) Wᵀ
 
 Book 2.6 디코더, 2.7 BERT, GPT, T5 등 트랜스포머를 활용한 아키텍처, 3.3.1 모델 활용하기 (body and head). GPT-2 and Llama
-are this frame with other parts: their `run` is the body's middle line. Here stand the checks of what comes in, the
+are this frame with other parts: their `run` is the body. Here stand the checks of what comes in, the
 masks, and the head. Held against transformers' GPT2LMHeadModel and LlamaForCausalLM.
 """
 
@@ -42,17 +42,29 @@ class CausalLMOutput(BodyOutput):
 
 @dataclass
 class Pass:
-    """One forward pass: where its tokens stand and what each may see.
+    """One forward pass, checked: its tokens, where they stand and what each may see.
 
-    positions: of the first token, or LongTensor (B, T). keys: S, how many tokens there are with the cached ones.
-    masks: for each window in use the bool mask (B or 1, 1, T, S), or None where the blocks' own causal mask does.
+    tokens: ids (B, T) int64, or embeddings (B, T, C) in their place. positions: of the first token, or LongTensor
+    (B, T). keys: S, how many tokens there are with the cached ones. masks: for each window in use the bool mask
+    (B or 1, 1, T, S), or None where the blocks' own causal mask does.
     """
 
+    tokens: Tensor
     positions: int | Tensor
     keys: int
     masks: Mapping[int | None, Tensor | None]
     cache: Cache | None
     states: list[Tensor] | None = None  # what `hidden_states` will hold, if it was asked for
+
+    def embed(self, table: nn.Embedding) -> Tensor:
+        """The rows (B, T, C) of the tokens; ValueError for ids that the table does not have."""
+        if self.tokens.is_floating_point():
+            return self.tokens
+        try:
+            return table(self.tokens)
+        except IndexError:
+            low, high = (int(n) for n in self.tokens.aminmax())
+            raise ValueError(f"ids must lie in 0..{table.num_embeddings - 1}, got {low}..{high}") from None
 
     def keep(self, x: Tensor) -> Tensor:
         """x (B, T, C), remembered as one of the hidden states."""
@@ -70,8 +82,8 @@ class DecoderBody(PretrainedModel):
     windows: tuple[int | None, ...]  # tokens each block looks back over, itself included; None: all
     table_name: ClassVar[str]  # of the embedding table in a folder of the body
 
-    def run(self, x: Tensor, step: Pass) -> Tensor:
-        """Embedded tokens x (B, T, C) through all blocks and the last norm -> (B, T, C)."""
+    def run(self, step: Pass) -> Tensor:
+        """The tokens of a pass through embedding, all blocks and the last norm -> (B, T, C)."""
         raise NotImplementedError
 
     def forward(
@@ -97,17 +109,18 @@ class DecoderBody(PretrainedModel):
         past = 0 if cache is None else cache.length
         B, T = self._check_input(input_ids, inputs_embeds, past, position_ids)
         with nullcontext() if cache is None else cache.all_or_nothing():
-            x = self._embed(input_ids) if inputs_embeds is None else inputs_embeds  # (B, T, C)
             if cache is not None:
                 attention_mask = cache.extend(attention_mask, B, T)
+            tokens = input_ids if inputs_embeds is None else inputs_embeds
             step = Pass(
+                tokens=tokens,
                 positions=past if position_ids is None else position_ids,
                 keys=past + T,
-                masks=self._masks(B, T, past + T, attention_mask, x.device),
+                masks=self._masks(B, T, past + T, attention_mask, tokens.device),
                 cache=cache,
                 states=[] if output_hidden_states else None,
             )
-            hidden = self.run(x, step)
+            hidden = self.run(step)
             if cache is not None and cache.length != past + T:
                 raise ValueError(
                     f"the cache is of another model: it should hold {past + T} tokens now, it has {cache.length}"
@@ -115,13 +128,6 @@ class DecoderBody(PretrainedModel):
         if step.states is None:
             return BodyOutput(hidden)
         return BodyOutput(hidden, (*step.states[:-1], hidden))
-
-    def _embed(self, input_ids: Tensor) -> Tensor:
-        try:
-            return self.tokens(input_ids)
-        except IndexError:
-            low, high = (int(n) for n in input_ids.aminmax())
-            raise ValueError(f"ids must lie in 0..{self.config.vocab_size - 1}, got {low}..{high}") from None
 
     def _check_input(
         self, ids: Tensor | None, embeds: Tensor | None, past: int, position_ids: Tensor | None
@@ -134,7 +140,12 @@ class DecoderBody(PretrainedModel):
         if embeds is None:
             if not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.dim() != 2:
                 raise ValueError(f"input_ids must be a LongTensor (B, T), got {describe(ids)}")
-        elif not isinstance(embeds, Tensor) or embeds.dim() != 3 or embeds.shape[2] != self.config.width:
+        elif (
+            not isinstance(embeds, Tensor)
+            or not embeds.is_floating_point()
+            or embeds.dim() != 3
+            or embeds.shape[2] != self.config.width
+        ):
             raise ValueError(
                 f"inputs_embeds must be a float tensor (B, T, {self.config.width}), got {describe(embeds)}"
             )

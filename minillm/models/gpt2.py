@@ -147,13 +147,13 @@ class GPT2Body(DecoderBody):
         self.norm = norm(C)
         self.windows = (None,) * config.n_layer
 
-    def run(self, x: Tensor, step: Pass) -> Tensor:
-        """Embedded tokens x (B, T, C) -> (B, T, C) after the last norm."""
+    def run(self, step: Pass) -> Tensor:
+        """The tokens of a pass -> hidden states (B, T, C) after the last norm; the head makes logits of them."""
         if isinstance(step.positions, int):
             places = self.positions.weight[step.positions : step.keys]  # (T, C)
         else:
             places = self.positions(step.positions)
-        x = step.keep(self.dropout(x + places))
+        x = step.keep(self.dropout(step.embed(self.tokens) + places))  # (B, T, C)
         for block in self.blocks:
             x = step.keep(block(x, mask=step.masks[None], cache=step.cache))
         return self.norm(x)

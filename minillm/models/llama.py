@@ -292,9 +292,9 @@ class LlamaBody(DecoderBody):
         self.norm = norm(C)
         self.windows = config.windows
 
-    def run(self, x: Tensor, step: Pass) -> Tensor:
-        """Embedded tokens x (B, T, C) -> (B, T, C) after the last norm."""
-        step.keep(x)
+    def run(self, step: Pass) -> Tensor:
+        """The tokens of a pass -> hidden states (B, T, C) after the last norm; the head makes logits of them."""
+        x = step.keep(step.embed(self.tokens))  # (B, T, C)
         place = self.rope.at(step.positions, x, step.keys)  # cos and sin, once for all blocks
         for block, window in zip(self.blocks, self.windows):
             x = step.keep(block(x, mask=step.masks[window], cache=step.cache, positions=place))

@@ -3,7 +3,9 @@
     "Hi", "Hello there"  ->  input_ids [[5, 0, 0], [7, 8, 9]]   attention_mask [[1, 0, 0], [1, 1, 1]]
 
 Padding goes on the right; a model must ignore the positions whose mask is 0. Truncation drops tokens from the end,
-with a pair of texts from the longer one. Book: 2.2.1 토큰화. Held against: transformers' PreTrainedTokenizerFast.
+with a pair of texts from the longer one; the special tokens around them stay.
+
+Book: 2.2.1 토큰화. Held against: transformers' PreTrainedTokenizerFast.
 """
 
 from __future__ import annotations
@@ -12,11 +14,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from minillm._checks import check_choice, check_int, describe, is_listing
+from minillm.tokenizer.post_processors import Template
 from minillm.tokenizer.special import encode_text
 
 
 class Encoder(Protocol):
-    """What a tokenizer offers to this file; `add_special` puts its special tokens around one text or a pair."""
+    """What a tokenizer offers to this file; its post-processor puts special tokens around one text or a pair."""
+
+    post_processor: Template
 
     @property
     def pad_token_id(self) -> int | None: ...
@@ -72,13 +77,18 @@ def encode_for_model(
             "padding needs a special token to pad with, and this tokenizer has no special tokens"
         )
 
+    added = tokenizer.post_processor.added(pair=text_pair is not None)
+    if truncation and max_length < added:
+        raise ValueError(f"max_length must leave room for {added} special tokens, got {max_length}")
+
     rows, types = [], []
     for first, second in zip(firsts, seconds):
-        a, b = tokenizer.encode(first), [] if second is None else tokenizer.encode(second)
+        a, b = tokenizer.encode(first), None if second is None else tokenizer.encode(second)
         if truncation:
-            a, b = _cut(a, b, max_length)
-        rows.append(a + b)
-        types.append([0] * len(a) + [1] * len(b))
+            a, b = _cut(a, b, max_length - added)
+        ids, kinds = tokenizer.post_processor(a, b)
+        rows.append(ids)
+        types.append(kinds)
     masks = [[1] * len(row) for row in rows]
     if padding:
         width = max(map(len, rows), default=0) if padding is True else max_length
@@ -110,9 +120,11 @@ def _texts(name: str, texts: Sequence[str]) -> list[str]:
     return list(texts)
 
 
-def _cut(a: list[int], b: list[int], max_length: int) -> tuple[list[int], list[int]]:
+def _cut(a: list[int], b: list[int] | None, max_length: int) -> tuple[list[int], list[int] | None]:
     """Drop tokens from the end of the longer list until both fit; when both are cut they share the room, and an odd
     place goes to the longer one (of equals, the second)."""
+    if b is None:
+        return a[:max_length], None
     if len(a) + len(b) <= max_length:
         return a, b
     short = min(len(a), len(b))

@@ -1,10 +1,12 @@
-"""BPETokenizer: byte-level BPE (바이트 수준 BPE) as a user meets it: train, encode, decode, save.
+"""BPETokenizer: BPE (바이트 쌍 인코딩) as a user meets it: train, open files, and what only a byte-level one can do.
 
     text --special tokens cut out--> parts --pattern--> pieces --merges--> ids          decode: ids -> bytes -> text
 
-Because the first 256 ordinary tokens are the 256 bytes, every text has ids and comes back whole, in any script.
-The ideas live in files of their own: byte_alphabet.py, splitting.py, bpe_plain.py (the algorithm), bpe_train_fast.py
-and bpe_encode.py (the same, compiled), special.py, streaming.py, tokenizer_json.py, batch.py.
+What is trained here is byte-level: the first 256 ordinary tokens are the 256 bytes, so every text has ids and comes
+back whole, in any script. `load_tokenizer` opens the other kinds too (characters with byte fallback, say).
+
+Encoding is read in two files: base.py (`Tokenizer.encode`: the parts) and bpe_encode.py (`BPE.encode`: cut and
+merge). Training: bpe_plain.py is the algorithm, bpe_train_fast.py the same compiled.
 
 Ids are laid out as the tokenizers library does: special tokens, the bytes in the order of `ALPHABET`, the merges.
 
@@ -13,33 +15,37 @@ Book: 2.2.1 토큰화. Paper: Radford et al. 2019 (GPT-2). Held against: tiktoke
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minillm._checks import check_flag, check_int, check_text, describe, is_listing
+from minillm._checks import check_int, describe, is_listing
 from minillm._files import BadFileError, read_bytes, read_json
-from minillm.tokenizer.batch import check_ids, check_texts, encode_for_model
-from minillm.tokenizer.bpe_encode import PieceEncoder
+from minillm.tokenizer.base import AddedToken, Tokenizer
+from minillm.tokenizer.batch import check_texts
+from minillm.tokenizer.bpe_encode import BPE
 from minillm.tokenizer.bpe_plain import Pair
 from minillm.tokenizer.bpe_train_fast import learn_merges_fast
-from minillm.tokenizer.byte_alphabet import ALPHABET, to_bytes, to_characters
-from minillm.tokenizer.special import (
-    allowed_tokens,
-    check_special_tokens,
-    encode_text,
-    ordinary_parts,
-    split_special,
-)
-from minillm.tokenizer.splitting import GPT2_PATTERN, compile_pattern, piece_ends, split
-from minillm.tokenizer.streaming import encode_stream
+from minillm.tokenizer.byte_alphabet import ALPHABET, BYTE_TO_CHARACTER, to_bytes, to_characters
+from minillm.tokenizer.special import check_special_tokens, encode_text, ordinary_parts
+from minillm.tokenizer.splitting import GPT2_PATTERN, compile_pattern, split
 from minillm.tokenizer.word_table import count_words_fast
 
+CHARACTERS = frozenset(BYTE_TO_CHARACTER)
+_BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 
-class BPETokenizer:
-    """A trained byte-level BPE tokenizer. Make one with `train`, `from_files` or `load_tokenizer`."""
+
+class BPETokenizer(Tokenizer):
+    """A trained BPE tokenizer. Make one with `train`, `from_files` or `load_tokenizer`.
+
+    merges: pairs in the order they were learned, of bytes if the vocabulary is byte-level, else of str.
+    pattern: how text is cut into pieces; None where a file asks for more than one pattern.
+    """
+
+    model: BPE
 
     def __init__(
         self,
@@ -48,11 +54,11 @@ class BPETokenizer:
         special_tokens: Mapping[str, int],
         pattern: str = GPT2_PATTERN,
     ) -> None:
-        """`tokens[i]` are the bytes of id i, merges come in the order they were learned, special tokens with ids.
+        """A byte-level tokenizer: `tokens[i]` are the bytes of id i, merges come in the order they were learned.
 
         Raises:
             ValueError: a byte without a token, two ids for one token, a merge whose parts or result are no tokens,
-                a special token that is also an ordinary one, or a bad pattern.
+                a special token that is also an ordinary one with another id, or a bad pattern.
         """
         compile_pattern(pattern)
         pairs = list(merges) if is_listing(merges) else [None]
@@ -62,35 +68,40 @@ class BPETokenizer:
             raise ValueError(f"merges must be a list of pairs of bytes, got {describe(merges)}")
         if not isinstance(special_tokens, Mapping):
             raise ValueError(f"special_tokens must map str to ids, got {describe(special_tokens)}")
-        self.pattern: str = pattern
-        self.special_tokens: dict[str, int] = dict(special_tokens)
-        self._tokens: list[bytes] = list(tokens)
-        special_ids = set(self.special_tokens.values())
-        self._special_ids: frozenset[int] = frozenset(special_ids)
-        self._ids: dict[bytes, int] = {}
-        for index, token in enumerate(self._tokens):
-            if index in special_ids:
-                continue
-            if self._ids.setdefault(token, index) != index:
-                raise ValueError(f"token {token!r} has two ids, {self._ids[token]} and {index}")
-        missing = [byte for byte in range(256) if bytes([byte]) not in self._ids]
-        if missing:
-            raise ValueError(
-                f"the vocabulary lacks {len(missing)} of the 256 bytes (first: 0x{missing[0]:02x}), so some text "
-                "would be lost; with tokenizers, train with initial_alphabet=ByteLevel.alphabet()"
-            )
-        self._names: dict[str, int] = {to_characters(token): index for token, index in self._ids.items()}
-        for name, index in self.special_tokens.items():
-            if self._names.setdefault(name, index) != index:
-                raise ValueError(f"special token {name!r} is also an ordinary token; choose another string")
-        self.merges: list[Pair] = [(bytes(left), bytes(right)) for left, right in pairs]
-        pairs, results = [], []
-        for left, right in self.merges:
-            if not {left, right, left + right} <= self._ids.keys():
-                raise ValueError(f"merge {left!r} + {right!r} needs a token that the vocabulary lacks")
-            pairs.append((self._ids[left], self._ids[right]))
-            results.append(self._ids[left + right])
-        self._encoder = PieceEncoder([self._ids[bytes([byte])] for byte in range(256)], pairs, results)
+        specials = {index: name for name, index in special_tokens.items()}
+        vocab: dict[str, int] = {}
+        for index, token in enumerate(tokens):
+            name = specials.get(index, to_characters(token))
+            if vocab.setdefault(name, index) != index:
+                if name in special_tokens:
+                    raise ValueError(
+                        f"special token {name!r} is also an ordinary token; choose another string"
+                    )
+                raise ValueError(f"token {token!r} has two ids, {vocab[name]} and {index}")
+        names = [(to_characters(bytes(left)), to_characters(bytes(right))) for left, right in pairs]
+        model = BPE(vocab, names)
+        model.check_bytes()
+        self._set_up(
+            model,
+            [AddedToken(index, name) for name, index in special_tokens.items()],
+            {"pre_tokenizer": byte_level_cut(pattern), "decoder": _BYTE_LEVEL},
+        )
+
+    def _set_up(self, model: BPE, added_tokens: Iterable[AddedToken], layout: Mapping[str, Any]) -> None:
+        super().__init__(model, added_tokens, layout)
+        self.pattern: str | None = self.pre_tokenizer.pattern
+        self.merges: list = model.merges
+        if self.pre_tokenizer.byte_level and all(map(CHARACTERS.issuperset, chain(*model.merges))):
+            self.merges = [(to_bytes(left), to_bytes(right)) for left, right in model.merges]
+
+    @classmethod
+    def from_parts(
+        cls, model: BPE, added_tokens: Iterable[AddedToken] = (), layout: Mapping[str, Any] | None = None
+    ) -> BPETokenizer:
+        """Any BPE tokenizer: its model, its added tokens, and its other parts as tokenizer.json describes them."""
+        tokenizer = cls.__new__(cls)
+        tokenizer._set_up(model, added_tokens, layout or {})
+        return tokenizer
 
     @classmethod
     def train(
@@ -111,7 +122,7 @@ class BPETokenizer:
             vocab_size: ids in all: special tokens + 256 bytes + merges. Fewer come out when the corpus is so small
                 that no pair is left to merge.
             special_tokens: strings that become one id each, the first ids.
-            pattern: how text is cut into pieces before merging.
+            pattern: how text is cut into pieces before merging, read as the tokenizers library reads it.
             min_frequency: a pair seen less often than this is not merged.
 
         Raises:
@@ -156,10 +167,16 @@ class BPETokenizer:
         try:
             text = data.decode("utf-8")
             lines = (line.rstrip("\r") for line in text.split("\n"))
-            merges = [line.split(" ") for line in lines if line and not line.startswith("#version")]
-            tokenizer = build_tokenizer(vocab, merges, names, pattern)
-            made = {left + right for left, right in tokenizer.merges}
-            if lost := [token for token in tokenizer._ids if len(token) > 1 and token not in made]:
+            merges = [line for line in lines if line and not line.startswith("#version")]
+            model = BPE(check_vocab(vocab), read_merges(merges))
+            model.check_bytes()
+            tokenizer = cls.from_parts(
+                model,
+                added_after(model.vocab, names),
+                {"pre_tokenizer": byte_level_cut(pattern), "decoder": _BYTE_LEVEL},
+            )
+            made = {left + right for left, right in model.merges} | set(BYTE_TO_CHARACTER) | set(names)
+            if lost := [token for token in model.vocab if token not in made]:
                 raise ValueError(
                     f"no merge makes {len(lost)} of the tokens (first: {lost[0]!r}): merges are missing"
                 )
@@ -169,152 +186,58 @@ class BPETokenizer:
                 f"{str(vocab_json)!r} and {str(merges_txt)!r} make no tokenizer: {error}"
             ) from None
 
-    # --- text to ids ------------------------------------------------------------------------------------------
-
-    def encode(self, text: str, allowed_special: str | Collection[str] = "all") -> list[int]:
-        """The ids of `text`.
-
-        `allowed_special` says which special tokens are recognised: "all", or a set of them; the others, and with
-        `()` all, are ordinary text, as in tiktoken with disallowed_special=().
-
-        Raises:
-            ValueError: `text` is no str or has a lone surrogate; `allowed_special` names an unknown token.
-        """
-        encode_text(text)
-        ids: list[int] = []
-        for part, special in split_special(text, allowed_tokens(allowed_special, self.special_tokens)):
-            if special:
-                ids.append(self.special_tokens[part])
-            else:
-                ids += self.encode_pieces(*self.cut(part))
-        return ids
-
-    def cut(self, text: str) -> tuple[bytes, np.ndarray]:
-        """`text` as UTF-8, and where its pieces end, int64 (pieces,); special tokens are not looked for."""
-        data = text.encode("utf-8")
-        if self.pattern == GPT2_PATTERN:
-            return data, piece_ends(data)
-        lengths = [len(piece.encode("utf-8")) for piece in split(text, self.pattern)]
-        return data, np.cumsum(lengths, dtype=np.int64)
-
-    def encode_pieces(self, data: bytes, ends: np.ndarray) -> list[int]:
-        """The ids of `data` that is cut already: its pieces end at `ends`, int64, rising."""
-        return self._encoder.encode(data, ends)
-
     def encode_bytes(self, data: bytes) -> list[int]:
         """The ids of any bytes, UTF-8 or not; `decode_bytes` gives them back. Special tokens are ordinary here.
 
         A byte that is no part of a UTF-8 character counts as a sign (neither letter, digit nor blank) when the
-        text is cut into pieces.
+        text is cut into pieces. Raises ValueError for what is no bytes, where the vocabulary lacks one, and where a
+        text is changed or cut in another way than by one pattern.
         """
         if not isinstance(data, (bytes, bytearray)):
             raise ValueError(f"data must be bytes, got {describe(data)}")
+        if self.pattern is None or self.normalizer is not None:
+            raise ValueError(
+                "encode_bytes needs a byte-level tokenizer without a normalizer, cut by one pattern"
+            )
+        self.model.check_bytes()
         pieces = split(bytes(data).decode("utf-8", "surrogateescape"), self.pattern)
         lengths = [len(piece.encode("utf-8", "surrogateescape")) for piece in pieces]
-        return self._encoder.encode(bytes(data), np.cumsum(lengths, dtype=np.int64))
-
-    def encode_batch(
-        self, texts: Iterable[str], allowed_special: str | Collection[str] = "all"
-    ) -> list[list[int]]:
-        """The ids of each text, as `encode` gives them."""
-        return [self.encode(text, allowed_special) for text in check_texts(texts)]
-
-    def encode_iterable(
-        self, texts: Iterable[str], allowed_special: str | Collection[str] = "all"
-    ) -> Iterator[int]:
-        """The ids of all `texts` joined (the lines of a file, say), one at a time, in constant memory.
-
-        Equal to `encode("".join(texts))`: what the next text could still change is held back. See streaming.py.
-        """
-        allowed = allowed_tokens(allowed_special, self.special_tokens)
-        return encode_stream(self, check_texts(texts), allowed)
-
-    def __call__(
-        self,
-        texts: str | Sequence[str],
-        text_pair: str | Sequence[str] | None = None,
-        padding: bool | str = False,
-        truncation: bool = False,
-        max_length: int | None = None,
-        return_tensors: str | None = None,
-    ) -> dict[str, Any]:
-        """A batch for a model: input_ids, attention_mask and token_type_ids; see `batch.encode_for_model`."""
-        return encode_for_model(self, texts, text_pair, padding, truncation, max_length, return_tensors)
-
-    def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """The bytes that `ids` spell, special tokens included. Raises ValueError for an id out of range."""
-        return b"".join([self._tokens[index] for index in check_ids(ids, len(self._tokens))])
-
-    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
-        """The text that `ids` spell; bytes that are not UTF-8 (a character cut in two) become U+FFFD.
-
-        Raises:
-            ValueError: `ids` is no sequence of integers in [0, vocab_size).
-        """
-        known = check_ids(ids, len(self._tokens))
-        if check_flag("skip_special_tokens", skip_special_tokens):
-            known = [index for index in known if index not in self._special_ids]
-        return b"".join([self._tokens[index] for index in known]).decode("utf-8", "replace")
-
-    # --- the vocabulary ---------------------------------------------------------------------------------------
-
-    @property
-    def vocab_size(self) -> int:
-        """How many ids there are, special tokens included."""
-        return len(self._tokens)
-
-    @property
-    def vocab(self) -> dict[str, int]:
-        """Printable token -> id, in the order of ids, as tokenizer.json holds it (a new dict)."""
-        return dict(sorted(self._names.items(), key=lambda item: item[1]))
-
-    @property
-    def pad_token_id(self) -> int | None:
-        """What fills a batch: `<pad>`, `<|pad|>` or `[PAD]` if it is a special token, else the first special token."""
-        for name in ("<pad>", "<|pad|>", "[PAD]", *self.special_tokens):
-            if name in self.special_tokens:
-                return self.special_tokens[name]
-        return None
-
-    def token_to_id(self, token: str) -> int | None:
-        """The id of a printable token (`"Ġthe"` for `b" the"`) or special token; None if there is none."""
-        return self._names.get(check_text("token", token))
-
-    def id_to_token(self, index: int) -> str:
-        """The printable form of an id: `"Ġthe"` for `b" the"`. Raises ValueError for an id out of range."""
-        index = check_int("id", index, 0, len(self._tokens) - 1)
-        token = self._tokens[index]
-        return token.decode("utf-8") if index in self._special_ids else to_characters(token)
-
-    def save(self, path: str | Path) -> Path:
-        """Write tokenizer.json, whole or not at all, into the folder `path` or to the file `path` (if it ends in
-        .json). tokenizers and transformers open it. Returns the file's path."""
-        from minillm.tokenizer.tokenizer_json import save_tokenizer
-
-        return save_tokenizer(self, path)
-
-    def __repr__(self) -> str:
-        return f"BPETokenizer(vocab_size={self.vocab_size}, special_tokens={list(self.special_tokens)})"
+        return self.model.encode_pieces(bytes(data), np.cumsum(lengths, dtype=np.int64))
 
 
-def build_tokenizer(
-    vocab: Any, merges: Sequence[Sequence[str]], special_tokens: Iterable[str], pattern: str
-) -> BPETokenizer:
-    """A tokenizer from printable tokens: vocab {token: id}, merges [(left, right)]; ValueError if they do not fit."""
+def byte_level_cut(pattern: str) -> dict[str, Any]:
+    """The pre-tokenizer of a byte-level tokenizer that cuts by `pattern`, as tokenizer.json writes it."""
+    if pattern == GPT2_PATTERN:
+        return dict(_BYTE_LEVEL)
+    cut = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    return {"type": "Sequence", "pretokenizers": [cut, {**_BYTE_LEVEL, "use_regex": False}]}
+
+
+def check_vocab(vocab: Any) -> dict[str, int]:
+    """A vocabulary of a file, {token: id}; ValueError when it is something else."""
     if not isinstance(vocab, dict) or not all(type(index) is int for index in vocab.values()):
         raise ValueError(f"the vocabulary must map tokens to integer ids, got {describe(vocab)}")
-    vocab = dict(vocab)
-    special = {name: vocab.setdefault(name, len(vocab)) for name in special_tokens}
-    names = {index: name for name, index in vocab.items()}
-    if sorted(names) != list(range(len(vocab))):
+    if vocab and not 0 <= min(vocab.values()) <= max(vocab.values()) < 1 << 31:
         raise ValueError(f"the {len(vocab)} tokens must have the ids 0 to {len(vocab) - 1}, each once")
-    tokens = []
-    for index in range(len(vocab)):
-        name = names[index]
-        tokens.append(name.encode("utf-8") if name in special else to_bytes(name))
+    encode_text("".join(vocab), "the vocabulary")
+    return vocab
+
+
+def read_merges(merges: Sequence[Any]) -> list[tuple[str, str]]:
+    """Merges of a file, each "left right" or ["left", "right"], as pairs; ValueError for anything else."""
     pairs = []
     for number, merge in enumerate(merges):
-        if len(merge) != 2 or not all(isinstance(token, str) and token for token in merge):
+        if isinstance(merge, str):
+            if merge.startswith("#version"):
+                continue
+            merge = merge.split(" ")
+        if not isinstance(merge, list) or len(merge) != 2 or not all(isinstance(t, str) and t for t in merge):
             raise ValueError(f"merge {number} must be two tokens, got {describe(merge)}")
-        pairs.append((to_bytes(merge[0]), to_bytes(merge[1])))
-    return BPETokenizer(tokens, pairs, special, pattern)
+        pairs.append((merge[0], merge[1]))
+    return pairs
+
+
+def added_after(vocab: Mapping[str, int], names: Iterable[str]) -> list[AddedToken]:
+    """Special tokens `names` with the ids they have in `vocab`, or the next free ones."""
+    ids = dict(vocab)
+    return [AddedToken(ids.setdefault(name, len(ids)), name) for name in names]

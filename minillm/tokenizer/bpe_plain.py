@@ -6,7 +6,7 @@ Start with bytes; each step turns the commonest adjacent pair into one new token
 the tokenizer. Encoding replays it: of all adjacent pairs, merge the one that was learned first, until none is left.
 
 Every step here counts every pair of every word anew, so training costs (merges x corpus): fine for a lesson.
-bpe_train.py keeps the counts instead, bpe_train_fast.py does so in compiled code, and both give these same merges.
+bpe_train_fast.py keeps the counts instead, in compiled code, and gives these same merges.
 Ties in counts go to the greatest pair of byte strings, so that a corpus has exactly one answer.
 
 Book: 2.2.1 토큰화. Paper: Sennrich, Haddow and Birch 2016, algorithm 1. Held against: tokenizers, tiktoken.

@@ -1,4 +1,8 @@
-"""BPE training in compiled code: the method of bpe_train.py on flat arrays, for corpora of many megabytes.
+"""BPE training that keeps its counts (증분 학습), in compiled code on flat arrays, for corpora of many megabytes.
+
+bpe_plain.py counts all pairs before every merge. But joining (a, b) into t changes a count only where it happens:
+
+    ... x a b y ...  ->  ... x t y ...        (x, a) and (b, y) lose the word's count; (x, t) and (t, y) gain it
 
 All distinct words lie in one array of cells, a separator (-1) between two. A token fills as many cells as it has
 bytes and writes its id into its first and its last one, so both neighbours are one look away:
@@ -10,7 +14,7 @@ A pair keeps its count and a linked list of the cells where it was seen; a list 
 is skipped. The speed comes from this layout (a merge touches few cache lines) and from summing the changes of one
 merge by neighbour, so that the pair table is asked once a neighbour and not once an occurrence.
 
-Book: 2.2.1 토큰화. Held against: bpe_train.learn_merges, tokenizers' BpeTrainer.
+Book: 2.2.1 토큰화. Held against: bpe_plain.train_bpe_plain, tokenizers' BpeTrainer.
 """
 
 from __future__ import annotations
@@ -18,8 +22,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from minillm._checks import check_choice, check_int
 from minillm.tokenizer.bpe_plain import Pair
-from minillm.tokenizer.bpe_train import check_training
 from minillm.tokenizer.byte_alphabet import ALPHABET
 from minillm.tokenizer.word_table import WordTable
 
@@ -295,12 +299,21 @@ _BYTE_IDS = np.argsort(np.frombuffer(ALPHABET, dtype=np.uint8)).astype(np.int32)
 def learn_merges_fast(
     words: WordTable, num_merges: int, min_frequency: int = 1, ties: str = "bytes"
 ) -> list[Pair]:
-    """`bpe_train.learn_merges` in compiled code: same arguments (the words as a WordTable), same merges.
+    """The same merges as `bpe_plain.train_bpe_plain`, without counting everything before each one.
+
+    Args:
+        words: how often each piece occurs in the corpus.
+        num_merges: how many new tokens to make; fewer come when no pair is left.
+        min_frequency: a pair seen less often is not merged.
+        ties: "bytes", the greatest pair of byte strings wins; "ids", the pair of the lowest ids, as in tokenizers.
 
     Raises:
-        ValueError: as `learn_merges`; also more than 32 bits can number (a word 2**31 times, 715 MB of words).
+        ValueError: a negative number, another `ties`, or more than 32 bits can number (a word 2**31 times, 715 MB of
+            words).
     """
-    check_training(num_merges, min_frequency, ties)
+    check_int("num_merges", num_merges, minimum=0, maximum=1_000_000)
+    check_int("min_frequency", min_frequency, minimum=0)
+    check_choice("ties", ties, ("bytes", "ids"))
     if len(words) and words.counts.max() >= 1 << 31:
         raise ValueError(f"a word occurs {words.counts.max()} times, expected less than {1 << 31}")
     if 3 * words.pool.size >= 1 << 31:

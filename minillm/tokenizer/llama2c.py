@@ -15,20 +15,20 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
-from minillm._checks import check_int, check_text, describe, is_listing
+from minillm._checks import check_int, describe, is_listing
 from minillm._files import BadFileError, read_bytes
-from minillm.tokenizer.batch import check_ids, check_texts, encode_for_model
-from minillm.tokenizer.special import encode_text
+from minillm.tokenizer.base import AddedToken, Tokenizer
+from minillm.tokenizer.batch import check_texts
 
 _FIRST_BYTE, _FIRST_PIECE = 3, 259
 
 
-class Llama2cTokenizer:
+class Llama2cTokenizer(Tokenizer):
     """Text to ids and back with the vocabulary of a llama2.c tokenizer file."""
 
     def __init__(self, tokens: Sequence[bytes], scores: Sequence[float]) -> None:
@@ -45,21 +45,17 @@ class Llama2cTokenizer:
                 )
         if not all(map(math.isfinite, scores)):
             raise ValueError("a score is not a finite number")
-        self.special_tokens: dict[str, int] = {"<unk>": 0, "<s>": 1, "</s>": 2}
-        self.bos_token_id, self.eos_token_id, self.pad_token_id = 1, 2, 0
-        self._names: list[str] = [*self.special_tokens]
-        self._names += [token.decode("utf-8", "replace") for token in tokens[_FIRST_BYTE:]]
-        self._bytes: list[bytes] = [name.encode() for name in self.special_tokens]
-        self._bytes += [bytes([byte]) for byte in range(256)] + [
-            bytes(token) for token in tokens[_FIRST_PIECE:]
-        ]
-        self._scores: list[float] = [float(score) for score in scores]
-        self._ids: dict[str, int] = {}
-        for index, name in enumerate(self._names):
-            self._ids.setdefault(name, index)
-        self._pieces: dict[bytes, int] = {}
-        for index in range(_FIRST_PIECE, len(tokens)):
-            self._pieces.setdefault(self._bytes[index], index)
+        specials = [AddedToken(index, name) for index, name in enumerate(("<unk>", "<s>", "</s>"))]
+        self.bos_token_id, self.eos_token_id = 1, 2
+        super().__init__(
+            ScoredBPE([token.content for token in specials], tokens, scores),
+            specials,
+            {"normalizer": {"type": "Prepend", "prepend": " "}},
+        )
+        self._spelled = self.model.spelled
+
+    def _name_ids(self) -> tuple[list[str], dict[str, int]]:
+        return self.model.names, self.model.vocab  # a file may spell two ids alike; the first has the name
 
     @classmethod
     def from_file(cls, path: str | Path, vocab_size: int | None = None) -> Llama2cTokenizer:
@@ -99,17 +95,70 @@ class Llama2cTokenizer:
         except ValueError as error:
             raise BadFileError(f"{refusal}: {error}") from None
 
-    def encode(self, text: str, bos: bool = False, eos: bool = False) -> list[int]:
+    def encode(
+        self, text: str, bos: bool = False, eos: bool = False, allowed_special: str | Collection[str] = ()
+    ) -> list[int]:
         """The ids of `text`, with <s> in front and </s> behind if asked for. "" has none of its own.
+
+        Special tokens in the text are ordinary text, as in run.c, unless `allowed_special` names them.
 
         Raises:
             ValueError: `text` is no str or has a lone surrogate, which no bytes stand for.
         """
-        encode_text(text)
-        ids = self._encode(f" {text}") if text else []
+        ids = super().encode(text, allowed_special)
         return [self.bos_token_id] * bool(bos) + ids + [self.eos_token_id] * bool(eos)
 
-    def _encode(self, text: str) -> list[int]:
+    def encode_batch(self, texts: Iterable[str], bos: bool = False, eos: bool = False) -> list[list[int]]:
+        """The ids of each text, as `encode` gives them."""
+        return [self.encode(text, bos, eos) for text in check_texts(texts)]
+
+    def encode_iterable(
+        self, texts: Iterable[str], allowed_special: str | Collection[str] = ()
+    ) -> Iterator[int]:
+        """The ids of all `texts` joined, one at a time; any blank may join two texts, so all are gathered first."""
+        return super().encode_iterable(texts, allowed_special)
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
+        """The text that `ids` spell, without the one blank that `encode` puts in front.
+
+        Raises:
+            ValueError: `ids` is no sequence of integers in [0, vocab_size).
+        """
+        known = self._checked(ids, skip_special_tokens)
+        start, rest = (known[:1], known[1:]) if known[:1] == [self.bos_token_id] else ([], known)
+        return (self.decode_bytes(start) + self.decode_bytes(rest).removeprefix(b" ")).decode(
+            "utf-8", "replace"
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Not offered: the `.bin` file is a format to read. Raises ValueError saying so."""
+        raise ValueError(f"a llama2.c tokenizer cannot be saved (to {describe(path)}); copy its .bin file")
+
+
+class ScoredBPE:
+    """The model: of all neighbours whose joined text is a token, the pair with the best score is joined.
+
+    names: how the file spells each id.   spelled: the bytes each id stands for.
+    """
+
+    def __init__(self, specials: Sequence[str], tokens: Sequence[bytes], scores: Sequence[float]) -> None:
+        self.names = [*specials, *(token.decode("utf-8", "replace") for token in tokens[_FIRST_BYTE:])]
+        self.spelled = [name.encode() for name in specials] + [bytes([byte]) for byte in range(256)]
+        self.spelled += [bytes(token) for token in tokens[_FIRST_PIECE:]]
+        self._scores = [float(score) for score in scores]
+        self.vocab: dict[str, int] = {}
+        for index, name in enumerate(self.names):
+            self.vocab.setdefault(name, index)
+        self._pieces: dict[bytes, int] = {}
+        for index in range(_FIRST_PIECE, len(tokens)):
+            self._pieces.setdefault(self.spelled[index], index)
+
+    def to_json(self) -> dict[str, Any]:
+        """Not offered, see `Llama2cTokenizer.save`."""
+        raise ValueError("a llama2.c tokenizer has no tokenizer.json")
+
+    def encode(self, text: str, pre_tokenizer: Any = None, starts: bool = True) -> list[int]:
+        """The ids of `text`, which is never cut into pieces."""
         ids: list[int] = []
         for character in text:
             data = character.encode("utf-8")
@@ -144,48 +193,4 @@ class Llama2cTokenizer:
 
     def _spelling(self, index: int) -> bytes:
         """What merging reads: a byte token is spelled <0x41> there, so that bytes never join into pieces."""
-        return self._bytes[index] if index >= _FIRST_PIECE else self._names[index].encode()
-
-    def encode_batch(self, texts: Iterable[str], bos: bool = False, eos: bool = False) -> list[list[int]]:
-        """The ids of each text, as `encode` gives them."""
-        return [self.encode(text, bos, eos) for text in check_texts(texts)]
-
-    def __call__(self, texts: str | Sequence[str], *args: Any, **options: Any) -> dict[str, Any]:
-        """A batch for a model; see `batch.encode_for_model`."""
-        return encode_for_model(self, texts, *args, **options)
-
-    def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """The bytes that `ids` spell, the blank in front included. Raises ValueError for an id out of range."""
-        return b"".join([self._bytes[index] for index in check_ids(ids, self.vocab_size)])
-
-    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
-        """The text that `ids` spell, without the one blank that `encode` puts in front.
-
-        Raises:
-            ValueError: `ids` is no sequence of integers in [0, vocab_size).
-        """
-        known = check_ids(ids, self.vocab_size)
-        if skip_special_tokens:
-            known = [index for index in known if index >= _FIRST_BYTE]
-        parts = [self._bytes[index] for index in known]
-        first = 1 if known[:1] == [self.bos_token_id] else 0
-        if len(parts) > first:
-            parts[first] = parts[first].removeprefix(b" ")
-        return b"".join(parts).decode("utf-8", "replace")
-
-    @property
-    def vocab_size(self) -> int:
-        """How many ids there are."""
-        return len(self._bytes)
-
-    def token_to_id(self, token: str) -> int | None:
-        """The id of a token as the file spells it (`" the"`, `"<0x0A>"`, `"<s>"`); None if there is none."""
-        return self._ids.get(check_text("token", token))
-
-    def id_to_token(self, index: int) -> str:
-        """The token of an id as the file spells it. Raises ValueError for an id out of range."""
-        return self._names[check_int("id", index, 0, self.vocab_size - 1)]
-
-    def save(self, path: str | Path) -> Path:
-        """Not offered: the `.bin` file is a format to read. Raises ValueError saying so."""
-        raise ValueError(f"a llama2.c tokenizer cannot be saved (to {describe(path)}); copy its .bin file")
+        return self.spelled[index] if index >= _FIRST_PIECE else self.names[index].encode()

@@ -1,7 +1,7 @@
 """Special tokens (특수 토큰): strings such as <|endoftext|> that are one id and never meet a merge.
 
-They are found before the text is split, the longest first where several begin at one place. Which of them may be
-recognised is the caller's choice (`allowed_special`), because text from a user should not be able to end a prompt.
+They are found before the text is split, the longest first where several begin at one place (base.py does it). Which
+of them may be recognised is the caller's choice, because text from a user should not be able to end a prompt.
 
 Book: 2.2.1 토큰화. Held against: tiktoken's allowed_special, tokenizers' added tokens.
 """
@@ -73,27 +73,8 @@ def allowed_tokens(allowed_special: str | Collection[str], special_tokens: Colle
     return allowed
 
 
-def split_special(text: str, allowed: frozenset[str]) -> list[tuple[str, bool]]:
-    """`text` cut at special tokens, as (part, is it special) in order; empty parts are left out.
-
-    `split_special("a<|end|>b", frozenset({"<|end|>"}))` -> `[("a", False), ("<|end|>", True), ("b", False)]`
-    """
-    pattern = special_pattern(allowed)
-    parts: list[tuple[str, bool]] = []
-    end = 0
-    for match in pattern.finditer(text) if pattern else ():
-        if match.start() > end:
-            parts.append((text[end : match.start()], False))
-        parts.append((match.group(), True))
-        end = match.end()
-    if end < len(text):
-        parts.append((text[end:], False))
-    return parts
-
-
 def ordinary_parts(texts: Iterable[str], special: frozenset[str]) -> Iterator[str]:
     """What lies between the special tokens of each text, in order."""
+    pattern = special_pattern(special)
     for text in texts:
-        for part, is_special in split_special(text, special):
-            if not is_special:
-                yield part
+        yield from filter(None, pattern.split(text) if pattern else [text])

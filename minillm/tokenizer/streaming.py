@@ -13,20 +13,26 @@ character is lost even then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from minillm.tokenizer.special import special_pattern
-
-if TYPE_CHECKING:
-    from minillm.tokenizer.bpe import BPETokenizer
 
 _CHUNK = 1 << 16  # characters gathered before the next round of encoding
 
 
+class ByteLevelTokenizer(Protocol):
+    """What is used of a tokenizer: its encoding, and the two steps of its model (see bpe_encode.BPE)."""
+
+    model: Any
+    pre_tokenizer: Any
+
+    def encode_with(self, text: str, names: frozenset[str]) -> list[int]: ...
+
+
 def encode_stream(
-    tokenizer: BPETokenizer, texts: Iterable[str], allowed: frozenset[str], chunk: int = _CHUNK
+    tokenizer: ByteLevelTokenizer, texts: Iterable[str], allowed: frozenset[str], chunk: int = _CHUNK
 ) -> Iterator[int]:
-    """The ids of `"".join(texts)`, in order; `allowed` are the special tokens to recognise."""
+    """The ids of `"".join(texts)`, in order; `allowed` are the added tokens to recognise."""
     held = ""
     waiting: list[str] = []
     size = 0
@@ -37,10 +43,10 @@ def encode_stream(
             ids, held = _encode_final(tokenizer, held + "".join(waiting), allowed)
             yield from ids
             waiting, size = [], 0
-    yield from tokenizer.encode(held + "".join(waiting), allowed)
+    yield from tokenizer.encode_with(held + "".join(waiting), allowed)
 
 
-def _encode_final(tokenizer: BPETokenizer, text: str, allowed: frozenset[str]) -> tuple[list[int], str]:
+def _encode_final(tokenizer: ByteLevelTokenizer, text: str, allowed: frozenset[str]) -> tuple[list[int], str]:
     """(the ids that no further text can change, the rest of the text)."""
     pattern = special_pattern(allowed)
     start = 0
@@ -50,14 +56,13 @@ def _encode_final(tokenizer: BPETokenizer, text: str, allowed: frozenset[str]) -
         if match is None or match.start() >= unfinished:
             break
         start = match.end()
-    ids = tokenizer.encode(text[:start], allowed)
-    data, ends = tokenizer.cut(text[start:unfinished])
+    ids = tokenizer.encode_with(text[:start], allowed)
+    data, ends = tokenizer.model.cut(text[start:unfinished], tokenizer.pre_tokenizer)
     if len(ends) <= 2:
         return ids, text[start:]
     final = int(ends[-3])
-    ids += tokenizer.encode_pieces(
-        data[:final], ends[:-2]
-    )  # not cut again: their end looks different on its own
+    # not cut again: their end looks different on its own
+    ids += tokenizer.model.encode_pieces(data[:final], ends[:-2])
     return ids, data[final:].decode("utf-8") + text[unfinished:]
 
 

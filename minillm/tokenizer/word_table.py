@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numba import njit
 
+from minillm.tokenizer.bpe_encode import piece_ends
 from minillm.tokenizer.bpe_plain import count_words
-from minillm.tokenizer.splitting import GPT2_PATTERN, piece_ends
+from minillm.tokenizer.splitting import GPT2_PATTERN
 
 _BATCH_BYTES = 1 << 22  # texts are joined to about this size before one call of the kernel
 

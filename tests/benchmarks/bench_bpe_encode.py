@@ -11,7 +11,6 @@ from pathlib import Path
 
 from minillm.tokenizer import BPETokenizer
 from minillm.tokenizer.byte_alphabet import to_bytes
-from minillm.tokenizer.tokenizer_json import to_json
 from tests.benchmarks.bench_bpe_train import python_reference
 from tests.benchmarks.harness import Row, in_turn, peer_or_none
 
@@ -26,7 +25,7 @@ def as_tiktoken(tiktoken, tokenizer: BPETokenizer):
 def as_tokenizers(tokenizers, tokenizer: BPETokenizer):
     import json
 
-    return tokenizers.Tokenizer.from_str(json.dumps(to_json(tokenizer)))
+    return tokenizers.Tokenizer.from_str(json.dumps(tokenizer.to_json()))
 
 
 def compare(

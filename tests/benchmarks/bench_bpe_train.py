@@ -15,7 +15,6 @@ from pathlib import Path
 os.environ.setdefault("RAYON_NUM_THREADS", "1")
 
 from minillm.tokenizer import BPETokenizer
-from minillm.tokenizer.bpe_train import count_words_by_chunk, learn_merges
 from minillm.tokenizer.bpe_train_fast import learn_merges_fast
 from minillm.tokenizer.byte_alphabet import to_bytes
 from minillm.tokenizer.word_table import count_words_fast
@@ -80,29 +79,25 @@ def run(quick: bool) -> list[Row]:
     megabytes = sum(len(text.encode("utf-8")) for text in texts) / 1e6
     calls = {
         "numba": lambda: BPETokenizer.train(texts, 4096),
-        "plain": lambda: learn_merges(count_words_by_chunk(texts), 4096 - 257),
     }
     note = ""
     if tokenizers:
         calls["tokenizers"] = lambda: train_theirs(tokenizers, texts, 4096)
         note = same_merges(train_theirs(tokenizers, texts, 4096), texts, 4096)
     times = in_turn(calls, rounds=3 if quick else 9)
-    for name, target in (("numba", 3.0), ("plain", 1.0)):
-        work = f"BPE training, {'compiled' if name == 'numba' else 'plain Python'}, 4k vocabulary, Python reference"
-        work += f" ({megabytes:.2f} MB)"
-        rows.append(
-            Row(
-                work,
-                "tokenizers",
-                "s",
-                times[name],
-                times.get("tokenizers"),
-                target,
-                note=note,
-                higher_is_better=False,
-                spread=times.spread("tokenizers", name),
-            )
+    rows.append(
+        Row(
+            f"BPE training, compiled, 4k vocabulary, Python reference ({megabytes:.2f} MB)",
+            "tokenizers",
+            "s",
+            times["numba"],
+            times.get("tokenizers"),
+            3.0,
+            note=note,
+            higher_is_better=False,
+            spread=times.spread("tokenizers", "numba"),
         )
+    )
 
     size, vocab_size = (4_000_000, 8192) if quick else (48_000_000, 32_768)
     texts = source_and_docs(size)

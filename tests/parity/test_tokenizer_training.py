@@ -6,8 +6,6 @@ import pytest
 
 from minillm.data import korean_documents, python_docs
 from minillm.tokenizer import GPT2_PATTERN, GPT4_PATTERN, BPETokenizer, load_tokenizer
-from minillm.tokenizer.bpe_plain import count_words
-from minillm.tokenizer.bpe_train import learn_merges
 from minillm.tokenizer.bpe_train_fast import learn_merges_fast
 from minillm.tokenizer.byte_alphabet import to_bytes
 from minillm.tokenizer.word_table import count_words_fast
@@ -63,8 +61,6 @@ def corpus(name, real_data):
 def test_every_merge_is_tokenizers_merge_under_its_tie_rule(name, vocab_size, pattern, real_data):
     texts = corpus(name, real_data)
     expected = merges_of(theirs(texts, vocab_size, pattern))
-    words = count_words(texts, pattern)
-    assert learn_merges(words, vocab_size - 257, ties="ids") == expected
     assert learn_merges_fast(count_words_fast(texts, pattern), vocab_size - 257, ties="ids") == expected
 
 
@@ -81,7 +77,7 @@ def test_our_tie_rule_changes_ties_only():
 def test_min_frequency_stops_where_tokenizers_stops(min_frequency):
     texts = [*SAMPLES, "the cat sat on the mat " * 7, "한국어 한국말 " * 5]
     expected = merges_of(theirs(texts, 5000, min_frequency=min_frequency))
-    assert learn_merges(count_words(texts), 5000, min_frequency, ties="ids") == expected
+    assert learn_merges_fast(count_words_fast(texts), 5000, min_frequency, ties="ids") == expected
 
 
 def test_the_vocabulary_has_tokenizers_layout():
@@ -102,7 +98,6 @@ def test_the_reference_of_cs336(real_data):
     ours = BPETokenizer.train([text], 500, special_tokens=[END])
     assert ours.merges == expected
     assert ours.vocab == vocab
-    assert learn_merges(count_words([text]), 500 - 257) == expected
 
 
 @pytest.mark.parametrize("name", ["tinystories_sample.txt", "german.txt", "address.txt"])
@@ -114,7 +109,8 @@ def test_special_tokens_bound_the_words(name, real_data):
     assert whole.merges == parts.merges
     assert not any(END[:4].encode() in left + right for left, right in whole.merges)
     expected = merges_of(theirs(text.split(END), 600))
-    assert learn_merges(count_words(text.split(END)), 600 - 257, ties="ids") == expected
+    words = count_words_fast(text.split(END))
+    assert learn_merges_fast(words, 600 - 257, ties="ids") == expected
 
 
 def test_the_example_of_wikipedia():

@@ -1,4 +1,4 @@
-"""Three trainers, one answer: the whiteboard version, the incremental one and the compiled one."""
+"""Two trainers, one answer: the whiteboard version and the compiled one."""
 
 import random
 
@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minillm.tokenizer.bpe_plain import best_pair, count_pairs, count_words, merge_pair, train_bpe_plain
-from minillm.tokenizer.bpe_train import count_words_by_chunk, learn_merges
 from minillm.tokenizer.bpe_train_fast import learn_merges_fast
 from minillm.tokenizer.splitting import GPT4_PATTERN
 from minillm.tokenizer.word_table import WordTable, count_words_fast
@@ -20,10 +19,8 @@ WORDS = st.dictionaries(
 )
 
 
-def both(words, merges, *args, **options):
-    return learn_merges(words, merges, *args, **options), learn_merges_fast(
-        WordTable.from_dict(words), merges, *args, **options
-    )
+def compiled(words, *args):
+    return learn_merges_fast(WordTable.from_dict(words), *args)
 
 
 def test_the_example_of_the_paper():
@@ -39,8 +36,7 @@ def test_ties_go_to_the_greatest_pair_of_byte_strings():
     counts = {(b"A", b"B"): 4, (b"A", b"C"): 4, (b"B", b"ZZ"): 4, (b"BA", b"A"): 4, (b"Z", b"Z"): 1}
     assert best_pair(counts) == (b"BA", b"A")
     for words in ({b"ab": 1, b"cd": 1, b"\xff\x00": 1}, {b"aab": 1, b"ab": 1, b"aa": 1}):
-        plain = train_bpe_plain(words, 3)
-        assert both(words, 3) == (plain, plain)
+        assert compiled(words, 3) == train_bpe_plain(words, 3)
 
 
 @pytest.mark.parametrize(
@@ -52,43 +48,35 @@ def test_overlapping_pairs_merge_from_the_left(text, merged):
 
 
 @given(WORDS, st.integers(0, 30), st.integers(0, 4))
-def test_all_trainers_agree(words, merges, min_frequency):
-    plain = train_bpe_plain(words, merges, min_frequency)
-    assert both(words, merges, min_frequency) == (plain, plain)
+def test_both_trainers_agree(words, merges, min_frequency):
+    assert compiled(words, merges, min_frequency) == train_bpe_plain(words, merges, min_frequency)
 
 
-@given(WORDS, st.integers(0, 30))
-def test_both_trainers_agree_under_the_other_tie_rule(words, merges):
-    incremental, compiled = both(words, merges, ties="ids")
-    assert incremental == compiled
-
-
-def test_all_trainers_agree_on_words_that_repeat_themselves():
+def test_both_trainers_agree_on_words_that_repeat_themselves():
     rng = random.Random(0)
     for _ in range(300):
         letters = "ab" if rng.random() < 0.5 else "abc한"
         words = {
             "".join(rng.choices(letters, k=rng.randint(1, 40))).encode(): rng.randint(1, 3) for _ in range(6)
         }
-        plain = train_bpe_plain(words, 25)
-        assert both(words, 25) == (plain, plain)
+        assert compiled(words, 25) == train_bpe_plain(words, 25)
 
 
 def test_many_words_grow_every_table():
     rng = random.Random(1)
     words = {rng.randbytes(rng.randint(1, 40)): rng.randint(1, 9) for _ in range(30_000)}
-    incremental, compiled = both(words, 600)
-    assert incremental == compiled
-    assert len(compiled) == 600
+    merges = compiled(words, 600)
+    assert len(set(merges)) == 600
+    assert merges[0] == best_pair(count_pairs(([bytes([b]) for b in word], n) for word, n in words.items()))
 
 
 def test_one_merge_a_step_until_nothing_is_left():
     words = {b"abcabc": 3}
     # ties: (b, c) beats (a, b); then a + bc; then abc + abc, and no pair remains
     assert train_bpe_plain(words, 99) == [(b"b", b"c"), (b"a", b"bc"), (b"abc", b"abc")]
-    assert both(words, 99) == (train_bpe_plain(words, 99),) * 2
-    assert both({}, 5) == ([], [])
-    assert both({b"x": 7}, 5) == ([], [])
+    assert compiled(words, 99) == train_bpe_plain(words, 99)
+    for words in ({}, {b"x": 7}):
+        assert compiled(words, 5) == train_bpe_plain(words, 5) == []
 
 
 @given(st.lists(TEXTS, max_size=5))
@@ -97,18 +85,8 @@ def test_compiled_counts_are_the_plain_counts(texts):
     table = count_words_fast(iter(texts))
     assert table.as_dict() == plain
     assert len(table) == len(plain)
-    assert count_words_by_chunk(iter(texts)) == plain
     assert WordTable.from_dict(plain).as_dict() == plain
     assert count_words_fast(texts, GPT4_PATTERN).as_dict() == count_words(texts, GPT4_PATTERN)
-
-
-def test_counting_by_chunk_cuts_every_character_as_the_pattern_does():
-    points = [chr(point) for point in range(0x110000) if not 0xD800 <= point < 0xE000]
-    texts = [f"!{one}{one}a1{one} {one}\n{one}" for one in points[:0x3100] + points[0x3100::37]]
-    assert count_words_by_chunk(texts) == count_words(texts)
-    for bad in ("text", ["a", None], [b"a"]):
-        with pytest.raises(ValueError, match="must be"):
-            count_words_by_chunk(bad)
 
 
 def test_counting_joins_texts_into_batches_without_joining_their_words(monkeypatch):
@@ -121,13 +99,8 @@ def test_counting_joins_texts_into_batches_without_joining_their_words(monkeypat
     "bad", [{"num_merges": -1}, {"num_merges": 2.0}, {"min_frequency": -1}, {"ties": "first"}]
 )
 def test_bad_arguments_are_refused(bad):
-    options = {"num_merges": 3, **bad}
-    for call in (
-        lambda: learn_merges({b"ab": 1}, **options),
-        lambda: learn_merges_fast(WordTable(), **options),
-    ):
-        with pytest.raises(ValueError, match=next(iter(bad))):
-            call()
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        learn_merges_fast(WordTable(), **{"num_merges": 3, **bad})
 
 
 def test_a_count_beyond_the_cells_is_refused():

@@ -64,6 +64,15 @@ def test_nothing_is_lost(tokenizer, text):
     assert tokenizer.encode_batch([text, "the"]) == [ids, tokenizer.encode("the")]
 
 
+def test_bytes_of_new_tokens_go_on_from_what_was_there(tokenizer):
+    """`decode` drops the first blank of a text; in `decode_bytes` a continuation keeps it, so " the" is found."""
+    prompt, new = tokenizer.encode("a", bos=True), tokenizer.encode("the")
+    assert tokenizer.decode(new) == "the"
+    assert tokenizer.decode_bytes(new) == b" the"
+    assert tokenizer.decode_bytes(prompt + new) == tokenizer.decode_bytes(prompt) + b" the"
+    assert tokenizer.decode_bytes([1, *new, 2], skip_special_tokens=True) == b" the"
+
+
 @pytest.mark.parametrize("bad", [None, 3, b"x", ["a"], "\ud800"])
 def test_bad_text_is_refused(tokenizer, bad):
     with pytest.raises(ValueError, match="text"):

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.tokenizer.splitting import GPT2_PATTERN, GPT4_PATTERN, piece_ends, split
+from minillm.tokenizer.bpe_encode import piece_ends
+from minillm.tokenizer.splitting import GPT2_PATTERN, GPT4_PATTERN, split
 from tests.tokenizer.samples import SAMPLES, TEXTS
 
 

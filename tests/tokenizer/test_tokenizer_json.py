@@ -7,7 +7,7 @@ import pytest
 
 from minillm._files import BadFileError
 from minillm.tokenizer import GPT2_PATTERN, GPT4_PATTERN, BPETokenizer, load_tokenizer
-from minillm.tokenizer.tokenizer_json import from_json, to_json
+from minillm.tokenizer.tokenizer_json import from_json
 from tests.helpers import cuts
 from tests.tokenizer.samples import KOREAN, SAMPLES
 
@@ -62,37 +62,88 @@ def test_a_failed_save_leaves_the_old_file(tokenizer, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+B = {"Sequence": {"id": "B", "type_id": 1}}
+A = {"Sequence": {"id": "A", "type_id": 0}}
+
+
+def sequence_of(*normalizers):
+    return {"type": "Sequence", "normalizers": [{"type": "Sequence", "normalizers": list(normalizers)}]}
+
+
+def template(single):
+    return {"type": "TemplateProcessing", "single": single, "pair": [A, B], "special_tokens": {}}
+
+
+def split_by(pattern):
+    return {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
+
+
 CHANGES = {
     "model.type": (lambda c: c["model"].update(type="Unigram"), "Unigram"),
     "WordPiece": (lambda c: c["model"].update(type="WordPiece"), "WordPiece"),
     "no model": (lambda c: c.pop("model"), "model must be an object"),
     "dropout": (lambda c: c["model"].update(dropout=0.1), "dropout"),
     "unknown": (lambda c: c["model"].update(unk_token="<unk>"), "unk_token"),
-    "suffix": (lambda c: c["model"].update(end_of_word_suffix="</w>"), "end_of_word_suffix"),
-    "prefix": (lambda c: c["model"].update(continuing_subword_prefix="##"), "continuing_subword_prefix"),
-    "byte fallback": (lambda c: c["model"].update(byte_fallback=True), "byte_fallback"),
-    "ignore merges": (lambda c: c["model"].update(ignore_merges=True), "ignore_merges"),
-    "normalizer": (lambda c: c.update(normalizer={"type": "NFC"}), "normalizer NFC"),
+    "a flag": (lambda c: c["model"].update(byte_fallback="yes"), "byte_fallback"),
+    "a new option": (lambda c: c["model"].update(new_option=1), "model.new_option"),
+    "normalizer": (lambda c: c.update(normalizer={"type": "Nmt"}), "normalizer Nmt"),
+    "normalizer's option": (
+        lambda c: c.update(normalizer={"type": "NFC", "x": 1}),
+        "NFC with the option 'x'",
+    ),
+    "normalizer lacks": (
+        lambda c: c.update(normalizer={"type": "Strip"}),
+        "Strip lacks its option 'strip_left'",
+    ),
+    "nested": (lambda c: c.update(normalizer=sequence_of({"type": "Precompiled"})), "Precompiled"),
     "truncation": (lambda c: c.update(truncation={"max_length": 5}), "truncation"),
     "padding": (lambda c: c.update(padding={"pad_id": 5}), "padding"),
     "decoder": (lambda c: c.update(decoder={"type": "WordPiece"}), "decoder"),
     "template": (lambda c: c.update(post_processor={"type": "TemplateProcessing"}), "TemplateProcessing"),
-    "no pre-tokenizer": (lambda c: c.update(pre_tokenizer=None), "pre_tokenizer"),
-    "whitespace": (lambda c: c.update(pre_tokenizer={"type": "Whitespace"}), "Whitespace"),
-    "prefix space": (lambda c: c["pre_tokenizer"].update(add_prefix_space=True), "add_prefix_space"),
-    "no regex": (lambda c: c["pre_tokenizer"].update(use_regex=False), "use_regex"),
-    "sequence": (lambda c: c.update(pre_tokenizer={"type": "Sequence", "pretokenizers": []}), "sequence"),
-    "lstrip": (lambda c: c["added_tokens"][0].update(lstrip=True), "lstrip"),
-    "not special": (lambda c: c["added_tokens"][0].update(special=False), "not special"),
+    "template's token": (
+        lambda c: c.update(post_processor=template([{"SpecialToken": {"id": "<s>", "type_id": 0}}, A])),
+        "'<s>' of a template",
+    ),
+    "template without A": (lambda c: c.update(post_processor=template([])), "must hold A"),
+    "template's id": (
+        lambda c: c.update(post_processor={"type": "BertProcessing", "sep": ["a", 5], "cls": ["b", 9999]}),
+        "adds id 9999",
+    ),
+    "huge id": (lambda c: c["model"]["vocab"].update({"!": 1 << 70}), "ids 0 to"),
+    "half a character": (lambda c: c["model"]["vocab"].update({"\ud800": 330}), "lone surrogate"),
+    "half an added token": (lambda c: c["added_tokens"][0].update(content="\ud800"), "lone surrogate"),
+    "two templates": (
+        lambda c: c.update(post_processor={"type": "Sequence", "processors": [template([A])] * 2}),
+        "more than one template",
+    ),
+    "scripts": (lambda c: c.update(pre_tokenizer={"type": "UnicodeScripts"}), "pre_tokenizer UnicodeScripts"),
+    "pattern": (
+        lambda c: c.update(pre_tokenizer=split_by({"Regex": r"(a)\1"})),
+        "Split: pattern .*is not a regular",
+    ),
+    "behaviour": (
+        lambda c: c.update(pre_tokenizer={**split_by({"String": "a"}), "behavior": "x"}),
+        "behavior",
+    ),
+    "no pattern": (lambda c: c.update(pre_tokenizer=split_by({"String": ""})), "empty String"),
+    "metaspace": (
+        lambda c: c.update(
+            pre_tokenizer={"type": "Metaspace", "replacement": "▁", "add_prefix_space": False}
+        ),
+        "contradicts",
+    ),
+    "metaspace's sign": (
+        lambda c: c.update(pre_tokenizer={"type": "Metaspace", "replacement": "ab"}),
+        "one character",
+    ),
+    "a token's flag": (lambda c: c["added_tokens"][0].update(lstrip=1), "lstrip"),
+    "a token's new flag": (lambda c: c["added_tokens"][0].update(bold=True), "bold"),
+    "a token twice": (lambda c: c["added_tokens"].append(c["added_tokens"][0]), "listed twice"),
     "added id": (lambda c: c["added_tokens"][0].update(id=7), "two ids"),
     "added text": (lambda c: c["added_tokens"][0].update(content=None), "content"),
     "hole": (lambda c: c["model"]["vocab"].update({"Ġzz": 5000}), "ids 0 to"),
     "same id": (lambda c: c["model"]["vocab"].update({"Ġzz": 5}), "ids 0 to"),
     "text id": (lambda c: c["model"]["vocab"].update({"Ġzz": "5"}), "integer ids"),
-    "not a token": (
-        lambda c: c["model"]["vocab"].update({"a b": len(c["model"]["vocab"])}),
-        "stands for no byte",
-    ),
     "no vocab": (lambda c: c["model"].pop("vocab"), "vocab"),
     "no merges": (lambda c: c["model"].pop("merges"), "merges"),
     "merge of three": (lambda c: c["model"]["merges"].append("a b c"), "two tokens"),
@@ -105,7 +156,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_cannot_be_honoured_is_refused_by_its_name(tokenizer, tmp_path, change):
-    content = copy.deepcopy(to_json(tokenizer))
+    content = copy.deepcopy(tokenizer.to_json())
     alter, message = CHANGES[change]
     alter(content)
     with pytest.raises(ValueError, match=message):
@@ -114,6 +165,42 @@ def test_what_cannot_be_honoured_is_refused_by_its_name(tokenizer, tmp_path, cha
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(BadFileError, match=r"changed\.json"):
         load_tokenizer(path)
+
+
+def test_parts_nested_without_end_are_refused(tokenizer, tmp_path):
+    deep = '{"type": "Sequence", "normalizers": [' * 400 + '{"type": "NFC"}' + "]}" * 400
+    path = tmp_path / "deep.json"
+    path.write_text(
+        json.dumps({**tokenizer.to_json(), "normalizer": "?"}).replace('"?"', deep), encoding="utf-8"
+    )
+    with pytest.raises(BadFileError, match=r"deep\.json"):
+        load_tokenizer(path)
+
+
+@pytest.mark.parametrize("as_lists", [False, True])
+def test_merges_are_strings_or_lists(tokenizer, as_lists):
+    content = tokenizer.to_json()
+    if as_lists:
+        content["model"]["merges"] = [merge.split(" ") for merge in content["model"]["merges"]]
+    again = from_json(content)
+    assert again.merges == tokenizer.merges
+    assert again.encode(KOREAN) == tokenizer.encode(KOREAN)
+
+
+def test_a_special_token_that_a_merge_also_makes(tokenizer):
+    """As in tokenizers: the added token wins where it is allowed, elsewhere the merge makes the same id."""
+    content = tokenizer.to_json()
+    name = max(
+        content["model"]["vocab"],
+        key=lambda token: len(token) if token.isascii() and token not in (END,) else 0,
+    )
+    index = content["model"]["vocab"][name]
+    content["added_tokens"].append({"id": index, "content": name, "special": True})
+    ours = from_json(content)
+    assert ours.special_tokens[name] == index
+    assert ours.encode(f"!{name}x") == [*tokenizer.encode("!"), index, *tokenizer.encode("x")]
+    assert ours.encode(KOREAN + name, ()) == tokenizer.encode(KOREAN + name)
+    assert index in ours.encode(name, ())
 
 
 @pytest.mark.parametrize("content", [[], None, 3, "text", {}, {"model": []}])
@@ -136,7 +223,7 @@ def test_vocab_and_merges_that_do_not_fit_are_refused(tokenizer, tmp_path, merge
 def test_merges_cut_anywhere_are_refused(tmp_path):
     tokenizer = BPETokenizer.train([KOREAN, "the theory of the thing"] * 3, 275)
     (tmp_path / "vocab.json").write_text(json.dumps(tokenizer.vocab), encoding="utf-8")
-    lines = "\n".join(["#version: 0.2", *to_json(tokenizer)["model"]["merges"]]).encode()
+    lines = "\n".join(["#version: 0.2", *tokenizer.to_json()["model"]["merges"]]).encode()
     for length in range(len(lines)):  # also between two lines, where each line is whole
         (tmp_path / "merges.txt").write_bytes(lines[:length])
         with pytest.raises(BadFileError, match=r"merges\.txt"):
@@ -148,7 +235,7 @@ def test_merges_cut_anywhere_are_refused(tmp_path):
 def test_vocab_and_merges_open(tokenizer, tmp_path):
     vocab = tmp_path / "vocab.json"
     vocab.write_text(json.dumps(tokenizer.vocab), encoding="utf-8")
-    lines = "".join(f"{merge}\n" for merge in to_json(tokenizer)["model"]["merges"])
+    lines = "".join(f"{merge}\n" for merge in tokenizer.to_json()["model"]["merges"])
     (tmp_path / "merges.txt").write_text(
         "#version: 0.2\r\n" + lines.replace("\n", "\r\n"), encoding="utf-8", newline=""
     )
@@ -159,5 +246,5 @@ def test_vocab_and_merges_open(tokenizer, tmp_path):
     assert more.special_tokens["<|new|>"] == tokenizer.vocab_size
     bare = BPETokenizer.train([KOREAN] * 3, 300, special_tokens=(END,))
     vocab.write_text(json.dumps(bare.vocab), encoding="utf-8")
-    (tmp_path / "merges.txt").write_text("\n".join(to_json(bare)["model"]["merges"]), encoding="utf-8")
+    (tmp_path / "merges.txt").write_text("\n".join(bare.to_json()["model"]["merges"]), encoding="utf-8")
     assert load_tokenizer(tmp_path).vocab == bare.vocab  # the folder GPT-2 came in

@@ -1,0 +1,342 @@
+"""Tokenizer: everything about a tokenizer that does not depend on its model (토크나이저의 공통부).
+
+    text --added tokens cut out--> parts --normalizer--> --pre-tokenizer--> pieces --model--> ids     (`encode`)
+    ids of one text or a pair --post-processor--> [CLS] ids [SEP] --truncation, padding--> a batch    (calling it)
+    ids --decoder--> text                                                                             (`decode`)
+
+The small parts live in normalizers.py, pre_tokenizers.py, post_processors.py and decoders.py; a model is a class with
+`vocab`, `encode(text, pre_tokenizer, starts)` and `to_json()`: BPE in bpe_encode.py, WordPiece and Unigram beside it.
+To read how a text becomes ids takes two files: `encode` here, and the model's.
+
+Book: 2.2.1 토큰화. Held against: tokenizers.Tokenizer, transformers.PreTrainedTokenizerFast.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import regex
+
+from minillm._checks import check_flag, check_int, check_path, check_text, describe
+from minillm._files import write_json
+from minillm.tokenizer.batch import check_ids, check_texts, encode_for_model
+from minillm.tokenizer.decoders import ByteLevel, build_decoder
+from minillm.tokenizer.normalizers import build_normalizer
+from minillm.tokenizer.parts import BLANKS
+from minillm.tokenizer.post_processors import build_post_processor
+from minillm.tokenizer.pre_tokenizers import build_pre_tokenizer
+from minillm.tokenizer.special import allowed_tokens, encode_text, special_pattern
+from minillm.tokenizer.streaming import encode_stream
+
+_LETTER = regex.compile(r"[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]")
+_BLANK_RUN = regex.compile(r"\p{White_Space}*")
+PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
+
+
+class Model(Protocol):
+    """What turns a text into ids; `starts` says whether it begins where the caller's text begins."""
+
+    vocab: Mapping[str, int]
+
+    def encode(self, text: str, pre_tokenizer: Any, starts: bool) -> list[int]: ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class AddedToken:
+    """A token that is found in the text before the model sees it.
+
+    special: left out by `decode(skip_special_tokens=True)`, and recognised only where `allowed_special` says so.
+    single_word: not inside a word. lstrip, rstrip: takes the blanks in front, behind. normalized: looked for in the
+    text after the normalizer, else before.
+    """
+
+    id: int
+    content: str
+    single_word: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+    normalized: bool = False
+    special: bool = True
+
+
+def find_added(
+    text: str, tokens: Mapping[str, AddedToken], pattern: re.Pattern | None
+) -> Iterator[tuple[int, int, AddedToken | None]]:
+    """(start, end, token or None for ordinary text) of the parts of `text`, in order.
+
+    `pattern` finds the keys of `tokens`, the longest where several begin at one place.
+    """
+    done = 0
+    for match in pattern.finditer(text) if pattern else ():
+        token, (start, end) = tokens[match.group()], match.span()
+        if token.single_word and (
+            (start > 0 and _LETTER.match(text, start - 1)) or (end < len(text) and _LETTER.match(text, end))
+        ):
+            continue
+        if token.lstrip:
+            start = done + len(text[done:start].rstrip(BLANKS))
+        if token.rstrip:
+            end = _BLANK_RUN.match(text, end).end()
+        if done < start:
+            yield done, start, None
+        yield start, end, token
+        done = end
+    if done < len(text):
+        yield done, len(text), None
+
+
+class Tokenizer:
+    """Text to ids and back. Subclasses bring a model; `load_tokenizer` opens files of every kind built here."""
+
+    def __init__(
+        self, model: Model, added_tokens: Iterable[AddedToken] = (), layout: Mapping[str, Any] | None = None
+    ) -> None:
+        """`layout` describes the parts as tokenizer.json does: normalizer, pre_tokenizer, post_processor, decoder.
+
+        Raises:
+            ValueError: a part that is not supported, by its name; tokens and ids that do not fit each other.
+        """
+        self.layout: dict[str, Any] = {name: (layout or {}).get(name) for name in PARTS}
+        self.model = model
+        self.normalizer = None
+        if self.layout["normalizer"] is not None:
+            self.normalizer = build_normalizer(self.layout["normalizer"])
+        self.pre_tokenizer = build_pre_tokenizer(self.layout["pre_tokenizer"])
+        self.post_processor = build_post_processor(self.layout["post_processor"])
+        self.decoder = build_decoder(self.layout["decoder"])
+        self.added_tokens: dict[str, AddedToken] = {token.content: token for token in added_tokens}
+        self.special_tokens: dict[str, int] = {
+            t.content: t.id for t in self.added_tokens.values() if t.special
+        }
+        self._names, self._ids = self._name_ids()
+        if strange := self.post_processor.special_ids() - set(range(len(self._names))):
+            raise ValueError(
+                f"post_processor adds id {min(strange)}, the vocabulary has {len(self._names)} ids"
+            )
+        self._spelled: list[bytes] | None = None
+        self._finders: dict[frozenset[str], tuple] = {}
+        self._all_names = frozenset(self.added_tokens)
+        self._normal_names = {
+            name: self.normalizer(name) if self.normalizer else name
+            for name, token in self.added_tokens.items()
+            if token.normalized
+        }
+        if "" in self._normal_names.values():
+            raise ValueError("an added token of which the normalizer leaves nothing is not supported")
+        # What decoding reads. As in tokenizers a token that was looked for in normalised text comes back normalised,
+        # and is skipped as special only if that is the name of a special token.
+        self._shown = list(self._names)
+        for name, normal in self._normal_names.items():
+            self._shown[self._ids[name]] = normal
+        self._skipped = frozenset(i for i, name in enumerate(self._shown) if name in self.special_tokens)
+
+    def _name_ids(self) -> tuple[list[str], dict[str, int]]:
+        """(the token of each id, the id of each token)."""
+        ids = dict(self.model.vocab)
+        for name, token in self.added_tokens.items():
+            if ids.setdefault(name, token.id) != token.id:
+                raise ValueError(f"added token {name!r} has two ids, {ids[name]} and {token.id}")
+        names = sorted(ids, key=ids.__getitem__)
+        if [ids[name] for name in names] != list(range(len(names))):
+            raise ValueError(f"the {len(names)} tokens must have the ids 0 to {len(names) - 1}, each once")
+        return names, ids
+
+    # --- text to ids ------------------------------------------------------------------------------------------
+
+    def encode(self, text: str, allowed_special: str | Collection[str] = "all") -> list[int]:
+        """The ids of `text` alone; calling the tokenizer adds what a model wants around them.
+
+        `allowed_special` says which special tokens are recognised: "all", or a set of them; the others, and with
+        `()` all, are ordinary text, as in tiktoken with disallowed_special=(). Added tokens that are not special
+        are always recognised.
+
+        Raises:
+            ValueError: `text` is no str or has a lone surrogate; `allowed_special` names an unknown token.
+        """
+        encode_text(text)
+        return self.encode_with(text, self._recognised(allowed_special))
+
+    def encode_with(self, text: str, names: frozenset[str]) -> list[int]:
+        """The ids of `text` when exactly the added tokens `names` are recognised."""
+        ids: list[int] = []
+        for part, token, starts in self._parts(text, names):
+            if token is not None:
+                ids.append(token.id)
+            else:
+                ids += self.model.encode(part, self.pre_tokenizer, starts)
+        return ids
+
+    def _parts(self, text: str, names: frozenset[str]) -> Iterator[tuple[str, AddedToken | None, bool]]:
+        """`text` as (part, its added token if it is one, whether it begins the text); ordinary parts normalised."""
+        finder = self._finders.get(names)
+        if finder is None:
+            finder = self._finder(names)
+            self._finders = {names: finder}  # the latest choice is remembered
+        (raw, raw_pattern), (late, late_pattern) = finder
+        for start, end, token in find_added(text, raw, raw_pattern):
+            part, starts = text[start:end], start == 0
+            if token is not None or not (self.normalizer or late):
+                yield part, token, starts
+                continue
+            normal = self.normalizer(part) if self.normalizer else part
+            starts = starts and not (self.normalizer and self.normalizer.drops_front(part))
+            for begin, stop, found in find_added(normal, late, late_pattern):
+                yield normal[begin:stop], found, starts and begin == 0
+
+    def _finder(self, names: frozenset[str]) -> tuple:
+        """The tokens `names` that are looked for before and after the normalizer, each with its pattern."""
+        raw = {name: self.added_tokens[name] for name in names if name not in self._normal_names}
+        late = {
+            spelled: self.added_tokens[name] for name, spelled in self._normal_names.items() if name in names
+        }
+        return tuple((tokens, special_pattern(frozenset(tokens))) for tokens in (raw, late))
+
+    def _recognised(self, allowed_special: str | Collection[str]) -> frozenset[str]:
+        if isinstance(allowed_special, str) and allowed_special == "all":
+            return self._all_names
+        allowed = allowed_tokens(allowed_special, self.special_tokens)
+        return allowed | (self.added_tokens.keys() - self.special_tokens.keys())
+
+    def encode_batch(
+        self, texts: Iterable[str], allowed_special: str | Collection[str] = "all"
+    ) -> list[list[int]]:
+        """The ids of each text, as `encode` gives them."""
+        return [self.encode(text, allowed_special) for text in check_texts(texts)]
+
+    def encode_iterable(
+        self, texts: Iterable[str], allowed_special: str | Collection[str] = "all"
+    ) -> Iterator[int]:
+        """The ids of all `texts` joined (the lines of a file, say), one at a time.
+
+        Equal to `encode("".join(texts))`. In constant memory for byte-level tokenizers that cut by one pattern, as
+        GPT-2's and most of today's do: what the next text could still change is held back, see streaming.py. Where a
+        normalizer or another cut may look at the whole text, the whole text is gathered first.
+        """
+        names = self._recognised(allowed_special)
+        return self._stream(check_texts(texts), names)
+
+    def _stream(self, texts: Iterator[str], names: frozenset[str]) -> Iterator[int]:
+        tokens = self.added_tokens.values()
+        plain = not any(token.single_word or token.lstrip or token.rstrip for token in tokens)
+        one_pass = len({token.normalized for token in tokens}) < 2  # else some are found before the others
+        if plain and one_pass and self.normalizer is None and self.pre_tokenizer.pattern is not None:
+            yield from encode_stream(self, texts, names)
+        else:
+            yield from self.encode_with("".join(texts), names)
+
+    def __call__(
+        self,
+        texts: str | Sequence[str],
+        text_pair: str | Sequence[str] | None = None,
+        padding: bool | str = False,
+        truncation: bool = False,
+        max_length: int | None = None,
+        return_tensors: str | None = None,
+    ) -> dict[str, Any]:
+        """A batch for a model, special tokens around the texts: input_ids, attention_mask and token_type_ids; see
+        `batch.encode_for_model`."""
+        return encode_for_model(self, texts, text_pair, padding, truncation, max_length, return_tensors)
+
+    # --- ids to text ------------------------------------------------------------------------------------------
+
+    def decode_bytes(self, ids: Iterable[int], skip_special_tokens: bool = False) -> bytes:
+        """The bytes that `ids` spell in the middle of a text, special tokens included unless they are skipped.
+
+        `decode_bytes(a + b) == decode_bytes(a) + decode_bytes(b)`, always: no blank at the front is dropped and no
+        half character replaced, as `decode` does. So this is how to read text that is still growing: stop strings
+        are searched here, and new tokens decoded here go on from what was there before.
+
+        Raises:
+            ValueError: `ids` is no sequence of integers in [0, vocab_size).
+        """
+        known = self._checked(ids, skip_special_tokens)
+        if self._spelled is None:
+            inside = self.decoder.inside if self.decoder else str.encode
+            self._spelled = [inside(name) for name in self._shown]
+        return b"".join([self._spelled[index] for index in known])
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
+        """The text that `ids` spell; bytes that are not UTF-8 (a character cut in two) become U+FFFD.
+
+        Raises:
+            ValueError: `ids` is no sequence of integers in [0, vocab_size).
+        """
+        if isinstance(self.decoder, ByteLevel):
+            return self.decode_bytes(ids, skip_special_tokens).decode("utf-8", "replace")
+        tokens = [self._shown[index] for index in self._checked(ids, skip_special_tokens)]
+        return " ".join(tokens) if self.decoder is None else "".join(self.decoder(tokens))
+
+    def _checked(self, ids: Iterable[int], skip_special_tokens: bool) -> list[int]:
+        known = check_ids(ids, self.vocab_size)
+        if check_flag("skip_special_tokens", skip_special_tokens):
+            return [index for index in known if index not in self._skipped]
+        return known
+
+    # --- the vocabulary ---------------------------------------------------------------------------------------
+
+    @property
+    def vocab_size(self) -> int:
+        """How many ids there are, special tokens included."""
+        return len(self._names)
+
+    @property
+    def vocab(self) -> dict[str, int]:
+        """Token as files spell it -> id, in the order of ids (a new dict)."""
+        return {name: index for index, name in enumerate(self._names)}
+
+    @property
+    def pad_token_id(self) -> int | None:
+        """What fills a batch: `<pad>`, `<|pad|>` or `[PAD]` if it is a special token, else the first special token."""
+        for name in ("<pad>", "<|pad|>", "[PAD]", *self.special_tokens):
+            if name in self.special_tokens:
+                return self.special_tokens[name]
+        return None
+
+    def token_to_id(self, token: str) -> int | None:
+        """The id of a token as files spell it (`"Ġthe"` for `b" the"`) or of an added token; None if there is none."""
+        return self._ids.get(check_text("token", token))
+
+    def id_to_token(self, index: int) -> str:
+        """How files spell an id: `"Ġthe"` for `b" the"`. Raises ValueError for an id out of range."""
+        return self._names[check_int("id", index, 0, self.vocab_size - 1)]
+
+    # --- files ------------------------------------------------------------------------------------------------
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of tokenizer.json."""
+        return {
+            "version": "1.0",
+            "truncation": None,
+            "padding": None,
+            "added_tokens": [
+                asdict(t) for t in sorted(self.added_tokens.values(), key=lambda token: token.id)
+            ],
+            **self.layout,
+            "model": self.model.to_json(),
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write a file `path` that ends in .json, or tokenizer.json (and tokenizer_config.json, which tells
+        transformers how to open it) into the folder `path`, each whole or not at all. tokenizers and transformers
+        open them. Returns the path of tokenizer.json."""
+        path = check_path("path", path)
+        if path.suffix == ".json":
+            return write_json(path, self.to_json())
+        config: dict[str, Any] = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+        }
+        if "<|endoftext|>" in self.special_tokens:
+            config["eos_token"] = "<|endoftext|>"
+        write_json(path / "tokenizer_config.json", config)
+        return write_json(path / "tokenizer.json", self.to_json())
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"{name}(vocab_size={self.vocab_size}, special_tokens={describe(list(self.special_tokens))})"
