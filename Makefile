@@ -28,11 +28,21 @@ study: .venv/lab ## open the lessons in JupyterLab
 test: .venv/test ## unit, parity and strict notebook tests
 	$(PYTEST) $(NBVAL) tests notebooks $(ARGS)
 
-kernels: .venv/test ## compile every kernel for sm_80, 90, 100, and test them, under the oldest Triton, too
+paths: .venv/test ## the quick suite on the code path of a plain x86-64 processor
+	$(BIN)/python -m tests.portable search nn inference training models --legs plain
+
+portable: .venv/test ## the suite on every code path, and on every Python that is installed (ARGS="--list")
+	$(BIN)/python -m tests.portable $(ARGS) -- $(NBVAL)
+
+soak: .venv/test build/oldest ## the long runs: hours (ARGS="--only long", ARGS="--write")
+	$(BIN)/python -m tests.soak.run $(ARGS)
+
+kernels: .venv/test build/oldest ## compile every kernel for sm_80, 90, 100, and for sm_90 by the oldest Triton, too
 	$(BIN)/python -m kernels.measure.compile_ahead
-	$(BIN)/python -m pip install -q --target build/oldest --no-deps --upgrade 'triton==3.6.*' 'numpy<2.4'
-	PYTHONPATH=build/oldest $(BIN)/python -m kernels.measure.compile_ahead
-	PYTHONPATH=build/oldest $(PYTEST) -q tests/kernels
+	PYTHONPATH=build/oldest $(BIN)/python -m kernels.measure.compile_ahead --target sm_90
+
+build/oldest: | .venv/test
+	$(BIN)/python -m pip install -q --target $@ --no-deps --upgrade 'triton==3.6.*' 'numpy<2.4' || { rm -rf $@; exit 1; }
 
 bench: .venv/test ## measure against the real libraries (ARGS="bpe_train" for one)
 	$(BIN)/minillm bench $(ARGS)
@@ -43,7 +53,7 @@ lint: .venv/test ## ruff, and the import contract of the house
 	$(BIN)/lint-imports
 
 clean: ## remove the environment and caches
-	rm -rf .venv build/oldest .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv build/oldest build/portable .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help tour study test kernels bench lint clean
+.PHONY: help tour study test paths portable soak kernels bench lint clean
 .DEFAULT_GOAL := help

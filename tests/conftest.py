@@ -15,7 +15,11 @@ import torch
 if not torch.cuda.is_available():  # kernels are interpreted then; this is read when they are imported
     os.environ["TRITON_INTERPRET"] = "1"
 
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ.get("MINILLM_TEST_THREADS", "1")))  # `make portable` tries two
+if seed := os.environ.get("MINILLM_JITTER"):  # `make portable` asks for the last bits of another processor
+    from tests.jitter import install
+
+    install(int(seed))
 # a busy machine is slow, not wrong: no test fails for the time one example took
 hypothesis.settings.register_profile("minillm", deadline=None)
 hypothesis.settings.load_profile("minillm")

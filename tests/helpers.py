@@ -1,5 +1,6 @@
 """Small tools that several test files use."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,15 @@ class HostReads(TorchDispatchMode):
         by_mask = any(isinstance(x, torch.Tensor) and x.dtype == torch.bool for x in masks)
         self.count += name in self.READERS or by_mask
         return function(*args, **(kwargs or {}))
+
+
+def soak_count(many: int) -> int:
+    """How many of `many` random examples to run: a twentieth, or the share that MINILLM_SOAK_SHARE names.
+
+    `make soak` sets it to 1; everything else, CI too, leaves it alone. At least five, however small the share.
+    """
+    share = float(os.environ.get("MINILLM_SOAK_SHARE", "0.05"))
+    return max(min(many, 5), round(many * share))
 
 
 def cuts(data: bytes, at_most: int = 60) -> list[int]:

@@ -178,7 +178,14 @@ def test_ctrl_c_is_exit_code_130_and_leaves_whole_files(tmp_path):
         "--threads",
         "1",
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # under nohup, and in many CI runners, SIGINT is ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     for line in process.stdout:  # the tokenizer is done: training has begun
         if "tokenizer" in line:
             break

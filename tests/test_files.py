@@ -18,6 +18,7 @@ from minillm._files import (
     write_json,
     write_whole,
 )
+from tests.helpers import soak_count
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -76,7 +77,7 @@ def test_arrays_cut_or_with_a_flipped_bit_are_refused_by_name(tmp_path):
             load_arrays(path, "test index")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=soak_count(1000))
 @given(
     array=arrays_of.arrays(
         st.sampled_from([np.float32, np.int32, np.uint8, np.int64, np.bool_]),

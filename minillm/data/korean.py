@@ -1,5 +1,4 @@
-"""Korean text from day one: little texts about language models, a made-up encyclopaedia, and questions on
-both.
+"""Korean text: little texts about language models, a made-up encyclopaedia, and questions on both.
 
 The first documents are 36 short texts on the ideas of the course (토큰, 어텐션, 양자화, 검색 증강 생성 ...),
 written for it; the rest is drawn by `korean_world`, as much as asked for, with particles (조사) chosen by

@@ -7,8 +7,7 @@ its final consonant (받침), 0 when there is none and 8 for ㄹ. Digits and Lat
 3 is 삼, L is 엘.
 
 Rule: 한글 맞춤법, and the Unicode standard, chapter 3.12 (Hangul syllables).
-Left out: English words whose spelling hides their sound ("byte" ends in 트, no final consonant: right by
-luck).
+Left out: English words whose spelling hides their sound ("byte" ends in 트, no final consonant: right by luck).
 """
 
 from __future__ import annotations
@@ -19,15 +18,10 @@ import unicodedata
 from minillm._checks import check_text
 
 _RIEUL = 8  # the final consonant ㄹ
-# Final consonants of 영 일 이 삼 사 오 육 칠 팔 구 (any value other than 0 and 8 stands for "some
-# consonant").
+# Final consonants of 영 일 이 삼 사 오 육 칠 팔 구. Any value but 0 and 8 stands for "some consonant".
 _DIGITS = {"0": 21, "1": 8, "2": 0, "3": 16, "4": 0, "5": 0, "6": 1, "7": 8, "8": 8, "9": 0}
-_ACRONYM = {
-    "L": 8,
-    "M": 16,
-    "N": 4,
-    "R": 8,
-}  # capital letters are read by name: 엘 엠 엔 알, the rest end open
+# Capital letters are read by name: 엘 엠 엔 알; all others end in a vowel.
+_ACRONYM = {"L": 8, "M": 16, "N": 4, "R": 8}
 # How Korean usually reads the end of an English word: model 모델, token 토큰, embedding 임베딩, block 블록, chip 칩.
 _ENGLISH_ENDS = [
     ("le?$", 8),
@@ -40,8 +34,7 @@ _ENGLISH_ENDS = [
 
 
 def final_consonant(word: str) -> int:
-    """The number of the final consonant (받침) of the last syllable read aloud: 0 none, 8 ㄹ, other: a
-    consonant.
+    """The final consonant (받침) of the last syllable read aloud: 0 for none, 8 for ㄹ, another number for any other.
 
     A part in brackets at the end is not read: "토큰(token)" ends as "토큰". Marks at the end are skipped.
     Raises ValueError for a word without a Hangul syllable, digit or Latin letter, whose reading is unknown.
@@ -75,11 +68,10 @@ def _final_of_number(text: str) -> int:
 
 
 def with_particle(word: str, forms: str) -> str:
-    """`word` with the right one of two particle forms "after a consonant/after a vowel": ("귤", "은/는") ->
-    "귤은".
+    """`word` with the particle form that fits it: ("귤", "은/는") -> "귤은".
 
-    forms: "은/는", "이/가", "을/를", "과/와", "으로/로", "이라는/라는", ... Raises ValueError for another
-    form.
+    forms: the form after a consonant, a slash, the form after a vowel: "은/는", "이/가", "을/를", "과/와", "으로/로",
+    "이라는/라는", ... Raises ValueError for anything else.
     """
     parts = check_text("forms", forms).split("/")
     if len(parts) != 2 or not all(parts):

@@ -6,8 +6,7 @@ words. What belongs together stays together: a code block with the sentence that
 with its first lines.
 
 Book: 9.1 검색 증강 생성(RAG), 10.3 실습: 의미 검색 구현하기.
-Headings are read in two everyday forms: Markdown (`# Title`, fenced code) and underlined (`Title` over
-`====`).
+Headings are read in two everyday forms: Markdown (`# Title`, fenced code) and underlined (`Title` over `====`).
 Left out: HTML, PDF, cutting inside tables, overlapping windows.
 """
 

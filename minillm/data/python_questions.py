@@ -1,5 +1,4 @@
-"""Questions about Python in a learner's own words, with the sections of the language reference that answer
-them.
+"""Questions about Python in a learner's own words, and the sections of the language reference that answer them.
 
 Written for this course, to judge a search engine: headings are not copied, and every question names where its
 answer stands. Five ways of asking (`Question.kind`), because methods fail at different ones:
@@ -29,8 +28,7 @@ def python_questions() -> list[Question]:
 
 
 def read_questions(path: str | Path) -> list[Question]:
-    """Questions from a JSON file: a list of {"question", "gold": [id, ...]} with optional "evidence" and
-    "kind".
+    """Questions from a JSON file: a list of {"question", "gold": [id, ...]}, and if wanted "evidence" and "kind".
 
     Raises BadFileError (a ValueError) that names the file and the entry when it is not of this form.
     """

@@ -1,8 +1,8 @@
 """Real text that every Python carries: its language reference and the docstrings of its standard library.
 
 `pydoc_data.topics` is what `help("with")` prints: 79 sections of the language reference as plain text, about
-465 kB in CPython 3.11. It is the small real corpus of this course: no download, no licence question (PSF
-licence, part of Python itself), known to every reader. Topics repeat each other (the whole "with" section
+465 kB in CPython 3.11. It is the small real corpus of this course: no download, a free licence (PSF, as Python
+itself), known to every reader. Topics repeat each other (the whole "with" section
 stands again inside "compound"), which is why `train_and_held_out` removes repeats before it splits.
 
 Book: 2.2 텍스트를 임베딩으로 변환하기, 10.4 검색 방식을 조합해 성능 높이기 (corpus of the tour).
@@ -23,8 +23,7 @@ from minillm.data.passages import split_sections
 
 
 def python_docs() -> list[Document]:
-    """The Python language reference, one Document a topic, in alphabetical order of the topic ids ("with",
-    "yield").
+    """The Python language reference, one Document a topic, ordered by topic id ("with" comes before "yield").
 
     The text is the running Python's own, so it differs a little between versions. Raises ValueError on a
     Python that does not ship `pydoc_data.topics`.

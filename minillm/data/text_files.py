@@ -1,8 +1,7 @@
 """The user's own text files as documents: what `minillm tour --data PATH` reads.
 
-One UTF-8 file (.txt, .md, .rst) is one Document. Everything that cannot be read as text is refused by name
-with what to do about it: a corpus that silently lost half its files teaches a model, and its user, the wrong
-thing.
+One UTF-8 file (.txt, .md, .rst) is one Document. What cannot be read as text is refused by name, with what to do
+about it: a corpus that silently lost half of its files teaches a model, and its user, the wrong thing.
 """
 
 from __future__ import annotations

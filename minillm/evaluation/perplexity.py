@@ -57,9 +57,8 @@ def negative_log_likelihood(
             with torch.no_grad():
                 logits = model(windows[:, :-1]).logits  # (B, T, V)
             # -log p(x_{t+1} | x_1 ... x_t)
-            surprise = F.cross_entropy(
-                logits.float().transpose(1, 2), windows[:, 1:], reduction="none"
-            )  # (B, T)
+            logits = logits.float().transpose(1, 2)  # (B, V, T), as cross_entropy wants them
+            surprise = F.cross_entropy(logits, windows[:, 1:], reduction="none")  # (B, T)
             for row, (_, _, new) in zip(surprise, batch):
                 total += row[len(row) - new :].double().sum().cpu()
     finally:

@@ -82,7 +82,8 @@ SHORT_RESULT = 128  # up to here keeping the best k in order by insertion beats 
 @njit(cache=True)
 def _sort_key(score, document):
     """One integer that orders like (score, then lower document first): the float's bits, then ~document."""
-    bits = np.uint64(np.float32(score).view(np.uint32))
+    # -0.0 + 0.0 is 0.0: the two are equal, and so must their bits be.
+    bits = np.uint64(np.float32(score + np.float32(0.0)).view(np.uint32))
     # Positive floats order like their bits; negative ones in reverse, and below all positive ones.
     bits = bits ^ np.uint64(0xFFFFFFFF) if bits >> np.uint64(31) else bits | np.uint64(0x80000000)
     return (bits << np.uint64(32)) | (np.uint64(0xFFFFFFFF) - np.uint64(document))
@@ -118,9 +119,8 @@ def _search_all(words, query_starts, starts, documents, impacts, size, k):
     found = np.full((queries, k), -1, np.int64)
     found_scores = np.zeros((queries, k), np.float32)
     scores = np.zeros(size, np.float32)
-    seen = np.zeros(
-        size, np.int32
-    )  # the last query that touched a document: nothing is cleared between queries
+    # The last query that touched a document: nothing is cleared between queries.
+    seen = np.zeros(size, np.int32)
     touched = np.empty(size, np.uint32)
     keys = np.empty(size if k > SHORT_RESULT else k, np.uint64)
     for q in range(queries):
@@ -133,9 +133,8 @@ def _search_all(words, query_starts, starts, documents, impacts, size, k):
             best = np.sort(keys[:count])[::-1]
         else:
             filled = 0
-            worst = np.float32(
-                -np.inf
-            )  # score of the kth best so far: most documents fail against it at once
+            # The score of the kth best so far: most documents fail against it at once.
+            worst = np.float32(-np.inf)
             for i in range(count):
                 score = scores[touched[i]]
                 if score < worst:
@@ -287,6 +286,7 @@ class BM25:
         index.ids = ids
         index._vocabulary = {word: number for number, word in enumerate(words)}
         starts, documents, impacts = index._postings = postings
+        # Compiled code reads what these point at, without looking.
         if (
             tuple(part.dtype for part in postings) != (np.int64, np.uint32, np.float32)
             or len(starts) != len(index._vocabulary) + 1
@@ -294,7 +294,7 @@ class BM25:
             or starts[0] != 0
             or (np.diff(starts) < 0).any()
             or (len(documents) and documents.max() >= len(index.ids))
-        ):  # compiled code reads what these point at
+        ):
             raise BadFileError(f"{refusal}: its words and postings do not fit")
         return index
 

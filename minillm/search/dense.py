@@ -13,7 +13,7 @@ from typing import Any
 from minillm._checks import check_int, check_path, describe
 from minillm._files import BadFileError, read_json, write_json
 from minillm.search._ids import DocumentId, Ranking, check_document_ids, check_texts
-from minillm.search.exact import ExactIndex
+from minillm.search.exact import ExactIndex, check_vectors
 from minillm.search.static_encoder import StaticEncoder
 
 
@@ -46,7 +46,10 @@ class DenseRetriever:
         if not texts:
             raise ValueError("corpus must hold at least one text, got none")
         ids = check_document_ids(ids, len(texts))
-        vectors = self.encoder.encode(texts)
+        # Checked before anything is removed: an encoder that fails leaves the index as it was.
+        vectors = check_vectors("the encoder's vectors", self.encoder.encode(texts), self.index.dim)
+        if len(vectors) != len(texts):
+            raise ValueError(f"the encoder must give a vector a text, got {len(vectors)} for {len(texts)}")
         self.index.remove(range(len(self.ids)))
         self.index.add(vectors, range(len(texts)))
         self.ids = ids

@@ -7,6 +7,7 @@
 The right-hand sides are one matrix product for a whole block of queries. float32 rounds them, so the product only
 proposes candidates, with a margin for the rounding; the candidates' distances are then computed in float64. What
 comes out is exact, and equal distances go to the lower id: this is the truth that HNSW and IVF are measured against.
+Vectors so long or so short that their products leave float32's range are multiplied in float64, which holds them all.
 
 Book: 12.2.1 KNN 검색과 그 한계. Peers: hnswlib's BFIndex, faiss IndexFlat, sklearn NearestNeighbors(brute).
 """
@@ -24,9 +25,10 @@ from minillm._checks import check_choice, check_int, describe
 from minillm._files import BadFileError, load_arrays, save_arrays
 
 METRICS = ("l2", "cosine", "ip")
-BLOCK = (
-    1 << 22
-)  # numbers in one block of the distance table (16 MB as float32): bounds memory, fills the caches
+# Numbers in one block of the distance table (16 MB as float32): bounds memory, fills the caches.
+BLOCK = 1 << 22
+# Between these lengths no square or product overflows float32, and what underflows is far below the margin.
+SHORTEST, LONGEST = 2.0**-40, 2.0**60
 
 
 def check_vectors(name: str, vectors: Any, dim: int) -> np.ndarray:
@@ -74,12 +76,22 @@ def distances_plain(query: np.ndarray, vectors: np.ndarray, metric: str) -> np.n
     return np.array(found)
 
 
+def row_lengths(vectors: np.ndarray) -> np.ndarray:
+    """|x| of each row of vectors (N, D), float64 (N,)."""
+    return np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+
+
+def fits_float32(lengths: np.ndarray) -> bool:
+    """Whether products of vectors of these lengths can be left to float32. Zero vectors do no harm."""
+    return bool((((lengths >= SHORTEST) & (lengths <= LONGEST)) | (lengths == 0)).all())
+
+
 @njit(cache=True)
 def _kth_smallest(table, k):
-    """The k-th smallest value of each row of table (Q, N), float32 (Q,). Faster than np.partition for small k: nearly
-    every value fails the one comparison with the k-th best so far, and nothing is copied."""
-    found = np.empty(len(table), np.float32)
-    best = np.empty(k, np.float32)
+    """The k-th smallest value of each row of table (Q, N), (Q,) in its dtype. Faster than np.partition for small k:
+    nearly every value fails the one comparison with the k-th best so far, and nothing is copied."""
+    found = np.empty(len(table), table.dtype)
+    best = np.empty(k, table.dtype)
     for row in range(len(table)):
         best[:] = np.inf
         for value in table[row]:
@@ -152,7 +164,8 @@ class ExactIndex:
         """The k nearest of each query (Q, D): ids (Q, k) int64 and distances (Q, k) float32, nearest first.
 
         Where fewer than k exist, the rest is id -1 at distance infinity. Equal distances: lower id first,
-        where equal means in float64 as computed, finer than the float32 that is returned.
+        where equal means in float64 as computed, finer than the float32 that is returned (a distance that float32
+        cannot hold is returned as infinity, in its right place).
         filter: which ids may be found, as a function of the id, a list of ids, or a bool array indexed by id (an id
         beyond its end may not). ef_search is accepted so that all indexes are called alike; exact search ignores it.
         Raises ValueError for a wrong shape, NaN, k < 1, or another kind of filter.
@@ -167,44 +180,56 @@ class ExactIndex:
         distances = np.full((len(queries), k), np.inf, np.float32)
         if len(vectors) == 0:
             return found, distances
-        lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))  # |x|, (N,)
+        lengths = row_lengths(vectors)
         step = max(1, BLOCK // len(vectors))
         for start in range(0, len(queries), step):
             block = queries[start : start + step]
-            rows, columns, exact = self._candidates(block, vectors, lengths, min(k, len(vectors)))
+            own = row_lengths(block)
+            rows, columns = self._candidates(block, own, vectors, lengths, min(k, len(vectors)))
+            exact = self._order(block, own, vectors, lengths, rows, columns)
             # The k best of each row: sort by row, then distance, then column (columns are in order of ids).
             order = np.lexsort((columns, exact, rows))
             rows, columns, exact = rows[order], columns[order], exact[order]
             rank = np.arange(len(rows)) - np.searchsorted(rows, rows)  # place of a candidate in its own row
             best = rank < k
             found[start + rows[best], rank[best]] = ids[columns[best]]
-            distances[start + rows[best], rank[best]] = exact[best]
+            with np.errstate(over="ignore"):
+                distances[start + rows[best], rank[best]] = exact[best] + (self.metric != "l2")
         return found, distances
 
     def _candidates(
-        self, queries: np.ndarray, vectors: np.ndarray, lengths: np.ndarray, k: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(row, column, exact float64 distance) of a superset of the k nearest of each query, in any order."""
-        own = np.sqrt(np.einsum("qd,qd->q", queries, queries, dtype=np.float64))  # |q|, (Q,)
-        table = queries @ vectors.T  # (Q, N): all the arithmetic there is
-        if (
-            self.metric == "l2"
-        ):  # the part of |q|^2 - 2 q.x + |x|^2 that orders vectors, the query's own left out
+        self, queries: np.ndarray, own: np.ndarray, vectors: np.ndarray, lengths: np.ndarray, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(row, column) of a superset of the k nearest of each query, row by row; own, lengths: |q| and |x|."""
+        precision = np.float32 if fits_float32(own) and fits_float32(lengths) else np.float64
+        table = queries.astype(precision, copy=False) @ vectors.astype(precision, copy=False).T  # (Q, N)
+        # What orders the vectors, and `size` (Q,), what its rounding errors are relative to.
+        if self.metric == "l2":  # |q|^2 is the same for all of a query's vectors: it is left out
             table *= -2
-            table += (lengths**2).astype(np.float32)
-            size = (
-                2 * own * lengths.max() + lengths.max() ** 2
-            )  # (Q,), what the rounding errors are relative to
+            table += (lengths**2).astype(precision)
+            size = 2 * own * lengths.max() + lengths.max() ** 2
         elif self.metric == "cosine":
-            table *= -np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0).astype(np.float32)
+            table *= -np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0).astype(precision)
             size = own
         else:
             np.negative(table, out=table)
             size = own * lengths.max()
-        # A float32 sum of D products errs by at most D * 2^-24 of its size; a few roundings more are added.
-        margin = (self.dim + 8) * 2.0**-24 * size
+        # A sum of D products errs by at most D * 2^-24 of its size (2^-53 in float64); a few roundings are added.
+        margin = (self.dim + 8) * np.finfo(precision).eps / 2 * size
         kth = _kth_smallest(table, k) if k <= 128 else np.partition(table, k - 1, axis=1)[:, k - 1]
-        rows, columns = np.nonzero(table <= (kth + 2 * margin)[:, None])
+        return np.nonzero(table <= (kth + 2 * margin)[:, None])
+
+    def _order(
+        self,
+        queries: np.ndarray,
+        own: np.ndarray,
+        vectors: np.ndarray,
+        lengths: np.ndarray,
+        rows: np.ndarray,
+        columns: np.ndarray,
+    ) -> np.ndarray:
+        """What orders the pairs (row, column), float64: |q - x|^2, -cos or -q.x. The 1 of a distance is added later:
+        here it would hide differences below 2^-53."""
         exact = np.empty(len(rows))
         step = max(1, BLOCK // 64 // self.dim)  # pairs at a time: they stay in the cache
         for start in range(0, len(rows), step):
@@ -213,13 +238,12 @@ class ExactIndex:
             if self.metric == "l2":
                 q -= x
                 exact[part] = np.einsum("pd,pd->p", q, q)
-                continue
-            exact[part] = np.einsum("pd,pd->p", q, x)
-            if self.metric == "cosine":
-                scale = own[rows[part]] * lengths[columns[part]]
-                exact[part] = np.divide(exact[part], scale, out=np.zeros_like(scale), where=scale > 0)
-            exact[part] = 1 - exact[part]
-        return rows, columns, exact
+            else:
+                exact[part] = -np.einsum("pd,pd->p", q, x)
+        if self.metric == "cosine":
+            scale = own[rows] * lengths[columns]
+            np.divide(exact, scale, out=exact, where=scale > 0)  # a zero vector's product is 0 already
+        return exact
 
     def _allowed(self, filter: Any) -> np.ndarray | None:
         """Which rows may be found, bool (N,); None for all."""

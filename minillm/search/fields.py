@@ -20,11 +20,13 @@ from minillm._checks import check_int, check_number, describe
 from minillm.search._ids import DocumentId, Ranking, check_document_ids, check_texts
 from minillm.search.bm25 import BM25
 
+MOST_WEIGHT = 1e9  # scores times weights stay far inside float32
+
 
 class FieldSearch:
     """The weighted sum of one BM25 a field.
 
-    weights: field name -> weight, greater than 0, for example {"text": 1.0, "title": 0.5}; tokenizer as in BM25.
+    weights: field name -> weight from 0 to 1e9, for example {"text": 1.0, "title": 0.5}; tokenizer as in BM25.
     Raises ValueError for anything else.
     """
 
@@ -38,7 +40,8 @@ class FieldSearch:
         ):
             raise ValueError(f"weights must be a dict from field name to number, got {describe(weights)}")
         self.weights = {
-            name: check_number(f"weights[{name!r}]", weight, 0) for name, weight in weights.items()
+            name: check_number(f"weights[{name!r}]", weight, 0, MOST_WEIGHT)
+            for name, weight in weights.items()
         }
         self.fields = {name: BM25(tokenizer=tokenizer) for name in self.weights}
         self.ids: list[DocumentId] = []
@@ -57,9 +60,12 @@ class FieldSearch:
         sizes = {name: len(column) for name, column in texts.items()}
         if len(set(sizes.values())) != 1:
             raise ValueError(f"every field must have one text a document, got {sizes}")
-        self.ids = check_document_ids(ids, next(iter(sizes.values())))
-        for name, column in texts.items():
-            self.fields[name].fit(column, self.ids)
+        ids = check_document_ids(ids, next(iter(sizes.values())))
+        # New parts, put in place together: a text that is refused leaves the index as it was.
+        self.fields = {
+            name: BM25(tokenizer=field.tokenizer).fit(texts[name], ids) for name, field in self.fields.items()
+        }
+        self.ids = ids
         return self
 
     def scores(self, query: str) -> np.ndarray:

@@ -11,6 +11,7 @@ Book: 10.4.2 상호 순위 조합 이해하기 (its example is in the tests). Pa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -35,14 +36,15 @@ def rrf(rankings: Sequence[Any], k: float = 60, weights: Sequence[float] | None 
     if len(weights) != len(lists):
         raise ValueError(f"weights must be one a ranking: got {len(weights)} for {len(lists)} rankings")
     weights = [check_number(f"weights[{i}]", weight, minimum=0) for i, weight in enumerate(weights)]
-    scores: dict[DocumentId, float] = {}
+    parts: dict[DocumentId, list[float]] = {}
     for ids, weight in zip(lists, weights, strict=True):
         for rank, document in enumerate(ids, start=1):
-            # rrf(d) += weight / (k + rank(d))
-            scores[document] = scores.get(document, 0.0) + weight / (k + rank)
-    return sorted(
-        scores.items(), key=lambda pair: -pair[1]
-    )  # sorted is stable: ties stay in order of appearance
+            # rrf(d) = sum of weight / (k + rank(d))
+            parts.setdefault(document, []).append(weight / (k + rank))
+    # fsum: ranks 1, 2, 3 and ranks 3, 1, 2 are a tie, whatever the order of the sum.
+    scores = {document: math.fsum(terms) for document, terms in parts.items()}
+    # sorted is stable: ties stay in order of appearance.
+    return sorted(scores.items(), key=lambda pair: -pair[1])
 
 
 def group_ranking(ranking: Ranking, group_of: Callable[[DocumentId], DocumentId]) -> Ranking:

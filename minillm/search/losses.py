@@ -55,7 +55,7 @@ def contrastive_loss(
 ) -> torch.Tensor:
     """Pairs with label 1 are pulled together, pairs with label 0 pushed apart until 1 - cos reaches `margin`.
 
-    Embeddings (B, D), labels (B,) in 0..1, margin > 0; returns a scalar.
+    Embeddings (B, D), labels (B,) in 0..1, margin >= 0; returns a scalar.
     """
     _check_pair(first, second, ("first", "second"))
     labels = _check_labels(labels, len(first), 0).to(first.dtype)
@@ -73,7 +73,7 @@ def mnr_loss(
 ) -> torch.Tensor:
     """Multiple negatives ranking loss: anchor i must find positive i among all positives (and `negatives`).
 
-    anchors, positives (B, D); negatives (M, D), texts that are wrong for every anchor; scale > 0, the inverse of
+    anchors, positives (B, D); negatives (M, D), texts that are wrong for every anchor; scale >= 0, the inverse of
     the softmax temperature. Returns a scalar: log(B + M) when nothing is learned, near 0 when all are found.
     """
     _check_pair(anchors, positives, ("anchors", "positives"))

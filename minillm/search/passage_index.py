@@ -36,11 +36,7 @@ class PassageIndex:
 
     def __init__(self, passages: Sequence[Passage], lexical: FieldSearch, dense: DenseRetriever) -> None:
         self.passages = {passage.id: passage for passage in passages}
-        if (
-            not self.passages
-            or set(lexical.ids) != set(self.passages)
-            or set(dense.ids) != set(self.passages)
-        ):
+        if not self.passages or not set(self.passages) == set(lexical.ids) == set(dense.ids):
             raise ValueError(
                 f"passages, lexical and dense must hold the same ids, got {len(self.passages)} passages, "
                 f"{len(lexical.ids)} and {len(dense.ids)}"

@@ -28,8 +28,10 @@ from minillm._checks import check_flag, check_int, check_path, check_text, descr
 from minillm._files import BadFileError, read_json, write_json
 from minillm.models.weights import read_tensors, write_tensors
 from minillm.search._ids import check_texts
+from minillm.search.exact import row_lengths
 from minillm.tokenizer import load_tokenizer
 
+MOST_LENGTH = 1e19  # the square of a longer vector overflows float32, and its direction would be lost
 NORMALIZER = {
     "type": "Sequence",
     "normalizers": [{"type": "NFKC"}, {"type": "Lowercase"}, {"type": "Prepend", "prepend": " "}],
@@ -60,8 +62,7 @@ def mean_plain(embeddings: np.ndarray, tokens: Sequence[int]) -> np.ndarray:
     if not tokens:
         return np.zeros(embeddings.shape[1], np.float32)
     mean = sum(embeddings[token] for token in tokens) / len(tokens)
-    length = np.linalg.norm(mean)
-    return mean / length if length > 1e-12 else mean
+    return mean / max(np.linalg.norm(mean), 1e-12)
 
 
 class StaticEncoder:
@@ -77,6 +78,11 @@ class StaticEncoder:
         embeddings = np.asarray(embeddings)
         if embeddings.ndim != 2 or embeddings.dtype != np.float32 or not np.isfinite(embeddings).all():
             raise ValueError(f"embeddings must be finite float32 (V, D), got {describe(embeddings)}")
+        if embeddings.size and (longest := row_lengths(embeddings).max()) > MOST_LENGTH:
+            raise ValueError(
+                f"embeddings must be no longer than {MOST_LENGTH:g}, the square root of the largest float32, "
+                f"got one of length {longest:g}"
+            )
         if len(embeddings) != tokenizer.vocab_size:
             raise ValueError(
                 f"embeddings must have a row for each of {tokenizer.vocab_size} tokens, got {len(embeddings)}"

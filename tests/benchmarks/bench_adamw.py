@@ -42,19 +42,19 @@ def run(quick: bool) -> list[Row]:
             lambda params: torch.optim.AdamW(params, fused=True, **settings)
         ),
     }
-    times = {
-        name: seconds / updates * 1e3 for name, seconds in in_turn(calls, rounds=3 if quick else 7).items()
-    }
+    times = in_turn(calls, rounds=3 if quick else 7)
+    milliseconds = {name: seconds / updates * 1e3 for name, seconds in times.items()}
     parameters = sum(torch.Size(shape).numel() for shape in SHAPES)
     return [
         Row(
             work=f"AdamW update, {parameters / 1e6:.1f}M float32 parameters",
             peer=name,
             unit="ms",
-            ours=times["ours"],
-            theirs=times[name],
+            ours=milliseconds["ours"],
+            theirs=milliseconds[name],
             threads=torch.get_num_threads(),
             higher_is_better=False,
+            spread=times.spread(name),
         )
         for name in list(calls)[1:]
     ]

@@ -47,6 +47,7 @@ def compare(
             megabytes / times["ours"],
             megabytes / times[peer] if peer in times else None,
             target,
+            spread=times.spread(peer),
         )
         for peer, target in (("tiktoken", 1.5), ("tokenizers", 8.0))
     ]

@@ -50,8 +50,8 @@ def run(quick: bool) -> list[Row]:
     transformers = peer_or_none("transformers")
     rows = []
     for name, make, layers, width, target in (
-        ("GPT-2", gpt2, 4, 128, 2.0),
-        ("GPT-2", gpt2, 6, 384, 1.1),
+        ("GPT-2", gpt2, 4, 128, 1.6),
+        ("GPT-2", gpt2, 6, 384, 1.05),
         ("Llama", llama, 4, 128, None),
         ("Llama", llama, 6, 384, None),
     ):
@@ -83,6 +83,7 @@ def run(quick: bool) -> list[Row]:
                 theirs=speed.get("theirs"),
                 target=target,
                 note=note,
+                spread=seconds.spread("theirs"),
             )
         )
     return rows

@@ -44,5 +44,7 @@ def run(quick: bool) -> list[Row]:
         work = f"exact search, {count} x {dim}, batch of {len(queries)}"
         rate = {name: len(queries) / seconds for name, seconds in times.items()}
         for name, label in (("numpy", "numpy brute force"), ("sklearn", "scikit-learn brute force")):
-            rows.append(Row(work, label, "queries/s", rate["ours"], rate.get(name)))
+            rows.append(
+                Row(work, label, "queries/s", rate["ours"], rate.get(name), spread=times.spread(name))
+            )
     return rows

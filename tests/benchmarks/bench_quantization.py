@@ -30,20 +30,19 @@ def run(quick: bool) -> list[Row]:
 
             calls = {"fp32": lambda call=call, layer=layer: call(layer)}
             calls |= {name: lambda call=call, module=module: call(module) for name, module in small.items()}
-            times = {
-                name: seconds / repeats * 1e6
-                for name, seconds in in_turn(calls, rounds=5 if quick else 11).items()
-            }
+            times = in_turn(calls, rounds=5 if quick else 11)
+            microseconds = {name: seconds / repeats * 1e6 for name, seconds in times.items()}
             rows += [
                 Row(
                     work=f"linear {inputs} -> {outputs}, {name} weights, {tokens} tokens",
                     peer="torch float32",
                     unit="us",
-                    ours=times[name],
-                    theirs=times["fp32"],
+                    ours=microseconds[name],
+                    theirs=microseconds["fp32"],
                     threads=torch.get_num_threads(),
                     note=f"{memory(module) / layer.weight.nbytes:.2f} of the memory",
                     higher_is_better=False,
+                    spread=times.spread("fp32", name),
                 )
                 for name, module in small.items()
             ]

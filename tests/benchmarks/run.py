@@ -1,35 +1,33 @@
-"""Runs benchmarks, each in a process of its own, prints a table, and records it in BENCHMARKS.md when asked.
+"""Runs benchmarks, each in a process of its own, prints a table, and records it when asked.
 
     python -m tests.benchmarks.run [NAME ...] [--quick] [--write] [--json]        (`minillm bench` calls this)
 
-Thread counts are set in the child's environment, before numpy, torch or a Rust library start.
+--write measures twice, as the machine is and on the code path that torch takes on an older CPU
+(ATEN_CPU_CAPABILITY=avx2), into results.json and from there into BENCHMARKS.md (record.py). Thread counts are set in
+the child's environment, before numpy, torch or a Rust library start.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import importlib
 import json
-import os
-import platform
-import re
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from minillm._files import read_json, write_json, write_whole
+from minillm._files import read_json, write_json
+from tests.benchmarks import record
+from tests.code_paths import as_the_machine_is
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
-RECORD = ROOT / "BENCHMARKS.md"
 POOLS = ("OMP", "MKL", "OPENBLAS", "NUMBA", "RAYON")
 ONE_THREAD = {f"{pool}_NUM_THREADS": "1" for pool in POOLS} | {"TOKENIZERS_PARALLELISM": "false"}
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
-NAMED = ("torch", "numpy", "numba", "transformers", "tokenizers", "tiktoken", "rank-bm25", "bm25s")
+AVX2_PATH = {"ATEN_CPU_CAPABILITY": "avx2"}
 
 
 def names() -> list[str]:
@@ -37,33 +35,19 @@ def names() -> list[str]:
     return sorted(path.stem.removeprefix("bench_") for path in FOLDER.glob("bench_*.py"))
 
 
-def machine() -> str:
-    """Date, processor, cores and versions, for the line above a recorded table."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists() and (found := re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())):
-        model = found[1]
-    versions = []
-    for name in NAMED:
-        try:
-            versions.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    today = datetime.date.today().isoformat()
-    return (
-        f"{today}, {model}, {os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(versions)}"
-    )
+def measure(
+    name: str, quick: bool, loud: bool, variables: dict[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """The rows of one benchmark, run in a child process under these environment variables.
 
-
-def measure(name: str, quick: bool, loud: bool) -> list[dict[str, Any]]:
-    """The rows of one benchmark, run in a child process; RuntimeError with its last words if it fails."""
+    Raises RuntimeError with the child's last words if it fails.
+    """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "rows.json"
-        command = [sys.executable, "-m", "tests.benchmarks.run", name, "--child", str(out)] + [
-            "--quick"
-        ] * quick
+        command = [sys.executable, "-m", "tests.benchmarks.run", name, "--child", str(out)]
+        command += ["--quick"] if quick else []
         done = subprocess.run(
-            command, cwd=ROOT, env=os.environ | ONE_THREAD | OFFLINE, text=True,
+            command, cwd=ROOT, env=as_the_machine_is() | ONE_THREAD | OFFLINE | (variables or {}), text=True,
             stdout=None if loud else subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         if done.returncode:
@@ -71,45 +55,35 @@ def measure(name: str, quick: bool, loud: bool) -> list[dict[str, Any]]:
         return read_json(out)
 
 
-def number(value: float | None) -> str:
-    """Three significant digits, without an exponent where a person would not write one."""
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as a markdown table."""
-    lines = [
-        "| work | peer | ours | peer's | unit | ratio | at least | threads | note |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        ratio = f"**{number(row['ratio'])}x**" if row["ratio"] is not None else "peer absent"
-        target = f"{row['target']:g}x" if row["target"] is not None else ""
-        cells = [
+    head = ["work", "peer", "ours", "peer's", "unit", "ratio", "at least", "threads", "note"]
+    cells = [
+        [
             row["work"],
             row["peer"],
-            number(row["ours"]),
-            number(row["theirs"]),
+            record.number(row["ours"]),
+            record.number(row["theirs"]),
             row["unit"],
-            ratio,
-            target,
+            record.ratio_of(row),
+            f"{row['target']:g}x" if row["target"] else "",
+            str(row["threads"]),
+            row["note"],
         ]
-        lines.append(f"| {' | '.join([*cells, str(row['threads']), row['note']])} |")
-    return "\n".join(lines)
+        for row in rows
+    ]
+    return record.markdown(head, cells)
 
 
-def record(name: str, rows: list[dict[str, Any]]) -> None:
-    """Replace this benchmark's table in BENCHMARKS.md, or add it at the end."""
-    text = RECORD.read_text(encoding="utf-8")
-    block = f"<!-- bench:{name} -->\n{machine()}\n\n{table(rows)}\n<!-- /bench:{name} -->"
-    pattern = re.compile(rf"<!-- bench:{name} -->.*?<!-- /bench:{name} -->", re.DOTALL)
-    if pattern.search(text):
-        text = pattern.sub(lambda _: block, text)
-    else:
-        text = f"{text.rstrip()}\n\n## {name}\n\n{block}\n"
-    write_whole(RECORD, text)
+def measure_and_record(name: str, quiet: bool) -> dict[str, list[dict[str, Any]]]:
+    """The rows of both code paths by their column, recorded; what became slower is said on standard error."""
+    make = record.make_of(record.cpu_model())
+    results = {}
+    for column, variables in ((make, {}), (make + record.AVX2, AVX2_PATH)):
+        rows = results[column] = measure(name, False, not quiet, variables)
+        for line in record.record(column, name, record.measured(rows)):
+            print(f"minillm bench: lower than before: {column}: {line}", file=sys.stderr)
+    return results
 
 
 def main() -> int:
@@ -119,15 +93,24 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--page", action="store_true", help="only write BENCHMARKS.md's tables from results.json"
+    )
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.list:
         print("\n".join(names()))
         return 0
+    if options.page:
+        record.write_page(record.read_results())
+        return 0
     if unknown := set(options.names) - set(names()):
         print(
             f"minillm bench: no benchmark {sorted(unknown)}; there are: {', '.join(names())}", file=sys.stderr
         )
+        return 2
+    if options.quick and options.write:
+        print("minillm bench: --write records whole measurements: leave --quick out", file=sys.stderr)
         return 2
     if options.child:
         import torch
@@ -139,14 +122,17 @@ def main() -> int:
     results = {}
     for name in options.names or names():
         try:
-            rows = results[name] = measure(name, options.quick, loud=not options.json)
+            if options.write:
+                tables = measure_and_record(name, options.json)
+            else:
+                tables = {"": measure(name, options.quick, not options.json)}
         except RuntimeError as error:
             print(f"minillm bench: {error}", file=sys.stderr)
             return 1
+        results[name] = tables if options.write else tables[""]
         if not options.json:
-            print(f"\n{name}\n{table(rows)}\n", flush=True)
-        if options.write:
-            record(name, rows)
+            for column, rows in tables.items():
+                print(f"\n{name}{f' ({column})' if column else ''}\n{table(rows)}\n", flush=True)
     if options.json:
         print(json.dumps(results, ensure_ascii=False, indent=2))
     return 0

@@ -1,13 +1,14 @@
-"""The harness itself: ratios point the right way, calls take turns, records replace themselves."""
+"""The harness itself: ratios point the right way, calls take turns, the spread is that of the rounds."""
 
 import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from tests.benchmarks import run
-from tests.benchmarks.harness import Row, in_turn
+from tests.benchmarks.harness import Row, Times, in_turn
 
 
 def test_a_ratio_over_one_always_means_ours_is_faster():
@@ -22,18 +23,13 @@ def test_calls_take_turns_and_the_order_is_swapped():
     assert "".join(calls) == "ab" + "ab" + "ba" + "ab"
 
 
-def test_a_recorded_table_is_replaced_and_not_added_twice(tmp_path, monkeypatch):
-    record = tmp_path / "BENCHMARKS.md"
-    record.write_text("# Benchmarks\n\nwords stay\n", encoding="utf-8")
-    monkeypatch.setattr(run, "RECORD", record)
-    rows = [Row("work", "peer", "s", ours=1.0, theirs=2.0, target=1.5, higher_is_better=False).as_dict()]
-    run.record("demo", rows)
-    run.record("demo", [rows[0] | {"work": "other work"}])
-    text = record.read_text(encoding="utf-8")
-    assert text.count("<!-- bench:demo -->") == 1
-    assert "words stay" in text
-    assert "| other work | peer | 1 | 2 | s | **2x** | 1.5x | 1 |" in text
-    assert "| work | peer | 1 " not in text
+def test_the_spread_is_the_interquartile_range_of_the_rounds_ratios():
+    times = Times({"ours": [1.0, 2.0, 1.0, 2.0, 1.0], "theirs": [1.0, 4.0, 3.0, 8.0, 5.0]})
+    assert times == {"ours": 1.0, "theirs": 4.0}
+    low, high = np.percentile([1, 2, 3, 4, 5], [25, 75])
+    assert times.spread("theirs") == pytest.approx(high - low)
+    assert times.spread("absent") is None
+    assert Times({"ours": [1.0], "theirs": [2.0]}).spread("theirs") is None
 
 
 def test_every_benchmark_file_has_a_run_function():
@@ -54,6 +50,15 @@ def test_the_command_line_lists_and_refuses(arguments, code):
     assert done.returncode == code
     listed = done.stdout.split() if code == 0 else done.stderr
     assert all(name in listed for name in run.names())
+
+
+def test_a_quick_measurement_is_not_recorded():
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.run", "adamw", "--quick", "--write"],
+        cwd=run.ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "leave --quick out" in done.stderr
 
 
 def test_rows_survive_json():

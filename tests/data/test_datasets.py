@@ -190,9 +190,8 @@ def test_every_entry_of_the_list_is_complete():
                 assert source.records > 0
                 assert not any(Path(file).is_absolute() or ".." in file for file in source.files)
                 assert all(url.startswith(("https://", "http://")) for url in source.urls)
-                assert (
-                    source.verified or source.urls
-                )  # what cannot be checked can at least be fetched with consent
+                # What cannot be checked can at least be fetched with consent.
+                assert source.verified or source.urls
 
 
 SPLITS = [(name, split) for name in dataset_names() for split in dataset_info(name).splits]

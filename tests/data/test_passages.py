@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from minillm.data import Document, Passage, Question, python_docs, split_passages, split_sections
 from minillm.data.passages import count_words
+from tests.helpers import soak_count
 
 DOCUMENT = Document("a", "title", "text")
 MARKDOWN = """intro line
@@ -130,7 +131,7 @@ texts = st.text(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=soak_count(3000))
 @given(texts, st.integers(8, 40))
 def test_no_text_is_lost_and_no_passage_is_empty(text, max_words):
     passages = passages_of(text, max_words=max_words, deduplicate=False)
@@ -140,14 +141,14 @@ def test_no_text_is_lost_and_no_passage_is_empty(text, max_words):
     assert all(passage.text.strip() for passage in passages)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=soak_count(2000))
 @given(st.lists(st.text(st.sampled_from("abc. 가나"), max_size=300), max_size=10), st.integers(8, 40))
 def test_plain_text_passages_keep_to_the_limit(paragraphs, max_words):
     for passage in passages_of("\n\n".join(paragraphs), max_words=max_words):
         assert count_words(passage.text) <= max_words + max_words / 6 + 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=soak_count(1000))
 @given(texts)
 def test_splitting_twice_gives_the_same(text):
     assert passages_of(text) == passages_of(text)

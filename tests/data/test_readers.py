@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from minillm._files import BadFileError
 from minillm.data.readers import read_idx, read_source, read_text
-from tests.helpers import cuts
+from tests.helpers import cuts, soak_count
 
 
 def read(path, kind, **options):
@@ -53,7 +53,7 @@ def test_rows_can_be_chosen_and_marked(tmp_path):
     assert rows == [{"s": "dev", "from": 1}, {"s": "dev", "from": 2}]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=soak_count(1200))
 @given(
     st.lists(
         st.tuples(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.text("ab\",'\n\r 가")),

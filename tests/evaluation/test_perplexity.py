@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from minillm.evaluation.perplexity import bits_per_byte, negative_log_likelihood, perplexity
+from tests.helpers import soak_count
 
 
 class Uniform(nn.Module):
@@ -45,13 +46,11 @@ def by_hand(model, ids, context, stride):
 def test_a_uniform_guess_has_the_perplexity_of_the_vocabulary():
     ids = torch.randint(0, 8, (50,), generator=torch.Generator().manual_seed(0))
     assert perplexity(Uniform(), ids, 10) == pytest.approx(8)
-    assert bits_per_byte(Uniform(), ids, 49, 10) == pytest.approx(
-        3
-    )  # 49 scored tokens of 3 bits, a byte each
+    assert bits_per_byte(Uniform(), ids, 49, 10) == pytest.approx(3)  # 49 tokens of 3 bits, a byte each
     assert bits_per_byte(Uniform(), ids, 98, 10) == pytest.approx(1.5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=soak_count(1200))
 @given(st.integers(2, 40), st.integers(1, 12), st.data())
 def test_windows_equal_the_sum_by_hand(size, context, data):
     stride = data.draw(st.integers(1, context))

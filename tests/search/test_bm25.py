@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from minillm._files import BadFileError, load_arrays, save_arrays
 from minillm.evaluation.ranking import ndcg, recall_at_k
 from minillm.search import BM25, search_words
-from minillm.search.bm25 import bm25_plain, lucene_idf, okapi_idf
-from tests.helpers import cuts
+from minillm.search.bm25 import _sort_key, bm25_plain, lucene_idf, okapi_idf
+from tests.helpers import cuts, soak_count
 
 CORPUS = ["the cat sat on the mat", "the dog chased the cat", "고양이는 매트에 앉았다", "", "dogs and cats"]
 
@@ -36,6 +36,15 @@ def test_idf_of_both_variants():
     # In 3 of 4, 1 of 4, 1 of 4 documents: ln(1.5 / 3.5) < 0 becomes a quarter of the mean.
     common, rare = math.log(1.5 / 3.5), math.log(3.5 / 1.5)
     assert okapi_idf([3, 1, 1], 4) == pytest.approx([0.25 * (common + 2 * rare) / 3, rare, rare])
+
+
+def test_keys_order_like_score_then_document():
+    scores = [np.inf, 3e38, 1.5, 1e-45, 0.0, -1e-45, -1.5, -3e38]
+    keys = [_sort_key(np.float32(score), document) for score in scores for document in (0, 1, 2**32 - 1)]
+    assert keys == sorted(keys, reverse=True)
+    assert len(set(keys)) == len(keys)
+    # 0.0 and -0.0 are equal scores
+    assert _sort_key(np.float32(-0.0), 7) == _sort_key(np.float32(0.0), 7)
 
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "dd", "토큰", "🙂", "e_f"]), max_size=12).map(" ".join)
@@ -204,7 +213,7 @@ def test_postings_that_point_outside_are_refused(tmp_path):
             BM25.load(path)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=soak_count(1000))
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=6), st.text(max_size=30))
 def test_hostile_text_is_only_text(corpus, query):
     index = BM25().fit(corpus)

@@ -227,12 +227,47 @@ def test_retriever_finds_and_names(encoder):
     assert retriever.search(["cat"], 3) == [retriever.search(["cat"], 99)[0][:3]]
 
 
-def test_retriever_metrics(encoder):
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+def test_retriever_metrics(encoder, metric):
     corpus = [one.text for one in PASSAGES]
-    best = [DenseRetriever(encoder, ExactIndex(16, metric)).fit(corpus) for metric in ("cosine", "ip", "l2")]
-    orders = [[document for document, _ in one.search(["a cat"], 5)[0]] for one in best]
-    assert orders[0] == orders[1] == orders[2]  # on vectors of length 1 the three agree
-    assert best[2].search(["a cat"], 1)[0][0][1] <= 0
+    ranking = DenseRetriever(encoder, ExactIndex(16, metric)).fit(corpus).search(["a cat"], 5)[0]
+    cosines = encoder.encode(corpus) @ encoder.encode(["a cat"])[0]
+    # On vectors of length 1 the three order alike, by |q - x|^2 = 2 - 2 cos; passages of the same words are near ties,
+    # so the scores are compared and not the ids.
+    best = np.sort(cosines)[::-1][:5]
+    expected = best if metric != "l2" else 2 * best - 2
+    np.testing.assert_allclose([score for _, score in ranking], expected, atol=1e-6)
+    np.testing.assert_allclose(cosines[[document for document, _ in ranking]], best, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.full((2, 16), np.nan, np.float32), "must be finite"),
+        (np.zeros((1, 16), np.float32), "got 1 for 2"),
+        (np.zeros((2, 3), np.float32), r"shape \(N, 16\)"),
+        ("no vectors", r"shape \(N, 16\)"),
+    ],
+)
+def test_an_encoder_that_fails_leaves_the_retriever_alone(encoder, monkeypatch, wrong, message):
+    retriever = DenseRetriever(encoder).fit(["a cat", "a dog"], ["c", "d"])
+    before = retriever.search(["feline"], 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(encoder, "encode", lambda texts: wrong)
+        with pytest.raises(ValueError, match=message):
+            retriever.fit(["one", "two"])
+    assert retriever.search(["feline"], 2) == before
+
+
+def test_embeddings_of_any_length_that_is_taken_give_unit_vectors(encoder):
+    for length in (1e-3, 1.0, 1e18):
+        scaled = StaticEncoder(encoder.tokenizer, encoder.embeddings * np.float32(length))
+        np.testing.assert_allclose(scaled.encode(TEXTS), encoder.encode(TEXTS), atol=1e-5)
+    with pytest.raises(ValueError, match="no longer than 1e\\+19"):
+        StaticEncoder(encoder.tokenizer, np.full_like(encoder.embeddings, 1e19))
+    tiny = (encoder.embeddings * np.float32(1e-13)).astype(np.float32)
+    plain = [mean_plain(tiny, encoder.tokens(text)) for text in TEXTS]
+    np.testing.assert_allclose(StaticEncoder(encoder.tokenizer, tiny).encode(TEXTS), plain, atol=1e-6)
 
 
 def test_retriever_fits_again_and_is_saved(encoder, tmp_path):

@@ -1,6 +1,8 @@
 """ExactIndex against distances by hand, integer-exact MNIST neighbours, and bad input."""
 
 import gzip
+import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from minillm.search import ExactIndex
 from minillm.search.exact import METRICS, distances_plain
-from tests.helpers import cuts
+from tests.helpers import cuts, soak_count
 
 
 def test_three_distances_by_hand():
@@ -36,7 +38,7 @@ SMALL = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 1e-3, 1e4])
 EXACT = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 2.0**-10, 1e4])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=soak_count(3000))
 @given(
     hnp.arrays(np.float32, st.tuples(st.integers(1, 30), st.just(3)), elements=SMALL),
     hnp.arrays(np.float32, st.tuples(st.integers(1, 4), st.just(3)), elements=SMALL),
@@ -57,7 +59,7 @@ def test_fast_equals_plain_with_many_ties(vectors, queries, metric, k):
         assert len(set(ids[row, :count])) == count
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=soak_count(3000))
 @given(
     hnp.arrays(np.float32, st.tuples(st.integers(1, 30), st.just(3)), elements=EXACT),
     hnp.arrays(np.float32, st.tuples(st.integers(1, 4), st.just(3)), elements=EXACT),
@@ -87,6 +89,92 @@ def test_near_ties_far_from_the_origin_are_told_apart():
     index = ExactIndex(16)
     index.add(vectors[::-1])
     assert index.search(vectors[:1], 5)[0].tolist() == [[63, 62, 61, 60, 59]]
+
+
+# The exponents of a power of two that scales small integers: from float32's denormals to its end.
+SCALES = (-149, -140, -127, -100, -66, -41, 0, 58, 63, 64, 100, 117)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("vector_scale", SCALES)
+def test_integers_at_any_scale_keep_their_exact_order(metric, vector_scale):
+    # Distances of integers below 2^10 are exact in Python, and a power of two changes no order.
+    generator = np.random.default_rng(0)
+    vectors = generator.integers(-1000, 1001, size=(40, 6))
+    vectors[[3, 9]] = 0
+    vectors[30:] = vectors[:10]  # ties
+    queries = generator.integers(-1000, 1001, size=(5, 6))
+    index = ExactIndex(6, metric)
+    index.add(np.ldexp(vectors.astype(np.float64), vector_scale))
+    for query_scale in SCALES if metric != "l2" else [vector_scale]:  # |q - x|^2 wants both at one scale
+        found, _ = index.search(np.ldexp(queries.astype(np.float64), query_scale), 40)
+        for query, ids in zip(queries, found, strict=True):
+            key = [integer_order(query, vector, metric) for vector in vectors]
+            assert ids.tolist() == sorted(range(40), key=lambda place: (key[place], place))
+
+
+def integer_order(query, vector, metric):
+    """What orders a pair, exactly: |q - x|^2, -q.x, or for the cosine the signed square of -q.x / |x|."""
+    product, square = int(query @ vector), int(vector @ vector)
+    if metric == "l2":
+        return int(((query - vector) ** 2).sum())
+    return -product if metric == "ip" else Fraction(-product * abs(product), square or 1)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("k", [1, 7, 200])
+def test_mixed_magnitudes_are_ordered_as_fractions_order_them(metric, k):
+    # Every vector at a scale of its own, 1e-44 to 1e38: no order of float32 survives that.
+    generator = np.random.default_rng(1)
+    scales = generator.integers(-145, 120, size=(200, 1))
+    vectors = np.ldexp(generator.integers(-200, 201, size=(200, 4)).astype(np.float64), scales)
+    vectors = vectors.astype(np.float32)
+    single = np.ldexp(np.eye(4), [[-149], [-60], [0], [127]])
+    queries = np.concatenate([vectors[:3], single]).astype(np.float32)
+    index = ExactIndex(4, metric)
+    index.add(vectors)
+    found, distances = index.search(queries, k)
+    fractions = [[Fraction(float(value)) for value in vector] for vector in vectors]
+    for query, ids, row in zip(queries, found, distances, strict=True):
+        query = [Fraction(float(value)) for value in query]
+        exact = [fraction_distance(query, vector, metric) for vector in fractions]
+        ordered = sorted(exact)
+        for rank, one in enumerate(ids):
+            # float64 rounds each distance: the one found at this rank is the true one there, to 1e-14 of it
+            assert abs(exact[one] - ordered[rank]) <= abs(ordered[rank]) / 10**14
+            distance = exact[one] if metric == "l2" else 1 + exact[one]
+            with np.errstate(over="ignore"):
+                np.testing.assert_allclose(row[rank], np.float32(float(distance)), rtol=1e-6, atol=1e-7)
+
+
+def fraction_distance(query, vector, metric):
+    """What orders a pair: |q - x|^2 and -q.x without any rounding, -cos to 30 digits."""
+    if metric == "l2":
+        return sum((q - x) ** 2 for q, x in zip(query, vector, strict=True))
+    product = sum(q * x for q, x in zip(query, vector, strict=True))
+    if metric == "ip":
+        return -product
+    squares = sum(q * q for q in query) * sum(x * x for x in vector)
+    if not squares:
+        return Fraction(0)
+    cosine_squared = product**2 / squares
+    root = Fraction(math.isqrt(cosine_squared.numerator * 10**60 // cosine_squared.denominator), 10**30)
+    return -root if product > 0 else root
+
+
+def test_long_vectors_of_both_signs_do_not_cancel_to_nan():
+    # In float32 both |x|^2 and 2 q.x are infinite here, and their difference is no number.
+    index = ExactIndex(2)
+    index.add([[3e38, 0.0], [-3e38, 0.0], [1e20, 0.0], [0.0, 0.0]])
+    ids, distances = index.search([[3e38, 0.0], [1e20, 1.0]], 4)
+    assert ids.tolist() == [[0, 2, 3, 1], [2, 3, 0, 1]]
+    assert distances[1].tolist() == [1, np.inf, np.inf, np.inf]
+
+
+def test_small_products_are_not_hidden_by_the_one_of_the_distance():
+    index = ExactIndex(1, "ip")
+    index.add([[1e-12], [3e-12], [2e-12]])
+    assert index.search([[1e-12]], 3)[0].tolist() == [[1, 2, 0]]
 
 
 def test_many_neighbours_begin_with_the_few():

@@ -22,6 +22,18 @@ def test_ties_stay_in_order_of_appearance():
     assert [one for one, _ in rrf([["x", "y"], ["y", "x"]])] == ["x", "y"]
 
 
+@given(st.permutations([0, 1, 2, 4, 6]), st.sampled_from([0, 0.1, 5, 60]))
+def test_the_same_ranks_in_another_order_are_a_tie(places, k):
+    # "a" and "b" stand at the same five places in another order: a plain sum of floats would prefer one of them.
+    rankings = []
+    for first, second in zip(places, places[1:] + places[:1], strict=True):
+        ranking = [f"{len(rankings)} {place}" for place in range(7)]
+        ranking[first], ranking[second] = "a", "b"
+        rankings.append(ranking)
+    scores = dict(rrf(rankings, k=k))
+    assert scores["a"] == scores["b"]
+
+
 def test_weights():
     assert [one for one, _ in rrf([["a", "b"], ["b", "a"]], weights=[1, 2])] == ["b", "a"]
     assert rrf([["a"], ["b"]], k=0, weights=[0.5, 0]) == [("a", 0.5), ("b", 0.0)]

@@ -1,0 +1,226 @@
+"""The record of the benchmarks: results.json holds what was measured, BENCHMARKS.md's tables are written from it.
+
+    {column: {benchmark: {"date", "machine", "versions": {package: version}, "rows": [Row.as_dict(), ...]}}}
+
+A column is a make of CPU ("AMD EPYC"), or one with the code path that torch takes on an older CPU
+("AMD EPYC, avx2 path"). A target counts where every filled column meets it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import re
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from minillm._files import read_json, write_json, write_whole
+
+RESULTS = Path(__file__).with_name("results.json")
+PAGE = Path(__file__).parents[2] / "BENCHMARKS.md"
+MAKES = ("AMD EPYC", "Intel Xeon")  # always on the page, measured or not
+AVX2 = ", avx2 path"
+NAMED = (
+    "torch",
+    "numpy",
+    "numba",
+    "transformers",
+    "tokenizers",
+    "tiktoken",
+    "rank-bm25",
+    "bm25s",
+    "scikit-learn",
+)
+
+Results = dict[str, dict[str, dict[str, Any]]]
+
+
+def cpu_model() -> str:
+    """The processor's full name, as the system gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists() and (found := re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())):
+        return found[1]
+    return platform.processor() or platform.machine()
+
+
+def make_of(model: str) -> str:
+    """ "Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz" -> "Intel Xeon": the maker and the family, two words."""
+    return " ".join(re.sub(r"\((?:R|TM)\)", "", model).split()[:2])
+
+
+def measured(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The rows with what they were measured on: date, processor, cores, versions."""
+    versions = {"Python": platform.python_version()}
+    for name in NAMED:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{cpu_model()}, {os.cpu_count()} cores",
+        "versions": versions,
+        "rows": rows,
+    }
+
+
+def read_results() -> Results:
+    """What is recorded; {} before anything is."""
+    return read_json(RESULTS, "benchmark results") if RESULTS.exists() else {}
+
+
+def record(column: str, benchmark: str, entry: dict[str, Any]) -> list[str]:
+    """Put the entry in the place of the column's last one, write the page anew, and say what became slower."""
+    results = read_results()
+    before = results.setdefault(column, {}).get(benchmark)
+    results[column][benchmark] = entry
+    write_json(RESULTS, {name: dict(sorted(results[name].items())) for name in sorted(results)})
+    write_page(results)
+    return [] if before is None else slower(before["rows"], entry["rows"])
+
+
+def slower(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[str]:
+    """One line for each ratio that is lower than before by more than the larger of its two spreads."""
+    old = {key(row): row for row in before}
+    found = []
+    for row in after:
+        was = old.get(key(row))
+        if was is None or row["ratio"] is None or was["ratio"] is None:
+            continue
+        spread = max(row["spread"] or 0, was["spread"] or 0)
+        if row["ratio"] < was["ratio"] - spread:
+            found.append(
+                f"{row['work']}, against {row['peer']}: {number(row['ratio'])}x, "
+                f"before {number(was['ratio'])}x (spread {number(spread)})"
+            )
+    return found
+
+
+def missed(results: Results) -> list[str]:
+    """One line for each filled cell below its target. The newest entry's target counts, in every column."""
+    found = []
+    for benchmark in benchmarks(results):
+        for work, peer in keys(results, benchmark):
+            target = newest(results, benchmark, (work, peer))["target"]
+            for column in results:
+                row = cell(results, column, benchmark, (work, peer))
+                if target and row and row["ratio"] is not None and row["ratio"] < target:
+                    ratio = number(row["ratio"])
+                    found.append(f"{column}: {work}, against {peer}: {ratio}x, at least {target:g}x is asked")
+    return found
+
+
+# --- looking things up ---
+
+
+def key(row: dict[str, Any]) -> tuple[str, str]:
+    """What names a row in every column."""
+    return row["work"], row["peer"]
+
+
+def benchmarks(results: Results) -> list[str]:
+    """Every benchmark that some column has."""
+    return sorted({name for column in results.values() for name in column})
+
+
+def keys(results: Results, benchmark: str) -> list[tuple[str, str]]:
+    """Every (work, peer) of a benchmark, in the order of the newest column, then what only older ones have."""
+    entries = [column[benchmark] for column in results.values() if benchmark in column]
+    entries.sort(key=lambda entry: entry["date"], reverse=True)
+    return list(dict.fromkeys(key(row) for entry in entries for row in entry["rows"]))
+
+
+def cell(results: Results, column: str, benchmark: str, wanted: tuple[str, str]) -> dict[str, Any] | None:
+    """The row of one column, or None where it is not measured."""
+    rows = results.get(column, {}).get(benchmark, {"rows": []})["rows"]
+    return next((row for row in rows if key(row) == wanted), None)
+
+
+def newest(results: Results, benchmark: str, wanted: tuple[str, str]) -> dict[str, Any]:
+    """The row that was measured last; of one day's, the first column's."""
+    filled = [column for column in results if cell(results, column, benchmark, wanted)]
+    last = max(filled, key=lambda column: results[column][benchmark]["date"])
+    return cell(results, last, benchmark, wanted)
+
+
+def columns(results: Results) -> list[str]:
+    """The page's columns: each make of CPU, and beside it its avx2 path."""
+    makes = dict.fromkeys([*MAKES, *(name.removesuffix(AVX2) for name in results)])
+    return [make + suffix for make in makes for suffix in ("", AVX2)]
+
+
+# --- the page ---
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, without an exponent where a person would not write one."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    """A markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def ratio_of(row: dict[str, Any] | None) -> str:
+    """ "1.68x ± 0.04"; bold above 1, "" where it is not measured."""
+    if row is None:
+        return ""
+    if row["ratio"] is None:
+        return "no peer"
+    text = f"{number(row['ratio'])}x"
+    spread = f" ± {row['spread'] / 2:.2g}" if row.get("spread") else ""
+    return (f"**{text}**" if row["ratio"] >= 1 else text) + spread
+
+
+def summary(results: Results) -> str:
+    """Every ratio there is, wins and losses."""
+    head = ["work", "peer", "at least", *columns(results)]
+    rows = []
+    for benchmark in benchmarks(results):
+        for wanted in keys(results, benchmark):
+            target = newest(results, benchmark, wanted)["target"]
+            cells = [ratio_of(cell(results, column, benchmark, wanted)) for column in columns(results)]
+            rows.append([*wanted, f"{target:g}x" if target else "", *cells])
+    return markdown(head, rows)
+
+
+def figures(results: Results, benchmark: str) -> str:
+    """One benchmark's own figures: when and where, then `ours : peer's` in each filled column."""
+    filled = [column for column in columns(results) if benchmark in results.get(column, {})]
+    lines = []
+    for column in filled:
+        entry = results[column][benchmark]
+        versions = ", ".join(f"{name} {value}" for name, value in entry["versions"].items())
+        lines.append(f"{column}, {entry['date']}: {entry['machine']}, {versions}")
+    rows = []
+    for wanted in keys(results, benchmark):
+        row = newest(results, benchmark, wanted)
+        found = [cell(results, column, benchmark, wanted) for column in filled]
+        cells = [f"{number(one['ours'])} : {number(one['theirs'])}" if one else "" for one in found]
+        rows.append([*wanted, row["unit"], *cells, str(row["threads"]), row["note"]])
+    head = ["work", "peer", "unit", *(f"{column}, ours : peer's" for column in filled), "threads", "note"]
+    return "\n\n".join([*lines, markdown(head, rows)])
+
+
+def write_page(results: Results) -> None:
+    """Write the blocks between the marks of BENCHMARKS.md anew; a benchmark without a block gets one at the end."""
+    blocks = {"summary": summary(results)} | {name: figures(results, name) for name in benchmarks(results)}
+    write_whole(PAGE, with_blocks(PAGE.read_text(encoding="utf-8"), blocks))
+
+
+def with_blocks(text: str, blocks: dict[str, str]) -> str:
+    """The text with each block between <!-- bench:NAME --> and <!-- /bench:NAME -->."""
+    for name, block in blocks.items():
+        block = f"<!-- bench:{name} -->\n{block}\n<!-- /bench:{name} -->"
+        pattern = re.compile(rf"<!-- bench:{name} -->.*?<!-- /bench:{name} -->", re.DOTALL)
+        if pattern.search(text):
+            text = pattern.sub(lambda _, block=block: block, text)
+        else:
+            text = f"{text.rstrip()}\n\n## {name}\n\n{block}\n"
+    return text

@@ -1,0 +1,113 @@
+"""The record: targets hold in every filled column, the page is what the record says, slower is said."""
+
+import pytest
+
+from tests.benchmarks import record, run
+from tests.benchmarks.harness import Row
+
+
+def entry(*rows, date="2026-01-01"):
+    return {"date": date, "machine": "cpu, 2 cores", "versions": {"torch": "1"}, "rows": list(rows)}
+
+
+def row(ratio, target=None, spread=None, work="work", peer="peer"):
+    made = Row(
+        work, peer, "tokens/s", ours=ratio or 1.0, theirs=1.0 if ratio else None, target=target, spread=spread
+    )
+    return made.as_dict()
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(record, "PAGE", tmp_path / "BENCHMARKS.md")
+    record.PAGE.write_text("# Benchmarks\n\nwords stay\n\n<!-- bench:summary --><!-- /bench:summary -->\n")
+    return tmp_path
+
+
+def test_the_recorded_ratios_meet_their_targets_in_every_filled_column():
+    results = record.read_results()
+    assert len(record.benchmarks(results)) > 5
+    assert record.missed(results) == []
+
+
+def test_the_page_is_what_the_record_says():
+    text = record.PAGE.read_text(encoding="utf-8")
+    results = record.read_results()
+    blocks = {"summary": record.summary(results)}
+    blocks |= {name: record.figures(results, name) for name in record.benchmarks(results)}
+    assert record.with_blocks(text, blocks) == text, "python -m tests.benchmarks.run --page writes it"
+
+
+def test_every_recorded_benchmark_is_still_there():
+    assert set(record.benchmarks(record.read_results())) <= set(run.names())
+
+
+def test_a_record_replaces_its_own_column_and_leaves_the_others(files):
+    record.record("AMD EPYC", "demo", entry(row(2.0), row(0.5, work="loss")))
+    record.record("Intel Xeon", "demo", entry(row(3.0, spread=0.2), date="2026-02-01"))
+    record.record("AMD EPYC", "demo", entry(row(2.5), row(0.4, work="loss")))
+    text = record.PAGE.read_text(encoding="utf-8")
+    assert "words stay" in text
+    assert text.count("<!-- bench:demo -->") == 1
+    assert "| work | peer |  | **2.5x** |  | **3x** ± 0.1 |  |" in text
+    assert "| loss | peer |  | 0.4x |  |  |  |" in text
+    assert "**2x**" not in text
+
+
+def test_one_column_below_its_target_is_named():
+    results = {
+        "AMD EPYC": {"demo": entry(row(1.2, target=1.1))},
+        "AMD EPYC, avx2 path": {"demo": entry(row(1.0, target=1.0), date="2025-01-01")},
+        "Intel Xeon": {},
+    }
+    (line,) = record.missed(results)  # the newest target, 1.1, counts in both
+    assert "avx2 path: work, against peer: 1x, at least 1.1x" in line
+
+
+def test_slower_means_by_more_than_the_spread():
+    assert record.slower([row(2.0, spread=0.3)], [row(1.8)]) == []
+    assert record.slower([row(2.0)], [row(1.8, spread=0.3)]) == []
+    assert record.slower([row(2.0)], [row(2.1)]) == []
+    assert record.slower([row(2.0)], [row(None)]) == []
+    assert record.slower([row(2.0)], [row(1.0, work="new work")]) == []
+    (line,) = record.slower([row(2.0, spread=0.1)], [row(1.8, spread=0.1)])
+    assert "work, against peer: 1.8x, before 2x" in line
+
+
+@pytest.mark.parametrize(
+    ("model", "make"),
+    [
+        ("AMD EPYC", "AMD EPYC"),
+        ("AMD EPYC 9654 96-Core Processor", "AMD EPYC"),
+        ("Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz", "Intel Xeon"),
+        ("Intel(R) Core(TM) i7-8700K CPU @ 3.70GHz", "Intel Core"),
+        ("aarch64", "aarch64"),
+    ],
+)
+def test_a_column_is_the_maker_and_the_family(model, make):
+    assert record.make_of(model) == make
+
+
+def test_both_code_paths_are_measured_and_recorded(files, monkeypatch):
+    asked = []
+
+    def measure(name, quick, loud, variables):
+        asked.append(variables)
+        return [row(2.0 - len(asked))]
+
+    monkeypatch.setattr(run, "measure", measure)
+    run.measure_and_record("demo", quiet=True)
+    make = record.make_of(record.cpu_model())
+    assert asked == [{}, {"ATEN_CPU_CAPABILITY": "avx2"}]
+    assert list(record.read_results()) == [make, f"{make}, avx2 path"]
+
+
+def test_presets_of_the_environment_do_not_reach_the_measurement(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    monkeypatch.setenv("MINILLM_DATA", "kept")
+    variables = run.as_the_machine_is()
+    assert "OPENBLAS_CORETYPE" not in variables
+    assert "ATEN_CPU_CAPABILITY" not in variables
+    assert variables["MINILLM_DATA"] == "kept"

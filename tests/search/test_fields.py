@@ -1,0 +1,54 @@
+"""Keyword search over fields: the weighted sum of one BM25 a field."""
+
+import numpy as np
+import pytest
+
+from minillm.search import BM25, FieldSearch
+
+TITLES = ["the with statement", "the try statement", "loops"]
+TEXTS = ["it enters a context manager", "with and without an exception", "for and while, with else"]
+
+
+def test_a_score_is_the_weighted_sum_of_the_fields():
+    index = FieldSearch({"text": 1.0, "title": 0.5}).fit({"text": TEXTS, "title": TITLES}, ["w", "t", "l"])
+    for query in ("with", "the context", "nothing of it"):
+        expected = BM25().fit(TEXTS).scores(query) + 0.5 * BM25().fit(TITLES).scores(query)
+        np.testing.assert_allclose(index.scores(query), expected, rtol=1e-6)
+        found = index.search([query], 3)[0]
+        np.testing.assert_allclose(
+            [score for _, score in found], np.sort(expected[expected > 0])[::-1], rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (None, "weights must be a dict"),
+        ({}, "weights must be a dict"),
+        ({1: 1.0}, "weights must be a dict"),
+        ({"text": -1}, "must be between 0 and 1"),
+        ({"text": 1e39}, "must be between 0 and 1"),
+        ({"text": float("nan")}, "finite number"),
+    ],
+)
+def test_bad_weights_are_named(weights, message):
+    with pytest.raises(ValueError, match=message):
+        FieldSearch(weights)
+
+
+def test_a_failed_fit_leaves_the_index_alone():
+    index = FieldSearch({"text": 1.0, "title": 0.5}).fit({"text": TEXTS, "title": TITLES}, ["w", "t", "l"])
+    before = index.search(["with"], 3)
+    for fields in (
+        {"text": [], "title": []},
+        {"text": TEXTS, "title": [None] * 3},
+        {"text": TEXTS, "title": ["a"]},
+    ):
+        with pytest.raises(ValueError, match=r"at least one text|must hold str|one text a document"):
+            index.fit(fields)
+        assert index.search(["with"], 3) == before
+
+
+def test_a_weight_of_any_allowed_size_gives_numbers():
+    index = FieldSearch({"text": 1e9, "title": 0}).fit({"text": TEXTS, "title": TITLES})
+    assert np.isfinite(index.scores("with the statement")).all()

@@ -1,0 +1,87 @@
+"""The driver of `make portable`: what a leg sets and unsets, what counts as green, and the table."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from tests import portable
+from tests.helpers import soak_count
+
+OUTPUT = """
+FAILED tests/search/test_exact.py::test_a[l2-3] - AssertionError: no
+ERROR tests/nn/test_b.py
+2 failed, 1 error, 30 passed, 4 skipped in 3.21s
+"""
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    """Stands for the two processes of a leg: the probe, then pytest with this output and exit status."""
+    seen = SimpleNamespace(calls=[], output="30 passed in 1s", status=0, slow=False)
+
+    def run(command, env, **_):
+        seen.calls.append((command, env))
+        if "-c" in command:
+            return subprocess.CompletedProcess(command, 0, "Python 3.99, torch AVX2\n", "")
+        if seen.slow:
+            raise subprocess.TimeoutExpired(command, 60)
+        return subprocess.CompletedProcess(command, seen.status, seen.output, "")
+
+    monkeypatch.setattr(portable.subprocess, "run", run)
+    return seen
+
+
+def test_a_leg_sets_its_own_path_and_unsets_every_other(answers, monkeypatch):
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_CBWR", "NUMBA_CPU_NAME", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, "preset")
+    leg = portable.run_leg("aten-default", ["tests/search"], 1, 60)
+    assert leg.green
+    for command, variables in answers.calls:
+        assert command[0] == sys.executable
+        assert variables["ATEN_CPU_CAPABILITY"] == "default"
+        assert "preset" not in variables.values()
+    assert answers.calls[1][0][-1] == "tests/search"
+
+
+def test_failures_are_counted_and_named(answers):
+    answers.output, answers.status = OUTPUT, 1
+    leg = portable.run_leg("native", ["tests/search"], 2, 60)
+    assert not leg.green
+    assert leg.counts == {"failed": 2, "error": 1, "passed": 30, "skipped": 4}
+    assert leg.trouble == ["tests/search/test_exact.py::test_a[l2-3]", "tests/nn/test_b.py"]
+    assert "| native | Python 3.99, torch AVX2 | 30 | 3 | 4 |" in portable.table([leg])
+    assert "native: tests/nn/test_b.py" in portable.table([leg])
+
+
+@pytest.mark.parametrize("output", ["", "no tests ran in 0.01s"])
+def test_a_leg_that_ran_nothing_is_not_green(answers, output):
+    answers.output, answers.status = output, 5
+    leg = portable.run_leg("native", ["tests/search"], 1, 60)
+    assert not leg.green
+    assert "ended with code 5" in leg.trouble[0]
+    answers.slow = True
+    assert "not done after 1 minutes" in portable.run_leg("native", ["tests/search"], 1, 60).trouble[0]
+
+
+def test_a_python_whose_environment_cannot_be_made_is_a_row_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(portable, "ENVIRONMENTS", tmp_path)
+    monkeypatch.setattr(portable, "pythons", lambda: {"python3.99": sys.executable})
+    monkeypatch.setattr(
+        portable.subprocess,
+        "run",
+        lambda command, **_: subprocess.CompletedProcess(command, 1, "", "a\nno room"),
+    )
+    leg = portable.run_leg("python3.99", ["tests/search"], 1, 60)
+    assert leg.trouble == ["python3.99: no environment: no room"]
+    assert not leg.green
+
+
+def test_the_share_of_a_long_run(monkeypatch):
+    monkeypatch.delenv("MINILLM_SOAK_SHARE", raising=False)
+    assert soak_count(10_000) == 500
+    assert soak_count(20) == 5
+    assert soak_count(3) == 3
+    monkeypatch.setenv("MINILLM_SOAK_SHARE", "1")
+    assert soak_count(10_000) == 10_000
