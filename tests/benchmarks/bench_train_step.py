@@ -1,7 +1,8 @@
 """One training step of a GPT-2 (6 layers x 384, vocabulary 4,096, batch 8 x 256), ours against transformers'.
 
 Forward, loss from the labels, backward and torch's own fused AdamW for both; same weights, same batch, same
-targets, one thread. The loss of each side is its own: CausalLMObjective here, GPT2LMHeadModel's there.
+targets, one thread. The loss of each side is its own: CausalLMObjective here, GPT2LMHeadModel's there. Ours runs as in
+the Trainer, inside `fast_linear`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 import torch
 
 from minillm.models import GPT2, GPT2Config
+from minillm.nn.fast_cpu import fast_linear
 from minillm.training import CausalLMObjective
 from tests.benchmarks.harness import Row, in_turn, peer_or_none
 
@@ -40,7 +42,13 @@ def our_step(ids: torch.Tensor, bf16: bool) -> tuple[GPT2, Callable[[], float]]:
     """Our model and its step. ids: (B, L + 1), of which L places are run and L targets learned."""
     model, objective = GPT2(GPT2Config(**SIZES)).train(), CausalLMObjective()
     batch = {"input_ids": ids, "labels": ids}
-    return model, trainer(model, lambda: objective(model, batch).loss, bf16)
+    step = trainer(model, lambda: objective(model, batch).loss, bf16)
+
+    def as_in_the_trainer() -> float:
+        with fast_linear(model):
+            return step()
+
+    return model, as_in_the_trainer
 
 
 def their_step(transformers, ours: GPT2, ids: torch.Tensor, bf16: bool) -> Callable[[], float]:
