@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from minillm.nn.rope import RoPE
 
 from kernels import rotary as room
 from kernels.rotary import rotary, rotary_plain
+from minillm.nn import RoPE
 from tests.kernels.rows import (
     DTYPES,
     again,
