@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -22,6 +23,7 @@ from minillm._checks import check_int, check_number, check_text
 from minillm._files import BadFileError, replace_whole
 
 MOST_BYTES = 4_000_000_000  # where a file's size is not known beforehand
+SLOWEST = 1000  # bytes a second that must come, over any `timeout` seconds: a server that drips holds nobody
 
 
 class DownloadError(OSError):
@@ -50,7 +52,8 @@ def download(
 ) -> str:
     """Fetch `url` into the file `path` and return the sha256 of its content.
 
-    sha256, size: what the content must be, where known (size in bytes). timeout: seconds without an answer.
+    sha256, size: what the content must be, where known (size in bytes). timeout: seconds without an answer, or with
+    less than SLOWEST bytes a second.
     progress: called with (bytes so far, bytes in all or None) after every block.
 
     Raises DownloadError when the file cannot be fetched or is not the one that was meant; `path` is then as it
@@ -69,9 +72,13 @@ def download(
             total = int(stated) if stated and stated.isdigit() else size
             if size is not None and total != size:
                 raise DownloadError(f"{url} offers {total:,} bytes, expected {size:,}")
-            done = 0
-            while block := answer.read(1 << 16):
+            done, since, before = 0, time.monotonic(), 0
+            while block := answer.read1(1 << 16):  # what is there; `read` would wait for all of it
                 done += len(block)
+                if (now := time.monotonic()) - since > timeout:
+                    if done - before < SLOWEST * timeout:
+                        raise DownloadError(f"{url} broke off: less than {SLOWEST:,} bytes a second came")
+                    since, before = now, done
                 if done > (MOST_BYTES if total is None else total):
                     raise DownloadError(f"{url} sent more than the expected {total or MOST_BYTES:,} bytes")
                 file.write(block)

@@ -1,5 +1,6 @@
 """Downloads from a server on this machine that answers well, badly, or not at all."""
 
+import contextlib
 import hashlib
 import http.server
 import threading
@@ -20,6 +21,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
         elif self.path == "/slow":
             time.sleep(1.5)
+        elif self.path == "/drip":  # each byte comes in time, the file never
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.end_headers()
+            with contextlib.suppress(ConnectionError):
+                for i in range(100):
+                    self.wfile.write(CONTENT[i : i + 1])
+                    time.sleep(0.02)
         elif self.path == "/moved":
             self.send_response(302)
             self.send_header("Location", "/whole")
@@ -66,6 +75,7 @@ def test_a_whole_file_arrives_with_its_sha256_and_progress(server, tmp_path, pag
     [
         ("/missing", {}, "answered 404"),
         ("/cut", {}, "cut short"),
+        ("/drip", {"timeout": 0.2}, "bytes a second"),
         ("/whole", {"sha256": "0" * 64}, "sha256 .* expected 0000"),
         ("/whole", {"size": 5}, r"offers 300,000 bytes|offers .* expected 5"),
         ("/unstated", {"size": 5}, "more than the expected 5"),
