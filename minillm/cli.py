@@ -111,13 +111,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--tokenizer", "a tokenizer file or folder (default: beside the model)", type=Path, metavar="PATH"
     )
     one.take("--max-tokens", "new tokens at most", type=int, default=100)
-    one.take("--temperature", "0 takes the likeliest token each time", type=float, default=0.8)
-    one.take("--top-k", "sample among the k likeliest, 0 for all", type=int, default=0)
-    one.take("--top-p", "sample among the likeliest that sum to p", type=float, default=1.0)
+    own = "default: the checkpoint's generation_config.json"
+    one.take("--temperature", f"0 takes the likeliest token each time ({own}, else 0.8)", type=float)
+    one.take("--top-k", f"sample among the k likeliest, 0 for all ({own}, else 0)", type=int)
+    one.take("--top-p", f"sample among the likeliest that sum to p ({own}, else 1)", type=float)
     one.take(
-        "--min-p", "drop tokens under this share of the likeliest's probability", type=float, default=0.0
+        "--min-p", f"drop tokens under this share of the likeliest's probability ({own}, else 0)", type=float
     )
-    one.take("--repetition-penalty", "over 1 discourages repeats", type=float, default=1.0)
+    one.take("--repetition-penalty", f"over 1 discourages repeats ({own}, else 1)", type=float)
     one.take("--seed", "seed of the sampling", type=int, default=0).json()
 
     one = top.add("index", commands.index, "index text for keyword, dense and hybrid search")

@@ -86,16 +86,18 @@ def generate(options: Namespace) -> None:
     model = load_model(folder)
     tokenizer = load_tokenizer(options.tokenizer or folder)
     prompt = tokenizer.encode(options.prompt) or [tokenizer.encode("\n")[0]]
-    params = SamplingParams(
-        max_tokens=options.max_tokens, temperature=options.temperature, top_k=options.top_k,
-        top_p=options.top_p, min_p=options.min_p, repetition_penalty=options.repetition_penalty,
-        seed=options.seed,
-    )  # fmt: skip
+    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    given |= {"max_tokens": options.max_tokens, "seed": options.seed, "n": 1}
+    if model.generation_config:  # the settings that the model's makers found to work
+        params = SamplingParams.from_folder(folder, **given)
+    else:
+        params = SamplingParams(**{"temperature": 0.8} | given)
     new: list[int] = []
     shown = options.prompt
     if not options.json:
         print(shown, end="", flush=True)
-    for token in stream(model, prompt, params):
+    for token in stream(model, prompt, params, tokenizer=tokenizer):
         new.append(token)
         text = tokenizer.decode(prompt + new)
         # a character may be split over two tokens: print only what later tokens cannot change

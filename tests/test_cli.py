@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,6 +83,25 @@ def test_generate_continues_the_prompt_and_repeats_with_a_seed(tiny, capsys):
     assert json.loads(run(capsys, *arguments, "--json")[1]) == value
     printed = run(capsys, *arguments)[1]
     assert printed.startswith("The with 문")
+
+
+def test_generate_starts_from_the_checkpoints_own_settings(tiny, tmp_path, capsys):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny[0] / "model", folder)
+    arguments = ["generate", "The with", "--model", folder, "--max-tokens", 8, "--json"]
+
+    def new(*options, **settings):
+        if settings:
+            (folder / "generation_config.json").write_text(json.dumps(settings))
+        return json.loads(run(capsys, *arguments, *options)[1])["token_ids"]
+
+    greedy = new("--temperature", 0)
+    assert new() != greedy  # drawn at 0.8, without a file
+    assert new(do_sample=False) == greedy
+    assert new(do_sample=True, top_k=1) == greedy  # the best of one
+    assert new("--top-k", 0, do_sample=True, top_k=1, temperature=5.0) != greedy  # what the user says counts
+    ending = greedy[2]
+    assert new(eos_token_id=[1023, ending])[-1] == ending
 
 
 def test_search_and_ask_name_their_passages(tiny, capsys):
