@@ -1,4 +1,4 @@
-"""Named torch tensors in the container of `_files`: whole or refused, never unpickled.
+"""Checks of dtypes and devices; named torch tensors in the container of `_files`: whole or refused, never unpickled.
 
 numpy has no bfloat16, so the bits of such a tensor travel as int16 beside the name of its dtype.
 """
@@ -13,7 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from minillm._checks import describe
 from minillm._files import BadFileError, load_arrays, save_arrays
+
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)  # that models are made of
+
+
+def check_place(dtype: torch.dtype | None, device: torch.device | str | None) -> torch.device:
+    """The device, the CPU for None; ValueError for one that torch does not have here, or for no dtype of a model."""
+    if dtype is not None and not any(dtype is one for one in FLOATS):
+        raise ValueError(f"dtype must be a float torch.dtype of 16 bits or more, got {describe(dtype)}")
+    try:
+        return torch.empty(0, device="cpu" if device is None else device).device
+    except (RuntimeError, TypeError, AssertionError):  # torch without CUDA asserts
+        raise ValueError(
+            f"device must be cpu, cuda or the like, and be here, got {describe(device)}"
+        ) from None
 
 
 def to_array(tensor: Tensor) -> tuple[np.ndarray, str]:

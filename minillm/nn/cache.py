@@ -23,6 +23,8 @@ import torch
 from torch import Tensor
 
 from minillm._checks import check_int, describe
+from minillm._kernels import autocast_dtype
+from minillm._tensors import check_place
 from minillm.nn.attention import attention, padding_mask
 
 
@@ -95,12 +97,7 @@ class KVCache:
         _check_config(config)
         self.batch_size = check_int("batch_size", batch_size, 1)
         self.max_length = check_int("max_length", max_length, 1)
-        if dtype is not None and (not isinstance(dtype, torch.dtype) or not dtype.is_floating_point):
-            raise ValueError(f"dtype must be a float torch.dtype, got {describe(dtype)}")
-        try:
-            place = torch.device("cpu" if device is None else device)
-        except (RuntimeError, TypeError):
-            raise ValueError(f"device must be cpu, cuda or the like, got {describe(device)}") from None
+        place = check_place(dtype, device)
         self.num_layers = config.num_layers
         self._shape = (batch_size, config.kv_heads, max_length, config.head_dim)  # (B, K, S, D)
         self._undecided = dtype is None and device is None
@@ -110,8 +107,11 @@ class KVCache:
         self._next_mask: Tensor | None = None  # what attention_mask will be when the running pass has ended
 
     def _allocate(self, dtype: torch.dtype, device: torch.device) -> None:
-        self.keys = [torch.zeros(self._shape, dtype=dtype, device=device) for _ in range(self.num_layers)]
-        self.values = [torch.zeros(self._shape, dtype=dtype, device=device) for _ in range(self.num_layers)]
+        with torch.inference_mode(False):  # a cache filled in inference mode must serve outside it, too
+            self.keys = [torch.zeros(self._shape, dtype=dtype, device=device) for _ in range(self.num_layers)]
+            self.values = [
+                torch.zeros(self._shape, dtype=dtype, device=device) for _ in range(self.num_layers)
+            ]
 
     def __len__(self) -> int:
         return self.length
@@ -160,7 +160,8 @@ class KVCache:
         if k.shape != (B, K, count, D):
             raise ValueError(f"this cache takes (B, K, T, D) like {self._shape}, got k {tuple(k.shape)}")
         keys, values = self.keys[layer], self.values[layer]
-        if k.dtype != keys.dtype or k.device != keys.device:
+        # under autocast keys come in either dtype, and attention narrows them as it needs
+        if k.device != keys.device or (k.dtype != keys.dtype and autocast_dtype(k) is None):
             if not self._undecided:
                 raise ValueError(
                     f"this cache holds {keys.dtype} on {keys.device}, the model's keys are {k.dtype} on {k.device}: "
@@ -192,7 +193,7 @@ class KVCache:
         if attention_mask is None:
             new = torch.ones(B, T, dtype=torch.bool, device=before.device)
         else:
-            new = padding_mask(attention_mask)[:, 0, 0]  # checked, bool
+            new = padding_mask(attention_mask)[:, 0, 0].clone()  # checked, bool; the caller's may change
         if new.shape == (B, T) and past:
             if before is None:
                 before = torch.ones(B, past, dtype=torch.bool, device=new.device)
@@ -216,11 +217,11 @@ class KVCache:
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:
         """For a whole model: whatever is raised inside, after the last layer too, leaves the cache as it was."""
-        before = self.length, self.attention_mask
+        before = self.length, self.attention_mask, self._undecided
         try:
             yield
         except BaseException:
-            self.length, self.attention_mask = before
+            self.length, self.attention_mask, self._undecided = before
             raise
         finally:
             self._next_mask = None

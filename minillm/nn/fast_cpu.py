@@ -39,13 +39,15 @@ def fast_linear(model: nn.Module) -> Iterator[None]:
     """
     layers = [m for m in model.modules() if type(m) is nn.Linear and m.weight.numel() >= LARGE]
     layers = [m for m in layers if "forward" not in vars(m)]  # those of an outer block stay its own
-    for layer in layers:
-        layer.forward = partial(_forward, layer)
+    forwards = [partial(_forward, layer) for layer in layers]
+    for layer, forward in zip(layers, forwards):
+        layer.forward = forward
     try:
         yield
     finally:
-        for layer in layers:
-            vars(layer).pop("forward", None)
+        for layer, forward in zip(layers, forwards):
+            if vars(layer).get("forward") is forward:  # else somebody has put in another one meanwhile
+                del layer.forward
 
 
 def _forward(layer: nn.Linear, x: Tensor) -> Tensor:

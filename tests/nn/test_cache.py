@@ -384,6 +384,51 @@ def test_a_float32_cache_under_a_bfloat16_model_is_refused_or_works():
     assert state(float32) == (0, None)
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_the_models_own_cache_under_autocast(models, kind):
+    model, x = models[kind], ids()
+    cache = model.new_cache(2, 12)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = torch.cat([logits(model, piece, cache) for piece in x.split(5, 1)], 1)
+        whole = logits(model, x)
+    assert (found - whole).abs().mean() <= 16 * torch.finfo(torch.bfloat16).eps * whole.abs().max()
+
+
+def test_a_failed_call_leaves_an_undecided_cache_undecided(llama):
+    cache = KVCache(llama.config, 2, 12)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    handle = llama.body.blocks[1].register_forward_pre_hook(stop)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            logits(llama, ids(), cache)
+    finally:
+        handle.remove()
+    assert logits(make("llama").to(torch.bfloat16), ids(), cache).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_cache_filled_in_inference_mode_serves_outside_it(dtype):
+    model = make("llama").to(dtype)
+    with torch.inference_mode():
+        made_inside = model.new_cache(2, 12)
+    for cache in (made_inside, KVCache(model.config, 2, 12)):
+        with torch.inference_mode():
+            model(ids(2, 6), cache=cache)
+        assert logits(model, ids(2, 1), cache).shape == (2, 1, V)
+
+
+def test_a_cache_keeps_a_mask_of_its_own(llama):
+    x, mask = ids(2, 6), torch.tensor([[0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1]]).bool()
+    cache = llama.new_cache(2, 7)
+    logits(llama, x, cache, attention_mask=mask)
+    before = state(cache)
+    mask.fill_(True)
+    assert state(cache) == before
+
+
 # Crop and reset
 
 

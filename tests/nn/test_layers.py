@@ -135,6 +135,17 @@ def test_fast_linear_leaves_everything_else_to_torch():
     assert "forward" not in vars(model["plain"])
 
 
+def test_fast_linear_leaves_a_forward_that_somebody_else_put_in():
+    model = torch.nn.Sequential(torch.nn.Linear(512, 256))
+    x = random(1, 512)
+    with fast_linear(model), torch.no_grad():
+        ours = model[0].forward
+        model[0].forward = lambda x: 2 * ours(x)
+        inside = model(x)
+    torch.testing.assert_close(model(x), inside)
+    torch.testing.assert_close(model(x), 2 * torch.nn.functional.linear(x, model[0].weight, model[0].bias))
+
+
 def test_swiglu_equals_its_formula():
     layer, x = SwiGLU(6, 10), random(2, 3, 6)
     gate, up = x @ layer.gate_proj.weight.T, x @ layer.up_proj.weight.T
