@@ -39,6 +39,10 @@ def load_model(
         return load_llama2c(path, dtype, device)
     config = read_config(path)
     kind, named = config.get("model_type"), config.get("architectures") or []
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise BadFileError(
+            f"model folder {str(path)!r}: architectures must be a list of names, got {describe(named)}"
+        )
     language_model = next((cls for cls in LANGUAGE_MODELS if kind in cls.config_class.model_types), None)
     if language_model is None or (named and named[0] not in ARCHITECTURES):
         raise BadFileError(

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 
 from minillm._checks import check_int, describe
 from minillm._files import BadFileError
+from minillm._tensors import FLOATS, check_place
 from minillm.models.config import ModelConfig, as_ids, check_ids_field
 from minillm.models.weights import read_config, read_generation_config, read_weights, write_folder
 from minillm.nn.cache import Cache, KVCache
 
 M = TypeVar("M", bound="PretrainedModel")
-DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 class Weight(NamedTuple):
@@ -196,8 +196,9 @@ class PretrainedModel(nn.Module):
 
         dtype: of the weights; None takes what config.json says, else the dtype they were saved in. device: None is
         the CPU. Raises BadFileError (a ValueError) naming the file if one is missing, cut, damaged, or its tensors
-        do not fit the config.
+        do not fit the config; ValueError for a dtype or device that cannot be.
         """
+        check_place(dtype, device)
         values = read_config(folder)
         what = f"model folder {str(folder)!r}"
         try:
@@ -243,7 +244,7 @@ class PretrainedModel(nn.Module):
             if state[name].shape != parameter.shape:
                 found, wanted = tuple(state[name].shape), tuple(parameter.shape)
                 raise BadFileError(f"{what}: {name!r} has shape {found}, the config says {wanted}")
-            if state[name].dtype not in DTYPES:
+            if state[name].dtype not in FLOATS:
                 raise BadFileError(f"{what}: {name!r} has dtype {state[name].dtype}, expected floats")
         extra = sorted(set(state) - set(expected))
         if extra:
@@ -272,6 +273,6 @@ def _dtype_of(values: Mapping[str, Any]) -> torch.dtype | None:
     if name is None or name == "auto":
         return None
     dtype = getattr(torch, name.removeprefix("torch."), None) if isinstance(name, str) else None
-    if dtype not in DTYPES:
+    if dtype not in FLOATS:
         raise ValueError(f"dtype must be one of float32, float16, bfloat16, float64, got {describe(name)}")
     return dtype

@@ -29,6 +29,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "embedding_multiplier": (None, 1),
     "embedding_scale": (None, 1),
     "final_logit_softcapping": (None,),
+    "is_causal": (None, True),
     "is_encoder_decoder": (None, False),
     "key_multiplier": (None, 1),
     "kv_lora_rank": (None,),

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_int, describe
+from minillm._kernels import autocast_dtype
 from minillm.models.base import PretrainedModel
 from minillm.nn.attention import padding_mask
 from minillm.nn.cache import Cache
@@ -149,6 +150,10 @@ class DecoderBody(PretrainedModel):
             raise ValueError(
                 f"inputs_embeds must be a float tensor (B, T, {self.config.width}), got {describe(embeds)}"
             )
+        elif embeds.dtype != self.dtype and autocast_dtype(embeds) is None:
+            raise ValueError(
+                f"inputs_embeds must have the model's dtype {self.dtype}, got {describe(embeds)}"
+            )
         B, T = shape = (ids if embeds is None else embeds).shape[:2]
         if not B * T:
             raise ValueError(f"input_ids must hold at least one token, got shape {tuple(shape)}")
@@ -248,10 +253,11 @@ class CausalLM(PretrainedModel):
             self.head.weight = self.body.tokens.weight
 
     def to_hugging_face(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The body's tensors behind its prefix; a tied output matrix is not stored twice."""
+        """The body's tensors behind its prefix; an output matrix that is the embedding table is not stored twice."""
         body = {name.removeprefix("body."): t for name, t in state.items() if name.startswith("body.")}
         out = {self.body.prefix + name: t for name, t in self.body.to_hugging_face(body).items()}
-        if not self.config.tie_word_embeddings:
+        tied = self.config.tie_word_embeddings
+        if not tied or not torch.equal(state["head.weight"], state["body.tokens.weight"]):
             out["lm_head.weight"] = state["head.weight"]
         return out
 

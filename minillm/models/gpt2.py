@@ -10,9 +10,10 @@ with depth. Leaves out: cross-attention, `reorder_and_upcast_attn` (the same num
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -49,6 +50,13 @@ class GPT2Config(ModelConfig):
     pad_token_id: int | None = None
     tie_word_embeddings: bool = True
     model_type: str = "gpt2"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> GPT2Config:
+        """As ModelConfig.from_dict; ids that the file leaves out are those of GPT-2's own vocabulary."""
+        if isinstance(values, Mapping):
+            values = {"bos_token_id": 50256, "eos_token_id": 50256, **values}
+        return super().from_dict(values)
 
     def __post_init__(self) -> None:
         """Check every field; ValueError naming the one that is wrong."""

@@ -157,20 +157,23 @@ class LlamaConfig(ModelConfig):
         """rope_theta, rope_scaling and rope_parameters, whichever came, made to agree."""
         if self.rope_parameters is not None and not isinstance(self.rope_parameters, Mapping):
             raise ValueError(f"rope_parameters must be a dict, got {describe(self.rope_parameters)}")
-        given = dict(self.rope_parameters or {})
-        thetas = (given.pop("rope_theta", None), self.rope_theta, 10000.0)
-        theta = next(value for value in thetas if value is not None)
-        scaling = given or ({} if self.rope_scaling is None else self.rope_scaling)
-        if isinstance(
-            scaling, Mapping
-        ):  # transformers: the trained window is the config's unless it says otherwise
+        # transformers: rope_scaling, which users add to a config, goes before rope_parameters, with its own theta
+        scaling = (self.rope_parameters or {}) if self.rope_scaling in (None, {}) else self.rope_scaling
+        theta = self.rope_theta
+        if isinstance(scaling, Mapping):
+            if scaling.get("rope_theta") is not None:
+                theta = scaling["rope_theta"]
             kind, window = scaling.get("rope_type", scaling.get("type")), "original_max_position_embeddings"
             scaling = {name: value for name, value in scaling.items() if name not in ("type", "rope_theta")}
             scaling["rope_type"] = "default" if kind is None else kind
-            if kind == "dynamic" or (kind in ("llama3", "yarn") and scaling.get(window) is None):
+            # the trained window is that of the config, named beside the scaling or in it
+            if kind == "dynamic":
                 scaling[window] = self.max_position_embeddings
+            elif kind in ("llama3", "yarn"):
+                places = (self.extra.get(window), scaling.get(window), self.max_position_embeddings)
+                scaling[window] = next(value for value in places if value is not None)
         scaling = check_scaling(scaling)
-        self.rope_theta = check_number("rope_theta", theta, 1.0)
+        self.rope_theta = check_number("rope_theta", 10000.0 if theta is None else theta, 1.0)
         self.rope_scaling = None if scaling["rope_type"] == "default" else scaling
         self.rope_parameters = {**scaling, "rope_theta": self.rope_theta}
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from minillm._files import BadFileError, read_bytes
+from minillm._tensors import check_place
 from minillm.models.llama import Llama, LlamaConfig
 
 HEADER = ("dim", "hidden", "layers", "heads", "kv_heads", "vocabulary", "longest")
@@ -34,8 +35,9 @@ def load_llama2c(
 ) -> Llama:
     """The Llama of a llama2.c file, in evaluation mode; BadFileError if it is cut, too long or no such file.
 
-    dtype, device: of the weights, None for float32 on the CPU.
+    dtype, device: of the weights, None for float32 on the CPU; ValueError for one that cannot be.
     """
+    check_place(dtype, device)
     data = read_bytes(path, "llama2.c model")
     refusal = f"llama2.c model {str(path)!r} is refused"
     if len(data) < 28:

@@ -242,6 +242,8 @@ def test_embeddings_may_come_in_place_of_ids(kind):
         {"input_ids": IDS, "inputs_embeds": embeds},
         {"inputs_embeds": embeds[0]},
         {"inputs_embeds": IDS},
+        {"inputs_embeds": embeds.double()},
+        {"inputs_embeds": embeds.half()},
     ):
         with pytest.raises(ValueError, match="inputs_embeds"):
             model(**wrong)
@@ -291,6 +293,7 @@ def test_the_host_reads_no_more_from_many_layers_than_from_one(kind):
         ("clip_qkv", 6),
         ("embedding_multiplier", 12.0),
         ("use_qk_norm", True),
+        ("is_causal", False),
         ("num_local_experts", 8),
         ("no_rope_layers", [1, 0]),
         ("rope_parameters", {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}),
@@ -325,6 +328,12 @@ def test_load_model_goes_by_architectures(kind, tmp_path):
         (tmp_path / folder / "config.json").write_text(json.dumps(values | {"architectures": [*names]}))
         return tmp_path / folder
 
+    for nonsense in (5, True, [["x"]], {"a": 1}, "GPT2LMHeadModel"):
+        tiny(kind).save_pretrained(tmp_path / "nonsense")
+        path = tmp_path / "nonsense" / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"architectures": nonsense}))
+        with pytest.raises(BadFileError, match="architectures"):
+            load_model(tmp_path / "nonsense")
     for tied in (True, False):
         model = tiny(kind, tie_word_embeddings=tied).eval()
         model.save_pretrained(tmp_path / f"whole{tied}")
@@ -367,6 +376,32 @@ def test_dtype_is_the_callers_then_the_configs_then_the_files(tmp_path):
         path.write_text(json.dumps(values | {"dtype": dtype}))
         with pytest.raises(BadFileError, match="dtype"):
             load_model(tmp_path)
+
+
+@pytest.mark.parametrize("place", [{"dtype": "float16"}, {"dtype": torch.int8}, {"dtype": torch.complex64},
+                                   {"device": "nowhere"}, {"device": 3.5}])  # fmt: skip
+def test_a_dtype_or_device_that_cannot_be_is_refused(place, tmp_path):
+    tiny().save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()  # it is not read
+    for path in (tmp_path, tmp_path / "model.bin"):
+        with pytest.raises(ValueError, match=f"^{next(iter(place))} must be"):
+            load_model(path, **place)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+def test_a_device_that_is_not_here_is_refused(tmp_path):
+    tiny().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="^device must be"):
+        load_model(tmp_path, device="cuda")
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+@torch.no_grad()
+def test_a_head_of_its_own_is_saved_whatever_the_config_says(kind, tmp_path):
+    model = tiny(kind, tie_word_embeddings=True).eval()
+    model.head.weight = torch.nn.Parameter(torch.randn(model.head.weight.shape))
+    model.save_pretrained(tmp_path)
+    assert torch.equal(load_model(tmp_path)(IDS).logits, model(IDS).logits)
 
 
 def test_the_generation_config_is_read_used_and_written_back(tmp_path):

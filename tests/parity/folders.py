@@ -203,6 +203,17 @@ CASES = {
     "llama, old dynamic rope": Case("Llama", after=(old_rope(type="dynamic", factor=3.0),)),
     "llama, old llama3 rope": Case("Llama", after=(old_rope(rope_type="llama3", **LLAMA3),)),
     "llama, old yarn rope": Case("Llama", after=(old_rope(rope_type="yarn", **YARN),)),
+    "llama, both rope fields": Case(
+        "Llama", after=(set_keys(rope_scaling={"type": "linear", "factor": 3.0}),)
+    ),
+    "llama, old rope fields, theta inside": Case(
+        "Llama", after=(old_rope(type="linear", factor=3.0, rope_theta=500.0),)
+    ),
+    "llama, llama3 rope, window outside": Case(
+        "Llama",
+        rope("llama3", 5000.0, **LLAMA3),
+        after=(set_keys(original_max_position_embeddings=40),),
+    ),
     "llama, old buffers": Case("Llama", after=(tensors(buffers),)),
     "llama, sharded": Case("Llama", save={"max_shard_size": "15KB"}),
     "llama, bf16": Case("Llama", dtype=torch.bfloat16),

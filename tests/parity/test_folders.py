@@ -133,6 +133,7 @@ CHANGED = {
     "is_encoder_decoder": True,
     "attention_value_scale": 2.0,
     "attn_temperature_tuning": True,
+    "is_causal": False,
 }
 REFUSED = {
     **{name: (Case("Llama", after=(set_keys(**{name: value}),)), name) for name, value in CHANGED.items()},
@@ -215,3 +216,12 @@ def test_a_key_that_a_file_leaves_out_has_transformers_value(family):
     windows = [theirs.sliding_window] * 32 if family == "Mistral" else [None] * 32
     assert [*ours.windows] == windows
     assert ours.head_dim == (getattr(theirs, "head_dim", None) or 128)
+
+
+def test_a_key_that_a_gpt2_file_leaves_out_has_transformers_value():
+    theirs, ours = transformers.GPT2Config(), GPT2Config.from_dict({"model_type": "gpt2"})
+    names = {field.name for field in fields(GPT2Config)} & theirs.to_dict().keys()
+    names -= {"resid_pdrop", "embd_pdrop", "attn_pdrop"}  # 0 here unless asked for
+    assert len(names) >= 14
+    for name in names:
+        assert getattr(ours, name) == getattr(theirs, name), name
