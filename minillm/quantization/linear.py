@@ -120,7 +120,12 @@ class Int8Linear(QuantizedLinear):
         return AbsmaxQuantized(self.codes, self.scale).dequantize()
 
     def forward_plain(self, x: Tensor) -> Tensor:
-        """x (..., I) -> (..., O): multiply with the codes, then scale O sums instead of O x I weights."""
+        """x (..., I) -> (..., O): multiply with the codes, then scale O sums instead of O x I weights.
+
+        Not in float16, where sums of codes overflow and scales are too small to be exact.
+        """
+        if torch.float16 in (x.dtype, autocast_dtype(x)):
+            return super().forward_plain(x)
         sums = F.linear(x, self.codes.to(x.dtype))  # autocast may choose another dtype than x's
         y = sums * self.scale.view(-1).to(sums.dtype)
         return y if self.bias is None else y + self.bias.to(y.dtype)

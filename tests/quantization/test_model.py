@@ -78,6 +78,23 @@ def test_layers_pass_gradients_on_and_follow_the_dtype(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("size", [0.02, 0.0005])
+def test_float16_neither_overflows_nor_loses_small_weights(method, size):
+    layer = linear(64, 32, False, 0)
+    with torch.no_grad():
+        layer.weight.abs_().mul_(size)
+    layer = quantize(nn.Sequential(layer), method)[0]
+    x = 50 + torch.randn(9, 64, generator=torch.Generator().manual_seed(1))
+    expected = F.linear(x, layer.dequantize())
+    with torch.autocast("cpu", torch.float16):
+        narrowed = layer(x)
+    assert copy.deepcopy(layer).half()(x.half()).isfinite().all()
+    for found in (layer(x.half()), narrowed):
+        assert found.dtype == torch.float16
+        assert (found.float() - expected).norm() <= 1e-3 * expected.norm()
+
+
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("kind", "tied"), [("llama", True), ("llama", False), ("gpt2", True)])
 def test_a_model_equals_itself_with_rounded_weights(method, kind, tied):
     model = tiny(tied, kind)
