@@ -142,11 +142,17 @@ class PretrainedModel(nn.Module):
                     yield row, theirs.replace("{i}", str(i)), transposed
 
     def to_hugging_face(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Our tensors under Hugging Face's names and layouts."""
-        out = {}
+        """Our tensors under Hugging Face's names and layouts; ValueError for one that has no name there."""
+        out, rest = {}, dict(state)
         for ours, theirs, transposed in self.weight_rows():
-            tensor = torch.cat([state[name] for name in ours]) if len(ours) > 1 else state[ours[0]]
+            parts = [rest.pop(name) for name in ours]
+            tensor = torch.cat(parts) if len(parts) > 1 else parts[0]
             out[theirs] = tensor.T if transposed else tensor
+        if rest:
+            raise ValueError(
+                f"{type(self).__name__} has tensors that a Hugging Face folder has no place for: "
+                f"{', '.join(sorted(rest)[:3])} (a quantized model is saved by save_quantized)"
+            )
         return out
 
     def from_hugging_face(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

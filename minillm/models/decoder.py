@@ -254,7 +254,8 @@ class CausalLM(PretrainedModel):
 
     def to_hugging_face(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The body's tensors behind its prefix; an output matrix that is the embedding table is not stored twice."""
-        body = {name.removeprefix("body."): t for name, t in state.items() if name.startswith("body.")}
+        # what is neither body nor head goes along, to be refused by its name
+        body = {name.removeprefix("body."): t for name, t in state.items() if name != "head.weight"}
         out = {self.body.prefix + name: t for name, t in self.body.to_hugging_face(body).items()}
         tied = self.config.tie_word_embeddings
         if not tied or not torch.equal(state["head.weight"], state["body.tokens.weight"]):

@@ -11,6 +11,7 @@ from minillm._files import BadFileError
 from minillm.inference import KVCache, SamplingParams, generate
 from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig, load_model
 from minillm.nn import ALiBi, SinusoidalPosition
+from minillm.quantization import quantize
 from tests.helpers import HostReads, cuts
 
 GPT2_SIZES = {"vocab_size": 20, "n_positions": 16, "n_embd": 8, "n_layer": 2, "n_head": 2}
@@ -384,14 +385,14 @@ def test_a_dtype_or_device_that_cannot_be_is_refused(place, tmp_path):
     tiny().save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").unlink()  # it is not read
     for path in (tmp_path, tmp_path / "model.bin"):
-        with pytest.raises(ValueError, match=f"^{next(iter(place))} must be"):
+        with pytest.raises(ValueError, match=rf"^{next(iter(place))} must be"):
             load_model(path, **place)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
 def test_a_device_that_is_not_here_is_refused(tmp_path):
     tiny().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="^device must be"):
+    with pytest.raises(ValueError, match=r"^device must be"):
         load_model(tmp_path, device="cuda")
 
 
@@ -402,6 +403,20 @@ def test_a_head_of_its_own_is_saved_whatever_the_config_says(kind, tmp_path):
     model.head.weight = torch.nn.Parameter(torch.randn(model.head.weight.shape))
     model.save_pretrained(tmp_path)
     assert torch.equal(load_model(tmp_path)(IDS).logits, model(IDS).logits)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_weights_that_have_no_name_in_a_folder_are_not_dropped_in_silence(kind, tmp_path):
+    more = tiny(kind)
+    more.score = torch.nn.Linear(8, 1)
+    for model, name in (
+        (quantize(tiny(kind)), "k_proj.codes"),
+        (quantize(tiny(kind)).body, "k_proj.codes"),
+        (more, "score.weight"),
+    ):
+        with pytest.raises(ValueError, match=name):
+            model.save_pretrained(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_generation_config_is_read_used_and_written_back(tmp_path):
