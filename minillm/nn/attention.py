@@ -252,7 +252,12 @@ class MultiHeadAttention(nn.Module):
     def _check(self, x: Tensor, context: Tensor | None, cache: Cache | None) -> None:
         width = self.q_proj.in_features
         for name, value in (("x", x), ("context", context)) if context is not None else (("x", x),):
-            if not isinstance(value, Tensor) or value.dim() != 3 or value.shape[2] != width:
+            if (
+                not isinstance(value, Tensor)
+                or value.dim() != 3
+                or value.shape[2] != width
+                or not value.is_floating_point()
+            ):
                 raise ValueError(f"{name} must be a float tensor (B, length, {width}), got {describe(value)}")
         if cache is not None and not hasattr(cache, "attend"):
             raise ValueError(f"cache must be a KVCache or None, got {describe(cache)}")

@@ -257,6 +257,11 @@ class RoPE(PositionScheme):
             raise ValueError(
                 f"positions must be an int or a LongTensor (T,) or (B, T), got {describe(positions)}"
             )
+        B, T = x.shape[0], x.shape[-2]
+        if positions.shape not in ((T,), (1, T), (B, T)):
+            raise ValueError(
+                f"positions must be a LongTensor (T,) or (B, T) = {(B, T)}, got {describe(positions)}"
+            )
         first, last = (int(n) for n in positions.aminmax())
         check_int("positions", first, 0)
         cos, sin = self.table(last + 1, x.device, x.dtype)
