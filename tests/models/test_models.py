@@ -133,6 +133,18 @@ def test_a_config_that_does_not_fit_is_refused(change, tmp_path):
         load_model(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_more_layers_than_tensors_are_refused_before_they_are_built(kind, tmp_path, monkeypatch):
+    model = tiny(kind)
+    model.save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    name = "n_layer" if kind == "gpt2" else "num_hidden_layers"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: 10**9}))
+    monkeypatch.setattr(type(model.body), "build", lambda *_: pytest.fail("layers are being built"))
+    with pytest.raises(BadFileError, match="1000000000 layers"):
+        load_model(tmp_path)
+
+
 def test_nothing_is_left_of_a_save_that_fails(tmp_path, monkeypatch):
     tiny().save_pretrained(tmp_path)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
