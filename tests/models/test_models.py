@@ -2,6 +2,7 @@
 
 import copy
 import json
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -305,6 +306,16 @@ def test_a_key_that_changes_the_numbers_is_refused_by_name(key, value, tmp_path)
     name = list(value)[-1] if isinstance(value, dict) else key
     with pytest.raises(BadFileError, match=name):
         load_model(tmp_path)
+
+
+def test_a_config_of_a_million_layers_is_refused_at_once(tmp_path):
+    tiny().save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_hidden_layers": 1_000_000}))
+    start = time.perf_counter()
+    with pytest.raises(BadFileError, match="1,000,000 layers"):
+        load_model(tmp_path)
+    assert time.perf_counter() - start < 5
 
 
 def test_harmless_keys_are_kept_and_written_back(tmp_path):
