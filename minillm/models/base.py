@@ -234,9 +234,9 @@ class PretrainedModel(nn.Module):
 
         dtype: of the weights, None for that of the first tensor. device: None is the CPU.
         """
-        if config.num_layers > len(tensors):  # asked first: a damaged number would build layers for hours
+        if config.num_layers > len(tensors):  # said before a million layers are built
             raise BadFileError(
-                f"{what} holds {len(tensors)} tensors, the config says {config.num_layers} layers"
+                f"{what} holds {len(tensors)} tensors, its config says {config.num_layers:,} layers"
             )
         try:
             with torch.device("meta"):  # shapes only: no weight is drawn, no memory taken

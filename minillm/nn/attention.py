@@ -102,6 +102,13 @@ def plain_attention(
 
 # The public way in
 
+RUN = {
+    "auto": flash_or_sdpa,  # the kernel where `use_kernels` wants it
+    "plain": plain_attention,
+    "sdpa": sdpa_attention,
+    "triton": flash_or_sdpa.always,
+}
+
 
 def attention(
     q: Tensor,
@@ -135,14 +142,6 @@ def attention(
         check_number("dropout", dropout, 0.0, 1.0)
     backend = chosen_backend() if backend == "auto" else backend
     return RUN[backend](q, k, v, mask, causal, scale, bias, dropout)
-
-
-RUN = {
-    "auto": flash_or_sdpa,  # the kernel where `use_kernels` wants it
-    "plain": plain_attention,
-    "sdpa": sdpa_attention,
-    "triton": flash_or_sdpa.always,
-}
 
 
 # Many heads
