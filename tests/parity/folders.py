@@ -204,7 +204,7 @@ CASES = {
     "llama, old llama3 rope": Case("Llama", after=(old_rope(rope_type="llama3", **LLAMA3),)),
     "llama, old yarn rope": Case("Llama", after=(old_rope(rope_type="yarn", **YARN),)),
     "llama, both rope fields": Case(
-        "Llama", after=(set_keys(rope_scaling={"type": "linear", "factor": 3.0}),)
+        "Llama", rope("default", 5000.0), after=(set_keys(rope_scaling={"type": "linear", "factor": 3.0}),)
     ),
     "llama, old rope fields, theta inside": Case(
         "Llama", after=(old_rope(type="linear", factor=3.0, rope_theta=500.0),)
