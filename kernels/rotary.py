@@ -8,7 +8,7 @@ heads, and the heads after the first find cos and sin in the cache.
 
 Two pairings: halves, coordinate i with i + R/2 (GPT-NeoX, Llama), and neighbours, 2i with 2i + 1 (GPT-J, the paper).
 Book 8.3.1 커널 퓨전 (kernel fusion), 2.2.3 위치 인코딩. Paper: Su et al. 2021. Held against transformers' Llama and
-GPT-J. Leaves out: making the tables (minillm/nn/rope.py), rotation in place, gradients of cos and sin.
+GPT-J. Leaves out: making the tables (minillm/nn/positions.py), rotation in place, gradients of cos and sin.
 """
 
 from __future__ import annotations
