@@ -168,6 +168,8 @@ def test_one_huge_print_is_cut_where_it_is_made(capsys):
 def test_what_work_writes_into_every_file_is_no_message_of_ours():
     done = run_program(
         """
+        import contextlib
+
         def work():
             for number in range(3, 64):
                 for line in (b"garbage", b"5", b'["__class__", ""]', b'["stdout", 5]', b'"stdout"'):

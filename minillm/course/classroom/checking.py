@@ -121,7 +121,7 @@ def _feedback(checker: Callable[[Any], None], answer: Any) -> str:
 
 
 def _message(error: BaseException) -> str:
-    """The message of an error, which may hold all that an answer returned, or be an answer's own that cannot be read."""
+    """The message of an error: it may hold all that an answer returned, or be one that cannot be made a str."""
     try:
         text = str(error)
     except Exception:
