@@ -46,8 +46,11 @@ def check_vectors(name: str, vectors: Any, dim: int) -> np.ndarray:
     return array
 
 
+LARGEST_ID = 2**62  # so that the next free number is an int64, too
+
+
 def check_ids(name: str, ids: Any) -> np.ndarray:
-    """`ids` as an int64 (N,) array of numbers >= 0; ValueError for anything else."""
+    """`ids` as an int64 (N,) array of numbers in [0, 2^62); ValueError for anything else."""
     try:
         if isinstance(ids, (str, bytes)):
             raise TypeError
@@ -58,6 +61,8 @@ def check_ids(name: str, ids: Any) -> np.ndarray:
         array = np.empty(0, np.int64)
     if array is None or array.ndim != 1 or array.dtype.kind not in "iu" or (array < 0).any():
         raise ValueError(f"{name} must be integers >= 0 in one dimension, got {describe(ids)}")
+    if (array >= LARGEST_ID).any():
+        raise ValueError(f"{name} must be below 2^62, got {array.max()}")
     return array.astype(np.int64)
 
 

@@ -83,6 +83,8 @@ def find_added(
             start = done + len(text[done:start].rstrip(BLANKS))
         if token.rstrip:
             end = _BLANK_RUN.match(text, end).end()
+        if start >= end:  # the token in front has taken all of it
+            continue
         if done < start:
             yield done, start, None
         yield start, end, token

@@ -25,6 +25,8 @@ _MORE_WORD = "²³¹¼½¾"  # outside of classes Oniguruma looks Latin-1 up in 
 _NEWLINE = r"(?>\r\n|[\n\x0b\x0c\r\x85\u2028\u2029])"
 _START = r"(?<![\s\S])"
 _LINE_START = rf"(?:{_START}|(?<=\n)(?=[\s\S]))"
+_LINE_END = r"(?=\n|(?![\s\S]))"
+_RUN_BEFORE_LINE_END = re.compile(r"(\\[pP]\{\w+\}|\[(?:[^][\\]|\\.)+\])\+" + re.escape(_LINE_END))
 _HARMLESS = (_START, _LINE_START)  # in front of a repeated dot
 _ANY_FIRST = re.compile(r"(?:\((?:\?[:>])?)*(?:\[\^\\n\]|\[\\s\\S\])")
 _DEEPEST = 100  # nested groups or classes
@@ -90,6 +92,10 @@ def translate(pattern: str) -> str:
     result = reader.alternatives(ignore_case=False, dot_all=False, depth=0)[0]
     if reader.at < len(pattern):
         raise reader.refusal("an unmatched )")
+    if run := _RUN_BEFORE_LINE_END.fullmatch(result):
+        # `\s+$`: inside a run of blanks a match ends where one from the run's first blank ends. Not to try there makes
+        # the time for a long run linear, not quadratic.
+        return f"(?<!{run[1]}){result}"
     return result
 
 
@@ -226,7 +232,7 @@ class _Reader:
         if character == "^":
             return self.anchor(_LINE_START)
         if character == "$":
-            return self.anchor(r"(?=\n|(?![\s\S]))")
+            return self.anchor(_LINE_END)
         if character in "*+?":
             raise self.refusal(f"{character} with nothing to repeat")
         if character == "\\":

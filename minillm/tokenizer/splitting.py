@@ -29,6 +29,7 @@ GPT4_PATTERN = (
 
 OTHER, LETTER, NUMBER, SPACE = 0, 1, 2, 3
 _LONGEST_SEARCH = 60.0  # seconds
+_MAY_TAKE_LONG = regex.compile(r"\)(?:[*+]|\{)|(?:[*+]|\{[\d,]+\})[?+]?\(\?[=!]")
 
 
 def compile_pattern(pattern: str) -> regex.Pattern:
@@ -47,12 +48,16 @@ def _compile(pattern: str) -> regex.Pattern:
 
 @lru_cache(maxsize=64)
 def _patience(translated: str) -> float | None:
-    """Seconds after which a search is given up; None, for ever, unless the pattern repeats a group.
+    """Seconds after which a search is given up; None, for ever, where a search cannot take long.
 
-    Only then can a search take exponential time: `(?:a|aa)+$` on "aaa...b". Oniguruma gives up too. The question
-    costs speed, so it is asked only where needed. (A ")" of a translated pattern always ends a group.)
+    A repeated group can take exponential time, `(?:a|aa)+$` on "aaa...b", and a repetition before a condition quadratic
+    time, `\\d+(?=px)` on "111...". Oniguruma gives up too, or is as slow. The question costs speed, so it is asked
+    only where needed: not for `\\s+(?!\\S)|\\s+`, at the end of most published patterns, which takes a run of blanks at
+    its first try. (A ")" of a translated pattern always ends a group.)
     """
-    return _LONGEST_SEARCH if regex.search(r"\)(?:[*+]|\{)", translated) else None
+    if translated.endswith((r"|\p{White_Space}+", r"|\p{White_Space}")):
+        translated = regex.sub(r"(\\p\{White_Space\})[*+]+(?=\(\?[=!])", r"\1", translated)
+    return _LONGEST_SEARCH if _MAY_TAKE_LONG.search(translated) else None
 
 
 def _given_up(compiled: regex.Pattern, text: str) -> ValueError:

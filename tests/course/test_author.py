@@ -152,3 +152,13 @@ def test_edit_does_not_overwrite_newer_text(house, capsys):
     assert author.main(["edit", "99_9"]) == 1
     assert "has changes the notebook lacks" in capsys.readouterr().err
     assert twin.read_bytes() == before
+
+
+@pytest.mark.parametrize("there", ["notebooks/99_9_other.ipynb", "build/lessons/99_9_other.py"])
+def test_a_lesson_that_has_a_file_of_any_name_is_not_started_again(house, there, capsys):
+    path = house / there
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{}", encoding="utf-8")
+    assert author.main(["new", "99_9", "demo"]) != 0
+    assert "99_9_other" in "".join(capsys.readouterr())
+    assert not (house / "build" / "lessons" / "99_9_demo.py").exists()

@@ -60,6 +60,26 @@ def test_an_answer_that_ends_its_process_is_feedback():
         check("99-9-a", lambda values: os._exit(3))
 
 
+def test_feedback_is_short_and_survives_errors_that_cannot_be_printed():
+    def long(values):
+        raise ValueError("x" * 1_000_000)
+
+    class Silent(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    def silent(values):
+        raise Silent
+
+    with pytest.raises(ExerciseError, match=r"ValueError: x+ \.\.\. \(1,000,000 characters\)") as failure:
+        check("99-9-a", long)
+    assert len(str(failure.value)) < 2200
+    with pytest.raises(
+        ExerciseError, match=r"your answer stopped with Silent: \(its message cannot be shown\)"
+    ):
+        check("99-9-a", silent)
+
+
 def test_ids_of_further_lessons_of_a_section(monkeypatch):
     """08_3 and 08_3b are two lessons: neither sees the other's exercises."""
     monkeypatch.setattr(checking, "_REGISTRY", {})

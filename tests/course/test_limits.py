@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import itertools
+import mmap
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ import pytest
 from minillm.course.classroom import limits
 from minillm.course.classroom.limits import Died, run_limited
 
+MAP_NORESERVE = 0x4000  # mmap.MAP_NORESERVE has a name from Python 3.13 on
 forks = pytest.mark.skipif(not limits.can_fork(), reason="the work runs in this process: no fork, or a GPU")
 
 
@@ -126,6 +128,72 @@ def test_results_and_prints_come_back_whole(capsys):
     out, err = capsys.readouterr()
     assert out == "한국어 "
     assert err.endswith("warned\n")
+
+
+@forks
+def test_prints_of_threads_and_of_other_processes_do_not_mix(capsys):
+    """Longer than the 4,096 bytes that a pipe takes at once; half of a message must not stand inside another."""
+
+    def shout(letter):
+        for _ in range(10):
+            print(letter * 1000)
+
+    def work():
+        os.fork()
+        threads = [threading.Thread(target=shout, args=letter) for letter in "가나"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return "done"
+
+    for _ in range(10):
+        assert run_limited(work, 60) == "done"
+    assert set(capsys.readouterr().out) == set("가나\n")
+
+
+@forks
+def test_one_huge_print_is_cut_where_it_is_made(capsys):
+    """Written into the pipe whole, it took longer than the limit, and this process as much memory."""
+
+    def work():
+        print("x" * 300_000_000)
+        return "done"
+
+    assert run_limited(work, 60) == "done"
+    assert capsys.readouterr().out == "x" * limits.MOST_PRINTED
+
+
+@forks
+def test_what_work_writes_into_every_file_is_no_message_of_ours():
+    done = run_program(
+        """
+        import contextlib
+
+        def work():
+            for number in range(3, 64):
+                for line in (b"garbage", b"5", b'["__class__", ""]', b'["stdout", 5]', b'"stdout"'):
+                    with contextlib.suppress(OSError):
+                        os.write(number, line + b"\\n")
+            return "done"
+
+        print(run_limited(work, 60))
+        """
+    )
+    assert done.stdout == "done\n", done.stderr
+
+
+@forks
+def test_work_that_asks_for_too_much_memory_does_not_get_it():
+    def work():
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        try:  # never touched, so a system that lends more than it has would give it
+            mapped = mmap.mmap(-1, 2 * total, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
+        except OSError:
+            return Path("/proc/self/oom_score_adj").read_text()
+        return f"{len(mapped)} bytes"
+
+    assert run_limited(work, 60) == "1000\n", "the system ends the child first"
 
 
 @forks

@@ -156,3 +156,14 @@ def test_five_hundred_random_patterns():
     equal, refused = compare((random_pattern(rng) for _ in range(1600)), rng, 100)
     assert equal >= 500
     assert refused < equal / 3
+
+
+def test_runs_before_a_line_end_are_cut_as_by_the_engine():
+    """`C+$` alone is translated so that it is not tried inside a run."""
+    rng = random.Random(3)
+    for pattern in (r"\s+$", r"[ \n]+$", r"[^a\n]+$", r"\S+$", r"\P{L}+$", r"[ \na]+$"):
+        peer, compiled = theirs(pattern), compile_pattern(pattern)
+        assert compiled.pattern.startswith("(?<!"), pattern
+        for _ in range(500):
+            text = "".join(rng.choices(" \n\ta", k=rng.randint(0, 12)))
+            assert our_cut(compiled, text) == their_cut(peer, text), (pattern, text)

@@ -264,6 +264,15 @@ def test_an_empty_index_and_no_queries():
     assert filled().search(np.empty((0, 1)), 3)[0].shape == (0, 3)
 
 
+def test_numbers_go_on_behind_the_largest_id():
+    index = ExactIndex(1)
+    index.add([[1.0]], ids=[2**62 - 2])
+    assert index.add([[1.0]]).tolist() == [2**62 - 1]
+    with pytest.raises(ValueError, match=r"below 2\^62"):
+        index.add([[1.0]])
+    assert len(index) == 2
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -279,6 +288,9 @@ def test_an_empty_index_and_no_queries():
         (lambda: ExactIndex(2).add([[1.0, 1e39]]), "vectors must be finite"),
         (lambda: ExactIndex(1).add([[1.0]], ids=[1, 2]), "got 2 ids for 1 vectors"),
         (lambda: ExactIndex(1).add([[1.0]], ids=[-1]), "ids must be integers >= 0"),
+        (lambda: ExactIndex(1).add([[1.0]], ids=[2**63]), r"below 2\^62, got 9223372036854775808"),
+        (lambda: ExactIndex(1).add([[1.0]], ids=[2**62]), r"below 2\^62"),
+        (lambda: ExactIndex(1).add([[1.0]], ids=[2**70]), "ids must be integers >= 0"),
         (lambda: ExactIndex(1).add([[1.0]], ids=[1.5]), "ids must be integers >= 0"),
         (lambda: ExactIndex(1).add([[1.0]], ids=["a"]), "ids must be integers >= 0"),
         (lambda: ExactIndex(1).add([[1.0]], ids=7), "ids must be integers >= 0"),

@@ -1,5 +1,7 @@
 """Patterns of tokenizer.json in another engine: what is translated, and what is refused by its name."""
 
+import time
+
 import pytest
 
 from minillm.tokenizer.oniguruma import translate
@@ -99,3 +101,17 @@ def test_a_search_that_would_take_for_ever_is_given_up(monkeypatch, cut):
     monkeypatch.setattr("minillm.tokenizer.splitting._LONGEST_SEARCH", 0.1)
     with pytest.raises(ValueError, match=r"more than 0.1 seconds for a text of 61 characters"):
         cut("a" * 60 + "b", r"(?:a|aa|aaa)+$")
+
+
+@pytest.mark.parametrize("pattern", [r"\s+$", r"[ \t]+$", r"[^ab\n]+$"])
+def test_a_long_run_before_a_letter_takes_linear_time(pattern):
+    r"""DeepSeek's `\s+$`. Tried from every blank of the run it took minutes."""
+    began = time.process_time()
+    assert split(" " * 40_000 + "a b", pattern) == [" " * 40_000 + "a b"]
+    assert time.process_time() - began < 10
+
+
+def test_a_quadratic_search_is_given_up_too(monkeypatch):
+    monkeypatch.setattr("minillm.tokenizer.splitting._LONGEST_SEARCH", 0.1)
+    with pytest.raises(ValueError, match=r"more than 0.1 seconds"):
+        split("1" * 20_000, r"\d+(?=px)")

@@ -184,3 +184,10 @@ def test_a_token_may_be_looked_for_in_normalised_text():
 def test_added_tokens_that_do_not_fit_are_refused(added, message):
     with pytest.raises(ValueError, match=message):
         characters(added=added)
+
+
+def test_a_token_of_blanks_that_the_token_in_front_has_taken_is_not_there():
+    """As in tokenizers 0.23: with lstrip nothing is left of it."""
+    tokens = [AddedToken(7, "wo", rstrip=True), AddedToken(8, "  ", lstrip=True)]
+    assert characters(added=tokens).encode("wo  w") == [7, 3]
+    assert characters(added=tokens).encode("w  wo") == [3, 8, 7]

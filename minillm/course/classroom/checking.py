@@ -20,6 +20,7 @@ from minillm.course.classroom.limits import Died, run_limited
 from minillm.course.lessons.ids import check_exercise_id, exercise_prefix, lesson_of_exercise
 from minillm.course.paths import LIBRARY
 
+LONGEST = 2000  # characters of feedback that are shown
 _REGISTRY: dict[str, Exercise] = {}
 
 
@@ -113,10 +114,19 @@ def _feedback(checker: Callable[[Any], None], answer: Any) -> str:
     try:
         checker(answer)
     except AssertionError as error:
-        return str(error) or f"an assert failed{_line_of(error)}"
+        return _message(error) or f"an assert failed{_line_of(error)}"
     except (Exception, SystemExit) as error:  # an answer that leaves is no answer either
-        return f"your answer stopped with {type(error).__name__}: {error}{_line_of(error)}"
+        return f"your answer stopped with {type(error).__name__}: {_message(error)}{_line_of(error)}"
     return ""
+
+
+def _message(error: BaseException) -> str:
+    """The message of an error: it may hold all that an answer returned, or be one that cannot be made a str."""
+    try:
+        text = str(error)
+    except Exception:
+        return "(its message cannot be shown)"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ... ({len(text):,} characters)"
 
 
 def _line_of(error: BaseException) -> str:

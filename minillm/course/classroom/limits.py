@@ -3,7 +3,8 @@
 On Linux the work runs in a forked child, which shares nothing with this process but a pipe. The child is killed when
 its time is up. That ends everything: loops that catch every exception, sleeps, one compiled call that never returns,
 a crash of the interpreter. It needs no signal here, so it holds in any thread, in a Jupyter kernel, and where Ctrl-C
-is ignored (`nohup`). What the work changed stays in the child; only its text and what it printed come back.
+is ignored (`nohup`). What the work changed stays in the child; only its text and what it printed come back. Work
+that asks for more memory than there is gets a MemoryError, and the system ends the child before this process.
 
 Elsewhere (fork is unsafe on macOS and unknown to Windows), and where torch has a GPU (a forked child cannot use it),
 the work runs in this process. An exception is thrown into its thread when the time is up. Work that swallows the
@@ -28,12 +29,14 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import torch
 
 GRACE = 10.0  # seconds between the exception and the end of the process, where there is no child
 ORPHAN = 5  # seconds a child outlives its limit when the parent was killed and cannot end it
 MOST_PRINTED = 100_000  # characters of a child's prints that are passed on: a loop may print for ever, too
+PART = 300  # characters of a message: as JSON under 4,096 bytes, which a pipe takes whole, from any thread or process
 
 
 class Died(Exception):
@@ -84,17 +87,29 @@ def _receive(reading: int, deadline: float) -> str | None:
     """The child's result, None when it ended without one. Passes on what it prints. TimeoutError at the deadline."""
     poll = select.poll()
     poll.register(reading, select.POLLIN)
-    rest, printed = b"", 0
-    while poll.poll(max(0.0, 1000 * (deadline - time.monotonic()))):
+    rest, printed, result = b"", 0, []
+    while (left := deadline - time.monotonic()) > 0 and poll.poll(1000 * left):
         if not (data := os.read(reading, 65536)):
             return None
         *lines, rest = (rest + data).split(b"\n")
-        for kind, text in map(json.loads, lines):
+        for kind, text in map(_message, lines):
+            if kind == "end":
+                return "".join(result)
             if kind == "result":
-                return text
-            getattr(sys, kind).write(text[: max(0, MOST_PRINTED - printed)])
-            printed += len(text)
+                result.append(text)
+            elif kind:
+                getattr(sys, kind).write(text[: max(0, MOST_PRINTED - printed)])
+                printed += len(text)
     raise TimeoutError
+
+
+def _message(line: bytes) -> tuple[str, str]:
+    """(kind, text) of a line of the pipe; ("", "") for what the work itself wrote into it."""
+    with suppress(ValueError, TypeError, RecursionError):
+        kind, text = json.loads(line)
+        if kind in ("result", "end", "stdout", "stderr") and isinstance(text, str):
+            return kind, text
+    return "", ""
 
 
 def _end(child: int) -> int:
@@ -111,18 +126,42 @@ def _be_the_child(work: Callable[[], str], writing: int, seconds: float) -> None
         os.setsid()  # a process group of its own, which ends as one
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(math.ceil(seconds) + ORPHAN)
+        _limit_memory()
         torch.set_num_threads(1)  # the parent's other threads are not here: waiting for them would never end
         sys.stdout, sys.stderr = (_Relay(writing, kind) for kind in ("stdout", "stderr"))
         builtins.input = _no_input  # in a notebook it would talk through the parent's connection
-        _send(writing, "result", work())
+        own = os.getpid()
+        result = work()
+        if os.getpid() == own:  # not in a process that the work forked, and that comes by here, too
+            _send(writing, "result", result)
+            _send(writing, "end", ".")
     finally:
         os._exit(1)
 
 
+def _limit_memory() -> None:
+    """What this process asks for beyond the memory that is left fails; where that is misjudged, it is ended first.
+
+    Nothing happens where the system says nothing about memory, or has set a limit already.
+    """
+    import resource  # Windows has no such module
+
+    with suppress(OSError, ValueError, StopIteration):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+        limit = _kilobytes("/proc/self/status", "VmData") + _kilobytes("/proc/meminfo", "MemAvailable")
+        resource.setrlimit(resource.RLIMIT_DATA, (1024 * limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+
+
+def _kilobytes(path: str, name: str) -> int:
+    """The number that a file of /proc gives for `name`."""
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
 def _send(writing: int, kind: str, text: str) -> None:
-    line = json.dumps([kind, text.encode("utf-8", "replace").decode()]).encode() + b"\n"
-    while line:
-        line = line[os.write(writing, line) :]
+    for start in range(0, len(text), PART):
+        part = text[start : start + PART].encode("utf-8", "replace").decode()
+        os.write(writing, json.dumps([kind, part]).encode() + b"\n")
 
 
 def _no_input(*_: object) -> str:
@@ -135,10 +174,11 @@ class _Relay(io.TextIOBase):
     encoding = "utf-8"
 
     def __init__(self, writing: int, kind: str):
-        self._writing, self._kind = writing, kind
+        self._writing, self._kind, self._left = writing, kind, MOST_PRINTED
 
     def write(self, text: str) -> int:
-        _send(self._writing, self._kind, text)
+        _send(self._writing, self._kind, text[: self._left])
+        self._left -= min(self._left, len(text))
         return len(text)
 
 

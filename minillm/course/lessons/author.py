@@ -58,8 +58,9 @@ def new(lesson: str, name: str) -> Path:
     lessons = load_map(path.parent / "course.toml").lessons
     if lesson not in lessons:
         raise ValueError(f"lesson {lesson} is not in notebooks/course.toml: put it on the map first")
-    if path.exists() or twin_path(path).exists():
-        raise ValueError(f"{path.name} is there already: use edit {lesson}")
+    there = [*path.parent.glob(f"{lesson}_*.ipynb"), *twin_path(path).parent.glob(f"{lesson}_*.py")]
+    if there:  # under any name: a lesson has one file
+        raise ValueError(f"{sorted(there)[0].name} is there already: use edit {lesson}")
     return write_whole(twin_path(path), HEADER + skeleton(lessons[lesson]))
 
 
