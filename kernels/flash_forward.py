@@ -163,7 +163,7 @@ def span(Starts, b, length, total, VARLEN: tl.constexpr):
     if VARLEN:
         first = tl.minimum(tl.maximum(tl.load(Starts + b), 0), total)
         length = tl.minimum(tl.maximum(tl.load(Starts + b + 1), first), total) - first
-    return first.to(tl.int64), length
+    return first.to(tl.uint32).to(tl.int64), length
 
 
 @triton.jit
@@ -247,8 +247,8 @@ def load_rows(
 def store_rows(target, start, rows, stride, tile, D: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
     """The opposite of load_rows, rounded to the target's dtype."""
     down, across = tl.arange(0, BLOCK)[:, None], tl.arange(0, WIDTH)[None, :]
-    pointers = target + tl.cast(start, tl.int64) * stride + (down * stride + across)
-    tl.store(pointers, tile.to(target.dtype.element_ty), mask=(start + down < rows) & (across < D))
+    pointers = target + tl.cast(tl.cast(start, tl.uint32), tl.int64) * stride + (down * stride + across)
+    tl.store(pointers, tile.to(target.dtype.element_ty), mask=(down < rows - start) & (across < D))
 
 
 @triton.jit
