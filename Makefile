@@ -37,12 +37,15 @@ portable: .venv/test ## the suite on every code path, and on every Python that i
 soak: .venv/test build/oldest ## the long runs: hours (ARGS="--only long", ARGS="--write")
 	$(BIN)/python -m tests.soak.run $(ARGS)
 
-kernels: .venv/test build/oldest ## compile every kernel for sm_80, 90, 100, and for sm_90 by the oldest Triton, too
+kernels: .venv/test build/common ## compile every kernel for sm_80, 90, 100, and for sm_90 by the Triton most users have, too
 	$(BIN)/python -m kernels.measure.compile_ahead
-	PYTHONPATH=build/oldest $(BIN)/python -m kernels.measure.compile_ahead --target sm_90
+	PYTHONPATH=build/common $(BIN)/python -m kernels.measure.compile_ahead --target sm_90
 
-build/oldest: | .venv/test
-	$(BIN)/python -m pip install -q --target $@ --no-deps --upgrade 'triton==3.6.*' 'numpy<2.4' || { rm -rf $@; exit 1; }
+# other Tritons than the environment's: the oldest supported, and the one that torch 2.13 from PyPI brings
+TRITON_oldest := 3.6.*
+TRITON_common := 3.7.*
+build/oldest build/common: | .venv/test
+	$(BIN)/python -m pip install -q --target $@ --no-deps --upgrade 'triton==$(TRITON_$(@F))' 'numpy<2.4' || { rm -rf $@; exit 1; }
 
 bench: .venv/test ## measure against the real libraries (ARGS="bpe_train" for one)
 	$(BIN)/minillm bench $(ARGS)
@@ -53,7 +56,7 @@ lint: .venv/test ## ruff, and the import contract of the house
 	$(BIN)/lint-imports
 
 clean: ## remove the environment and caches
-	rm -rf .venv build/oldest build/portable .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv build/oldest build/common build/portable .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 .PHONY: help tour study test paths portable soak kernels bench lint clean
 .DEFAULT_GOAL := help

@@ -81,7 +81,7 @@ def _into_dkv(
             if SOFTCAP:
                 ds *= 1 - (capped / softcap) * (capped / softcap)
             if MASKED:
-                ds = tl.where(seen, ds, 0.0)
+                ds = tl.where(p != 0, ds, 0.0)  # (`seen` again would have to wait through the product above)
             dk = tl.dot(ds.to(q.dtype), q, dk, input_precision="ieee")  # (BLOCK_N, WIDTH)
     return dk, dv
 

@@ -163,7 +163,7 @@ def span(Starts, b, length, total, VARLEN: tl.constexpr):
     if VARLEN:
         first = tl.minimum(tl.maximum(tl.load(Starts + b), 0), total)
         length = tl.minimum(tl.maximum(tl.load(Starts + b + 1), first), total) - first
-    return first.to(tl.int64), length
+    return first.to(tl.uint32).to(tl.int64), length  # never negative: the upper half is 0, not a register
 
 
 @triton.jit
@@ -245,10 +245,14 @@ def load_rows(
 
 @triton.jit
 def store_rows(target, start, rows, stride, tile, D: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
-    """The opposite of load_rows, rounded to the target's dtype."""
+    """The opposite of load_rows, rounded to the target's dtype.
+
+    Mask and start are written otherwise than there, on purpose: what is the same expression, the compiler works out
+    once and keeps in a register a row, from the loads before a loop to the stores after it.
+    """
     down, across = tl.arange(0, BLOCK)[:, None], tl.arange(0, WIDTH)[None, :]
-    pointers = target + tl.cast(start, tl.int64) * stride + (down * stride + across)
-    tl.store(pointers, tile.to(target.dtype.element_ty), mask=(start + down < rows) & (across < D))
+    pointers = target + tl.cast(tl.cast(start, tl.uint32), tl.int64) * stride + (down * stride + across)
+    tl.store(pointers, tile.to(target.dtype.element_ty), mask=(down < rows - start) & (across < D))
 
 
 @triton.jit

@@ -51,10 +51,10 @@ def _rms_norm_kernel(
         s = s.to(tl.float32)
     # r = 1 / √(mean of s² + ε): the padding adds zeros
     r = tl.rsqrt(tl.sum(s * s, axis=1, keep_dims=True) / C + eps)  # (ROWS, 1)
+    tl.store(r_ptr + row, r, mask=row < N)  # before the long store, which needs the registers of its address
     # loaded only now, to hold fewer registers; the same for every row, so it comes from the cache
     weight = tl.load(weight_ptr + column, mask=column < C, other=0.0).to(tl.float32)  # (1, BLOCK)
     tl.store(y_ptr + row * C + column, s * r * weight, mask=inside)
-    tl.store(r_ptr + row, r, mask=row < N)
 
 
 @triton.jit
@@ -65,7 +65,9 @@ def _rms_norm_backward_kernel(
 ):  # fmt: skip
     # A row of up to 8,192 is one part. Of a wider one, program_id(1) says whose part of the columns is written here.
     column = tl.arange(0, BLOCK)[None, :]
-    own = tl.program_id(1) * BLOCK + column  # (1, BLOCK)
+    own = column  # (1, BLOCK)
+    if PARTS > 1:  # (of one part the compiler then knows that both readings below take the same addresses)
+        own += tl.program_id(1) * BLOCK
     # ∂L/∂w is a sum over all rows. A program keeps its share in registers while it walks over many tiles, and writes
     # it once. No atomics: the order of the sum, and so its last bit, is the same in every launch.
     dw = tl.zeros((ROWS, BLOCK), tl.float32)
@@ -88,7 +90,7 @@ def _rms_norm_backward_kernel(
             dots += g * weight.to(tl.float32) * s
         along = tl.sum(dots, axis=1, keep_dims=True) * r / C  # (ROWS, 1)
         inside = (row < N) & (own < C)
-        # the weight first: after s and g it would take two registers more than there are (Triton 3.6, sm_90)
+        # the weight first: after s and g it takes more registers, and fewer programs run at once (Triton 3.6, sm_90)
         weight = tl.load(weight_ptr + own, mask=own < C, other=0.0).to(tl.float32)
         s = tl.load(s_row + own, mask=inside, other=0.0, eviction_policy="evict_first").to(tl.float32)
         g = tl.load(g_row + own, mask=inside, other=0.0, eviction_policy="evict_first").to(tl.float32)

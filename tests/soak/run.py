@@ -3,7 +3,8 @@
     python -m tests.soak.run [--only PART ...] [--write]          (`make soak`; hours)
 
     long       every test at full length (MINILLM_SOAK_SHARE=1), the ones marked `soak` too
-    kernels    the kernels' tests under the oldest Triton we support, in build/oldest (`make kernels` puts it there)
+    kernels    the kernels' tests under the oldest Triton we support, in build/oldest (`make soak` puts it there)
+    compile    every kernel compiled by that Triton for every GPU
     portable   the suite on every code path and every Python (tests/portable.py)
 
 --write puts the table, with today's date, into BENCHMARKS.md.
@@ -28,6 +29,7 @@ PATIENT = ["-o", "timeout=3600", "-o", "faulthandler_timeout=4000"]  # pyproject
 PARTS: dict[str, tuple[list[str], dict[str, str]]] = {
     "long": ([*PYTEST, *PATIENT, "-m", "", "tests", "--ignore=tests/kernels"], {"MINILLM_SOAK_SHARE": "1"}),
     "kernels": ([*PYTEST, "tests/kernels"], {"PYTHONPATH": str(OLDEST)}),
+    "compile": ([sys.executable, "-m", "kernels.measure.compile_ahead"], {"PYTHONPATH": str(OLDEST)}),
     "portable": (["make", "portable"], {}),
 }
 
@@ -49,9 +51,9 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=list(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--write", action="store_true", help="record the table in BENCHMARKS.md")
     options = parser.parse_args()
-    if "kernels" in (options.only or PARTS) and not OLDEST.exists():
+    if {"kernels", "compile"} & {*(options.only or PARTS)} and not OLDEST.exists():
         parser.error(
-            "the oldest Triton is not in build/oldest: run `make kernels` first, or leave it out (--only)"
+            "the oldest Triton is not in build/oldest: run `make soak` first, or leave it out (--only)"
         )
     rows = [run_part(name) for name in options.only or PARTS]
     table = record.markdown(["part", "command", "result", "minutes"], rows)
