@@ -37,11 +37,12 @@ portable: .venv/test ## the suite on every code path, and on every Python that i
 soak: .venv/test build/oldest ## the long runs: hours (ARGS="--only long", ARGS="--write")
 	$(BIN)/python -m tests.soak.run $(ARGS)
 
-kernels: .venv/test build/common ## compile every kernel for sm_80, 90, 100, and for sm_90 by the Triton most users have, too
+kernels: .venv/test build/oldest build/common ## compile every kernel for sm_80, 90, 100, and for sm_90 by two older Tritons
 	$(BIN)/python -m kernels.measure.compile_ahead
 	PYTHONPATH=build/common $(BIN)/python -m kernels.measure.compile_ahead --target sm_90
+	PYTHONPATH=build/oldest $(BIN)/python -m kernels.measure.compile_ahead --target sm_90
 
-# other Tritons than the environment's: the oldest supported, and the one that torch 2.13 from PyPI brings
+# the oldest Triton supported, and the one that torch 2.13 from PyPI brings to most users
 TRITON_oldest := 3.6.*
 TRITON_common := 3.7.*
 build/oldest build/common: | .venv/test
