@@ -173,7 +173,7 @@ def settings(width: int, dtype: torch.dtype, target: tuple[int, int], curved: bo
         }[shape]
     elif blackwell:
         m, n, warps, stages = (64, 128, 8, 2) if width <= 128 else (32, 128, 8, 2)
-        limit = {"maxnreg": 240}
+        limit = {"maxnreg": 255}
     else:
         m, n, warps, stages = {64: (32, 128, 8, 2), 128: (32, 64, 8, 2), 256: (16, 64, 8, 2)}[shape]
         limit = {"maxnreg": 240}  # left alone, the assembler may stop at 128 registers and spill
