@@ -23,7 +23,7 @@ from minillm.inference.params import SamplingParams
 from minillm.inference.sampling import new_generator, sample_rows
 from minillm.inference.stopping import Stopper
 from minillm.nn.cache import Cache
-from minillm.nn.fast_cpu import fast_linear
+from minillm.nn.fast_cpu import fast_layers
 
 
 @dataclass
@@ -131,7 +131,7 @@ def generation_loop(
     store = model.new_cache(len(rows), input_ids.shape[1] + params.max_tokens) if cache else None
     seen = input_ids if params.repetition_penalty != 1.0 else None
     active = list(range(len(rows)))
-    with fast_linear(model):
+    with fast_layers(model):
         for step in range(params.max_tokens):
             # the first step is the prefill, input_ids (B, T) the prompts; then decode, (B, 1) the newest tokens
             with torch.inference_mode(), _Evaluating(model):

@@ -176,7 +176,7 @@ class MultiHeadAttention(nn.Module):
         layer: int = 0,
     ):
         super().__init__()
-        check_int("width", width, 1)
+        self.width = check_int("width", width, 1)
         self.heads = check_int("heads", heads, 1)
         self.kv_heads = check_int("kv_heads", heads if kv_heads is None else kv_heads, 1)
         if heads % self.kv_heads:
@@ -249,7 +249,7 @@ class MultiHeadAttention(nn.Module):
         return self.position.at(past if positions is None else positions, x, past + x.shape[1])
 
     def _check(self, x: Tensor, context: Tensor | None, cache: Cache | None) -> None:
-        width = self.q_proj.in_features
+        width = self.width
         for name, value in (("x", x), ("context", context)) if context is not None else (("x", x),):
             if (
                 not isinstance(value, Tensor)

@@ -30,11 +30,12 @@ from minillm.nn.attention import MultiHeadAttention
 from minillm.nn.cache import Cache
 from minillm.nn.positions import Position
 
+GELU_TANH = partial(F.gelu, approximate="tanh")  # x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))
 ACTIVATIONS = {  # by the names of Hugging Face's configs
     "relu": F.relu,
     "gelu": F.gelu,
-    "gelu_new": partial(F.gelu, approximate="tanh"),  # GPT-2's: x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))
-    "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),
+    "gelu_new": GELU_TANH,  # GPT-2's
+    "gelu_pytorch_tanh": GELU_TANH,
     "silu": F.silu,
     "swish": F.silu,
     "tanh": torch.tanh,
@@ -100,8 +101,11 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., C) -> (..., C), as `layer_norm_plain`. ValueError for another width."""
-        check_width(x, self.weight.shape[0])
-        return layer_norm(x, self.weight, self.bias, self.eps)
+        try:
+            return layer_norm(x, self.weight, self.bias, self.eps)
+        except (RuntimeError, TypeError, AttributeError):
+            check_width(x, self.weight.shape[0])  # says so if x is to blame
+            raise
 
 
 class RMSNorm(nn.Module):
@@ -114,8 +118,11 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., C) -> (..., C), as `rms_norm_plain`. ValueError for another width."""
-        check_width(x, self.weight.shape[0])
-        return rms_norm(x, self.weight, self.eps)
+        try:
+            return rms_norm(x, self.weight, self.eps)
+        except (RuntimeError, TypeError, AttributeError):
+            check_width(x, self.weight.shape[0])  # says so if x is to blame
+            raise
 
 
 # Feed-forward (피드 포워드 층): each token thinks for itself, in a wider space
@@ -164,6 +171,11 @@ class SwiGLU(nn.Module):
 # Blocks
 
 
+def _same(x: Tensor) -> Tensor:
+    """No dropout; a function, because a module's call costs a small model's token as much as a small product."""
+    return x
+
+
 class EncoderBlock(nn.Module):
     """Self-attention over the whole text, then feed-forward, each with its norm and residual.
 
@@ -195,7 +207,7 @@ class EncoderBlock(nn.Module):
         self.attention = attention or MultiHeadAttention(width, heads, causal=self.causal)
         self.feed_forward = feed_forward or FeedForward(width, hidden, activation)
         self.norm1, self.norm2 = norm(width), norm(width)
-        self.dropout = nn.Dropout(dropout) if check_number("dropout", dropout, 0.0, 1.0) else nn.Identity()
+        self.dropout = nn.Dropout(dropout) if check_number("dropout", dropout, 0.0, 1.0) else _same
 
     def forward(
         self, x: Tensor, mask: Tensor | None = None, positions: int | Tensor | Position | None = None

@@ -1,20 +1,23 @@
-"""Faster linear layers on a CPU, for as long as one asks for them: `with fast_linear(model): ...`.
+"""Faster layers on a CPU, for as long as one asks for them: `with fast_layers(model): ...`.
 
-The layers of the house are torch's own. Two products in float32 are faster by another way on every CPU they were
-measured on (BENCHMARKS.md has the figures), and this file is the only place that knows:
+The layers of the house are torch's own. Three things are faster by another way on every CPU they were measured on
+(BENCHMARKS.md has the figures), and this file is the only place that knows:
 
     one row, no gradient    writing one token reads every weight once, so a matrix times a vector should take as long
                             as reading the matrix. torch's BLAS keeps to one stream of memory; `four_rows` reads four.
     many rows, a gradient   a training step. torch sends a float32 product to its BLAS; of the two libraries it ships
                             with, oneDNN is the quicker one.
+    GPT-2's GELU            x σ(2√(2/π) (x + 0.044715 x³)), the same as with tanh, because 1 + tanh(u) = 2 σ(2u): σ is
+    and its gradient        the cheaper one, and value and slope come of one pass, in pieces that stay in the cache.
 
-Everything else goes to torch.nn.functional.linear, and the results are the same, rounding aside. Generation and the
-Trainer ask for it by themselves. Book 7.1 언어 모델 추론 이해하기. Held against torch.nn.Linear.
+Everything else is as without, and the results are the same, rounding aside. Generation and the Trainer ask for it by
+themselves. Book 7.1 언어 모델 추론 이해하기, 3.4 모델 학습시키기. Held against torch.nn.Linear and F.gelu.
 Leaves out: gradients of gradients inside the block (they raise), other dtypes, layers of less than 2^17 weights.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -26,28 +29,39 @@ from numba import njit
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from minillm.nn.blocks import GELU_TANH, FeedForward
+
 LARGE = 2**17  # weights from which reading them is what takes the time
 MANY = 256  # rows from which oneDNN's product is the faster one
 ONE_DNN = torch.backends.mkldnn.is_available()
 
 
 @contextmanager
-def fast_linear(model: nn.Module) -> Iterator[None]:
-    """Inside, the large linear layers of `model` take the ways above where they apply; after it they are torch's again.
+def fast_layers(model: nn.Module) -> Iterator[None]:
+    """Inside, the layers of `model` take the ways above where they apply; after it they are torch's again.
 
     Safe to nest and to leave open (a generator that waits): what the layers compute does not change.
     """
-    layers = [m for m in model.modules() if type(m) is nn.Linear and m.weight.numel() >= LARGE]
-    layers = [m for m in layers if "forward" not in vars(m)]  # those of an outer block stay its own
-    forwards = [partial(_forward, layer) for layer in layers]
-    for layer, forward in zip(layers, forwards):
-        layer.forward = forward
+    swaps = [(module, *swap) for module in model.modules() if (swap := _swap(module)) is not None]
+    before = [vars(module).get(name) for module, name, _ in swaps]
+    for module, name, fast in swaps:
+        setattr(module, name, fast)
     try:
         yield
     finally:
-        for layer, forward in zip(layers, forwards):
-            if vars(layer).get("forward") is forward:  # else somebody has put in another one meanwhile
-                del layer.forward
+        for (module, name, fast), old in zip(swaps, before):
+            if vars(module).get(name) is not fast:
+                continue  # somebody has put in another one meanwhile
+            delattr(module, name) if old is None else setattr(module, name, old)
+
+
+def _swap(module: nn.Module) -> tuple[str, Callable[..., Tensor]] | None:
+    """(name of the attribute, what it is inside) for a module that has a faster way and has not got it yet."""
+    if type(module) is nn.Linear and module.weight.numel() >= LARGE and "forward" not in vars(module):
+        return "forward", partial(_forward, module)
+    if isinstance(module, FeedForward) and module.activation is GELU_TANH:
+        return "activation", fast_gelu
+    return None
 
 
 def _forward(layer: nn.Linear, x: Tensor) -> Tensor:
@@ -125,3 +139,46 @@ class _OneDNNLinear(torch.autograd.Function):
         grad_x = _product(grad, weight.t()) if need_x else None
         grad_weight = rows.t() @ x.reshape(-1, x.shape[-1]) if need_weight else None
         return grad_x, grad_weight, rows.sum(dim=0) if need_bias else None
+
+
+# GELU
+
+LINEAR = 2 * math.sqrt(2 / math.pi)  # σ's argument is LINEAR · x + CUBIC · x³
+CUBIC = LINEAR * 0.044715
+AT_A_TIME = (
+    2**17
+)  # numbers worked on at a time: 512 kB of float32, so that a few such pieces stay in the cache
+
+
+def fast_gelu(x: Tensor) -> Tensor:
+    """GPT-2's GELU of x, any float tensor: the form with σ when training on a CPU, else torch's own."""
+    if x.requires_grad and torch.is_grad_enabled() and x.device.type == "cpu":
+        return _SigmoidForm.apply(x)
+    return GELU_TANH(x)
+
+
+class _SigmoidForm(torch.autograd.Function):
+    """With u = LINEAR·x + CUBIC·x³ and s = σ(u):   y = x·s,   dy/dx = s + s·(1 - s)·x·u',   x·u' = 3u - 2·LINEAR·x"""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        x = x.contiguous()
+        y, slope = torch.empty_like(x), torch.empty_like(x)
+        wide = torch.promote_types(x.dtype, torch.float32)  # half precision is worked on in float32
+        linear = torch.tensor(LINEAR, dtype=wide)
+        pieces = (tensor.view(-1).split(AT_A_TIME) for tensor in (x, y, slope))
+        for x_piece, y_piece, slope_piece in zip(*pieces):
+            x_piece = x_piece.to(wide)
+            u = torch.addcmul(linear, x_piece, x_piece, value=CUBIC).mul_(x_piece)
+            s = torch.sigmoid(u)
+            torch.mul(x_piece, s, out=y_piece)
+            third = u.sub_(x_piece, alpha=2 / 3 * LINEAR)  # x·u' / 3
+            torch.addcmul(s, torch.addcmul(s, s, s, value=-1), third, value=3, out=slope_piece)
+        ctx.save_for_backward(slope)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> Tensor:
+        (slope,) = ctx.saved_tensors
+        return slope * grad

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from minillm._checks import check_function, describe
-from minillm.nn.fast_cpu import fast_linear
+from minillm.nn.fast_cpu import fast_layers
 from minillm.training.adamw import AdamW
 from minillm.training.batches import as_source
 from minillm.training.checkpoint import (
@@ -115,7 +115,7 @@ class Trainer:
         try:
             # dropout reads torch's global generator: it is seeded anew each step, and given back as it was
             bar = tqdm(**shown, unit="step", dynamic_ncols=True)
-            with torch.random.fork_rng(gpus), fast_linear(self.model), bar:
+            with torch.random.fork_rng(gpus), fast_layers(self.model), bar:
                 self._loop(bar)
         finally:
             self.model.train(was_training)

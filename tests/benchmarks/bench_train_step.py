@@ -2,7 +2,7 @@
 
 Forward, loss from the labels, backward and torch's own fused AdamW for both; same weights, same batch, same
 targets, one thread. The loss of each side is its own: CausalLMObjective here, GPT2LMHeadModel's there. Ours runs as in
-the Trainer, inside `fast_linear`.
+the Trainer, inside `fast_layers`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 
 from minillm.models import GPT2, GPT2Config
-from minillm.nn.fast_cpu import fast_linear
+from minillm.nn.fast_cpu import fast_layers
 from minillm.training import CausalLMObjective
 from tests.benchmarks.harness import Row, in_turn, peer_or_none
 
@@ -45,7 +45,7 @@ def our_step(ids: torch.Tensor, bf16: bool) -> tuple[GPT2, Callable[[], float]]:
     step = trainer(model, lambda: objective(model, batch).loss, bf16)
 
     def as_in_the_trainer() -> float:
-        with fast_linear(model):
+        with fast_layers(model):
             return step()
 
     return model, as_in_the_trainer

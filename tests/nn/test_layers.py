@@ -22,7 +22,7 @@ from minillm.nn import (
     rms_norm_plain,
     sinusoids,
 )
-from minillm.nn.fast_cpu import fast_linear
+from minillm.nn.fast_cpu import fast_gelu, fast_layers
 from minillm.nn.positions import rotate_halves, rotate_neighbours
 from tests.nn.test_attention import copy_projections
 
@@ -93,12 +93,12 @@ def test_gelu_new_equals_the_formula_of_gpt2():
 @pytest.mark.parametrize(
     ("shape", "learning"), [((1, 1, 512), False), ((512,), False), ((2, 150, 512), True)]
 )
-def test_fast_linear_equals_float64_and_is_taken_back(bias, shape, learning):
+def test_fast_layers_equals_float64_and_is_taken_back(bias, shape, learning):
     model = torch.nn.Sequential(torch.nn.Linear(512, 256, bias=bias))
     exact = copy.deepcopy(model).double()
     x, grad = random(*shape).requires_grad_(learning), random(*shape[:-1], 256, seed=1)
     wide = x.detach().double().requires_grad_(learning)
-    with fast_linear(model), fast_linear(model), torch.set_grad_enabled(learning):
+    with fast_layers(model), fast_layers(model), torch.set_grad_enabled(learning):
         found, expected = model(x), exact(wide)
         if learning:
             assert "OneDNN" in type(found.grad_fn).__name__ or not torch.backends.mkldnn.is_available()
@@ -117,7 +117,7 @@ def test_fast_linear_equals_float64_and_is_taken_back(bias, shape, learning):
     assert "forward" not in vars(model[0])
 
 
-def test_fast_linear_leaves_everything_else_to_torch():
+def test_fast_layers_leaves_everything_else_to_torch():
     class Louder(torch.nn.Linear):
         def forward(self, x):
             return 2 * super().forward(x)
@@ -125,25 +125,57 @@ def test_fast_linear_leaves_everything_else_to_torch():
     model = torch.nn.ModuleDict({"plain": torch.nn.Linear(512, 258), "louder": Louder(512, 256)})
     x = random(1, 512)
     torchs = {name: layer(x) for name, layer in model.items()}
-    with fast_linear(model), torch.no_grad():
+    with fast_layers(model), torch.no_grad():
         assert all(torch.equal(model[name](x), torchs[name]) for name in model)  # 258 is not divisible by 4
         with torch.autocast("cpu", torch.bfloat16):
             assert model["plain"](x).dtype == torch.bfloat16
         assert model.double()["plain"](x.double()).dtype == torch.float64
-    with pytest.raises(RuntimeError), fast_linear(model.float()):
+    with pytest.raises(RuntimeError), fast_layers(model.float()):
         model["plain"](random(258, 511))
     assert "forward" not in vars(model["plain"])
 
 
-def test_fast_linear_leaves_a_forward_that_somebody_else_put_in():
+def test_fast_layers_leaves_a_forward_that_somebody_else_put_in():
     model = torch.nn.Sequential(torch.nn.Linear(512, 256))
     x = random(1, 512)
-    with fast_linear(model), torch.no_grad():
+    with fast_layers(model), torch.no_grad():
         ours = model[0].forward
         model[0].forward = lambda x: 2 * ours(x)
         inside = model(x)
     torch.testing.assert_close(model(x), inside)
     torch.testing.assert_close(model(x), 2 * torch.nn.functional.linear(x, model[0].weight, model[0].bias))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-14), (torch.bfloat16, 4e-3)]
+)
+def test_fast_gelu_and_its_gradient_equal_torch(dtype, tolerance, monkeypatch):
+    monkeypatch.setattr("minillm.nn.fast_cpu.AT_A_TIME", 70)
+    x = torch.linspace(-9, 9, 300).to(dtype).view(3, 4, 25).transpose(0, 2).requires_grad_()  # not contiguous
+    grad = random(25, 4, 3).to(dtype)
+    exact = x.detach().double().requires_grad_()
+    found, expected = fast_gelu(x), torch.nn.functional.gelu(exact, approximate="tanh")
+    found.backward(grad)
+    expected.backward(grad.double())
+    assert found.dtype == x.grad.dtype == dtype
+    for ours, theirs in ((found, expected), (x.grad, exact.grad)):
+        assert (ours.double() - theirs).norm() <= tolerance * theirs.norm()
+    big = torch.tensor([-1e4, 1e4], dtype=dtype).requires_grad_()
+    fast_gelu(big).sum().backward()
+    assert fast_gelu(big).tolist()[0] == 0
+    assert big.grad.tolist() == [0, 1]
+
+
+def test_a_feed_forward_takes_the_fast_gelu_and_gives_it_back():
+    layers = [FeedForward(4, activation="gelu_new"), FeedForward(4, activation="gelu")]
+    model, x = torch.nn.ModuleList(layers), random(2, 4).requires_grad_()
+    usual = [layer(x) for layer in layers]
+    before = [layer.activation for layer in layers]
+    with fast_layers(model), fast_layers(model):
+        fast = [layer(x) for layer in layers]
+        assert layers[0].activation is fast_gelu
+    torch.testing.assert_close(fast, usual)
+    assert [layer.activation for layer in layers] == before
 
 
 def test_swiglu_equals_its_formula():
