@@ -1,6 +1,6 @@
 """Faster layers on a CPU, for as long as one asks for them: `with fast_layers(model): ...`.
 
-The layers of the house are torch's own. Three things are faster by another way on every CPU they were measured on
+The layers of the house are torch's own. Four things are faster by another way on every CPU they were measured on
 (BENCHMARKS.md has the figures), and this file is the only place that knows:
 
     one row, no gradient    writing one token reads every weight once, so a matrix times a vector should take as long
@@ -9,6 +9,8 @@ The layers of the house are torch's own. Three things are faster by another way 
                             with, oneDNN is the quicker one.
     GPT-2's GELU            x σ(2√(2/π) (x + 0.044715 x³)), the same as with tanh, because 1 + tanh(u) = 2 σ(2u): σ is
     and its gradient        the cheaper one, and value and slope come of one pass, in pieces that stay in the cache.
+    norms under autocast    what a norm gives, q, k, v and the feed-forward layer each narrow to bfloat16 for
+                            themselves, and their gradients back; it is narrowed once.
 
 Everything else is as without, and the results are the same, rounding aside. Generation and the Trainer ask for it by
 themselves. Book 7.1 언어 모델 추론 이해하기, 3.4 모델 학습시키기. Held against torch.nn.Linear and F.gelu.
@@ -29,7 +31,8 @@ from numba import njit
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from minillm.nn.blocks import GELU_TANH, FeedForward
+from minillm._kernels import autocast_dtype
+from minillm.nn.blocks import GELU_TANH, EncoderBlock, FeedForward, LayerNorm, RMSNorm
 
 LARGE = 2**17  # weights from which reading them is what takes the time
 MANY = 256  # rows from which oneDNN's product is the faster one
@@ -42,7 +45,7 @@ def fast_layers(model: nn.Module) -> Iterator[None]:
 
     Safe to nest and to leave open (a generator that waits): what the layers compute does not change.
     """
-    swaps = [(module, *swap) for module in model.modules() if (swap := _swap(module)) is not None]
+    swaps = [swap for module in model.modules() for swap in _swaps(module)]
     before = [vars(module).get(name) for module, name, _ in swaps]
     for module, name, fast in swaps:
         setattr(module, name, fast)
@@ -55,13 +58,23 @@ def fast_layers(model: nn.Module) -> Iterator[None]:
             delattr(module, name) if old is None else setattr(module, name, old)
 
 
-def _swap(module: nn.Module) -> tuple[str, Callable[..., Tensor]] | None:
-    """(name of the attribute, what it is inside) for a module that has a faster way and has not got it yet."""
+def _swaps(module: nn.Module) -> Iterator[tuple[nn.Module, str, Callable[..., Tensor]]]:
+    """(module, name of an attribute, what it is inside) of what has a faster way and has not got it yet."""
     if type(module) is nn.Linear and module.weight.numel() >= LARGE and "forward" not in vars(module):
-        return "forward", partial(_forward, module)
+        yield module, "forward", partial(_forward, module)
     if isinstance(module, FeedForward) and module.activation is GELU_TANH:
-        return "activation", fast_gelu
-    return None
+        yield module, "activation", fast_gelu
+    if isinstance(module, EncoderBlock) and module.pre_norm:  # else the norm's output is the residual, too
+        for norm in (module.norm1, module.norm2):
+            if isinstance(norm, (LayerNorm, RMSNorm)) and "forward" not in vars(norm):
+                yield norm, "forward", partial(_narrowed_norm, norm)
+
+
+def _narrowed_norm(norm: LayerNorm | RMSNorm, x: Tensor) -> Tensor:
+    """x (..., C) -> (..., C) in the dtype that autocast gives linear layers."""
+    y = type(norm).forward(norm, x)
+    narrow = autocast_dtype(y) if y.device.type == "cpu" else None
+    return y if narrow is None else y.to(narrow)
 
 
 def _forward(layer: nn.Linear, x: Tensor) -> Tensor:

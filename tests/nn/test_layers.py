@@ -178,6 +178,21 @@ def test_a_feed_forward_takes_the_fast_gelu_and_gives_it_back():
     assert [layer.activation for layer in layers] == before
 
 
+@pytest.mark.parametrize("norm", [LayerNorm, RMSNorm])
+def test_norms_of_a_pre_norm_block_are_narrowed_once_under_autocast(norm):
+    block, post = (DecoderBlock(8, 2, norm=norm, pre_norm=pre) for pre in (True, False))
+    x = random(2, 5, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        usual, dtype = block(x), block.norm1(x).dtype
+        with fast_layers(block), fast_layers(post), torch.no_grad():
+            assert block.norm1(x).dtype == block.norm2(x).dtype == torch.bfloat16
+            assert post.norm1(x).dtype == dtype
+            assert torch.equal(block(x), usual)  # what follows narrows it anyway
+        assert block.norm1(x).dtype == dtype
+    with fast_layers(block):
+        assert block.norm1(x).dtype == torch.float32
+
+
 def test_swiglu_equals_its_formula():
     layer, x = SwiGLU(6, 10), random(2, 3, 6)
     gate, up = x @ layer.gate_proj.weight.T, x @ layer.up_proj.weight.T
