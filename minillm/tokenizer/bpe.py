@@ -78,20 +78,30 @@ class BPETokenizer(Tokenizer):
                         f"special token {name!r} is also an ordinary token; choose another string"
                     )
                 raise ValueError(f"token {token!r} has two ids, {vocab[name]} and {index}")
-        names = [(to_characters(bytes(left)), to_characters(bytes(right))) for left, right in pairs]
-        model = BPE(vocab, names)
+        merged = [(bytes(left), bytes(right)) for left, right in pairs]
+        spelled = dict.fromkeys(chain(*merged))  # each token once: most stand in several merges
+        spelled = dict(zip(spelled, map(to_characters, spelled)))
+        model = BPE(vocab, [(spelled[left], spelled[right]) for left, right in merged])
         model.check_bytes()
         self._set_up(
             model,
             [AddedToken(index, name) for name, index in special_tokens.items()],
             {"pre_tokenizer": byte_level_cut(pattern), "decoder": _BYTE_LEVEL},
+            merged,
         )
 
-    def _set_up(self, model: BPE, added_tokens: Iterable[AddedToken], layout: Mapping[str, Any]) -> None:
+    def _set_up(
+        self,
+        model: BPE,
+        added_tokens: Iterable[AddedToken],
+        layout: Mapping[str, Any],
+        merges: list[Pair] | None = None,
+    ) -> None:
         super().__init__(model, added_tokens, layout)
         self.pattern: str | None = self.pre_tokenizer.pattern
-        self.merges: list = model.merges
-        if self.pre_tokenizer.byte_level and all(map(CHARACTERS.issuperset, chain(*model.merges))):
+        self.merges: list = model.merges if merges is None else merges
+        byte_level = merges is None and self.pre_tokenizer.byte_level
+        if byte_level and all(map(CHARACTERS.issuperset, chain(*model.merges))):
             self.merges = [(to_bytes(left), to_bytes(right)) for left, right in model.merges]
 
     @classmethod
