@@ -1,4 +1,4 @@
-"""The command line: `minillm tour` and its friends. What each command does is in `minillm/commands.py`.
+"""The command line: `minillm tour` and its friends. What each command does is in `minillm/commands/`.
 
 Errors a user can mend are one line on standard error and exit code 1; a wrong command line is exit code 2;
 Ctrl-C is exit code 130, and leaves whole files only. `--json` prints one JSON value on standard output.
@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from minillm import __version__, commands
+from minillm import __version__
+from minillm.commands import classroom, machine, models, search
 
 # Threads that spin for long while they wait fight with whatever else the machine runs: beside one busy program a
 # training step took about 190 ms, and about 130 with short spins; alone, 50 to 60 either way. GNU OpenMP reads this
@@ -84,16 +85,16 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"minillm {__version__}")
     top = _Commands(parser)
 
-    one = top.add("tour", commands.tour, "the whole stack here, from raw text to an answer with its source")
+    one = top.add("tour", machine.tour, "the whole stack here, from raw text to an answer with its source")
     one.take("--ask", "the question to answer at the end", metavar="QUESTION")
     one.take("--quick", "a smaller model, under 45 seconds", action="store_true")
     one.take("--out", "where model/, index/ and tour.html go (default: tour/)", type=Path, metavar="DIR")
     one.data().run().json()
 
-    one = top.add("study", commands.study, "open the lessons in JupyterLab")
+    one = top.add("study", classroom.study, "open the lessons in JupyterLab")
     one.take("--no-browser", "print the address instead of opening a browser", action="store_true")
 
-    one = top.add("train", commands.train, "train a tokenizer and a small model on text")
+    one = top.add("train", models.train, "train a tokenizer and a small model on text")
     one.take("--out", "the model folder to write", type=Path, required=True, metavar="DIR")
     one.take("--vocab-size", "tokens in the vocabulary", type=int, default=2048)
     one.take("--layers", "transformer blocks", type=int, default=4)
@@ -104,7 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("--learning-rate", "peak of the cosine schedule", type=float, default=2e-3)
     one.data().run().json()
 
-    one = top.add("generate", commands.generate, "continue a prompt with a trained model")
+    one = top.add("generate", models.generate, "continue a prompt with a trained model")
     one.take("prompt", "the text to continue")
     one.take("--model", "a model folder or a llama2.c .bin (default: the tour's)", type=Path, metavar="PATH")
     one.take(
@@ -121,20 +122,20 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("--repetition-penalty", f"over 1 discourages repeats ({own}, else 1)", type=float)
     one.take("--seed", "seed of the sampling", type=int, default=0).json()
 
-    one = top.add("index", commands.index, "index text for keyword, dense and hybrid search")
+    one = top.add("index", search.index, "index text for keyword, dense and hybrid search")
     one.take("--out", "the index folder to write", type=Path, required=True, metavar="DIR")
     one.data().run().json()
 
-    search = top.add("search", commands.search, "rank the passages of an index for a query")
-    search.take("query", "what to look for, in plain words")
-    search.take("-k", "passages to list", type=int, default=5)
-    ask = top.add("ask", commands.ask, "answer a question with the best passage, quoted and named")
+    listed = top.add("search", search.search, "rank the passages of an index for a query")
+    listed.take("query", "what to look for, in plain words")
+    listed.take("-k", "passages to list", type=int, default=5)
+    ask = top.add("ask", search.ask, "answer a question with the best passage, quoted and named")
     ask.take("question", "the question, in plain words")
-    for one in (search, ask):
+    for one in (listed, ask):
         one.take("--index", "an index folder (default: the tour's)", type=Path, metavar="DIR")
         one.take("--method", "the ranking", choices=["bm25", "dense", "hybrid"], default="hybrid").json()
 
-    one = top.add("bench", commands.bench, "measure against the real libraries on this machine")
+    one = top.add("bench", machine.bench, "measure against the real libraries on this machine")
     one.take("names", "benchmarks to run (default: all)", nargs="*", metavar="NAME")
     one.take("--list", "list the benchmarks", action="store_true")
     one.take("--quick", "fewer rounds and smaller inputs", action="store_true")
@@ -142,13 +143,13 @@ def build_parser() -> argparse.ArgumentParser:
 
     group = top.add("assignment", None, "hand a lesson out to a class, and grade what comes back")
     verbs = _Commands(group.parser)
-    one = verbs.add("make", commands.assignment_make, "write the student version of a lesson")
+    one = verbs.add("make", classroom.assignment_make, "write the student version of a lesson")
     one.take("lesson", "the lesson's number, for example 02_1")
     one.take("--out", "the course folder to write", type=Path, required=True, metavar="DIR").json()
-    one = verbs.add("grade", commands.assignment_grade, "grade the notebooks students handed in")
+    one = verbs.add("grade", classroom.assignment_grade, "grade the notebooks students handed in")
     one.take("folder", "the course folder that `assignment make` wrote", type=Path, metavar="DIR").json()
 
-    top.add("doctor", commands.doctor, "what this machine has, and what to do about what is missing").json()
+    top.add("doctor", machine.doctor, "what this machine has, and what to do about what is missing").json()
     return parser
 
 

@@ -1,0 +1,52 @@
+"""`minillm tour`, `bench` and `doctor`: what this machine can do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from argparse import Namespace
+
+from minillm.commands._show import print_json
+
+
+def tour(options: Namespace) -> None:
+    """Every stage in order, then the table."""
+    from minillm.course.tour.run import run_tour
+    from minillm.course.tour.stages import TourSettings
+
+    settings = TourSettings(seed=options.seed, threads=options.threads)
+    result = run_tour(
+        out=options.out,
+        data=options.data,
+        ask=options.ask,
+        settings=settings.quick() if options.quick else settings,
+        say=(lambda _: None) if options.json else print,
+        progress=not options.json,
+    )
+    if options.json:
+        print_json(result)
+
+
+def bench(options: Namespace) -> None:
+    """Run the harness in the checkout; its exit code is ours."""
+    from minillm.course.paths import checkout
+
+    flags = [f"--{name}" for name in ("list", "quick", "write", "json") if getattr(options, name)]
+    command = [sys.executable, "-m", "tests.benchmarks.run", *options.names, *flags]
+    raise SystemExit(subprocess.run(command, cwd=checkout()).returncode)
+
+
+def doctor(options: Namespace) -> None:
+    """One line a fact, with advice under what is missing."""
+    from minillm.course.tour.doctor import report
+
+    rows = report()
+    if options.json:
+        print_json(rows)
+        return
+    width = max(len(row["what"]) for row in rows)
+    for row in rows:
+        print(
+            f"{row['what']:<{width}}  {row['found']}"
+            + (f"\n{'':<{width}}  -> {row['advice']}" if row.get("advice") else "")
+        )
