@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm._files import read_json, write_json, write_whole
+from minillm.course.machine import cpu_model
 
 RESULTS = Path(__file__).with_name("results.json")
 PAGE = Path(__file__).parents[2] / "BENCHMARKS.md"
@@ -35,14 +36,6 @@ NAMED = (
 )
 
 Results = dict[str, dict[str, dict[str, Any]]]
-
-
-def cpu_model() -> str:
-    """The processor's full name, as the system gives it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists() and (found := re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())):
-        return found[1]
-    return platform.processor() or platform.machine()
 
 
 def make_of(model: str) -> str:
