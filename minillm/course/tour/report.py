@@ -42,7 +42,8 @@ figure {{ margin: 1.5rem 0; }} img {{ max-width: 100%; height: auto; background:
   thead {{ display: none; }} table, tbody, tr, td {{ display: block; }} tr {{ margin: 1rem 0; }}
   td, td.number {{ border: 0; padding: .1rem 0; text-align: left; }}
   td::before {{ content: attr(data-label) ": "; color: var(--quiet); }}
-  td:first-child {{ font-weight: bold; border-bottom: 1px solid var(--line); }} td:first-child::before {{ content: ""; }}
+  td:first-child {{ font-weight: bold; border-bottom: 1px solid var(--line); }}
+  td:first-child::before {{ content: ""; }}
 }}
 @media print {{
   :root {{ --ink: #000; --paper: #fff; --quiet: #444; --line: #bbb; --block: #fff; }}
