@@ -53,6 +53,12 @@ def test_a_page_carries_the_glyphs_of_its_own_hangul_and_no_others():
     assert len(web_font.hangul_css(text)) < 6_000
 
 
+def test_cutting_says_nothing(caplog, capfd):
+    web_font.hangul_css("조용히")
+    assert caplog.records == []
+    assert capfd.readouterr() == ("", "")
+
+
 def test_the_same_text_gives_the_same_rule():
     assert web_font.hangul_css("가나다") == web_font.hangul_css("다나가 나")
 

@@ -17,6 +17,8 @@ from minillm.course.page.style import font_file
 
 FAMILY = "Hangul"  # the name to put into `font-family`
 _LETTERS = "\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3"  # jamo, compatibility jamo, syllables
+# all that a browser needs to draw
+_TABLES = ("cmap", "glyf", "head", "hhea", "hmtx", "loca", "maxp", "name", "OS/2", "post")
 _RANGES = "U+1100-11FF, U+3130-318F, U+AC00-D7A3"
 
 
@@ -29,10 +31,9 @@ def hangul_css(text: str) -> str:
     file = font_file()
     if not letters or file is None:
         return ""
-    options = subset.Options(
-        flavor="woff", hinting=False, layout_features=[], drop_tables=["GSUB", "GPOS", "DSIG"]
-    )
+    options = subset.Options(flavor="woff", hinting=False, layout_features=[])
     font = subset.load_font(str(file), options)
+    options.drop_tables = [table for table in font.keys() if table not in _TABLES]  # noqa: SIM118 - not a dict
     cutter = subset.Subsetter(options)
     cutter.populate(text=letters)
     cutter.subset(font)
