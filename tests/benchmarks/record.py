@@ -191,7 +191,7 @@ def summary(results: Results) -> str:
                 here, avx2 = (
                     ratio_of(cell(results, make + suffix, benchmark, wanted)) for suffix in ("", AVX2)
                 )
-                cells.append(", ".join(filter(None, (here, avx2 and f"avx2 {avx2}"))))
+                cells.append("<br>".join(filter(None, (here, avx2 and f"avx2 {avx2}"))))
             rows.append([*wanted, f"{row['target']:g}x" if row["target"] else "", *cells])
     return f"{score(results, peers=False)}\n\n{markdown(head, rows)}"
 
