@@ -129,7 +129,7 @@ def _stages(stages: list[dict[str, Any]], folder: Path) -> str:
         )
     head = "".join(f"<th{' class=number' if name == 'seconds' else ''}>{name}</th>" for name in COLUMNS)
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
-    advice = "<p class=note><code>make study</code> opens the lessons in JupyterLab.</p>" if root else ""
+    advice = "<p class=note><code>minillm study</code> opens the lessons in JupyterLab.</p>" if root else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>{advice}"
 
 
