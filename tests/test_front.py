@@ -114,7 +114,7 @@ def test_troubleshooting_has_the_usual_causes():
     assert len(rows) >= 10
     text = " ".join(" ".join(row) for row in rows)
     for word in (
-        "externally-managed", "python3-venv", "nvidia", "Windows", "Apple silicon", "Hangul", "MPLBACKEND", "numba",
+        "externally-managed", "python3-venv", "nvidia", "Windows", "Apple silicon", "Korean", "MPLBACKEND", "numba",
         "port", "No space left",
     ):  # fmt: skip
         assert word in text, word
