@@ -67,7 +67,12 @@ def run_tour(
 
     seconds = time.perf_counter() - start
     result = {
-        "settings": vars(settings), "folder": str(out), "report": str(out / "tour.html"), "sample": text,
+        "settings": vars(settings) | {"threads": threads},
+        "corpus": {
+            "name": corpus.name, "documents": len(corpus.documents),
+            "training_characters": len(corpus.training_text), "held_out_characters": len(corpus.held_out_text),
+        },
+        "folder": str(out), "report": str(out / "tour.html"), "prompt": prompt, "sample": text,
         "stages": [stage.as_dict() for stage in done], "question": question, "answer": answered.figures,
         "seconds": seconds, "peak_memory_bytes": peak_memory_bytes(),
     }  # fmt: skip
