@@ -37,7 +37,10 @@ def replace_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
     """
     path = check_path("path", path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:  # it names the temporary file, which nobody asked for
+        raise OSError(error.errno, error.strerror, str(path)) from None
     os.close(handle)
     temporary = Path(name)
     try:
@@ -48,16 +51,33 @@ def replace_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
         os.umask(umask)
         # mkstemp makes private files; a saved model should be an ordinary one
         temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
     return path
 
 
 def write_whole(path: str | Path, content: bytes | str) -> Path:
-    """Write bytes, or text as UTF-8 with its newlines kept, whole or not at all."""
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    """Write bytes, or text as UTF-8 with its newlines kept, whole or not at all.
+
+    Raises ValueError for a text that UTF-8 cannot hold (half a surrogate pair).
+    """
+    data = _utf8(content, path) if isinstance(content, str) else content
     return replace_whole(path, lambda temporary: temporary.write_bytes(data))
+
+
+def _utf8(text: str, path: str | Path) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        around = text[max(0, error.start - 20) : error.end + 20]
+        raise ValueError(
+            f"{str(path)!r} cannot be written: its text holds half a surrogate pair, which is no character, "
+            f"in {around!a}"
+        ) from None
 
 
 def write_json(path: str | Path, value: Any) -> Path:
@@ -155,6 +175,7 @@ def save_arrays(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], m
     """Write named arrays and a JSON-able `meta` as one file of the given kind (for example "bm25 index")."""
     packed = {name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()}
     header = json.dumps({"kind": kind, "meta": meta}, ensure_ascii=False, sort_keys=True)
+    _utf8(header, path)
     metadata = {"minillm": header, "sha256": _digest(packed, header)}
     return write_whole(path, _save_safetensors(packed, metadata=metadata))
 

@@ -20,6 +20,7 @@ from minillm._files import (
     write_json,
     write_whole,
 )
+from minillm.search import BM25
 from tests.helpers import soak_count
 
 
@@ -52,6 +53,28 @@ def test_json_cut_at_any_byte_is_refused_by_name(tmp_path):
         path.write_bytes(data[:length])
         with pytest.raises(BadFileError, match=r"config\.json"):
             read_json(path, "model config")
+
+
+def test_text_that_is_no_unicode_is_refused_in_plain_words_and_nothing_is_left(tmp_path):
+    for write in (
+        lambda path: write_whole(path, "a\ud800b"),
+        lambda path: write_json(path, ["a\ud800b"]),
+        lambda path: save_arrays(path, "test", {"a": np.zeros(1)}, ["a\ud800b"]),
+        lambda path: BM25(tokenizer=str.split).fit(["a\ud800b c"]).save(path),
+    ):
+        with pytest.raises(ValueError, match=r"one' cannot be written: its text holds half a surrogate pair"):
+            write(tmp_path / "one")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_cannot_be_made_is_named_and_not_its_draft(tmp_path):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    for path in (tmp_path / "taken", tmp_path / "file" / "below", tmp_path / ("x" * 300)):
+        with pytest.raises(OSError) as error:
+            write_whole(path, b"new")
+        assert str(error.value.filename) in (str(path), str(path.parent))
+    assert sorted(os.listdir(tmp_path)) == ["file", "taken"]
 
 
 def test_checksums_are_those_of_sha256sum_and_name_the_file_that_differs(tmp_path):

@@ -10,18 +10,28 @@ from minillm.commands._show import print_json
 
 
 def tour(options: Namespace) -> None:
-    """Every stage in order, then the table."""
-    from minillm.course.tour.run import run_tour
-    from minillm.course.tour.stages import TourSettings
+    """Every stage in order, then the table. A wrong path is said before torch is imported."""
+    from minillm.course.paths import check_out, tour_folder
+    from minillm.course.tour.corpus import load_corpus
+    from minillm.course.tour.settings import TourSettings
 
     settings = TourSettings(seed=options.seed, threads=options.threads)
+    settings = settings.quick() if options.quick else settings
+    out = check_out(options.out or tour_folder(), "model", "index")
+    if (out / "tour.html").is_dir():
+        raise ValueError(f"cannot write {out / 'tour.html'}: it is a folder")
+    corpus = load_corpus(settings, options.data)
+
+    from minillm.course.tour.run import run_tour
+
     result = run_tour(
-        out=options.out,
+        out=out,
         data=options.data,
         ask=options.ask,
-        settings=settings.quick() if options.quick else settings,
+        settings=settings,
         say=(lambda _: None) if options.json else print,
         progress=not options.json,
+        corpus=corpus,
     )
     if options.json:
         print_json(result)
