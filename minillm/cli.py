@@ -14,9 +14,9 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, ClassVar, NoReturn, TextIO
 
 from minillm import __version__
 from minillm._checks import describe
@@ -96,7 +96,8 @@ def whole(minimum: int, maximum: int = MANY, multiple: int = 1) -> Callable[[str
         except ValueError:
             raise argparse.ArgumentTypeError(f"must be a whole number, got {describe(typed)}") from None
         if not minimum <= number <= maximum:
-            bounds = f"at least {minimum}" if maximum == MANY else f"between {minimum} and {maximum}"
+            from_below = number < minimum and maximum == MANY
+            bounds = f"at least {minimum}" if from_below else f"between {minimum} and {maximum}"
             raise argparse.ArgumentTypeError(f"must be {bounds}, got {describe(number)}")
         if number % multiple:
             below = number - number % multiple
@@ -129,9 +130,14 @@ def text(typed: str) -> str:
     """Reads a text, for argparse; a shell can hand over bytes that are none."""
     try:
         typed.encode("utf-8")
-    except UnicodeEncodeError as error:
-        shown = typed[max(0, error.start - 20) : error.end + 20]
-        raise argparse.ArgumentTypeError(f"must be UTF-8 text, got bytes that are not: {shown!a}") from None
+    except UnicodeEncodeError:
+        came = os.fsencode(typed)
+        try:
+            return came.decode(
+                "utf-8"
+            )  # it is text, only the shell's language settings know no more than ASCII
+        except UnicodeDecodeError:
+            raise argparse.ArgumentTypeError(f"must be UTF-8 text, got {describe(came)}") from None
     return typed
 
 
@@ -148,27 +154,33 @@ SEED = whole(0)
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, and which word was probably meant."""
 
-    words: frozenset[str] = frozenset()
+    options: ClassVar[set[str]] = set()  # of all commands
+
+    def print_help(self, file: Any = None) -> None:
+        """As argparse's, which keeps quiet when nobody reads it."""
+        print(self.format_help(), end="", file=file)
 
     def error(self, message: str) -> NoReturn:
         choice = re.match(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)$", message, re.DOTALL)
         unknown = re.match(r"unrecognized arguments: (\S*)", message)
-        if choice and choice[1] == "COMMAND":
-            message = (
-                f"there is no command {choice[2]!r}{self._meant(choice[2])}; `{self.prog} --help` lists them"
-            )
-        elif choice:
+        if choice:
             listed = choice[3].replace("'", "")
-            message = f"{choice[1]} must be one of {listed}, got {choice[2]!r}{self._meant(choice[2])}"
+            near = _meant(choice[2], listed.split(", "))
+            message = f"{choice[1]} must be one of {listed}, got {choice[2]!r}{near}"
+            if choice[1] == "COMMAND":
+                message = (
+                    f"there is no command {choice[2]!r}{near or '.'} `{self.prog} --help` lists the commands"
+                )
         elif unknown:
-            message += self._meant(unknown[1].split("=")[0])
+            message += _meant(unknown[1].split("=")[0], self.options)
         else:
             message = re.sub(r"^argument (\S+): (?=must )", r"\1 ", message)
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
-    def _meant(self, word: str) -> str:
-        near = difflib.get_close_matches(word, sorted(_Parser.words), 1)
-        return f": did you mean {near[0]!r}?" if near else ""
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, sorted(known), 1)
+    return f": did you mean {near[0]!r}?" if near else ""
 
 
 class _Commands:
@@ -178,7 +190,6 @@ class _Commands:
         self.verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def add(self, name: str, run: Callable[[argparse.Namespace], None] | None, summary: str) -> _Options:
-        _Parser.words |= {name}
         parser = self.verbs.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         parser.set_defaults(command=run)
         return _Options(parser)
@@ -191,7 +202,8 @@ class _Options:
         self.parser = parser
 
     def take(self, name: str, summary: str, **how: Any) -> _Options:
-        _Parser.words |= {name} if name.startswith("-") else {*how.get("choices", ())}
+        if name.startswith("-"):
+            _Parser.options.add(name)
         if how.get("default") is not None:
             summary = f"{summary} (default {how['default']})"
         if not {"type", "action", "choices"} & set(how):

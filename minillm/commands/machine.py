@@ -43,7 +43,17 @@ def bench(options: Namespace) -> None:
 
     flags = [f"--{name}" for name in ("list", "quick", "write", "json") if getattr(options, name)]
     command = [sys.executable, "-m", "tests.benchmarks.run", *options.names, *flags]
-    raise SystemExit(subprocess.run(command, cwd=checkout()).returncode)
+    # through us, so that a reader who has seen enough is noticed here
+    with subprocess.Popen(
+        command, cwd=checkout(), stdout=subprocess.PIPE, text=True, errors="replace"
+    ) as child:
+        try:
+            for line in child.stdout:
+                print(line, end="", flush=True)
+        except BaseException:
+            child.terminate()
+            raise
+    raise SystemExit(child.returncode)
 
 
 def doctor(options: Namespace) -> None:

@@ -70,18 +70,19 @@ def generate(options: Namespace) -> None:
     folder = find_part(options.model, "model")
     tokenizer = load_tokenizer(tokenizer_path(folder, options.tokenizer))
     prompt = tokenizer.encode(options.prompt) or [tokenizer.encode("\n")[0]]
-    max_tokens = fitting_tokens(options.max_tokens, len(prompt), window_of(folder), folder)
+    fitting_tokens(options.max_tokens, len(prompt), window_of(folder), folder)
 
     from minillm.inference import SamplingParams, stream
     from minillm.models import load_model
 
     model = load_model(folder)
+    mismatch = (
+        f"the tokenizer {options.tokenizer or folder} has {tokenizer.vocab_size:,} tokens and the model {folder} "
+        f"{model.config.vocab_size:,}: they do not belong together"
+    )
     if tokenizer.vocab_size > model.config.vocab_size:
-        raise ValueError(
-            f"the tokenizer {options.tokenizer or folder} has {tokenizer.vocab_size:,} tokens and the model {folder} "
-            f"{model.config.vocab_size:,}: they do not belong together"
-        )
-    max_tokens = fitting_tokens(max_tokens, len(prompt), model.config.max_length, folder)
+        raise ValueError(mismatch)
+    max_tokens = fitting_tokens(options.max_tokens, len(prompt), model.config.max_length, folder)
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     given |= {"max_tokens": max_tokens, "seed": options.seed, "n": 1}
@@ -93,17 +94,23 @@ def generate(options: Namespace) -> None:
     shown = options.prompt
     if not options.json:
         print(shown, end="", flush=True)
-    for token in stream(model, prompt, params, tokenizer=tokenizer):
-        new.append(token)
-        text = tokenizer.decode(prompt + new)
-        # a character may be split over two tokens: print only what later tokens cannot change
-        if not options.json and not text.endswith("\ufffd") and text.startswith(shown):
-            print(text[len(shown) :], end="", flush=True)
-            shown = text
+    try:
+        for token in stream(model, prompt, params, tokenizer=tokenizer):
+            if (
+                token >= tokenizer.vocab_size
+            ):  # models may have room to spare, which a trained one never chooses
+                raise ValueError(mismatch)
+            new.append(token)
+            text = tokenizer.decode(prompt + new)
+            # a character may be split over two tokens: print only what later tokens cannot change
+            if not options.json and not text.endswith("\ufffd") and text.startswith(shown):
+                print(text[len(shown) :], end="", flush=True)
+                shown = text
+    finally:
+        if not options.json:
+            print()
     if options.json:
         print_json({"prompt": options.prompt, "token_ids": new, "text": tokenizer.decode(prompt + new)})
-    else:
-        print()
 
 
 def tokenizer_path(model: Path, given: Path | None) -> Path:
@@ -114,8 +121,6 @@ def tokenizer_path(model: Path, given: Path | None) -> Path:
         return given
     if model.is_dir():
         return model
-    if model.suffix != ".bin":
-        raise ValueError(f"no model at {model}: expected a folder or a llama2.c .bin file")
     raise ValueError(f"{model} holds a model alone: name its tokenizer's file with --tokenizer")
 
 

@@ -53,9 +53,11 @@ def search(options: Namespace) -> None:
 
 def ask(options: Namespace) -> None:
     """The best passage, quoted and named."""
+    index = open_index(options.index)
+
     from minillm.course.tour.stages import answer_question
 
-    answer = answer_question(open_index(options.index), options.question, options.method)
+    answer = answer_question(index, options.question, options.method)
     if options.json:
         print_json(answer.figures)
     else:
