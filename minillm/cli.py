@@ -48,8 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("stopped: the program that read the output has closed it", 141)
     except KeyboardInterrupt:
         return _fail("stopped; every file that was written is whole", 130)
-    except MemoryError as error:
-        return _fail(f"not enough memory: {error or 'the machine has no more'}", 1)
+    except (MemoryError, RuntimeError) as error:
+        lack = isinstance(error, MemoryError) or re.search(r"allocate memory|out of memory", str(error))
+        if not lack:
+            raise
+        return _fail("this machine has not enough memory for that: smaller sizes need less", 1)
     except OSError as error:
         if error.errno == errno.ENOSPC and error.filename is None:  # standard output, written to a full disk
             _drop_output()
@@ -208,8 +211,10 @@ class _Options:
             summary = f"{summary} (default {how['default']})"
         if not {"type", "action", "choices"} & set(how):
             how["type"] = text
-        if how.get("type") is Path:
+        elif how.get("type") is Path:
             how["type"] = path
+        elif "type" in how and name.startswith("-"):
+            how.setdefault("metavar", "N")
         self.parser.add_argument(*name.split(), help=summary, **how)
         return self
 
