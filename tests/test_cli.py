@@ -192,7 +192,7 @@ def test_results_go_under_the_working_directory(capsys, tmp_path, monkeypatch):
 def test_the_folder_of_a_tour_stands_for_its_model_and_its_index(tiny, capsys, tmp_path, monkeypatch):
     folder, _ = tiny
     monkeypatch.chdir(tmp_path)
-    os.symlink(folder, tmp_path / "tour", target_is_directory=True)
+    shutil.copytree(folder, tmp_path / "tour")
     generate = ("generate", "The with", "--max-tokens", 3, "--json")
     texts = [run(capsys, *generate, *place) for place in
              ((), ("--model", folder), ("--model", folder / "model"), ("--model", "tour"))]  # fmt: skip
@@ -431,7 +431,7 @@ def test_own_python_files_are_trained_on_and_searched(capsys, tmp_path, monkeypa
         MemoryError(),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
         torch.OutOfMemoryError("CUDA out of memory. Tried"),
-    ],  # fmt: skip
+    ],
 )
 def test_a_lack_of_memory_is_one_line_and_a_fault_of_ours_is_not_hidden(error, capsys, monkeypatch):
     def fail(options):
