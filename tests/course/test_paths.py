@@ -58,3 +58,14 @@ def test_a_part_is_the_folder_itself_or_stands_in_the_folder_of_a_tour(tmp_path,
         find_part(None, "index")
     with pytest.raises(ValueError, match=r"neither passages\.json nor index/"):
         find_part(tmp_path / "tour", "index")
+
+
+def test_every_name_of_the_course_is_there_when_it_is_asked_for():
+    from minillm import course
+
+    assert {name: getattr(course, name).__name__ for name in course.__all__} == {
+        name: name for name in course.__all__
+    }
+    assert set(course.__all__) <= set(dir(course))
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        course.nonsense  # noqa: B018
