@@ -1,8 +1,10 @@
 """What the lessons need: set-up, the library's own source on the page, figures in one style, and instant marks."""
 
 from minillm.course.classroom.checking import ExerciseError, check, exercise, exercises_of
+from minillm.course.page.needs import needs
 from minillm.course.page.plots import figure_png, plot_bars, plot_lines, plot_loss, plot_points, png_data_uri
 from minillm.course.page.plots_text import plot_attention, plot_heatmap, plot_tokens
+from minillm.course.page.predict import predict, reveal
 from minillm.course.page.session import setup
 from minillm.course.page.source import show
 
@@ -12,6 +14,7 @@ __all__ = [
     "exercise",
     "exercises_of",
     "figure_png",
+    "needs",
     "plot_attention",
     "plot_bars",
     "plot_heatmap",
@@ -20,6 +23,8 @@ __all__ = [
     "plot_points",
     "plot_tokens",
     "png_data_uri",
+    "predict",
+    "reveal",
     "setup",
     "show",
 ]
