@@ -8,7 +8,10 @@ import os
 import pytest
 
 from minillm.course.lessons import author, notebooks, rules
+from minillm.course.lessons.map import Lesson
 from minillm.course.lessons.rules import check_lesson
+from minillm.course.lessons.skeleton import skeleton
+from minillm.course.paths import checkout
 
 jupytext = pytest.importorskip("jupytext", reason="jupytext writes lessons as text; it is in the lab extra")
 pytest.importorskip("nbclient", reason="nbclient runs lessons; it is in the lab extra")
@@ -154,6 +157,14 @@ def test_lessons_still_to_be_converted_are_excused_and_strict_does_not_excuse(ho
     out = capsys.readouterr().out
     assert "predictions: a lesson has at least 2 questions" in out
     assert "time: no seconds" in out
+
+
+def test_the_guide_shows_the_example_and_its_checkers_as_they_are():
+    guide = (checkout() / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    example = skeleton(Lesson("99_8", "A demonstration", 25, ready=False))
+    assert f"```python\n{example}```" in guide
+    checkers = (checkout() / "tests" / "course" / "tiny_exercises.py").read_text(encoding="utf-8")
+    assert f"```python\n{checkers.split('to the end ---')[1].strip()}\n```" in guide
 
 
 def test_a_failing_cell_leaves_the_notebook_as_it_was(house, capsys):
