@@ -103,7 +103,7 @@ def test_a_model_is_needed_and_then_there(folder, place, capsys):
 
 
 def test_a_data_set_is_needed_and_then_there(folder):
-    assert missing("klue_nli").startswith("needs the data set klue_nli: load_dataset('klue_nli')")
+    assert missing("klue_nli").startswith("needs the data set klue_nli: dataset_info('klue_nli')")
     put(folder / "data" / "klue" / "klue-nli-v1.1_dev.shared.json.gz")
     assert missing("klue_nli") == missing("klue_nli.validation") == ""
     assert missing("klue_nli.train").startswith("needs the data set klue_nli.train")

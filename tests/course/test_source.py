@@ -92,6 +92,7 @@ def mean(values, weights=None, n=1):
         raise ValueError("no values")
     assert n > 0, "n"
     n = check_int("n", n)
+    values, weights = check_list("values", values), check_list("weights", weights)
     self.check_all(values), check_flag("n", n)
     for value in values:
         # every one
@@ -195,7 +196,14 @@ def test_one_statement_of_a_function():
         "if self.position is not None:\n    place = self._place(x, positions, cache)\n"
         "    (q, k), bias = place.turn(q, k), place.bias()"
     )
-    for part, message in (("if self", "begins line"), ("nothing", "begins nowhere")):
+    several = show(MultiHeadAttention.forward, part=("q = self", "v = self"))
+    assert [line.split(" = ")[0] for line in code_of(several).split("\n")] == ["q", "k", "v"]
+    for part, message in (
+        ("if self", r"'if self' begins 'if self\.q_norm is not None:', 'if self\.position is not None:'"),
+        ("nothing", "'nothing' begins nothing"),
+        (("v = self", "q = self"), "of the same block"),
+        (("q = self", "place ="), "of the same block"),
+    ):
         with pytest.raises(ValueError, match=message):
             show(MultiHeadAttention.forward, part=part)
 

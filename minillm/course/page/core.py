@@ -58,20 +58,32 @@ def members_of(code: str, names: Sequence[str]) -> str:
     return "\n".join(shown)
 
 
-def statement_of(code: str, beginning: str) -> str:
-    """The one statement whose first line begins with `beginning`, moved to the left margin, its comments above it."""
+def part_of(code: str, first: str, last: str = "") -> str:
+    """The statement whose first line begins with `first`, moved to the left margin with the comments right above it.
+
+    With `last`, everything from there to the end of the statement that begins so. Raises ValueError for a beginning
+    that no statement or more than one has, and for two statements that do not stand in one block.
+    """
     lines = code.split("\n")
-    found = [
-        node
-        for node in ast.walk(ast.parse(code))
-        if isinstance(node, ast.stmt) and lines[_start(node) - 1].strip().startswith(beginning)
-    ]
+    tree = ast.parse(code)
+    begin = _statement(tree, lines, first)
+    end = _statement(tree, lines, last) if last else begin
+    start = _start(begin) - _comments_above(lines, _start(begin))
+    shown = textwrap.dedent("\n".join(lines[start - 1 : end.end_lineno]))
+    if begin.col_offset != end.col_offset or begin.lineno > end.lineno:
+        raise ValueError(
+            f"a part goes from one statement to a later one of the same block, got {first!r} and {last!r}"
+        )
+    return shown
+
+
+def _statement(tree: ast.Module, lines: list[str], beginning: str) -> ast.stmt:
+    statements = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+    found = [node for node in statements if lines[_start(node) - 1].strip().startswith(beginning)]
     if len(found) != 1:
-        places = ", ".join(f"line {node.lineno}" for node in found) or "nowhere"
-        raise ValueError(f"part must begin one statement, got {beginning!r}, which begins {places}")
-    start = _start(found[0])
-    start -= _comments_above(lines, start)
-    return textwrap.dedent("\n".join(lines[start - 1 : found[0].end_lineno]))
+        places = ", ".join(repr(lines[_start(node) - 1].strip()) for node in found) or "nothing"
+        raise ValueError(f"part must begin one statement, {beginning!r} begins {places}")
+    return found[0]
 
 
 def _start(node: Any) -> int:
@@ -109,12 +121,11 @@ def is_check(node: ast.stmt) -> bool:
     if isinstance(node, ast.Assert):
         return True
     if isinstance(node, ast.Expr):
-        values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
-        return all(_is_check_call(value) for value in values)
+        return all(map(_is_check_call, _elements(node.value)))
     if isinstance(node, ast.Assign):  # n = check_int("n", n): the argument itself comes back
         passed = {one.id for one in ast.walk(node.value) if isinstance(one, ast.Name)}
         assigned = {getattr(one, "id", "") for target in node.targets for one in _elements(target)}
-        return _is_check_call(node.value) and assigned <= passed
+        return all(map(_is_check_call, _elements(node.value))) and assigned <= passed
     if isinstance(node, (ast.If, ast.For)):
         looked_at = node.test if isinstance(node, ast.If) else node.iter
         if any(isinstance(one, ast.NamedExpr) for one in ast.walk(looked_at)):
@@ -123,8 +134,8 @@ def is_check(node: ast.stmt) -> bool:
     return False
 
 
-def _elements(target: ast.expr) -> list[ast.expr]:
-    return target.elts if isinstance(target, ast.Tuple) else [target]
+def _elements(value: ast.expr) -> list[ast.expr]:
+    return value.elts if isinstance(value, ast.Tuple) else [value]
 
 
 def _is_check_call(value: ast.expr) -> bool:

@@ -55,7 +55,7 @@ def missing(name: str) -> str:
     sources = [source for sources in wanted for source in sources]
     if any(all(map(_on_disk, source.files)) for source in sources):
         return ""
-    return f"needs the data set {name}: load_dataset({data!r}) says where it is from"
+    return f"needs the data set {name}: dataset_info({data!r}) says where it is from"
 
 
 def names_of(tags: list[str]) -> list[str]:

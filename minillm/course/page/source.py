@@ -5,7 +5,8 @@ nbval compares that output with the source of today: a lesson that shows code wh
 
     show(f, core=True)                       the idea alone: no docstrings, no checks of the arguments (core.py)
     show(C, core=True, methods=("forward",)) a class with only some of its methods
-    show(kernel, core=True, part="for ")     one statement of a long function, found by how its first line begins
+    show(kernel, core=True, part="for j in") one statement of a long function, found by how its first line begins
+    show(kernel, core=True, part=("q =", "k =")) from one statement to a later one of the same block
     show(new, since=old)                     what is new in `new` beside `old`, as a diff of the two cores
 """
 
@@ -22,7 +23,7 @@ from types import ModuleType
 from typing import Any
 
 from minillm._checks import describe
-from minillm.course.page.core import core_of, members_of, statement_of
+from minillm.course.page.core import core_of, members_of, part_of
 from minillm.course.paths import LIBRARY
 
 REPOSITORY = LIBRARY.parent
@@ -67,15 +68,20 @@ class Source:
 
 
 def show(
-    *objects: Any, core: bool = False, since: Any = None, methods: Sequence[str] = (), part: str = ""
+    *objects: Any,
+    core: bool = False,
+    since: Any = None,
+    methods: Sequence[str] = (),
+    part: str | tuple[str, str] = "",
 ) -> Source:
     """The source of functions, classes, methods or modules of minillm (or kernels), ready to be displayed.
 
     core: leave out docstrings and checks of the arguments; every line shown is a line of the file. since: show
-    one object as a diff (of the two cores) against this older one. methods: of a class, only these members. part:
-    of one function, only the statement whose first line begins with this text. Compiled (numba, triton), wrapped,
-    cached and bound functions and properties are shown as they were written. Raises ValueError for anything that
-    is not written in this repository, for a member or a part that is not there, and for a part found twice.
+    one object as a diff (of the two cores) against this older one. methods: of a class, only these members. part: of
+    one function, only the statement whose first line begins with this text, or from one such statement to another.
+    Compiled (numba, triton), wrapped, cached and bound functions and properties are shown as they were written.
+    Raises ValueError for anything that is not written in this repository, for a member or a part that is not there,
+    and for a part found twice.
     """
     if not objects:
         raise ValueError("show needs at least one function, class, method or module of minillm, got nothing")
@@ -86,7 +92,7 @@ def show(
         pieces = [replace(pieces[0], code=members_of(pieces[0].code, methods))]
     if part:
         short = pieces[0].name.split(".")[-1]
-        code = statement_of(pieces[0].code, part)
+        code = part_of(pieces[0].code, *([part] if isinstance(part, str) else part))
         pieces = [replace(pieces[0], code=code, remark=f", in `{short}`")]
     if since is not None:
         pieces = [_difference(_piece(since, core=True), pieces[0])]
