@@ -1,9 +1,13 @@
 """A question before the result: the same on every page until the reader writes a guess, and then a verdict."""
 
+import importlib.util
+from types import SimpleNamespace
+
 import pytest
 
 from minillm.course import needs, predict, reveal
 from minillm.course.page.needs import MODELS, missing, names_of
+from minillm.course.paths import checkout
 
 OPTIONS = ["t and h", "e and a space"]
 
@@ -12,14 +16,14 @@ def test_a_question_without_a_guess():
     for blank in (..., None, "", "  "):
         card = predict("Which pair comes first?", blank, OPTIONS)
         assert repr(card) == (
-            "Before you run on: Which pair comes first?\n- a t and h\n- b e and a space\n"
+            "Before you run on: Which pair comes first?\n- a: t and h\n- b: e and a space\n"
             "Your guess: none yet. Write 'a' or 'b' in place of the dots, and run this cell again."
         )
         assert card._repr_markdown_().split("\n") == [
             "> **Before you run on:** Which pair comes first?",
             ">",
-            "> - **a** t and h",
-            "> - **b** e and a space",
+            "> - **a**: t and h",
+            "> - **b**: e and a space",
             ">",
             "> Your guess: none yet. Write 'a' or 'b' in place of the dots, and run this cell again.",
         ]
@@ -111,3 +115,36 @@ def test_a_data_set_is_needed_and_then_there(folder):
 
 def test_the_names_in_tags():
     assert names_of(["prove", "needs-e5", "needs-klue_nli.train"]) == ["e5", "klue_nli.train"]
+
+
+def test_nbval_leaves_optional_cells_out_with_a_reason(folder):
+    """notebooks/conftest.py, on items as nbval collects them."""
+    place = importlib.util.spec_from_file_location("hooks", checkout() / "notebooks" / "conftest.py")
+    hooks = importlib.util.module_from_spec(place)
+    place.loader.exec_module(hooks)
+    put(folder / "data" / "text_en" / "names.txt")
+
+    class Item:
+        def __init__(self, count, *tags):
+            cell = {"execution_count": count, "metadata": {"tags": list(tags)}}
+            self.cell = type("Cell", (dict,), {"metadata": SimpleNamespace(get=cell["metadata"].get)})(cell)
+            self.reasons = []
+
+        def add_marker(self, marker):
+            self.reasons.append(marker.kwargs["reason"])
+
+    items = [
+        Item(1),
+        Item(2, "prove"),
+        Item(3, "needs-names"),
+        Item(4, "needs-e5"),
+        Item(None, "needs-names"),
+    ]
+    hooks.pytest_collection_modifyitems([*items, SimpleNamespace()])  # the last one is an ordinary test
+    assert [item.reasons for item in items] == [
+        [],
+        [],
+        [],
+        ["needs the model e5 in models/e5_small, below the folder that MINILLM_DATA names"],
+        ["was not run where the lesson was written"],
+    ]

@@ -43,7 +43,7 @@ def predict(question: str, guess: Any, options: Sequence[str] = ()) -> Card:
     check_text("question", question)
     letters = _letters(options)
     lines = [f"**Before you run on:** {question}", ""]
-    lines += [f"- **{letter}** {option}" for letter, option in zip(letters, options)]
+    lines += [f"- **{letter}**: {option}" for letter, option in zip(letters, options)]
     lines += [""] if letters else []
     if _blank(guess):
         kind = f"{', '.join(map(repr, letters[:-1]))} or {letters[-1]!r}" if letters else "a value"
