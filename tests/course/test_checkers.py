@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from minillm import nn
 from minillm.course import ExerciseError, check
 from minillm.course.classroom.checkers import (
     Inputs,
@@ -232,6 +233,7 @@ def test_what_cannot_be_read_is_refused_in_words():
     for value, message in (
         ((x for x in endless), "goes on after 1,000,000 items"),
         (nested, "nested deeper than 20"),
+        ([0] * 1_000_001, "1,000,001 items"),
         (np.array([object()]), "an array of object"),
         (torch.empty(1).expand(2_000_000), "2,000,000 numbers"),
     ):
@@ -337,6 +339,24 @@ def test_a_forbidden_function_is_found_however_it_is_reached(answer):
     assert now == before
     assert "softmax" not in vars(torch.Tensor)
     assert by_closure()(torch.zeros(2)).tolist() == by_method(torch.zeros(2)).tolist() == [0.5, 0.5]
+
+
+def test_a_library_function_is_forbidden_under_each_name_it_has():
+    q = torch.ones(1, 1, 2, 2)
+    ways = [lambda: renamed_attention(q, q, q), lambda: nn.attention(q, q, q), lambda: imported_inside(q)]
+    for way in ways:
+        with pytest.raises(AssertionError, match="by hand"), forbid("by hand", ATTENTION, answer=way):
+            way()
+    assert [way().shape for way in ways] == [q.shape] * 3
+
+
+ATTENTION = "minillm.nn.attention.attention"
+
+
+def imported_inside(q):
+    from minillm.nn import attention as mine
+
+    return mine(q, q, q)
 
 
 def test_what_is_not_forbidden_still_works():

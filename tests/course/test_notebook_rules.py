@@ -96,6 +96,7 @@ BAD_PROOFS = [
     "assert all(x > 0 for x in found)",
     "assert all([x > 0 for x in found])",
     "assert all(found)",
+    "assert not any(x > 0 for x in found)",
     "assert (found > 0).all()",
     "assert np.all(found > 0)",
     "for x in found:\n    assert x > 0",
@@ -120,6 +121,7 @@ GOOD_PROOFS = [
     "for x, y in zip('qkv', (1, 2, 3)):\n    assert x != y",
     "assert (found > 0).all()\nprint(found.shape)",
     "assert (a - b).abs().max() < 1e-5",
+    "assert any(x > 0 for x in found)",
     "for x in found:\n    y = x\nassert y",
     "for x in [*found, 1]:\n    assert x",
 ]

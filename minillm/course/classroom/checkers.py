@@ -74,9 +74,11 @@ def _plain(value: Any, what: str, depth: int) -> Any:
         assert array.size <= MOST, f"{what} has {array.size:,} numbers, more than {MOST:,}"
         assert array.dtype.kind in "biufcUS", f"{what} is an array of {array.dtype}, not of numbers or text"
         return array.tolist()
+    for base in (list, tuple, dict, set, frozenset):
+        size = base.__len__(value) if issubclass(kind, base) else 0
+        assert size <= MOST, f"{what} has {size:,} items, more than {MOST:,}"
     if issubclass(kind, dict):
-        items = itertools.islice(dict.items(value), MOST)
-        return {_key(key, what): _plain(one, what, depth - 1) for key, one in items}
+        return {_key(key, what): _plain(one, what, depth - 1) for key, one in dict.items(value)}
     for base in (set, frozenset):
         if issubclass(kind, base):
             return {_key(one, what) for one in base.__iter__(value)}
@@ -242,6 +244,7 @@ def forbid(rule: str, *names: str, answer: Any = None) -> Iterator[None]:
             original = inspect.getattr_static(owner, last)
             stub = _stub(rule, name, getattr(owner, last), used, everywhere=owner is not builtins)
             undo.append(_replace(owner, last, stub))
+            undo += [_replace(one, key, stub) for one, key in _re_exports(original)]
             undo += _replace_copies(answer, original, stub)
         yield
     finally:
@@ -274,6 +277,14 @@ def _stub(rule: str, name: str, original: Any, used: list[str], everywhere: bool
         raise AssertionError(_forbidden(rule, name))
 
     return stub
+
+
+def _re_exports(original: Any) -> list[tuple[ModuleType, str]]:
+    """The packages of the library that hand the same function on, as minillm.nn does minillm.nn.attention.attention."""
+    packages = [
+        one for name, one in sorted(sys.modules.items()) if _is_ours_name(name) and hasattr(one, "__path__")
+    ]
+    return [(one, key) for one in packages for key, value in vars(one).items() if value is original]
 
 
 def _replace(owner: Any, name: str, stub: Any) -> Callable[[], None]:

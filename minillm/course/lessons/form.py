@@ -148,14 +148,19 @@ def empty_proofs(notebook: Notebook, path: Path) -> Iterator[str]:
 
 
 def _asserted_collections(code: ast.Module) -> Iterator[ast.expr]:
-    """What the asserts of a cell run over: all(...), x.all(), and for loops with an assert inside."""
+    """What the asserts of a cell run over: all(...), not any(...), x.all(), and for loops with an assert inside."""
     for node in ast.walk(code):
         if isinstance(node, ast.For) and any(is_assert(one) for one in ast.walk(node)):
             yield node.iter
         if not isinstance(node, ast.Assert):
             continue
+        denied = {
+            id(one.operand) for one in ast.walk(node.test) if isinstance(one, ast.UnaryOp)
+        }  # not any(...)
         for call in ast.walk(node.test):
-            if not isinstance(call, ast.Call) or _name(call.func) != "all":
+            if not isinstance(call, ast.Call):
+                continue
+            if _name(call.func) != "all" and not (_name(call.func) == "any" and id(call) in denied):
                 continue
             if isinstance(call.func, ast.Attribute) and not call.args:  # (x > 0).all()
                 yield call.func.value
