@@ -17,7 +17,7 @@ matplotlib.use("Agg")  # not by environment variable: lessons under nbval would 
 
 from minillm.course import setup
 from minillm.course.lessons import notebooks
-from minillm.course.lessons.terms import load_terms
+from minillm.course.lessons.terms import glossary
 from minillm.course.paths import checkout
 
 # a lesson's kernels are interpreted on the CPU, also where there is a GPU; what a cell sets is undone at the end
@@ -88,10 +88,7 @@ def tiny_lesson() -> dict:
         ),
         *question("first"),
         *question("second"),
-        markdown(
-            "## What to remember\n\n- sort\n\n## Glossary\n\n| English | 한국어 | meaning |\n|---|---|---|\n"
-            f"{load_terms()['token'].row}\n{load_terms()['merge'].row}"
-        ),
+        markdown(f"## What to remember\n\n- sort\n\n## Glossary\n\n{glossary('token', 'vocabulary')}"),
     ]
     notebook = {
         "cells": cells,

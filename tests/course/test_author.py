@@ -11,6 +11,7 @@ from minillm.course.lessons import author, notebooks, rules
 from minillm.course.lessons.map import Lesson
 from minillm.course.lessons.rules import check_lesson
 from minillm.course.lessons.skeleton import skeleton
+from minillm.course.lessons.terms import row, term
 from minillm.course.paths import checkout
 
 jupytext = pytest.importorskip("jupytext", reason="jupytext writes lessons as text; it is in the lab extra")
@@ -75,7 +76,7 @@ def test_from_skeleton_to_a_lesson_that_keeps_every_rule_and_back(house, capsys)
         "cellView": "form",
     }
     glossary = notebooks.source(lesson["cells"][-1])
-    assert "| token | 토큰 | the piece of text a model reads as one unit |" in glossary
+    assert glossary.count(row(term("token"))) == 1
     recorded = json.loads((house / "tests" / "course" / "lesson_times.json").read_text(encoding="utf-8"))
     assert list(recorded) == ["machine", "seconds"]
     assert recorded["machine"] == author.machine()
@@ -123,6 +124,14 @@ def test_an_optional_cell_is_run_where_its_data_is_and_kept_where_it_is_not(hous
     names.unlink()
     author.run("99_8")  # gone again: what was printed stays
     assert path.read_bytes() == there
+
+
+def test_glossary_rows_are_filled_from_the_list_of_terms():
+    head = "| token |\n\n## Glossary\n\n| English | 한국어 | meaning |\n|---|---|---|\n"
+    done = author.with_glossary(f"{head}| token |\n| special token | | |\n| other |\n\nNext: | merge |\n")
+    assert done == f"{head}{row(term('token'))}\n{row(term('special token'))}\n| other |\n\nNext: | merge |\n"
+    assert author.with_glossary(done) == done
+    assert author.with_glossary("no glossary\n| token |") == "no glossary\n| token |"
 
 
 def test_times_of_one_machine_are_kept_together(house):

@@ -10,7 +10,6 @@ import pytest
 from minillm._files import BadFileError, write_json
 from minillm.course.lessons import notebooks, rules
 from minillm.course.lessons.rules import PEERS, RULES, check_lesson, check_notebook, time_breaks
-from minillm.course.lessons.terms import filled, load_terms, rows_of
 from minillm.course.paths import checkout
 from tests.course.lessons import LESSONS, card, code, markdown, stdout, tiny_lesson
 from tests.helpers import cuts, pyproject
@@ -210,7 +209,7 @@ BREAKS = {
     ],
     "closing": [
         edit(-1, "## Glossary", "## Words"),
-        edit(-1, "\n| merge | 병합 | one step of BPE: two neighbouring tokens become one |", ""),
+        edit(-1, "\n| vocabulary | 어휘 사전 | all tokens, each with its id |", ""),
         edit(-1, "## What to remember", "## End"),
     ],
     "short_cells": [insert(2, code("\n".join(f"x{i} = {i}" for i in range(21)))), insert(2, code("  \n"))],
@@ -307,7 +306,7 @@ BREAKS = {
     ],
     "glossary": [
         edit(-1, "토큰", "낱말"),
-        edit(-1, "reads as one unit", "reads"),
+        edit(-1, "each with its id", "with ids"),
         edit(-1, "| token |", "| tokens |"),
     ],
 }
@@ -386,33 +385,6 @@ def test_times_are_held_to_a_minute_and_half_of_it_on_average(tmp_path, monkeypa
 
 def test_the_lessons_of_this_checkout_take_no_longer_than_they_may():
     assert time_breaks(checkout()) == []
-
-
-def test_glossaries_are_filled_from_the_list_of_terms():
-    text = "Before | x |\n\n## Glossary\n\n| English | 한국어 | meaning |\n|---|---|---|\n| token |\n| other |\n\nNext."
-    done = filled(text)
-    assert "| token | 토큰 | the piece of text a model reads as one unit |\n| other |\n\nNext." in done
-    assert filled(done) == done
-    assert [row[0] for row in rows_of(done)] == ["token", "other"]
-    assert filled("no glossary | token |") == "no glossary | token |"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "term = 3",
-        "[[term]]\nenglish = 'a'",
-        "[[term]]\nenglish = 'a'\nkorean = ''\nmeaning = 'c'",
-        "[[term]]\nenglish = 'a'\nkorean = 'b|b'\nmeaning = 'c'",
-        "[[term]]\nenglish = 'a'\nkorean = 'b'\nmeaning = 'c'\n" * 2,
-        "[[term",
-    ],
-)
-def test_a_damaged_list_of_terms_is_refused_by_name(tmp_path, text):
-    path = tmp_path / "terms.toml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(BadFileError, match=r"terms\.toml"):
-        load_terms(path)
 
 
 def test_every_rule_is_tried_here():

@@ -31,7 +31,7 @@ from minillm.course.lessons.ids import check_lesson_id, is_lesson_file, lesson_o
 from minillm.course.lessons.map import load_map
 from minillm.course.lessons.rules import NOT_YET, TIMES, check_lesson, time_breaks
 from minillm.course.lessons.skeleton import skeleton
-from minillm.course.lessons.terms import filled
+from minillm.course.lessons.terms import row, terms
 from minillm.course.page.needs import missing, names_of
 from minillm.course.paths import checkout
 
@@ -99,7 +99,7 @@ def run(lesson: str, timeout: int = 120) -> tuple[Path, list[float], float]:
     document = _joined(_formatted(document))
     for cell in document["cells"]:
         if cell["cell_type"] == "markdown":
-            cell["source"] = filled(cell["source"])
+            cell["source"] = with_glossary(cell["source"])
     normalize(document)
     before = notebooks.read_notebook(path)["cells"] if path.exists() else []
     left_out = _leave_out_optional(document, before)
@@ -109,6 +109,17 @@ def run(lesson: str, timeout: int = 120) -> tuple[Path, list[float], float]:
     normalize(document)
     write_whole(path, nbformat.writes(document, indent=1, ensure_ascii=False) + "\n")
     return path, seconds, whole
+
+
+def with_glossary(markdown: str) -> str:
+    """The same text with each glossary row that names only its term (`| token |`) written out from the list."""
+    glossary = notebooks.glossary_of(markdown)
+    known = terms()
+    lines = [
+        row(known[line.strip("| ")]) if line.startswith("|") and line.strip("| ") in known else line
+        for line in glossary.split("\n")
+    ]
+    return markdown.replace(glossary, "\n".join(lines)) if glossary else markdown
 
 
 def _leave_out_optional(document: Any, before: list[dict[str, Any]]) -> dict[int, tuple[list, int | None]]:

@@ -15,14 +15,13 @@ from typing import Any
 from minillm.course.lessons import notebooks
 from minillm.course.lessons.notebooks import (
     find_exercises,
-    joined,
     numbered,
     output_texts,
     source,
     tags,
     tree,
 )
-from minillm.course.lessons.terms import load_terms, rows_of
+from minillm.course.lessons.terms import glossary_problems
 from minillm.course.page.needs import TAG, missing, names_of
 
 Notebook = dict[str, Any]
@@ -399,15 +398,10 @@ def exercise_kinds(notebook: Notebook, path: Path) -> Iterator[str]:
 
 def glossary(notebook: Notebook, path: Path) -> Iterator[str]:
     """Each row of the glossary is the course's own entry, word for word."""
-    terms = load_terms()
     for number, cell in enumerate(notebook["cells"], 1):
-        if cell["cell_type"] != "markdown":
-            continue
-        for english, *rest in rows_of(joined(source(cell))):
-            if english not in terms:
-                yield f"cell {number}: {english!r} is not in lessons/terms.toml: add it there"
-            elif (terms[english].korean, terms[english].meaning) != tuple(rest):
-                yield f"cell {number}: the row of {english!r} is not the list's: {terms[english].row}"
+        if cell["cell_type"] == "markdown":
+            for problem in glossary_problems(notebooks.glossary_of(source(cell))):
+                yield f"cell {number}: {problem}"
 
 
 RULES = (

@@ -131,6 +131,12 @@ def output_texts(cell: dict[str, Any]) -> Iterator[tuple[str, str]]:
                     yield kind, joined(data)
 
 
+def glossary_of(markdown: str) -> str:
+    """What stands under `## Glossary`, up to the next heading; "" when there is none."""
+    found = re.search(r"^## Glossary[^\n]*\n(.*?)(?=^#|\Z)", markdown, re.MULTILINE | re.DOTALL)
+    return found[1] if found else ""
+
+
 @dataclass(frozen=True)
 class ExerciseCells:
     """Where an exercise is in a notebook: its id, title, points, the index of its first (markdown) cell, its kind."""

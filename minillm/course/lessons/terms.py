@@ -1,84 +1,108 @@
-"""The course's one list of terms, terms.toml: English, Korean, and one plain sentence. Glossaries draw from it.
+"""The one list of terms, English and Korean (terms.toml), from which the glossaries of the lessons are drawn.
 
-A lesson's glossary is a table with one term a row; an author writes only `| token |`, and `author run` fills the row
-in from the list. The rule `glossary` holds every row to the list.
+    terms()["KV cache"]                    Term("KV cache", "KV 캐시", "the keys and values of the tokens so far, ...")
+    print(glossary("token", "KV cache"))   the markdown table
+
+python -m minillm.course.lessons.terms token "KV cache"      the same on the command line
 """
 
 from __future__ import annotations
 
+import argparse
+import functools
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+import sys
+from difflib import get_close_matches
 from pathlib import Path
+from typing import NamedTuple
 
+from minillm._checks import check_text
 from minillm._files import BadFileError, read_bytes
 
-TERMS = Path(__file__).with_name("terms.toml")
 HEADER = "| English | 한국어 | meaning |\n|---|---|---|"
+_LIST = Path(__file__).with_name("terms.toml")
 
 
-@dataclass(frozen=True)
-class Term:
-    """One entry of the list."""
+class Term(NamedTuple):
+    """One entry: the English term, the Korean one, what it means in plain words."""
 
     english: str
     korean: str
     meaning: str
 
-    @property
-    def row(self) -> str:
-        return f"| {self.english} | {self.korean} | {self.meaning} |"
 
-
-@lru_cache(maxsize=1)
-def load_terms(path: Path = TERMS) -> dict[str, Term]:
-    """The list by English term; BadFileError when it is damaged, lacks a field, or has a term twice."""
+@functools.cache
+def terms(path: str | Path = _LIST) -> dict[str, Term]:
+    """All terms by their English name, in the order of the file; BadFileError for a damaged or doubled entry."""
     try:
         import tomllib
     except ModuleNotFoundError:  # Python 3.10
         import tomli as tomllib
 
     text = read_bytes(path, "list of terms").decode("utf-8", errors="replace")
-    try:
-        terms = [Term(**entry) for entry in tomllib.loads(text).get("term", [])]
-    except (tomllib.TOMLDecodeError, TypeError) as error:
-        raise BadFileError(f"list of terms {path.name} is refused: {error}") from None
     found: dict[str, Term] = {}
-    for term in terms:
-        if term.english in found:
-            raise BadFileError(f"list of terms {path.name} has {term.english!r} twice")
-        if not all(isinstance(one, str) and one and "|" not in one for one in vars(term).values()):
-            raise BadFileError(f"list of terms {path.name}: {term.english!r} needs three texts without |")
-        found[term.english] = term
+    try:
+        for section in tomllib.loads(text).values():
+            for english, (korean, meaning) in section.items():
+                if english in found:
+                    raise ValueError(f"{english!r} stands twice")
+                found[english] = Term(english, check_text("korean", korean), check_text("meaning", meaning))
+    except (tomllib.TOMLDecodeError, ValueError, TypeError, AttributeError) as error:
+        raise BadFileError(f"list of terms {str(path)!r} is refused: {error}") from None
     return found
 
 
-def rows_of(markdown: str) -> Iterator[tuple[str, str, str]]:
-    """(English, Korean, meaning) of every row under `## Glossary`; missing cells are empty."""
-    for line in _glossary(markdown).split("\n"):
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if (
-            line.lstrip().startswith("|")
-            and cells[0] not in {"English", ""}
-            and not re.fullmatch(r":?-+:?", cells[0])
-        ):
-            english, korean, meaning = [*cells, "", ""][:3]
-            yield english, korean, meaning
+def glossary(*names: str) -> str:
+    """The markdown table of these terms, in this order; ValueError for a name that is not on the list."""
+    return "\n".join([HEADER, *(row(term(name)) for name in names)])
 
 
-def filled(markdown: str) -> str:
-    """The same text with each glossary row that names only its English term written out from the list."""
-    glossary = _glossary(markdown)
-    terms = load_terms()
-    lines = glossary.split("\n")
-    for index, line in enumerate(lines):
-        for english, korean, meaning in rows_of(f"## Glossary\n{line}"):
-            if not korean and not meaning and english in terms:
-                lines[index] = terms[english].row
-    return markdown.replace(glossary, "\n".join(lines)) if glossary else markdown
+def term(name: str) -> Term:
+    """One term; ValueError that names close ones when it is not on the list."""
+    known = terms()
+    if check_text("term", name) not in known:
+        close = get_close_matches(name, known, n=3)
+        hint = f"; close ones: {', '.join(close)}" if close else ""
+        raise ValueError(f"no term is named {name!r} in terms.toml{hint}")
+    return known[name]
 
 
-def _glossary(markdown: str) -> str:
-    found = re.search(r"^## Glossary[^\n]*\n(.*?)(?=^#|\Z)", markdown, re.MULTILINE | re.DOTALL)
-    return found[1] if found else ""
+def row(one: Term) -> str:
+    """A row of the table; | inside a cell is escaped."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in one) + " |"
+
+
+def glossary_problems(markdown: str) -> list[str]:
+    """What in a glossary's markdown is not on the list word for word; an empty list when all is well."""
+    found = []
+    for line in markdown.splitlines():
+        if not line.startswith("|") or line in HEADER.splitlines():
+            continue
+        cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        try:
+            right = term(cells[0] if cells else "")
+        except ValueError as error:
+            found.append(str(error))
+            continue
+        if tuple(cells) != tuple(right):
+            found.append(f"the row of {right.english!r} must be: {row(right)}")
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; prints the table, or all terms when none is named."""
+    parser = argparse.ArgumentParser(
+        prog="python -m minillm.course.lessons.terms", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("names", nargs="*", help="English terms; none: all of them")
+    options = parser.parse_args(arguments)
+    try:
+        print(glossary(*(options.names or terms())))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
