@@ -49,14 +49,16 @@ predict("Which pair stands most often in 'banana bandana'?", guess, ["b and a", 
 
 # %%
 counts = count_pairs([(tokens, 1)])
-plot_bars({b"".join(pair).decode(): count for pair, count in counts.most_common(5)}, title="how often a pair occurs")
+plot_bars(
+    {b"".join(pair).decode(): count for pair, count in counts.most_common(5)}, title="how often a pair occurs"
+)
 
 # %%
 reveal(guess, "b", "a is followed by n twice in each word, four times in all.")
 
 # %% tags=["predict"]
 left = ...  # a number
-predict("The text has 14 tokens, and the pair stands in it 4 times. How many tokens does one merge leave?", left)
+predict("The text has 14 tokens and the pair stands in it 4 times. How many tokens are left?", left)
 
 # %%
 merged = merge_pair(tokens, best_pair(counts))
