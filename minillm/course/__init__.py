@@ -5,8 +5,10 @@ from typing import Any
 
 _ROOMS = {
     "classroom.checking": ("ExerciseError", "check", "exercise", "exercises_of"),
+    "page.needs": ("needs",),
     "page.plots": ("figure_png", "plot_bars", "plot_lines", "plot_loss", "plot_points", "png_data_uri"),
     "page.plots_text": ("plot_attention", "plot_heatmap", "plot_tokens"),
+    "page.predict": ("predict", "reveal"),
     "page.session": ("setup",),
     "page.source": ("show",),
 }
