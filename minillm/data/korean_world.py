@@ -28,7 +28,9 @@ from minillm.data.particles import Korean
 MOST_ENTRIES = 3000  # 500 of each kind: as many as there are names that differ
 # of each part; a person is born once, so people who are described and people who direct museums never meet
 MOST_OF_PART = {"all": MOST_ENTRIES, "train": 2400, "held_out": 600}
-_FIFTH = 5  # one name of five is held out, and one nameless sentence of four (an entry has up to three of them)
+_FIFTH = (
+    5  # one name of five is held out, and one nameless sentence of four (an entry has up to three of them)
+)
 _FOURTH = 4
 
 
@@ -105,7 +107,9 @@ def world(n: int, seed: int = 0, part: str = "all") -> list[Entry]:
 
 def _names_of(part: str, names: list) -> list:
     """The names of one side: every fifth is held out."""
-    return [name for place, name in enumerate(names) if (place % _FIFTH == _FIFTH - 1) == (part == "held_out")]
+    return [
+        name for place, name in enumerate(names) if (place % _FIFTH == _FIFTH - 1) == (part == "held_out")
+    ]
 
 
 def _is_of(part: str, sentence: str, names: tuple[str, ...]) -> bool:

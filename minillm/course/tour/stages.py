@@ -258,7 +258,7 @@ def compare_quantization(model: Any, tokenizer: Any, corpus: Corpus, settings: T
     )
 
 
-@stage("index", lesson="10_2", file="minillm/search/bm25.py")
+@stage("index", lesson="10_4", file="minillm/search/bm25.py")
 def build_index(corpus: Corpus, settings: TourSettings, folder: str | Path | None = None) -> tuple:
     """Passages of the documents, indexed by BM25 and by vectors from an encoder trained here. value: PassageIndex."""
     torch.set_num_threads(1)  # many small steps: a second thread only waits
@@ -274,7 +274,7 @@ def build_index(corpus: Corpus, settings: TourSettings, folder: str | Path | Non
     )
 
 
-@stage("search quality", lesson="10_2", file="minillm/search/hybrid.py")
+@stage("search quality", lesson="10_4", file="minillm/search/hybrid.py")
 def compare_search(index: PassageIndex, questions: Sequence[Question]) -> tuple:
     """hit@1, hit@5 and MRR of BM25, vectors and their fusion. value: {method: {figure name: number}}."""
     texts, gold = [question.text for question in questions], [set(question.gold) for question in questions]
@@ -294,7 +294,7 @@ def compare_search(index: PassageIndex, questions: Sequence[Question]) -> tuple:
     )
 
 
-@stage("answer", lesson="10_2", file="minillm/search/fusion.py")
+@stage("answer", lesson="10_4", file="minillm/search/fusion.py")
 def answer_question(index: PassageIndex, question: str, method: str = "hybrid") -> tuple:
     """The best passage for a question, quoted and named. value: the Passage, or None when nothing matches.
 
