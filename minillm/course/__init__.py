@@ -5,9 +5,11 @@ from minillm.course.page.plots import figure_png, plot_bars, plot_lines, plot_lo
 from minillm.course.page.plots_text import plot_attention, plot_heatmap, plot_tokens
 from minillm.course.page.session import setup
 from minillm.course.page.source import show
+from minillm.course.small_model import SmallModel, small_corpus, small_model
 
 __all__ = [
     "ExerciseError",
+    "SmallModel",
     "check",
     "exercise",
     "exercises_of",
@@ -22,4 +24,6 @@ __all__ = [
     "png_data_uri",
     "setup",
     "show",
+    "small_corpus",
+    "small_model",
 ]

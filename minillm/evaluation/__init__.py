@@ -1,5 +1,6 @@
 """How good is it? Perplexity for language models, ranking metrics for search."""
 
+from minillm.evaluation.compressors import compressed_bits_per_byte
 from minillm.evaluation.paired import Paired, paired
 from minillm.evaluation.perplexity import bits_per_byte, negative_log_likelihood, perplexity
 from minillm.evaluation.ranking import hit_at_k, map_score, mrr, ndcg, recall_at_k
@@ -7,6 +8,7 @@ from minillm.evaluation.ranking import hit_at_k, map_score, mrr, ndcg, recall_at
 __all__ = [
     "Paired",
     "bits_per_byte",
+    "compressed_bits_per_byte",
     "hit_at_k",
     "map_score",
     "mrr",

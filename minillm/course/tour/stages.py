@@ -12,7 +12,6 @@ Book: 1장 LLM 지도.
 from __future__ import annotations
 
 import functools
-import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -23,10 +22,13 @@ from typing import Any
 import torch
 
 from minillm._checks import check_int, check_text
+from minillm.course.small_model import Recipe, train_language_model
 from minillm.data import (
     Document,
+    HeldOut,
     Passage,
     Question,
+    prove_held_out,
     python_docs,
     python_questions,
     read_documents,
@@ -35,12 +37,10 @@ from minillm.data import (
 )
 from minillm.evaluation import bits_per_byte, hit_at_k, mrr, perplexity
 from minillm.inference import SamplingParams, generate
-from minillm.models import Llama, LlamaConfig
 from minillm.quantization import model_size_bytes, quantize
 from minillm.search import PassageIndex
 from minillm.search.passage_index import METHODS
 from minillm.tokenizer import BPETokenizer
-from minillm.training import Trainer, TrainerConfig
 
 DEFAULT_QUESTION = "How does the with statement work?"
 SMALLEST = 10_000  # characters; less text than this teaches no model
@@ -109,6 +109,7 @@ class Corpus:
     training_text: str
     held_out_text: str
     questions: list[Question]  # empty for the user's own text: nobody wrote questions for it
+    proof: HeldOut  # that no held-out sentence stands in the training text
 
 
 def use_threads(settings: TourSettings) -> int:
@@ -125,8 +126,10 @@ def load_corpus(settings: TourSettings, data: str | Path | None = None) -> Corpu
     if size < SMALLEST:
         raise ValueError(f"{data} holds {size:,} characters of text; a tour needs at least {SMALLEST:,}")
     training_text, held_out_text = train_and_held_out(documents, seed=settings.seed)
+    proof = prove_held_out(held_out_text, training_text)
     name = "Python's language reference" if data is None else str(data)
-    return Corpus(name, documents, training_text, held_out_text, python_questions() if data is None else [])
+    questions = python_questions() if data is None else []
+    return Corpus(name, documents, training_text, held_out_text, questions, proof)
 
 
 @stage("tokenizer", lesson="02_1", file="minillm/tokenizer/bpe.py")
@@ -157,26 +160,15 @@ def train_model(
     which compares models whatever their tokenizers.
     """
     use_threads(settings)
-    model = Llama(
-        LlamaConfig(
-            vocab_size=tokenizer.vocab_size, hidden_size=settings.width,
-            intermediate_size=math.ceil(settings.width * 8 / 3 / 64) * 64,  # SwiGLU's usual 8/3, to whole blocks of 64
-            num_hidden_layers=settings.layers, num_attention_heads=settings.width // 64,
-            max_position_embeddings=2 * settings.context + settings.new_tokens, tie_word_embeddings=True,
-        ),
-        seed=settings.seed,
-    )  # fmt: skip
     training_ids, held_out_ids = (
         torch.tensor(tokenizer.encode(text)) for text in (corpus.training_text, corpus.held_out_text)
     )
-    config = TrainerConfig(
-        max_steps=settings.steps, warmup_steps=settings.steps // 20, weight_decay=0.4,
-        batch_size=settings.batch_size, context_length=settings.context,
-        learning_rate=settings.learning_rate, precision="auto", seed=settings.seed, progress=progress,
-        eval_every=max(1, settings.steps // 6),
+    recipe = Recipe(
+        vocab_size=tokenizer.vocab_size, layers=settings.layers, width=settings.width, context=settings.context,
+        longest=2 * settings.context + settings.new_tokens, batch_size=settings.batch_size, steps=settings.steps,
+        learning_rate=settings.learning_rate, seed=settings.seed,
     )  # fmt: skip
-    history = Trainer(model, config, training_ids, held_out_ids).train()
-    model.eval()
+    model, history = train_language_model(training_ids, tokenizer.vocab_size, recipe, held_out_ids, progress)
     bits = bits_per_byte(model, held_out_ids, len(corpus.held_out_text.encode()), settings.context)
     if folder is not None:
         model.save_pretrained(folder)
@@ -186,6 +178,7 @@ def train_model(
     figures = {
         "parameters": parameters, "steps": settings.steps, "tokens_seen": seen, "bits_per_byte": bits,
         "first_loss": history[0]["train_loss"], "last_loss": history[-1]["train_loss"],
+        "held_out": str(corpus.proof),
     }  # fmt: skip
     return (
         (model, history),

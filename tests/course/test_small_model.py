@@ -1,0 +1,93 @@
+"""The course's small model: its recipe at a tenth of the size, what is kept of it, and what it was taught."""
+
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from minillm.course import small_model as public
+from minillm.course.small_model import Recipe, exam_bits_per_byte, main, make_small_model, small_corpus
+from minillm.data import prove_held_out
+from minillm.evaluation import compressed_bits_per_byte
+from minillm.inference import SamplingParams, generate
+
+TINY = Recipe(vocab_size=400, layers=1, width=64, context=32, longest=64, steps=3, korean_documents=60)
+# the package's name `small_model` is the function: the module is found by its name
+module = __import__("sys").modules["minillm.course.small_model"]
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    """small_model() with a recipe of a second, in a cache folder of its own."""
+    monkeypatch.setenv("MINILLM_CACHE", str(tmp_path))
+    make = make_small_model
+    monkeypatch.setattr(module, "make_small_model", lambda progress=False: make(TINY, progress))
+    return tmp_path
+
+
+def test_no_exam_sentence_is_taught():
+    corpus = small_corpus()
+    assert set(corpus.exam) == {"english", "korean"}
+    everything = list(corpus.documents)
+    for language, text in corpus.exam.items():
+        assert prove_held_out(text, everything).items > 300
+        assert len(text.encode()) > 30_000, language
+    taught = "\n\n".join(corpus.documents)
+    assert all(paragraph in taught for paragraph in corpus.taught["english"].strip("\n").split("\n\n"))
+
+
+def test_two_makings_are_the_same_model():
+    one, two = make_small_model(TINY), make_small_model(TINY)
+    for (name, a), b in zip(one.model.state_dict().items(), two.model.state_dict().values()):
+        assert torch.equal(a, b), name
+    assert one.facts["bits_per_byte"] == two.facts["bits_per_byte"]
+    other = make_small_model(replace(TINY, seed=1))
+    assert other.facts["bits_per_byte"] != one.facts["bits_per_byte"]
+
+
+def test_it_is_kept_with_its_facts_and_they_are_not_measured_again(tiny, monkeypatch):
+    first = public()
+    monkeypatch.setattr(module, "make_small_model", None)  # a second making would fail
+    again = public()
+    assert again.facts == first.facts
+    ids = torch.tensor([again.tokenizer.encode("The with statement 가온")])
+    assert torch.equal(first.model(ids).logits, again.model(ids).logits)
+    assert not again.model.training
+    assert again.facts["recipe"] == asdict(TINY)
+    assert again.facts["parameters"] == sum(p.numel() for p in again.model.parameters())
+
+
+def test_the_facts_are_those_of_the_model_and_the_compressors(tiny):
+    model, tokenizer, facts = public()
+    corpus = small_corpus(TINY)
+    assert exam_bits_per_byte(model, tokenizer, corpus.exam, TINY.context) == pytest.approx(
+        facts["bits_per_byte"]
+    )
+    for language, text in corpus.exam.items():
+        assert facts["compressors"][language] == compressed_bits_per_byte(text, corpus.taught[language])
+    sizes = {language: len(text.encode()) for language, text in corpus.exam.items()}
+    both = sum(sizes[language] * facts["bits_per_byte"][language] for language in sizes) / sum(sizes.values())
+    assert facts["bits_per_byte"]["all"] == pytest.approx(both)
+
+
+def test_it_generates_and_stops_at_the_end_of_a_text(tiny):
+    model, tokenizer, _ = public()
+    assert tokenizer.special_tokens == {"<|endoftext|>": tokenizer.token_to_id("<|endoftext|>")}
+    out = generate(model, tokenizer.encode("가온골은"), SamplingParams(max_tokens=5, temperature=0.0))
+    assert len(out) <= 5
+
+
+def test_the_command_line_says_what_it_is(tiny, capsys):
+    assert main([]) == 0
+    said = capsys.readouterr().out
+    assert "bits per byte" in said
+    assert "none in the training text" in said
+    assert str(tiny) in said
+    assert main(["--rebuild"]) == 0
+
+
+def test_threads_are_given_back():
+    before = torch.get_num_threads()
+    with pytest.raises(KeyError), module.one_thread():
+        raise KeyError
+    assert torch.get_num_threads() == before
