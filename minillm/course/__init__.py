@@ -2,6 +2,7 @@
 
 from minillm.course.classroom.checking import ExerciseError, check, exercise, exercises_of
 from minillm.course.page.plots import figure_png, plot_bars, plot_lines, plot_loss, plot_points, png_data_uri
+from minillm.course.page.plots_flow import Group, Node, plot_flow
 from minillm.course.page.plots_text import plot_attention, plot_heatmap, plot_tokens
 from minillm.course.page.session import setup
 from minillm.course.page.source import show
@@ -9,6 +10,8 @@ from minillm.course.small_model import SmallModel, small_corpus, small_model
 
 __all__ = [
     "ExerciseError",
+    "Group",
+    "Node",
     "SmallModel",
     "check",
     "exercise",
@@ -16,6 +19,7 @@ __all__ = [
     "figure_png",
     "plot_attention",
     "plot_bars",
+    "plot_flow",
     "plot_heatmap",
     "plot_lines",
     "plot_loss",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,11 @@ def axes_grid(tall: int, wide: int, size: tuple[float, float] | None) -> np.ndar
 def write_words(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
     """Title and axis names."""
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+
+
+def text_columns(text: str) -> int:
+    """How many columns the text takes on a terminal: Hangul and other wide letters count two (UAX #11)."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def check_named(values: Any, name: str) -> None:
