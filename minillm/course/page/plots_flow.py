@@ -220,10 +220,8 @@ def _route(start: _Box, end: _Box, boxes: list[_Box], place: int, room: float) -
         return [(start.a, start.c + sideways * start.dc), (end.a, end.c - sideways * end.dc)]
     if not standing(start.node.column, start.a, end.a):  # along, and then across into the side
         return [(start.a + forward * start.da, start.c), (end.a, start.c), (end.a, end.c - sideways * end.dc)]
-    near = [
-        *standing(start.node.column, start.a, end.a - forward * 2 * end.da),
-        *standing(end.node.column, start.a, end.a),
-    ]
+    out, into = start.a + forward * start.da, end.a - forward * end.da
+    near = standing(start.node.column, out, into) + standing(end.node.column, start.a, end.a)
     if not near:  # a branch: half way along, across, and on
         middle = (out + into) / 2
         return [(out, start.c), (middle, start.c), (middle, end.c), (into, end.c)]
