@@ -1,6 +1,7 @@
 """What the lessons need: set-up, the library's own source on the page, figures in one style, and instant marks."""
 
 from minillm.course.classroom.checking import ExerciseError, check, exercise, exercises_of
+from minillm.course.page.instruments import kept_for_backward, watch, watch_layers
 from minillm.course.page.plots import figure_png, plot_bars, plot_lines, plot_loss, plot_points, png_data_uri
 from minillm.course.page.plots_flow import Group, Node, plot_flow
 from minillm.course.page.plots_text import plot_attention, plot_heatmap, plot_tokens
@@ -17,6 +18,7 @@ __all__ = [
     "exercise",
     "exercises_of",
     "figure_png",
+    "kept_for_backward",
     "plot_attention",
     "plot_bars",
     "plot_flow",
@@ -30,4 +32,6 @@ __all__ = [
     "show",
     "small_corpus",
     "small_model",
+    "watch",
+    "watch_layers",
 ]
