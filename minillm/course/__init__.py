@@ -4,6 +4,7 @@ from minillm.course.classroom.checking import ExerciseError, check, exercise, ex
 from minillm.course.page.instruments import kept_for_backward, watch, watch_layers
 from minillm.course.page.plots import figure_png, plot_bars, plot_lines, plot_loss, plot_points, png_data_uri
 from minillm.course.page.plots_flow import Group, Node, plot_flow
+from minillm.course.page.plots_roofline import plot_roofline
 from minillm.course.page.plots_text import plot_attention, plot_heatmap, plot_tokens
 from minillm.course.page.session import setup
 from minillm.course.page.source import show
@@ -26,6 +27,7 @@ __all__ = [
     "plot_lines",
     "plot_loss",
     "plot_points",
+    "plot_roofline",
     "plot_tokens",
     "png_data_uri",
     "setup",
