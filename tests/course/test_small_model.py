@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from minillm.course import small_model as public
-from minillm.course.small_model import Recipe, exam_bits_per_byte, main, make_small_model, small_corpus
+from minillm.course.small_model import (
+    Recipe,
+    exam_bits_per_byte,
+    main,
+    make_small_model,
+    small_corpus,
+    train_language_model,
+)
 from minillm.data import prove_held_out
 from minillm.evaluation import compressed_bits_per_byte
 from minillm.inference import SamplingParams, generate
@@ -16,12 +23,16 @@ TINY = Recipe(vocab_size=400, layers=1, width=64, context=32, longest=64, steps=
 module = __import__("sys").modules["minillm.course.small_model"]
 
 
+@pytest.fixture(scope="module")
+def made():
+    return make_small_model(TINY)
+
+
 @pytest.fixture
-def tiny(monkeypatch, tmp_path):
-    """small_model() with a recipe of a second, in a cache folder of its own."""
+def tiny(made, monkeypatch, tmp_path):
+    """small_model() of a recipe that takes a second, in a cache folder of its own."""
     monkeypatch.setenv("MINILLM_CACHE", str(tmp_path))
-    make = make_small_model
-    monkeypatch.setattr(module, "make_small_model", lambda progress=False: make(TINY, progress))
+    monkeypatch.setattr(module, "make_small_model", lambda progress=False: made)
     return tmp_path
 
 
@@ -36,13 +47,14 @@ def test_no_exam_sentence_is_taught():
     assert all(paragraph in taught for paragraph in corpus.taught["english"].strip("\n").split("\n\n"))
 
 
-def test_two_makings_are_the_same_model():
-    one, two = make_small_model(TINY), make_small_model(TINY)
-    for (name, a), b in zip(one.model.state_dict().items(), two.model.state_dict().values()):
+def test_two_trainings_are_the_same_model_and_another_seed_is_another():
+    ids = torch.arange(600) % 37
+    with module.one_thread():
+        one, two, other = (train_language_model(ids, 40, replace(TINY, seed=seed))[0] for seed in (0, 0, 1))
+    for (name, a), b in zip(one.state_dict().items(), two.state_dict().values()):
         assert torch.equal(a, b), name
-    assert one.facts["bits_per_byte"] == two.facts["bits_per_byte"]
-    other = make_small_model(replace(TINY, seed=1))
-    assert other.facts["bits_per_byte"] != one.facts["bits_per_byte"]
+    assert not torch.equal(one.state_dict()[name], other.state_dict()[name])
+    assert not one.training
 
 
 def test_it_is_kept_with_its_facts_and_they_are_not_measured_again(tiny, monkeypatch):
