@@ -37,6 +37,7 @@ from minillm.tokenizer import BPETokenizer, load_tokenizer
 from minillm.training import Trainer, TrainerConfig
 
 END = "<|endoftext|>"
+VERSION = 1  # count it up when this file, or what it calls, would make another model of the same recipe
 
 
 @dataclass(frozen=True)
@@ -166,8 +167,9 @@ def small_model(rebuild: bool = False, progress: bool = False, deadline: float =
 
 def _key() -> str:
     """Another recipe, another text (each Python ships its own reference) or another version makes another model."""
-    texts = small_corpus().documents
-    return key_of(Recipe(), texts, torch.__version__, 1)
+    english = [one.text for one in python_docs()]
+    korean = [one.text for one in korean_documents(Recipe().korean_documents, part="train")]
+    return key_of(Recipe(), english, korean, torch.__version__, VERSION)
 
 
 def _save(folder: Path, progress: bool) -> None:
