@@ -19,7 +19,7 @@ def test_every_dependency_has_its_reason_in_one_line():
 
 def test_core_is_small_and_the_heavy_parts_are_extras():
     core = {re.match(r"[\w-]+", line)[0] for line in PROJECT["dependencies"]}
-    assert core == {"torch", "numpy", "matplotlib", "safetensors", "regex", "numba", "tqdm"}
+    assert core == {"torch", "numpy", "matplotlib", "safetensors", "regex", "numba", "tqdm", "filelock"}
     assert {"kernels", "lab", "test", "parity", "serve", "classroom"} == set(PROJECT["optional-dependencies"])
 
 
