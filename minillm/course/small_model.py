@@ -53,6 +53,7 @@ class Recipe:
     steps: int = 1600
     learning_rate: float = 2e-3
     weight_decay: float = 0.4
+    beta2: float = 0.99  # small batches: their noise is averaged over more steps
     korean_documents: int = 300
     seed: int = 0
 
@@ -106,7 +107,7 @@ def train_language_model(
     )  # fmt: skip
     config = TrainerConfig(
         max_steps=recipe.steps, warmup_steps=recipe.steps // 20, learning_rate=recipe.learning_rate,
-        weight_decay=recipe.weight_decay, batch_size=recipe.batch_size, context_length=recipe.context,
+        weight_decay=recipe.weight_decay, betas=(0.9, recipe.beta2), batch_size=recipe.batch_size, context_length=recipe.context,
         precision="auto", seed=recipe.seed, progress=progress, eval_every=max(1, recipe.steps // 6),
     )  # fmt: skip
     history = Trainer(model, config, ids, held_out_ids).train()
