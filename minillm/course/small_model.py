@@ -107,8 +107,9 @@ def train_language_model(
     )  # fmt: skip
     config = TrainerConfig(
         max_steps=recipe.steps, warmup_steps=recipe.steps // 20, learning_rate=recipe.learning_rate,
-        weight_decay=recipe.weight_decay, betas=(0.9, recipe.beta2), batch_size=recipe.batch_size, context_length=recipe.context,
-        precision="auto", seed=recipe.seed, progress=progress, eval_every=max(1, recipe.steps // 6),
+        weight_decay=recipe.weight_decay, betas=(0.9, recipe.beta2), batch_size=recipe.batch_size,
+        context_length=recipe.context, precision="auto", seed=recipe.seed, progress=progress,
+        eval_every=max(1, recipe.steps // 6),
     )  # fmt: skip
     history = Trainer(model, config, ids, held_out_ids).train()
     return model.eval(), history
