@@ -9,18 +9,17 @@ from minillm.course import small_model as public
 from minillm.course.small_model import (
     Recipe,
     exam_bits_per_byte,
-    main,
     make_small_model,
+    recipe,
     small_corpus,
     train_language_model,
 )
+from minillm.course.small_model.__main__ import main
 from minillm.data import prove_held_out
 from minillm.evaluation import compressed_bits_per_byte
 from minillm.inference import SamplingParams, generate
 
 TINY = Recipe(vocab_size=400, layers=1, width=64, context=32, longest=64, steps=3, korean_documents=60)
-# the package's name `small_model` is the function: the module is found by its name
-module = __import__("sys").modules["minillm.course.small_model"]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +31,7 @@ def made():
 def tiny(made, monkeypatch, tmp_path):
     """small_model() of a recipe that takes a second, in a cache folder of its own."""
     monkeypatch.setenv("MINILLM_CACHE", str(tmp_path))
-    monkeypatch.setattr(module, "make_small_model", lambda progress=False: made)
+    monkeypatch.setattr(recipe, "make_small_model", lambda progress=False: made)
     return tmp_path
 
 
@@ -49,7 +48,7 @@ def test_no_exam_sentence_is_taught():
 
 def test_two_trainings_are_the_same_model_and_another_seed_is_another():
     ids = torch.arange(600) % 37
-    with module.one_thread():
+    with recipe.one_thread():
         one, two, other = (train_language_model(ids, 40, replace(TINY, seed=seed))[0] for seed in (0, 0, 1))
     for (name, a), b in zip(one.state_dict().items(), two.state_dict().values()):
         assert torch.equal(a, b), name
@@ -59,7 +58,7 @@ def test_two_trainings_are_the_same_model_and_another_seed_is_another():
 
 def test_it_is_kept_with_its_facts_and_they_are_not_measured_again(tiny, monkeypatch):
     first = public()
-    monkeypatch.setattr(module, "make_small_model", None)  # a second making would fail
+    monkeypatch.setattr(recipe, "make_small_model", None)  # a second making would fail
     again = public()
     assert again.facts == first.facts
     ids = torch.tensor([again.tokenizer.encode("The with statement 가온")])
@@ -100,6 +99,6 @@ def test_the_command_line_says_what_it_is(tiny, capsys):
 
 def test_threads_are_given_back():
     before = torch.get_num_threads()
-    with pytest.raises(KeyError), module.one_thread():
+    with pytest.raises(KeyError), recipe.one_thread():
         raise KeyError
     assert torch.get_num_threads() == before

@@ -15,7 +15,6 @@ Book: 1.1.3 언어 모델링, 2.8.1 인과적 언어 모델링. Left out: what w
 
 from __future__ import annotations
 
-import argparse
 import math
 import random
 import sys
@@ -167,6 +166,11 @@ def small_model(rebuild: bool = False, progress: bool = False, deadline: float =
     return kept("small_model", _key(), lambda folder: _save(folder, progress), _load, rebuild, deadline)
 
 
+def small_model_folder() -> Path:
+    """Where this recipe's model is kept, whether it has been made yet or not."""
+    return kept_folder("small_model", _key())
+
+
 def _key() -> str:
     """Another recipe, another text (each Python ships its own reference) or another version makes another model."""
     english = [one.text for one in python_docs()]
@@ -205,41 +209,3 @@ def _stretches(text: str, size: int) -> list[str]:
             pieces.append([])
         pieces[-1].append(paragraph)
     return ["\n\n".join(piece) for piece in pieces]
-
-
-def report(facts: dict[str, Any]) -> list[str]:
-    """The facts in lines for a terminal."""
-    lines = [
-        f"{facts['parameters']:,} weights, {facts['tokens_read']:,} tokens read in {facts['seconds']:.0f} s "
-        f"(Python {facts['python']}, torch {facts['torch']})",
-        f"{'bits per byte':16}{'model':>8}" + "".join(f"{name:>8}" for name in ("zlib", "bz2", "lzma")),
-    ]
-    for language, row in facts["compressors"].items():
-        lines.append(
-            f"  {language:14}{facts['bits_per_byte'][language]:8.3f}"
-            + "".join(f"{x:8.3f}" for x in row.values())
-        )
-    lines += [f"{language}: {corpus['proof']}" for language, corpus in facts["corpus"].items()]
-    return lines
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; 0 when the model is there."""
-    parser = argparse.ArgumentParser(
-        prog="python -m minillm.course.small_model",
-        description="The small model of the course, made once and kept.",
-    )
-    parser.add_argument("--rebuild", action="store_true", help="make it again")
-    options = parser.parse_args(arguments)
-    try:
-        facts = small_model(options.rebuild, progress=True).facts
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    for line in [*report(facts), f"kept in {kept_folder('small_model', _key())}"]:
-        print(line)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
