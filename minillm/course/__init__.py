@@ -5,12 +5,16 @@ from typing import Any
 
 _ROOMS = {
     "classroom.checking": ("ExerciseError", "check", "exercise", "exercises_of"),
+    "page.instruments": ("kept_for_backward", "watch", "watch_layers"),
     "page.needs": ("needs",),
     "page.plots": ("figure_png", "plot_bars", "plot_lines", "plot_loss", "plot_points", "png_data_uri"),
+    "page.plots_flow": ("Group", "Node", "plot_flow"),
+    "page.plots_roofline": ("plot_roofline",),
     "page.plots_text": ("plot_attention", "plot_heatmap", "plot_tokens"),
     "page.predict": ("predict", "reveal"),
     "page.session": ("setup",),
     "page.source": ("show",),
+    "small": ("SmallModel", "small_corpus", "small_model"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = sorted(_HOMES)

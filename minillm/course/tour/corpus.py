@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minillm.course.tour.settings import TourSettings
-from minillm.data import Document, Question, python_docs, python_questions, read_documents, train_and_held_out
+from minillm.data import (
+    Document,
+    HeldOut,
+    Question,
+    prove_held_out,
+    python_docs,
+    python_questions,
+    read_documents,
+    train_and_held_out,
+)
 
 SMALLEST = 10_000  # characters; less text than this teaches no model
 
@@ -23,6 +32,7 @@ class Corpus:
     training_text: str
     held_out_text: str
     questions: list[Question]  # empty for the user's own text: nobody wrote questions for it
+    proof: HeldOut  # that no held-out sentence stands in the training text
 
 
 def load_corpus(settings: TourSettings, data: str | Path | None = None) -> Corpus:
@@ -34,5 +44,7 @@ def load_corpus(settings: TourSettings, data: str | Path | None = None) -> Corpu
             f"{data} holds {size:,} characters of text, too few to learn from: it needs at least {SMALLEST:,}"
         )
     training_text, held_out_text = train_and_held_out(documents, seed=settings.seed)
+    proof = prove_held_out(held_out_text, training_text)
     name = "Python's language reference" if data is None else str(data)
-    return Corpus(name, documents, training_text, held_out_text, python_questions() if data is None else [])
+    questions = python_questions() if data is None else []
+    return Corpus(name, documents, training_text, held_out_text, questions, proof)

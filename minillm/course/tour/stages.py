@@ -12,7 +12,6 @@ Book: 1장 LLM 지도.
 from __future__ import annotations
 
 import functools
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,17 +22,16 @@ import torch
 from tqdm import tqdm
 
 from minillm._checks import check_int, check_text
+from minillm.course.small import Recipe, train_language_model
 from minillm.course.tour.corpus import Corpus, load_corpus  # noqa: F401 - the first stage, with the others
 from minillm.course.tour.settings import TourSettings, default_threads
 from minillm.data import Passage, Question, split_passages
 from minillm.evaluation import bits_per_byte, hit_at_k, mrr, perplexity
 from minillm.inference import SamplingParams, generate
-from minillm.models import Llama, LlamaConfig
 from minillm.quantization import model_size_bytes, quantize
 from minillm.search import PassageIndex
 from minillm.search.passage_index import METHODS
 from minillm.tokenizer import BPETokenizer
-from minillm.training import Trainer, TrainerConfig
 
 DEFAULT_QUESTION = "How does the with statement work?"
 
@@ -106,26 +104,15 @@ def train_model(
     which compares models whatever their tokenizers.
     """
     use_threads(settings)
-    model = Llama(
-        LlamaConfig(
-            vocab_size=tokenizer.vocab_size, hidden_size=settings.width,
-            intermediate_size=math.ceil(settings.width * 8 / 3 / 64) * 64,  # SwiGLU's usual 8/3, to whole blocks of 64
-            num_hidden_layers=settings.layers, num_attention_heads=settings.width // 64,
-            max_position_embeddings=2 * settings.context + settings.new_tokens, tie_word_embeddings=True,
-        ),
-        seed=settings.seed,
-    )  # fmt: skip
     training_ids, held_out_ids = (
         torch.tensor(tokenizer.encode(text)) for text in (corpus.training_text, corpus.held_out_text)
     )
-    config = TrainerConfig(
-        max_steps=settings.steps, warmup_steps=settings.steps // 20, weight_decay=0.4,
-        batch_size=settings.batch_size, context_length=settings.context,
-        learning_rate=settings.learning_rate, precision="auto", seed=settings.seed, progress=progress,
-        eval_every=max(1, settings.steps // 6),
+    recipe = Recipe(
+        vocab_size=tokenizer.vocab_size, layers=settings.layers, width=settings.width, context=settings.context,
+        longest=2 * settings.context + settings.new_tokens, batch_size=settings.batch_size, steps=settings.steps,
+        learning_rate=settings.learning_rate, seed=settings.seed,
     )  # fmt: skip
-    history = Trainer(model, config, training_ids, held_out_ids).train()
-    model.eval()
+    model, history = train_language_model(training_ids, tokenizer.vocab_size, recipe, held_out_ids, progress)
     bits = bits_per_byte(model, held_out_ids, len(corpus.held_out_text.encode()), settings.context)
     if folder is not None:
         model.save_pretrained(folder)
@@ -135,6 +122,7 @@ def train_model(
     figures = {
         "parameters": parameters, "steps": settings.steps, "tokens_seen": seen, "bits_per_byte": bits,
         "first_loss": history[0]["train_loss"], "last_loss": history[-1]["train_loss"],
+        "held_out": str(corpus.proof),
     }  # fmt: skip
     return (
         (model, history),
@@ -207,7 +195,7 @@ def compare_quantization(model: Any, tokenizer: Any, corpus: Corpus, settings: T
     )
 
 
-@stage("index", lesson="10_2", file="minillm/search/bm25.py")
+@stage("index", lesson="10_4", file="minillm/search/bm25.py")
 def build_index(
     corpus: Corpus, settings: TourSettings, folder: str | Path | None = None, progress: bool = False
 ) -> tuple:
@@ -231,7 +219,7 @@ def build_index(
     )
 
 
-@stage("search quality", lesson="10_2", file="minillm/search/hybrid.py")
+@stage("search quality", lesson="10_4", file="minillm/search/hybrid.py")
 def compare_search(index: PassageIndex, questions: Sequence[Question]) -> tuple:
     """hit@1, hit@5 and MRR of BM25, vectors and their fusion. value: {method: {figure name: number}}."""
     texts, gold = [question.text for question in questions], [set(question.gold) for question in questions]
@@ -251,7 +239,7 @@ def compare_search(index: PassageIndex, questions: Sequence[Question]) -> tuple:
     )
 
 
-@stage("answer", lesson="10_2", file="minillm/search/fusion.py")
+@stage("answer", lesson="10_4", file="minillm/search/fusion.py")
 def answer_question(index: PassageIndex, question: str, method: str = "hybrid") -> tuple:
     """The best passage for a question, quoted and named. value: the Passage, or None when nothing matches.
 
