@@ -11,10 +11,17 @@ from minillm.commands._show import print_json
 
 def index(options: Namespace) -> None:
     """One stage of the tour, on the user's text."""
-    from minillm.course.tour.stages import TourSettings, build_index, load_corpus
+    from minillm.course.paths import check_out
+    from minillm.course.tour.corpus import load_corpus
+    from minillm.course.tour.settings import TourSettings
 
     settings = TourSettings(seed=options.seed, threads=options.threads)
-    built = build_index(load_corpus(settings, options.data), settings, options.out)
+    check_out(options.out, "lexical", "dense")
+    corpus = load_corpus(settings, options.data)
+
+    from minillm.course.tour.stages import build_index
+
+    built = build_index(corpus, settings, options.out, progress=not options.json)
     if options.json:
         print_json({"folder": str(options.out), **built.figures})
     else:
@@ -46,9 +53,11 @@ def search(options: Namespace) -> None:
 
 def ask(options: Namespace) -> None:
     """The best passage, quoted and named."""
+    index = open_index(options.index)
+
     from minillm.course.tour.stages import answer_question
 
-    answer = answer_question(open_index(options.index), options.question, options.method)
+    answer = answer_question(index, options.question, options.method)
     if options.json:
         print_json(answer.figures)
     else:
@@ -57,13 +66,10 @@ def ask(options: Namespace) -> None:
 
 def open_index(given: Path | None) -> Any:
     """The passage index the user named, or the one `minillm tour` left behind."""
-    from minillm.course.paths import tour_folder
+    from minillm.course.paths import find_part
+
+    folder = find_part(given, "index")
+
     from minillm.search import PassageIndex
 
-    folder = given or tour_folder() / "index"
-    if not folder.exists():
-        hint = (
-            "run `minillm tour` first, or name a folder with --index" if given is None else "no such folder"
-        )
-        raise ValueError(f"no index at {folder}: {hint}")
     return PassageIndex.load(folder)

@@ -14,6 +14,7 @@ from minillm.course.paths import checkout
 from tests.helpers import cuts
 
 PATH = checkout() / "notebooks" / "course.toml"
+START, STOP = course_map.PROGRESS
 
 # How many sections each chapter of the book has, summaries (정리) included: the printed table of contents.
 SECTIONS = {
@@ -208,22 +209,33 @@ def test_the_table_lists_ready_lessons_with_links_and_every_section(course):
 
 
 def test_the_table_goes_between_its_markers_and_nowhere_else(course):
-    readme = f"# minillm\n\n{BEGIN}\nold\n{END}\n\nafter\n"
+    readme = f"# minillm\n\n{START}\n{STOP}\n\nbetween\n\n{BEGIN}\nold\n{END}\n\nafter\n"
     fresh = with_table(readme, course)
     assert fresh.startswith("# minillm\n\n")
     assert fresh.endswith(f"{END}\n\nafter\n")
     assert "old" not in fresh
+    assert f"{START}\n\n{course_map.progress(course)}\n\n{STOP}\n\nbetween\n" in fresh
     assert with_table(fresh, course) == fresh
-    for broken in ("# minillm", BEGIN, END + BEGIN, readme + BEGIN):
+    for broken in ("# minillm", BEGIN, END + BEGIN, readme + BEGIN, readme.replace(START, "")):
         with pytest.raises(ValueError, match="once each"):
             with_table(broken, course)
+
+
+def test_the_progress_counts_what_is_ready_and_what_is_planned(course):
+    lessons = {name: dataclasses.replace(lesson, ready=False) for name, lesson in course.lessons.items()}
+    assert "**0 of" in course_map.progress(dataclasses.replace(course, lessons=lessons))
+    for name in ("02_1", "02_3", "16_4"):
+        lessons[name] = dataclasses.replace(lessons[name], ready=True)
+    assert course_map.progress(dataclasses.replace(course, lessons=lessons)) == (
+        f"**3 of {len(lessons)} lessons are ready** (chapters 2, 16); the other {len(lessons) - 3} are planned."
+    )
 
 
 def test_the_command_writes_and_then_agrees(monkeypatch, tmp_path, capsys):
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "course.toml").write_bytes(PATH.read_bytes())
     readme = tmp_path / "README.md"
-    readme.write_text(f"{BEGIN}\n{END}\n", encoding="utf-8")
+    readme.write_text(f"{START}\n{STOP}\n{BEGIN}\n{END}\n", encoding="utf-8")
     monkeypatch.setattr(course_map, "checkout", lambda: tmp_path)
     course_map.main([])
     assert "the table is not what the map says" in capsys.readouterr().out

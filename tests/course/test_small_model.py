@@ -1,20 +1,20 @@
 """The course's small model: its recipe at a tenth of the size, what is kept of it, and what it was taught."""
 
+import runpy
 from dataclasses import asdict, replace
 
 import pytest
 import torch
 
+from minillm.course import recipe
 from minillm.course import small_model as public
-from minillm.course.small_model import (
+from minillm.course.recipe import (
     Recipe,
     exam_bits_per_byte,
     make_small_model,
-    recipe,
     small_corpus,
     train_language_model,
 )
-from minillm.course.small_model.__main__ import main
 from minillm.data import prove_held_out
 from minillm.evaluation import compressed_bits_per_byte
 from minillm.inference import SamplingParams, generate
@@ -88,13 +88,16 @@ def test_it_generates_and_stops_at_the_end_of_a_text(tiny):
     assert len(out) <= 5
 
 
-def test_the_command_line_says_what_it_is(tiny, capsys):
-    assert main([]) == 0
-    said = capsys.readouterr().out
-    assert "bits per byte" in said
-    assert "none in the training text" in said
-    assert str(tiny) in said
-    assert main(["--rebuild"]) == 0
+def test_the_command_line_says_what_it_is(tiny, capsys, monkeypatch):
+    for arguments in ([], ["--rebuild"]):
+        monkeypatch.setattr("sys.argv", ["small_model", *arguments])
+        with pytest.raises(SystemExit) as ended:  # run, not imported: the package's name is the function
+            runpy.run_module("minillm.course.small_model", run_name="__main__")
+        assert ended.value.code == 0
+        said = capsys.readouterr().out
+        assert "bits per byte" in said
+        assert "none in the training text" in said
+        assert str(tiny) in said
 
 
 def test_threads_are_given_back():

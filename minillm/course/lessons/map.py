@@ -1,4 +1,4 @@
-"""The map of the book, notebooks/course.toml, and the README's table made from it.
+"""The map of the book, notebooks/course.toml, and the README's table and count of lessons made from it.
 
 python -m minillm.course.lessons.map            hold the map and the README against what exists
 python -m minillm.course.lessons.map --write    also bring the README's table up to date
@@ -21,6 +21,7 @@ from minillm.course.paths import checkout
 
 BEGIN = "<!-- course map -->"
 END = "<!-- /course map -->"
+PROGRESS = ("<!-- course progress -->", "<!-- /course progress -->")
 
 
 @dataclass(frozen=True)
@@ -304,12 +305,24 @@ def _place(part: Part, course: CourseMap) -> str:
     return f"[{lesson.id}: {part.heading}](notebooks/{lesson.file}#{anchor})"
 
 
+def progress(course: CourseMap) -> str:
+    """README's first fact: how many lessons are ready, of which chapters, and how many are planned."""
+    ready = [lesson.id for lesson in course.lessons.values() if lesson.ready]
+    chapters = dict.fromkeys(str(int(lesson.split("_")[0])) for lesson in ready)
+    return (
+        f"**{len(ready)} of {len(course.lessons)} lessons are ready** (chapters {', '.join(chapters) or 'none'}); "
+        f"the other {len(course.lessons) - len(ready)} are planned."
+    )
+
+
 def with_table(readme: str, course: CourseMap) -> str:
-    """README's text with the table between its markers; ValueError when the markers are not there once each."""
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1 or readme.index(BEGIN) > readme.index(END):
-        raise ValueError(f"README.md needs these two lines around the table, once each:\n{BEGIN}\n{END}")
-    before, rest = readme.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{table(course)}\n\n{END}{rest.split(END)[1]}"
+    """README's text with table and progress between their markers; ValueError when one is not there exactly once."""
+    for (begin, end), text in (((BEGIN, END), table(course)), (PROGRESS, progress(course))):
+        if readme.count(begin) != 1 or readme.count(end) != 1 or readme.index(begin) > readme.index(end):
+            raise ValueError(f"README.md needs these two lines, once each:\n{begin}\n{end}")
+        before, rest = readme.split(begin)
+        readme = f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}"
+    return readme
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,7 +12,6 @@ Book: 1장 LLM 지도.
 from __future__ import annotations
 
 import functools
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,21 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from minillm._checks import check_int, check_text
-from minillm.course.small_model import Recipe, train_language_model
-from minillm.data import (
-    Document,
-    HeldOut,
-    Passage,
-    Question,
-    prove_held_out,
-    python_docs,
-    python_questions,
-    read_documents,
-    split_passages,
-    train_and_held_out,
-)
+from minillm.course.recipe import Recipe, train_language_model
+from minillm.course.tour.corpus import Corpus, load_corpus  # noqa: F401 - the first stage, with the others
+from minillm.course.tour.settings import TourSettings, default_threads
+from minillm.data import Passage, Question, split_passages
 from minillm.evaluation import bits_per_byte, hit_at_k, mrr, perplexity
 from minillm.inference import SamplingParams, generate
 from minillm.quantization import model_size_bytes, quantize
@@ -43,28 +34,6 @@ from minillm.search.passage_index import METHODS
 from minillm.tokenizer import BPETokenizer
 
 DEFAULT_QUESTION = "How does the with statement work?"
-SMALLEST = 10_000  # characters; less text than this teaches no model
-
-
-@dataclass(frozen=True)
-class TourSettings:
-    """The sizes of a tour. The defaults fit two laptop cores and three minutes; `quick()` fits 45 seconds."""
-
-    vocab_size: int = 2048
-    layers: int = 4
-    width: int = 192  # model width C; heads are 64 wide
-    context: int = 128  # tokens a training sequence
-    batch_size: int = 4  # small, so that the same tokens make more steps: the best use of a minute
-    steps: int = 1600
-    learning_rate: float = 2e-3
-    new_tokens: int = 120
-    dense_steps: int = 400
-    seed: int = 0
-    threads: int | None = None  # None: two, or one where there is one
-
-    def quick(self) -> TourSettings:
-        """The same tour with a smaller model and fewer steps."""
-        return replace(self, steps=350, new_tokens=60, dense_steps=200)
 
 
 @dataclass
@@ -100,36 +69,11 @@ def stage(name: str, lesson: str, file: str) -> Callable[[Callable[..., tuple]],
     return wrap
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """The text of a tour: documents, the same without repeats cut into a training and a held-out part, questions."""
-
-    name: str
-    documents: list[Document]
-    training_text: str
-    held_out_text: str
-    questions: list[Question]  # empty for the user's own text: nobody wrote questions for it
-    proof: HeldOut  # that no held-out sentence stands in the training text
-
-
 def use_threads(settings: TourSettings) -> int:
-    """Set torch's thread count to the settings' and return it. More than two rarely helps models this small."""
-    threads = check_int("threads", settings.threads or min(2, os.cpu_count() or 1), 1)
+    """Set torch's thread count to the settings' (`default_threads` where they name none) and return it."""
+    threads = check_int("threads", default_threads() if settings.threads is None else settings.threads, 1)
     torch.set_num_threads(threads)
     return threads
-
-
-def load_corpus(settings: TourSettings, data: str | Path | None = None) -> Corpus:
-    """Python's own language reference, or the text files at `data`. ValueError if there is too little of it."""
-    documents = python_docs() if data is None else read_documents(data)
-    size = sum(len(document.text) for document in documents)
-    if size < SMALLEST:
-        raise ValueError(f"{data} holds {size:,} characters of text; a tour needs at least {SMALLEST:,}")
-    training_text, held_out_text = train_and_held_out(documents, seed=settings.seed)
-    proof = prove_held_out(held_out_text, training_text)
-    name = "Python's language reference" if data is None else str(data)
-    questions = python_questions() if data is None else []
-    return Corpus(name, documents, training_text, held_out_text, questions, proof)
 
 
 @stage("tokenizer", lesson="02_1", file="minillm/tokenizer/bpe.py")
@@ -252,11 +196,19 @@ def compare_quantization(model: Any, tokenizer: Any, corpus: Corpus, settings: T
 
 
 @stage("index", lesson="10_4", file="minillm/search/bm25.py")
-def build_index(corpus: Corpus, settings: TourSettings, folder: str | Path | None = None) -> tuple:
-    """Passages of the documents, indexed by BM25 and by vectors from an encoder trained here. value: PassageIndex."""
+def build_index(
+    corpus: Corpus, settings: TourSettings, folder: str | Path | None = None, progress: bool = False
+) -> tuple:
+    """Passages of the documents, indexed by BM25 and by vectors from an encoder trained here. value: PassageIndex.
+
+    progress: a bar on standard error, where a terminal shows it.
+    """
     torch.set_num_threads(1)  # many small steps: a second thread only waits
     passages = split_passages(corpus.documents, max_words=150)
-    index = PassageIndex.build(passages, steps=settings.dense_steps, seed=settings.seed)
+    with tqdm(total=settings.dense_steps, unit="step", disable=None if progress else True) as bar:
+        index = PassageIndex.build(
+            passages, steps=settings.dense_steps, seed=settings.seed, on_step=lambda *_: bar.update()
+        )
     if folder is not None:
         index.save(folder)
     return (

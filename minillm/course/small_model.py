@@ -1,4 +1,4 @@
-"""The command line: python -m minillm.course.small_model [--rebuild]."""
+"""The command line of recipe.py: python -m minillm.course.small_model [--rebuild]."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from minillm.course.small_model.recipe import small_model, small_model_folder
+from minillm.course.recipe import small_model, small_model_folder
 
 
 def report(facts: dict[str, Any]) -> list[str]:
