@@ -147,7 +147,11 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("lesson", "the lesson's number, for example 02_1")
     one.take("--out", "the course folder to write", type=Path, required=True, metavar="DIR").json()
     one = verbs.add("grade", classroom.assignment_grade, "grade the notebooks students handed in")
-    one.take("folder", "the course folder that `assignment make` wrote", type=Path, metavar="DIR").json()
+    one.take("folder", "the course folder that `assignment make` wrote", type=Path, metavar="DIR")
+    one.take("--student", "grade this one only", metavar="NAME")
+    one.take("--force", "grade again what has not changed", action="store_true")
+    one.take("--timeout", "seconds one exercise may take (default: by its stored solution)", type=float)
+    one.take("--jobs", "answers graded at a time (default: one a core, four at most)", type=int).json()
 
     top.add("doctor", machine.doctor, "what this machine has, and what to do about what is missing").json()
     return parser

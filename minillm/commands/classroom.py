@@ -34,7 +34,7 @@ def assignment_make(options: Namespace) -> None:
 
 def assignment_grade(options: Namespace) -> None:
     """Grade what is in submitted/."""
-    from minillm.course.classroom.assignments import grade_assignment
+    from minillm.course.classroom.grading import grade_assignment
 
-    graded = grade_assignment(options.folder)
+    graded = grade_assignment(options.folder, options.student, options.force, options.timeout, options.jobs)
     print_json(graded) if options.json else print(graded["message"])
