@@ -94,8 +94,7 @@ def _limited(work: Callable[[], tuple[str, str]], seconds: float, memory: int | 
 def _open(names: dict[str, Any], task: Task) -> tuple[str, str]:
     """(step, why), or ("passed", "")."""
     ours, run_tests, replaced = _ours(), _run_tests, _replaced  # the answer may put others under these names
-    tested = dict(names)
-    mine = dict(names)
+    tested, mine = names | {"check": _check_of(task.id)}, dict(names)
     try:
         _run_answer(task, mine)
     except BaseException as error:
@@ -108,7 +107,7 @@ def _open(names: dict[str, Any], task: Task) -> tuple[str, str]:
     if changed := replaced(ours):
         return "replaced", f"the answer replaced {changed}"
     for wrong in (object(), lambda *args, **kwargs: None):
-        if not run_tests(dict(names), dict.fromkeys(task.provided, wrong), task):
+        if not run_tests(tested, dict.fromkeys(task.provided, wrong), task):
             return "replaced", "after the answer had run, the tests passed a wrong answer, too"
     return "passed", ""
 
@@ -124,7 +123,7 @@ def _run_answer(task: Task, names: dict[str, Any]) -> None:
 
 def _run_tests(names: dict[str, Any], answer: dict[str, Any], task: Task) -> tuple[str, str] | None:
     """(step, why) of the first test that fails; None when none does."""
-    names = names | {"__builtins__": dict(BUILTINS), "check": _check} | answer
+    names = names | {"__builtins__": dict(BUILTINS)} | answer
     for step, text in (("check", task.check), ("hidden", task.hidden)):
         try:
             run_cell(text, f"<test {task.id} {step}>", names)
@@ -140,11 +139,16 @@ def _run_tests(names: dict[str, Any], answer: dict[str, Any], task: Task) -> tup
     return None
 
 
-def _check(exercise_id: str, answer: Any) -> None:
+def _check_of(exercise: str) -> Callable[[str, Any], None]:
     """`check` without its process and its line of praise: both are the judge's here."""
-    if answer is None or answer is ...:
-        raise ExerciseError("there is no answer yet")
-    find_exercise(exercise_id).checker(answer)
+    checker = find_exercise(exercise).checker
+
+    def check(exercise_id: str, answer: Any) -> None:
+        if answer is None or answer is ...:
+            raise ExerciseError("there is no answer yet")
+        checker(answer)
+
+    return check
 
 
 def run_cell(text: str, file: str, names: dict[str, Any]) -> None:
@@ -251,4 +255,4 @@ def _sealed(names: dict[str, Any], task: Task, seconds: float) -> tuple[str, str
         return "time", "the answer does not end when it runs by itself"
     except Exception as error:
         return "answer", _reason(error, task)
-    return _run_tests(dict(names), mine, task) or ("passed", "")
+    return _run_tests(names | {"check": _check_of(task.id)}, mine, task) or ("passed", "")

@@ -57,8 +57,11 @@ class Room:
         given = [one for one in (*args, *kwargs.values()) if isinstance(one, MUTABLE)]
 
         def work() -> str:
-            function = self._define()[name]
             before = [_dumps_or_none(one) for one in given]
+            function = self._define()[name]  # its cells may have changed what they found: the arguments, too
+            for one, old in zip(given, before):
+                if old is not None:
+                    _become(one, loads(old))
             result = dumps(function(*args, **kwargs))
             after = [_dumps_or_none(one) for one in given]
             return json.dumps([result, [new if new != old else None for old, new in zip(before, after)]])

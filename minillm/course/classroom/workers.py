@@ -10,23 +10,31 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from minillm.course.classroom.judge import DOES_NOT_END, Task, Verdict
+from minillm.course.classroom.limits import GRACE
 from minillm.course.paths import LIBRARY
 
+LONGEST_EXERCISE = 120.0  # seconds of one without a limit from here; its own limit is usually less
 START = 300.0  # seconds for the imports and a lesson's set-up cells, on a slow disk
+
+
+class WorkerError(ValueError):
+    """A worker does not start, or a lesson's set-up cells fail in it; the message is its last words."""
 
 
 class Worker:
     """One worker process; it is started by the first question, and again after it died."""
 
+    COMMAND = ("-W", "ignore", "-m", "minillm.course.classroom.worker")
+
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._ready: list[list[str]] = []  # the set-ups that its process has run
 
     def __enter__(self) -> Worker:
         return self
@@ -35,35 +43,48 @@ class Worker:
         self.close()
 
     def judge(self, setup: list[str], task: Task) -> tuple[Verdict, bool]:
-        """(the verdict, whether the worker is as good as new). A worker that dies over a task fails the task only."""
-        began = time.monotonic()
+        """(the verdict, whether the worker is as good as new). A worker that dies over a task fails the task only;
+        WorkerError when it does not come that far."""
+        if setup not in self._ready:
+            self._get_ready(setup)
         try:
-            reply = self._ask({"setup": setup, "task": asdict(task)}, START + 4 * (task.seconds or 60))
+            longest = GRACE + 4 * (task.seconds or LONGEST_EXERCISE)
+            reply = self._ask({"setup": setup, "task": asdict(task)}, longest)
             fresh = reply.pop("forked")
             return Verdict(**reply), fresh
         except queue.Empty:
-            why = Verdict(False, "time", DOES_NOT_END.format(time.monotonic() - began))
+            why = Verdict(False, "time", DOES_NOT_END.format(longest))
         except (EOFError, ValueError, TypeError, KeyError, OSError) as error:
-            late = (
-                task.seconds and time.monotonic() - began > task.seconds
-            )  # without a fork, it ends with its worker
-            why = Verdict(False, "time", DOES_NOT_END.format(task.seconds)) if late else (
-                Verdict(False, "died", f"the answer ended the process it ran in{f' ({error})' if str(error) else ''}")
-            )  # fmt: skip
+            said = str(error)
+            if (
+                "Timeout (" in said
+            ):  # where there is no child, what cannot be stopped ends the worker: limits.py
+                why = Verdict(False, "time", DOES_NOT_END.format(task.seconds or LONGEST_EXERCISE))
+            else:
+                why = Verdict(False, "died", "the answer ended the process that graded it")
         self.close()
         return why, True
 
+    def _get_ready(self, setup: list[str]) -> None:
+        try:
+            if self._process is None:
+                self._start()
+            failed = self._ask({"setup": setup}, START)["failed"]
+        except (queue.Empty, EOFError, OSError) as error:
+            failed = str(error).strip().rpartition("\n")[2] or type(error).__name__
+        if failed:
+            self.close()
+            raise WorkerError(f"the lesson's set-up cells cannot be run here: {failed[:500]}")
+        self._ready.append(setup)
+
     def _ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
-        if self._process is None:
-            self._start()
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         line = self._lines.get(timeout=seconds)
         if not line:
             self._process.wait(10)
             self._errors.seek(0)
-            said = self._errors.read().strip().splitlines()
-            raise EOFError(said[-1][:300] if said else "")
+            raise EOFError(self._errors.read()[-5000:])
         return json.loads(line)
 
     def _start(self) -> None:
@@ -75,7 +96,7 @@ class Worker:
         )
         environment["CUDA_VISIBLE_DEVICES"] = ""  # a process that has a GPU cannot be forked
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "minillm.course.classroom.worker"],
+            [sys.executable, *self.COMMAND],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=environment,
             cwd=Path(tempfile.gettempdir()), text=True, encoding="utf-8", start_new_session=os.name == "posix",
         )  # fmt: skip
@@ -94,7 +115,7 @@ class Worker:
         for stream in (self._process.stdin, self._process.stdout, self._errors):
             with suppress(OSError):
                 stream.close()
-        self._process = None
+        self._process, self._ready = None, []
 
 
 def _read(stream: Any, lines: queue.Queue[str]) -> None:
