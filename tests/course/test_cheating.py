@@ -140,7 +140,7 @@ def test_a_child_that_knows_no_seal_returns_nothing():
         raise KeyboardInterrupt
 
     with pytest.raises(limits.Died):
-        run_limited(forges, 20)
+        run_limited(forges, 20, alone=True)
 
 
 def test_a_passed_answer_that_looks_at_its_caller_is_pointed_out():
