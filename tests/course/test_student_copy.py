@@ -79,7 +79,9 @@ def test_a_changed_lesson_comes_in_and_the_answers_stay(place):
     path, _ = open_copy(lesson, folder)
 
     def study(cells):
-        cells[ORDERED].update(source=MINE, outputs=[{"output_type": "stream", "name": "stdout", "text": "ran\n"}])
+        cells[ORDERED].update(
+            source=MINE, outputs=[{"output_type": "stream", "name": "stdout", "text": "ran\n"}]
+        )
         cells.insert(ORDERED + 1, code("ordered([5, 4])  # mine"))
         cells.insert(1, markdown("내 메모"))
         cells[3].update(source="print('four', 2 + 2)  # I see")

@@ -94,29 +94,49 @@ class _Known:
     def __init__(self, folder: Path, force: bool):
         self.path = folder / "build" / "graded.json"
         self.force = force
-        content: dict[str, Any] = {}
-        with suppress(BadFileError, TypeError, AttributeError):  # lost or damaged: everything is graded again
-            content = dict(read_json(self.path))
-        self.students: dict[str, Any] = dict(content.get("students", {}))
-        self.solutions: dict[str, Any] = dict(content.get("solutions", {}))
+        self.students: dict[str, Any] = {}
+        self.solutions: dict[str, Any] = {}
+        with suppress(
+            BadFileError, TypeError, KeyError, AttributeError
+        ):  # lost or damaged: all is graded again
+            content = read_json(self.path)
+            students = {
+                name: {lesson: {"verdicts": _checked(one["verdicts"]), "notes": [*map(str, one["notes"])]}
+                       for lesson, one in lessons.items()}
+                for name, lessons in content["students"].items()
+            }  # fmt: skip
+            solutions = {
+                name: {
+                    "key": str(one["key"]),
+                    "sealed": bool(one["sealed"]),
+                    "seconds": float(one["seconds"]),
+                }
+                for name, one in content["solutions"].items()
+            }
+            self.students, self.solutions = students, solutions
 
     def verdict(self, student: str, lesson: str, exercise: str, key: str | None = None) -> Verdict | None:
         """What is known; None when it was another answer (another `key`)."""
-        try:
-            entry = self.students[student][lesson]["verdicts"][exercise]
-            return Verdict(**entry["verdict"]) if key in (None, entry["key"]) else None
-        except (KeyError, TypeError):
-            return None
+        entry = self.students.get(student, {}).get(lesson, {"verdicts": {}})["verdicts"].get(exercise)
+        return Verdict(**entry["verdict"]) if entry and key in (None, entry["key"]) else None
 
     def keep(self, student: str, lesson: str, exercise: str, key: str, verdict: Verdict) -> None:
-        entry = self.students.setdefault(student, {}).setdefault(lesson, {"verdicts": {}})
+        entry = self.students.setdefault(student, {}).setdefault(lesson, {"verdicts": {}, "notes": []})
         entry["verdicts"][exercise] = {"key": key, "verdict": asdict(verdict)}
 
     def notes(self, student: str, lesson: str) -> list[str]:
-        return list(self.students.get(student, {}).get(lesson, {}).get("notes", []))
+        return self.students.get(student, {}).get(lesson, {"notes": []})["notes"]
 
     def save(self) -> None:
         write_json(self.path, {"students": self.students, "solutions": self.solutions})
+
+
+def _checked(verdicts: dict[str, Any]) -> dict[str, Any]:
+    """Verdicts as they were read; TypeError or KeyError when one is none."""
+    return {
+        name: {"key": one["key"], "verdict": asdict(Verdict(**one["verdict"]))}
+        for name, one in verdicts.items()
+    }
 
 
 # --- running ---
