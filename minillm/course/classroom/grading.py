@@ -73,7 +73,7 @@ def grade_assignment(
         near = get_close_matches(wanted, loose, 3, 0.4) or sorted(loose)[:5]
         raise ValueError(f"no student {wanted!r} handed anything in; there are {', '.join(near)}")
     chosen = {key: one for key, one in there.items() if wanted in (None, key[0])}
-    known = _Known(folder, force)
+    known = Known(folder, force)
     try:
         ran = _run(chosen, lessons, known, timeout, jobs)
     finally:
@@ -88,10 +88,10 @@ def grade_assignment(
     return {"rows": rows, "csv": str(path), "graded": ran, "message": message}
 
 
-class _Known:
+class Known:
     """build/graded.json: verdicts by student, lesson and exercise, and how the stored solutions did."""
 
-    def __init__(self, folder: Path, force: bool):
+    def __init__(self, folder: Path, force: bool = False):
         self.path = folder / "build" / "graded.json"
         self.force = force
         self.students: dict[str, Any] = {}
@@ -145,7 +145,7 @@ def _checked(verdicts: dict[str, Any]) -> dict[str, Any]:
 def _run(
     chosen: dict[tuple[str, str], Submission],
     lessons: dict[str, HandedOut],
-    known: _Known,
+    known: Known,
     timeout: float | None,
     jobs: int,
 ) -> int:
@@ -164,7 +164,7 @@ def _run(
 
 
 def _unknown(
-    one: Submission, lesson: HandedOut, known: _Known, timeout: float | None
+    one: Submission, lesson: HandedOut, known: Known, timeout: float | None
 ) -> Iterator[tuple[GradedExercise, str, list]]:
     """(exercise, key, cells) of the answers that must be run. What needs no run is noted in `known` at once."""
     answers = {} if one.notebook is None else answers_of(one.notebook, [each.id for each in lesson.exercises])
@@ -181,7 +181,7 @@ def _unknown(
             yield exercise, key, cells
 
 
-def _solve(worker: Worker, lesson: HandedOut, one: GradedExercise, known: _Known) -> None:
+def _solve(worker: Worker, lesson: HandedOut, one: GradedExercise, known: Known) -> None:
     """How the stored solution does: whether it can be sealed, and how long it takes. GradingError if it fails."""
     key = lesson.key(one, one.solution, None)
     if known.solutions.get(one.id, {}).get("key") == key:
@@ -202,18 +202,20 @@ def _grade(
     lessons: dict[str, HandedOut],
     submission: Submission,
     tasks: list[tuple[GradedExercise, str, list]],
-    known: _Known,
+    known: Known,
     timeout: float | None,
 ) -> None:
     """Judge one student's answers, one after the other."""
+    used = False
     for one, key, cells in tasks:
         solution = known.solutions[one.id]
         seconds = timeout or max(LEAST_SECONDS, SLOWER * solution["seconds"])
         task = _task(one, cells, seconds, solution["sealed"])
         verdict, fresh = worker.judge(lessons[submission.lesson].setup, task)
         known.keep(submission.student, submission.lesson, one.id, key, verdict)
-        if not fresh:  # it ran in the worker itself: the next one gets a new process
-            worker.close()
+        used = used or not fresh
+    if used:  # the answers ran in the worker itself: the next student gets a new one
+        worker.close()
 
 
 def _task(one: GradedExercise, cells: list[tuple[str, bool]], seconds: float, sealed: bool) -> Task:
@@ -254,7 +256,7 @@ def _write(
     folder: Path,
     chosen: dict[tuple[str, str], Submission],
     lessons: dict[str, HandedOut],
-    known: _Known,
+    known: Known,
     students: list[str],
 ) -> None:
     """Notes, the gradebook, the feedback pages, and the notebooks as nbgrader wants them."""
@@ -281,7 +283,7 @@ def _rows(
     lessons: dict[str, HandedOut],
     there: dict[tuple[str, str], Submission],
     loose: dict[str, list[str]],
-    known: _Known,
+    known: Known,
     students: list[str],
 ) -> list[dict[str, Any]]:
     """One row a student: of the class list, of the gradebook, and whoever handed something in."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import collections.abc as abc
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -96,10 +97,9 @@ def _unpacked(packed: list) -> Any:
         data = base64.b64decode(rest[0], validate=True)
         return data if kind == "bytes" else bytearray(data)
     if kind in ("array", "scalar"):
-        dtype = np.dtype(str(rest[0]))
-        if dtype.kind not in "biufc":
+        if not re.fullmatch(r"[<>|][biufc]\d\d?", rest[0]):  # numpy's names of such types; it reads much else
             raise ValueError
-        array = np.frombuffer(base64.b64decode(rest[2]), dtype=dtype).reshape(rest[1]).copy()
+        array = np.frombuffer(base64.b64decode(rest[2]), dtype=np.dtype(rest[0])).reshape(rest[1]).copy()
         return array if kind == "array" else array[()]
     if kind == "tensor":
         data = torch.frombuffer(bytearray(base64.b64decode(rest[2]) or b"\0"), dtype=torch.uint8)
