@@ -105,7 +105,7 @@ def test_damage_is_refused_or_is_other_data():
         '["plain", []]',
         '["object", 1]',
         '["array", "O", [1], "AAAA"]',
-        json.dumps(["list", 3]),
+        '["list", 3]',
     ):
         with pytest.raises(NotPlainError):
             loads(bad)
