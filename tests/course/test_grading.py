@@ -15,8 +15,9 @@ import pytest
 from minillm._files import BadFileError, write_json
 from minillm.course.classroom.assignments import GradingError, make_assignment, make_from
 from minillm.course.classroom.gradebook import class_list, marks_csv, marks_table, read_scores
-from minillm.course.classroom.grading import Known, grade_assignment
+from minillm.course.classroom.grading import grade_assignment
 from minillm.course.classroom.judge import Task, Verdict
+from minillm.course.classroom.known import Known
 from minillm.course.classroom.submissions import STUDENT, answers_of, find_submissions
 from minillm.course.classroom.workers import Worker, WorkerError
 from minillm.course.lessons import notebooks

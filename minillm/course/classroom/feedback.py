@@ -68,5 +68,5 @@ def _said(verdict: Verdict) -> str:
     if verdict.step == "hidden":
         return f"Passed the check that stands in the notebook, but not the hidden tests: {verdict.why}."
     if verdict.step in LOOK:
-        return "Passed no check of its own: your instructor will look at it."
+        return f"It passes in a notebook, but not with the tests apart from it ({verdict.why}): ask your instructor."
     return f"{verdict.why[:1].upper()}{verdict.why[1:]}"

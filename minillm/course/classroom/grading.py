@@ -17,18 +17,17 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from minillm._checks import check_int, check_number, check_text
-from minillm._files import BadFileError, read_json, write_json, write_whole
+from minillm._files import write_whole
 from minillm.course.classroom import feedback, gradebook, staging
 from minillm.course.classroom.assignments import GradingError, course_folder, need_nbgrader
 from minillm.course.classroom.handed_out import GradedExercise, HandedOut, find_handed_out
-from minillm.course.classroom.judge import Task, Verdict
+from minillm.course.classroom.judge import Task
+from minillm.course.classroom.known import Known
 from minillm.course.classroom.submissions import Submission, answers_of, find_submissions, student_name
 from minillm.course.classroom.workers import Worker
 
@@ -73,12 +72,12 @@ def grade_assignment(
         near = get_close_matches(wanted, loose, 3, 0.4) or sorted(loose)[:5]
         raise ValueError(f"no student {wanted!r} handed anything in; there are {', '.join(near)}")
     chosen = {key: one for key, one in there.items() if wanted in (None, key[0])}
-    known = Known(folder, force)
+    known = Known(folder)
     try:
-        ran = _run(chosen, lessons, known, timeout, jobs)
+        ran = _run(chosen, lessons, known, force, timeout, jobs)
     finally:
         known.save()  # what was judged before an error, or Ctrl-C, is not judged again
-    _write(folder, chosen, lessons, known, sorted({*listed, *loose} if wanted is None else {wanted}))
+    _write(folder, chosen, lessons, known, listed)
     rows = _rows(folder, lessons, there, loose, known, [*listed, *loose])
     path = folder / "marks.csv"
     exercises = [one.id for lesson in lessons.values() for one in lesson.exercises]
@@ -88,57 +87,6 @@ def grade_assignment(
     return {"rows": rows, "csv": str(path), "graded": ran, "message": message}
 
 
-class Known:
-    """build/graded.json: verdicts by student, lesson and exercise, and how the stored solutions did."""
-
-    def __init__(self, folder: Path, force: bool = False):
-        self.path = folder / "build" / "graded.json"
-        self.force = force
-        self.students: dict[str, Any] = {}
-        self.solutions: dict[str, Any] = {}
-        with suppress(
-            BadFileError, TypeError, KeyError, AttributeError
-        ):  # lost or damaged: all is graded again
-            content = read_json(self.path)
-            students = {
-                name: {lesson: {"verdicts": _checked(one["verdicts"]), "notes": [*map(str, one["notes"])]}
-                       for lesson, one in lessons.items()}
-                for name, lessons in content["students"].items()
-            }  # fmt: skip
-            solutions = {
-                name: {
-                    "key": str(one["key"]),
-                    "sealed": bool(one["sealed"]),
-                    "seconds": float(one["seconds"]),
-                }
-                for name, one in content["solutions"].items()
-            }
-            self.students, self.solutions = students, solutions
-
-    def verdict(self, student: str, lesson: str, exercise: str, key: str | None = None) -> Verdict | None:
-        """What is known; None when it was another answer (another `key`)."""
-        entry = self.students.get(student, {}).get(lesson, {"verdicts": {}})["verdicts"].get(exercise)
-        return Verdict(**entry["verdict"]) if entry and key in (None, entry["key"]) else None
-
-    def keep(self, student: str, lesson: str, exercise: str, key: str, verdict: Verdict) -> None:
-        entry = self.students.setdefault(student, {}).setdefault(lesson, {"verdicts": {}, "notes": []})
-        entry["verdicts"][exercise] = {"key": key, "verdict": asdict(verdict)}
-
-    def notes(self, student: str, lesson: str) -> list[str]:
-        return self.students.get(student, {}).get(lesson, {"notes": []})["notes"]
-
-    def save(self) -> None:
-        write_json(self.path, {"students": self.students, "solutions": self.solutions})
-
-
-def _checked(verdicts: dict[str, Any]) -> dict[str, Any]:
-    """Verdicts as they were read; TypeError or KeyError when one is none."""
-    return {
-        name: {"key": one["key"], "verdict": asdict(Verdict(**one["verdict"]))}
-        for name, one in verdicts.items()
-    }
-
-
 # --- running ---
 
 
@@ -146,13 +94,14 @@ def _run(
     chosen: dict[tuple[str, str], Submission],
     lessons: dict[str, HandedOut],
     known: Known,
+    force: bool,
     timeout: float | None,
     jobs: int,
 ) -> int:
     """Bring `known` up to date with `chosen`; how many answers were run."""
     open_tasks: list[tuple[Submission, list[tuple[GradedExercise, str, list]]]] = []
     for one in chosen.values():
-        if tasks := list(_unknown(one, lessons[one.lesson], known, timeout)):
+        if tasks := list(_unknown(one, lessons[one.lesson], known, force, timeout)):
             open_tasks.append((one, tasks))
     solved = {(one.lesson, exercise.id): exercise for one, tasks in open_tasks for exercise, _, _ in tasks}
     with _Workers(jobs) as workers:
@@ -164,7 +113,7 @@ def _run(
 
 
 def _unknown(
-    one: Submission, lesson: HandedOut, known: Known, timeout: float | None
+    one: Submission, lesson: HandedOut, known: Known, force: bool, timeout: float | None
 ) -> Iterator[tuple[GradedExercise, str, list]]:
     """(exercise, key, cells) of the answers that must be run. What needs no run is noted in `known` at once."""
     answers = {} if one.notebook is None else answers_of(one.notebook, [each.id for each in lesson.exercises])
@@ -177,7 +126,7 @@ def _unknown(
             known.keep(one.student, one.lesson, exercise.id, key, feedback.MISSING)
         elif [text.strip() for text, own in cells if own] == [exercise.stub.strip()] and len(cells) == 1:
             known.keep(one.student, one.lesson, exercise.id, key, feedback.UNTOUCHED)
-        elif known.force or known.verdict(one.student, one.lesson, exercise.id, key) is None:
+        elif force or known.verdict(one.student, one.lesson, exercise.id, key) is None:
             yield exercise, key, cells
 
 
@@ -189,7 +138,8 @@ def _solve(worker: Worker, lesson: HandedOut, one: GradedExercise, known: Known)
     for sealed in (True, False):
         verdict, _ = worker.judge(lesson.setup, _task(one, [(one.solution, True)], 0.0, sealed))
         if verdict.passed:
-            known.solutions[one.id] = {"key": key, "sealed": verdict.sealed, "seconds": verdict.seconds}
+            entry = {"sealed": verdict.sealed, "seconds": verdict.seconds, "limit": verdict.limit}
+            known.solutions[one.id] = {"key": key} | entry
             return
     raise GradingError(
         f"the stored solution of {one.id} does not pass its own tests here ({verdict.step}: {verdict.why}); nothing "
@@ -209,7 +159,7 @@ def _grade(
     used = False
     for one, key, cells in tasks:
         solution = known.solutions[one.id]
-        seconds = timeout or max(LEAST_SECONDS, SLOWER * solution["seconds"])
+        seconds = timeout or min(solution["limit"], max(LEAST_SECONDS, SLOWER * solution["seconds"]))
         task = _task(one, cells, seconds, solution["sealed"])
         verdict, fresh = worker.judge(lessons[submission.lesson].setup, task)
         known.keep(submission.student, submission.lesson, one.id, key, verdict)
@@ -257,7 +207,7 @@ def _write(
     chosen: dict[tuple[str, str], Submission],
     lessons: dict[str, HandedOut],
     known: Known,
-    students: list[str],
+    listed: list[str],
 ) -> None:
     """Notes, the gradebook, the feedback pages, and the notebooks as nbgrader wants them."""
     scores = {}
@@ -274,7 +224,7 @@ def _write(
         page = feedback.feedback_page(lesson, verdicts, scores[student, name], one.notes)
         write_whole(folder / "feedback" / student / f"{name}.md", page)
         staging.stage(folder, one, lesson.path.name)
-    gradebook.record_scores(folder, scores, [name for name in students if gradebook.STUDENT.fullmatch(name)])
+    gradebook.record_scores(folder, scores, sorted({*listed, *(student for student, _ in chosen)}))
     known.save()
 
 
@@ -299,6 +249,7 @@ def _rows(
             row |= {one.id: "" if marks is None else marks.get(one.id, 0) for one in lesson.exercises}
             if marks is not None:
                 notes += known.notes(student, name)
+                notes += [] if (student, name) in there else [f"{name} is no longer in submitted/"]
             else:
                 state = "not graded yet" if (student, name) in there else "not submitted"
                 notes.append(state if len(lessons) == 1 else f"{name} {state}")

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
-from minillm.course.classroom.checking import ExerciseError, find_exercise
+from minillm.course.classroom.checking import ExerciseError, checkers, find_exercise
 from minillm.course.classroom.limits import Died, can_fork, run_limited
 from minillm.course.classroom.plain_values import NotPlainError
 from minillm.course.classroom.sealed import Room
@@ -60,20 +60,22 @@ class Verdict:
     step: str = ""
     why: str = ""
     sealed: bool = False
-    seconds: float = 0.0
+    seconds: float = 0.0  # it took
+    limit: float = 0.0  # and might have taken
 
 
-def judge(names: dict[str, Any], task: Task) -> Verdict:
-    """The verdict on `task`, whose set-up cells have left `names`."""
+def judge(names: dict[str, Any], task: Task, ours: dict[tuple[str, str], Any] | None = None) -> Verdict:
+    """The verdict on `task`, whose set-up cells have left `names`; `ours` is `watched()` of before any answer ran."""
     began = time.monotonic()
-    verdict = _limited(lambda: _open(names, task), task.seconds, task.memory)
+    ours = watched() if ours is None else ours
+    verdict = _limited(lambda: _open(names, task, ours), task.seconds, task.memory)
     sealed = task.sealed and verdict.passed and can_fork()
     if sealed:
         longest = 2 * task.seconds + 10  # every call starts from the beginning
         again = _limited(lambda: _sealed(names, task, longest), longest + 5, task.memory)
         if not again.passed:
             verdict = Verdict(False, "sealed", again.why)
-    return Verdict(verdict.passed, verdict.step, verdict.why, sealed, time.monotonic() - began)
+    return Verdict(verdict.passed, verdict.step, verdict.why, sealed, time.monotonic() - began, task.seconds)
 
 
 def _limited(work: Callable[[], tuple[str, str]], seconds: float, memory: int | None) -> Verdict:
@@ -91,9 +93,9 @@ def _limited(work: Callable[[], tuple[str, str]], seconds: float, memory: int | 
 # --- in one process ---
 
 
-def _open(names: dict[str, Any], task: Task) -> tuple[str, str]:
+def _open(names: dict[str, Any], task: Task, ours: dict[tuple[str, str], Any]) -> tuple[str, str]:
     """(step, why), or ("passed", "")."""
-    ours, run_tests, replaced = _ours(), _run_tests, _replaced  # the answer may put others under these names
+    run_tests, replaced = _run_tests, _replaced  # the answer may put others under these names
     tested, mine = names | {"check": _check_of(task.id)}, dict(names)
     try:
         _run_answer(task, mine)
@@ -200,17 +202,18 @@ WATCHED = re.compile(
     r"(minillm|builtins|math|json|re|inspect|traceback)(\.|$)|(torch|numpy)(\.(testing|nn\.functional))?$"
 )
 
-LAZY = {("torch", "manual_seed")}  # torch itself replaces it when its compiler is imported
+# replaced by others: by torch, when its compiler is imported; by the child that an answer runs in
+NOT_WATCHED = {("torch", "manual_seed"), ("builtins", "input")}
 
 
-def _ours() -> dict[tuple[str, str], Any]:
+def watched() -> dict[tuple[str, str], Any]:
     """Every function and class that the tests and the judge may call, by module and name, with its code."""
-    found = {}
+    found = {("the checker of", name): (one, _code(one)) for name, one in checkers().items()}
     for module, content in list(sys.modules.items()):
         if content is None or not WATCHED.match(module):
             continue
         for name, value in list(vars(content).items()):
-            if callable(value) and (module, name) not in LAZY:
+            if callable(value) and (module, name) not in NOT_WATCHED:
                 found[module, name] = value, _code(value)
                 if isinstance(value, type) and value.__module__.startswith("minillm."):
                     found |= {
@@ -227,11 +230,11 @@ def _code(value: Any) -> Any:
 
 def _replaced(before: dict[tuple[str, str], Any]) -> str:
     """The first thing of `before` that is another one now, "" when there is none."""
-    now = _ours()
+    now = watched()
     for key, (value, code) in before.items():
         found, its_code = now.get(key, (None, None))
         if found is not value or its_code is not code:
-            return ".".join(key)
+            return " ".join(key) if " " in key[0] else ".".join(key)
     return ""
 
 

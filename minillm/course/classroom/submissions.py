@@ -86,7 +86,8 @@ def _read(path: Path, parts: tuple[str, ...], student: str, lessons: dict[str, P
         notebook, encoding = read_any_notebook(path)
     except BadFileError as error:
         why = f"{path.name} {error}"
-        return why if named is None else Submission(student, named, path, None, [why])
+        loose = len(parts) == 1 and ".ipynb" not in path.name.lower()  # an archive, a list: of no one student
+        return why if named is None or loose else Submission(student, named, path, None, [why])
     lesson = lesson_of_notebook(notebook, lessons) or (
         named if _is_of(notebook, path, parts, named) else None
     )

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from typing import Any
 
 from minillm.course.classroom.checking import find_exercise
-from minillm.course.classroom.judge import Task, Verdict, judge, run_cell
+from minillm.course.classroom.judge import Task, Verdict, judge, run_cell, watched
 from minillm.course.classroom.limits import can_fork
 
 LARGEST_FILE = 100 * 2**20  # bytes that an answer may write into one file
@@ -30,29 +30,33 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0), os.dup2(nothing, 1)
     _protect()
-    warm: dict[str, dict[str, Any]] = {}
+    warm: dict[str, tuple[dict[str, Any], dict]] = {}
     for line in requests:
         replies.write(json.dumps(_answer(json.loads(line), warm)) + "\n")
         replies.flush()
 
 
-def _answer(request: dict[str, Any], warm: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _answer(request: dict[str, Any], warm: dict[str, tuple[dict[str, Any], dict]]) -> dict[str, Any]:
+    """What to reply; `warm` keeps each set-up's names, and what `watched()` was before any answer."""
     key = json.dumps(request["setup"])
     if "task" not in request:
         try:
-            warm[key] = _names(request["setup"])
+            names = _names(request["setup"])
+            find_exercise(request["exercise"])  # its lesson's checkers are there, and are watched
+            warm[key] = names, watched()
         except Exception as error:
             return {"failed": f"{type(error).__name__}: {error}"}
         return {"failed": ""}
+    names, ours = warm[key]
     if not can_fork():  # the last answer may have changed what it found
-        warm[key] = _names(request["setup"])
+        names = _names(request["setup"])
     own = find_exercise(request["task"]["id"]).seconds
-    task = Task(**request["task"] | {"seconds": min(own, request["task"]["seconds"] or own)})
+    task = Task(**request["task"] | {"seconds": request["task"]["seconds"] or own})
     home = os.getcwd()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         os.chdir(folder)  # what an answer writes beside itself goes with it
         try:
-            verdict: Verdict = judge(warm[key], task)
+            verdict: Verdict = judge(names, task, ours)
         finally:
             os.chdir(home)
     return asdict(verdict) | {"forked": can_fork()}

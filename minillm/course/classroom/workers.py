@@ -46,7 +46,7 @@ class Worker:
         """(the verdict, whether the worker is as good as new). A worker that dies over a task fails the task only;
         WorkerError when it does not come that far."""
         if setup not in self._ready:
-            self._get_ready(setup)
+            self._get_ready(setup, task.id)
         try:
             longest = GRACE + 4 * (task.seconds or LONGEST_EXERCISE)
             reply = self._ask({"setup": setup, "task": asdict(task)}, longest)
@@ -65,11 +65,11 @@ class Worker:
         self.close()
         return why, True
 
-    def _get_ready(self, setup: list[str]) -> None:
+    def _get_ready(self, setup: list[str], exercise: str) -> None:
         try:
             if self._process is None:
                 self._start()
-            failed = self._ask({"setup": setup}, START)["failed"]
+            failed = self._ask({"setup": setup, "exercise": exercise}, START)["failed"]
         except (queue.Empty, EOFError, OSError) as error:
             failed = str(error).strip().rpartition("\n")[2] or type(error).__name__
         if failed:
