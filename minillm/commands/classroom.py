@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 
 from minillm.commands._show import print_json
@@ -40,5 +41,11 @@ def assignment_grade(options: Namespace) -> None:
     """Grade what is in submitted/."""
     from minillm.course.classroom.grading import grade_assignment
 
-    graded = grade_assignment(options.folder, options.student, options.force, options.timeout, options.jobs)
+    def progress(done: int, every: int) -> None:
+        print(f"\r{done} of {every} notebooks", end="" if done < every else "\n", file=sys.stderr, flush=True)
+
+    graded = grade_assignment(
+        options.folder, options.student, options.force, options.timeout, options.jobs,
+        progress if sys.stderr.isatty() else None,
+    )  # fmt: skip
     print_json(graded) if options.json else print(graded["message"])

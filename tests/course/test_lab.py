@@ -12,9 +12,11 @@ import urllib.request
 
 import pytest
 
+from minillm.cli import main
 from minillm.course.classroom import lab
 from minillm.course.classroom.lab import lab_command, need_jupyterlab
 from minillm.course.paths import checkout
+from tests.course.lessons import LESSONS
 
 
 def test_root_and_remote_hosts_are_passed_on(tmp_path, monkeypatch):
@@ -49,6 +51,37 @@ def test_the_address_names_this_machine_and_the_others_way_in():
     here, there = lab._addresses(server | {"hostname": "0.0.0.0"}, "study")
     assert here == "http://localhost:8888/lab/tree/study?token=secret"
     assert there.endswith(":8888/lab/tree/study?token=secret  (from another machine)")
+
+
+def test_study_opens_copies_and_passes_the_options_on(tmp_path, monkeypatch, capsys):
+    (tmp_path / "notebooks").mkdir()
+    for path in LESSONS[:2]:
+        shutil.copy(path, tmp_path / "notebooks")
+    ran = []
+    monkeypatch.setattr("minillm.course.paths.checkout", lambda: tmp_path)
+    monkeypatch.setattr(lab, "need_jupyterlab", lambda: None)
+    monkeypatch.setattr(lab, "run_lab", lambda command, path, root: ran.append((command, path, root)) or 0)
+    before = {path: path.read_bytes() for path in (tmp_path / "notebooks").iterdir()}
+    first = LESSONS[0].name
+    for arguments, opened in [
+        (["01_1", "--port", "9000"], f"study/{first}"),
+        ([], "study"),
+        (["01_1", "--solutions"], f"study/{LESSONS[0].stem}_solved.ipynb"),
+    ]:
+        with pytest.raises(SystemExit) as end:
+            main(["study", "--no-browser", "--ip", "0.0.0.0", *arguments])
+        assert end.value.code == 0
+        command, path, root = ran[-1]
+        assert (path, root) == (tmp_path / opened, tmp_path)
+        assert {"--no-browser", "--ServerApp.ip=0.0.0.0"} <= set(command)
+    assert "--ServerApp.port=9000" in ran[0][0]
+    assert capsys.readouterr().out.count(f"study/{first}: made") == 1, "the second time it is there"
+    assert sorted(path.name for path in (tmp_path / "study").glob("*.ipynb")) == sorted(
+        [first, LESSONS[1].name, f"{LESSONS[0].stem}_solved.ipynb"]
+    )
+    assert {path: path.read_bytes() for path in before} == before
+    assert main(["study", "98_8"]) != 0
+    assert "lessons there" in capsys.readouterr().err
 
 
 @pytest.mark.soak

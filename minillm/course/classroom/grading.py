@@ -13,9 +13,10 @@ changes nothing. Verdicts are kept by a fingerprint of all that they depend on; 
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from pathlib import Path
@@ -44,12 +45,13 @@ def grade_assignment(
     force: bool = False,
     timeout: float | None = None,
     jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Grade what is in `folder`/submitted that was not graded yet, or changed since.
 
     With `student` only that one's; `force` grades again what is known. `timeout` is the seconds one exercise may take
     (None: the exercise's own limit, and less where the stored solution is quick), `jobs` the workers (None: one a
-    core, four at most).
+    core, four at most). `progress(done, all)` is called after each notebook.
 
     Returns rows (one a student: student, points by exercise id, total, of, note; "" for what was not handed in), csv
     (the path of marks.csv), graded (how many exercises were run) and message (the table). Raises ValueError when
@@ -74,7 +76,7 @@ def grade_assignment(
     chosen = {key: one for key, one in there.items() if wanted in (None, key[0])}
     known = Known(folder)
     try:
-        ran = _run(chosen, lessons, known, force, timeout, jobs)
+        ran = _run(chosen, lessons, known, force, timeout, jobs, progress)
     finally:
         known.save()  # what was judged before an error, or Ctrl-C, is not judged again
     _write(folder, chosen, lessons, known, listed)
@@ -97,6 +99,7 @@ def _run(
     force: bool,
     timeout: float | None,
     jobs: int,
+    progress: Callable[[int, int], None] | None,
 ) -> int:
     """Bring `known` up to date with `chosen`; how many answers were run."""
     open_tasks: list[tuple[Submission, list[tuple[GradedExercise, str, list]]]] = []
@@ -104,11 +107,18 @@ def _run(
         if tasks := list(_unknown(one, lessons[one.lesson], known, force, timeout)):
             open_tasks.append((one, tasks))
     solved = {(one.lesson, exercise.id): exercise for one, tasks in open_tasks for exercise, _, _ in tasks}
+    done = itertools.count(1)
+
+    def grade(worker: Worker, item: tuple[Submission, list]) -> None:
+        _grade(worker, lessons, *item, known, timeout)
+        if progress is not None:
+            progress(next(done), len(open_tasks))
+
     with _Workers(jobs) as workers:
         workers.each(
             lambda worker, item: _solve(worker, lessons[item[0][0]], item[1], known), list(solved.items())
         )
-        workers.each(lambda worker, item: _grade(worker, lessons, *item, known, timeout), open_tasks)
+        workers.each(grade, open_tasks)
     return sum(len(tasks) for _, tasks in open_tasks)
 
 
