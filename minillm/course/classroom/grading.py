@@ -260,7 +260,7 @@ def _rows(
             if marks is not None:
                 notes += known.notes(student, name)
                 notes += [] if (student, name) in there else [f"{name} is no longer in submitted/"]
-            else:
+            elif not notes or len(lessons) > 1:  # a file that is none of the lesson's has its note already
                 state = "not graded yet" if (student, name) in there else "not submitted"
                 notes.append(state if len(lessons) == 1 else f"{name} {state}")
         most = sum(one.points for lesson in lessons.values() for one in lesson.exercises)

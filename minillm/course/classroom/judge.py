@@ -35,6 +35,7 @@ from minillm.course.classroom.sealed import Room
 
 BUILTINS = dict(vars(builtins))  # as they are before any answer ran
 DOES_NOT_END = "stopped after {:.0f} seconds: a loop that does not end?"
+NOT_DATA = "the answer gave {}: numbers, text, lists, arrays or tensors are expected"
 LONGEST = 600  # characters of a reason
 
 
@@ -60,22 +61,23 @@ class Verdict:
     step: str = ""
     why: str = ""
     sealed: bool = False
-    seconds: float = 0.0  # it took
+    seconds: float = 0.0  # the open run took
     limit: float = 0.0  # and might have taken
 
 
 def judge(names: dict[str, Any], task: Task, ours: dict[tuple[str, str], Any] | None = None) -> Verdict:
     """The verdict on `task`, whose set-up cells have left `names`; `ours` is `watched()` of before any answer ran."""
-    began = time.monotonic()
     ours = watched() if ours is None else ours
+    began = time.monotonic()
     verdict = _limited(lambda: _open(names, task, ours), task.seconds, task.memory)
+    seconds = time.monotonic() - began
     sealed = task.sealed and verdict.passed and can_fork()
     if sealed:
-        longest = 2 * task.seconds + 10  # every call starts from the beginning
+        longest = 4 * task.seconds + 60  # each call starts anew; that the answer ends is known by now
         again = _limited(lambda: _sealed(names, task, longest), longest + 5, task.memory)
         if not again.passed:
             verdict = Verdict(False, "sealed", again.why)
-    return Verdict(verdict.passed, verdict.step, verdict.why, sealed, time.monotonic() - began, task.seconds)
+    return Verdict(verdict.passed, verdict.step, verdict.why, sealed, seconds, task.seconds)
 
 
 def _limited(work: Callable[[], tuple[str, str]], seconds: float, memory: int | None) -> Verdict:
@@ -131,10 +133,7 @@ def _run_tests(names: dict[str, Any], answer: dict[str, Any], task: Task) -> tup
             run_cell(text, f"<test {task.id} {step}>", names)
         except BaseException as error:
             if isinstance(error, NotPlainError):
-                return (
-                    "plain",
-                    f"the answer gave {error}: numbers, text, lists, arrays or tensors are expected",
-                )
+                return "plain", NOT_DATA.format(error)
             if isinstance(error, (TimeoutError, Died)):  # of a sealed call
                 return "time" if isinstance(error, TimeoutError) else "died", str(error)
             return step, _reason(error, task, tell=step == "check")
@@ -177,18 +176,15 @@ def _reason(error: BaseException, task: Task, tell: bool = True) -> str:
     """What went wrong, for the student. With `tell` False it gives nothing away of a hidden test."""
     lines = [one.lineno for one in traceback.extract_tb(error.__traceback__) if "<answer" in one.filename]
     where = f" (line {lines[-1]} of the answer)" if lines else ""
-    name = type(error).__name__
+    said = _text_of(error)[:LONGEST]
     if isinstance(error, SyntaxError):
         return f"syntax error in line {error.lineno}: {error.msg}"
     if isinstance(error, AssertionError) and not lines:
-        return (
-            _text_of(error)[:LONGEST] or "an assert failed" if tell else "the answer differs on another input"
-        )
+        return (said or "an assert failed") if tell else "the answer differs on another input"
     if isinstance(error, NameError) and lines:
         where += "; only the set-up cells and the exercise's own cells are run"
-    return f"the answer stopped with {name}: {_text_of(error)[:LONGEST]}{where}" if tell else (
-        f"the answer stopped with {name}{where} on another input"
-    )  # fmt: skip
+    stopped = f"the answer stopped with {type(error).__name__}"
+    return f"{stopped}: {said}{where}" if tell else f"{stopped}{where} on another input"
 
 
 def _text_of(error: BaseException) -> str:
@@ -253,7 +249,7 @@ def _sealed(names: dict[str, Any], task: Task, seconds: float) -> tuple[str, str
     try:
         mine = room.names(task.provided)
     except NotPlainError as error:
-        return "plain", f"the answer gave {error}: numbers, text, lists, arrays or tensors are expected"
+        return "plain", NOT_DATA.format(error)
     except TimeoutError:
         return "time", "the answer does not end when it runs by itself"
     except Exception as error:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from minillm.course.classroom.judge import DOES_NOT_END, Task, Verdict
-from minillm.course.classroom.limits import GRACE
 from minillm.course.paths import LIBRARY
 
 LONGEST_EXERCISE = 120.0  # seconds of one without a limit from here; its own limit is usually less
@@ -48,7 +47,7 @@ class Worker:
         if setup not in self._ready:
             self._get_ready(setup, task.id)
         try:
-            longest = GRACE + 4 * (task.seconds or LONGEST_EXERCISE)
+            longest = START + 6 * (task.seconds or LONGEST_EXERCISE)  # more than any run in there may take
             reply = self._ask({"setup": setup, "task": asdict(task)}, longest)
             fresh = reply.pop("forked")
             return Verdict(**reply), fresh
