@@ -18,6 +18,7 @@ from minillm.course.classroom.gradebook import class_list, marks_csv, marks_tabl
 from minillm.course.classroom.grading import grade_assignment
 from minillm.course.classroom.judge import Task, Verdict
 from minillm.course.classroom.known import Known
+from minillm.course.classroom.student_copy import open_copy
 from minillm.course.classroom.submissions import STUDENT, answers_of, find_submissions
 from minillm.course.classroom.workers import Worker, WorkerError
 from minillm.course.lessons import notebooks
@@ -111,11 +112,12 @@ EXPECTED = {
     "helper": (2, 1),
     "leaving": (0, 1),
     "two": (2, 1),
+    "reader": (2, 1),  # a copy of `minillm study`
     "absent": ("", ""),
 }
 
 
-def test_everyone_gets_the_right_marks_and_a_word(course):
+def test_everyone_gets_the_right_marks_and_a_word(course, tmp_path):
     wrong = {ORDERED: "def ordered(values):\n    return [1, 2]"}
     course.hand_in("perfect/99_9/99_9_tiny.ipynb", RIGHT)
     course.hand_in("empty/99_9/99_9_tiny.ipynb", {})
@@ -137,6 +139,11 @@ def test_everyone_gets_the_right_marks_and_a_word(course):
     course.hand_in("leaving/99_9/99_9_tiny.ipynb", RIGHT | {ORDERED: "import os\nos._exit(0)"})
     course.hand_in("two/99_9/99_9_tiny.ipynb", RIGHT)
     course.hand_in("two/99_9/99_9_tiny (1).ipynb", {})
+    copied, _ = open_copy(course.folder / "source" / "99_9" / "99_9_tiny.ipynb", tmp_path)
+    mine = notebooks.read_notebook(copied)
+    for index, text in RIGHT.items():
+        mine["cells"][index]["source"] = text
+    write_json(course.folder / "submitted" / "reader" / copied.name, mine)
     (course.folder / "submitted" / "word").mkdir()
     (course.folder / "submitted" / "word" / "99_9.docx").write_bytes(b"PK\x03\x04\xff\xfe\x80")
     (course.folder / "students.csv").write_bytes("이름\r\nperfect\r\nabsent\r\n김민준\r\n".encode("cp949"))
