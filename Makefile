@@ -22,7 +22,7 @@ EXTRAS_test := test,parity
 tour: .venv/core ## the whole stack on your machine in three minutes (ARGS="--quick", ARGS='--ask "..."')
 	$(BIN)/minillm tour $(ARGS)
 
-study: .venv/lab ## open the lessons in JupyterLab
+study: .venv/lab ## your own copies of the lessons in JupyterLab (ARGS="02_1", ARGS="--solutions")
 	$(BIN)/minillm study $(ARGS)
 
 test: .venv/test ## unit, parity and strict notebook tests

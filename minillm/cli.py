@@ -250,8 +250,13 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("--out", "where model/, index/ and tour.html go (default: tour/ here)", type=Path, metavar="DIR")
     one.data().run().json()
 
-    one = top.add("study", classroom.study, "open the lessons in JupyterLab")
+    one = top.add("study", classroom.study, "open your own, unsolved copies of the lessons in JupyterLab")
+    one.take("lesson", "a lesson's number, for example 02_1 (default: all)", nargs="?")
+    one.take("--solutions", "copies with the solutions in", action="store_true")
     one.take("--no-browser", "print the address instead of opening a browser", action="store_true")
+    one.take("--ip", "the address to listen at: 0.0.0.0 for a container or a remote machine", metavar="HOST")
+    one.take("--port", "the port to listen at (default: the first free one from 8888 on)", type=int)
+    one.take("--allow-root", "run as root (as root, it is passed on anyway)", action="store_true")
 
     one = top.add("train", models.train, "train a tokenizer and a small model on text")
     one.take("--out", "the model folder to write", type=Path, required=True, metavar="DIR")
@@ -319,7 +324,11 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("lesson", "the lesson's number, for example 02_1")
     one.take("--out", "the course folder to write", type=Path, required=True, metavar="DIR").json()
     one = verbs.add("grade", classroom.assignment_grade, "grade the notebooks students handed in")
-    one.take("folder", "the course folder that `assignment make` wrote", type=Path, metavar="DIR").json()
+    one.take("folder", "the course folder that `assignment make` wrote", type=Path, metavar="DIR")
+    one.take("--student", "grade this one only", metavar="NAME")
+    one.take("--force", "grade again what has not changed", action="store_true")
+    one.take("--timeout", "seconds one exercise may take (default: by its stored solution)", type=float)
+    one.take("--jobs", "answers graded at a time (default: one a core, four at most)", type=int).json()
 
     top.add("doctor", machine.doctor, "what this machine has, and what to do about what is missing").json()
     return parser

@@ -172,7 +172,7 @@ def test_what_work_writes_into_every_file_is_no_message_of_ours():
 
         def work():
             for number in range(3, 64):
-                for line in (b"garbage", b"5", b'["__class__", ""]', b'["stdout", 5]', b'"stdout"'):
+                for line in (b"garbage", b'["__class__", ""]', b'["stdout", 5]', b'["result", ""]', b'["end", ""]'):
                     with contextlib.suppress(OSError):
                         os.write(number, line + b"\\n")
             return "done"

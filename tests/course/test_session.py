@@ -53,3 +53,23 @@ def test_a_figure_with_korean_text_prints_nothing():
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_figures_appear_in_a_notebook_whatever_mplbackend_says(monkeypatch):
+    pytest.importorskip("nbclient", reason="nbclient runs lessons; it is in the lab extra")
+    import nbformat
+    from nbclient import NotebookClient
+
+    monkeypatch.setenv("MPLBACKEND", "agg")  # kernels inherit it
+    cells = [
+        "from minillm.course import plot_lines, setup\nsetup()",
+        "plot_lines({'loss': [3, 2, 1]})",
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()",
+    ]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    NotebookClient(book, timeout=120, kernel_name="python3").execute()
+    kinds = [[kind for output in cell.outputs for kind in output.get("data", {})] for cell in book.cells]
+    assert kinds[0] == []
+    assert "image/png" in kinds[1]
+    assert "image/png" in kinds[2]
+    assert not [output for cell in book.cells for output in cell.outputs if output.get("name") == "stderr"]

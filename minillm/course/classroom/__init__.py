@@ -1,1 +1,1 @@
-"""Exercises: the checkers and `check`, the limit on how long an answer may run, and assignments for a class."""
+"""Exercises and classes: `check` and its limits, copies to study, lessons handed out and graded."""

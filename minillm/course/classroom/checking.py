@@ -2,8 +2,8 @@
 
 A checker is a function in classroom/exercises/lesson_02_1.py, decorated with `@exercise("02-1-a", points=2)`, that
 takes the answer and uses `assert condition, "what a student should look at"`. An exception or an endless loop in the
-student's code becomes feedback as well (limits.py says what is covered where). Marks come from nbgrader
-(assignments.py), which runs the same checkers and the hidden tests of the notebook.
+student's code becomes feedback as well (limits.py says what is covered where). Marks come from `minillm assignment
+grade` (grading.py), which runs the same checkers and the hidden tests of the notebook.
 """
 
 from __future__ import annotations
@@ -75,6 +75,11 @@ def exercises_of(lesson: str) -> dict[str, Exercise]:
         lessons = ", ".join(file.stem.removeprefix("lesson_") for file in files)
         raise ValueError(f"lesson {lesson} has no exercises; lessons with exercises: {lessons}")
     return found
+
+
+def checkers() -> dict[str, Callable[[Any], None]]:
+    """The checker of every exercise whose lesson was asked for so far, by id."""
+    return {name: one.checker for name, one in _REGISTRY.items()}
 
 
 def find_exercise(exercise_id: str) -> Exercise:

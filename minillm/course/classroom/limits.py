@@ -21,6 +21,7 @@ import io
 import json
 import math
 import os
+import secrets
 import select
 import signal
 import sys
@@ -48,19 +49,24 @@ def can_fork() -> bool:
     return sys.platform.startswith("linux") and not torch.cuda.is_available()
 
 
-def run_limited(work: Callable[[], str], seconds: float) -> str:
+def run_limited(
+    work: Callable[[], str], seconds: float, alone: bool = False, memory: int | None = None
+) -> str:
     """What `work()` returns, a str. Raises TimeoutError after `seconds`, Died when the work ended its process.
 
-    `work` handles its own exceptions: one that gets out of it in a child counts as Died.
+    `work` handles its own exceptions: one that gets out of it in a child counts as Died. `alone` closes what the child
+    has open beside standard input, output and error: files and pipes of this process are not its business. `memory`
+    is the most bytes a child may ask for beyond what this process holds (None: what the machine has left).
     """
-    return _in_child(work, seconds) if can_fork() else _in_this_process(work, seconds)
+    return _in_child(work, seconds, alone, memory) if can_fork() else _in_this_process(work, seconds)
 
 
 # --- in a child ---
 
 
-def _in_child(work: Callable[[], str], seconds: float) -> str:
+def _in_child(work: Callable[[], str], seconds: float, alone: bool, memory: int | None) -> str:
     deadline = time.monotonic() + seconds
+    seal = secrets.token_hex(16)  # what the work writes into the pipe by itself is no result
     reading, writing = os.pipe()
     sys.stdout.flush(), sys.stderr.flush()  # or the child would hold a second copy of what is not written yet
     with warnings.catch_warnings():
@@ -69,11 +75,12 @@ def _in_child(work: Callable[[], str], seconds: float) -> str:
         )  # 3.12: "fork() may lead to deadlocks in the child"
         child = os.fork()
     if child == 0:
-        _be_the_child(work, writing, seconds)  # does not return
+        os.close(reading)
+        _be_the_child(work, writing, seconds, alone, memory, seal)  # does not return
     os.close(writing)
     result = None
     try:
-        result = _receive(reading, deadline)
+        result = _receive(reading, deadline, seal)
     finally:
         os.close(reading)
         status = _end(child)
@@ -83,7 +90,7 @@ def _in_child(work: Callable[[], str], seconds: float) -> str:
     return result
 
 
-def _receive(reading: int, deadline: float) -> str | None:
+def _receive(reading: int, deadline: float, seal: str) -> str | None:
     """The child's result, None when it ended without one. Passes on what it prints. TimeoutError at the deadline."""
     poll = select.poll()
     poll.register(reading, select.POLLIN)
@@ -93,11 +100,11 @@ def _receive(reading: int, deadline: float) -> str | None:
             return None
         *lines, rest = (rest + data).split(b"\n")
         for kind, text in map(_message, lines):
-            if kind == "end":
+            if kind == f"end {seal}":
                 return "".join(result)
-            if kind == "result":
+            if kind == f"result {seal}":
                 result.append(text)
-            elif kind:
+            elif kind in ("stdout", "stderr"):
                 getattr(sys, kind).write(text[: max(0, MOST_PRINTED - printed)])
                 printed += len(text)
     raise TimeoutError
@@ -107,7 +114,7 @@ def _message(line: bytes) -> tuple[str, str]:
     """(kind, text) of a line of the pipe; ("", "") for what the work itself wrote into it."""
     with suppress(ValueError, TypeError, RecursionError):
         kind, text = json.loads(line)
-        if kind in ("result", "end", "stdout", "stderr") and isinstance(text, str):
+        if isinstance(kind, str) and isinstance(text, str):
             return kind, text
     return "", ""
 
@@ -120,36 +127,49 @@ def _end(child: int) -> int:
     return os.waitpid(child, 0)[1]
 
 
-def _be_the_child(work: Callable[[], str], writing: int, seconds: float) -> None:
+def _be_the_child(
+    work: Callable[[], str], writing: int, seconds: float, alone: bool, memory: int | None, seal: str
+) -> None:
     """The child's whole life. It leaves by os._exit, so that nothing of the parent's is cleaned up twice."""
     try:
         os.setsid()  # a process group of its own, which ends as one
+        if alone:
+            _close_all_but(writing)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(math.ceil(seconds) + ORPHAN)
-        _limit_memory()
+        _limit_memory(memory)
         torch.set_num_threads(1)  # the parent's other threads are not here: waiting for them would never end
         sys.stdout, sys.stderr = (_Relay(writing, kind) for kind in ("stdout", "stderr"))
         builtins.input = _no_input  # in a notebook it would talk through the parent's connection
         own = os.getpid()
         result = work()
         if os.getpid() == own:  # not in a process that the work forked, and that comes by here, too
-            _send(writing, "result", result)
-            _send(writing, "end", ".")
+            _send(writing, f"result {seal}", result)
+            _send(writing, f"end {seal}", ".")
     finally:
         os._exit(1)
 
 
-def _limit_memory() -> None:
+def _close_all_but(kept: int) -> None:
+    """Close every open file but 0, 1, 2 and `kept`."""
+    most = min(os.sysconf("SC_OPEN_MAX"), 65536)
+    os.closerange(3, kept)
+    os.closerange(kept + 1, most)
+
+
+def _limit_memory(most: int | None) -> None:
     """What this process asks for beyond the memory that is left fails; where that is misjudged, it is ended first.
 
     Nothing happens where the system says nothing about memory, or has set a limit already.
     """
     import resource  # Windows has no such module
 
-    with suppress(OSError, ValueError, StopIteration):
+    with suppress(OSError):  # a process that hides from its children may not
         Path("/proc/self/oom_score_adj").write_text("1000")
-        limit = _kilobytes("/proc/self/status", "VmData") + _kilobytes("/proc/meminfo", "MemAvailable")
-        resource.setrlimit(resource.RLIMIT_DATA, (1024 * limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    with suppress(OSError, ValueError, StopIteration):
+        left = 1024 * _kilobytes("/proc/meminfo", "MemAvailable")
+        limit = 1024 * _kilobytes("/proc/self/status", "VmData") + min(left, left if most is None else most)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 def _kilobytes(path: str, name: str) -> int:

@@ -1,96 +1,151 @@
-"""What students handed in, made into what nbgrader can grade: found, named, cleaned, and with lost cells put back.
+"""What students handed in: found, decoded, named, and taken apart into the answers that can be graded.
 
-Students rename files and kernels, delete cells, and change tests. Nothing in a file may stop the grading of the
-others: a notebook that cannot be read, or belongs to no lesson, becomes a note beside its student's name.
+Students rename files and kernels, delete cells, change tests, and save from Colab, VS Code and Windows. Nothing in a
+file may stop the grading of the others: what cannot be read, or belongs to no lesson, becomes a note beside its
+student's name.
 """
 
 from __future__ import annotations
 
+import json
 import re
-import shutil
+import unicodedata
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minillm._files import BadFileError, write_json
+from minillm._files import BadFileError, read_bytes
 from minillm.course.lessons import notebooks
 from minillm.course.lessons.ids import lesson_of_exercise, lesson_of_file
 
-STUDENT = re.compile(r"[^\s./\\+][^/\\+]*")  # nbgrader puts the name into paths and patterns
+STUDENT = re.compile(r"[^./\\+*?\[\]][^/\\+*?\[\]]*")  # nbgrader puts the name into paths and patterns
+NO_STUDENT = "not graded: a student's name has no leading dot and none of / \\ + * ? [ ]"
+IGNORED = {".ds_store", "thumbs.db", "desktop.ini", "timestamp.txt"}  # of systems, and nbgrader's own
 
 
-def stage_submissions(
-    folder: Path, lessons: dict[str, Path]
-) -> tuple[list[tuple[str, str]], dict[str, list[str]]]:
-    """Copy what was submitted to build/submitted in the names nbgrader expects; (student, lesson) pairs and notes."""
-    stage = folder / "build" / "submitted"
-    shutil.rmtree(stage, ignore_errors=True)
-    staged: list[tuple[str, str]] = []
+@dataclass
+class Submission:
+    """One student's notebook of one lesson. `notebook` is None when the file could not be read."""
+
+    student: str
+    lesson: str
+    path: Path
+    notebook: dict[str, Any] | None
+    notes: list[str] = field(default_factory=list)
+
+
+def find_submissions(
+    submitted: Path, lessons: dict[str, Path]
+) -> tuple[dict[tuple[str, str], Submission], dict[str, list[str]]]:
+    """(submissions by (student, lesson), notes by student on what belongs to none). Every student who handed
+    anything in has an entry in the notes."""
+    found: dict[tuple[str, str], Submission] = {}
     notes: dict[str, list[str]] = {}
-    submitted = folder / "submitted"
-    for path in sorted(submitted.glob("**/*.ipynb")):
+    for path in sorted(submitted.glob("**/*"), key=lambda path: _order(path, submitted, lessons)):
         parts = path.relative_to(submitted).parts
-        if any(part.startswith(".") for part in parts):  # Jupyter's checkpoints
+        if not path.is_file() or path.name.lower() in IGNORED or any(part.startswith(".") for part in parts):
             continue
-        student = parts[0] if len(parts) > 1 else path.stem
+        student = student_name(parts[0] if len(parts) > 1 else path.stem)
         said = notes.setdefault(student, [])
         if not STUDENT.fullmatch(student):
-            said.append("not graded: a student's name holds no '+' and no leading dot")
+            said.append(NO_STUDENT)
             continue
-        try:
-            notebook = notebooks.read_notebook(path)
-            lesson = _lesson_of(notebook, parts, lessons)
-        except BadFileError as error:
-            said.append(f"{path.name} cannot be read: {str(error).split(': ')[-1]}")
-            continue
-        if lesson is None:
-            said.append(f"{path.name} belongs to no lesson that was handed out")
-        elif (student, lesson) in staged:
-            said.append(f"more than one notebook of {lesson}: {path.name} was left out")
+        one = _read(path, parts, student, lessons)
+        if isinstance(one, str):
+            said.append(one)
+        elif (first := found.get((student, one.lesson))) is None:
+            found[student, one.lesson] = one
+        elif one.notebook is not None and first.notebook is None:
+            found[student, one.lesson] = one
+            one.notes.append(f"{first.path.name} was left out: {'; '.join(first.notes)}")
         else:
-            released = release_of(folder, lesson)
-            notebook = _clean(notebook, released)
-            lost = _restore(notebook, released)
-            write_json(stage / student / lesson / lessons[lesson].name, notebook)
-            staged.append((student, lesson))
-            said.extend([f"put back lost cells {', '.join(lost)}"] if lost else [])
-    return staged, notes
+            first.notes.append(f"more than one file of {one.lesson}: {path.name} was left out")
+    return found, notes
 
 
-def _lesson_of(notebook: dict[str, Any], parts: tuple[str, ...], lessons: dict[str, Path]) -> str | None:
-    """The lesson a notebook answers: by its folder, else by its exercises' ids, else by its name."""
-    if len(parts) > 2 and parts[1] in lessons:
-        return parts[1]
+def student_name(text: str) -> str:
+    """A student's name, written in one way: macOS takes 김 apart into its letters."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def _order(path: Path, submitted: Path, lessons: dict[str, Path]) -> tuple:
+    """Of several files of a student, the one with the right name comes first, then the one that was changed last."""
+    right = path.name in {one.name for one in lessons.values()}
+    with suppress(OSError):
+        return path.relative_to(submitted).parts[0], not right, -path.stat().st_mtime, str(path)
+    return path.relative_to(submitted).parts[0], not right, 0.0, str(path)
+
+
+def _read(path: Path, parts: tuple[str, ...], student: str, lessons: dict[str, Path]) -> Submission | str:
+    """A submission, or the note on a file that is none."""
+    named = parts[1] if len(parts) > 2 and parts[1] in lessons else lesson_of_file(path.name)
+    named = named if named in lessons else next(iter(lessons)) if len(lessons) == 1 else None
+    notes = []
+    try:
+        notebook, encoding = read_any_notebook(path)
+    except BadFileError as error:
+        why = f"{path.name} {error}"
+        loose = len(parts) == 1 and ".ipynb" not in path.name.lower()  # an archive, a list: of no one student
+        return why if named is None or loose else Submission(student, named, path, None, [why])
+    lesson = lesson_of_notebook(notebook, lessons) or (
+        named if _is_of(notebook, path, parts, named) else None
+    )
+    if lesson is None:
+        return f"{path.name} belongs to no lesson that was handed out"
+    if encoding:
+        notes.append(f"{path.name} was saved as {encoding}, not as UTF-8; it was read as that")
+    if path.name != lessons[lesson].name and len(parts) > 1:
+        notes.append(f"wrong file name {path.name}: taken as {lessons[lesson].name} by its content")
+    return Submission(student, lesson, path, notebook, notes)
+
+
+def _is_of(notebook: dict[str, Any], path: Path, parts: tuple[str, ...], named: str | None) -> bool:
+    """Whether a notebook without any exercise cell counts as handed in for the lesson that its place names."""
+    return named is not None and (named in parts[1:-1] or lesson_of_file(path.name) == named)
+
+
+def read_any_notebook(path: Path) -> tuple[dict[str, Any], str]:
+    """(notebook, encoding): the encoding is "" for UTF-8, else what it had to be read as. BadFileError says what the
+    file is instead; its message continues a sentence that begins with the file's name."""
+    data = read_bytes(path, "notebook")
+    if not data.strip():
+        raise BadFileError("is empty")
+    text, said = _decoded(data)
+    try:
+        notebook = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        cut = text.lstrip().startswith("{")
+        raise BadFileError(
+            f"cannot be read: it is cut or damaged ({error})" if cut else "is not a notebook"
+        ) from None
+    if isinstance(notebook, dict) and "worksheets" in notebook:
+        raise BadFileError("cannot be read: it is a notebook of the old format 3")
+    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
+        raise BadFileError("is not a notebook: it has no list of cells")
+    if wrong := [number for number, cell in enumerate(notebook["cells"], 1) if not notebooks.is_cell(cell)]:
+        raise BadFileError(f"cannot be read: cell {wrong[0]} is damaged")
+    return notebook, said
+
+
+def _decoded(data: bytes) -> tuple[str, str]:
+    """(text, what it was saved as; "" for UTF-8)."""
+    utf16 = [("utf-16", "UTF-16")] if data[:2] in (b"\xff\xfe", b"\xfe\xff") else []
+    for encoding, said in (("utf-8-sig", ""), *utf16, ("cp949", "CP949 (the Korean Windows code)")):
+        with suppress(UnicodeDecodeError):
+            return data.decode(encoding), said
+    raise BadFileError("is not a notebook: it is no text")
+
+
+def lesson_of_notebook(notebook: dict[str, Any], lessons: dict[str, Path]) -> str | None:
+    """The lesson whose exercises a notebook holds; None when it holds none that was handed out."""
     for cell in notebook["cells"]:
-        with suppress(ValueError):
-            if (lesson := lesson_of_exercise(grade_id(cell).removesuffix("-test"))) in lessons:
-                return lesson
-    named = lesson_of_file(parts[-1])
-    return named if named in lessons else None
-
-
-def _clean(notebook: dict[str, Any], released: dict[str, Any]) -> dict[str, Any]:
-    """The student's text in a notebook nbgrader can open: no outputs, our kernel, grading metadata as handed out."""
-    handed_out = {name: cell["metadata"] for cell in released["cells"] if (name := grade_id(cell))}
-    cells = []
-    for index, cell in enumerate(notebook["cells"]):
-        metadata = handed_out.get(grade_id(cell), {})
-        clean = {
-            "id": f"cell-{index}",
-            "cell_type": cell["cell_type"],
-            "metadata": metadata,
-            "source": cell["source"],
-        }
-        cells.append(
-            clean | ({"outputs": [], "execution_count": None} if cell["cell_type"] == "code" else {})
-        )
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-
-
-def release_of(folder: Path, lesson: str) -> dict[str, Any]:
-    """The student version of a lesson, as it was handed out."""
-    return notebooks.read_notebook(next((folder / "release" / lesson).glob("*.ipynb")))
+        name, part = exercise_of(cell)
+        if part:
+            with suppress(ValueError):
+                if (lesson := lesson_of_exercise(name)) in lessons:
+                    return lesson
+    return None
 
 
 def grade_id(cell: dict[str, Any]) -> str:
@@ -98,16 +153,43 @@ def grade_id(cell: dict[str, Any]) -> str:
     return str(cell.get("metadata", {}).get("nbgrader", {}).get("grade_id", ""))
 
 
-def _restore(notebook: dict[str, Any], released: dict[str, Any]) -> list[str]:
-    """Put answer and test cells that a student deleted back where they were; the ids of those cells."""
-    lost = []
-    place = len(notebook["cells"])
-    for cell in released["cells"]:
-        if not (name := grade_id(cell)):
-            continue
-        there = [index for index, other in enumerate(notebook["cells"]) if grade_id(other) == name]
-        if not there:
-            lost.append(name)
-            notebook["cells"].insert(place, cell)
-        place = (there[-1] if there else place) + 1
-    return lost
+def exercise_of(cell: dict[str, Any]) -> tuple[str, str]:
+    """(exercise, part) of a cell: part is task, answer, test, or "" for a cell of no exercise.
+
+    By nbgrader's metadata; by its text where an editor threw the metadata away.
+    """
+    text = notebooks.source(cell)
+    if cell["cell_type"] == "markdown":
+        heading = notebooks.HEADING.match(text)
+        return (heading["id"], "task") if heading else ("", "")
+    if name := grade_id(cell):
+        return (name.removesuffix("-test"), "test") if name.endswith("-test") else (name, "answer")
+    called = re.search(r"^check\(\s*[\"']([^\"']+)[\"']\s*,", text, re.MULTILINE)
+    return (called[1], "test") if called else ("", "")
+
+
+def answers_of(notebook: dict[str, Any], exercises: list[str]) -> dict[str, list[tuple[str, bool]]]:
+    """The code that answers each exercise, cell by cell: (text, whether an error in it counts).
+
+    That is the answer cell, and what the student wrote in cells of their own between the exercise's text and its test;
+    an error in those does not count while there is an answer cell. No cells: the student deleted them.
+    """
+    found: dict[str, list[tuple[str, bool]]] = {name: [] for name in exercises}
+    here = ""  # the exercise whose text, or answer, was the last to come by
+    for cell in notebook["cells"]:
+        name, part = exercise_of(cell)
+        text = notebooks.source(cell).replace("\r\n", "\n")
+        if part in ("task", "test"):
+            here = name if part == "task" else ""
+        elif part == "answer":
+            here = name
+            if name in found:
+                found[name].append((text, True))
+        elif here in found and cell["cell_type"] == "code" and text.strip():
+            found[here].append((text, False))
+        elif cell["cell_type"] == "markdown" and re.match(r"##? ", text):
+            here = ""  # the next section of the lesson
+    return {
+        name: cells if any(own for _, own in cells) else [(text, True) for text, _ in cells]
+        for name, cells in found.items()
+    }

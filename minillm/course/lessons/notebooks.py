@@ -41,12 +41,13 @@ def read_notebook(path: str | Path) -> dict[str, Any]:
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
         raise BadFileError(f"notebook {str(path)!r} has no list of cells")
     for number, cell in enumerate(notebook["cells"], 1):
-        if not _is_cell(cell):
+        if not is_cell(cell):
             raise BadFileError(f"notebook {str(path)!r}: cell {number} is not a cell")
     return notebook
 
 
-def _is_cell(cell: Any) -> bool:
+def is_cell(cell: Any) -> bool:
+    """Whether a value of a notebook file is a cell that everything here can read."""
     if not isinstance(cell, dict) or cell.get("cell_type") not in ("code", "markdown", "raw"):
         return False
     text, metadata, outputs = cell.get("source"), cell.get("metadata", {}), cell.get("outputs", [])

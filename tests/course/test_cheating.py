@@ -1,0 +1,150 @@
+"""An answer that passes by working on the machinery gets no points: one trick a test, each in the answer cell."""
+
+from __future__ import annotations
+
+import pytest
+
+from minillm.course.classroom import limits
+from minillm.course.classroom.feedback import instructor_notes
+from minillm.course.classroom.judge import Task, Verdict, judge
+from minillm.course.classroom.limits import run_limited
+from minillm.course.classroom.workers import Worker
+
+pytestmark = pytest.mark.skipif(
+    not limits.can_fork(), reason="no fork here: the worker judges in its own process"
+)
+
+SETUP = "from minillm.course import check, setup\nsetup()\nimport tests.course.tiny_exercises\nnumbers = [3, 1, 2]"
+CHECK = 'check("99-9-a", ordered)'
+HIDDEN = "assert ordered(numbers) == [1, 2, 3]\nassert ordered([]) == []"
+WRONG = "def ordered(values):\n    return list(values)\n"
+
+FORGED = """
+import json, os
+for fd in range(64):
+    for line in (["result", json.dumps(["passed", ""])], ["end", "."], {"passed": True, "step": "", "why": "",
+                 "sealed": True, "seconds": 0.1, "forked": True}):
+        try:
+            os.write(fd, json.dumps(line).encode() + b"\\n")
+        except OSError:
+            pass
+"""
+EVERYWHERE = """
+import sys
+def lenient(*args, **kwargs):
+    return ""
+for name, module in list(sys.modules.items()):
+    if name.startswith("minillm.course.classroom"):
+        for key in "_feedback _run_tests _check_of _reason _replaced watched checkers find_exercise".split():
+            if hasattr(module, key):
+                setattr(module, key, lenient)
+"""
+
+TRICKS = {
+    "writes into every open file": WRONG + FORGED,
+    "writes into every open file, then leaves": WRONG + FORGED + "os._exit(0)",
+    "replaces the machinery": WRONG + EVERYWHERE,
+    "replaces the checker": WRONG
+    + "from minillm.course.classroom import checking\nfrom dataclasses import replace\n"
+    "for key, one in checking._REGISTRY.items():\n    checking._REGISTRY[key] = replace(one, checker=lambda a: None)",
+    "replaces the code of the checker": WRONG
+    + "import tests.course.tiny_exercises as t\ndef easy(answer):\n    pass\nt.ordered.__code__ = easy.__code__",
+    "replaces check": WRONG + "check = lambda *args: print('✓ 99-9-a passed: 2 points')",
+    "replaces print": WRONG
+    + "import builtins\nbuiltins.print('✓ 99-9-a passed: 2 points')\nbuiltins.print = len",
+    "replaces AssertionError": WRONG + "import builtins\nclass Never(BaseException): pass\n"
+    "builtins.AssertionError = builtins.Exception = builtins.BaseException = Never",
+    "leaves with 0": WRONG + "import sys\nsys.exit(0)",
+    "leaves with 0 when it is called": "def ordered(values):\n    raise SystemExit(0)",
+    "ends the process": WRONG + "import os\nos._exit(0)",
+    "ends the process when it is called": "def ordered(values):\n    import os\n    os._exit(0)",
+    "prints a pass at the exit": WRONG + "import atexit, os\natexit.register(lambda: os._exit(0))",
+    "forks and leaves": WRONG + "import os\nif os.fork():\n    os._exit(0)",
+    "changes the numbers of the tests": "def ordered(values):\n    return [1, 2] if len(values) == 2 else values\n"
+    "numbers.sort()",
+    "jumps over the assert": WRONG
+    + "import sys\ndef jump(frame, event, arg):\n    if 'tiny_exercises' in frame.f_code.co_filename "
+    "or '<test' in frame.f_code.co_filename:\n        frame.f_trace_lines = True\n"
+    "        if event == 'line':\n            raise SystemExit\n    return jump\nsys.settrace(jump)",
+    "catches nothing, returns a liar": "class Yes(list):\n    def __eq__(self, other):\n        return True\n"
+    "    __hash__ = None\n\ndef ordered(values):\n    return Yes()",
+    "finds the seal in the frames": "def ordered(values):\n    import json, os, sys\n    frame = sys._getframe()\n"
+    "    while frame:\n        names = frame.f_locals\n        if 'seal' in names:\n"
+    "            for kind, text in (('result', '[\"passed\", \"\"]'), ('end', '.')):\n"
+    "                line = json.dumps([f\"{kind} {names['seal']}\", text]).encode() + b'\\n'\n"
+    "                try:\n                    os.write(names['writing'], line)\n"
+    "                except OSError:\n                    pass\n"
+    "        frame = frame.f_back\n    os._exit(0)",
+}
+BEYOND_ONE_PROCESS = {
+    "changes the numbers of the tests",
+    "catches nothing, returns a liar",
+    "finds the seal in the frames",
+}
+
+
+@pytest.fixture(scope="module")
+def names():
+    found = {"__name__": "__main__"}
+    exec(SETUP, found)
+    return found
+
+
+def task(answer, sealed, hidden=HIDDEN):
+    return Task("99-9-a", [(answer, True)], CHECK, hidden, ["ordered"], 2.0, None, sealed)
+
+
+def test_a_right_answer_passes_both_runs(names):
+    right = "def ordered(values):\n    print('sorting')\n    return sorted(values)"
+    for sealed in (True, False):
+        verdict = judge(names, task(right, sealed))
+        assert (verdict.passed, verdict.sealed, verdict.why) == (True, sealed, "")
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_no_trick_passes_the_sealed_run(names, trick):
+    assert not judge(names, task(TRICKS[trick], sealed=True)).passed
+
+
+@pytest.mark.parametrize("trick", [name for name in TRICKS if name not in BEYOND_ONE_PROCESS])
+def test_no_plain_trick_passes_in_one_process(names, trick):
+    assert not judge(names, task(TRICKS[trick], sealed=False)).passed
+    assert not judge(names, task(TRICKS[trick], sealed=False, hidden="")).passed
+
+
+@pytest.mark.parametrize("trick", sorted(BEYOND_ONE_PROCESS))
+def test_what_one_process_cannot_prevent(names, trick):
+    """What the documentation says remains where a stored solution cannot be sealed; when this fails, say so there."""
+    assert judge(names, task(TRICKS[trick], sealed=False)).passed
+
+
+def test_tricks_through_a_worker():
+    """The same wire that grading uses: nothing that an answer writes is taken for the worker's reply."""
+    with Worker() as worker:
+        for trick in ("writes into every open file", "finds the seal in the frames"):
+            verdict, _ = worker.judge([SETUP], task(TRICKS[trick], sealed=True))
+            assert not verdict.passed
+        for text in (
+            WRONG + "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)",
+            WRONG + "import os, signal\nos.killpg(os.getpgid(os.getppid()), signal.SIGKILL)",
+        ):
+            verdict, _ = worker.judge([SETUP], task(text, sealed=True))
+            assert (verdict.passed, verdict.step) == (False, "died")
+        verdict, _ = worker.judge([SETUP], task("ordered = sorted", sealed=True))
+        assert verdict.passed, "the next answer is graded by a new worker"
+
+
+def test_a_child_that_knows_no_seal_returns_nothing():
+    def forges():
+        exec(FORGED.replace("range(64)", "range(3, 64)"), {})
+        raise KeyboardInterrupt
+
+    with pytest.raises(limits.Died):
+        run_limited(forges, 20, alone=True)
+
+
+def test_a_passed_answer_that_looks_at_its_caller_is_pointed_out():
+    """It can read what a test expects in the frame that called it: no run prevents that, so a person looks."""
+    peeks = "def ordered(values):\n    import sys\n    return sys._getframe(1).f_locals['expected']"
+    assert "_getframe" in instructor_notes({"99-9-a": Verdict(True)}, {"99-9-a": peeks})[0]
+    assert instructor_notes({"99-9-a": Verdict(True)}, {"99-9-a": "ordered = sorted"}) == []

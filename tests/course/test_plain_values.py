@@ -1,0 +1,111 @@
+"""Values to JSON and back: what is data arrives as it was, what is not is refused, and damage is no crash."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+from collections import Counter, OrderedDict, namedtuple
+
+import numpy as np
+import pytest
+import torch
+
+from minillm.course.classroom.plain_values import NotPlainError, dumps, loads
+
+SAME = [
+    None, True, 0, -(2**80), 1.5, math.inf, "한국어 \ud800 \n", b"\x00\xff", bytearray(b"ab"), 1 + 2j,
+    [], (1, [2, (3,)]), {1, 2}, frozenset("ab"), {"a": {(1, 2): [None]}}, range(1, 9, 3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", SAME, ids=repr)
+def test_data_arrives_as_it_was(value):
+    found = loads(dumps(value))
+    assert type(found) is type(value)
+    assert found == value
+
+
+@pytest.mark.parametrize("dtype", ["?", "u1", "<i4", ">i8", "f2", "f4", "f8", "c16"])
+def test_arrays(dtype):
+    for shape in ((), (0, 3), (2, 3)):
+        value = np.arange(math.prod(shape)).reshape(shape).astype(dtype)
+        found = loads(dumps(value))
+        assert (found.dtype, found.shape) == (value.dtype, shape)
+        np.testing.assert_array_equal(found, value)
+    assert isinstance(loads(dumps(np.float32(2.5))), np.float32)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.bool, torch.uint8, torch.int64, torch.float16, torch.bfloat16, torch.float64]
+)
+def test_tensors(dtype):
+    for shape in ((), (0, 3), (2, 3)):
+        value = torch.arange(math.prod(shape)).reshape(shape).to(dtype)
+        found = loads(dumps(value))
+        assert (found.dtype, tuple(found.shape)) == (dtype, shape)
+        assert torch.equal(found, value)
+    assert torch.equal(loads(dumps(torch.ones(3, 2).T)), torch.ones(2, 3))
+    assert not loads(dumps(torch.ones(2, requires_grad=True))).requires_grad
+
+
+def test_subclasses_arrive_as_what_they_extend():
+    class Liar(list):
+        def __eq__(self, other):
+            return True
+
+    for value, plain in [
+        (Liar([1]), [1]), (Counter("aab"), {"a": 2, "b": 1}), (OrderedDict(a=1), {"a": 1}),
+        (namedtuple("P", "x y")(1, 2), (1, 2)), (type("Text", (str,), {"__str__": lambda self: "lie"})("a"), "a"),
+    ]:  # fmt: skip
+        found = loads(dumps(value))
+        assert type(found) is type(plain)
+        assert found == plain
+
+
+def itself():
+    value = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        object(),
+        len,
+        iter([1]),
+        itself(),
+        [object()],
+        np.array([object()]),
+        torch.ones(2).to_sparse(),
+        ValueError("x"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_no_data_is_refused(value):
+    with pytest.raises(NotPlainError):
+        dumps(value)
+
+
+def test_damage_is_refused_or_is_other_data():
+    dice = random.Random(0)
+    texts = [dumps(SAME), dumps([np.arange(6).reshape(2, 3), torch.ones(2, 2), np.float32(1)])]
+    for number in range(2000):
+        text = list(texts[number % 2])
+        for _ in range(dice.randint(1, 4)):
+            text[dice.randrange(len(text))] = dice.choice('[]{}",0129aT\\n-')
+        with contextlib.suppress(NotPlainError):
+            loads("".join(text))
+    for bad in (
+        "",
+        "3",
+        "[]",
+        "{}",
+        '["plain", []]',
+        '["object", 1]',
+        '["array", "O", [1], "AAAA"]',
+        '["list", 3]',
+    ):
+        with pytest.raises(NotPlainError):
+            loads(bad)
