@@ -105,7 +105,7 @@ def test_the_commands_that_ci_runs_work_as_they_are_written():
     assert lines[0] == "make tour"
     assert len(lines) >= 8
     for line in lines:
-        assert re.match(r"make |python3 -m venv |\.venv/bin/(python|minillm) ", line), line
+        assert re.match(r"make |python3 -m venv |cp my_class/|\.venv/bin/(python|minillm) ", line), line
         assert not re.search(r"\.\.\.|<|HOST|PATH", line), line
 
 
