@@ -10,25 +10,34 @@ from minillm.search.fusion import group_ranking, rrf
 from minillm.search.hybrid import HybridSearch
 from minillm.search.losses import contrastive_loss, cosine_similarity_loss, mnr_loss
 from minillm.search.passage_index import PassageIndex
+from minillm.search.self_grading import Choice, choose, first_places, hold_out
 from minillm.search.static_encoder import StaticEncoder
-from minillm.search.words import content_words, plain_words, search_words
+from minillm.search.weighted import WeightedSearch, standard_scores
+from minillm.search.words import content_words, operator_words, plain_words, search_words
 
 __all__ = [
     "BM25",
+    "Choice",
     "DenseRetriever",
     "ExactIndex",
     "FieldSearch",
     "HybridSearch",
     "PassageIndex",
     "StaticEncoder",
+    "WeightedSearch",
+    "choose",
     "content_words",
     "contrastive_loss",
     "cooccurrence_vectors",
     "cosine_similarity_loss",
+    "first_places",
     "group_ranking",
+    "hold_out",
     "mnr_loss",
+    "operator_words",
     "plain_words",
     "rrf",
     "search_words",
+    "standard_scores",
     "train_encoder",
 ]

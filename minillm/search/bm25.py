@@ -235,6 +235,14 @@ class BM25:
         _add_query(np.array(self._known(query), np.int64), *self._postings, scores, seen, 1, touched)
         return scores
 
+    def highest_scores(self) -> np.ndarray:
+        """What each document would score for a query of all its words, each once: float32 (N,), and 1 for a document
+        without words. `scores(query)` divided by it is the share of a document that the query names."""
+        self._check_fitted()
+        _, documents, impacts = self._postings
+        highest = np.bincount(documents, weights=impacts, minlength=len(self)).astype(np.float32)
+        return np.where(highest > 0, highest, np.float32(1))
+
     def search(self, queries: Sequence[str], k: int = 10) -> list[list[tuple[DocumentId, float]]]:
         """The best k documents of each query as [(id, score), ...], best first, equal scores in corpus order.
 

@@ -66,10 +66,29 @@ QUESTION_WORDS = frozenset(
 )
 
 
+# The operators of code are words too: people ask what := does. Only a whole run of operator characters counts, so
+# neither the :: of a grammar, nor a ruler of ====, nor the // of an address does. Before a name a star is an operator
+# (*args, **kwargs) unless another one closes it, which is how plain text and Markdown mark *emphasis*.
+OPERATORS = frozenset(
+    ":= == != <= >= -> ... // << >> ** += -= *= /= //= %= @= &= |= ^= <<= >>= **=".split()  # noqa: SIM905
+)
+_STAR_BEFORE_NAME = r"(?<![\w*])\*{1,2}(?=[^\W\d]\w*+(?!\*))"
+_OPERATOR_RUN = r"(?<![-+*/%@&|^<>=!:~.])(?!(?<=\w)\*\*(?!\w)|(?<!\w)\*\*(?=\w))[-+*/%@&|^<>=!:~.]{2,}+"
+OPERATOR = regex.compile(f"{_STAR_BEFORE_NAME}|{_OPERATOR_RUN}")
+
+
+def operator_words(text: str) -> list[str]:
+    """The operators of code in `text`: "f(*args) if a == b" -> ["*", "=="]. ValueError when `text` is no str."""
+    found = OPERATOR.findall(check_text("text", text))
+    return [one for one in found if one in OPERATORS or one == "*"]
+
+
 def content_words(text: str) -> list[str]:
-    """`search_words` without the words that questions share (불용어, stop words): "what does with do" -> ["with"].
+    """`search_words` without the words that questions share (불용어, stop words), and with the operators of code:
+    "what does with do" -> ["with"], "what does := do" -> [":="].
 
     A manual seldom says "how" or "does", so their idf is high and a question would be answered by whatever passage
     happens to say them. Raises ValueError when `text` is no str.
     """
-    return [word for word in search_words(text) if word not in QUESTION_WORDS]
+    words = [word for word in search_words(text) if word not in QUESTION_WORDS]
+    return words + operator_words(text)
