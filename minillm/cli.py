@@ -131,9 +131,14 @@ def build_parser() -> argparse.ArgumentParser:
     listed.take("-k", "passages to list", type=int, default=5)
     ask = top.add("ask", search.ask, "answer a question with the best passage, quoted and named")
     ask.take("question", "the question, in plain words")
+    ask.take("-k", "passages to show, the first in full", type=int, default=1)
+    ask.parser.epilog = search.declining_in_words()
     for one in (listed, ask):
         one.take("--index", "an index folder (default: the tour's)", type=Path, metavar="DIR")
-        one.take("--method", "the ranking", choices=["bm25", "dense", "hybrid"], default="hybrid").json()
+        one.take(
+            "--mode --method", "the ranking; auto: what `index` found best on this text",
+            choices=["auto", "bm25", "dense", "hybrid", "weighted"], default="auto", dest="method",
+        ).json()  # fmt: skip
 
     one = top.add("bench", machine.bench, "measure against the real libraries on this machine")
     one.take("names", "benchmarks to run (default: all)", nargs="*", metavar="NAME")

@@ -235,6 +235,12 @@ class BM25:
         _add_query(np.array(self._known(query), np.int64), *self._postings, scores, seen, 1, touched)
         return scores
 
+    def document_frequency(self, word: str) -> int:
+        """How many documents have the word, as the tokenizer writes it; 0 for an unknown one."""
+        number = self._vocabulary.get(word)
+        starts = self._postings[0]
+        return 0 if number is None else int(starts[number + 1] - starts[number])
+
     def highest_scores(self) -> np.ndarray:
         """What each document would score for a query of all its words, each once: float32 (N,), and 1 for a document
         without words. `scores(query)` divided by it is the share of a document that the query names."""

@@ -22,14 +22,17 @@ from minillm._checks import check_choice, check_int, check_text, describe
 from minillm._files import BadFileError, read_json, write_json
 from minillm.data import Passage
 from minillm.search._ids import Ranking
+from minillm.search.bm25 import lucene_idf
+from minillm.search.confidence import share_named
 from minillm.search.dense import DenseRetriever
 from minillm.search.encoder_training import train_encoder
 from minillm.search.fields import FieldSearch
 from minillm.search.fusion import group_ranking
 from minillm.search.hybrid import HybridSearch
 from minillm.search.self_grading import FEWEST_QUERIES, METHODS, Choice, choose, first_places, hold_out
+from minillm.search.snippets import Snippet, find_snippet
 from minillm.search.weighted import WeightedSearch
-from minillm.search.words import content_words
+from minillm.search.words import content_words, search_words
 
 FIELDS = {"text": 1.0, "title": 1.0}  # what a word counts in each, in keyword search
 WHOLE = ("title",)  # a title says what its section is about, all of it
@@ -38,10 +41,10 @@ WHOLE = ("title",)  # a title says what its section is about, all of it
 class PassageIndex:
     """Passages with a fitted FieldSearch and a fitted DenseRetriever whose document ids are the passages' ids.
 
-    choice: what "auto" means and the weight of "weighted" (default: weighted, 0.3).
+    choice: what "auto" means and the weight of "weighted" (default: weighted, 0.4).
     """
 
-    grading_seconds = 0.0  # of `build`, which takes about ten times as long
+    building_seconds = grading_seconds = 0.0  # what `build` took in all, and for grading
 
     def __init__(
         self,
@@ -74,15 +77,22 @@ class PassageIndex:
         passages = list(passages) if isinstance(passages, Sequence) and not isinstance(passages, str) else []
         if len(passages) < 2 or not all(isinstance(passage, Passage) for passage in passages):
             raise ValueError(f"passages must be a list of at least two Passages, got {describe(passages)}")
+        start = time.perf_counter()
         held = hold_out(passages, seed)
         graded = len(held.queries) >= FEWEST_QUERIES
         encoder = train_encoder(held.passages if graded else passages, seed=seed, **training)
-        start = time.perf_counter()
+        grading = time.perf_counter()
         choice = choose(first_places(held, *fit_both(held.passages, encoder))) if graded else Choice()
-        seconds = time.perf_counter() - start
+        graded_at = time.perf_counter()
         index = cls(passages, *fit_both(passages, encoder), choice)
-        index.grading_seconds = seconds
+        index.grading_seconds, index.building_seconds = graded_at - grading, time.perf_counter() - start
         return index
+
+    def choice_in_words(self) -> str:
+        """What "auto" means here: "bm25", or "weighted (bm25 0.6, dense 0.4)"."""
+        weight = self.choice.dense_weight
+        parts = f" (bm25 {1 - weight:.1f}, dense {weight:.1f})" if self.choice.method == "weighted" else ""
+        return self.choice.method + parts
 
     def rankings(self, queries: Sequence[str], k: int = 10, method: str = "auto") -> list[Ranking]:
         """For each query the best k passages as [(passage id, score), ...], best first.
@@ -104,6 +114,19 @@ class PassageIndex:
         """The best k passages for one query, with their scores. Raises ValueError for a query that is no str."""
         (ranking,) = self.rankings([check_text("query", query)], k, method)
         return [(self.passages[one], score) for one, score in ranking]
+
+    def idf(self, word: str) -> float:
+        """How much a word says here, as BM25 weighs it in texts; an unknown word says most."""
+        return lucene_idf(self.lexical.fields["text"].document_frequency(word), len(self))
+
+    def share_named(self, query: str, passage: Passage) -> float:
+        """The share, 0 to 1, of what the query's words weigh that the passage says (confidence.py)."""
+        said = content_words(f"{passage.title}\n{passage.text}")
+        return share_named(content_words(check_text("query", query)), said, self.idf)
+
+    def snippet(self, query: str, passage: Passage, width: int = 200) -> Snippet:
+        """The part of a passage that says most of the query (snippets.py)."""
+        return find_snippet(passage.text, query, width, lambda word: sum(map(self.idf, search_words(word))))
 
     def search_documents(self, queries: Sequence[str], k: int = 10, method: str = "auto") -> list[Ranking]:
         """For each query the best k documents: a document stands where its best passage stood."""
