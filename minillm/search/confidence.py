@@ -55,9 +55,7 @@ def choose_threshold(
     answerable: Sequence[float], unanswerable: Sequence[float], most_wrong: float = 0.1
 ) -> Declined:
     """The point of the curve that declines the most unanswerable questions, with at most `most_wrong` of the
-    answerable ones declined; of equal points the middle one."""
+    answerable ones declined; of equal points the lowest, which declines the fewest wrongly."""
     check_number("most_wrong", most_wrong, 0, 1)
     allowed = [point for point in decline_curve(answerable, unanswerable) if point.wrongly <= most_wrong]
-    best = max(point.declined for point in allowed)
-    equal = [point for point in allowed if point.declined == best]
-    return equal[len(equal) // 2]
+    return max(allowed, key=lambda point: point.declined)  # the first of equals

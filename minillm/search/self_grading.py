@@ -59,12 +59,16 @@ def hold_out(passages: Sequence[Passage], seed: int = 0) -> HeldOut:
     gold: list[set[str]] = []
     for number in generator.permutation(len(passages)):
         passage = passages[number]
-        sentences = [sentence for sentence in SENTENCE_END.split(passage.text) if sentence.strip()]
-        long_enough = [i for i, sentence in enumerate(sentences) if len(sentence.split()) in SENTENCE_WORDS]
-        if len(queries) < MOST_SENTENCES and len(sentences) >= 3 and long_enough:
-            chosen = long_enough[int(generator.integers(len(long_enough)))]
+        sentences = [" ".join(part.split()) for part in SENTENCE_END.split(passage.text) if part.strip()]
+        fit = [
+            i
+            for i, sentence in enumerate(sentences)
+            if len(sentence.split()) in SENTENCE_WORDS and sentences.count(sentence) == 1
+        ]
+        if len(queries) < MOST_SENTENCES and len(sentences) >= 3 and fit:
+            chosen = fit[int(generator.integers(len(fit)))]
             words = sentences[chosen].split()
-            queries.append(" ".join(words))
+            queries.append(sentences[chosen])
             gold.append({passage.id})
             count = round(generator.random() * LEFT_BEHIND * len(words))
             kept = sorted(generator.permutation(len(words))[:count])
@@ -124,13 +128,14 @@ class Choice:
         check_choice("method", self.method, METHODS)
         check_number("dense_weight", self.dense_weight, 0, 1)
         check_int("queries", self.queries, 0)
+        object.__setattr__(self, "table", tuple(self.table))  # JSON reads it as a list
 
 
 def choose(places: Mapping[str, np.ndarray]) -> Choice:
     """The method, and the weight of "weighted", that put most of the wanted passages first.
 
     places as `first_places` gives them. A few hundred queries leave chance its part, so the usual choice, weighted
-    with 0.4, needs a reason to be left: the weight is the nearest to 0.4 that is not clearly worse than the best one,
+    with 0.4, needs a reason to be left (the one-standard-error rule, Breiman et al. 1984): the weight is the nearest to 0.4 that is not clearly worse than the best one,
     and another method is chosen only where it is clearly better than that. (Places beyond the first are no reason: in
     a text of look-alike entries vectors gain there without finding anything.) With fewer than 30 queries: the usual
     choice, and no table.
@@ -142,7 +147,7 @@ def choose(places: Mapping[str, np.ndarray]) -> Choice:
     best = max(WEIGHTS, key=lambda weight: first[f"weighted {weight}"].mean())
     weight = min(
         (one for one in WEIGHTS if not clearly_better(first[f"weighted {best}"], first[f"weighted {one}"])),
-        key=lambda one: abs(one - USUAL_WEIGHT),
+        key=lambda one: round(abs(one - USUAL_WEIGHT), 9),  # of two equally near the smaller
     )
     names = {"weighted": f"weighted {weight}", "bm25": "bm25", "dense": "dense", "hybrid": "hybrid"}
     method = max(names, key=lambda method: first[names[method]].mean())
@@ -162,7 +167,7 @@ def choose(places: Mapping[str, np.ndarray]) -> Choice:
 
 
 def clearly_better(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether `one` wins over `other`, bool (Q,) on the same queries, by more than two standard errors of the paired
+    """Whether `one` wins over `other`, bool (Q,) on the same queries, by more than one standard error of the paired
     difference."""
     difference = one.astype(float) - other
-    return bool(difference.mean() > 2 * difference.std() / np.sqrt(len(difference)))
+    return bool(difference.mean() > difference.std() / np.sqrt(len(difference)))
