@@ -33,7 +33,7 @@ class Declining:
     answerable: int
 
 
-DECLINING = Declining(least_share=0.33, declined=13, unanswerable=15, wrongly=5, answerable=63)
+DECLINING = Declining(least_share=0.24, declined=11, unanswerable=15, wrongly=3, answerable=63)
 
 
 @dataclass(frozen=True)

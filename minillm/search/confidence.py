@@ -22,6 +22,8 @@ import numpy as np
 
 from minillm._checks import check_number
 
+MOST_WRONG = 0.08  # so that questions the threshold was not taken from stay under one in ten
+
 
 def share_named(query: Iterable[str], passage: Iterable[str], idf: Callable[[str], float]) -> float:
     """The share, 0 to 1, of what the query's words weigh that the passage says. 0 for a query without words."""
@@ -52,7 +54,7 @@ def decline_curve(answerable: Sequence[float], unanswerable: Sequence[float]) ->
 
 
 def choose_threshold(
-    answerable: Sequence[float], unanswerable: Sequence[float], most_wrong: float = 0.1
+    answerable: Sequence[float], unanswerable: Sequence[float], most_wrong: float = MOST_WRONG
 ) -> Declined:
     """The point of the curve that declines the most unanswerable questions, with at most `most_wrong` of the
     answerable ones declined; of equal points the lowest, which declines the fewest wrongly."""

@@ -135,10 +135,10 @@ def choose(places: Mapping[str, np.ndarray]) -> Choice:
     """The method, and the weight of "weighted", that put most of the wanted passages first.
 
     places as `first_places` gives them. A few hundred queries leave chance its part, so the usual choice, weighted
-    with 0.4, needs a reason to be left (the one-standard-error rule, Breiman et al. 1984): the weight is the nearest to 0.4 that is not clearly worse than the best one,
-    and another method is chosen only where it is clearly better than that. (Places beyond the first are no reason: in
-    a text of look-alike entries vectors gain there without finding anything.) With fewer than 30 queries: the usual
-    choice, and no table.
+    with 0.4, needs a reason to be left (the one-standard-error rule, Breiman et al. 1984): the weight is the nearest
+    to 0.4 that is not clearly worse than the best one, and another method is chosen only where it is clearly better
+    than that. Places beyond the first are no reason: in a text of look-alike entries vectors gain there without
+    finding anything. With fewer than 30 queries: the usual choice, and no table.
     """
     queries = len(places["bm25"])
     if queries < FEWEST_QUERIES:

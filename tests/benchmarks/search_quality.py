@@ -4,9 +4,9 @@
 
 For each set an index is built with `minillm index`'s own settings; it grades itself and chooses. Then people's
 questions are asked: hit@1, hit@5 and MRR of every method, and the chosen one against the best single one (bm25 or
-dense), with a 95 % interval of the paired difference. KorQuAD 1.0 dev: question -> its paragraph. KLUE-MRC dev (the shared
-part): question -> its context. Cranfield: query -> any relevant abstract. Python and Korean: our questions. For Python
-it also draws the curve of declined questions. Prints the tables of BENCHMARKS.md.
+dense), with a 95 % interval of the paired difference. KorQuAD 1.0 dev: question -> its paragraph. KLUE-MRC dev (the
+shared part): question -> its context. Cranfield: query -> any relevant abstract. Python and Korean: our questions.
+For Python it also draws the curve of declined questions. Prints the tables of BENCHMARKS.md.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 
 from minillm.course.tour.stages import TourSettings
 from minillm.data import (
+    DECLINING,
     Document,
     korean_documents,
     korean_questions,
@@ -208,11 +209,19 @@ def report(name: str, asked: QuestionSet, seed: int) -> Iterator[str]:
         f"chosen - best single ({best}): {difference:+.3f} [{low:+.3f}, {high:+.3f}] hit@1, "
         f"{wins} wins, {losses} losses"
     )
+    language = "en" if name in ("Python", "Cranfield") else "ko"
+    good = shares(index, asked.questions)
+    bad = shares(index, [q.text for q in unanswerable_questions() if q.language == language])
+    low = DECLINING.least_share
+    yield (
+        f"declined below {low}: {(bad < low).sum()} of {len(bad)} without an answer ({language}), "
+        f"{(good < low).sum()} of {len(good)} with one"
+    )
     if name == "Python":
         for label, part in (("older 111", slice(0, OLDER)), ("newer 15", slice(OLDER, None))):
             row = "; ".join(f"{method} {figures(found[method][part])}" for method in METHODS)
             yield f"{label}: {row}; chosen within 3: {(chosen[part] <= 3).sum()} of {len(chosen[part])}"
-        good, bad = shares(index, asked.questions), shares(index, [q.text for q in unanswerable_questions()])
+        bad = shares(index, [q.text for q in unanswerable_questions()])
         measured = measure_declining(good, bad, seed)
         yield f"threshold {measured.chosen.threshold:.2f}; other half: declined, of, wrongly, of = {measured.counts}"
         for point in decline_curve(good, bad)[10:71:5]:
