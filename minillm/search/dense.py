@@ -60,11 +60,13 @@ class DenseRetriever:
     def scores(self, query: str) -> np.ndarray:
         """The similarity of every document to one query, float32 (N,), in the order of the corpus; the score of
         `search`. All 0 for a query without any known token. Raises ValueError as BM25.scores."""
-        (query,) = check_texts("query", [query])
-        vectors, places, similarities = self._nearest([query], len(self))
+        if not self.ids:
+            raise ValueError("this retriever is empty: call fit(corpus) first")
+        vector = self.encoder.encode(check_texts("query", [query]))
+        places, distances = self.index.search(vector, len(self))
         scores = np.zeros(len(self), np.float32)
-        if vectors.any():
-            scores[places[0]] = similarities[0]
+        if vector.any():
+            scores[places[0]] = (0.0 if self.index.metric == "l2" else 1.0) - distances[0]
         return scores
 
     def search(self, queries: Sequence[str], k: int = 10) -> list[Ranking]:
@@ -73,21 +75,21 @@ class DenseRetriever:
         The score is the similarity: the cosine, the inner product, or minus the squared distance, by the index's
         metric. A query without any known token gets []. Raises ValueError as BM25.search.
         """
-        queries = check_texts("queries", queries)
-        vectors, places, similarities = self._nearest(queries, check_int("k", k, minimum=1))
-        return [
-            [(self.ids[place], score) for place, score in zip(*row, strict=True) if place >= 0 and known]
-            for *row, known in zip(places.tolist(), similarities.tolist(), vectors.any(axis=1), strict=True)
-        ]
-
-    def _nearest(self, queries: list[str], k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The queries' vectors (Q, D), the places of the k nearest documents (Q, k), and their similarities."""
         if not self.ids:
             raise ValueError("this retriever is empty: call fit(corpus) first")
+        queries = check_texts("queries", queries)
+        k = min(check_int("k", k, minimum=1), len(self))
         vectors = self.encoder.encode(queries)
-        places, distances = self.index.search(vectors, min(k, len(self)))
-        # distance = 1 - similarity for cosine and ip
-        return vectors, places, (0.0 if self.index.metric == "l2" else 1.0) - distances
+        places, distances = self.index.search(vectors, k)
+        highest = 0.0 if self.index.metric == "l2" else 1.0  # distance = 1 - similarity for cosine and ip
+        return [
+            [
+                (self.ids[place], highest - distance)
+                for place, distance in zip(*row, strict=True)
+                if place >= 0 and known
+            ]
+            for *row, known in zip(places.tolist(), distances.tolist(), vectors.any(axis=1), strict=True)
+        ]
 
     def save(self, folder: str | Path) -> Path:
         """Write encoder/, vectors.safetensors and documents.json into `folder`, each file whole or not at all."""

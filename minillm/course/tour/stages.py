@@ -286,8 +286,7 @@ def build_index(
         f"{index.choice_in_words()}, {graded}",
         {
             "passages": len(passages), "documents": len(corpus.documents), "dim": index.dense.index.dim,
-            "choice": asdict(choice), "building_seconds": index.building_seconds,
-            "grading_seconds": index.grading_seconds,
+            "choice": asdict(choice),
         },
     )  # fmt: skip
 
