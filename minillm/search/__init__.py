@@ -15,7 +15,7 @@ from minillm.search.self_grading import Choice, choose, first_places, hold_out
 from minillm.search.snippets import Snippet, find_snippet
 from minillm.search.static_encoder import StaticEncoder
 from minillm.search.weighted import WeightedSearch, standard_scores
-from minillm.search.words import content_words, operator_words, plain_words, search_words
+from minillm.search.words import content_words, plain_words, search_words
 
 __all__ = [
     "BM25",
@@ -40,7 +40,6 @@ __all__ = [
     "group_ranking",
     "hold_out",
     "mnr_loss",
-    "operator_words",
     "plain_words",
     "rrf",
     "search_words",

@@ -17,6 +17,7 @@ for the rest, the inverse cloze task). Left out: queries written by a language m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -167,7 +168,9 @@ def choose(places: Mapping[str, np.ndarray]) -> Choice:
 
 
 def clearly_better(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether `one` wins over `other`, bool (Q,) on the same queries, by more than one standard error of the paired
-    difference."""
-    difference = one.astype(float) - other
-    return bool(difference.mean() > difference.std() / np.sqrt(len(difference)))
+    """Whether `one` wins over `other`, bool (Q,) on the same queries, by more than one standard error.
+
+    wins - losses > sqrt(wins + losses), where only queries count on which they differ (McNemar 1947).
+    """
+    wins, losses = int((one & ~other).sum()), int((other & ~one).sum())
+    return wins - losses > math.sqrt(wins + losses)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minillm._checks import check_int, check_text
-from minillm.search.words import IS_CJK, OPERATOR, RUN, WORD, content_words
+from minillm.search.words import IS_CJK, RUN, WORD, content_words, find_operators
 
 BOLD, PLAIN = "\033[1m", "\033[0m"
 
@@ -68,7 +68,7 @@ def find_matches(passage: str, query: str) -> list[tuple[int, int, str]]:
                     places = [(0, len(run))]
                 found += [(at + start, at + end, even[start:end]) for start, end in places]
             at += len(run)
-    found += [(*match.span(), match[0]) for match in OPERATOR.finditer(passage) if match[0] in words]
+    found += [operator for operator in find_operators(passage) if operator[2] in words]
     return sorted(found)
 
 

@@ -67,20 +67,22 @@ QUESTION_WORDS = frozenset(
 
 
 # The operators of code are words too: people ask what := does. Only a whole run of operator characters counts, so
-# neither the :: of a grammar, nor a ruler of ====, nor the // of an address does. Before a name a star is an operator
-# (*args, **kwargs) unless another one closes it, which is how plain text and Markdown mark *emphasis*.
+# neither the ::= of a grammar, nor a ruler of ====, nor the // of an address does. A star before a name is an operator
+# (*args, **kwargs), unless it opens *emphasis* or **strong words**, as in plain text and Markdown.
 OPERATORS = frozenset(
     ":= == != <= >= -> ... // << >> ** += -= *= /= //= %= @= &= |= ^= <<= >>= **=".split()  # noqa: SIM905
 )
-_STAR_BEFORE_NAME = r"(?<![\w*])\*{1,2}(?=[^\W\d]\w*+(?!\*))"
-_OPERATOR_RUN = r"(?<![-+*/%@&|^<>=!:~.])(?!(?<=\w)\*\*(?!\w)|(?<!\w)\*\*(?=\w))[-+*/%@&|^<>=!:~.]{2,}+"
-OPERATOR = regex.compile(f"{_STAR_BEFORE_NAME}|{_OPERATOR_RUN}")
+_EMPHASIS = regex.compile(r"(?<![\w*])(\*{1,2})(?=\S)[^*\n]+(?<=\S)\1(?![\w*])")
+_OPERATOR = regex.compile(
+    r"(?<![\w*])\*{1,2}(?=[^\W\d])|(?<![-+*/%@&|^<>=!:~.])[-+*/%@&|^<>=!:~.]{2,}+"  # a star before a name, or a run
+)
 
 
-def operator_words(text: str) -> list[str]:
-    """The operators of code in `text`: "f(*args) if a == b" -> ["*", "=="]. ValueError when `text` is no str."""
-    found = OPERATOR.findall(check_text("text", text))
-    return [one for one in found if one in OPERATORS or one == "*"]
+def find_operators(text: str) -> list[tuple[int, int, str]]:
+    """(start, end, operator) of each operator of code in `text`: "if a == b" -> [(5, 7, "==")]."""
+    plain = _EMPHASIS.sub(lambda match: " " * len(match[0]), text)
+    found = [(*match.span(), match[0]) for match in _OPERATOR.finditer(plain)]
+    return [one for one in found if one[2] in OPERATORS or one[2] == "*"]
 
 
 def content_words(text: str) -> list[str]:
@@ -91,4 +93,4 @@ def content_words(text: str) -> list[str]:
     happens to say them. Raises ValueError when `text` is no str.
     """
     words = [word for word in search_words(text) if word not in QUESTION_WORDS]
-    return words + operator_words(text)
+    return words + [operator for _, _, operator in find_operators(text)]

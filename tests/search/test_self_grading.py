@@ -132,13 +132,16 @@ def test_what_is_clearly_better_is_chosen():
     }
 
 
-def test_clearly_is_one_standard_error():
+@pytest.mark.parametrize(
+    ("wins", "losses", "clear"), [(0, 0, False), (1, 0, False), (2, 0, True), (12, 8, False), (13, 8, True)]
+)
+def test_clearly_is_one_standard_error(wins, losses, clear):
     one, other = np.zeros((2, 100), bool)
-    one[:5] = True  # difference .05, its standard error sqrt(.05 * .95 / 100) = .0218
-    assert clearly_better(one, other)
-    other[5:9] = True  # .01 beside .0298
-    assert not clearly_better(one, other)
-    assert not clearly_better(other, other)
+    one[:wins] = True
+    other[wins : wins + losses] = True
+    one[50:], other[50:] = True, True  # where both are right, nothing is said
+    assert clearly_better(one, other) is clear
+    assert not clearly_better(other, one)
 
 
 def test_an_index_keeps_its_choice(passages, tmp_path):
