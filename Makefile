@@ -26,6 +26,7 @@ study: .venv/lab ## open the lessons in JupyterLab
 	$(BIN)/minillm study $(ARGS)
 
 test: .venv/test ## unit, parity and strict notebook tests
+	$(BIN)/python -m minillm.course.small # once, before two workers ask for it; a minute the first time
 	$(PYTEST) $(NBVAL) tests notebooks $(ARGS)
 
 paths: .venv/test ## the quick suite on the code path of a plain x86-64 processor

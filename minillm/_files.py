@@ -2,7 +2,8 @@
 
 `save_arrays`/`load_arrays` is the one container for our own binary files (search indexes, training state):
 a safetensors file whose metadata names its kind, carries a small JSON and a sha256 of everything in it, so that
-a file cut short, of another kind, or with a flipped bit is refused instead of half-loaded.
+a file cut short, of another kind, or with a flipped bit is refused instead of half-loaded. Files whose layout others
+fixed (config.json, tokenizer.json) have no room for that: `write_checksums`/`verify_checksums` keep theirs beside them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from safetensors.numpy import load as _load_safetensors
 from safetensors.numpy import save as _save_safetensors
 
 from minillm._checks import check_path
+
+CHECKSUMS = "checksums.json"
 
 
 class BadFileError(ValueError):
@@ -34,7 +37,10 @@ def replace_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
     """
     path = check_path("path", path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:  # it names the temporary file, which nobody asked for
+        raise OSError(error.errno, error.strerror, str(path)) from None
     os.close(handle)
     temporary = Path(name)
     try:
@@ -45,16 +51,33 @@ def replace_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
         os.umask(umask)
         # mkstemp makes private files; a saved model should be an ordinary one
         temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
     return path
 
 
 def write_whole(path: str | Path, content: bytes | str) -> Path:
-    """Write bytes, or text as UTF-8 with its newlines kept, whole or not at all."""
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    """Write bytes, or text as UTF-8 with its newlines kept, whole or not at all.
+
+    Raises ValueError for a text that UTF-8 cannot hold (half a surrogate pair).
+    """
+    data = _utf8(content, path) if isinstance(content, str) else content
     return replace_whole(path, lambda temporary: temporary.write_bytes(data))
+
+
+def _utf8(text: str, path: str | Path) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        around = text[max(0, error.start - 20) : error.end + 20]
+        raise ValueError(
+            f"{str(path)!r} cannot be written: its text holds half a surrogate pair, which is no character, "
+            f"in {around!a}"
+        ) from None
 
 
 def write_json(path: str | Path, value: Any) -> Path:
@@ -80,6 +103,65 @@ def read_json(path: str | Path, what: str = "JSON file") -> Any:
         raise BadFileError(f"{what} {str(path)!r} is not a whole JSON file: {error}") from None
 
 
+def write_checksums(folder: str | Path, names: Iterable[str]) -> Path:
+    """Write checksums.json into `folder`: {"config.json": sha256 of its bytes, ...} for the files called `names`.
+
+    Call it after the files are written. Names that it held before are kept, so that a model and its tokenizer can be
+    saved one after the other; a name without a file is dropped.
+    """
+    folder, fresh = check_path("folder", folder), set(names)
+    try:
+        known = _read_checksums(folder)
+    except BadFileError:  # damaged: it is written anew
+        known = {}
+    there = [name for name in sorted({*known, *fresh}) if (folder / name).is_file()]
+    return write_json(
+        folder / CHECKSUMS,
+        {name: _file_digest(folder / name) if name in fresh else known[name] for name in there},
+    )
+
+
+def verify_checksums(folder: str | Path) -> None:
+    """BadFileError naming the first file of `folder` that differs from checksums.json, or is gone.
+
+    A folder without checksums.json, such as one from Hugging Face, passes.
+    """
+    folder = check_path("folder", folder)
+    for name, expected in _read_checksums(folder).items():
+        if _file_digest(folder / name) != expected:
+            raise BadFileError(
+                f"{str(folder / name)!r} is damaged or was changed after it was saved: its checksum differs "
+                f"(if you changed it on purpose, delete {str(folder / CHECKSUMS)!r})"
+            )
+
+
+def _read_checksums(folder: Path) -> dict[str, str]:
+    path = folder / CHECKSUMS
+    sums = read_json(path, "list of checksums") if path.exists() else {}
+    if not isinstance(sums, dict) or not all(
+        isinstance(value, str) and _stays_inside(name) for name, value in sums.items()
+    ):
+        raise BadFileError(
+            f"list of checksums {str(path)!r} must map names of files beside it to sha256 sums"
+        )
+    return sums
+
+
+def _stays_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return (
+        bool(path.parts)
+        and not path.is_absolute()
+        and ".." not in path.parts
+        and ":" not in name
+        and "\\" not in name
+    )
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(read_bytes(path, "file")).hexdigest()
+
+
 def _digest(arrays: Mapping[str, np.ndarray], header: str) -> str:
     digest = hashlib.sha256(header.encode("utf-8"))
     for name in sorted(arrays):
@@ -93,6 +175,7 @@ def save_arrays(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], m
     """Write named arrays and a JSON-able `meta` as one file of the given kind (for example "bm25 index")."""
     packed = {name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()}
     header = json.dumps({"kind": kind, "meta": meta}, ensure_ascii=False, sort_keys=True)
+    _utf8(header, path)
     metadata = {"minillm": header, "sha256": _digest(packed, header)}
     return write_whole(path, _save_safetensors(packed, metadata=metadata))
 

@@ -1,20 +1,27 @@
 """The command line: `minillm tour` and its friends. What each command does is in `minillm/commands/`.
 
-Errors a user can mend are one line on standard error and exit code 1; a wrong command line is exit code 2;
-Ctrl-C is exit code 130, and leaves whole files only. `--json` prints one JSON value on standard output.
+Errors a user can mend are one line on standard error. Exit codes: 0 done; 1 a file or a text that will not do;
+2 a wrong command line; 130 Ctrl-C, which leaves whole files only; 141 nobody reads the output any more
+(`minillm search ... | head -1`, or standard output was closed from the start), as a shell reports it for other
+programs. `minillm` alone prints its help. `--json` prints one JSON value on standard output.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
+import errno
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NoReturn, TextIO
 
 from minillm import __version__
+from minillm._checks import describe
 from minillm.commands import classroom, machine, models, search
+from minillm.course.tour.settings import available_cores
 
 # Threads that spin for long while they wait fight with whatever else the machine runs: beside one busy program a
 # training step took about 190 ms, and about 130 with short spins; alone, 50 to 60 either way. GNU OpenMP reads this
@@ -23,20 +30,160 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the process's exit code."""
-    options = build_parser().parse_args(arguments)
+    """Run one command; returns the process's exit code (argparse's own exits, --help among them, raise SystemExit)."""
+    if sys.stderr is None:  # closed: print() would take standard output instead
+        sys.stderr = _nowhere()
+    if sys.stdout is None:
+        sys.stdout = _nowhere()
+        return _fail("standard output is closed, nobody would read the result", 141)
+    if hasattr(sys.stdout, "reconfigure"):  # a terminal of another encoding shows \uac00 for what it lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        options.command(options)
-        sys.stdout.flush()
-    except BrokenPipeError:  # `minillm search ... | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        try:
+            _run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        return _fail("stopped: the program that read the output has closed it", 141)
     except KeyboardInterrupt:
-        print("minillm: stopped; every file that was written is whole", file=sys.stderr)
-        return 130
-    except (ValueError, OSError, ImportError) as error:
-        print(f"minillm: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        return _fail("stopped; every file that was written is whole", 130)
+    except (MemoryError, RuntimeError) as error:
+        lack = isinstance(error, MemoryError) or re.search(r"allocate memory|out of memory", str(error))
+        if not lack:
+            raise
+        return _fail("this machine has not enough memory for that: smaller sizes need less", 1)
+    except OSError as error:
+        if error.errno == errno.ENOSPC and error.filename is None:  # standard output, written to a full disk
+            _drop_output()
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return _fail(f"{where}{error.strerror or error}", 1)
+    except (ValueError, ImportError) as error:
+        return _fail(str(error), 1)
     return 0
+
+
+def _run(arguments: Sequence[str]) -> None:
+    parser = build_parser()
+    if not arguments:
+        parser.print_help()
+        return
+    options = parser.parse_args(arguments)
+    options.command(options)
+
+
+def _fail(message: str, code: int) -> int:
+    kind = "" if message.startswith("stopped") else "error: "
+    print(f"minillm: {kind}{' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")
+
+
+def _drop_output() -> None:
+    """What is still waiting to be written goes nowhere, or Python would complain about it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+MANY = 2**63 - 1  # what numpy and torch hold in an integer
+
+
+def whole(minimum: int, maximum: int = MANY, multiple: int = 1) -> Callable[[str], int]:
+    """Reads a whole number from `minimum` to `maximum`, for argparse, which names the option before the message."""
+
+    def read(typed: str) -> int:
+        try:
+            number = int(typed)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a whole number, got {describe(typed)}") from None
+        if not minimum <= number <= maximum:
+            from_below = number < minimum and maximum == MANY
+            bounds = f"at least {minimum}" if from_below else f"between {minimum} and {maximum}"
+            raise argparse.ArgumentTypeError(f"must be {bounds}, got {describe(number)}")
+        if number % multiple:
+            below = number - number % multiple
+            raise argparse.ArgumentTypeError(
+                f"must be a multiple of {multiple}, got {number}; the nearest are {below or multiple} and "
+                f"{below + multiple}"
+            )
+        return number
+
+    return read
+
+
+def number(minimum: float, maximum: float, above: bool = False) -> Callable[[str], float]:
+    """Reads a number from `minimum` (or above it) to `maximum`, for argparse."""
+
+    def read(typed: str) -> float:
+        try:
+            value = float(typed)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a number, got {describe(typed)}") from None
+        if not minimum <= value <= maximum or (above and value == minimum):  # nan is in no range
+            bounds = f"above {minimum:g} and at most" if above else f"between {minimum:g} and"
+            raise argparse.ArgumentTypeError(f"must be {bounds} {maximum:g}, got {describe(typed)}")
+        return value
+
+    return read
+
+
+def text(typed: str) -> str:
+    """Reads a text, for argparse; a shell can hand over bytes that are none."""
+    try:
+        typed.encode("utf-8")
+    except UnicodeEncodeError:
+        came = os.fsencode(typed)
+        try:
+            return came.decode(
+                "utf-8"
+            )  # it is text, only the shell's language settings know no more than ASCII
+        except UnicodeDecodeError:
+            raise argparse.ArgumentTypeError(f"must be UTF-8 text, got {describe(came)}") from None
+    return typed
+
+
+def path(typed: str) -> Path:
+    """Reads a path, for argparse; an empty one, of a shell variable that is not set, would be the folder we are in."""
+    if not typed:
+        raise argparse.ArgumentTypeError("must be a path, got an empty text")
+    return Path(typed)
+
+
+SEED = whole(0)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and which word was probably meant."""
+
+    options: ClassVar[set[str]] = set()  # of all commands
+
+    def print_help(self, file: Any = None) -> None:
+        """As argparse's, which keeps quiet when nobody reads it."""
+        print(self.format_help(), end="", file=file)
+
+    def error(self, message: str) -> NoReturn:
+        choice = re.match(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)$", message, re.DOTALL)
+        unknown = re.match(r"unrecognized arguments: (\S*)", message)
+        if choice:
+            listed = choice[3].replace("'", "")
+            near = _meant(choice[2], listed.split(", "))
+            message = f"{choice[1]} must be one of {listed}, got {choice[2]!r}{near}"
+            if choice[1] == "COMMAND":
+                message = (
+                    f"there is no command {choice[2]!r}{near or '.'} `{self.prog} --help` lists the commands"
+                )
+        elif unknown:
+            message += _meant(unknown[1].split("=")[0], self.options)
+        else:
+            message = re.sub(r"^argument (\S+): (?=must )", r"\1 ", message)
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, sorted(known), 1)
+    return f": did you mean {near[0]!r}?" if near else ""
 
 
 class _Commands:
@@ -57,19 +204,31 @@ class _Options:
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         self.parser = parser
 
-    def take(self, name: str, text: str, **how: Any) -> _Options:
+    def take(self, name: str, summary: str, **how: Any) -> _Options:
+        if name.startswith("-"):
+            _Parser.options.add(name)
         if how.get("default") is not None:
-            text = f"{text} (default {how['default']})"
-        self.parser.add_argument(*name.split(), help=text, **how)
+            summary = f"{summary} (default {how['default']})"
+        if not {"type", "action", "choices"} & set(how):
+            how["type"] = text
+        elif how.get("type") is Path:
+            how["type"] = path
+        elif "type" in how and name.startswith("-"):
+            how.setdefault("metavar", "N")
+        self.parser.add_argument(*name.split(), help=summary, **how)
         return self
 
     def data(self) -> _Options:
-        text = "your own text: a .txt or .md file, or a folder of them (default: Python's language reference)"
-        return self.take("--data", text, type=Path, metavar="PATH")
+        summary = (
+            "your own text: a file, or a folder of .txt, .md, .rst and .py files, of which docstrings and code are "
+            "read (default: Python's language reference)"
+        )
+        return self.take("--data", summary, type=Path, metavar="PATH")
 
     def run(self) -> _Options:
-        self.take("--seed", "the same seed on the same machine gives the same figures", type=int, default=0)
-        return self.take("--threads", "CPU threads (default: two, or one on a one-core machine)", type=int)
+        self.take("--seed", "the same seed on the same machine gives the same figures", type=SEED, default=0)
+        summary = "CPU threads (default: OMP_NUM_THREADS, else two, or one on a one-core machine)"
+        return self.take("--threads", summary, type=whole(1, available_cores()))
 
     def json(self) -> _Options:
         return self.take("--json", "print one JSON value instead of text", action="store_true")
@@ -77,7 +236,7 @@ class _Options:
 
 def build_parser() -> argparse.ArgumentParser:
     """Every command with its options and help."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="minillm",
         description="Every system of a modern LLM stack, built by hand. Start with `minillm tour`.",
         epilog="`minillm COMMAND --help` explains one command.",
@@ -88,7 +247,7 @@ def build_parser() -> argparse.ArgumentParser:
     one = top.add("tour", machine.tour, "the whole stack here, from raw text to an answer with its source")
     one.take("--ask", "the question to answer at the end", metavar="QUESTION")
     one.take("--quick", "a smaller model, under 45 seconds", action="store_true")
-    one.take("--out", "where model/, index/ and tour.html go (default: tour/)", type=Path, metavar="DIR")
+    one.take("--out", "where model/, index/ and tour.html go (default: tour/ here)", type=Path, metavar="DIR")
     one.data().run().json()
 
     one = top.add("study", classroom.study, "open the lessons in JupyterLab")
@@ -96,31 +255,44 @@ def build_parser() -> argparse.ArgumentParser:
 
     one = top.add("train", models.train, "train a tokenizer and a small model on text")
     one.take("--out", "the model folder to write", type=Path, required=True, metavar="DIR")
-    one.take("--vocab-size", "tokens in the vocabulary", type=int, default=2048)
-    one.take("--layers", "transformer blocks", type=int, default=4)
-    one.take("--width", "model width, a multiple of 64", type=int, default=192)
-    one.take("--steps", "optimizer steps", type=int, default=1600)
-    one.take("--batch-size", "sequences a step", type=int, default=4)
-    one.take("--context", "tokens a sequence", type=int, default=128)
-    one.take("--learning-rate", "peak of the cosine schedule", type=float, default=2e-3)
+    one.take("--vocab-size", "tokens in the vocabulary", type=whole(257, 2**18), default=2048)
+    one.take("--layers", "transformer blocks", type=whole(1), default=4)
+    one.take("--width", "model width, a multiple of 64", type=whole(64, multiple=64), default=192)
+    one.take("--steps", "optimizer steps", type=whole(1), default=1600)
+    one.take("--batch-size", "sequences a step", type=whole(1), default=4)
+    one.take("--context", "tokens a sequence", type=whole(1), default=128)
+    one.take("--learning-rate", "peak of the cosine schedule", type=number(0, 1, above=True), default=2e-3)
     one.data().run().json()
 
     one = top.add("generate", models.generate, "continue a prompt with a trained model")
     one.take("prompt", "the text to continue")
-    one.take("--model", "a model folder or a llama2.c .bin (default: the tour's)", type=Path, metavar="PATH")
+    one.take(
+        "--model",
+        "a model folder, a tour's folder or a llama2.c .bin (default: tour/ here)",
+        type=Path,
+        metavar="PATH",
+    )
     one.take(
         "--tokenizer", "a tokenizer file or folder (default: beside the model)", type=Path, metavar="PATH"
     )
-    one.take("--max-tokens", "new tokens at most", type=int, default=100)
-    own = "default: the checkpoint's generation_config.json"
-    one.take("--temperature", f"0 takes the likeliest token each time ({own}, else 0.8)", type=float)
-    one.take("--top-k", f"sample among the k likeliest, 0 for all ({own}, else 0)", type=int)
-    one.take("--top-p", f"sample among the likeliest that sum to p ({own}, else 1)", type=float)
     one.take(
-        "--min-p", f"drop tokens under this share of the likeliest's probability ({own}, else 0)", type=float
+        "--max-tokens", "new tokens at most (default: 100, or what the model's window holds)", type=whole(1)
     )
-    one.take("--repetition-penalty", f"over 1 discourages repeats ({own}, else 1)", type=float)
-    one.take("--seed", "seed of the sampling", type=int, default=0).json()
+    own = "default: the checkpoint's generation_config.json"
+    one.take(
+        "--temperature", f"0 takes the likeliest token each time ({own}, else 0.8)", type=number(0, 1000)
+    )
+    one.take("--top-k", f"sample among the k likeliest, 0 for all ({own}, else 0)", type=whole(0))
+    one.take(
+        "--top-p", f"sample among the likeliest that sum to p ({own}, else 1)", type=number(0, 1, above=True)
+    )
+    one.take(
+        "--min-p",
+        f"drop tokens under this share of the likeliest's probability ({own}, else 0)",
+        type=number(0, 1),
+    )
+    one.take("--repetition-penalty", f"over 1 discourages repeats ({own}, else 1)", type=number(0.001, 1000))
+    one.take("--seed", "seed of the sampling", type=SEED, default=0).json()
 
     one = top.add("index", search.index, "index text for keyword, dense and hybrid search")
     one.take("--out", "the index folder to write", type=Path, required=True, metavar="DIR")
@@ -128,17 +300,19 @@ def build_parser() -> argparse.ArgumentParser:
 
     listed = top.add("search", search.search, "rank the passages of an index for a query")
     listed.take("query", "what to look for, in plain words")
-    listed.take("-k", "passages to list", type=int, default=5)
+    listed.take("-k", "passages to list", type=whole(1), default=5)
     ask = top.add("ask", search.ask, "answer a question with the best passage, quoted and named")
     ask.take("question", "the question, in plain words")
-    ask.take("-k", "passages to show, the first in full", type=int, default=1)
+    ask.take("-k", "passages to show, the first in full", type=whole(1), default=1)
     ask.parser.epilog = search.declining_in_words()
     for one in (listed, ask):
-        one.take("--index", "an index folder (default: the tour's)", type=Path, metavar="DIR")
-        one.take(
-            "--mode --method", "the ranking; auto: what `index` found best on this text",
-            choices=["auto", "bm25", "dense", "hybrid", "weighted"], default="auto", dest="method",
-        ).json()  # fmt: skip
+        one.take("--index", "an index folder, or a tour's (default: tour/ here)", type=Path, metavar="DIR")
+        names = ["auto", "bm25", "dense", "hybrid", "weighted"]
+        meaning = "auto (what `index` found best on this text), bm25, dense, hybrid or weighted"
+        how = {"choices": names, "dest": "method", "metavar": "NAME"}
+        one.take("--mode", meaning, default="auto", **how).json()
+        hidden = {"help": argparse.SUPPRESS, "default": argparse.SUPPRESS}
+        one.parser.add_argument("--method", **how, **hidden)  # its older name
 
     one = top.add("bench", machine.bench, "measure against the real libraries on this machine")
     one.take("names", "benchmarks to run (default: all)", nargs="*", metavar="NAME")

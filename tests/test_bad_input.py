@@ -485,17 +485,42 @@ def dataset(kind: str, content: bytes, name: str):
     return make, load, name
 
 
+def without_checksums(make):
+    """The same folder as others write it: what is in a file must then be judged by reading it."""
+
+    def write(folder: Path) -> None:
+        make(folder)
+        (folder / "checksums.json").unlink()
+
+    return write
+
+
+def tokenizer_folder(folder: Path) -> None:
+    parts().tok.save(folder)
+
+
+def llama_folder(folder: Path) -> None:
+    parts().llama.save_pretrained(folder)
+
+
+def gpt2_folder(folder: Path) -> None:
+    parts().gpt2.save_pretrained(folder)
+
+
 STEP = "step-000001/"
 SQUAD = {"data": [{"paragraphs": [{"context": "c", "qas": [{"id": "1", "question": "q", "answers": []}]}]}]}
 # (make, load, file, sealed: a checksum notices every flipped bit)
 FILES = {
-    "tokenizer": (lambda f: parts().tok.save(f), tokenizer.load_tokenizer, "tokenizer.json", False),
+    "tokenizer": (tokenizer_folder, tokenizer.load_tokenizer, "tokenizer.json", True),
+    "open tokenizer": (without_checksums(tokenizer_folder), tokenizer.load_tokenizer, "tokenizer.json", False),
     "vocabulary": (old_pair, tokenizer.load_tokenizer, "vocab.json", False),
     "merges": (old_pair, tokenizer.load_tokenizer, "merges.txt", False),
     "llama2c tokenizer": (llama2c_tokenizer, lambda f: tokenizer.load_tokenizer(f / "tok512.bin"), "tok512.bin", False),
-    "config": (lambda f: parts().llama.save_pretrained(f), models.load_model, "config.json", False),
-    "gpt2 config": (lambda f: parts().gpt2.save_pretrained(f), models.load_model, "config.json", False),
-    "weights": (lambda f: parts().llama.save_pretrained(f), models.load_model, "model.safetensors", True),
+    "config": (llama_folder, models.load_model, "config.json", True),
+    "checksums": (llama_folder, models.load_model, "checksums.json", False),
+    "open config": (without_checksums(llama_folder), models.load_model, "config.json", False),
+    "open gpt2 config": (without_checksums(gpt2_folder), models.load_model, "config.json", False),
+    "weights": (llama_folder, models.load_model, "model.safetensors", True),
     "shard": (shards, models.load_model, "shard-1.safetensors", False),
     "weight index": (shards, models.load_model, "model.safetensors.index.json", False),
     "llama2c model": (llama2c_model, lambda f: load_llama2c(f / "model.bin"), "model.bin", False),

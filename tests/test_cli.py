@@ -1,5 +1,6 @@
 """The command line, as a user or a script meets it: output, one-line errors, exit codes."""
 
+import io
 import json
 import math
 import os
@@ -9,13 +10,20 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
+import torch
 
+import minillm.tokenizer as tokenizer_package
 from minillm.cli import build_parser, main
 from minillm.course.tour.run import run_tour
-from minillm.course.tour.stages import TourSettings
+from minillm.course.tour.settings import TourSettings, available_cores, training_bytes
+from minillm.course.tour.stages import build_index, load_corpus, use_threads
+from minillm.inference import SamplingParams
+from minillm.models import Llama, LlamaConfig
+from minillm.tokenizer import BPETokenizer
 
 TINY = TourSettings(
     vocab_size=300, layers=1, width=64, context=32, batch_size=4, steps=4, new_tokens=12, dense_steps=3, threads=1
@@ -151,12 +159,294 @@ def test_what_a_user_can_mend_is_one_line_and_exit_code_1(capsys, tmp_path, monk
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["nonsense"], ["tour", "--seed", "x"], ["search"], ["assignment"], ["search", "x", "--method", "y"]],
+    [["nonsense"], ["tour", "--seed", "x"], ["search"], ["assignment"], ["search", "x", "--method", "y"]],
 )
 def test_a_wrong_command_line_is_exit_code_2(capsys, arguments):
     with pytest.raises(SystemExit) as error:
         main(arguments)
     assert error.value.code == 2
+
+
+def test_bare_minillm_prints_its_help(capsys):
+    code, out, err = run(capsys)
+    assert (code, err) == (0, "")
+    assert out.startswith("usage: minillm")
+    assert "tour" in out
+    with pytest.raises(SystemExit) as error:
+        main(["--help"])
+    assert error.value.code == 0
+    assert capsys.readouterr().out == out
+
+
+def test_results_go_under_the_working_directory(capsys, tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("minillm.course.tour.run.run_tour", lambda **options: seen.update(options) or {})
+    assert run(capsys, "tour", "--json")[0] == 0
+    assert seen["out"] == tmp_path / "tour"
+    assert run(capsys, "tour", "--json", "--out", "elsewhere")[0] == 0
+    assert seen["out"] == Path("elsewhere")
+    assert os.listdir(tmp_path) == []  # looking at a place leaves nothing there
+
+
+def test_the_folder_of_a_tour_stands_for_its_model_and_its_index(tiny, capsys, tmp_path, monkeypatch):
+    folder, _ = tiny
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, tmp_path / "tour")
+    generate = ("generate", "The with", "--max-tokens", 3, "--json")
+    texts = [run(capsys, *generate, *place) for place in
+             ((), ("--model", folder), ("--model", folder / "model"), ("--model", "tour"))]  # fmt: skip
+    assert [text[0] for text in texts] == [0] * 4
+    assert len(set(texts)) == 1
+    search = ("search", "with", "--method", "bm25", "--json")
+    found = [
+        run(capsys, *search, *place) for place in ((), ("--index", folder), ("--index", folder / "index"))
+    ]
+    assert [one[0] for one in found] == [0] * 3
+    assert len(set(found)) == 1
+
+
+def test_without_max_tokens_a_text_ends_at_the_window(tiny, capsys):
+    place = ("--model", tiny[0], "--json")
+    window = 2 * TINY.context + TINY.new_tokens
+    prompt = "한" * ((window - 5) // 3)  # three bytes, so three tokens each
+    code, out, _ = run(capsys, "generate", prompt, *place)
+    assert code == 0
+    value = json.loads(out)
+    assert value["prompt"] == prompt
+    assert 1 <= len(value["token_ids"]) <= window - 3 * len(prompt)
+    assert run(capsys, "generate", prompt, *place, "--max-tokens", window - 3 * len(prompt))[0] == 0
+    code, _, err = run(capsys, "generate", prompt, *place, "--max-tokens", window - 3 * len(prompt) + 1)
+    assert code == 1
+    assert f"--max-tokens must be at most {window - 3 * len(prompt)} here" in err
+
+
+def test_an_empty_prompt_starts_a_text(tiny, capsys):
+    code, out, _ = run(capsys, "generate", "", "--model", tiny[0], "--max-tokens", 3, "--json")
+    assert code == 0
+    assert json.loads(out)["prompt"] == ""
+
+
+def test_a_model_and_a_tokenizer_that_do_not_belong_together_are_refused(tiny, capsys, tmp_path):
+    for size in (270, 400):
+        BPETokenizer.train(["to be or not to be, that is the question " * 20], size).save(tmp_path)
+        code, _, err = run(
+            capsys,
+            "generate",
+            "Once upon",
+            "--model",
+            tiny[0],
+            "--tokenizer",
+            tmp_path,
+            "--temperature",
+            1000,
+        )
+        assert code == 1
+        assert re.search(r"has \d+ tokens and the model .* 300: they do not belong together", err)
+
+
+def damaged(folder, tmp_path, name):
+    """A copy of a tour in which one byte in the middle of a file is another."""
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    data = bytearray((copy / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / name).write_bytes(data)
+    return copy
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_damaged_file_is_named_as_the_user_would(tiny, capsys, tmp_path, monkeypatch, name):
+    damaged(tiny[0], tmp_path, f"model/{name}")
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "generate", "x", "--model", "copy", "--max-tokens", 2)
+    assert (code, out) == (1, "")
+    assert f"copy/model/{name}" in err.replace("\\", "/")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["vectors.safetensors", "encoder/model.safetensors"])
+def test_a_damaged_file_of_an_index_is_named_as_the_user_would(tiny, capsys, tmp_path, monkeypatch, name):
+    damaged(tiny[0], tmp_path, f"index/dense/{name}")
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "search", "x", "--index", "copy")
+    assert (code, out) == (1, "")
+    assert f"copy/index/dense/{name}" in err.replace("\\", "/")
+
+
+def shell(command, folder, **environment):
+    """A line of sh, in which "minillm" is ours: (exit code, output, errors)."""
+    script = f'minillm() {{ "{sys.executable}" -m minillm.cli "$@"; }}; {command}'
+    paths = {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    }
+    done = subprocess.run(
+        ["sh", "-c", script],
+        cwd=folder,
+        capture_output=True,
+        env={**os.environ, **paths, **environment},
+        timeout=120,
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+needs_sh = pytest.mark.skipif(os.name != "posix", reason="a POSIX shell's redirections")
+
+
+@needs_sh
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["minillm --help", "minillm bench --list", "minillm train --help"])
+def test_a_closed_pipe_ends_a_command_with_a_message_and_141(tmp_path, command, unbuffered):
+    # the reader is gone before the command begins: it closes the pipe at once, and only then the command starts
+    line = f"{{ sleep 0.3; {command}; echo code $? >&2; }} | exec 0<&-"
+    _, _, err = shell(line, tmp_path, PYTHONUNBUFFERED=unbuffered)
+    assert err == "minillm: stopped: the program that read the output has closed it\ncode 141\n"
+
+
+@needs_sh
+def test_closed_standard_streams_are_no_traceback(tmp_path):
+    code, _, err = shell("minillm doctor >&-", tmp_path)
+    assert (code, err) == (141, "minillm: error: standard output is closed, nobody would read the result\n")
+    assert shell("minillm serch 2>&-", tmp_path) == (2, "", "")
+    assert shell("minillm train --out m --data nowhere 2>&-", tmp_path) == (1, "", "")
+    code, out, err = shell("minillm bench --list <&-", tmp_path)
+    assert (code, err) == (0, "")
+    assert "bm25" in out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_one_line(tmp_path, unbuffered):
+    found = shell("minillm --help >/dev/full", tmp_path, PYTHONUNBUFFERED=unbuffered)
+    assert found == (1, "", "minillm: error: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"LC_ALL": "C", "LANG": "C"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "cp949"},
+        {"PYTHONIOENCODING": "utf-8"},
+    ],
+)
+def test_an_output_that_knows_no_hangul_gets_json_that_means_the_same(environment, tmp_path):
+    code = """
+import sys
+from minillm import cli
+from minillm.commands._show import print_json
+cli.machine.doctor = lambda options: print_json(["한국어 😀", "\\udcff"]) if options.json else print("한국어 😀")
+raise SystemExit(cli.main(sys.argv[1:]))
+"""
+    (tmp_path / "korean.py").write_text(code, encoding="utf-8")
+    command = [sys.executable, str(tmp_path / "korean.py"), "doctor"]
+    settings = {"env": os.environ | environment, "capture_output": True, "timeout": 60}
+    done = subprocess.run([*command, "--json"], **settings)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout) == ["한국어 😀", "\udcff"]
+    done = subprocess.run(command, **settings)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("columns", ["1", "40", "80", "500"])
+def test_help_fits_any_terminal(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", columns)
+    for name in ("tour", "train", "generate", "index", "search", "ask"):
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        out = capsys.readouterr().out
+        listed = out.split("options:", 1)[1]  # argparse wraps the usage above as well as it can
+        assert columns == "1" or max(map(len, listed.splitlines())) <= int(columns)
+        assert "--json" in listed
+
+
+@pytest.mark.parametrize(
+    ("variable", "threads"),
+    [("1", 1), ("3", 3), ("5,2", 5), ("", None), ("many", None), ("0", None), ("-1", None)],
+)
+def test_omp_num_threads_counts_where_no_option_does(variable, threads, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    before = torch.get_num_threads()
+    try:
+        assert use_threads(TourSettings()) == (threads or min(2, available_cores()))
+        assert torch.get_num_threads() == (threads or min(2, available_cores()))
+        assert use_threads(TourSettings(threads=1)) == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_limits_of_the_options_are_those_of_the_library():
+    generate = build_parser()._subparsers._group_actions[0].choices["generate"]
+    ends = {"temperature": ("0", "1000"), "top_k": ("0",), "top_p": ("1e-9", "1"), "min_p": ("0", "1"),
+            "repetition_penalty": ("0.001", "1000"), "seed": ("0", str(2**63 - 1)), "max_tokens": ("1",)}  # fmt: skip
+    read = {action.dest: action.type for action in generate._actions}
+    for name, values in ends.items():
+        for value in values:
+            SamplingParams(**{name: read[name](value)})
+
+
+@pytest.mark.parametrize(
+    "sizes", [{}, {"layers": 1, "width": 64}, {"layers": 6, "width": 384, "vocab_size": 4096}]
+)
+def test_the_memory_that_training_is_said_to_need_is_a_lower_bound(sizes):
+    settings = TourSettings(**sizes, batch_size=1, context=1)
+    config = LlamaConfig(
+        vocab_size=settings.vocab_size, hidden_size=settings.width, num_hidden_layers=settings.layers,
+        intermediate_size=math.ceil(settings.width * 8 / 3 / 64) * 64, tie_word_embeddings=True,
+        num_attention_heads=settings.width // 64,
+    )  # fmt: skip
+    with torch.device("meta"):
+        numbers = Llama.unfilled(config).num_parameters()
+    assert 0.9 < training_bytes(settings) / (16 * numbers) <= 1.02
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_index_has_a_progress_bar_on_a_terminal_only(terminal, monkeypatch):
+    class Stream(io.StringIO):
+        def isatty(self):
+            return terminal
+
+    monkeypatch.setattr(sys, "stderr", Stream())
+    build_index(load_corpus(TINY), TINY, progress=True)
+    assert ("3/3" in sys.stderr.getvalue()) == terminal
+    assert (sys.stderr.getvalue() == "") != terminal
+
+
+def test_own_python_files_are_trained_on_and_searched(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(TourSettings, "__init__", partialmethod(TourSettings.__init__, dense_steps=3))
+    source = Path(tokenizer_package.__file__).parent
+    assert run(capsys, "index", "--data", source, "--out", "i", "--threads", 1)[0] == 0
+    code, out, _ = run(
+        capsys, "search", "train on texts", "--index", "i", "-k", 3, "--method", "bm25", "--json"
+    )
+    assert code == 0
+    assert any(row["id"].startswith("bpe.py#") and "def train" in row["text"] for row in json.loads(out))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried"),
+    ],
+)
+def test_a_lack_of_memory_is_one_line_and_a_fault_of_ours_is_not_hidden(error, capsys, monkeypatch):
+    def fail(options):
+        raise error
+
+    monkeypatch.setattr("minillm.cli.machine.doctor", fail)
+    found = run(capsys, "doctor")
+    assert found == (
+        1,
+        "",
+        "minillm: error: this machine has not enough memory for that: smaller sizes need less\n",
+    )
+    error = RuntimeError("a fault")
+    with pytest.raises(RuntimeError, match="a fault"):
+        main(["doctor"])
 
 
 def test_too_little_text_is_refused(capsys, tmp_path):

@@ -15,9 +15,12 @@ from minillm._files import (
     read_json,
     replace_whole,
     save_arrays,
+    verify_checksums,
+    write_checksums,
     write_json,
     write_whole,
 )
+from minillm.search import BM25
 from tests.helpers import soak_count
 
 
@@ -50,6 +53,76 @@ def test_json_cut_at_any_byte_is_refused_by_name(tmp_path):
         path.write_bytes(data[:length])
         with pytest.raises(BadFileError, match=r"config\.json"):
             read_json(path, "model config")
+
+
+def test_text_that_is_no_unicode_is_refused_in_plain_words_and_nothing_is_left(tmp_path):
+    for write in (
+        lambda path: write_whole(path, "a\ud800b"),
+        lambda path: write_json(path, ["a\ud800b"]),
+        lambda path: save_arrays(path, "test", {"a": np.zeros(1)}, ["a\ud800b"]),
+        lambda path: BM25(tokenizer=str.split).fit(["a\ud800b c"]).save(path),
+    ):
+        with pytest.raises(ValueError, match=r"one' cannot be written: its text holds half a surrogate pair"):
+            write(tmp_path / "one")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_cannot_be_made_is_named_and_not_its_draft(tmp_path):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    for path in (tmp_path / "taken", tmp_path / "file" / "below", tmp_path / ("x" * 300)):
+        with pytest.raises(OSError) as error:
+            write_whole(path, b"new")
+        assert str(error.value.filename) in (str(path), str(path.parent))
+    assert sorted(os.listdir(tmp_path)) == ["file", "taken"]
+
+
+def test_checksums_are_those_of_sha256sum_and_name_the_file_that_differs(tmp_path):
+    write_json(tmp_path / "config.json", {"이름": 1})
+    (tmp_path / "dense").mkdir()
+    write_whole(tmp_path / "dense" / "ids.json", b"abc")
+    verify_checksums(tmp_path)  # a folder without checksums passes
+    write_checksums(tmp_path, ["config.json"])
+    write_checksums(tmp_path, ["dense/ids.json", "not there"])
+    sums = read_json(tmp_path / "checksums.json")
+    assert set(sums) == {"config.json", "dense/ids.json"}
+    # published: FIPS 180-4's example of one block
+    assert sums["dense/ids.json"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    verify_checksums(tmp_path)
+    write_whole(tmp_path / "other.json", b"new")  # nobody listed it
+    verify_checksums(tmp_path)
+    write_whole(tmp_path / "dense" / "ids.json", b"abd")
+    with pytest.raises(
+        BadFileError, match=r"ids\.json' is damaged or was changed .* delete .*checksums\.json"
+    ):
+        verify_checksums(tmp_path)
+    (tmp_path / "dense" / "ids.json").unlink()
+    with pytest.raises(BadFileError, match=r"ids\.json' cannot be read"):
+        verify_checksums(tmp_path)
+    write_checksums(tmp_path, ["config.json"])  # what is gone is forgotten
+    verify_checksums(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "5",
+        '{"config.json": 5}',
+        '{"../x": "0"}',
+        '{"/etc/passwd": "0"}',
+        '{"": "0"}',
+        '{"C:x": "0"}',
+        "{",
+    ],
+)
+def test_a_list_of_checksums_that_is_none_is_refused_by_name_and_written_anew(tmp_path, content):
+    write_json(tmp_path / "config.json", {})
+    (tmp_path / "checksums.json").write_text(content)
+    with pytest.raises(BadFileError, match=r"checksums\.json"):
+        verify_checksums(tmp_path)
+    write_checksums(tmp_path, ["config.json"])
+    verify_checksums(tmp_path)
 
 
 def test_arrays_cut_or_with_a_flipped_bit_are_refused_by_name(tmp_path):

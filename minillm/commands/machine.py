@@ -10,18 +10,28 @@ from minillm.commands._show import print_json
 
 
 def tour(options: Namespace) -> None:
-    """Every stage in order, then the table."""
-    from minillm.course.tour.run import run_tour
-    from minillm.course.tour.stages import TourSettings
+    """Every stage in order, then the table. A wrong path is said before torch is imported."""
+    from minillm.course.paths import check_out, tour_folder
+    from minillm.course.tour.corpus import load_corpus
+    from minillm.course.tour.settings import TourSettings
 
     settings = TourSettings(seed=options.seed, threads=options.threads)
+    settings = settings.quick() if options.quick else settings
+    out = check_out(options.out or tour_folder(), "model", "index")
+    if (out / "tour.html").is_dir():
+        raise ValueError(f"cannot write {out / 'tour.html'}: it is a folder")
+    corpus = load_corpus(settings, options.data)
+
+    from minillm.course.tour.run import run_tour
+
     result = run_tour(
-        out=options.out,
+        out=out,
         data=options.data,
         ask=options.ask,
-        settings=settings.quick() if options.quick else settings,
+        settings=settings,
         say=(lambda _: None) if options.json else print,
         progress=not options.json,
+        corpus=corpus,
     )
     if options.json:
         print_json(result)
@@ -33,7 +43,17 @@ def bench(options: Namespace) -> None:
 
     flags = [f"--{name}" for name in ("list", "quick", "write", "json") if getattr(options, name)]
     command = [sys.executable, "-m", "tests.benchmarks.run", *options.names, *flags]
-    raise SystemExit(subprocess.run(command, cwd=checkout()).returncode)
+    # through us, so that a reader who has seen enough is noticed here
+    with subprocess.Popen(
+        command, cwd=checkout(), stdout=subprocess.PIPE, text=True, errors="replace"
+    ) as child:
+        try:
+            for line in child.stdout:
+                print(line, end="", flush=True)
+        except BaseException:
+            child.terminate()
+            raise
+    raise SystemExit(child.returncode)
 
 
 def doctor(options: Namespace) -> None:

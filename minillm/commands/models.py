@@ -1,24 +1,46 @@
-"""`minillm train` and `generate`."""
+"""`minillm train` and `generate`. A wrong path, text or number is said before torch is imported."""
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from minillm.commands._show import print_json
+
+if TYPE_CHECKING:
+    from minillm.course.tour.settings import TourSettings
+
+DEFAULT_TOKENS = 100
 
 
 def train(options: Namespace) -> None:
     """Two stages of the tour, with sizes of the user's choice."""
-    from minillm.course.tour.stages import TourSettings, load_corpus, train_model, train_tokenizer
+    from minillm.course.paths import check_out
+    from minillm.course.tour.corpus import load_corpus
+    from minillm.course.tour.settings import TourSettings
 
     settings = TourSettings(
         vocab_size=options.vocab_size, layers=options.layers, width=options.width, steps=options.steps,
         batch_size=options.batch_size, context=options.context, learning_rate=options.learning_rate,
         seed=options.seed, threads=options.threads,
     )  # fmt: skip
+    check_memory(settings)
+    check_out(options.out)
     corpus = load_corpus(settings, options.data)
+
+    from minillm.course.tour.stages import train_model, train_tokenizer
+
     tokenizer = train_tokenizer(corpus, settings)
+    longest = (
+        min(len(tokenizer.value.encode(text)) for text in (corpus.training_text, corpus.held_out_text)) - 1
+    )
+    if settings.context > longest:
+        raise ValueError(
+            f"--context must be at most {longest} for this text, got {settings.context}: its held-out part has "
+            f"{longest + 1:,} tokens"
+        )
     trained = train_model(corpus, tokenizer.value, settings, options.out, progress=not options.json)
     summary = {"folder": str(options.out), **tokenizer.figures, **trained.figures}
     if options.json:
@@ -27,19 +49,43 @@ def train(options: Namespace) -> None:
         print(f"{options.out}: {trained.figure}; {trained.meaning}")
 
 
+def check_memory(settings: TourSettings) -> None:
+    """ValueError if training a model of these sizes needs more memory than the machine has."""
+    from minillm.course.tour.settings import machine_bytes, training_bytes
+
+    needed, there = training_bytes(settings), machine_bytes()
+    if there is not None and needed > there:
+        raise ValueError(
+            f"--layers {settings.layers} --width {settings.width} --batch-size {settings.batch_size} --context "
+            f"{settings.context} need at least {needed / 1e9:,.0f} GB of memory, this machine has "
+            f"{there / 1e9:,.0f}: make one of them smaller"
+        )
+
+
 def generate(options: Namespace) -> None:
     """Print the continuation as it is drawn, or one JSON value at its end."""
-    from minillm.inference import SamplingParams, stream
-    from minillm.models import load_model
+    from minillm.course.paths import find_part
     from minillm.tokenizer import load_tokenizer
 
-    folder = model_folder(options.model)
-    model = load_model(folder)
-    tokenizer = load_tokenizer(options.tokenizer or folder)
+    folder = find_part(options.model, "model")
+    tokenizer = load_tokenizer(tokenizer_path(folder, options.tokenizer))
     prompt = tokenizer.encode(options.prompt) or [tokenizer.encode("\n")[0]]
+    fitting_tokens(options.max_tokens, len(prompt), window_of(folder), folder)
+
+    from minillm.inference import SamplingParams, stream
+    from minillm.models import load_model
+
+    model = load_model(folder)
+    mismatch = (
+        f"the tokenizer {options.tokenizer or folder} has {tokenizer.vocab_size:,} tokens and the model {folder} "
+        f"{model.config.vocab_size:,}: they do not belong together"
+    )
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise ValueError(mismatch)
+    max_tokens = fitting_tokens(options.max_tokens, len(prompt), model.config.max_length, folder)
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    given |= {"max_tokens": options.max_tokens, "seed": options.seed, "n": 1}
+    given |= {"max_tokens": max_tokens, "seed": options.seed, "n": 1}
     if model.generation_config:  # the settings that the model's makers found to work
         params = SamplingParams.from_folder(folder, **given)
     else:
@@ -48,29 +94,62 @@ def generate(options: Namespace) -> None:
     shown = options.prompt
     if not options.json:
         print(shown, end="", flush=True)
-    for token in stream(model, prompt, params, tokenizer=tokenizer):
-        new.append(token)
-        text = tokenizer.decode(prompt + new)
-        # a character may be split over two tokens: print only what later tokens cannot change
-        if not options.json and not text.endswith("\ufffd") and text.startswith(shown):
-            print(text[len(shown) :], end="", flush=True)
-            shown = text
+    try:
+        for token in stream(model, prompt, params, tokenizer=tokenizer):
+            if (
+                token >= tokenizer.vocab_size
+            ):  # models may have room to spare, which a trained one never chooses
+                raise ValueError(mismatch)
+            new.append(token)
+            text = tokenizer.decode(prompt + new)
+            # a character may be split over two tokens: print only what later tokens cannot change
+            if not options.json and not text.endswith("\ufffd") and text.startswith(shown):
+                print(text[len(shown) :], end="", flush=True)
+                shown = text
+    finally:
+        if not options.json:
+            print()
     if options.json:
         print_json({"prompt": options.prompt, "token_ids": new, "text": tokenizer.decode(prompt + new)})
-    else:
-        print()
 
 
-def model_folder(given: Path | None) -> Path:
-    """The model the user named, or the one `minillm tour` left behind."""
-    from minillm.course.paths import tour_folder
+def tokenizer_path(model: Path, given: Path | None) -> Path:
+    """The tokenizer that the user named, or the one beside the model; ValueError where there is none."""
+    if given is not None:
+        if not given.exists():
+            raise ValueError(f"no tokenizer at {given}: no such file or folder")
+        return given
+    if model.is_dir():
+        return model
+    raise ValueError(f"{model} holds a model alone: name its tokenizer's file with --tokenizer")
 
-    folder = given or tour_folder() / "model"
-    if not folder.exists():
-        hint = (
-            "run `minillm tour` first, or name a folder with --model"
-            if given is None
-            else "no such file or folder"
+
+def window_of(model: Path) -> int | None:
+    """The most tokens, prompt and new ones, that config.json says; None where only opening the model will tell."""
+    try:
+        config: Any = json.loads((model / "config.json").read_bytes())
+        window = config.get("max_position_embeddings", config.get("n_positions"))
+    except (OSError, ValueError, RecursionError, AttributeError):
+        return None  # `load_model` says what is wrong
+    return window if isinstance(window, int) and window > 0 else None
+
+
+def fitting_tokens(asked: int | None, prompt: int, window: int | None, model: Path) -> int:
+    """How many new tokens to make after a prompt of so many: those asked for (None: as many as are usual and fit).
+
+    Raises ValueError, naming the most that fit, when prompt and new tokens are longer than the model's window.
+    """
+    room = DEFAULT_TOKENS if window is None else window - prompt
+    if room < 1:
+        raise ValueError(
+            f"the prompt has {prompt:,} tokens, and {model} reads at most {window:,}, the new ones included: "
+            "shorten it"
         )
-        raise ValueError(f"no model at {folder}: {hint}")
-    return folder
+    if asked is None:
+        return min(DEFAULT_TOKENS, room)
+    if window is not None and asked > room:
+        raise ValueError(
+            f"--max-tokens must be at most {room} here, got {asked}: {model} reads at most {window:,} tokens, and the "
+            f"prompt has {prompt:,}"
+        )
+    return asked

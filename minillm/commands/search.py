@@ -13,10 +13,17 @@ from minillm.commands._show import print_json
 
 def index(options: Namespace) -> None:
     """One stage of the tour, on the user's text."""
-    from minillm.course.tour.stages import TourSettings, build_index, load_corpus
+    from minillm.course.paths import check_out
+    from minillm.course.tour.corpus import load_corpus
+    from minillm.course.tour.settings import TourSettings
 
     settings = TourSettings(seed=options.seed, threads=options.threads)
-    built = build_index(load_corpus(settings, options.data), settings, options.out, progress=not options.json)
+    check_out(options.out, "lexical", "dense")
+    corpus = load_corpus(settings, options.data)
+
+    from minillm.course.tour.stages import build_index
+
+    built = build_index(corpus, settings, options.out, progress=not options.json)
     seconds = {
         "building_seconds": built.value.building_seconds,
         "grading_seconds": built.value.grading_seconds,
@@ -46,9 +53,10 @@ def grading_table(choice: dict[str, Any], building_seconds: float, grading_secon
 
 def search(options: Namespace) -> None:
     """The best passages, each with the part that matched."""
+    opened = open_index(options.index)
+
     from minillm.course.tour.stages import NOTHING, result
 
-    opened = open_index(options.index)
     found = opened.search(options.query, options.k, options.method)
     rows = [
         {"rank": rank, **result(opened, options.query, passage, score)}
@@ -104,14 +112,10 @@ def matched(row: dict[str, Any]) -> str:
 
 def open_index(given: Path | None) -> Any:
     """The passage index the user named, or the one `minillm tour` left behind."""
-    from minillm.course.paths import tour_folder
+    from minillm.course.paths import find_part
 
-    folder = given or tour_folder() / "index"
-    if not folder.exists():
-        hint = (
-            "run `minillm tour` first, or name a folder with --index" if given is None else "no such folder"
-        )
-        raise ValueError(f"no index at {folder}: {hint}")
+    folder = find_part(given, "index")
+
     from minillm.search import PassageIndex
 
     return PassageIndex.load(folder)

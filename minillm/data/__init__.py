@@ -7,6 +7,7 @@ from minillm.data.held_out import overlap, paragraphs_once, repeated_share, trai
 from minillm.data.korean import korean_documents, korean_english_pairs, korean_questions
 from minillm.data.particles import with_particle
 from minillm.data.passages import Section, split_passages, split_sections
+from minillm.data.proof import HeldOut, prove_held_out
 from minillm.data.python_questions import python_questions, read_questions
 from minillm.data.python_reference import python_docs, standard_library_docs
 from minillm.data.text_files import read_documents
@@ -17,6 +18,7 @@ __all__ = [
     "DatasetInfo",
     "Document",
     "DownloadError",
+    "HeldOut",
     "Passage",
     "Question",
     "Section",
@@ -29,6 +31,7 @@ __all__ = [
     "load_dataset",
     "overlap",
     "paragraphs_once",
+    "prove_held_out",
     "python_docs",
     "python_questions",
     "read_documents",

@@ -5,8 +5,9 @@ topics, and real corpora are no better (Lee et al. 2021, "Deduplicating Training
 Better"), so:
 1. every paragraph is kept once, in the first document that has it;
 2. documents are cut into stretches of neighbouring paragraphs, and a seeded choice of stretches is held out;
-3. a held-out paragraph that is still the same or nearly the same as training text is dropped: one that shares
-   more than a tenth of its word 8-grams with it.
+3. a held-out paragraph that is still the same or nearly the same as training text is dropped: one that shares a
+   sentence, or more than a tenth of its word 8-grams, with it.
+What is left is proven by `prove_held_out` (proof.py), which counts instead of trusting the steps above.
 
 Book: 2.8 주요 사전 학습 메커니즘, 13.3 LLM 평가하기.
 Left out: MinHash and suffix arrays, which find near copies in corpora too large to hold in one set.
@@ -20,6 +21,8 @@ from collections.abc import Iterable
 
 from minillm._checks import check_int, check_number, check_text, describe
 from minillm.data.documents import Document, check_documents, plain_words
+from minillm.data.ngrams import word_ngrams
+from minillm.data.proof import sentences, shared_sentences
 
 _SHORT = 40  # characters; "See also:" may stand twice, it teaches nobody the exam
 
@@ -86,11 +89,15 @@ def train_and_held_out(
         size += sum(map(len, stretches[index]))
     training = [p for index, piece in enumerate(stretches) if index not in chosen for p in piece]
     exam = [p for index in sorted(chosen) for p in stretches[index]]
-    taught, taught_whole = _ngrams("\n\n".join(training)), set(map(plain_words, training))
+    taught, taught_whole = word_ngrams("\n\n".join(training)), set(map(plain_words, training))
+    taught_sentences = sentences("\n\n".join(training))
+    leaked = set(shared_sentences([s for paragraph in exam for s in sentences(paragraph)], taught_sentences))
     exam = [
         paragraph
         for paragraph in exam
-        if plain_words(paragraph) not in taught_whole and _share_in(_ngrams(paragraph), taught) <= 0.1
+        if plain_words(paragraph) not in taught_whole
+        and leaked.isdisjoint(sentences(paragraph))
+        and _share_in(word_ngrams(paragraph), taught) <= 0.1
     ]
     if not exam:
         raise ValueError("nothing is left to hold out: every held-out paragraph nearly repeats training text")
@@ -115,7 +122,7 @@ def overlap(text: str, taught: str, n: int = 8) -> float:
     check_text("text", text)
     check_text("taught", taught)
     n = check_int("n", n, 1)
-    return _share_in(_ngrams(text, n), _ngrams(taught, n))
+    return _share_in(word_ngrams(text, n), word_ngrams(taught, n))
 
 
 def repeated_share(documents: Iterable[Document]) -> float:
@@ -126,11 +133,6 @@ def repeated_share(documents: Iterable[Document]) -> float:
         raise ValueError(f"documents hold no text, got {describe(checked)}")
     kept = sum(len("".join(p.split())) for paragraphs in paragraphs_once(checked) for p in paragraphs)
     return 1 - kept / total
-
-
-def _ngrams(text: str, n: int = 8) -> set[tuple[str, ...]]:
-    words = text.lower().split()
-    return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
 
 
 def _share_in(ngrams: set[tuple[str, ...]], taught: set[tuple[str, ...]]) -> float:

@@ -13,10 +13,10 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from minillm._checks import check_int
+from minillm._checks import check_choice, check_int
 from minillm._files import read_json
 from minillm.data.documents import Document, Question
-from minillm.data.korean_world import MOST_ENTRIES, world
+from minillm.data.korean_world import MOST_OF_PART, world
 
 
 @lru_cache(maxsize=1)
@@ -24,31 +24,35 @@ def _written() -> tuple[dict, ...]:
     return tuple(read_json(Path(__file__).with_name("korean_texts.json"), "Korean texts"))
 
 
-def _check(n: int) -> int:
-    return check_int("n", n, 1, MOST_ENTRIES + len(_written()))
+def _written_of(n: int, part: str) -> tuple[dict, ...]:
+    """The written texts among the first n documents of a part: they are to learn from, none is held out."""
+    check_choice("part", part, tuple(MOST_OF_PART))
+    written = () if part == "held_out" else _written()
+    return written[: check_int("n", n, 1, MOST_OF_PART[part] + len(written))]
 
 
-def korean_documents(n: int = 200, seed: int = 0) -> list[Document]:
+def korean_documents(n: int = 200, seed: int = 0, part: str = "all") -> list[Document]:
     """`n` Korean documents (1 to 3,036) of three to five sentences: the written texts, then made-up entries.
 
     Ids are "llm-..." for the written texts and "world-0", "world-1", ... for the entries. A longer list
     begins with the shorter one of the same seed; the written texts do not depend on the seed.
+
+    part: "all"; or "train" (at most 2,436) and "held_out" (at most 600, no written texts), which share no sentence
+    and no name, whatever n and the seeds are.
     """
-    n = _check(n)
-    written = [Document(text["id"], text["title"], text["text"]) for text in _written()[:n]]
+    written = [Document(text["id"], text["title"], text["text"]) for text in _written_of(n, part)]
     return written + [
         Document(f"world-{number}", entry.title, " ".join(korean for korean, _ in entry.sentences))
-        for number, entry in enumerate(world(n - len(written), seed))
+        for number, entry in enumerate(world(n - len(written), seed, part))
     ]
 
 
-def korean_questions(n: int = 200, seed: int = 0) -> list[Question]:
-    """Questions in Korean on `korean_documents(n, seed)`: one or two a written text, one an entry.
+def korean_questions(n: int = 200, seed: int = 0, part: str = "all") -> list[Question]:
+    """Questions in Korean on `korean_documents(n, seed, part)`: one or two a written text, one an entry.
 
     `gold` is the one document that answers; `evidence` the phrase that does. `kind` is "written" or "world".
     """
-    n = _check(n)
-    written = _written()[:n]
+    written = _written_of(n, part)
     questions = [
         Question(question["question"], (text["id"],), tuple(question["evidence"]), "written")
         for text in written
@@ -56,18 +60,20 @@ def korean_questions(n: int = 200, seed: int = 0) -> list[Question]:
     ]
     return questions + [
         Question(entry.question, (f"world-{number}",), (entry.evidence,), "world")
-        for number, entry in enumerate(world(n - len(written), seed))
+        for number, entry in enumerate(world(n - len(written), seed, part))
     ]
 
 
-def korean_english_pairs(n: int = 1000, seed: int = 0) -> list[tuple[str, str]]:
+def korean_english_pairs(n: int = 1000, seed: int = 0, part: str = "all") -> list[tuple[str, str]]:
     """`n` different pairs (Korean sentence, English sentence) of the encyclopaedia, in its order.
 
-    Raises ValueError for n below 1 or above what 3,000 entries hold (about 8,000).
+    part: "all", or "train" and "held_out", which share no sentence in either language.
+    Raises ValueError for n below 1 or above what the part's entries hold (about 8,000, 6,500 and 1,600).
     """
     n = check_int("n", n, 1)
+    check_choice("part", part, tuple(MOST_OF_PART))
     pairs: dict[str, str] = {}
-    for entry in world(MOST_ENTRIES, seed):
+    for entry in world(MOST_OF_PART[part], seed, part):
         for korean, english in entry.sentences:
             pairs.setdefault(korean, english)
         if len(pairs) >= n:

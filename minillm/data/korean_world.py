@@ -5,6 +5,11 @@ seed. Nothing in it is true of the real world, so a model that answers right has
 before: what a test of retrieval needs. Numbers inside an entry agree (4-bit weights take a quarter of 16-bit
 ones).
 
+Held out by construction: with part="train" and part="held_out" no sentence can stand on both sides, whatever n and
+the seeds are. Names (towns, people, versions of models) are divided, every fifth one held out; a sentence without a
+name ("It is closed every Tuesday ...") belongs to the side that its checksum says, and an entry is drawn again until
+all its sentences are of its side. The sentence patterns are shared: what is held out is what they are filled with.
+
 Book: 9.1 검색 증강 생성(RAG).
 Left out: style; every entry of a kind is built on the same few sentences.
 """
@@ -12,14 +17,21 @@ Left out: style; every entry of a kind is built on the same few sentences.
 from __future__ import annotations
 
 import random
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-from minillm._checks import check_int
+from minillm._checks import check_choice, check_int
 from minillm._files import read_json
 from minillm.data.particles import Korean
 
 MOST_ENTRIES = 3000  # 500 of each kind: as many as there are names that differ
+# of each part; a person is born once, so people who are described and people who direct museums never meet
+MOST_OF_PART = {"all": MOST_ENTRIES, "train": 2400, "held_out": 600}
+_FIFTH = (
+    5  # one name of five is held out, and one nameless sentence of four (an entry has up to three of them)
+)
+_FOURTH = 4
 
 
 class Entry(NamedTuple):
@@ -48,9 +60,14 @@ def _choose(rng: random.Random, kinds: str) -> list[_Name]:
     return [rng.choice(_WORDS[kind]) for kind in kinds.split()]
 
 
-def world(n: int, seed: int = 0) -> list[Entry]:
-    """`n` entries (at most 3,000), the six kinds in turn; the same seed gives the same ones, whatever `n` is."""
-    n = check_int("n", n, 0, MOST_ENTRIES)
+def world(n: int, seed: int = 0, part: str = "all") -> list[Entry]:
+    """`n` entries, the six kinds in turn; the same seed and part give the same ones, whatever `n` is.
+
+    part: "all" (at most 3,000 entries), or one of two sides that share no name and no sentence: "train" (at most
+    2,400) and "held_out" (at most 600).
+    """
+    check_choice("part", part, tuple(MOST_OF_PART))
+    n = check_int("n", n, 0, MOST_OF_PART[part])
     rng = random.Random(check_int("seed", seed, 0))
     towns = [
         _Name(Korean(side.ko + stem.ko + end.ko), side.en + stem.en + end.en)
@@ -64,6 +81,9 @@ def world(n: int, seed: int = 0) -> list[Entry]:
         for first in _WORDS["firsts"]
         for second in _WORDS["seconds"]
     ]
+    versions = list(range(1, MOST_ENTRIES))
+    if part != "all":  # before the seed mixes them: a name's side never depends on a seed
+        towns, people, versions = (_names_of(part, names) for names in (towns, people, versions))
     rng.shuffle(towns)
     rng.shuffle(people)
     kinds = (_town, _person, _dish, _animal, _museum, _model)
@@ -71,14 +91,35 @@ def world(n: int, seed: int = 0) -> list[Entry]:
     for index in range(n):
         own = random.Random(f"{seed}/{index}")  # a stream of its own: entry 7 is the same in a longer list
         number = index // len(kinds)
-        near = towns[(number + own.randrange(1, len(towns))) % len(towns)]
         # directors of museums come from the far end of the list: nobody is born in two towns
         person = people[number] if index % len(kinds) == 1 else people[-1 - number]
-        entries.append(kinds[index % len(kinds)](own, towns[number], near, person, number))
+        stems = len(_WORDS["stems"])
+        model = f"{number % stems}-{versions[number // stems]}"
+        while True:
+            near = towns[(number + own.randrange(1, len(towns))) % len(towns)]
+            entry = kinds[index % len(kinds)](own, towns[number], near, person, model)
+            names = (towns[number].ko, near.ko, person.ko, entry.title)
+            if part == "all" or all(_is_of(part, korean, names) for korean, _ in entry.sentences):
+                break
+        entries.append(entry)
     return entries
 
 
-def _town(rng: random.Random, town: _Name, near: _Name, person: _Name, number: int) -> Entry:
+def _names_of(part: str, names: list) -> list:
+    """The names of one side: every fifth is held out."""
+    return [
+        name for place, name in enumerate(names) if (place % _FIFTH == _FIFTH - 1) == (part == "held_out")
+    ]
+
+
+def _is_of(part: str, sentence: str, names: tuple[str, ...]) -> bool:
+    """Whether a sentence may stand on this side: one with a name of the side may, the others by their checksum."""
+    if any(name in sentence for name in names):
+        return True
+    return (zlib.crc32(sentence.encode()) % _FOURTH == 0) == (part == "held_out")
+
+
+def _town(rng: random.Random, town: _Name, near: _Name, person: _Name, model: str) -> Entry:
     province, size, peak, river, goods, month = _choose(rng, "provinces sizes peaks rivers goods months")
     year = rng.randrange(1200, 1990)
     people = rng.randrange(500, 9000) * 100 if "도시" in size.ko else rng.randrange(12, 900) * 10
@@ -114,7 +155,7 @@ def _town(rng: random.Random, town: _Name, near: _Name, person: _Name, number: i
     return Entry(name, town.en, sentences, *rng.choice(questions))
 
 
-def _person(rng: random.Random, town: _Name, near: _Name, person: _Name, number: int) -> Entry:
+def _person(rng: random.Random, town: _Name, near: _Name, person: _Name, model: str) -> Entry:
     job, book, habit, good = _choose(rng, "jobs books habits goods")
     born, age, hour = rng.randrange(1940, 1990), rng.randrange(19, 34), rng.randrange(4, 8)
     name, work = person.ko, Korean(f"『{book.ko}』")
@@ -144,7 +185,7 @@ def _person(rng: random.Random, town: _Name, near: _Name, person: _Name, number:
     return Entry(name, person.en, sentences, *rng.choice(questions))
 
 
-def _dish(rng: random.Random, town: _Name, near: _Name, person: _Name, number: int) -> Entry:
+def _dish(rng: random.Random, town: _Name, near: _Name, person: _Name, model: str) -> Entry:
     dish, taste, season = _choose(rng, "dishes tastes seasons")
     one, two = rng.sample(_WORDS["ingredients"], 2)
     minutes, price, bowls = rng.randrange(2, 13) * 5, rng.randrange(8, 31) * 500, rng.randrange(3, 20) * 10
@@ -172,7 +213,7 @@ def _dish(rng: random.Random, town: _Name, near: _Name, person: _Name, number: i
     return Entry(name, english, sentences, *rng.choice(questions))
 
 
-def _animal(rng: random.Random, town: _Name, near: _Name, person: _Name, number: int) -> Entry:
+def _animal(rng: random.Random, town: _Name, near: _Name, person: _Name, model: str) -> Entry:
     coat, beast, meal, hour, peak = _choose(rng, "coats beasts meals hours peaks")
     weight, tail, years, young = (rng.randrange(*span) for span in ((1, 9), (8, 40), (3, 21), (1, 7)))
     name, english = Korean(f"{town.ko} {coat.ko}{beast.ko}"), f"{town.en} {coat.en} {beast.en}"
@@ -202,7 +243,7 @@ def _animal(rng: random.Random, town: _Name, near: _Name, person: _Name, number:
     return Entry(name, english, sentences, *rng.choice(questions))
 
 
-def _museum(rng: random.Random, town: _Name, near: _Name, person: _Name, number: int) -> Entry:
+def _museum(rng: random.Random, town: _Name, near: _Name, person: _Name, model: str) -> Entry:
     museum, closed, month = _choose(rng, "museums days months")
     holding = _WORDS["holdings"][_WORDS["museums"].index(museum)]
     counter = "권" if holding.ko == "책" else "점"  # books have a counter of their own
@@ -231,14 +272,14 @@ def _museum(rng: random.Random, town: _Name, near: _Name, person: _Name, number:
     return Entry(name, english, sentences, *rng.choice(questions))
 
 
-def _model(rng: random.Random, town: _Name, near: _Name, person: _Name, number: int) -> Entry:
-    stem = _WORDS["stems"][number % len(_WORDS["stems"])]
+def _model(rng: random.Random, town: _Name, near: _Name, person: _Name, model: str) -> Entry:
+    index, version = map(int, model.split("-"))
+    stem = _WORDS["stems"][index]
     tens = rng.choice((10, 20, 30, 70, 80, 130, 320, 700))  # parameters in 억 (100 million)
     year, tokens, vocabulary = rng.randrange(2021, 2026), rng.randrange(1, 16), rng.randrange(30, 200) * 1000
     context, layers = 1024 * 2 ** rng.randrange(8), rng.randrange(6, 41) * 2
     # bytes = parameters * bits / 8: 100 million of them are 0.2 GB in 16 bits and 0.05 GB in 4
     whole, quarter = f"{tens * 0.2:g}", f"{tens * 0.05:g}"
-    version = number // len(_WORDS["stems"]) + 1
     name, english = Korean(f"{stem.ko}-{version}"), f"{stem.en}-{version}"
     sentences = [
         (

@@ -11,15 +11,14 @@ Left out: Pythons other than CPython, which may not ship these texts.
 
 from __future__ import annotations
 
-import ast
 import sysconfig
-import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 from minillm.data.documents import Document
 from minillm.data.passages import split_sections
+from minillm.data.python_modules import docstring_sections, parse_module
 
 
 def python_docs() -> list[Document]:
@@ -49,13 +48,11 @@ def _standard_library_docs() -> tuple[Document, ...]:
     documents = []
     for path in _module_files(root):
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # old escapes such as "\d" warn while they are parsed
-                tree = ast.parse(path.read_bytes())
+            tree = parse_module(path.read_bytes())
         except (OSError, SyntaxError, ValueError):
             continue
         module = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
-        text = "\n\n\n".join(_docstrings(tree, module))
+        text = "\n\n\n".join(docstring_sections(tree, module))
         if text:
             documents.append(Document(id=module, title=f"module {module}", text=text + "\n"))
     if not documents:
@@ -94,17 +91,3 @@ def _module_files(root: Path) -> Iterator[Path]:
         # the topics are documents of their own; _sysconfigdata is a dump of one machine's build
         if path.name != "topics.py" and not path.name.startswith("_sysconfigdata"):
             yield path
-
-
-def _docstrings(node: ast.AST, name: str) -> Iterator[str]:
-    """`name` underlined over its docstring, then the same for every class and function inside."""
-    if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-        docstring = ast.get_docstring(node)
-        if docstring and docstring.strip():
-            mark = "*" if isinstance(node, ast.Module) else "="
-            yield f"{name}\n{mark * max(3, len(name))}\n\n{docstring.strip()}"
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            yield from _docstrings(child, f"{name}.{child.name}")
-        elif isinstance(child, (ast.If, ast.Try, ast.With)):
-            yield from _docstrings(child, name)

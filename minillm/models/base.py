@@ -180,7 +180,7 @@ class PretrainedModel(nn.Module):
     # Folders
 
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Write config.json, model.safetensors and, if the model has one, generation_config.json.
+        """Write config.json, model.safetensors, checksums.json and, if the model has one, generation_config.json.
 
         transformers opens them, too. Each file is written whole or not at all.
         """

@@ -2,7 +2,8 @@
 index.
 
 Reading refuses a file that is missing, cut at any byte or damaged by name (BadFileError); a folder we wrote
-carries a sha256 of its tensors, which is checked. Writing is whole or not at all. Nothing is ever unpickled.
+carries a sha256 of its tensors inside model.safetensors and those of its other files in checksums.json, which are
+checked. Writing is whole or not at all. Nothing is ever unpickled.
 
 Book 3.3 허깅페이스 라이브러리 사용법 익히기. Held against transformers' from_pretrained and save_pretrained.
 Leaves out: writing shards, older pytorch_model.bin files (pickle).
@@ -21,16 +22,24 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from minillm._checks import check_path
-from minillm._files import BadFileError, read_json, replace_whole, write_json
+from minillm._files import (
+    BadFileError,
+    read_json,
+    replace_whole,
+    verify_checksums,
+    write_checksums,
+    write_json,
+)
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
-    """config.json of a model folder as a dict; BadFileError if it is missing, cut or no JSON object."""
+    """config.json of a model folder as a dict; BadFileError if it is missing, cut, damaged or no JSON object."""
     path = check_path("folder", folder) / CONFIG
     values = read_json(path, "model config")
+    verify_checksums(folder)
     if not isinstance(values, dict):
         raise BadFileError(f"model config {str(path)!r} must hold a JSON object, got {type(values).__name__}")
     return values
@@ -113,7 +122,7 @@ def write_folder(
     tensors: Mapping[str, Tensor],
     generation_config: Mapping[str, Any],
 ) -> Path:
-    """Write model.safetensors, generation_config.json if there is something in it, then config.json.
+    """Write model.safetensors, generation_config.json if there is something in it, config.json, checksums.json.
 
     Each file is written whole or not at all. Returns the folder.
     """
@@ -124,4 +133,5 @@ def write_folder(
     else:
         (folder / GENERATION).unlink(missing_ok=True)
     write_json(folder / CONFIG, dict(config))
+    write_checksums(folder, (CONFIG, GENERATION))
     return folder

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm._checks import check_choice, check_int, check_text, describe
-from minillm._files import BadFileError, read_json, write_json
+from minillm._files import BadFileError, read_json, verify_checksums, write_checksums, write_json
 from minillm.data import Passage
 from minillm.search._ids import Ranking
 from minillm.search.bm25 import lucene_idf
@@ -36,6 +36,11 @@ from minillm.search.words import content_words, search_words
 
 FIELDS = {"text": 1.0, "title": 1.0}  # what a word counts in each, in keyword search
 WHOLE = ("title",)  # a title says what its section is about, all of it
+CHECKED = (
+    "passages.json",
+    "choice.json",
+    "dense/documents.json",
+)  # JSON has no room for a checksum of its own
 
 
 class PassageIndex:
@@ -143,12 +148,14 @@ class PassageIndex:
         self.dense.save(folder / "dense")
         write_json(folder / "passages.json", [asdict(passage) for passage in self.passages.values()])
         write_json(folder / "choice.json", asdict(self.choice))
+        write_checksums(folder, CHECKED)
         return folder
 
     @classmethod
     def load(cls, folder: str | Path) -> PassageIndex:
         """Open what `save` wrote; BadFileError (a ValueError) naming a file that is missing, cut or damaged."""
         folder = Path(folder)
+        verify_checksums(folder)
         rows = read_json(folder / "passages.json", "list of passages")
         chosen = read_json(folder / "choice.json", "choice of the search method")
         try:

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import regex
 
 from minillm._checks import check_flag, check_int, check_path, check_text, describe
-from minillm._files import write_json
+from minillm._files import CHECKSUMS, write_checksums, write_json
 from minillm.tokenizer.batch import check_ids, check_texts, encode_for_model
 from minillm.tokenizer.decoders import ByteLevel, build_decoder
 from minillm.tokenizer.normalizers import build_normalizer
@@ -325,11 +325,14 @@ class Tokenizer:
 
     def save(self, path: str | Path) -> Path:
         """Write a file `path` that ends in .json, or tokenizer.json (and tokenizer_config.json, which tells
-        transformers how to open it) into the folder `path`, each whole or not at all. tokenizers and transformers
-        open them. Returns the path of tokenizer.json."""
+        transformers how to open it, and checksums.json) into the folder `path`, each whole or not at all. tokenizers
+        and transformers open them. Returns the path of tokenizer.json."""
         path = check_path("path", path)
         if path.suffix == ".json":
-            return write_json(path, self.to_json())
+            write_json(path, self.to_json())
+            if (path.parent / CHECKSUMS).exists():  # a model's, which would not know this file again
+                write_checksums(path.parent, [path.name])
+            return path
         config: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": False,
@@ -337,7 +340,9 @@ class Tokenizer:
         if "<|endoftext|>" in self.special_tokens:
             config["eos_token"] = "<|endoftext|>"
         write_json(path / "tokenizer_config.json", config)
-        return write_json(path / "tokenizer.json", self.to_json())
+        file = write_json(path / "tokenizer.json", self.to_json())
+        write_checksums(path, ("tokenizer.json", "tokenizer_config.json"))
+        return file
 
     def __repr__(self) -> str:
         name = type(self).__name__

@@ -3,7 +3,12 @@
     NFC "e\u0301" -> "é"      NFKC "ﬁ" -> "fi"      Lowercase "ÀB" -> "àb"      StripAccents (after NFD) -> "ab"
 
 Decomposed Hangul costs a byte-level vocabulary five times the tokens, so NFC matters most for Korean. What a
-normalizer changes does not come back when ids are decoded.
+normalizer changes does not come back when ids are decoded, and NFC is no exception: some hanja change with it. The
+Korean standard KS X 1001 lists a character once for each of its readings (樂 as 악, 낙, 락, 요); Unicode took these
+over as compatibility ideographs (U+F900 to U+FAFF), and every normal form writes the one common character instead.
+
+NFC and NFD are forms of Unicode. 완성형 and 조합형 are neither: they are two older encodings, of whole syllables (KS X
+1001) and of letters in three fields of five bits.
 
 Book: 2.2.1 토큰화. Held against: tokenizers.normalizers, whose Unicode tables are older than Python's (unicode_age.py).
 Left out: BertNormalizer, Nmt, Precompiled.

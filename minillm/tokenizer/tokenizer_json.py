@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm._checks import check_flag, check_path, describe
-from minillm._files import BadFileError, read_json
+from minillm._files import BadFileError, read_json, verify_checksums
 from minillm.tokenizer.base import PARTS, AddedToken, Tokenizer
 from minillm.tokenizer.bpe import BPETokenizer, check_vocab, read_merges
 from minillm.tokenizer.bpe_encode import BPE
@@ -41,6 +41,7 @@ def load_tokenizer(path: str | Path) -> BPETokenizer | Llama2cTokenizer:
         old_pair = path / "vocab.json", path / "merges.txt"
         if not (path / "tokenizer.json").exists() and all(file.exists() for file in old_pair):
             return BPETokenizer.from_files(*old_pair)
+        verify_checksums(path)
         path = path / "tokenizer.json"
     elif path.suffix == ".bin":
         return Llama2cTokenizer.from_file(path)

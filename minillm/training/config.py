@@ -54,7 +54,7 @@ class TrainerConfig:
     device: str = "auto"
     """"cpu", "cuda", "cuda:1", ..., or "auto": the first GPU if there is one, else the CPU"""
     progress: bool = True
-    """a progress bar on standard error"""
+    """a progress bar on standard error, where that is a terminal"""
 
     def __post_init__(self) -> None:
         for name in (

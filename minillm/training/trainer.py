@@ -95,6 +95,8 @@ class Trainer:
         self._reads_are_free = self.device.type == "cpu"
         self._tally = Tally(self.device)  # what the steps since `_recorded` have left behind
         self._recorded = 0
+        self._tokens, self._seconds = 0, 0.0  # of all steps up to `_recorded`
+        self._since: list[tuple[int, float]] = []  # targets and seconds of each step since
         self.history: list[dict[str, Any]] = []
 
     def train(self, resume_from_checkpoint: bool | str | Path = False) -> list[dict[str, Any]]:
@@ -110,7 +112,9 @@ class Trainer:
         if resume_from_checkpoint is not False and resume_from_checkpoint is not None:
             self._resume(resume_from_checkpoint)
         was_training = self.model.training
-        shown = {"initial": self.step, "total": self.config.max_steps, "disable": not self.config.progress}
+        # tqdm's None: silent where standard error is no terminal
+        hidden = None if self.config.progress else True
+        shown = {"initial": self.step, "total": self.config.max_steps, "disable": hidden}
         gpus = [self.device] if self.device.type == "cuda" else []
         try:
             # dropout reads torch's global generator: it is seeded anew each step, and given back as it was
@@ -133,17 +137,13 @@ class Trainer:
     def _loop(self, bar: tqdm) -> None:
         config = self.config
         self.model.train()
-        seconds = self.history[-1]["seconds"] if self.history else 0.0
-        tokens = self.history[-1]["tokens"] if self.history else 0
-        self._tally, self._recorded = Tally(self.device), self.step
-        since_seconds = since_tokens = 0.0
+        self._tally = Tally(self.device)
+        self._close_record()  # steps that Ctrl-C left without one
         while self.step < config.max_steps:
             start = time.perf_counter()
             rate, targets = self._update()
             self.step += 1
-            since_seconds += time.perf_counter() - start
-            since_tokens += targets
-            tokens += targets
+            self._since.append((targets, time.perf_counter() - start))
             bar.update()
             last = self.step == config.max_steps
             evaluating = self.eval_source is not None and (last or _due(self.step, config.eval_every))
@@ -154,20 +154,21 @@ class Trainer:
                 continue
             start = time.perf_counter()
             reading = self._read_tally()
-            since_seconds += time.perf_counter() - start  # of the steps that a GPU was still busy with
-            seconds += since_seconds
+            self._since.append(
+                (0, time.perf_counter() - start)
+            )  # of the steps that a GPU was still busy with
+            targets, seconds = self._close_record()
             record = {
                 "step": self.step,
                 "train_loss": reading.mean_loss,
                 "eval_loss": None,
                 "learning_rate": rate,
                 "gradient_norm": reading.norm,
-                "tokens": tokens,
-                "seconds": seconds,
-                "tokens_per_second": since_tokens / max(since_seconds, 1e-9),
+                "tokens": self._tokens,
+                "seconds": self._seconds,
+                "tokens_per_second": targets / max(seconds, 1e-9),
             }
             self._tally.restart()
-            self._recorded, since_seconds, since_tokens = self.step, 0.0, 0.0
             if evaluating:
                 record |= self.evaluate()
             self.history.append(record)
@@ -180,12 +181,21 @@ class Trainer:
             if self.on_step is not None:
                 self.on_step(record)
 
+    def _close_record(self) -> tuple[int, float]:
+        """Add the targets and seconds of the steps since the last record to the sums, and return them."""
+        targets, seconds = (sum(one[part] for one in self._since) for part in (0, 1))
+        self._tokens += targets
+        self._seconds += seconds
+        self._since, self._recorded = [], self.step
+        return targets, seconds
+
     def _read_tally(self) -> Reading:
         """Loss and gradient norm so far; TrainingDiverged, with the count of steps put right, after a bad step."""
         reading = self._tally.read()
         if not reading.good:
             self.optimizer.uncount(self.step - self._recorded - reading.steps)
             self.step = self._recorded + reading.steps
+            del self._since[reading.steps :]
             raise TrainingDiverged(
                 f"training stopped at step {self.step + 1}: loss {reading.loss}, gradient norm {reading.norm}; a "
                 f"lower learning_rate (now {self.config.learning_rate:g}), more warmup_steps or a smaller "
@@ -265,6 +275,8 @@ class Trainer:
             raise ValueError(f"checkpoint {str(checkpoint)!r} has other settings: {', '.join(changed)}")
         self.step = load_checkpoint(checkpoint, self.model, self.optimizer)
         self.history = meta["history"]
+        self._tokens, self._seconds = self.history[-1]["tokens"], self.history[-1]["seconds"]
+        self._since = []
 
     def _checked_source(self, name: str, data: Any) -> Any:
         source = as_source(data)

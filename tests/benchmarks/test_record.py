@@ -21,6 +21,8 @@ def row(ratio, target=None, spread=None, work="work", peer="peer"):
 def files(tmp_path, monkeypatch):
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results.json")
     monkeypatch.setattr(record, "PAGE", tmp_path / "BENCHMARKS.md")
+    monkeypatch.setattr(record, "README", tmp_path / "README.md")
+    record.README.write_text("# Read me\n\n<!-- bench:score --><!-- /bench:score -->\n\nmore\n")
     record.PAGE.write_text("# Benchmarks\n\nwords stay\n\n<!-- bench:summary --><!-- /bench:summary -->\n")
     return tmp_path
 
@@ -31,12 +33,55 @@ def test_the_recorded_ratios_meet_their_targets_in_every_filled_column():
     assert record.missed(results) == []
 
 
-def test_the_page_is_what_the_record_says():
-    text = record.PAGE.read_text(encoding="utf-8")
+def test_the_pages_are_what_the_record_says():
     results = record.read_results()
-    blocks = {"summary": record.summary(results)}
-    blocks |= {name: record.figures(results, name) for name in record.benchmarks(results)}
-    assert record.with_blocks(text, blocks) == text, "python -m tests.benchmarks.run --page writes it"
+    for path, text in record.pages(results).items():
+        assert path.read_text(encoding="utf-8") == text, "python -m tests.benchmarks.run --page writes it"
+        assert text.count("<!-- bench:") == text.count("<!-- /bench:")
+
+
+def test_the_summary_stands_on_top_and_holds_every_ratio_that_is_recorded():
+    text = record.PAGE.read_text(encoding="utf-8")
+    assert text.index("<!-- bench:summary -->") < 1500
+    table = text[text.index("<!-- bench:summary -->") : text.index("<!-- /bench:summary -->")]
+    results = record.read_results()
+    count = 0
+    for column, entries in results.items():
+        for entry in entries.values():
+            for row in entry["rows"]:
+                if row["ratio"] is None:
+                    continue
+                (line,) = [
+                    line
+                    for line in table.splitlines()
+                    if line.startswith(f"| {row['work']} | {row['peer']} |")
+                ]
+                cell = line.split("|")[4 + record.makes(results).index(column.removesuffix(record.AVX2))]
+                assert record.ratio_of(row) in cell.replace("avx2 ", "")
+                count += 1
+    assert count > 60
+    assert all(f" {make} |" in table for make in record.MAKES)
+
+
+def test_the_compile_table_is_folded_away():
+    text = record.PAGE.read_text(encoding="utf-8")
+    before, table = text.split("<!-- compile_ahead -->")
+    assert before.rindex("<details>") > before.rfind("</details>")
+    assert table.split("<!-- /compile_ahead -->")[0].count("\n| ") > 50
+
+
+def test_the_score_counts_wins_and_losses_and_names_both():
+    results = {
+        "AMD EPYC": {
+            "a": entry(row(2.0, peer="slow"), row(3.0, peer="slow", work="other"), row(0.5, peer="fast")),
+            "b": entry(row(None, work="alone"), row(0.25, peer="fast", work="other"), row(1.0, peer="equal")),
+        },
+        "AMD EPYC, avx2 path": {"a": entry(row(0.1, peer="slow"))},
+    }
+    assert record.score(results) == (
+        "AMD EPYC, 5 comparisons:\n\n- **as fast or faster in 3**: equal 1x; slow 2x to 3x\n"
+        "- **slower in 2**: fast 0.25x to 0.5x\n\nIntel Xeon: not measured yet."
+    )
 
 
 def test_every_recorded_benchmark_is_still_there():
@@ -50,9 +95,22 @@ def test_a_record_replaces_its_own_column_and_leaves_the_others(files):
     text = record.PAGE.read_text(encoding="utf-8")
     assert "words stay" in text
     assert text.count("<!-- bench:demo -->") == 1
-    assert "| work | peer |  | **2.5x** |  | **3x** ± 0.1 |  |" in text
-    assert "| loss | peer |  | 0.4x |  |  |  |" in text
+    assert "| work | peer |  | **2.5x** | **3x** ± 0.1 |" in text
+    assert "| loss | peer |  | 0.4x |  |" in text
     assert "**2x**" not in text
+    readme = record.README.read_text(encoding="utf-8")
+    assert "- **as fast or faster in 1**: peer 2.5x\n- **slower in 1**: peer 0.4x\n" in readme
+    assert readme.startswith("# Read me\n\n<!-- bench:score -->")
+    assert readme.endswith("<!-- /bench:score -->\n\nmore\n")
+
+
+def test_the_avx2_path_stands_in_the_same_cell_as_its_make(files):
+    record.record("AMD EPYC", "demo", entry(row(2.0, spread=0.2)))
+    record.record("AMD EPYC, avx2 path", "demo", entry(row(0.5), row(0.75, work="only there")))
+    text = record.PAGE.read_text(encoding="utf-8")
+    assert "| work | peer | at least | AMD EPYC | Intel Xeon |" in text
+    assert "| work | peer |  | **2x** ± 0.1<br>avx2 0.5x |  |" in text
+    assert "| only there | peer |  | avx2 0.75x |  |" in text
 
 
 def test_one_column_below_its_target_is_named():

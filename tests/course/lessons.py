@@ -17,6 +17,7 @@ matplotlib.use("Agg")  # not by environment variable: lessons under nbval would 
 
 from minillm.course import setup
 from minillm.course.lessons import notebooks
+from minillm.course.lessons.terms import glossary
 from minillm.course.paths import checkout
 
 # a lesson's kernels are interpreted on the CPU, also where there is a GPU; what a cell sets is undone at the end
@@ -36,7 +37,7 @@ def code(text: str, *outputs: dict, tags: tuple[str, ...] = ()) -> dict:
     return {
         "cell_type": "code",
         "id": _id(text),
-        "metadata": {"tags": list(tags)} if tags else {},
+        "metadata": notebooks.metadata_of(list(tags)),
         "source": text,
         "outputs": list(outputs),
         "execution_count": None,
@@ -47,31 +48,47 @@ def stdout(text: str, name: str = "stdout") -> dict:
     return {"output_type": "stream", "name": name, "text": text}
 
 
+def card(text: str) -> dict:
+    return {"output_type": "display_data", "data": {"text/markdown": text}, "metadata": {}}
+
+
+def question(name: str) -> list[dict]:
+    """A question, the cell that finds out, and the answer."""
+    ask = f'{name} = ...\npredict("How many?", {name})'
+    return [
+        code(ask, card("> How many?"), tags=(notebooks.PREDICT,)),
+        code(f"{name}_found = 3"),
+        code(f'reveal({name}, 3, "Three.")', card("> It is **3**. Three.")),
+    ]
+
+
 def tiny_lesson() -> dict:
     """A lesson 99_9 that keeps every rule, with two exercises worth 2 and 1 points."""
     cells = [
         markdown("# A tiny lesson\n\n**1장 LLM 지도** · 5 minutes on two cores"),
-        code("from minillm.course import check, setup\n\nsetup()"),
+        code("from minillm.course import check, predict, reveal, setup\n\nsetup()"),
         code("print('four', 2 + 2)", stdout("four 4\n")),
         code("print(0.123456)", stdout("0.123456\n"), tags=(notebooks.IGNORE,)),
-        code("assert 0.1 < 0.2\nprint('smaller')", stdout("smaller\n")),
+        code(
+            "assert 0.1 < 0.2\nprint('smaller by 0.1')", stdout("smaller by 0.1\n"), tags=(notebooks.PROVE,)
+        ),
         code("numbers = [3, 1, 2]", tags=(notebooks.EXERCISE_SETUP,)),
-        markdown("### Exercise 99-9-a · Sort (2 points)\n\nSort the values."),
+        markdown("### Exercise 99-9-a · Sort (build, 2 points)\n\nSort the values."),
         code("def ordered(values):\n    ### BEGIN SOLUTION\n    return sorted(values)\n    ### END SOLUTION"),
         code(
             'check("99-9-a", ordered)\n### BEGIN HIDDEN TESTS\n'
             "assert ordered(numbers) == [1, 2, 3]\nassert ordered([]) == []\n### END HIDDEN TESTS",
             stdout("✓ 99-9-a passed: 2 points\n"),
         ),
-        markdown("### Exercise 99-9-b · Predict (1 point)\n\nHow many numbers are there?"),
+        markdown("### Exercise 99-9-b · Count (break, 1 point)\n\nHow many numbers are there?"),
         code("### BEGIN SOLUTION\ncount = 3\n### END SOLUTION"),
         code(
             'check("99-9-b", count)\n### BEGIN HIDDEN TESTS\nassert count == len(numbers)\n### END HIDDEN TESTS',
             stdout("✓ 99-9-b passed: 1 point\n"),
         ),
-        markdown(
-            "## What to remember\n\n- sort\n\n## Glossary\n\n| sort | 정렬 | |\n|---|---|---|\n| list | 리스트 목록 | |"
-        ),
+        *question("first"),
+        *question("second"),
+        markdown(f"## What to remember\n\n- sort\n\n## Glossary\n\n{glossary('token', 'vocabulary')}"),
     ]
     notebook = {
         "cells": cells,

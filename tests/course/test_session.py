@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from minillm.course import figure_png, plot_lines, setup
-from minillm.course.page.style import HANGUL_FONTS, PALETTE, hangul_font
+from minillm.course import setup
+from minillm.course.page.style import PALETTE
 
 
 def draws():
@@ -53,26 +53,3 @@ def test_a_figure_with_korean_text_prints_nothing():
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-def test_hangul_letters_are_drawn_and_differ():
-    """Two syllables drawn with the course's fonts are two pictures; missing glyphs would be the same box twice."""
-    if hangul_font() is None:
-        pytest.skip("no font with Hangul on this machine, and koreanize-matplotlib is not installed")
-    pictures = {figure_png(plot_lines, {"a": [1, 2]}, title=syllable) for syllable in "가각힣"}
-    assert len(pictures) == 3
-
-
-def test_the_fallback_font_is_used_when_the_system_has_none(monkeypatch):
-    import importlib.util
-
-    if importlib.util.find_spec("koreanize_matplotlib") is None:
-        pytest.skip("koreanize-matplotlib is not installed")
-    monkeypatch.setattr("minillm.course.page.style.HANGUL_FONTS", ())
-    hangul_font.cache_clear()
-    try:
-        assert hangul_font() == "NanumGothic"
-        assert "koreanize_matplotlib" not in sys.modules, "the package's own code must not run"
-    finally:
-        hangul_font.cache_clear()
-    assert "NanumGothic" in HANGUL_FONTS

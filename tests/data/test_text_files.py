@@ -1,7 +1,9 @@
 """The user's own files: read as they are, or refused by name."""
 
 import os
+import sys
 import unicodedata
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +46,7 @@ def test_decomposed_hangul_and_emoji_are_kept_as_they_are(tmp_path):
     [
         (b"abc\0def", "binary"),
         ("한국어".encode("cp949"), "not UTF-8.*cp949"),
+        ("한국어".encode("utf-16"), "UTF-16"),
         (b"x" * 101, "101 bytes"),
         (b"", "no text"),
     ],
@@ -92,3 +95,25 @@ def test_a_bad_path_is_refused(bad):
 def test_a_bad_limit_is_refused(tmp_path, bad):
     with pytest.raises(ValueError, match="max_bytes"):
         read_documents(tmp_path, bad)
+
+
+@pytest.mark.skipif(
+    os.name != "posix" or sys.platform == "darwin", reason="file names there are always Unicode"
+)
+def test_a_file_name_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "ok.txt").write_text("text")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.txt")).write_text("text")
+    with pytest.raises(BadFileError, match=r"name of file '\\udcff\.txt' is not UTF-8"):
+        read_documents(tmp_path)
+
+
+def test_a_folder_that_is_closed_to_us_is_named_and_not_left_out(tmp_path, monkeypatch):
+    (tmp_path / "ok.txt").write_text("text")
+
+    def walk(top, onerror):  # root may read every folder
+        onerror(PermissionError(13, "Permission denied", str(tmp_path / "closed")))
+        return iter([])
+
+    monkeypatch.setattr("minillm.data.text_files.os.walk", walk)
+    with pytest.raises(BadFileError, match=r"closed' cannot be read: Permission denied"):
+        read_documents(tmp_path)

@@ -1,7 +1,9 @@
 """Models by themselves: configs, seeds, folders that are cut or damaged, and input that is wrong."""
 
 import copy
+import hashlib
 import json
+import re
 import time
 from types import SimpleNamespace
 
@@ -13,7 +15,8 @@ from minillm.inference import KVCache, SamplingParams, generate
 from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig, load_model
 from minillm.nn import ALiBi, SinusoidalPosition
 from minillm.quantization import quantize
-from tests.helpers import HostReads, cuts
+from minillm.tokenizer import BPETokenizer, load_tokenizer
+from tests.helpers import HostReads, cuts, edit_config
 
 GPT2_SIZES = {"vocab_size": 20, "n_positions": 16, "n_embd": 8, "n_layer": 2, "n_head": 2}
 LLAMA_SIZES = {
@@ -82,6 +85,7 @@ def test_folder_round_trip_is_exact(kind, tmp_path):
     assert again.config == model.config
     assert torch.equal(again(IDS).logits, model(IDS).logits)
     assert sorted(p.name for p in (tmp_path / "new" / "folder").iterdir()) == [
+        "checksums.json",
         "config.json",
         "model.safetensors",
     ]
@@ -100,16 +104,47 @@ def test_a_file_cut_at_any_byte_is_refused_by_name(name, tmp_path):
         load_model(tmp_path)
 
 
-def test_a_flipped_bit_in_the_weights_is_refused(tmp_path):
-    tiny().save_pretrained(tmp_path)
-    path = tmp_path / "model.safetensors"
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "model.safetensors"])
+def test_a_flipped_bit_is_refused_by_name(name, tmp_path):
+    model = tiny()
+    model.generation_config = {"temperature": 0.6}
+    model.save_pretrained(tmp_path)
+    path = tmp_path / name
     whole = path.read_bytes()
     for at in range(len(whole) - 1, 0, -len(whole) // 7):
         damaged = bytearray(whole)
         damaged[at] ^= 16
         path.write_bytes(bytes(damaged))
-        with pytest.raises(BadFileError):
+        with pytest.raises(BadFileError, match=re.escape(str(path))):
             load_model(tmp_path)
+
+
+def test_a_folder_that_was_changed_on_purpose_opens_without_its_checksums(tmp_path):
+    tiny().save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rms_norm_eps": 0.25}))
+    with pytest.raises(BadFileError, match=r"config\.json' is damaged .* delete .*checksums\.json"):
+        load_model(tmp_path)
+    (tmp_path / "checksums.json").unlink()
+    assert load_model(tmp_path).config.rms_norm_eps == 0.25
+
+
+def test_saving_over_another_model_keeps_the_checksums_right(tmp_path):
+    model = tiny()
+    model.generation_config = {"temperature": 0.6}
+    model.save_pretrained(tmp_path)
+    tokenizer = BPETokenizer.train(["a b c a b"], 258)
+    tokenizer.save(tmp_path)
+    tiny("gpt2").save_pretrained(tmp_path)
+    assert isinstance(load_model(tmp_path), GPT2)
+    assert load_tokenizer(tmp_path).to_json() == tokenizer.to_json()
+    again = BPETokenizer.train(["x y z x y"], 259)
+    again.save(tmp_path / "tokenizer.json")
+    assert load_tokenizer(tmp_path).to_json() == again.to_json()
+    sums = json.loads((tmp_path / "checksums.json").read_text())
+    assert set(sums) == {"config.json", "tokenizer.json", "tokenizer_config.json"}
+    for name, expected in sums.items():
+        assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == expected
 
 
 @pytest.mark.parametrize(
@@ -128,8 +163,7 @@ def test_a_flipped_bit_in_the_weights_is_refused(tmp_path):
 )
 def test_a_config_that_does_not_fit_is_refused(change, tmp_path):
     tiny().save_pretrained(tmp_path)
-    values = json.loads((tmp_path / "config.json").read_text()) | change
-    (tmp_path / "config.json").write_text(json.dumps(values))
+    edit_config(tmp_path, **change)
     with pytest.raises(BadFileError):
         load_model(tmp_path)
 
@@ -304,9 +338,7 @@ def test_the_host_reads_no_more_from_many_layers_than_from_one(kind):
 )
 def test_a_key_that_changes_the_numbers_is_refused_by_name(key, value, tmp_path):
     tiny().save_pretrained(tmp_path)
-    path = tmp_path / "config.json"
-    values = json.loads(path.read_text())
-    path.write_text(json.dumps(values | {key: value}))
+    edit_config(tmp_path, **{key: value})
     name = list(value)[-1] if isinstance(value, dict) else key
     with pytest.raises(BadFileError, match=name):
         load_model(tmp_path)
@@ -314,8 +346,7 @@ def test_a_key_that_changes_the_numbers_is_refused_by_name(key, value, tmp_path)
 
 def test_a_config_of_a_million_layers_is_refused_at_once(tmp_path):
     tiny().save_pretrained(tmp_path)
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_hidden_layers": 1_000_000}))
+    edit_config(tmp_path, num_hidden_layers=1_000_000)
     start = time.perf_counter()
     with pytest.raises(BadFileError, match="1,000,000 layers"):
         load_model(tmp_path)
@@ -324,9 +355,8 @@ def test_a_config_of_a_million_layers_is_refused_at_once(tmp_path):
 
 def test_harmless_keys_are_kept_and_written_back(tmp_path):
     tiny().save_pretrained(tmp_path / "a")
-    path = tmp_path / "a" / "config.json"
     strange = {"partial_rotary_factor": 1.0, "use_cache": True, "our_note": {"a": [1]}, "logit_scale": None}
-    path.write_text(json.dumps(json.loads(path.read_text()) | strange))
+    path = edit_config(tmp_path / "a", **strange)
     model = load_model(tmp_path / "a")
     assert model.config.extra == strange
     model.save_pretrained(tmp_path / "b")
@@ -336,14 +366,11 @@ def test_harmless_keys_are_kept_and_written_back(tmp_path):
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_load_model_goes_by_architectures(kind, tmp_path):
     def named(folder, *names):
-        values = json.loads((tmp_path / folder / "config.json").read_text())
-        (tmp_path / folder / "config.json").write_text(json.dumps(values | {"architectures": [*names]}))
-        return tmp_path / folder
+        return edit_config(tmp_path / folder, architectures=[*names]).parent
 
     for nonsense in (5, True, [["x"]], {"a": 1}, "GPT2LMHeadModel"):
         tiny(kind).save_pretrained(tmp_path / "nonsense")
-        path = tmp_path / "nonsense" / "config.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"architectures": nonsense}))
+        edit_config(tmp_path / "nonsense", architectures=nonsense)
         with pytest.raises(BadFileError, match="architectures"):
             load_model(tmp_path / "nonsense")
     for tied in (True, False):
@@ -375,17 +402,15 @@ def test_dtype_is_the_callers_then_the_configs_then_the_files(tmp_path):
     assert load_model(tmp_path).dtype == torch.bfloat16
     assert load_model(tmp_path, dtype=torch.float64).dtype == torch.float64
     assert load_model(tmp_path, torch.float32, "cpu").dtype == torch.float32
-    path = tmp_path / "config.json"
-    values = json.loads(path.read_text())
     for dtype, expected in (
         ("float16", torch.float16),
         ("torch.float32", torch.float32),
         (None, torch.bfloat16),
     ):
-        path.write_text(json.dumps(values | {"dtype": dtype}))
+        edit_config(tmp_path, dtype=dtype)
         assert load_model(tmp_path).dtype == expected
     for dtype in ("int8", "float8_e4m3fn", 16):
-        path.write_text(json.dumps(values | {"dtype": dtype}))
+        edit_config(tmp_path, dtype=dtype)
         with pytest.raises(BadFileError, match="dtype"):
             load_model(tmp_path)
 

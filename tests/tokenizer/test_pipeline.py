@@ -16,6 +16,7 @@ from minillm.tokenizer.pre_tokenizers import build_pre_tokenizer
     ("layout", "text", "expected"),
     [
         ({"type": "NFC"}, "e\u0301 \u1112\u1161\u11ab", "é 한"),
+        ({"type": "NFC"}, "\uf914\uf95c\uf9bf", "\u6a02\u6a02\u6a02"),  # 樂 for 낙, 락, 요: hanja change, too
         ({"type": "NFD"}, "한", "\u1112\u1161\u11ab"),
         ({"type": "NFKC"}, "ﬁ ① Ａ", "fi 1 A"),
         ({"type": "Lowercase"}, "ΣΊΣΥΦΟΣ À", "σίσυφοσ à"),

@@ -122,6 +122,7 @@ def test_a_checkpoint_is_a_model_folder(tmp_path):
     run.train()
     folder = latest_checkpoint(tmp_path)
     assert {path.name for path in folder.iterdir()} == {
+        "checksums.json",
         "config.json",
         "model.safetensors",
         "training.state",

@@ -1,7 +1,10 @@
 """The loop: it learns, resumes bit for bit, splits batches without a trace, and says what is wrong."""
 
 import copy
+import io
 import math
+import sys
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -52,6 +55,27 @@ def test_it_learns_to_count_and_tells_so():
     assert history[-1]["tokens_per_second"] > 0
     assert history[4]["learning_rate"] == cosine_schedule(50, 151, 1e-2, 5)
     assert history is run.history
+
+
+def test_the_history_counts_the_steps_before_ctrl_c_too():
+    straight = trainer(max_steps=12, log_every=5)
+    expected = [(record["step"], record["tokens"]) for record in straight.train()]
+    stopped = trainer(max_steps=12, log_every=5)
+    draw = stopped.train_source.batch
+
+    def interrupt(seed, step, *rest):
+        if step == 7:  # two steps after the record of step 5
+            raise KeyboardInterrupt
+        return draw(seed, step, *rest)
+
+    stopped.train_source.batch = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train()
+    stopped.train_source.batch = draw
+    history = stopped.train()
+    assert [(record["step"], record["tokens"]) for record in history] == expected
+    assert expected[-1] == (12, 12 * 4 * 8)
+    assert all(a["seconds"] < b["seconds"] for a, b in pairwise(history))
 
 
 @pytest.mark.parametrize("model", tiny_models(), ids=["llama", "gpt2"])
@@ -183,13 +207,19 @@ def test_norms_and_biases_do_not_decay():
     assert decays[id(model.body.embed.weight)] == decays[id(model.head.weight)] == 0.5
 
 
-def test_the_progress_bar_goes_to_standard_error_and_can_be_switched_off(capsys):
-    trainer(max_steps=2, progress=True).train()
-    captured = capsys.readouterr()
-    assert "2/2" in captured.err
-    assert captured.out == ""
-    trainer(max_steps=2).train()
-    assert capsys.readouterr() == ("", "")
+@pytest.mark.parametrize(("terminal", "progress"), [(True, True), (True, False), (False, True)])
+def test_the_progress_bar_is_shown_on_a_terminal_and_can_be_switched_off(
+    terminal, progress, monkeypatch, capsys
+):
+    class Stream(io.StringIO):
+        def isatty(self):
+            return terminal
+
+    monkeypatch.setattr(sys, "stderr", Stream())
+    trainer(max_steps=3, progress=progress).train()
+    assert ("3/3" in sys.stderr.getvalue()) == (terminal and progress)
+    assert sys.stderr.getvalue() == "" or (terminal and progress)
+    assert capsys.readouterr().out == ""
 
 
 class Poisoned(ToyLM):

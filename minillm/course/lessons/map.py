@@ -1,4 +1,4 @@
-"""The map of the book, notebooks/course.toml, and the README's table made from it.
+"""The map of the book, notebooks/course.toml, and the README's table and count of lessons made from it.
 
 python -m minillm.course.lessons.map            hold the map and the README against what exists
 python -m minillm.course.lessons.map --write    also bring the README's table up to date
@@ -12,24 +12,55 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from minillm._files import BadFileError, read_bytes, write_whole
 from minillm.course.lessons.ids import check_lesson_id, is_lesson_file, lesson_of_file
-from minillm.course.lessons.notebooks import read_notebook, source
+from minillm.course.lessons.notebooks import read_notebook, source, tags
 from minillm.course.paths import checkout
 
 BEGIN = "<!-- course map -->"
 END = "<!-- /course map -->"
+PROGRESS = ("<!-- course progress -->", "<!-- /course progress -->")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One subsection of the book, such as 2.3.4 멀티 헤드 어텐션: its lesson, and the heading that teaches it there."""
+
+    number: str
+    korean: str
+    english: str
+    lesson: str
+    heading: str = ""  # empty until it is written
 
 
 @dataclass(frozen=True)
 class Section:
-    """One section of the book, such as 2.3 어텐션 이해하기, and the ids of the lessons that cover it."""
+    """One section of the book, such as 2.3 어텐션 이해하기: its subsections, and the ids of its lessons.
+
+    A section without subsections is taught under a heading of its own, in the first of its lessons.
+    """
 
     number: str
     korean: str
     english: str
     lessons: tuple[str, ...]
+    heading: str = ""
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def taught(self) -> tuple[Part, ...]:
+        """What there is to teach: the subsections, or the section itself where it has none."""
+        own = Part(
+            self.number, self.korean, self.english, self.lessons[0] if self.lessons else "", self.heading
+        )
+        return self.parts or (own,)
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything in it is taught under a heading."""
+        return all(part.heading for part in self.taught)
 
 
 @dataclass(frozen=True)
@@ -44,7 +75,10 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Lesson:
-    """One lesson: its title, minutes on two cores, and, when ready, its notebook, library files and tests."""
+    """One lesson: its title, minutes on two cores, and, when ready, its notebook, library files and tests.
+
+    needs: what its optional closing cells ask for (tags needs-NAME). keeps: what it trains once for later lessons.
+    """
 
     id: str
     title: str
@@ -53,6 +87,8 @@ class Lesson:
     file: str = ""
     library: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    keeps: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,9 +115,7 @@ def load_map(path: str | Path) -> CourseMap:
                 one["number"],
                 one["korean"],
                 one["english"],
-                tuple(
-                    Section(**section | {"lessons": tuple(section["lessons"])}) for section in one["sections"]
-                ),
+                tuple(map(_section, one["sections"])),
             )
             for one in data["chapters"]
         )
@@ -91,11 +125,16 @@ def load_map(path: str | Path) -> CourseMap:
         raise BadFileError(f"course map {str(path)!r} is refused: {type(error).__name__}: {error}") from None
 
 
+def _section(fields: dict[str, Any]) -> Section:
+    parts = tuple(Part(**part) for part in fields.get("parts", ()))
+    return Section(**fields | {"lessons": tuple(fields["lessons"]), "parts": parts})
+
+
 def _lesson(name: str, fields: dict[str, Any]) -> Lesson:
     state = fields.pop("state")
     if state not in {"ready", "planned"}:
         raise ValueError(f"state of lesson {name} must be ready or planned, got {state!r}")
-    for key in ("library", "tests"):
+    for key in ("library", "tests", "needs"):
         fields[key] = tuple(fields.get(key, ()))
     return Lesson(check_lesson_id(name), ready=state == "ready", **fields)
 
@@ -124,6 +163,9 @@ def problems(course: CourseMap, root: Path) -> list[str]:
                 or not re.search(r"[\uac00-\ud7a3A-Z]", section.korean)
             ):
                 found.append(f"section {section.number} needs a title in both languages and a lesson")
+            found += _part_problems(section)
+            for part in section.taught:
+                found += _heading_problems(part, course.lessons.get(part.lesson), root)
     found += [
         f"lesson {name} is in a section but not among the lessons"
         for name in sorted(named - set(course.lessons))
@@ -143,11 +185,63 @@ def problems(course: CourseMap, root: Path) -> list[str]:
                 found.append(f"lesson {lesson.id} names {path}, which does not exist")
         if (root / "notebooks" / lesson.file).is_file():
             found += _minutes(lesson, root / "notebooks" / lesson.file)
+            found += _needs(lesson, root / "notebooks" / lesson.file)
     mapped = {lesson.file for lesson in course.lessons.values() if lesson.ready}
     for notebook in sorted((root / "notebooks").glob("*.ipynb")):
         if notebook.name not in mapped:
             found.append(f"notebooks/{notebook.name} is not a ready lesson of the map")
     return found
+
+
+def _part_problems(section: Section) -> list[str]:
+    found = []
+    expected = [f"{section.number}.{index}" for index in range(1, len(section.parts) + 1)]
+    if [part.number for part in section.parts] != expected:
+        found.append(f"subsections of {section.number} must be numbered 1, 2, 3, ... within it")
+    if section.parts and section.heading:
+        found.append(f"section {section.number} has subsections: the headings belong to them")
+    for part in section.parts:
+        if part.lesson not in section.lessons:
+            found.append(
+                f"subsection {part.number} is taught in {part.lesson}, no lesson of {section.number}"
+            )
+        if not part.english or not re.search(r"[\uac00-\ud7a3A-Z]", part.korean):
+            found.append(f"subsection {part.number} needs a title in both languages")
+    return found
+
+
+def _heading_problems(part: Part, lesson: Lesson | None, root: Path) -> list[str]:
+    """A break when the heading that should teach a part is not in its lesson's notebook."""
+    if not part.heading:
+        return []
+    if lesson is None or not lesson.ready:
+        return [f"{part.number} has a heading, but its lesson {part.lesson} is not ready"]
+    path = root / "notebooks" / lesson.file
+    if path.is_file() and part.heading not in headings(path):
+        return [f"{part.number} should be taught under {part.heading!r}, which {lesson.file} does not have"]
+    return []
+
+
+def headings(path: Path) -> list[str]:
+    """The headings of a notebook's markdown cells, without their marks: "### The cache" -> "The cache"."""
+    return [
+        line.lstrip("#").strip()
+        for cell in read_notebook(path)["cells"]
+        if cell["cell_type"] == "markdown"
+        for line in re.sub(r"(?ms)^```.*?^```", "", source(cell)).splitlines()
+        if re.match(r"#{1,6} ", line)
+    ]
+
+
+def _needs(lesson: Lesson, path: Path) -> list[str]:
+    """A break when the optional parts that the map lists are not the ones in the notebook."""
+    there = {tag for cell in read_notebook(path)["cells"] for tag in tags(cell) if tag.startswith("needs-")}
+    if there == {f"needs-{name}" for name in lesson.needs}:
+        return []
+    listed = ", ".join(lesson.needs) or "none"
+    return [
+        f"lesson {lesson.id} needs {listed} in the map, its cells say {', '.join(sorted(there)) or 'none'}"
+    ]
 
 
 def _minutes(lesson: Lesson, path: Path) -> list[str]:
@@ -170,40 +264,65 @@ def table(course: CourseMap) -> str:
                 f"{section.number} {section.korean}"
                 for chapter in course.chapters
                 for section in chapter.sections
-                if lesson.id in section.lessons and section.korean != "정리"
+                if section.korean != "정리"
+                and any(part.heading and part.lesson == lesson.id for part in section.taught)
             ]
             library = " ".join(f"[{Path(path).name}]({path})" for path in lesson.library)
             link = f"[{lesson.id} {lesson.title}](notebooks/{lesson.file})"
             lines.append(f"| {link} | {'<br>'.join(sections)} | {library} | {lesson.minutes} |")
     done = sum(lesson.ready for lesson in course.lessons.values())
+    sections = [section for chapter in course.chapters for section in chapter.sections]
+    taught = [part for section in sections for part in section.taught]
     lines += [
         "",
         "<details>",
-        f"<summary>The whole book, section by section: {done} of {len(course.lessons)} lessons are ready</summary>",
+        f"<summary>The whole book, section by section: {done} of {len(course.lessons)} lessons are ready, and "
+        f"{sum(bool(part.heading) for part in taught)} of {len(taught)} sections and subsections are taught</summary>",
         "",
-        "| section | 책의 절 | in English | lesson |",
+        "| section | 책의 절 | in English | taught in |",
         "|---|---|---|---|",
     ]
     for chapter in course.chapters:
         lines.append(f"| **{chapter.number}** | **{chapter.korean}** | **{chapter.english}** | |")
         for section in chapter.sections:
-            links = ", ".join(
-                _link(course.lessons[name]) for name in section.lessons if name in course.lessons
-            )
-            lines.append(f"| {section.number} | {section.korean} | {section.english} | {links} |")
+            ready = "" if not section.parts else "ready" if section.ready else "planned"
+            if section.parts and not section.ready and any(part.heading for part in section.parts):
+                ready = "in part"
+            place = ready or _place(section.taught[0], course)
+            lines.append(f"| {section.number} | {section.korean} | {section.english} | {place} |")
+            for part in section.parts:
+                lines.append(f"| {part.number} | {part.korean} | {part.english} | {_place(part, course)} |")
     return "\n".join([*lines, "", "</details>"])
 
 
-def _link(lesson: Lesson) -> str:
-    return f"[{lesson.id}](notebooks/{lesson.file})" if lesson.ready else f"{lesson.id}, planned"
+def _place(part: Part, course: CourseMap) -> str:
+    """Where a part is taught: a link to the heading in its lesson, or the lesson that will teach it."""
+    lesson = course.lessons.get(part.lesson)
+    if lesson is None or not part.heading or not lesson.ready:
+        return f"{part.lesson}, planned"
+    anchor = quote(part.heading.replace(" ", "-"), safe="-,:()")  # as JupyterLab makes them
+    anchor = anchor.replace("(", "%28").replace(")", "%29")
+    return f"[{lesson.id}: {part.heading}](notebooks/{lesson.file}#{anchor})"
+
+
+def progress(course: CourseMap) -> str:
+    """README's first fact: how many lessons are ready, of which chapters, and how many are planned."""
+    ready = [lesson.id for lesson in course.lessons.values() if lesson.ready]
+    chapters = dict.fromkeys(str(int(lesson.split("_")[0])) for lesson in ready)
+    return (
+        f"**{len(ready)} of {len(course.lessons)} lessons are ready** (chapters {', '.join(chapters) or 'none'}); "
+        f"the other {len(course.lessons) - len(ready)} are planned."
+    )
 
 
 def with_table(readme: str, course: CourseMap) -> str:
-    """README's text with the table between its markers; ValueError when the markers are not there once each."""
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1 or readme.index(BEGIN) > readme.index(END):
-        raise ValueError(f"README.md needs these two lines around the table, once each:\n{BEGIN}\n{END}")
-    before, rest = readme.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{table(course)}\n\n{END}{rest.split(END)[1]}"
+    """README's text with table and progress between their markers; ValueError when one is not there exactly once."""
+    for (begin, end), text in (((BEGIN, END), table(course)), (PROGRESS, progress(course))):
+        if readme.count(begin) != 1 or readme.count(end) != 1 or readme.index(begin) > readme.index(end):
+            raise ValueError(f"README.md needs these two lines, once each:\n{begin}\n{end}")
+        before, rest = readme.split(begin)
+        readme = f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}"
+    return readme
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,15 +2,17 @@
 
 An exercise is three cells in a row, and the markers are nbgrader's:
 
-    markdown   ### Exercise 02-1-a · Count the merges (2 points)
+    markdown   ### Exercise 02-1-a · Count the merges (build, 2 points)
     answer     code with ### BEGIN SOLUTION ... ### END SOLUTION
     test       check("02-1-a", answer), then ### BEGIN HIDDEN TESTS ... ### END HIDDEN TESTS
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,19 @@ from typing import Any
 from minillm._files import BadFileError, read_json
 from minillm.course.lessons.ids import check_lesson_id, lesson_of_file
 
-HEADING = re.compile(r"### Exercise (?P<id>\S+) · (?P<title>.+) \((?P<points>\d+) points?\)")
+KINDS = ("build", "break", "predict", "measure")
+HEADING = re.compile(
+    rf"### Exercise (?P<id>\S+) · (?P<title>.+) \(((?P<kind>{'|'.join(KINDS)}), )?(?P<points>\d+) points?\)"
+)
 SOLUTION = ("### BEGIN SOLUTION", "### END SOLUTION")
 HIDDEN_TESTS = ("### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS")
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"  # what nbgrader puts in place of a solution
 
 IGNORE = "nbval-ignore-output"
 EXERCISE_SETUP = "exercise-setup"
+PROVE = "prove"  # asserts, folded on the page
+PREDICT = "predict"  # a question to the reader
+HIDE = "hide-input"  # how Jupyter Book folds a cell; written beside PROVE, never by hand
 
 
 def read_notebook(path: str | Path) -> dict[str, Any]:
@@ -86,6 +94,30 @@ def code_cells(notebook: dict[str, Any]) -> list[dict[str, Any]]:
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and source(cell).strip()]
 
 
+def numbered(notebook: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+    """(number in the file, cell) of the cells with code, counted from 1 over all cells as an editor does."""
+    return [
+        (number, cell)
+        for number, cell in enumerate(notebook["cells"], 1)
+        if cell["cell_type"] == "code" and source(cell).strip()
+    ]
+
+
+def tree(cell: dict[str, Any]) -> ast.Module:
+    """The cell's code, parsed; nothing when it does not parse (the rule one_run says so)."""
+    with suppress(SyntaxError):
+        return ast.parse(source(cell))
+    return ast.Module([], [])
+
+
+def metadata_of(cell_tags: list[str]) -> dict[str, Any]:
+    """A cell's metadata for its tags: a proof is folded in JupyterLab, Jupyter Book and Colab."""
+    names = [tag for tag in cell_tags if tag != HIDE]
+    if PROVE in names:
+        return {"tags": [*names, HIDE], "jupyter": {"source_hidden": True}, "cellView": "form"}
+    return {"tags": names} if names else {}
+
+
 def output_texts(cell: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(kind, text) of everything readable in a cell's outputs: stdout, stderr, error, or a mime type."""
     for output in cell.get("outputs", []):
@@ -99,14 +131,21 @@ def output_texts(cell: dict[str, Any]) -> Iterator[tuple[str, str]]:
                     yield kind, joined(data)
 
 
+def glossary_of(markdown: str) -> str:
+    """What stands under `## Glossary`, up to the next heading; "" when there is none."""
+    found = re.search(r"^## Glossary[^\n]*\n(.*?)(?=^#|\Z)", markdown, re.MULTILINE | re.DOTALL)
+    return found[1] if found else ""
+
+
 @dataclass(frozen=True)
 class ExerciseCells:
-    """Where an exercise is in a notebook: its id, title, points, and the index of its first (markdown) cell."""
+    """Where an exercise is in a notebook: its id, title, points, the index of its first (markdown) cell, its kind."""
 
     id: str
     title: str
     points: int
     task: int
+    kind: str = ""
 
     @property
     def answer(self) -> int:
@@ -127,8 +166,12 @@ def find_exercises(notebook: dict[str, Any]) -> list[ExerciseCells]:
             continue
         heading = HEADING.fullmatch(first.strip())
         if heading is None:
-            raise ValueError(f"write '### Exercise 02-1-a · Title (2 points)', got {first!r}")
-        one = ExerciseCells(heading["id"], heading["title"], int(heading["points"]), index)
+            raise ValueError(
+                f"write '### Exercise 02-1-a · Title (build, 2 points)', a kind of {', '.join(KINDS)}, got {first!r}"
+            )
+        one = ExerciseCells(
+            heading["id"], heading["title"], int(heading["points"]), index, heading["kind"] or ""
+        )
         after = cells[index + 1 : index + 3]
         if [cell["cell_type"] for cell in after] != ["code", "code"]:
             raise ValueError(

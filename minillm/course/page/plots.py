@@ -18,7 +18,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from minillm._checks import check_choice, check_flag, check_function, check_int, describe
-from minillm.course.page.figures import MARKERS, axes_or_new, check_labels, check_named, numbers, write_words
+from minillm.course.page.figures import (
+    MARKERS,
+    axes_or_new,
+    check_labels,
+    check_named,
+    fit_names,
+    log_ticks,
+    numbers,
+    write_words,
+)
 from minillm.course.page.style import PALETTE, style
 
 
@@ -37,7 +46,8 @@ def plot_lines(
     """One line per entry of `series`: name -> values, or name -> (x values, y values).
 
     x is shared by the entries that give values only; without it they are counted 0, 1, 2, ... Scales are "linear" or
-    "log"; markers are drawn up to 30 points unless said. One line has no legend.
+    "log"; markers are drawn up to 30 points unless said. One line has no legend: its name stands beside the y axis,
+    unless ylabel says something else.
     """
     check_named(series, "series")
     check_choice("xscale", xscale, ("linear", "log"))
@@ -57,6 +67,11 @@ def plot_lines(
         marked = len(ys) <= 30 if markers is None else markers
         ax.plot(xs, ys, label=name, marker=MARKERS[index % len(MARKERS)] if marked else None)
     ax.set(xscale=xscale, yscale=yscale)
+    for axis, scale in (("x", xscale), ("y", yscale)):
+        if scale == "log":
+            log_ticks(ax, axis, np.concatenate([xs for xs, _ in curves.values()]) if axis == "x" else None)
+    if len(series) == 1 and not ylabel:
+        (ylabel,) = series
     write_words(ax, title, xlabel, ylabel)
     if len(series) > 1:
         ax.legend()
@@ -126,7 +141,7 @@ def plot_bars(
         ax.grid(False, axis="y")
         ax.margins(x=0.12)
     else:
-        ax.set_xticks(centers, list(table))
+        fit_names(ax, list(table))
         ax.grid(False, axis="x")
         ax.margins(y=0.12)
     write_words(ax, title, xlabel, ylabel)

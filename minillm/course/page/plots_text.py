@@ -21,6 +21,7 @@ from minillm.course.page.figures import (
     check_labels,
     check_named,
     numbers,
+    text_columns,
     write_words,
 )
 from minillm.course.page.style import PALETTE
@@ -60,7 +61,7 @@ def plot_heatmap(
     ax.grid(False)
     ax.spines[:].set_visible(False)
     if columns is not None:
-        slanted = max(map(_columns_of, columns)) > 3
+        slanted = max(map(text_columns, columns)) > 3
         turned = {"rotation": 45, "ha": "right"} if slanted else {"rotation": 0, "ha": "center"}
         ax.set_xticks(range(grid.shape[1]), [_visible(label) for label in columns], **turned)
     if rows is not None:
@@ -127,7 +128,7 @@ def plot_tokens(rows: Mapping[str, Sequence[str]], *, title: str = "") -> None:
         if not is_listing(pieces) or not all(isinstance(piece, str) for piece in pieces) or not len(pieces):
             raise ValueError(f"row {name!r} must be a list of str, one a piece, got {describe(pieces)}")
     widths = {
-        name: [max(_columns_of(_visible(piece)), 1) + 0.9 for piece in row] for name, row in rows.items()
+        name: [max(text_columns(_visible(piece)), 1) + 0.9 for piece in row] for name, row in rows.items()
     }
     longest = max(sum(row) for row in widths.values())
     ax = axes_grid(
@@ -180,8 +181,3 @@ def _visible(text: str) -> str:
     text = unicodedata.normalize("NFC", text).replace(" ", "·").replace("\n", "↵").replace("\t", "→")
     text = "".join("□" if unicodedata.category(letter) in {"Cc", "Cs"} else letter for letter in text)
     return text.replace("$", r"\$")  # matplotlib reads $...$ as mathematics
-
-
-def _columns_of(text: str) -> int:
-    """How many columns the text takes on a terminal: Hangul and other wide letters count two (UAX #11)."""
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)

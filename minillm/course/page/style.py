@@ -1,9 +1,9 @@
 """The look of every figure of the course: one palette, one size, and a font that has Hangul (한글 글꼴).
 
 The palette is Okabe and Ito's eight colours, which people with any common form of colour blindness can tell apart
-(https://jfly.uni-koeln.de/color/). Latin letters come from DejaVu Sans, which matplotlib ships; Hangul falls back,
-glyph by glyph, to the first font of HANGUL_FONTS on this machine, else to the NanumGothic file (SIL Open Font
-License) inside the package koreanize-matplotlib. Only that file is used: the package's code is never imported.
+(https://jfly.uni-koeln.de/color/). Latin letters come from DejaVu Sans, which matplotlib ships. Hangul comes, glyph
+by glyph, from NanumGothic (SIL Open Font License), so a figure looks the same on every machine. The font is a file
+inside the package koreanize-matplotlib; only that file is used, and the package's code is never imported.
 """
 
 from __future__ import annotations
@@ -22,39 +22,25 @@ from matplotlib import font_manager
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 HEAT = "cividis"  # a colour map whose lightness alone carries the value
 
-HANGUL_FONTS = (
-    "Noto Sans CJK KR",
-    "Noto Sans KR",
-    "NanumGothic",
-    "Nanum Gothic",
-    "NanumBarunGothic",
-    "Malgun Gothic",  # Windows
-    "Apple SD Gothic Neo",  # macOS
-    "AppleGothic",
-    "Noto Sans CJK JP",  # the CJK families share their Hangul glyphs
-    "UnDotum",
-    "Baekmuk Gulim",
-)
+
+@functools.cache
+def font_file(weight: str = "") -> Path | None:
+    """The file of NanumGothic in this weight ("" or "Bold"), or None when koreanize-matplotlib is not installed."""
+    package = importlib.util.find_spec("koreanize_matplotlib")  # finds the folder, runs none of its code
+    folders = package.submodule_search_locations or [] if package else []
+    files = (Path(folder) / "fonts" / f"NanumGothic{weight}.ttf" for folder in folders)
+    return next((file for file in files if file.is_file()), None)
 
 
 @functools.cache
 def hangul_font() -> str | None:
-    """The name of a font with Hangul that matplotlib can use here, or None when there is none."""
-    known = {entry.name for entry in font_manager.fontManager.ttflist}
-    for name in HANGUL_FONTS:
-        if name in known:
-            return name
-    shipped = importlib.util.find_spec("koreanize_matplotlib")  # finds the folder, runs none of its code
-    if shipped is None or not shipped.submodule_search_locations:
+    """The name by which matplotlib knows the font with Hangul, or None when there is no such file."""
+    regular = font_file()
+    if regular is None:
         return None
-    for folder in shipped.submodule_search_locations:
-        regular, bold = (Path(folder) / "fonts" / f"NanumGothic{weight}.ttf" for weight in ("", "Bold"))
-        if regular.is_file():
-            font_manager.fontManager.addfont(str(regular))
-            if bold.is_file():
-                font_manager.fontManager.addfont(str(bold))
-            return font_manager.FontProperties(fname=str(regular)).get_name()
-    return None
+    for file in filter(None, (regular, font_file("Bold"))):
+        font_manager.fontManager.addfont(str(file))
+    return font_manager.FontProperties(fname=str(regular)).get_name()
 
 
 def style() -> dict[str, Any]:

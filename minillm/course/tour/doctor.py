@@ -18,6 +18,7 @@ import torch
 import minillm
 from minillm.course.page.style import hangul_font
 from minillm.course.paths import find_checkout, tour_folder
+from minillm.course.tour.settings import available_cores
 
 
 def report() -> list[dict[str, str]]:
@@ -65,8 +66,7 @@ def _installed(requirement: str) -> dict[str, str]:
 
 
 def _devices() -> list[dict[str, str]]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    rows = [_row("processor", f"{cores} cores, torch uses {torch.get_num_threads()} threads")]
+    rows = [_row("processor", f"{available_cores()} cores, torch uses {torch.get_num_threads()} threads")]
     units = _bf16_units()
     rows.append(
         _row(

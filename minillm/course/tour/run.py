@@ -16,8 +16,10 @@ from typing import Any
 
 from minillm.course.paths import tour_folder
 from minillm.course.tour import stages
+from minillm.course.tour.corpus import Corpus, load_corpus
 from minillm.course.tour.report import write_report
-from minillm.course.tour.stages import DEFAULT_QUESTION, Stage, TourSettings
+from minillm.course.tour.settings import TourSettings
+from minillm.course.tour.stages import DEFAULT_QUESTION, Stage
 
 
 def run_tour(
@@ -27,10 +29,12 @@ def run_tour(
     settings: TourSettings | None = None,
     say: Callable[[str], None] = print,
     progress: bool = True,
+    corpus: Corpus | None = None,
 ) -> dict[str, Any]:
     """Run every stage in order and leave model/, index/ and tour.html in `out` (default: tour/).
 
-    data: the user's own text files instead of Python's reference; ask: the question to answer at the end.
+    data: the user's own text files instead of Python's reference; ask: the question to answer at the end; corpus: what
+    `load_corpus(settings, data)` gave, where it was called before.
     Returns a dict: "stages" (name, seconds, figures, ... of each), "answer", "seconds", "peak_memory_bytes" (None
     where the system does not tell), "folder", "report". Same settings, same machine: the same figures, times aside.
     Raises ValueError for too little text or settings out of range.
@@ -47,7 +51,7 @@ def run_tour(
         return stage.value
 
     threads = stages.use_threads(settings)
-    corpus = stages.load_corpus(settings, data)
+    corpus = corpus or load_corpus(settings, data)
     say(f"{corpus.name}: {len(corpus.documents)} documents; {threads} thread(s); results go to {out}/")
 
     tokenizer = keep(stages.train_tokenizer(corpus, settings))
@@ -57,7 +61,7 @@ def run_tour(
     say(textwrap.indent(textwrap.shorten(text, 400, placeholder=" ..."), " " * 10))
     curves = keep(stages.compare_cache(model, tokenizer, prompt, settings))
     sizes = keep(stages.compare_quantization(model, tokenizer, corpus, settings))
-    index = keep(stages.build_index(corpus, settings, index_folder))
+    index = keep(stages.build_index(corpus, settings, index_folder, progress))
     quality = keep(stages.compare_search(index, corpus.questions)) if corpus.questions else None
     if quality:
         say(quality_table(quality))
@@ -67,7 +71,12 @@ def run_tour(
 
     seconds = time.perf_counter() - start
     result = {
-        "settings": vars(settings), "folder": str(out), "report": str(out / "tour.html"), "sample": text,
+        "settings": vars(settings) | {"threads": threads},
+        "corpus": {
+            "name": corpus.name, "documents": len(corpus.documents),
+            "training_characters": len(corpus.training_text), "held_out_characters": len(corpus.held_out_text),
+        },
+        "folder": str(out), "report": str(out / "tour.html"), "prompt": prompt, "sample": text,
         "stages": [stage.as_dict() for stage in done], "question": question, "answer": answered.figures,
         "seconds": seconds, "peak_memory_bytes": peak_memory_bytes(),
     }  # fmt: skip

@@ -12,8 +12,6 @@ Book: 1장 LLM 지도.
 from __future__ import annotations
 
 import functools
-import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -24,49 +22,18 @@ import torch
 from tqdm import tqdm
 
 from minillm._checks import check_int, check_text
-from minillm.data import (
-    DECLINING,
-    Document,
-    Passage,
-    Question,
-    python_docs,
-    python_questions,
-    read_documents,
-    split_passages,
-    train_and_held_out,
-)
+from minillm.course.small import Recipe, train_language_model
+from minillm.course.tour.corpus import Corpus, load_corpus  # noqa: F401 - the first stage, with the others
+from minillm.course.tour.settings import TourSettings, default_threads
+from minillm.data import DECLINING, Passage, Question, split_passages
 from minillm.evaluation import bits_per_byte, hit_at_k, mrr, perplexity
 from minillm.inference import SamplingParams, generate
-from minillm.models import Llama, LlamaConfig
 from minillm.quantization import model_size_bytes, quantize
 from minillm.search import PassageIndex
 from minillm.search.self_grading import METHODS
 from minillm.tokenizer import BPETokenizer
-from minillm.training import Trainer, TrainerConfig
 
 DEFAULT_QUESTION = "How does the with statement work?"
-SMALLEST = 10_000  # characters; less text than this teaches no model
-
-
-@dataclass(frozen=True)
-class TourSettings:
-    """The sizes of a tour. The defaults fit two laptop cores and three minutes; `quick()` fits 45 seconds."""
-
-    vocab_size: int = 2048
-    layers: int = 4
-    width: int = 192  # model width C; heads are 64 wide
-    context: int = 128  # tokens a training sequence
-    batch_size: int = 4  # small, so that the same tokens make more steps: the best use of a minute
-    steps: int = 1600
-    learning_rate: float = 2e-3
-    new_tokens: int = 120
-    dense_steps: int = 400
-    seed: int = 0
-    threads: int | None = None  # None: two, or one where there is one
-
-    def quick(self) -> TourSettings:
-        """The same tour with a smaller model and fewer steps."""
-        return replace(self, steps=350, new_tokens=60, dense_steps=200)
 
 
 @dataclass
@@ -102,33 +69,11 @@ def stage(name: str, lesson: str, file: str) -> Callable[[Callable[..., tuple]],
     return wrap
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """The text of a tour: documents, the same without repeats cut into a training and a held-out part, questions."""
-
-    name: str
-    documents: list[Document]
-    training_text: str
-    held_out_text: str
-    questions: list[Question]  # empty for the user's own text: nobody wrote questions for it
-
-
 def use_threads(settings: TourSettings) -> int:
-    """Set torch's thread count to the settings' and return it. More than two rarely helps models this small."""
-    threads = check_int("threads", settings.threads or min(2, os.cpu_count() or 1), 1)
+    """Set torch's thread count to the settings' (`default_threads` where they name none) and return it."""
+    threads = check_int("threads", default_threads() if settings.threads is None else settings.threads, 1)
     torch.set_num_threads(threads)
     return threads
-
-
-def load_corpus(settings: TourSettings, data: str | Path | None = None) -> Corpus:
-    """Python's own language reference, or the text files at `data`. ValueError if there is too little of it."""
-    documents = python_docs() if data is None else read_documents(data)
-    size = sum(len(document.text) for document in documents)
-    if size < SMALLEST:
-        raise ValueError(f"{data} holds {size:,} characters of text; a tour needs at least {SMALLEST:,}")
-    training_text, held_out_text = train_and_held_out(documents, seed=settings.seed)
-    name = "Python's language reference" if data is None else str(data)
-    return Corpus(name, documents, training_text, held_out_text, python_questions() if data is None else [])
 
 
 @stage("tokenizer", lesson="02_1", file="minillm/tokenizer/bpe.py")
@@ -159,26 +104,15 @@ def train_model(
     which compares models whatever their tokenizers.
     """
     use_threads(settings)
-    model = Llama(
-        LlamaConfig(
-            vocab_size=tokenizer.vocab_size, hidden_size=settings.width,
-            intermediate_size=math.ceil(settings.width * 8 / 3 / 64) * 64,  # SwiGLU's usual 8/3, to whole blocks of 64
-            num_hidden_layers=settings.layers, num_attention_heads=settings.width // 64,
-            max_position_embeddings=2 * settings.context + settings.new_tokens, tie_word_embeddings=True,
-        ),
-        seed=settings.seed,
-    )  # fmt: skip
     training_ids, held_out_ids = (
         torch.tensor(tokenizer.encode(text)) for text in (corpus.training_text, corpus.held_out_text)
     )
-    config = TrainerConfig(
-        max_steps=settings.steps, warmup_steps=settings.steps // 20, weight_decay=0.4,
-        batch_size=settings.batch_size, context_length=settings.context,
-        learning_rate=settings.learning_rate, precision="auto", seed=settings.seed, progress=progress,
-        eval_every=max(1, settings.steps // 6),
+    recipe = Recipe(
+        vocab_size=tokenizer.vocab_size, layers=settings.layers, width=settings.width, context=settings.context,
+        longest=2 * settings.context + settings.new_tokens, batch_size=settings.batch_size, steps=settings.steps,
+        learning_rate=settings.learning_rate, seed=settings.seed,
     )  # fmt: skip
-    history = Trainer(model, config, training_ids, held_out_ids).train()
-    model.eval()
+    model, history = train_language_model(training_ids, tokenizer.vocab_size, recipe, held_out_ids, progress)
     bits = bits_per_byte(model, held_out_ids, len(corpus.held_out_text.encode()), settings.context)
     if folder is not None:
         model.save_pretrained(folder)
@@ -188,6 +122,7 @@ def train_model(
     figures = {
         "parameters": parameters, "steps": settings.steps, "tokens_seen": seen, "bits_per_byte": bits,
         "first_loss": history[0]["train_loss"], "last_loss": history[-1]["train_loss"],
+        "held_out": str(corpus.proof),
     }  # fmt: skip
     return (
         (model, history),
@@ -260,16 +195,19 @@ def compare_quantization(model: Any, tokenizer: Any, corpus: Corpus, settings: T
     )
 
 
-@stage("index", lesson="10_2", file="minillm/search/bm25.py")
+@stage("index", lesson="10_4", file="minillm/search/bm25.py")
 def build_index(
     corpus: Corpus, settings: TourSettings, folder: str | Path | None = None, progress: bool = False
 ) -> tuple:
-    """Passages of the documents, indexed by BM25 and by vectors from an encoder trained here. value: PassageIndex."""
+    """Passages of the documents, indexed by BM25 and by vectors from an encoder trained here. value: PassageIndex.
+
+    progress: a bar on standard error, where a terminal shows it.
+    """
     torch.set_num_threads(1)  # many small steps: a second thread only waits
     passages = split_passages(corpus.documents, max_words=150)
     with tqdm(
         total=settings.dense_steps, desc="index", unit="step", disable=None if progress else True
-    ) as bar:  # None: silent when no terminal listens
+    ) as bar:
         index = PassageIndex.build(
             passages, steps=settings.dense_steps, seed=settings.seed, on_step=lambda *_: bar.update()
         )
@@ -291,7 +229,7 @@ def build_index(
     )  # fmt: skip
 
 
-@stage("search quality", lesson="10_2", file="minillm/search/hybrid.py")
+@stage("search quality", lesson="10_4", file="minillm/search/hybrid.py")
 def compare_search(index: PassageIndex, questions: Sequence[Question]) -> tuple:
     """hit@1, hit@5 and MRR of every method. value: {method: {figure name: number}}."""
     texts, gold = [question.text for question in questions], [set(question.gold) for question in questions]
@@ -312,7 +250,7 @@ def compare_search(index: PassageIndex, questions: Sequence[Question]) -> tuple:
     )
 
 
-@stage("answer", lesson="10_2", file="minillm/search/fusion.py")
+@stage("answer", lesson="10_4", file="minillm/search/fusion.py")
 def answer_question(index: PassageIndex, question: str, method: str = "auto", k: int = 1) -> tuple:
     """The best passage for a question, quoted and named. value: the Passage, or None when nothing matches well.
 

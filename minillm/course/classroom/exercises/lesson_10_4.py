@@ -1,4 +1,4 @@
-"""Checkers of lesson 10_2, keyword, dense and hybrid search."""
+"""Checkers of lesson 10_4, keyword, dense and hybrid search."""
 
 from math import isclose, log
 
@@ -6,7 +6,7 @@ from minillm.course import exercise
 from minillm.search import BM25, rrf
 
 
-@exercise("10-2-a", points=2)
+@exercise("10-4-a", points=2)
 def bm25_term(answer):
     """What one word adds to the score of one document."""
     found = answer(1, 1, 5, 10, 10)
@@ -29,7 +29,7 @@ def bm25_term(answer):
     )
 
 
-@exercise("10-2-b", points=1)
+@exercise("10-4-b", points=1)
 def only_whether(answer):
     """k1 = 0 takes the count and the length out of the formula."""
     assert isinstance(answer, (tuple, list)), "answer with a pair of numbers, for example (1.2, 0.75)"
@@ -41,7 +41,7 @@ def only_whether(answer):
     )
 
 
-@exercise("10-2-c", points=2)
+@exercise("10-4-c", points=2)
 def fuse(answer):
     """Weighted reciprocal rank fusion against the book's example and the library."""
     book = [[1, 4, 3, 5, 6], [2, 1, 3, 6, 4]]
@@ -60,7 +60,7 @@ def fuse(answer):
     assert found == ["y", "x"], f"x and y tie, and y appeared first; got {found}"
 
 
-@exercise("10-2-d", points=2)
+@exercise("10-4-d", points=2)
 def hit_rate(answer):
     """hit@k looks at the first k and counts a query once."""
     rankings, gold = [["a", "b", "c"], ["d", "e", "f"]], [["c"], ["d", "e"]]

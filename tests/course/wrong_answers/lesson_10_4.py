@@ -1,4 +1,4 @@
-"""Plausible wrong answers to the exercises of lesson 10_2."""
+"""Plausible wrong answers to the exercises of lesson 10_4."""
 
 TERM = """import math
 
@@ -23,7 +23,7 @@ HITS = """def hit_rate(rankings, gold, k):
 """
 
 WRONG = {
-    "10-2-a": {
+    "10-4-a": {
         "idf without + 1": TERM.format(
             idf="math.log((documents - df + 0.5) / (df + 0.5))", value=f"idf * {FRACTION} if tf else 0.0"
         ),
@@ -37,14 +37,14 @@ WRONG = {
             idf="math.log(documents / df)", value=f"idf * {FRACTION} if tf else 0.0"
         ),
     },
-    "10-2-b": {
+    "10-4-b": {
         "takes out the length only": "knobs = (1.2, 0)",
         "pays the full length": "knobs = (1.2, 1)",
         "a large k1": "knobs = (1000, 0.75)",
         "one number": "knobs = 0",
         "the other way round": "knobs = (0.75, 0)",
     },
-    "10-2-c": {
+    "10-4-c": {
         "ranks from 0": FUSE.format(start=0, worth="weight / (k + rank)", result=SORTED),
         "forgets the weights": FUSE.format(start=1, worth="1 / (k + rank)", result=SORTED),
         "forgets k": FUSE.format(start=1, worth="weight / rank", result=SORTED),
@@ -58,7 +58,7 @@ WRONG = {
         ),
         "keeps the first list only": "def fuse(rankings, k, weights):\n    return list(rankings[0])",
     },
-    "10-2-d": {
+    "10-4-d": {
         "ignores k": HITS.format(
             body="return sum(bool(set(r) & set(g)) for r, g in zip(rankings, gold)) / len(gold)"
         ),

@@ -1,0 +1,216 @@
+"""What an exercise forbids: its functions raise while the answer runs, and the library's own function is no answer.
+
+    with forbid("write the softmax yourself", "torch.softmax", answer=answer):
+        found = answer(scores)
+    assert not copied_library(answer), "build it yourself"
+
+A forked child, such as the one that an answer is graded in, inherits what is replaced here.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dis
+import inspect
+import pkgutil
+import string
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from minillm.course.paths import LIBRARY
+
+OURS = ("minillm", "kernels")
+STANDARD = (string.__file__.rpartition("string")[0], "<frozen")  # where the standard library's code is
+GLOBAL, IMPORT = ("LOAD_GLOBAL", "LOAD_NAME"), ("IMPORT_NAME",)
+ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")
+
+
+@contextmanager
+def forbid(rule: str, *names: str, answer: Any = None) -> Iterator[None]:
+    """While the answer runs, each named function raises an AssertionError that says the rule.
+
+    names: full names, "torch.softmax", "torch.Tensor.softmax", "builtins.sorted". A builtin is forbidden to the answer
+    only, because the libraries need it. answer: the function that is checked, so that a copy of the forbidden
+    function that its cell made before (`from torch import softmax`, a default argument, a closure) is found as well.
+    A call that the answer hides (`try ... except`) is reported when the block ends. Raises ValueError for a name that
+    does not exist or that Python cannot replace (methods of list, str and other built-in types).
+    """
+    used: list[str] = []
+    undo: list[Callable[[], None]] = []
+    try:
+        for name in names:
+            owner, last = _owner(name)
+            original = inspect.getattr_static(owner, last)
+            stub = _stub(rule, name, getattr(owner, last), used, everywhere=owner is not builtins)
+            undo.append(_replace(owner, last, stub))
+            undo += [_replace(one, key, stub) for one, key in _re_exports(original)]
+            undo += _replace_copies(answer, original, stub)
+        yield
+    finally:
+        for one in reversed(undo):
+            one()
+    if used:
+        raise AssertionError(_forbidden(rule, used[0]))
+
+
+def _forbidden(rule: str, name: str) -> str:
+    return f"the exercise says: {rule}; your answer called {name.removeprefix('builtins.')}"
+
+
+def _owner(name: str) -> tuple[Any, str]:
+    path, _, last = name.rpartition(".")
+    try:
+        owner = pkgutil.resolve_name(path)
+        getattr(owner, last)
+    except (ValueError, ImportError, AttributeError):
+        raise ValueError(f"forbid takes full names such as 'torch.softmax', got {name!r}") from None
+    return owner, last
+
+
+def _stub(rule: str, name: str, original: Any, used: list[str], everywhere: bool) -> Callable:
+    def stub(*args: Any, **kwargs: Any) -> Any:
+        caller = sys._getframe(1).f_code.co_filename
+        if not everywhere and ("site-packages" in caller or caller.startswith((str(LIBRARY), *STANDARD))):
+            return original(*args, **kwargs)
+        used.append(name)
+        raise AssertionError(_forbidden(rule, name))
+
+    return stub
+
+
+def _re_exports(original: Any) -> list[tuple[ModuleType, str]]:
+    """The packages of the library that hand the same function on, as minillm.nn does minillm.nn.attention.attention."""
+    packages = [
+        one for name, one in sorted(sys.modules.items()) if _is_ours_name(name) and hasattr(one, "__path__")
+    ]
+    return [(one, key) for one in packages for key, value in vars(one).items() if value is original]
+
+
+def _replace(owner: Any, name: str, stub: Any) -> Callable[[], None]:
+    own = name in vars(owner)  # torch.Tensor.softmax is inherited: it is not there to be put back
+    original = vars(owner).get(name)
+    try:
+        setattr(owner, name, stub)
+    except TypeError:
+        raise ValueError(f"forbid cannot replace {name} of {owner!r}, a built-in type") from None
+    return lambda: setattr(owner, name, original) if own else delattr(owner, name)
+
+
+def _replace_copies(answer: Any, original: Any, stub: Any) -> list[Callable[[], None]]:
+    """Put the stub wherever the answer holds the original: its globals, defaults and closures."""
+    undo: list[Callable[[], None]] = []
+    for function in _functions_of(answer):
+        names = function.__globals__
+        for name in [name for name, value in names.items() if value is original]:
+            names[name] = stub
+            undo.append(lambda names=names, name=name: names.__setitem__(name, original))
+        if any(value is original for value in function.__defaults__ or ()):
+            before = function.__defaults__
+            function.__defaults__ = tuple(stub if value is original else value for value in before)
+            undo.append(lambda function=function, before=before: setattr(function, "__defaults__", before))
+        named = function.__kwdefaults__ or {}
+        for name in [name for name, value in named.items() if value is original]:
+            named[name] = stub
+            undo.append(lambda named=named, name=name: named.__setitem__(name, original))
+        for cell in function.__closure__ or ():
+            if any(value is original for value in _contents([cell])):
+                cell.cell_contents = stub
+                undo.append(lambda cell=cell: setattr(cell, "cell_contents", original))
+    return undo
+
+
+def _functions_of(answer: Any) -> list[FunctionType]:
+    """The function that an answer is, those it names in its own cells, and the methods of a class."""
+    found: list[FunctionType] = []
+    queue = [answer]
+    while queue:
+        one = queue.pop()
+        one = getattr(one, "__func__", getattr(one, "func", one))  # a bound method, a partial
+        if isinstance(one, type):
+            queue += [value for value in vars(one).values() if isinstance(value, FunctionType)]
+        if not isinstance(one, FunctionType) or one in found or len(found) > 100:
+            continue
+        found.append(one)
+        queue += [
+            value
+            for value in _held(one)
+            if isinstance(value, (FunctionType, type)) and not _is_ours(value) and not _is_installed(value)
+        ]
+    return found
+
+
+def _held(function: FunctionType) -> list[Any]:
+    """What a function can reach by a name: globals it uses, defaults, what its closure holds."""
+    used = sorted(_names_in(function.__code__, GLOBAL))
+    named = [function.__globals__[name] for name in used if name in function.__globals__]
+    defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    return [*named, *defaults, *_contents(function.__closure__ or ())]
+
+
+def _contents(cells: Any) -> list[Any]:
+    """What is in the cells of a closure; a cell may be empty still."""
+    found = []
+    for cell in cells:
+        try:
+            found.append(cell.cell_contents)
+        except ValueError:
+            continue
+    return found
+
+
+def _names_in(code: CodeType, operations: tuple[str, ...]) -> set[str]:
+    """The names that a function's code, inner functions included, uses in such operations."""
+    own = {one.argval for one in dis.get_instructions(code) if one.opname in operations}
+    return own.union(*(_names_in(one, operations) for one in code.co_consts if isinstance(one, CodeType)))
+
+
+def _is_installed(value: Any) -> bool:
+    """Whether a function or class comes from Python itself or an installed package, not from a cell."""
+    file = getattr(sys.modules.get(getattr(value, "__module__", "")), "__file__", None) or ""
+    return "site-packages" in file or file.startswith(STANDARD) or value.__module__ == "builtins"
+
+
+def _is_ours(value: Any) -> bool:
+    """Whether something is the library's own (course/ aside: what lessons call is no answer to an exercise)."""
+    return _is_ours_name(
+        value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None) or ""
+    )
+
+
+def _is_ours_name(name: str) -> bool:
+    return name.split(".")[0] in OURS and not name.startswith("minillm.course")
+
+
+def copied_library(answer: Any, allowed: tuple[str, ...] = ()) -> str:
+    """The full name of the library's function that an answer is, wraps or calls; "" when there is none.
+
+    It reads the answer's code: names of its cell, defaults, closures, and imports inside the function. allowed: the
+    last parts of names that the exercise gives (`allowed=("count_pairs",)`). What is called in other ways is for
+    `forbid`.
+    """
+    for one in (answer, getattr(answer, "__func__", None), getattr(answer, "func", None), type(answer)):
+        if one is not None and _is_ours(one) and _full_name(one).split(".")[-1] not in allowed:
+            return _full_name(one)
+    for function in _functions_of(answer):
+        attributes = _names_in(function.__code__, ATTRIBUTE)
+        found = [name for value in _held(function) for name in _ours_in(value, attributes)]
+        found += sorted(name for name in _names_in(function.__code__, IMPORT) if _is_ours_name(name))
+        for name in found:
+            if name.split(".")[-1] not in allowed:
+                return name
+    return ""
+
+
+def _ours_in(value: Any, attributes: set[str]) -> list[str]:
+    if isinstance(value, ModuleType) and _is_ours(value):
+        used = sorted(name for name in attributes if callable(getattr(value, name, None)))
+        return [f"{value.__name__}.{name}" for name in used] or [value.__name__]
+    return [_full_name(value)] if callable(value) and (_is_ours(value) or _is_ours(type(value))) else []
+
+
+def _full_name(value: Any) -> str:
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"

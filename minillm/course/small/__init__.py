@@ -1,0 +1,23 @@
+"""The small model of the course; the whole recipe is recipe.py."""
+
+from minillm.course.small.recipe import (
+    Recipe,
+    SmallCorpus,
+    SmallModel,
+    exam_bits_per_byte,
+    make_small_model,
+    small_corpus,
+    small_model,
+    train_language_model,
+)
+
+__all__ = [
+    "Recipe",
+    "SmallCorpus",
+    "SmallModel",
+    "exam_bits_per_byte",
+    "make_small_model",
+    "small_corpus",
+    "small_model",
+    "train_language_model",
+]
