@@ -308,9 +308,16 @@ def build_parser() -> argparse.ArgumentParser:
     listed.take("-k", "passages to list", type=whole(1), default=5)
     ask = top.add("ask", search.ask, "answer a question with the best passage, quoted and named")
     ask.take("question", "the question, in plain words")
+    ask.take("-k", "passages to show, the first in full", type=whole(1), default=1)
+    ask.parser.epilog = search.declining_in_words()
     for one in (listed, ask):
         one.take("--index", "an index folder, or a tour's (default: tour/ here)", type=Path, metavar="DIR")
-        one.take("--method", "the ranking", choices=["bm25", "dense", "hybrid"], default="hybrid").json()
+        names = ["auto", "bm25", "dense", "hybrid", "weighted"]
+        meaning = "auto (what `index` found best on this text), bm25, dense, hybrid or weighted"
+        how = {"choices": names, "dest": "method", "metavar": "NAME"}
+        one.take("--mode", meaning, default="auto", **how).json()
+        hidden = {"help": argparse.SUPPRESS, "default": argparse.SUPPRESS}
+        one.parser.add_argument("--method", **how, **hidden)  # its older name
 
     one = top.add("bench", machine.bench, "measure against the real libraries on this machine")
     one.take("names", "benchmarks to run (default: all)", nargs="*", metavar="NAME")

@@ -56,7 +56,7 @@ def test_a_tour_leaves_whole_files_and_tells_what_it_measured(tiny):
     uniform = math.log2(300) / figures["tokenizer"]["bytes_per_token"]
     assert figures["training"]["bits_per_byte"] == pytest.approx(uniform, rel=0.1)
     assert figures["quantization"]["nf4_bytes"] < figures["quantization"]["int8_bytes"]
-    assert set(figures["search quality"]) == {"bm25", "dense", "hybrid"}
+    assert set(figures["search quality"]) == {"bm25", "dense", "hybrid", "weighted"}
     json.dumps(result)
     page = (folder / "tour.html").read_text(encoding="utf-8")
     assert page.count('<img alt="') == 4

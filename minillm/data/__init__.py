@@ -11,8 +11,10 @@ from minillm.data.proof import HeldOut, prove_held_out
 from minillm.data.python_questions import python_questions, read_questions
 from minillm.data.python_reference import python_docs, standard_library_docs
 from minillm.data.text_files import read_documents
+from minillm.data.unanswerable import DECLINING, unanswerable_questions
 
 __all__ = [
+    "DECLINING",
     "DatasetInfo",
     "Document",
     "DownloadError",
@@ -39,5 +41,6 @@ __all__ = [
     "split_sections",
     "standard_library_docs",
     "train_and_held_out",
+    "unanswerable_questions",
     "with_particle",
 ]

@@ -1,12 +1,13 @@
 """Questions about Python in a learner's own words, and the sections of the language reference that answer them.
 
 Written for this course, to judge a search engine: headings are not copied, and every question names where its
-answer stands. Five ways of asking (`Question.kind`), because methods fail at different ones:
+answer stands. Six ways of asking (`Question.kind`), because methods fail at different ones:
     keyword     the words of the reference itself                        easy for BM25
     paraphrase  the same thing in everyday words
     symptom     what went wrong, not what it is called
     learner     short questions in the English of somebody who is learning English too
     hard        hardly a word in common with the answer                  hard for BM25
+    first       what a newcomer asks first, with its usual name: decorator, walrus, *args
 
 Book: 10.4 검색 방식을 조합해 성능 높이기, 13.3 LLM 평가하기.
 Gold sections and evidence phrases were checked in the texts of CPython 3.10, 3.11, 3.12 and 3.13.

@@ -1,6 +1,7 @@
 """Search: keywords (BM25), vectors (exact index, a sentence encoder trained here) and both at once (RRF)."""
 
 from minillm.search.bm25 import BM25
+from minillm.search.confidence import choose_threshold, decline_curve, share_named
 from minillm.search.cooccurrence import cooccurrence_vectors
 from minillm.search.dense import DenseRetriever
 from minillm.search.encoder_training import train_encoder
@@ -10,25 +11,39 @@ from minillm.search.fusion import group_ranking, rrf
 from minillm.search.hybrid import HybridSearch
 from minillm.search.losses import contrastive_loss, cosine_similarity_loss, mnr_loss
 from minillm.search.passage_index import PassageIndex
+from minillm.search.self_grading import Choice, choose, first_places, hold_out
+from minillm.search.snippets import Snippet, find_snippet
 from minillm.search.static_encoder import StaticEncoder
+from minillm.search.weighted import WeightedSearch, standard_scores
 from minillm.search.words import content_words, plain_words, search_words
 
 __all__ = [
     "BM25",
+    "Choice",
     "DenseRetriever",
     "ExactIndex",
     "FieldSearch",
     "HybridSearch",
     "PassageIndex",
+    "Snippet",
     "StaticEncoder",
+    "WeightedSearch",
+    "choose",
+    "choose_threshold",
     "content_words",
     "contrastive_loss",
     "cooccurrence_vectors",
     "cosine_similarity_loss",
+    "decline_curve",
+    "find_snippet",
+    "first_places",
     "group_ranking",
+    "hold_out",
     "mnr_loss",
     "plain_words",
     "rrf",
     "search_words",
+    "share_named",
+    "standard_scores",
     "train_encoder",
 ]

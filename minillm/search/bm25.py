@@ -23,7 +23,7 @@ from numba import njit
 
 from minillm._checks import check_choice, check_int, check_number, describe
 from minillm._files import BadFileError, load_arrays, save_arrays
-from minillm.search._ids import DocumentId, check_document_ids, check_texts
+from minillm.search._ids import DocumentId, check_document_ids, check_storable, check_texts
 from minillm.search.words import search_words
 
 # --- the plain version: the formula, word by word -----------------------------------------------------------------
@@ -235,6 +235,20 @@ class BM25:
         _add_query(np.array(self._known(query), np.int64), *self._postings, scores, seen, 1, touched)
         return scores
 
+    def document_frequency(self, word: str) -> int:
+        """How many documents have the word, as the tokenizer writes it; 0 for an unknown one."""
+        number = self._vocabulary.get(word)
+        starts = self._postings[0]
+        return 0 if number is None else int(starts[number + 1] - starts[number])
+
+    def highest_scores(self) -> np.ndarray:
+        """What each document would score for a query of all its words, each once: float32 (N,), and 1 for a document
+        without words. `scores(query)` divided by it is the share of a document that the query names."""
+        self._check_fitted()
+        _, documents, impacts = self._postings
+        highest = np.bincount(documents, weights=impacts, minlength=len(self)).astype(np.float32)
+        return np.where(highest > 0, highest, np.float32(1))
+
     def search(self, queries: Sequence[str], k: int = 10) -> list[list[tuple[DocumentId, float]]]:
         """The best k documents of each query as [(id, score), ...], best first, equal scores in corpus order.
 
@@ -256,8 +270,13 @@ class BM25:
         return [list(zip(map(self.ids.__getitem__, row[:n]), values[:n])) for row, values, n in rows]
 
     def save(self, path: str | Path) -> Path:
-        """Write the index as one file, whole or not at all. A tokenizer of your own is not stored: pass it to load."""
+        """Write the index as one file, whole or not at all. A tokenizer of your own is not stored: pass it to load.
+
+        Raises ValueError for ids or words that are no text (half a surrogate pair).
+        """
         self._check_fitted()
+        check_storable("ids", self.ids)
+        check_storable("words", list(self._vocabulary))
         meta = {
             "k1": self.k1,
             "b": self.b,

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minillm._checks import check_int, check_path, describe
 from minillm._files import BadFileError, read_json, write_json
 from minillm.search._ids import DocumentId, Ranking, check_document_ids, check_texts
@@ -54,6 +56,18 @@ class DenseRetriever:
         self.index.add(vectors, range(len(texts)))
         self.ids = ids
         return self
+
+    def scores(self, query: str) -> np.ndarray:
+        """The similarity of every document to one query, float32 (N,), in the order of the corpus; the score of
+        `search`. All 0 for a query without any known token. Raises ValueError as BM25.scores."""
+        if not self.ids:
+            raise ValueError("this retriever is empty: call fit(corpus) first")
+        vector = self.encoder.encode(check_texts("query", [query]))
+        places, distances = self.index.search(vector, len(self))
+        scores = np.zeros(len(self), np.float32)
+        if vector.any():
+            scores[places[0]] = (0.0 if self.index.metric == "l2" else 1.0) - distances[0]
+        return scores
 
     def search(self, queries: Sequence[str], k: int = 10) -> list[Ranking]:
         """The best k documents of each query as [(id, score), ...], best first, equal scores in corpus order.

@@ -2,47 +2,71 @@
 
     index = PassageIndex.build(passages);   index.search("what does with do", 5);   index.save(folder)
 
-This is what `minillm index` writes and `minillm search` and `minillm ask` open: passages.json, lexical/ and dense/.
-A passage is indexed with its title, because a heading often names what its text only calls "it", and for keywords its
-title counts once more, as a field of its own. Of a question, only the words that say what it is about count.
+This is what `minillm index` writes and `minillm search` and `minillm ask` open: passages.json, choice.json, lexical/
+and dense/. A passage is indexed with its title, because a heading often names what its text only calls "it", and for
+keywords its title counts once more, as a field of its own. Of a question, only the words that say what it is about
+count. Building grades every method on queries made from the passages (self_grading.py); the best is `auto`.
 
 Book: 10.4.3 하이브리드 검색 구현하기, 9.1 검색 증강 생성(RAG).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from minillm._checks import check_choice, check_int, check_text, describe
-from minillm._files import BadFileError, read_json, write_json
+from minillm._files import BadFileError, read_json, verify_checksums, write_checksums, write_json
 from minillm.data import Passage
 from minillm.search._ids import Ranking
+from minillm.search.bm25 import lucene_idf
+from minillm.search.confidence import share_named
 from minillm.search.dense import DenseRetriever
 from minillm.search.encoder_training import train_encoder
 from minillm.search.fields import FieldSearch
 from minillm.search.fusion import group_ranking
 from minillm.search.hybrid import HybridSearch
-from minillm.search.words import content_words
+from minillm.search.self_grading import FEWEST_QUERIES, METHODS, Choice, choose, first_places, hold_out
+from minillm.search.snippets import Snippet, find_snippet
+from minillm.search.weighted import WeightedSearch
+from minillm.search.words import content_words, search_words
 
-METHODS = ("bm25", "dense", "hybrid")
-FIELDS = {"text": 1.0, "title": 0.5}  # what a word counts in each, in keyword search
+FIELDS = {"text": 1.0, "title": 1.0}  # what a word counts in each, in keyword search
+WHOLE = ("title",)  # a title says what its section is about, all of it
+CHECKED = (
+    "passages.json",
+    "choice.json",
+    "dense/documents.json",
+)  # JSON has no room for a checksum of its own
 
 
 class PassageIndex:
-    """Passages with a fitted FieldSearch and a fitted DenseRetriever whose document ids are the passages' ids."""
+    """Passages with a fitted FieldSearch and a fitted DenseRetriever whose document ids are the passages' ids.
 
-    def __init__(self, passages: Sequence[Passage], lexical: FieldSearch, dense: DenseRetriever) -> None:
+    choice: what "auto" means and the weight of "weighted" (default: weighted, 0.4).
+    """
+
+    building_seconds = grading_seconds = 0.0  # what `build` took in all, and for grading
+
+    def __init__(
+        self,
+        passages: Sequence[Passage],
+        lexical: FieldSearch,
+        dense: DenseRetriever,
+        choice: Choice | None = None,
+    ) -> None:
         self.passages = {passage.id: passage for passage in passages}
-        if not self.passages or not set(self.passages) == set(lexical.ids) == set(dense.ids):
+        if not self.passages or not list(self.passages) == list(lexical.ids) == list(dense.ids):
             raise ValueError(
                 f"passages, lexical and dense must hold the same ids, got {len(self.passages)} passages, "
                 f"{len(lexical.ids)} and {len(dense.ids)}"
             )
-        self.lexical, self.dense = lexical, dense
+        self.lexical, self.dense, self.choice = lexical, dense, choice or Choice()
         self.hybrid = HybridSearch(lexical, dense)
+        self.weighted = WeightedSearch(lexical, dense, self.choice.dense_weight)
 
     def __len__(self) -> int:
         """Number of passages."""
@@ -58,24 +82,58 @@ class PassageIndex:
         passages = list(passages) if isinstance(passages, Sequence) and not isinstance(passages, str) else []
         if len(passages) < 2 or not all(isinstance(passage, Passage) for passage in passages):
             raise ValueError(f"passages must be a list of at least two Passages, got {describe(passages)}")
-        texts, ids = [f"{p.title}\n{p.text}" for p in passages], [p.id for p in passages]
-        encoder = train_encoder(passages, seed=seed, **training)
-        lexical = FieldSearch(FIELDS, content_words).fit(
-            {"text": texts, "title": [p.title for p in passages]}, ids
-        )
-        return cls(passages, lexical, DenseRetriever(encoder).fit(texts, ids))
+        start = time.perf_counter()
+        held = hold_out(passages, seed)
+        graded = len(held.queries) >= FEWEST_QUERIES
+        encoder = train_encoder(held.passages if graded else passages, seed=seed, **training)
+        grading = time.perf_counter()
+        choice = choose(first_places(held, *fit_both(held.passages, encoder))) if graded else Choice()
+        graded_at = time.perf_counter()
+        index = cls(passages, *fit_both(passages, encoder), choice)
+        index.grading_seconds, index.building_seconds = graded_at - grading, time.perf_counter() - start
+        return index
 
-    def rankings(self, queries: Sequence[str], k: int = 10, method: str = "hybrid") -> list[Ranking]:
-        """For each query the best k passages as [(passage id, score), ...], best first; method: one of METHODS."""
-        retrievers = {"bm25": self.lexical, "dense": self.dense, "hybrid": self.hybrid}
-        return retrievers[check_choice("method", method, METHODS)].search(list(queries), check_int("k", k, 1))
+    def choice_in_words(self) -> str:
+        """What "auto" means here: "bm25", or "weighted (bm25 0.6, dense 0.4)"."""
+        weight = self.choice.dense_weight
+        parts = f" (bm25 {1 - weight:.1f}, dense {weight:.1f})" if self.choice.method == "weighted" else ""
+        return self.choice.method + parts
 
-    def search(self, query: str, k: int = 10, method: str = "hybrid") -> list[tuple[Passage, float]]:
+    def rankings(self, queries: Sequence[str], k: int = 10, method: str = "auto") -> list[Ranking]:
+        """For each query the best k passages as [(passage id, score), ...], best first.
+
+        method: one of METHODS, or "auto" for the one that `build` chose. Raises ValueError for anything else.
+        """
+        method = self.resolve(method)
+        retrievers = {
+            "bm25": self.lexical, "dense": self.dense, "hybrid": self.hybrid, "weighted": self.weighted,
+        }  # fmt: skip
+        return retrievers[method].search(list(queries), check_int("k", k, 1))
+
+    def resolve(self, method: str) -> str:
+        """The name of the method: what was chosen for "auto". Raises ValueError for a name there is not."""
+        method = check_choice("method", method, ("auto", *METHODS))
+        return self.choice.method if method == "auto" else method
+
+    def search(self, query: str, k: int = 10, method: str = "auto") -> list[tuple[Passage, float]]:
         """The best k passages for one query, with their scores. Raises ValueError for a query that is no str."""
         (ranking,) = self.rankings([check_text("query", query)], k, method)
         return [(self.passages[one], score) for one, score in ranking]
 
-    def search_documents(self, queries: Sequence[str], k: int = 10, method: str = "hybrid") -> list[Ranking]:
+    def idf(self, word: str) -> float:
+        """How much a word says here, as BM25 weighs it in texts; an unknown word says most."""
+        return lucene_idf(self.lexical.fields["text"].document_frequency(word), len(self))
+
+    def share_named(self, query: str, passage: Passage) -> float:
+        """The share, 0 to 1, of what the query's words weigh that the passage says (confidence.py)."""
+        said = content_words(f"{passage.title}\n{passage.text}")
+        return share_named(content_words(check_text("query", query)), said, self.idf)
+
+    def snippet(self, query: str, passage: Passage, width: int = 200) -> Snippet:
+        """The part of a passage that says most of the query (snippets.py)."""
+        return find_snippet(passage.text, query, width, lambda word: sum(map(self.idf, search_words(word))))
+
+    def search_documents(self, queries: Sequence[str], k: int = 10, method: str = "auto") -> list[Ranking]:
         """For each query the best k documents: a document stands where its best passage stood."""
         # ten passages a wanted document are enough: few documents have more among the best
         rankings = self.rankings(queries, 10 * check_int("k", k, 1), method)
@@ -89,21 +147,34 @@ class PassageIndex:
         self.lexical.save(folder / "lexical")
         self.dense.save(folder / "dense")
         write_json(folder / "passages.json", [asdict(passage) for passage in self.passages.values()])
+        write_json(folder / "choice.json", asdict(self.choice))
+        write_checksums(folder, CHECKED)
         return folder
 
     @classmethod
     def load(cls, folder: str | Path) -> PassageIndex:
         """Open what `save` wrote; BadFileError (a ValueError) naming a file that is missing, cut or damaged."""
         folder = Path(folder)
+        verify_checksums(folder)
         rows = read_json(folder / "passages.json", "list of passages")
+        chosen = read_json(folder / "choice.json", "choice of the search method")
         try:
             passages = [Passage(**row) for row in rows]
             return cls(
                 passages,
-                FieldSearch.load(folder / "lexical", FIELDS, content_words),
+                FieldSearch.load(folder / "lexical", FIELDS, content_words, WHOLE),
                 DenseRetriever.load(folder / "dense"),
+                Choice(**chosen),
             )
         except BadFileError:
             raise
         except (TypeError, ValueError) as error:
             raise BadFileError(f"search folder {str(folder)!r} is refused: {error}") from None
+
+
+def fit_both(passages: Sequence[Passage], encoder: Any) -> tuple[FieldSearch, DenseRetriever]:
+    """Keyword and dense search over the passages, each indexed with its title."""
+    titles, ids = [passage.title for passage in passages], [passage.id for passage in passages]
+    texts = [f"{passage.title}\n{passage.text}" for passage in passages]
+    lexical = FieldSearch(FIELDS, content_words, WHOLE).fit({"text": texts, "title": titles}, ids)
+    return lexical, DenseRetriever(encoder).fit(texts, ids)

@@ -13,7 +13,6 @@ Peer: sentence_transformers' StaticEmbedding, which opens the folder we save and
 
 from __future__ import annotations
 
-import tempfile
 import unicodedata
 from collections.abc import Sequence
 from itertools import chain
@@ -29,7 +28,7 @@ from minillm._files import BadFileError, read_json, write_json
 from minillm.models.weights import read_tensors, write_tensors
 from minillm.search._ids import check_texts
 from minillm.search.exact import row_lengths
-from minillm.tokenizer import load_tokenizer
+from minillm.tokenizer.tokenizer_json import from_json
 
 MOST_LENGTH = 1e19  # the square of a longer vector overflows float32, and its direction would be lost
 NORMALIZER = {
@@ -136,10 +135,10 @@ class StaticEncoder:
         layout = read_json(folder / "tokenizer.json", "tokenizer file")
         if not isinstance(layout, dict) or layout.get("normalizer") != NORMALIZER:
             raise BadFileError(f"{str(folder / 'tokenizer.json')!r} is refused: not saved by a StaticEncoder")
-        with tempfile.TemporaryDirectory() as scratch:  # our tokenizer reads layouts without a normalizer
-            tokenizer = load_tokenizer(
-                write_json(Path(scratch) / "tokenizer.json", {**layout, "normalizer": None})
-            )
+        try:  # `tokens` prepares the text itself, which is faster
+            tokenizer = from_json({**layout, "normalizer": None})
+        except (ValueError, RecursionError) as error:
+            raise BadFileError(f"tokenizer {str(folder / 'tokenizer.json')!r} is refused: {error}") from None
         path = folder / "model.safetensors"
         weights = read_tensors(path)
         try:

@@ -6,7 +6,8 @@ letters and ligatures meet their usual forms): "Sys.exc_info()" -> ["sys", "exc_
 Korean glues particles (조사) to its nouns: "어텐션" and "어텐션은" are one word to a reader, two to a split at spaces.
 `search_words` cuts every longer run of Hangul (and of Han and Kana, which have no spaces) into overlapping pairs, the
 bigrams: "어텐션은" -> ["어텐", "텐션", "션은"], which shares two with "어텐션". No dictionary needed. BM25 on KorQuAD,
-question to paragraph: hit@1 0.75 with `plain_words`, 0.88 with `search_words`.
+question to paragraph: hit@1 0.75 with `plain_words`, 0.88 with `search_words`. Cutting the particles off first, by a
+list, adds next to nothing: of 1,500 such questions it wins 25 and loses 21, so the pairs are left as they are.
 
 Book: 10.4.1 키워드 검색 방식. Peer: Lucene's CJK bigram analyzer. Left out: stems, and a morphological
 analyser (형태소 분석기), which knows that "은" is a particle.
@@ -66,10 +67,31 @@ QUESTION_WORDS = frozenset(
 )
 
 
+# The operators of code are words too: people ask what := does. Only a whole run of operator characters counts, so
+# neither the ::= of a grammar, nor a ruler of ====, nor the // of an address does. A star before a name is an operator
+# (*args, **kwargs), unless it opens *emphasis* or **strong words**, as in plain text and Markdown.
+OPERATORS = frozenset(
+    ":= == != <= >= -> ... // << >> ** += -= *= /= //= %= @= &= |= ^= <<= >>= **=".split()  # noqa: SIM905
+)
+_EMPHASIS = regex.compile(r"(?<![\w*])(\*{1,2})(?=\S)[^*\n]+(?<=\S)\1(?![\w*])")
+_OPERATOR = regex.compile(
+    r"(?<![\w*])\*{1,2}(?=[^\W\d])|(?<![-+*/%@&|^<>=!:~.])[-+*/%@&|^<>=!:~.]{2,}+"  # a star before a name, or a run
+)
+
+
+def find_operators(text: str) -> list[tuple[int, int, str]]:
+    """(start, end, operator) of each operator of code in `text`: "if a == b" -> [(5, 7, "==")]."""
+    plain = _EMPHASIS.sub(lambda match: " " * len(match[0]), text)
+    found = [(*match.span(), match[0]) for match in _OPERATOR.finditer(plain)]
+    return [one for one in found if one[2] in OPERATORS or one[2] == "*"]
+
+
 def content_words(text: str) -> list[str]:
-    """`search_words` without the words that questions share (불용어, stop words): "what does with do" -> ["with"].
+    """`search_words` without the words that questions share (불용어, stop words), and with the operators of code:
+    "what does with do" -> ["with"], "what does := do" -> [":="].
 
     A manual seldom says "how" or "does", so their idf is high and a question would be answered by whatever passage
     happens to say them. Raises ValueError when `text` is no str.
     """
-    return [word for word in search_words(text) if word not in QUESTION_WORDS]
+    words = [word for word in search_words(text) if word not in QUESTION_WORDS]
+    return words + [operator for _, _, operator in find_operators(text)]

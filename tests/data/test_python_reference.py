@@ -81,7 +81,7 @@ def test_there_are_enough_different_questions_of_every_kind():
     assert len({question.text for question in questions}) == len(questions)
     kinds = [question.kind for question in questions]
     assert {kind: kinds.count(kind) >= 10 for kind in set(kinds)} == dict.fromkeys(
-        ("keyword", "paraphrase", "symptom", "learner", "hard"), True
+        ("keyword", "paraphrase", "symptom", "learner", "hard", "first"), True
     )
 
 

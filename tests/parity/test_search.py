@@ -10,6 +10,7 @@ from minillm.search import (
     ExactIndex,
     contrastive_loss,
     cosine_similarity_loss,
+    decline_curve,
     mnr_loss,
     search_words,
     train_encoder,
@@ -154,3 +155,19 @@ def test_sentence_transformers_opens_our_folder(passages, tmp_path):
     ):
         assert ours == theirs.ids
     np.testing.assert_allclose(encoder.encode(texts), peer.encode(texts), atol=1e-6)
+
+
+def test_the_curve_of_declined_questions_is_a_roc_curve():
+    metrics = pytest.importorskip("sklearn.metrics", reason="held against scikit-learn")
+    generator = np.random.default_rng(0)
+    good, bad = generator.beta(5, 3, 200), generator.beta(2, 5, 60)
+    curve = decline_curve(good, bad)
+    for point in curve:  # what is below the threshold is declined: of 1 - share, what is above 1 - threshold
+        guess = np.concatenate([good, bad]) < point.threshold
+        truth = np.arange(260) >= 200
+        assert point.declined == pytest.approx(metrics.recall_score(truth, guess))
+        assert point.wrongly == pytest.approx(1 - metrics.recall_score(~truth, ~guess))
+    area = metrics.roc_auc_score(truth, -np.concatenate([good, bad]))
+    assert metrics.auc([p.wrongly for p in curve], [p.declined for p in curve]) == pytest.approx(
+        area, abs=0.01
+    )

@@ -242,3 +242,12 @@ def test_cranfield_figures(real_data):
     # trec_eval's figures; it orders equal scores by descending id and we by corpus order: 0.001 covers that.
     assert ndcg(rankings, right, 10) == pytest.approx(truth["mean"]["ndcg_cut_10"], abs=1e-3)
     assert recall_at_k(rankings, right, 100) == pytest.approx(truth["mean"]["recall_100"], abs=1e-3)
+
+
+def test_ids_and_words_that_are_no_text_are_not_saved(tmp_path):
+    bad = "name-\udcff"
+    with pytest.raises(ValueError, match=r"ids must be text to be saved, got 'name-\\udcff'"):
+        BM25().fit(["one"], [bad]).save(tmp_path / "index")
+    with pytest.raises(ValueError, match="words must be text to be saved"):
+        BM25(tokenizer=str.split).fit([bad]).save(tmp_path / "index")
+    assert not list(tmp_path.iterdir())

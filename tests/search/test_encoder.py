@@ -238,6 +238,12 @@ def test_retriever_metrics(encoder, metric):
     expected = best if metric != "l2" else 2 * best - 2
     np.testing.assert_allclose([score for _, score in ranking], expected, atol=1e-6)
     np.testing.assert_allclose(cosines[[document for document, _ in ranking]], best, atol=1e-6)
+    retriever = DenseRetriever(encoder, ExactIndex(16, metric)).fit(corpus)
+    everything = cosines if metric != "l2" else 2 * cosines - 2
+    np.testing.assert_allclose(retriever.scores("a cat"), everything, atol=1e-6)
+    assert not retriever.scores("").any()
+    with pytest.raises(ValueError, match="call fit"):
+        DenseRetriever(encoder).scores("a cat")
 
 
 @pytest.mark.parametrize(

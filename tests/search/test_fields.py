@@ -52,3 +52,30 @@ def test_a_failed_fit_leaves_the_index_alone():
 def test_a_weight_of_any_allowed_size_gives_numbers():
     index = FieldSearch({"text": 1e9, "title": 0}).fit({"text": TEXTS, "title": TITLES})
     assert np.isfinite(index.scores("with the statement")).all()
+
+
+def test_a_field_read_as_a_whole_counts_by_the_share_that_is_named():
+    titles = ["the with statement", "with statement context managers", ""]
+    parts = {"text": TEXTS, "title": titles}
+    plain = FieldSearch({"text": 0.0, "title": 1.0}).fit(parts)
+    whole = FieldSearch({"text": 0.0, "title": 1.0}, whole=["title"]).fit(parts)
+    everything = [plain.scores(title)[place] for place, title in enumerate(titles)]
+    for query in ("with", "how does the with statement work", "managers"):
+        found = plain.scores(query)
+        expected = [score * score / most if most else 0 for score, most in zip(found, everything)]
+        np.testing.assert_allclose(whole.scores(query), expected, rtol=1e-5)
+    # the second title says more than was asked
+    assert np.argmax(whole.scores("the with statement")) == 0
+    # a word said twice is no more than the whole
+    np.testing.assert_allclose(
+        whole.scores("the the with with statement statement")[0], 2 * everything[0], rtol=1e-5
+    )
+
+
+def test_fields_read_as_a_whole_are_saved_and_checked(tmp_path):
+    index = FieldSearch({"text": 1.0, "title": 1.0}, whole={"title"}).fit({"text": TEXTS, "title": TITLES})
+    again = FieldSearch.load(index.save(tmp_path / "index"), index.weights, whole={"title"})
+    np.testing.assert_array_equal(again.scores("with statement"), index.scores("with statement"))
+    for whole in ("title", ["body"], 3):
+        with pytest.raises(ValueError, match="whole must list fields among"):
+            FieldSearch({"text": 1.0, "title": 1.0}, whole=whole)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.search import plain_words, search_words
+from minillm.search import content_words, plain_words, search_words
+from minillm.search.words import find_operators
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,24 @@ def test_words_hold_every_letter_digit_and_mark_once(text):
 def test_only_text_has_words(bad):
     with pytest.raises(ValueError, match="text must be a str"):
         search_words(bad)
+
+
+@pytest.mark.parametrize(
+    ("text", "operators"),
+    [
+        ("f(*args, **kwargs)", ["*", "**"]),
+        ('If the form "*identifier" is present', ["*"]),
+        ("what does := do, and == or !=?", [":=", "==", "!="]),
+        ("2 ** 3, 7//2, x**y, a -> b", ["**", "//", "**", "->"]),
+        ("the three dots ...", ["..."]),
+        ("*emphasis* and **strong words** here", []),  # plain text and Markdown
+        ("with_stmt ::= x", []),  # a grammar
+        ("Title\n=====\n-----\n*******", []),  # rulers
+        ("https://example.org", []),
+        ("a = b + c * d", []),  # a single sign says too little
+        ("어텐션", []),
+    ],
+)
+def test_operators_of_code_are_words(text, operators):
+    assert [word for word in content_words(text) if not word[0].isalnum() and word[0] != "_"] == operators
+    assert all(text[start:end] == word for start, end, word in find_operators(text))

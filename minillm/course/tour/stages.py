@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,12 @@ from minillm._checks import check_int, check_text
 from minillm.course.small import Recipe, train_language_model
 from minillm.course.tour.corpus import Corpus, load_corpus  # noqa: F401 - the first stage, with the others
 from minillm.course.tour.settings import TourSettings, default_threads
-from minillm.data import Passage, Question, split_passages
+from minillm.data import DECLINING, Passage, Question, split_passages
 from minillm.evaluation import bits_per_byte, hit_at_k, mrr, perplexity
 from minillm.inference import SamplingParams, generate
 from minillm.quantization import model_size_bytes, quantize
 from minillm.search import PassageIndex
-from minillm.search.passage_index import METHODS
+from minillm.search.self_grading import METHODS
 from minillm.tokenizer import BPETokenizer
 
 DEFAULT_QUESTION = "How does the with statement work?"
@@ -205,61 +205,98 @@ def build_index(
     """
     torch.set_num_threads(1)  # many small steps: a second thread only waits
     passages = split_passages(corpus.documents, max_words=150)
-    with tqdm(total=settings.dense_steps, unit="step", disable=None if progress else True) as bar:
+    with tqdm(
+        total=settings.dense_steps, desc="index", unit="step", disable=None if progress else True
+    ) as bar:
         index = PassageIndex.build(
             passages, steps=settings.dense_steps, seed=settings.seed, on_step=lambda *_: bar.update()
         )
     if folder is not None:
         index.save(folder)
+    choice = index.choice
+    graded = (
+        f"chosen by {choice.queries} queries made from the text" if choice.queries else "too short to grade"
+    )
     return (
         index,
         f"{len(passages):,} passages",
-        f"from {len(corpus.documents)} documents; words for BM25, {index.dense.index.dim} numbers each for vectors",
-        {"passages": len(passages), "documents": len(corpus.documents), "dim": index.dense.index.dim},
-    )
+        f"from {len(corpus.documents)} documents; words for BM25, {index.dense.index.dim} numbers each for vectors; "
+        f"{index.choice_in_words()}, {graded}",
+        {
+            "passages": len(passages), "documents": len(corpus.documents), "dim": index.dense.index.dim,
+            "choice": asdict(choice),
+        },
+    )  # fmt: skip
 
 
 @stage("search quality", lesson="10_4", file="minillm/search/hybrid.py")
 def compare_search(index: PassageIndex, questions: Sequence[Question]) -> tuple:
-    """hit@1, hit@5 and MRR of BM25, vectors and their fusion. value: {method: {figure name: number}}."""
+    """hit@1, hit@5 and MRR of every method. value: {method: {figure name: number}}."""
     texts, gold = [question.text for question in questions], [set(question.gold) for question in questions]
     rows = {}
-    for method in ("bm25", "dense", "hybrid"):
+    for method in METHODS:
         rankings = index.search_documents(texts, 10, method)
         rows[method] = {
             "hit@1": hit_at_k(rankings, gold, 1), "hit@5": hit_at_k(rankings, gold, 5), "MRR": mrr(rankings, gold),
         }  # fmt: skip
-    best = max(rows, key=lambda method: rows[method]["MRR"])
-    loss = "" if best == "hybrid" else f"; here the hybrid loses to {best}"
+    chosen, best = index.choice.method, max(rows, key=lambda method: rows[method]["MRR"])
+    loss = "" if best == chosen else f"; here {chosen} loses to {best}"
+    others = ", ".join(f"{method} {rows[method]['hit@5']:.2f}" for method in METHODS if method != chosen)
     return (
         rows,
-        f"hit@5 {rows['hybrid']['hit@5']:.2f} hybrid",
-        f"{len(texts)} questions; bm25 {rows['bm25']['hit@5']:.2f}, dense {rows['dense']['hit@5']:.2f}{loss}",
+        f"hit@5 {rows[chosen]['hit@5']:.2f} {chosen}",
+        f"{len(texts)} questions; {others}{loss}",
         rows,
     )
 
 
 @stage("answer", lesson="10_4", file="minillm/search/fusion.py")
-def answer_question(index: PassageIndex, question: str, method: str = "hybrid") -> tuple:
-    """The best passage for a question, quoted and named. value: the Passage, or None when nothing matches.
+def answer_question(index: PassageIndex, question: str, method: str = "auto", k: int = 1) -> tuple:
+    """The best passage for a question, quoted and named. value: the Passage, or None when nothing matches well.
 
-    The figures also name what each method alone would have quoted: they often differ, and that is why they are fused.
+    figures: "declined" and the "share" of the question that the passage says; the passage, its "snippet" and where
+    in the passage it stands; the next k - 1 passages under "others"; what each method alone would have quoted under
+    "first_by_method" (they often differ, and that is why they are combined).
     """
-    best = {}
-    for one in METHODS:
-        found = index.search(check_text("question", question), 1, one)
-        best[one] = found[0][0] if found else None
-    passage: Passage | None = best[method]
-    if passage is None:
-        return None, "nothing found", "no passage shares a word with the question", {"question": question}
+    found = index.search(check_text("question", question), check_int("k", k, 1), method)
+    figures: dict[str, Any] = {
+        "question": question,
+        "method": index.resolve(method),
+        "declined": True,
+        "share": 0.0,
+    }
+    if not found:
+        return None, "nothing found", NOTHING, figures
+    rows = [result(index, question, passage, score) for passage, score in found]
+    first = {one: index.search(question, 1, one) for one in METHODS}
+    figures |= rows[0] | {
+        "share": index.share_named(question, found[0][0]), "others": rows[1:],
+        "first_by_method": {one: best[0][0].id for one, best in first.items() if best},
+    }  # fmt: skip
+    figures["declined"] = figures["share"] < DECLINING.least_share
+    passage = found[0][0]
+    if figures["declined"]:
+        nearest = f"{NOTHING}. The nearest: {passage.title} [{passage.id}]"
+        return None, "nothing matches well", nearest, figures
     quote = "\n".join(f"    {line}".rstrip() for line in passage.text.splitlines())
-    others = "; ".join(f"{one}: {other.title} [{other.id}]" for one, other in best.items() if other)
+    others = "; ".join(f"{one}: {best[0][0].title} [{best[0][0].id}]" for one, best in first.items() if best)
     return (
         passage,
         passage.id,
         f"{passage.title} [{passage.id}]\n{quote}\n\n   (first by {others})",
-        {
-            "question": question, "id": passage.id, "title": passage.title, "text": passage.text,
-            "first_by_method": {one: other.id for one, other in best.items() if other},
+        figures,
+    )
+
+
+NOTHING = "nothing in the index matches well"
+
+
+def result(index: PassageIndex, query: str, passage: Passage, score: float) -> dict[str, Any]:
+    """A found passage for JSON, with the part that matched and where in its text it stands."""
+    snippet = index.snippet(query, passage)
+    return {
+        "id": passage.id, "title": passage.title, "score": round(float(score), 4), "text": passage.text,
+        "snippet": {
+            "text": snippet.text, "start": snippet.start, "end": snippet.end, "matches": [*map(list, snippet.matches)],
         },
-    )  # fmt: skip
+    }  # fmt: skip
