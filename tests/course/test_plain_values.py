@@ -15,7 +15,7 @@ from minillm.course.classroom.plain_values import NotPlainError, dumps, loads
 
 SAME = [
     None, True, 0, -(2**80), 1.5, math.inf, "한국어 \ud800 \n", b"\x00\xff", bytearray(b"ab"), 1 + 2j,
-    [], (1, [2, (3,)]), {1, 2}, frozenset("ab"), {"a": {(1, 2): [None]}}, range(1, 9, 3),
+    [], (1, [2, (3,)]), {1, 2}, frozenset((1, 2)), {"a": {(1, 2): [None]}}, range(1, 9, 3),
 ]  # fmt: skip
 
 
