@@ -68,6 +68,14 @@ def byte_string(token, what):
     return bytes(numbers)
 
 
+def some_text(inputs, case):
+    """Random letters, or a few random words again and again: there the count of a word decides."""
+    if not case.repeated:
+        return inputs.text(inputs.integer(0, 40), case.alphabet)
+    words = [inputs.text(inputs.integer(1, 6), case.alphabet) for _ in range(4)]
+    return " ".join(words[min(inputs.integers(2, 0, 3))] for _ in range(inputs.integer(0, 15)))
+
+
 def learned(texts, num_merges, cut, longest):
     """The right merges."""
     words = Counter(piece.encode("utf-8") for text in texts for piece in cut(text))
@@ -93,7 +101,7 @@ def build_the_trainer(answer):
         longest=(1, 2, 4, 1000), cut=tuple(cuts),
     ):  # fmt: skip
         inputs = Inputs(case.seed)
-        texts = [inputs.text(inputs.integer(0, 40), case.alphabet) for _ in range(case.texts)]
+        texts = [some_text(inputs, case) for _ in range(case.texts)]
         given, cut = list(texts), cuts[case.cut]
         expected = learned(texts, case.num_merges, cut, case.longest)
         with forbid(BUILD, *TRAINERS, answer=answer):
