@@ -98,7 +98,7 @@ def build_the_trainer(answer):
     cuts = {"whole": lambda text: [text] if text else [], "split": split}
     for case in cases(
         60, texts=(0, 1, 3), alphabet=("a", "ab", "ab 가나", "cab.\n다람쥐"), num_merges=(0, 1, 5, 30),
-        longest=(1, 2, 4, 1000), cut=tuple(cuts),
+        longest=(1, 2, 4, 1000), cut=tuple(cuts), repeated=(False, True),
     ):  # fmt: skip
         inputs = Inputs(case.seed)
         texts = [some_text(inputs, case) for _ in range(case.texts)]
