@@ -4,6 +4,9 @@
 
 Start with bytes; each step turns the commonest adjacent pair into one new token. The list of merges, in order, is
 the tokenizer. Encoding replays it: of all adjacent pairs, merge the one that was learned first, until none is left.
+Decoding joins the bytes of the ids.
+
+    text --special tokens cut out--> parts --pattern--> pieces --merges--> ids         `encode_plain`, `decode_plain`
 
 Every step here counts every pair of every word anew, so training costs (merges x corpus): fine for a lesson.
 bpe_train_fast.py keeps the counts instead, in compiled code, and gives these same merges.
@@ -18,6 +21,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
+from minillm.tokenizer.special import special_parts
 from minillm.tokenizer.splitting import GPT2_PATTERN, split
 
 Pair = tuple[bytes, bytes]
@@ -91,3 +95,26 @@ def encode_word_plain(word: bytes, ranks: Mapping[Pair, int]) -> list[bytes]:
             break
         tokens = merge_pair(tokens, pair)
     return tokens
+
+
+def encode_plain(
+    text: str,
+    vocab: Mapping[bytes, int],
+    ranks: Mapping[Pair, int],
+    special_tokens: Mapping[str, int],
+    pattern: str = GPT2_PATTERN,
+) -> list[int]:
+    """The ids of a text: a special token is one id, each piece of what lies between is merged for itself."""
+    ids: list[int] = []
+    for part in special_parts(text, frozenset(special_tokens)):
+        if part in special_tokens:
+            ids.append(special_tokens[part])
+            continue
+        for piece in split(part, pattern):
+            ids += [vocab[token] for token in encode_word_plain(piece.encode("utf-8"), ranks)]
+    return ids
+
+
+def decode_plain(ids: Iterable[int], tokens: Sequence[bytes]) -> str:
+    """The text of the ids, `tokens[i]` being the bytes of id i; bytes that are no character become U+FFFD."""
+    return b"".join([tokens[index] for index in ids]).decode("utf-8", errors="replace")

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 
 from minillm._checks import describe, is_listing
+from minillm.tokenizer.splitting import cut_at
 
 
 def check_special_tokens(tokens: Iterable[str]) -> tuple[str, ...]:
@@ -71,6 +72,15 @@ def allowed_tokens(allowed_special: str | Collection[str], special_tokens: Colle
             f"allowed_special has {describe(sorted(map(str, unknown)))}, special tokens are: {known}"
         )
     return allowed
+
+
+def special_parts(text: str, special: frozenset[str]) -> list[str]:
+    """`text` cut around the special tokens in it: `"hi<|end|>you"` -> `["hi", "<|end|>", "you"]`.
+
+    The rule in its shortest form; base.find_added adds what files may ask for (lstrip, single_word, ...).
+    """
+    pattern = special_pattern(special)
+    return cut_at(text, [match.span() for match in pattern.finditer(text)] if pattern else [])
 
 
 def ordinary_parts(texts: Iterable[str], special: frozenset[str]) -> Iterator[str]:

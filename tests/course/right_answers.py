@@ -1,6 +1,106 @@
-"""Right answers to exercises of lessons 08_2 and 08_3, written otherwise than the stored solutions: all must pass."""
+"""Right answers to exercises, written otherwise than the stored solutions: all must pass."""
 
 RIGHT = {
+    "02-1-a": {
+        "a tuple of bytes": "prediction = (b's', b'l', b'o', b'w', b'est')",
+        "by a generator": "prediction = list(token for token in 's l o w est'.split())",
+    },
+    "02-1-b": {
+        "tokens as lists of numbers": """def train(texts, num_merges, cut, longest):
+    rows = [[(byte,) for byte in piece.encode()] for text in texts for piece in cut(text)]
+    merges = []
+    for _ in range(num_merges):
+        counts = Counter(pair for row in rows for pair in zip(row, row[1:]) if len(pair[0] + pair[1]) <= longest)
+        if not counts:
+            return merges
+        best = sorted(counts, key=lambda pair: (counts[pair], pair))[-1]
+        merges.append([list(best[0]), list(best[1])])
+        for number, row in enumerate(rows):
+            new = []
+            for token in row:
+                if new and (new[-1], token) == best:
+                    new[-1] = new[-1] + token + ("closed",)
+                else:
+                    new.append(token)
+            rows[number] = [tuple(byte for byte in token if byte != "closed") for token in new]
+    return merges""",
+        "numbers for single bytes, a generator of tuples": """def train(texts, num_merges, cut, longest):
+    spell = {byte: bytes([byte]) for byte in range(256)}
+    rows = [list(piece.encode()) for text in texts for piece in cut(text)]
+    merges = []
+    while len(merges) < num_merges:
+        counts = Counter()
+        for row in rows:
+            counts.update(pairwise(row))
+        counts = {pair: n for pair, n in counts.items() if len(spell[pair[0]] + spell[pair[1]]) <= longest}
+        if not counts:
+            break
+        top = max(counts.values())
+        best = max((p for p in counts if counts[p] == top), key=lambda p: (spell[p[0]], spell[p[1]]))
+        new = max(spell) + 1
+        spell[new] = spell[best[0]] + spell[best[1]]
+        merges.append(best)
+        for row in rows:
+            at = 0
+            while at + 1 < len(row):
+                if (row[at], row[at + 1]) == best:
+                    row[at : at + 2] = [new]
+                at += 1
+    return (tuple(index if index < 256 else spell[index] for index in pair) for pair in merges)""",
+    },
+    "02-1-c": {
+        "by ranks, the special tokens by hand, a tuple": """def encode(text, merges, vocab, special_tokens):
+    order = {tuple(pair): rank for rank, pair in reversed(list(enumerate(merges)))}
+
+    def ordinary(part):
+        for piece in split(part):
+            tokens = [piece.encode()[i : i + 1] for i in range(len(piece.encode()))]
+            while True:
+                found = [(order[pair], i) for i, pair in enumerate(zip(tokens, tokens[1:])) if pair in order]
+                if not found:
+                    break
+                _, i = min(found)
+                tokens[i : i + 2] = [tokens[i] + tokens[i + 1]]
+            yield from (vocab[token] for token in tokens)
+
+    ids, start, at = [], 0, 0
+    while at < len(text):
+        here = [name for name in special_tokens if text.startswith(name, at)]
+        if here:
+            name = max(here, key=len)
+            ids += [*ordinary(text[start:at]), special_tokens[name]]
+            start = at = at + len(name)
+        else:
+            at += 1
+    return (*ids, *ordinary(text[start:]))""",
+        "an array of numpy": """def encode(text, merges, vocab, special_tokens):
+    import numpy as np
+
+    names = sorted(special_tokens, key=lambda name: -len(name))
+    parts = re.split("(" + "|".join(re.escape(name) for name in names) + ")", text) if names else [text]
+    out = []
+    for number, part in enumerate(parts):
+        if number % 2:
+            out.append(special_tokens[part])
+        else:
+            for piece in split(part):
+                word = [bytes((one,)) for one in piece.encode()]
+                for pair in merges:
+                    new = []
+                    while word:
+                        both = tuple(word[:2]) == tuple(pair)
+                        new.append(b"".join(word[: 1 + both]))
+                        word = word[1 + both :]
+                    word = new
+                out += [vocab[token] for token in word]
+    return np.array(out, dtype=np.int64)""",
+    },
+    "02-1-d": {
+        "in Korean": """taught = "나는 학교에 갔다. " * 9
+asked = "갔다. 학교에 나는 갔다. 학교에 나는"
+wasted = "학교에 갔다. "
+""",
+    },
     "08-2-a": {
         "running mean and log-sum-exp": """def attend_stream(pairs):
     lse, mean = -math.inf, None

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from minillm.data import korean_documents, python_docs
 from minillm.tokenizer import GPT2_PATTERN, GPT4_PATTERN, BPETokenizer, load_tokenizer
+from minillm.tokenizer.bpe_plain import decode_plain, encode_plain
 from minillm.tokenizer.byte_alphabet import to_bytes
 from minillm.tokenizer.splitting import split
 from tests.tokenizer.samples import KOREAN, SAMPLES, TEXTS
@@ -54,6 +55,19 @@ def test_ids_are_tiktokens_and_tokenizers(trained, text):
     assert [index - 1 for index in ids] == tik.encode_ordinary(text)
     assert ours.encode(text) == rust.encode(text).ids
     assert rust.decode(ids, skip_special_tokens=False) == text == ours.decode(ids)
+
+
+@NO_DEADLINE
+@given(text=TEXTS, marks=st.lists(st.sampled_from(["", END, "한"]), max_size=3))
+def test_the_whiteboard_version_is_tiktoken(trained, text, marks):
+    ours, tik, _ = trained
+    text = known_to_all(text.join(["", *marks]))
+    ranks = {pair: rank for rank, pair in enumerate(ours.merges)}
+    vocab = {tik.decode_single_token_bytes(index): index for index in range(ours.vocab_size - 1)}
+    special = {END: ours.vocab_size - 1}  # tiktoken's last id
+    ids = encode_plain(text, vocab, ranks, special, ours.pattern)
+    assert ids == tik.encode(text, allowed_special="all")
+    assert decode_plain(ids, [*vocab, END.encode()]) == tik.decode(ids)
 
 
 def test_long_real_texts(trained):

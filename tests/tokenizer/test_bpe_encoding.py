@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minillm.tokenizer import GPT4_PATTERN, BPETokenizer
-from minillm.tokenizer.bpe_plain import encode_word_plain
-from minillm.tokenizer.splitting import split
+from minillm.tokenizer.bpe_plain import decode_plain, encode_plain
+from minillm.tokenizer.special import special_parts
 from minillm.tokenizer.streaming import encode_stream
 from tests.benchmarks.bench_tokenizer_fuzz import lost
 from tests.tokenizer.samples import KOREAN, SAMPLES, TEXTS
@@ -28,11 +28,12 @@ def two_specials():
     return BPETokenizer.train(CORPUS, 500, special_tokens=(END, SEP, "<|", "한국"), pattern=GPT4_PATTERN)
 
 
-def plain_ids(tokenizer, text):
+def plain_ids(tokenizer, text, special_tokens=()):
     ranks = {pair: rank for rank, pair in enumerate(tokenizer.merges)}
-    ids = {tokenizer.decode_bytes([index]): index for index in range(1, tokenizer.vocab_size)}
-    pieces = split(text, tokenizer.pattern)
-    return [ids[token] for piece in pieces for token in encode_word_plain(piece.encode(), ranks)]
+    first = len(tokenizer.special_tokens)
+    vocab = {tokenizer.decode_bytes([index]): index for index in range(first, tokenizer.vocab_size)}
+    special = {name: tokenizer.special_tokens[name] for name in special_tokens}
+    return encode_plain(text, vocab, ranks, special, tokenizer.pattern)
 
 
 @given(text=TEXTS)
@@ -97,6 +98,21 @@ def test_the_cache_forgets_and_stays_right(tokenizer):
 
 
 # --- special tokens ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", END, f"{END}{END}한국<|{SEP}of", "a<|b<|endoftext|>", " <|end <| "])
+def test_plain_and_compiled_find_the_same_special_tokens(two_specials, text):
+    for names in ((), (END,), (SEP, "<|"), tuple(two_specials.special_tokens)):
+        ids = plain_ids(two_specials, text, names)
+        assert ids == two_specials.encode(text, set(names))
+        assert "".join(special_parts(text, frozenset(names))) == text
+
+
+@given(data=st.data())
+def test_plain_decoding_is_compiled_decoding(two_specials, data):
+    ids = data.draw(st.lists(st.integers(0, two_specials.vocab_size - 1), max_size=20))
+    tokens = [two_specials.decode_bytes([index]) for index in range(two_specials.vocab_size)]
+    assert decode_plain(ids, tokens) == two_specials.decode(ids)
 
 
 def test_special_tokens_are_one_id_and_never_meet_a_merge(tokenizer):

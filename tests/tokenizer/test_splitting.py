@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minillm.tokenizer.bpe_encode import piece_ends
-from minillm.tokenizer.splitting import GPT2_PATTERN, GPT4_PATTERN, split
+from minillm.tokenizer.splitting import GPT2_PATTERN, GPT4_PATTERN, cut_at, split, split_plain
 from tests.tokenizer.samples import SAMPLES, TEXTS
 
 
@@ -47,6 +47,19 @@ def test_every_character_of_unicode_is_cut_as_the_pattern_cuts_it(frame):
             start += len(piece.encode())
             assert next(ends) == start, (hex(ord(text[1])), text)
     assert next(ends, None) is None
+
+
+@pytest.mark.parametrize("pattern", [GPT2_PATTERN, GPT4_PATTERN, r"a*", r"\d", r"x+|(?=b)"])
+@given(text=TEXTS)
+def test_the_whiteboard_version_cuts_alike(pattern, text):
+    assert split_plain(text, pattern) == split(text, pattern)
+
+
+def test_cutting_at_spans_loses_nothing():
+    assert cut_at("abcd", [(1, 2)]) == ["a", "b", "cd"]
+    assert cut_at("abcd", []) == ["abcd"]
+    assert cut_at("", [(0, 0)]) == []
+    assert cut_at("abcd", [(0, 2), (2, 4)]) == ["ab", "cd"]
 
 
 @given(TEXTS)

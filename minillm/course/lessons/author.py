@@ -7,9 +7,9 @@
 
 The notebook is the only copy that is committed; build/ is ignored. `run` writes the exercise cells' nbgrader
 metadata, folds the cells tagged prove, fills the glossary's rows from the list of terms, writes stable cell ids and
-the kernel name, and nothing that differs from run to run. Cells tagged needs-NAME are left as they were where NAME
-is absent. The seconds a lesson takes go to tests/course/lesson_times.json. When a cell fails, the notebook stays as
-it was. CONTRIBUTING.md is the guide.
+the kernel name, pictures with 256 colours, and nothing that differs from run to run. Cells tagged needs-NAME are left
+as they were where NAME is absent. The seconds a lesson takes go to tests/course/lesson_times.json. When a cell fails,
+the notebook stays as it was. CONTRIBUTING.md is the guide.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from minillm._files import read_json, write_json, write_whole
 from minillm.course.lessons import notebooks
 from minillm.course.lessons.ids import check_lesson_id, is_lesson_file, lesson_of_file
 from minillm.course.lessons.map import load_map
+from minillm.course.lessons.pictures import with_smaller_pictures
 from minillm.course.lessons.rules import NOT_YET, TIMES, check_lesson, time_breaks
 from minillm.course.lessons.skeleton import skeleton
 from minillm.course.lessons.terms import row, terms
@@ -104,6 +105,7 @@ def run(lesson: str, timeout: int = 120) -> tuple[Path, list[float], float]:
     before = notebooks.read_notebook(path)["cells"] if path.exists() else []
     left_out = _leave_out_optional(document, before)
     seconds, whole = _execute(document, path.parent, timeout)
+    with_smaller_pictures(document)
     for index, (outputs, count) in left_out.items():
         document["cells"][index] |= {"outputs": outputs, "execution_count": count}
     normalize(document)

@@ -1,0 +1,54 @@
+"""Committed figures: a palette, the same picture, fewer bytes."""
+
+import base64
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image
+
+from minillm.course import plot_bars, setup
+from minillm.course.lessons.pictures import fewer_colours, with_smaller_pictures
+
+
+def figure() -> bytes:
+    setup()
+    plot_bars({"가": {"a": 1, "b": 2}, "나": {"a": 3, "b": 1}}, title="제목")
+    written = io.BytesIO()
+    plt.gcf().savefig(written, format="png")
+    return written.getvalue()
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=int)
+
+
+def test_a_figure_shrinks_and_looks_the_same():
+    png = figure()
+    small = fewer_colours(png)
+    assert len(small) < len(png) / 2
+    assert pixels(small).shape == pixels(png).shape
+    assert np.abs(pixels(small) - pixels(png)).mean() < 1
+    assert fewer_colours(png) == small
+    assert len(fewer_colours(small)) <= len(small)
+
+
+def test_transparent_becomes_white():
+    written = io.BytesIO()
+    Image.new("RGBA", (300, 300), (255, 0, 0, 0)).save(written, "png")
+    assert (pixels(fewer_colours(written.getvalue())) == 255).all()
+
+
+def test_only_pictures_of_a_notebook_change():
+    png = base64.b64encode(figure()).decode()
+    text = {"output_type": "stream", "name": "stdout", "text": "one\n"}
+    shown = {
+        "output_type": "display_data",
+        "metadata": {},
+        "data": {"image/png": png, "text/plain": "<Figure>"},
+    }
+    cells = [{"cell_type": "markdown"}, {"cell_type": "code", "outputs": [dict(text), shown]}]
+    with_smaller_pictures({"cells": cells})
+    assert cells[1]["outputs"][0] == text
+    assert shown["data"]["text/plain"] == "<Figure>"
+    assert len(shown["data"]["image/png"]) < len(png) / 2
