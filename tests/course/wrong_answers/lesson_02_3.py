@@ -105,7 +105,9 @@ def attend(query, keys, values):
         "does not share": LAYER.format(**SHARED | {"share": "k, v"}),
         "mask the other way round": LAYER.format(**SHARED | {"hidden": "mask"}),
         "ignores the mask": LAYER.format(**SHARED | {"hidden": "torch.zeros_like(mask)"}),
-        "joins without putting tokens first": LAYER.format(**SHARED | {"joined": "y.reshape(B, T, heads, -1)"}),
+        "joins without putting tokens first": LAYER.format(
+            **SHARED | {"joined": "y.reshape(B, T, heads, -1)"}
+        ),
         "torch's fused kernel": FUSED.format(
             call="F.scaled_dot_product_attention(q, k, v, mask, enable_gqa=heads != kv_heads)"
         ),

@@ -5,7 +5,15 @@ import math
 import torch
 
 from minillm.course import exercise
-from minillm.course.classroom.checkers import Inputs, as_floats, as_list, cases, copied_library, expect, forbid
+from minillm.course.classroom.checkers import (
+    Inputs,
+    as_floats,
+    as_list,
+    cases,
+    copied_library,
+    expect,
+    forbid,
+)
 from minillm.course.page.instruments import watch
 from minillm.nn import MultiHeadAttention, causal_mask
 
@@ -47,7 +55,12 @@ def attend(answer):
         "both keys are at right angles to the query, so the shares are equal")  # fmt: skip
     ask([2.0, 0.0, 0.0, 0.0], [[1.0, 0, 0, 0], [0.0, 0, 0, 0]], [[1.0], [0.0]],
         "the dot products 2 and 0 are divided by √D = 2 before the softmax")  # fmt: skip
-    for scores in ([0.0, 2000.0, 1999.0], [-3000.0, 2000.0, 1999.0], [-2000.0, -2001.0, -2000.5], [5000.0, -5000.0]):
+    for scores in (
+        [0.0, 2000.0, 1999.0],
+        [-3000.0, 2000.0, 1999.0],
+        [-2000.0, -2001.0, -2000.5],
+        [5000.0, -5000.0],
+    ):
         ask([1.0], [[score] for score in scores], [[float(i), 1.0] for i in range(len(scores))],
             f"scores {scores}, D = 1: subtract the largest score before exp")  # fmt: skip
     for case in cases(D=(1, 2, 5), S=(1, 2, 6), width=(1, 3), scale=(0.5, 3.0, 40.0)):
@@ -81,7 +94,14 @@ def multi_head(answer):
     copied = copied_library(answer)
     assert not copied, f"build the layer yourself: your answer uses {copied}"
     for case in cases(
-        B=(1, 3), T=(1, 2, 5), heads=(1, 2, 4, 6), share=(1, 2, 3), D=(1, 2, 5), C=(4, 7), masked=(False, True), most=40
+        B=(1, 3),
+        T=(1, 2, 5),
+        heads=(1, 2, 4, 6),
+        share=(1, 2, 3),
+        D=(1, 2, 5),
+        C=(4, 7),
+        masked=(False, True),
+        most=40,
     ):
         heads, kv_heads = case.heads * case.share, case.heads
         layer = MultiHeadAttention(case.C, heads, kv_heads, bias=False, head_dim=case.D)
@@ -103,7 +123,9 @@ def multi_head(answer):
         assert not ready, f"build the attention yourself: your answer runs PyTorch's {ready[0]}"
         where = f"B={case.B}, T={case.T}, C={case.C}, H={heads}, K={kv_heads}, D={case.D}, mask={case.masked}"
         assert isinstance(found, torch.Tensor), f"{where}: return a tensor, got {type(found).__name__}"
-        hint = f"{where}: is it √D, a softmax over the keys, and do neighbouring query heads share a key head?"
+        hint = (
+            f"{where}: is it √D, a softmax over the keys, and do neighbouring query heads share a key head?"
+        )
         expect(found, expected, 1e-4, hint)
 
 
