@@ -28,9 +28,9 @@ PICTURE = Path(__file__).with_name("lesson.png")
 LESSON = "02_3"
 CELLS = (
     "### One head",
-    "show(OneHead)",
-    "What has it learned to look at?",
-    "plot_attention(",
+    "show(OneHead, core=True)",
+    "What has the head learned to look at?",
+    "to_verb = torch.stack",
 )  # in this order
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 WIDTH, HEIGHT, COLOURS = 860, 2400, 128

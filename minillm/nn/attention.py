@@ -49,6 +49,38 @@ def padding_mask(attention_mask: Tensor) -> Tensor:
 # The formula
 
 
+def attention_scores(
+    q: Tensor,
+    k: Tensor,
+    mask: Tensor | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """scale · Q Kᵀ + bias, and -∞ where a query may not look: (B, H, T, S). Arguments as in `attention`."""
+    (B, H, T, D), (_, K, S, _) = q.shape, k.shape
+    scale = 1 / math.sqrt(D) if scale is None else scale
+    # the G = H/K query heads of a group meet their shared key head by broadcasting: K is never repeated
+    grouped = q.reshape(B, K, H // K, T, D)
+    # scores = scale · Q Kᵀ
+    scores = (scale * (grouped @ k.unsqueeze(2).transpose(-2, -1))).reshape(B, H, T, S)
+    if bias is not None:
+        scores = scores + bias.to(scores.dtype)
+    if causal:
+        allowed = causal_mask(T, S, q.device)
+        mask = allowed if mask is None else mask & allowed
+    return scores if mask is None else scores.masked_fill(~mask, -torch.inf)
+
+
+def softmax_rows(scores: Tensor) -> Tensor:
+    """Softmax over the last dimension of scores (..., S); a row that is -∞ throughout gives zeros, not NaN."""
+    # softmax(s) = exp(s - max) / Σ exp(s - max); the row maximum keeps exp from overflowing
+    top = scores.amax(dim=-1, keepdim=True)  # (..., 1)
+    weights = torch.exp(scores - top.masked_fill(top == -torch.inf, 0.0))
+    total = weights.sum(dim=-1, keepdim=True)
+    return weights / total.masked_fill(total == 0, 1.0)
+
+
 def attention_weights(
     q: Tensor,
     k: Tensor,
@@ -61,24 +93,7 @@ def attention_weights(
 
     A row that may see nothing is all zeros, not NaN. Arguments as in `attention`.
     """
-    (B, H, T, D), (_, K, S, _) = q.shape, k.shape
-    scale = 1 / math.sqrt(D) if scale is None else scale
-    # the G = H/K query heads of a group meet their shared key head by broadcasting: K is never repeated
-    grouped = q.reshape(B, K, H // K, T, D)
-    # scores = scale · Q Kᵀ
-    scores = (scale * (grouped @ k.unsqueeze(2).transpose(-2, -1))).reshape(B, H, T, S)
-    if bias is not None:
-        scores = scores + bias.to(scores.dtype)
-    if causal:
-        allowed = causal_mask(T, S, q.device)
-        mask = allowed if mask is None else mask & allowed
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
-    # softmax(s) = exp(s - max) / Σ exp(s - max); the row maximum keeps exp from overflowing
-    top = scores.amax(dim=-1, keepdim=True)  # (B, H, T, 1)
-    weights = torch.exp(scores - top.masked_fill(top == -torch.inf, 0.0))
-    total = weights.sum(dim=-1, keepdim=True)
-    return weights / total.masked_fill(total == 0, 1.0)  # (B, H, T, S)
+    return softmax_rows(attention_scores(q, k, mask, causal, scale, bias))
 
 
 def plain_attention(

@@ -101,6 +101,70 @@ asked = "갔다. 학교에 나는 갔다. 학교에 나는"
 wasted = "학교에 갔다. "
 """,
     },
+    "02-3-a": {
+        "a tuple": """def attend(query, keys, values):
+    scores = [sum(a * b for a, b in zip(query, key)) / len(query) ** 0.5 for key in keys]
+    top = max(scores)
+    powers = [math.exp(score - top) for score in scores]
+    return tuple(sum(p * x for p, x in zip(powers, column)) / sum(powers) for column in zip(*values))""",
+        "in one pass, as online softmax": """def attend(query, keys, values):
+    top, total, mean = -math.inf, 0.0, [0.0] * len(values[0])
+    for key, value in zip(keys, values):
+        score = sum(map(lambda a, b: a * b, query, key)) / math.sqrt(len(query))
+        new = max(top, score)
+        old, power = math.exp(top - new), math.exp(score - new)
+        total, top = total * old + power, new
+        mean = [old * m + power * x for m, x in zip(mean, value)]
+    return [m / total for m in mean]""",
+        "numpy": """def attend(query, keys, values):
+    import numpy as np
+
+    scores = np.array(keys) @ np.array(query) / np.sqrt(len(query))
+    powers = np.exp(scores - scores.max())
+    return powers @ np.array(values) / powers.sum()""",
+    },
+    "02-3-b": {
+        "a tensor": """def visible(T, S, window=None):
+    behind = torch.arange(S - T, S)[:, None] - torch.arange(S)
+    return (behind >= 0) & (behind < (S if window is None else window))""",
+        "tuples": """def visible(T, S, window=None):
+    reach = window or S
+    return tuple(tuple(t - reach < s <= t for s in range(S)) for t in range(S - T, S))""",
+    },
+    "02-3-c": {
+        "einsum": """def multi_head(x, w_q, w_k, w_v, w_o, heads, kv_heads, mask=None):
+    D, G = w_q.shape[0] // heads, heads // kv_heads
+    q = torch.einsum("btc,kgdc->bkgtd", x, w_q.view(kv_heads, G, D, -1))
+    k, v = (torch.einsum("btc,kdc->bktd", x, w.view(kv_heads, D, -1)) for w in (w_k, w_v))
+    scores = torch.einsum("bkgtd,bksd->bkgts", q, k) * D**-0.5
+    if mask is not None:
+        scores = torch.where(mask, scores, -torch.inf)
+    y = torch.einsum("bkgts,bksd->btkgd", F.softmax(scores, -1), v)
+    return y.flatten(2) @ w_o.T""",
+        "head by head, with a low number": """def multi_head(x, w_q, w_k, w_v, w_o, heads, kv_heads, mask=None):
+    D, found = len(w_q) // heads, []
+    for h in range(heads):
+        q = F.linear(x, w_q[h * D : (h + 1) * D])
+        place = h * kv_heads // heads
+        k, v = (F.linear(x, w[place * D : (place + 1) * D]) for w in (w_k, w_v))
+        scores = torch.bmm(q, k.mT) / D**0.5
+        if mask is not None:
+            scores = scores + (~mask) * -1e9
+        found.append(scores.softmax(2) @ v)
+    return torch.cat(found, dim=2) @ w_o.mT""",
+    },
+    "02-3-d": {
+        "as it is said": """def breaks(scores):
+    T, S = scores.shape
+    weights = torch.softmax(scores, dim=1)
+    late = weights * causal_mask(T, S)
+    first = torch.ones(T, S).tril()
+    return [1 - late[0].sum(), (weights[-1] * (1 - first[-1])).sum()]""",
+        "one tensor": """def breaks(scores):
+    T, S = scores.shape
+    w = scores.softmax(1)
+    return torch.stack((1 - w[0, : S - T + 1].sum(), 1 - w[-1, :T].sum()))""",
+    },
     "08-2-a": {
         "running mean and log-sum-exp": """def attend_stream(pairs):
     lse, mean = -math.inf, None

@@ -8,6 +8,14 @@ ATTEND = """def attend(query, keys, values):
     return [sum(share * value[i] for share, value in zip(shares, values)) for i in range(len(values[0]))]"""
 RIGHT = {"scale": "1 / math.sqrt(len(query))", "score": "score - max(scores)", "total": "sum(powers)"}
 
+CATCHES = """def attend(query, keys, values):
+    scores = [sum(a * b for a, b in zip(query, key)) / math.sqrt(len(query)) for key in keys]
+    try:
+        powers = [math.exp(score) for score in scores]
+    except OverflowError:
+        return values[scores.index(max(scores))]
+    return [sum(p * value[i] for p, value in zip(powers, values)) / sum(powers) for i in range(len(values[0]))]"""
+
 VISIBLE = """def visible(T, S, window=None):
     rows = []
     for t in range(T):
@@ -17,38 +25,104 @@ VISIBLE = """def visible(T, S, window=None):
     return rows"""
 SEEN = {"here": "S - T + t", "first": "here - window + 1", "upto": "<= here"}
 
-GROUPED = """def grouped(q, k, v):
-    share = q.shape[1] // k.shape[1]
+LAYER = """def multi_head(x, w_q, w_k, w_v, w_o, heads, kv_heads, mask=None):
+    B, T, C = x.shape
+    q = (x @ w_q.T).view(B, T, heads, -1).transpose(1, 2)
+    k = (x @ w_k.T).view(B, T, kv_heads, -1).transpose(1, 2)
+    v = (x @ w_v.T).view(B, T, kv_heads, -1).transpose(1, 2)
+    share = heads // kv_heads
     k, v = {share}
     scores = q @ k.transpose(-2, -1) / {root}
-    return torch.softmax(scores, dim={dim}) @ v"""
+    if mask is not None:
+        scores = scores.masked_fill({hidden}, -torch.inf)
+    y = torch.softmax(scores, dim={dim}) @ v
+    return {joined}.flatten(2) @ w_o.T"""
 SHARED = {
     "share": "k.repeat_interleave(share, dim=1), v.repeat_interleave(share, dim=1)",
     "root": "math.sqrt(q.shape[-1])",
+    "hidden": "~mask",
     "dim": "-1",
+    "joined": "y.transpose(1, 2)",
 }
+FUSED = """def multi_head(x, w_q, w_k, w_v, w_o, heads, kv_heads, mask=None):
+    B, T, C = x.shape
+    q = (x @ w_q.T).view(B, T, heads, -1).transpose(1, 2)
+    k, v = ((x @ w.T).view(B, T, kv_heads, -1).transpose(1, 2) for w in (w_k, w_v))
+    return {call}.transpose(1, 2).flatten(2) @ w_o.T"""
+
+BREAKS = """def breaks(scores):
+    T, S = scores.shape
+    late = {weights}(scores[0], dim=-1)[{late}].sum()
+    hidden = {weights}(scores[-1], dim=-1)[{hidden}].sum()
+    return late.item(), hidden.item()"""
+BROKEN = {"weights": "torch.softmax", "late": "S - T + 1 :", "hidden": "T:"}
 
 WRONG = {
     "02-3-a": {
         "forgets to divide by √D": ATTEND.format(**RIGHT | {"scale": "1"}),
         "divides by D": ATTEND.format(**RIGHT | {"scale": "1 / len(query)"}),
         "overflows": ATTEND.format(**RIGHT | {"score": "score"}),
+        "subtracts the first score": ATTEND.format(**RIGHT | {"score": "score - scores[0]"}),
+        "subtracts the mean": ATTEND.format(**RIGHT | {"score": "score - sum(scores) / len(scores)"}),
+        "catches the overflow": CATCHES,
+        "cuts large scores": ATTEND.format(**RIGHT | {"score": "min(score, 700)"}),
         "shares do not add up to one": ATTEND.format(**RIGHT | {"total": "len(powers)"}),
         "divides by the number of keys": ATTEND.format(**RIGHT | {"scale": "1 / math.sqrt(len(keys))"}),
+        "the library's": """def attend(query, keys, values):
+    q, k, v = (torch.tensor(one, dtype=torch.float64) for one in ([query], keys, values))
+    return attention(q[None, None], k[None, None], v[None, None])[0, 0, 0].tolist()""",
+        "torch's softmax": """def attend(query, keys, values):
+    q, k, v = (torch.tensor(one, dtype=torch.float64) for one in (query, keys, values))
+    return (torch.softmax(k @ q / len(query) ** 0.5, dim=0) @ v).tolist()""",
+        "says that it is equal": """class Equal(list):
+    __eq__ = lambda self, other: True
+    __len__ = lambda self: 2
+
+
+def attend(query, keys, values):
+    return Equal(values[0])""",
     },
     "02-3-b": {
         "aligned to the first key": VISIBLE.format(**SEEN | {"here": "t"}),
+        "off by one": VISIBLE.format(**SEEN | {"here": "S - T + t + 1"}),
         "does not see itself": VISIBLE.format(**SEEN | {"upto": "< here"}),
         "window without the token itself": VISIBLE.format(**SEEN | {"first": "here - window"}),
+        "a window on both sides": VISIBLE.format(**SEEN | {"upto": "<= here + (window or 1) - 1"}),
+        "ignores the window": VISIBLE.format(**SEEN | {"first": "0"}),
         "sees everything": VISIBLE.format(**SEEN | {"upto": "< S"}),
+        "the library's": "def visible(T, S, window=None):\n    return causal_mask(T, S)",
     },
     "02-3-c": {
-        "every other head shares": GROUPED.format(
+        "every other head shares": LAYER.format(
             **SHARED | {"share": "k.repeat(1, share, 1, 1), v.repeat(1, share, 1, 1)"}
         ),
-        "forgets √D": GROUPED.format(**SHARED | {"root": "1"}),
-        "softmax over the queries": GROUPED.format(**SHARED | {"dim": "-2"}),
-        "does not share": GROUPED.format(**SHARED | {"share": "k, v"}),
-        "√ of the number of queries": GROUPED.format(**SHARED | {"root": "math.sqrt(q.shape[-2])"}),
+        "always one key head": LAYER.format(
+            **SHARED | {"share": "k[:, :1].expand_as(q), v[:, :1].expand_as(q)"}
+        ),
+        "forgets √D": LAYER.format(**SHARED | {"root": "1"}),
+        "√ of the model's width over heads": LAYER.format(**SHARED | {"root": "math.sqrt(C / heads)"}),
+        "softmax over the queries": LAYER.format(**SHARED | {"dim": "-2"}),
+        "does not share": LAYER.format(**SHARED | {"share": "k, v"}),
+        "mask the other way round": LAYER.format(**SHARED | {"hidden": "mask"}),
+        "ignores the mask": LAYER.format(**SHARED | {"hidden": "torch.zeros_like(mask)"}),
+        "joins without putting tokens first": LAYER.format(
+            **SHARED | {"joined": "y.reshape(B, T, heads, -1)"}
+        ),
+        "torch's fused kernel": FUSED.format(
+            call="F.scaled_dot_product_attention(q, k, v, mask, enable_gqa=heads != kv_heads)"
+        ),
+        "torch's fused kernel by its other name": FUSED.format(
+            call="torch._C._nn.scaled_dot_product_attention(q, k, v, mask, enable_gqa=heads != kv_heads)"
+        ),
+        "the library's": FUSED.format(call="attention(q, k, v, mask)"),
+    },
+    "02-3-d": {
+        "counts the token itself as later": BREAKS.format(**BROKEN | {"late": "S - T :"}),
+        "forgets the cache": BREAKS.format(**BROKEN | {"late": "1:"}),
+        "the mask one key later": BREAKS.format(**BROKEN | {"hidden": "T + 1 :"}),
+        "the mask of the first query": BREAKS.format(**BROKEN | {"hidden": "1:"}),
+        "no softmax": BREAKS.format(**BROKEN | {"weights": "(lambda one, dim: one)"}),
+        "the right masks": "def breaks(scores):\n    return 0.0, 0.0",
+        "counts keys": "def breaks(scores):\n    T, S = scores.shape\n    return (T - 1) / S, (S - T) / S",
     },
 }

@@ -1,56 +1,144 @@
 """Checkers of lesson 02_3, attention."""
 
+import math
+
 import torch
 
 from minillm.course import exercise
-from minillm.nn import attention
+from minillm.course.classroom.checkers import (
+    Inputs,
+    as_floats,
+    as_list,
+    cases,
+    copied_library,
+    expect,
+    forbid,
+)
+from minillm.course.page.instruments import watch
+from minillm.nn import MultiHeadAttention, causal_mask
+
+READY_MADE = (
+    "minillm.nn.attention.attention",
+    "minillm.nn.attention.plain_attention",
+    "minillm.nn.attention.attention_weights",
+    "minillm.nn.attention.attention_scores",
+    "minillm.nn.attention.softmax_rows",
+    "torch.nn.functional.scaled_dot_product_attention",
+    "torch._C._nn.scaled_dot_product_attention",
+    "torch.nn.functional.multi_head_attention_forward",
+    "torch.nn.MultiheadAttention.forward",
+)
+SOFTMAX = ("torch.softmax", "torch.Tensor.softmax", "torch.nn.functional.softmax")
+
+
+def attended(query, keys, values):
+    """One query in float64: the mean of the values by softmax(q · k / √D)."""
+    scores = [math.fsum(a * b for a, b in zip(query, key)) / math.sqrt(len(query)) for key in keys]
+    powers = [math.exp(score - max(scores)) for score in scores]
+    columns = zip(*values)
+    return [math.fsum(p * x for p, x in zip(powers, column)) / math.fsum(powers) for column in columns]
 
 
 @exercise("02-3-a", points=2)
 def attend(answer):
-    """One question, with lists of numbers."""
-    found = answer([1.0, 0.0], [[0.0, 1.0], [0.0, -1.0]], [[2.0, 0.0], [4.0, 8.0]])
-    assert len(found) == 2, f"the answer is as wide as a value, 2 numbers here, got {found}"
-    assert abs(found[0] - 3) < 1e-6, (
-        "both keys are at right angles to the query: equal shares, the plain mean"
-    )
-    assert abs(found[1] - 4) < 1e-6, (
-        "both keys are at right angles to the query: equal shares, the plain mean"
-    )
-    found = answer([2.0, 0.0, 0.0, 0.0], [[1.0, 0, 0, 0], [0.0, 0, 0, 0]], [[1.0], [0.0]])
-    assert abs(found[0] - 0.880797) > 1e-3, "scores 2 and 0 must be divided by √D = 2 before the softmax"
-    assert abs(found[0] - 0.731059) < 1e-4, (
-        f"scores 1 and 0 give the first value a share of 0.731, got {found[0]:.3f}"
-    )
-    found = answer([2000.0], [[1.0], [0.0]], [[5.0], [7.0]])
-    assert abs(found[0] - 5) < 1e-6, "a score of 2,000: subtract the largest score before exp"
+    """One query, with lists of numbers."""
+    copied = copied_library(answer)
+    assert not copied, f"write the attention yourself: your answer uses {copied}"
+
+    def ask(query, keys, values, hint):
+        expected = attended(query, keys, values)
+        with forbid("plain numbers and math only", *READY_MADE, *SOFTMAX, answer=answer):
+            found = answer(list(query), [list(key) for key in keys], [list(value) for value in values])
+        expect(as_floats(found, length=len(values[0])), expected, 1e-6, hint)
+
+    ask([1.0, 0.0], [[0.0, 1.0], [0.0, -1.0]], [[2.0, 0.0], [4.0, 8.0]],
+        "both keys are at right angles to the query, so the shares are equal")  # fmt: skip
+    ask([2.0, 0.0, 0.0, 0.0], [[1.0, 0, 0, 0], [0.0, 0, 0, 0]], [[1.0], [0.0]],
+        "the dot products 2 and 0 are divided by √D = 2 before the softmax")  # fmt: skip
+    for scores in (
+        [0.0, 2000.0, 1999.0],
+        [-3000.0, 2000.0, 1999.0],
+        [-2000.0, -2001.0, -2000.5],
+        [5000.0, -5000.0],
+    ):
+        ask([1.0], [[score] for score in scores], [[float(i), 1.0] for i in range(len(scores))],
+            f"scores {scores}, D = 1: subtract the largest score before exp")  # fmt: skip
+    for case in cases(D=(1, 2, 5), S=(1, 2, 6), width=(1, 3), scale=(0.5, 3.0, 40.0)):
+        inputs = Inputs(case.seed)
+        query, keys = inputs.floats(case.D, -case.scale, case.scale), inputs.matrix(case.S, case.D, -3, 3)
+        ask(query, keys, inputs.matrix(case.S, case.width), f"{case}")
 
 
 @exercise("02-3-b", points=2)
 def visible(answer):
     """Who sees whom."""
-    assert answer(3, 3) == [[True, False, False], [True, True, False], [True, True, True]], (
-        "with as many queries as keys, query t sees the keys 0 to t"
+    copied = copied_library(answer)
+    assert not copied, f"build the mask yourself: your answer uses {copied}"
+    hints = (
+        (3, 3, None, "with as many queries as keys, query t sees the keys 0 to t"),
+        (2, 4, None, "the last query stands at the last key: of 2 queries and 4 keys, the first sees 3"),
+        (3, 3, 2, "a window of 2 is the token itself and the one before it"),
     )
-    assert answer(2, 4) == [[True, True, True, False], [True] * 4], (
-        "the last query stands at the last key: of 2 queries and 4 keys, the first sees 3 keys"
-    )
-    assert answer(3, 3, 2) == [[True, False, False], [True, True, False], [False, True, True]], (
-        "a window of 2 is the token itself and the one before it"
-    )
+    every = cases(T=(1, 2, 3, 5), past=(0, 1, 4), window=(None, 1, 2, 3, 12))
+    for T, S, window, hint in (*hints, *((case.T, case.T + case.past, case.window, "") for case in every)):
+        here = f"T={T}, S={S}, window={window}"
+        expected = [[0 <= S - T + t - s < (window or S) for s in range(S)] for t in range(T)]
+        with forbid("build the mask yourself", "minillm.nn.backends.causal_mask", answer=answer):
+            found = answer(T, S) if window is None else answer(T, S, window)
+        expect(as_list(found, length=T), expected, hint=f"{here}{': ' if hint else ''}{hint}")
 
 
 @exercise("02-3-c", points=3)
-def grouped(answer):
-    """Many heads that share keys."""
-    generator = torch.Generator().manual_seed(0)
-    for heads, kv_heads, keys in ((2, 2, 4), (4, 2, 4), (4, 1, 6)):
-        q = torch.randn(2, heads, 4, 8, generator=generator)
-        k, v = (torch.randn(2, kv_heads, keys, 8, generator=generator) for _ in range(2))
-        found, where = answer(q, k, v), f"{heads} query heads, {kv_heads} key heads, {keys} keys"
-        assert found.shape == q.shape, f"{where}: expected shape {tuple(q.shape)}, got {tuple(found.shape)}"
-        expected = attention(q, k, v)
-        assert torch.allclose(found, expected, atol=1e-5), (
-            f"{where}: largest difference {(found - expected).abs().max():.3f}. "
-            "Is it √D, a softmax over the keys, and do neighbouring query heads share a key head?"
+def multi_head(answer):
+    """The grouped multi-head layer, against the library's."""
+    copied = copied_library(answer)
+    assert not copied, f"build the layer yourself: your answer uses {copied}"
+    for case in cases(
+        B=(1, 3),
+        T=(1, 2, 5),
+        heads=(1, 2, 4, 6),
+        share=(1, 2, 3),
+        D=(1, 2, 5),
+        C=(4, 7),
+        masked=(False, True),
+        most=40,
+    ):
+        heads, kv_heads = case.heads * case.share, case.heads
+        layer = MultiHeadAttention(case.C, heads, kv_heads, bias=False, head_dim=case.D)
+        inputs = Inputs(case.seed)
+        parts = (layer.q_proj, layer.k_proj, layer.v_proj, layer.o_proj)
+        weights = [inputs.tensor(*part.weight.shape) for part in parts]
+        x, mask = inputs.tensor(case.B, case.T, case.C), None
+        if case.masked:
+            mask = (inputs.tensor(case.T, case.T) > 0) & causal_mask(case.T, case.T)
+            mask = mask | torch.eye(case.T, dtype=torch.bool)
+        with torch.no_grad():
+            for part, weight in zip(parts, weights):
+                part.weight.copy_(weight)
+            expected = layer(x, mask=mask)
+            copies = [one.clone() for one in (x, *weights)]
+            with forbid("build the layer yourself", *READY_MADE, answer=answer), watch() as seen:
+                found = answer(*copies, heads, kv_heads, mask)
+        ready = [one.name for one in seen.operations if "scaled_dot_product" in one.name]
+        assert not ready, f"build the attention yourself: your answer runs PyTorch's {ready[0]}"
+        where = f"B={case.B}, T={case.T}, C={case.C}, H={heads}, K={kv_heads}, D={case.D}, mask={case.masked}"
+        assert isinstance(found, torch.Tensor), f"{where}: return a tensor, got {type(found).__name__}"
+        hint = (
+            f"{where}: is it √D, a softmax over the keys, and do neighbouring query heads share a key head?"
         )
+        expect(found, expected, 1e-4, hint)
+
+
+@exercise("02-3-d", points=3)
+def breaks(answer):
+    """What two wrong masks do to the weights."""
+    names = ("what the first query loses when the mask comes after the softmax",
+             "what the last query gives to keys that the mask at the first key hides")  # fmt: skip
+    for case in cases(T=(1, 2, 4), past=(0, 1, 3), scale=(0.0, 1.0, 5.0)):
+        S = case.T + case.past
+        scores = Inputs(case.seed).tensor(case.T, S, scale=case.scale)
+        rows = [attended([1.0], [[score] for score in row], torch.eye(S).tolist()) for row in scores.tolist()]
+        expected = [sum(rows[0][case.past + 1 :]), sum(rows[-1][case.T :])]
+        found = as_floats(answer(scores.clone()), length=2)
+        for name, one, other in zip(names, found, expected):
+            expect(one, other, 1e-4, f"T={case.T}, S={S}: {name}")
