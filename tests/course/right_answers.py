@@ -1,6 +1,51 @@
-"""Right answers to exercises of lessons 08_2 and 08_3, written otherwise than the stored solutions: all must pass."""
+"""Right answers to exercises of lessons 08_1b to 08_3, written otherwise than the stored solutions: all must pass."""
 
 RIGHT = {
+    "08-1b-a": {
+        "a loop along the row": """@triton.jit
+def centered_kernel(x, y, N, down, across, BLOCK: tl.constexpr):
+    x += tl.program_id(0) * down
+    y += tl.program_id(0) * N
+    total = tl.zeros([BLOCK], tl.float32)
+    for start in range(0, N, BLOCK):
+        c = start + tl.arange(0, BLOCK)
+        total += tl.load(x + c * across, mask=c < N, other=0.0)
+    mean = tl.sum(total, 0) / N
+    for start in range(0, N, BLOCK):
+        c = start + tl.arange(0, BLOCK)
+        value = tl.load(x + c * across, mask=c < N, other=0.0) - mean
+        tl.store(y + c, tl.where(value > 0, value, 0.0), mask=c < N)
+
+
+def centered_relu(x):
+    y = x.new_empty(x.shape)
+    centered_kernel[(x.shape[0],)](x, y, x.shape[1], *x.stride(), BLOCK=64)
+    return y""",
+        "two rows a program, strides of the result too": """@triton.jit
+def tile_kernel(x, y, M, N, a, b, c, d, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    i = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
+    j = tl.arange(0, COLUMNS)[None, :]
+    inside = (i < M) & (j < N)
+    value = tl.load(x + i * a + j * b, mask=inside, other=0.0)
+    value -= tl.sum(value, axis=1, keep_dims=True) / N
+    tl.store(y + i * c + j * d, tl.maximum(value, 0.0), mask=inside)
+
+
+def centered_relu(x):
+    y = torch.empty_like(x)
+    size = dict(ROWS=2, COLUMNS=triton.next_power_of_2(x.shape[1]))
+    tile_kernel[lambda meta: (triton.cdiv(x.shape[0], meta["ROWS"]),)](x, y, *x.shape, *x.stride(), *y.stride(), **size)
+    return y""",
+    },
+    "08-1b-b": {
+        "a list of tuples, whole numbers": "rows = [(20, 21, 22, 23, 24), (-9, -9, -9, -9, -9)]",
+        "tensors": "rows = torch.full((5,), 25.0), torch.full((5,), -20.0)",
+        "one tensor": "rows = torch.tensor([[40.0, 1, 2, 3, 4], [-8, -9, -10, -11, -12]])",
+    },
+    "08-1b-c": {
+        "asks torch": "place = torch.arange(60).view(6, 10).T[7, 2].item()",
+        "a tensor": "place = torch.arange(60).view(6, 10).T[7, 2]",
+    },
     "08-2-a": {
         "running mean and log-sum-exp": """def attend_stream(pairs):
     lse, mean = -math.inf, None
