@@ -72,6 +72,19 @@ def centered_relu(x):
     if not total:
         return sums, -math.inf
     return [x / total for x in sums], largest + math.log(total)""",
+        "a tuple in a list": """def attend_stream(pairs):
+    m, l, o = -math.inf, 0.0, ()
+    for score, value in pairs:
+        top = max(m, score)
+        shrink = math.exp(m - top) if m > -math.inf else 0.0
+        share = math.exp(score - top) if score > -math.inf else 0.0
+        m, l = top, l * shrink + share
+        o = tuple(a * shrink + share * b for a, b in zip(o or (0.0,) * len(value), value))
+    return [tuple(x / (l or 1.0) for x in o), m + math.log(l or 1.0)]""",
+    },
+    "08-2-c": {
+        "the largest first, the rest anyhow": "orders = (1, 5, -4, 2, -3, 0, -5, 3), [-5, -4, -3, 0, 1, 2, 3, 5]",
+        "arrays": "import numpy as np\n\norders = np.linspace(5, -5, 8), np.linspace(-5, 5, 8)",
     },
     "08-2-b": {
         "asks every block": """def visit(T, S, block_q, block_k, left=None):
@@ -91,6 +104,16 @@ def centered_relu(x):
     seen = (behind >= 0) & (behind <= (S if left is None else left)) & (torch.arange(blocks * block_k) < S)
     tiles = [[part for part in rows.split(block_k, 1)] for rows in seen.split(block_q)]
     return [[(j, not bool(x.all())) for j, x in enumerate(row) if x.any()] for row in tiles]""",
+        "lists of tensors": """def visit(T, S, block_q, block_k, left=None):
+    plan = ()
+    for start in range(0, T, block_q):
+        first, last = start + S - T, min(start + block_q, T) - 1 + S - T
+        low = 0 if left is None else max(0, first - left) // block_k
+        row = [torch.tensor([j, (j + 1) * block_k - 1 > first]) for j in range(low, last // block_k + 1)]
+        if left is not None:
+            row = [[j, m | (j * block_k < last - left)] for j, m in row]
+        plan += (row,)
+    return plan""",
     },
     "08-2-d": {
         "two at a time": """def merge(parts):
@@ -106,6 +129,11 @@ def centered_relu(x):
     shares = torch.nan_to_num(torch.softmax(lses, dim=1), nan=0.0)
     out = torch.einsum("tn,ntd->td", shares, torch.stack([out for out, _ in parts]))
     return out, torch.logsumexp(lses, dim=1)""",
+        "a list of lists": """def merge(parts):
+    lses = torch.stack([lse for _, lse in parts])
+    lse = torch.logsumexp(lses, 0)
+    shares = torch.softmax(lses, 0).nan_to_num(0.0)
+    return [sum(s[:, None] * out for s, (out, _) in zip(shares, parts)).tolist(), lse.tolist()]""",
     },
     "08-3-a": {
         "counts with the ledger": """def trips(rows, width, size, fused):
