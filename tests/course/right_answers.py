@@ -135,6 +135,54 @@ def centered_relu(x):
     shares = torch.softmax(lses, 0).nan_to_num(0.0)
     return [sum(s[:, None] * out for s, (out, _) in zip(shares, parts)).tolist(), lse.tolist()]""",
     },
+    "08-2b-a": {
+        "a very low number instead of -inf": """@triton.jit
+def narrow(Q, K, V, Out, T, left, scale, D: tl.constexpr, BLOCK: tl.constexpr):
+    first_row = tl.program_id(0) * BLOCK
+    r, c, d = first_row + tl.arange(0, BLOCK), tl.arange(0, BLOCK), tl.arange(0, D)
+    q = tl.load(Q + r[:, None] * D + d[None, :], mask=(r < T)[:, None], other=0.0)
+    m = tl.full([BLOCK], -1e30, tl.float32)
+    l = tl.zeros([BLOCK], tl.float32)
+    o = tl.zeros([BLOCK, D], tl.float32)
+    tiles = (first_row - tl.maximum(first_row - left, 0) // BLOCK * BLOCK) // BLOCK
+    for turn in range(0, tiles + 1):
+        j = first_row - turn * BLOCK + c  # from the diagonal backwards: each row sees itself first
+        inside = (j < T)[:, None]
+        k = tl.load(K + j[:, None] * D + d[None, :], mask=inside, other=0.0)
+        v = tl.load(V + j[:, None] * D + d[None, :], mask=inside, other=0.0)
+        scores = scale * tl.dot(q, tl.trans(k), input_precision="ieee")
+        seen = (j[None, :] <= r[:, None]) & (j[None, :] + left >= r[:, None])
+        scores = tl.where(seen, scores, -1e30)
+        top = tl.maximum(m, tl.max(scores, 1))
+        shares = tl.where(seen, tl.exp(scores - top[:, None]), 0.0)
+        l = l * tl.exp(m - top) + tl.sum(shares, 1)
+        o = o * tl.exp(m - top)[:, None] + tl.dot(shares, v, input_precision="ieee")
+        m = top
+    tl.store(Out + r[:, None] * D + d[None, :], o / l[:, None], mask=(r < T)[:, None])
+
+
+def window_attention(q, k, v, left, block):
+    out = q.new_empty(q.shape)
+    T, D = q.shape
+    narrow[lambda meta: (triton.cdiv(T, meta["BLOCK"]),)](q, k, v, out, T, left, 1 / D**0.5, D=D, BLOCK=block)
+    return out""",
+    },
+    "08-2b-b": {
+        "a tensor, from the back": """def wrong_rows(T, block):
+    rows = torch.arange(T - 1, -1, -1)
+    return rows[(rows + 1) % block != 0]""",
+        "a set of tiles": """def wrong_rows(T, block):
+    right = {(tile + 1) * block - 1 for tile in range(T // block)}
+    return tuple(set(range(T)) - right)""",
+    },
+    "08-2b-c": {
+        "a list": """def kept(T, heads, kv_heads, D, width=2):
+    inputs = T * D * (heads + 2 * kv_heads) * width
+    return [inputs + T * T * heads * width, inputs + heads * T * (D * width + 4)]""",
+        "an array": """def kept(T, heads, kv_heads, D, width=2):
+    inputs = T * D * (heads + 2 * kv_heads) * width
+    return torch.tensor([inputs + T * T * heads * width, inputs + heads * T * (D * width + 4)])""",
+    },
     "08-3-a": {
         "counts with the ledger": """def trips(rows, width, size, fused):
     dtype = {2: torch.float16, 4: torch.float32}[size]

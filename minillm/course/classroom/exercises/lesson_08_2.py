@@ -167,7 +167,10 @@ def orders(answer):
     )
     assert max(map(abs, harmless)) <= 5, f"harmless: scores between -5 and 5, got {shown(harmless)}"
     expect(
-        sorted(harmful), sorted(harmless), 1e-9, hint="harmful holds the same scores as harmless, in another order"
+        sorted(harmful),
+        sorted(harmless),
+        1e-9,
+        hint="harmful holds the same scores as harmless, in another order",
     )
     output = forgetful(harmless)
     assert abs(output - 1) < 1e-9, f"harmless = {shown(harmless)}: forgetful gives {output:.6f}, not 1"
