@@ -73,31 +73,45 @@ def flash_attention_tiled(
     the log-sum-exp are float32, or float64 for float64 inputs. Raises ValueError for shapes or dtypes that do not fit.
     """
     check_qkv(q, k, v)
-    (B, H, T, D), (_, K, S, _) = q.shape, k.shape
+    (B, H, T, D), K = q.shape, k.shape[1]
     block_q, block_k = check_int("block_q", block_q, 1), check_int("block_k", block_k, 1)
     causal = check_flag("causal", causal)
     scale = 1 / math.sqrt(D) if scale is None else check_number("scale", scale)
-
+    if T == 0:
+        return torch.empty_like(q), q.new_empty((B, H, 0), dtype=torch.promote_types(q.dtype, torch.float32))
     wide = torch.promote_types(q.dtype, torch.float32)
     # the G = H/K heads of a group meet their key head by broadcasting
     grouped = q.reshape(B, K, H // K, T, D).to(wide)  # (B, K, G, T, D)
     keys, values = k.unsqueeze(2).to(wide), v.unsqueeze(2).to(wide)  # (B, K, 1, S, D)
-    outputs, sums = [], []
+    out, lse = walk(grouped, keys, values, block_q, block_k, causal, scale)
+    return out.reshape(B, H, T, D).to(q.dtype), lse.reshape(B, H, T)
+
+
+def walk(
+    q: Tensor, k: Tensor, v: Tensor, block_q: int, block_k: int, causal: bool, scale: float
+) -> tuple[Tensor, Tensor]:
+    """The two loops: q (..., T, D), k and v (..., S, D) -> output (..., T, D), log-sum-exp (..., T). T at least 1."""
+    T, S = q.shape[-2], k.shape[-2]
     tiles = tiles_of(T, S, block_q, block_k, causal)
+    outputs, sums = [], []
     for i in range(0, T, block_q):
-        q_tile = grouped[..., i : i + block_q, :]  # (B, K, G, block_q, D)
-        state = nothing_seen(q_tile[..., :0], values[..., None, :0, :])  # one row a query: (B, K, G, block_q)
+        q_tile = q[..., i : i + block_q, :]  # (..., block_q, D), stays
+        state = nothing_seen(q_tile[..., :0], v[..., None, :0, :])  # one row a query: (..., block_q)
         for _, j, masked in (tile for tile in tiles if tile[0] == i):
-            k_tile, v_tile = keys[..., j : j + block_k, :], values[..., j : j + block_k, :]
-            scores = scale * (q_tile @ k_tile.transpose(-2, -1))  # (B, K, G, block_q, block_k)
+            k_tile = k[..., j : j + block_k, :]  # (..., block_k, D), passes by
+            v_tile = v[..., j : j + block_k, :]
+            scores = scale * (q_tile @ k_tile.transpose(-2, -1))  # (..., block_q, block_k)
             if masked:
-                sees = torch.arange(i, i + q_tile.shape[-2], device=q.device) + S - T  # query i's last key
-                key = torch.arange(j, j + k_tile.shape[-2], device=q.device)
-                scores = scores.masked_fill(key > sees[:, None], -torch.inf)
+                scores = hide_later(scores, i + S - T - j)
             state = take_in(state, scores, v_tile.unsqueeze(-3))
-        output, total = finished(state)
+        output, lse = finished(state)
         outputs.append(output)
-        sums.append(total)
-    if not outputs:  # no queries
-        return torch.empty_like(q), q.new_empty((B, H, 0), dtype=wide)
-    return torch.cat(outputs, -2).reshape(B, H, T, D).to(q.dtype), torch.cat(sums, -1).reshape(B, H, T)
+        sums.append(lse)
+    return torch.cat(outputs, -2), torch.cat(sums, -1)
+
+
+def hide_later(scores: Tensor, shift: int) -> Tensor:
+    """Scores (..., m, n) with -inf where the key comes after the query: row r sees the columns up to r + shift."""
+    row = torch.arange(scores.shape[-2], device=scores.device)[:, None]
+    column = torch.arange(scores.shape[-1], device=scores.device)
+    return scores.masked_fill(column > row + shift, -torch.inf)

@@ -165,6 +165,51 @@ wasted = "학교에 갔다. "
     w = scores.softmax(1)
     return torch.stack((1 - w[0, : S - T + 1].sum(), 1 - w[-1, :T].sum()))""",
     },
+    "08-1b-a": {
+        "a loop along the row": """@triton.jit
+def centered_kernel(x, y, N, down, across, BLOCK: tl.constexpr):
+    x += tl.program_id(0) * down
+    y += tl.program_id(0) * N
+    total = tl.zeros([BLOCK], tl.float32)
+    for start in range(0, N, BLOCK):
+        c = start + tl.arange(0, BLOCK)
+        total += tl.load(x + c * across, mask=c < N, other=0.0)
+    mean = tl.sum(total, 0) / N
+    for start in range(0, N, BLOCK):
+        c = start + tl.arange(0, BLOCK)
+        value = tl.load(x + c * across, mask=c < N, other=0.0) - mean
+        tl.store(y + c, tl.where(value > 0, value, 0.0), mask=c < N)
+
+
+def centered_relu(x):
+    y = x.new_empty(x.shape)
+    centered_kernel[(x.shape[0],)](x, y, x.shape[1], *x.stride(), BLOCK=64)
+    return y""",
+        "two rows a program, strides of the result too": """@triton.jit
+def tile_kernel(x, y, M, N, a, b, c, d, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    i = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
+    j = tl.arange(0, COLUMNS)[None, :]
+    inside = (i < M) & (j < N)
+    value = tl.load(x + i * a + j * b, mask=inside, other=0.0)
+    value -= tl.sum(value, axis=1, keep_dims=True) / N
+    tl.store(y + i * c + j * d, tl.maximum(value, 0.0), mask=inside)
+
+
+def centered_relu(x):
+    y = torch.empty_like(x)
+    size = dict(ROWS=2, COLUMNS=triton.next_power_of_2(x.shape[1]))
+    tile_kernel[lambda meta: (triton.cdiv(x.shape[0], meta["ROWS"]),)](x, y, *x.shape, *x.stride(), *y.stride(), **size)
+    return y""",
+    },
+    "08-1b-b": {
+        "a list of tuples, whole numbers": "rows = [(20, 21, 22, 23, 24), (-9, -9, -9, -9, -9)]",
+        "tensors": "rows = torch.full((5,), 25.0), torch.full((5,), -20.0)",
+        "one tensor": "rows = torch.tensor([[40.0, 1, 2, 3, 4], [-8, -9, -10, -11, -12]])",
+    },
+    "08-1b-c": {
+        "asks torch": "place = torch.arange(60).view(6, 10).T[7, 2].item()",
+        "a tensor": "place = torch.arange(60).view(6, 10).T[7, 2]",
+    },
     "08-2-a": {
         "running mean and log-sum-exp": """def attend_stream(pairs):
     lse, mean = -math.inf, None
@@ -191,6 +236,15 @@ wasted = "학교에 갔다. "
     if not total:
         return sums, -math.inf
     return [x / total for x in sums], largest + math.log(total)""",
+        "a tuple in a list": """def attend_stream(pairs):
+    m, l, o = -math.inf, 0.0, ()
+    for score, value in pairs:
+        top = max(m, score)
+        shrink = math.exp(m - top) if m > -math.inf else 0.0
+        share = math.exp(score - top) if score > -math.inf else 0.0
+        m, l = top, l * shrink + share
+        o = tuple(a * shrink + share * b for a, b in zip(o or (0.0,) * len(value), value))
+    return [tuple(x / (l or 1.0) for x in o), m + math.log(l or 1.0)]""",
     },
     "08-2-b": {
         "asks every block": """def visit(T, S, block_q, block_k, left=None):
@@ -210,6 +264,20 @@ wasted = "학교에 갔다. "
     seen = (behind >= 0) & (behind <= (S if left is None else left)) & (torch.arange(blocks * block_k) < S)
     tiles = [[part for part in rows.split(block_k, 1)] for rows in seen.split(block_q)]
     return [[(j, not bool(x.all())) for j, x in enumerate(row) if x.any()] for row in tiles]""",
+        "lists of tensors": """def visit(T, S, block_q, block_k, left=None):
+    plan = ()
+    for start in range(0, T, block_q):
+        first, last = start + S - T, min(start + block_q, T) - 1 + S - T
+        low = 0 if left is None else max(0, first - left) // block_k
+        row = [torch.tensor([j, (j + 1) * block_k - 1 > first]) for j in range(low, last // block_k + 1)]
+        if left is not None:
+            row = [[j, m | (j * block_k < last - left)] for j, m in row]
+        plan += (row,)
+    return plan""",
+    },
+    "08-2-c": {
+        "the largest first, the rest anyhow": "orders = (1, 5, -4, 2, -3, 0, -5, 3), [-5, -4, -3, 0, 1, 2, 3, 5]",
+        "arrays": "import numpy as np\n\norders = np.linspace(5, -5, 8), np.linspace(-5, 5, 8)",
     },
     "08-2-d": {
         "two at a time": """def merge(parts):
@@ -225,6 +293,59 @@ wasted = "학교에 갔다. "
     shares = torch.nan_to_num(torch.softmax(lses, dim=1), nan=0.0)
     out = torch.einsum("tn,ntd->td", shares, torch.stack([out for out, _ in parts]))
     return out, torch.logsumexp(lses, dim=1)""",
+        "a list of lists": """def merge(parts):
+    lses = torch.stack([lse for _, lse in parts])
+    lse = torch.logsumexp(lses, 0)
+    shares = torch.softmax(lses, 0).nan_to_num(0.0)
+    return [sum(s[:, None] * out for s, (out, _) in zip(shares, parts)).tolist(), lse.tolist()]""",
+    },
+    "08-2b-a": {
+        "a very low number instead of -inf": """@triton.jit
+def narrow(Q, K, V, Out, T, left, scale, D: tl.constexpr, BLOCK: tl.constexpr):
+    first_row = tl.program_id(0) * BLOCK
+    r, c, d = first_row + tl.arange(0, BLOCK), tl.arange(0, BLOCK), tl.arange(0, D)
+    q = tl.load(Q + r[:, None] * D + d[None, :], mask=(r < T)[:, None], other=0.0)
+    m = tl.full([BLOCK], -1e30, tl.float32)
+    l = tl.zeros([BLOCK], tl.float32)
+    o = tl.zeros([BLOCK, D], tl.float32)
+    tiles = (first_row - tl.maximum(first_row - left, 0) // BLOCK * BLOCK) // BLOCK
+    for turn in range(0, tiles + 1):
+        j = first_row - turn * BLOCK + c  # from the diagonal backwards: each row sees itself first
+        inside = (j < T)[:, None]
+        k = tl.load(K + j[:, None] * D + d[None, :], mask=inside, other=0.0)
+        v = tl.load(V + j[:, None] * D + d[None, :], mask=inside, other=0.0)
+        scores = scale * tl.dot(q, tl.trans(k), input_precision="ieee")
+        seen = (j[None, :] <= r[:, None]) & (j[None, :] + left >= r[:, None])
+        scores = tl.where(seen, scores, -1e30)
+        top = tl.maximum(m, tl.max(scores, 1))
+        shares = tl.where(seen, tl.exp(scores - top[:, None]), 0.0)
+        l = l * tl.exp(m - top) + tl.sum(shares, 1)
+        o = o * tl.exp(m - top)[:, None] + tl.dot(shares, v, input_precision="ieee")
+        m = top
+    tl.store(Out + r[:, None] * D + d[None, :], o / l[:, None], mask=(r < T)[:, None])
+
+
+def window_attention(q, k, v, left, block):
+    out = q.new_empty(q.shape)
+    T, D = q.shape
+    narrow[lambda meta: (triton.cdiv(T, meta["BLOCK"]),)](q, k, v, out, T, left, 1 / D**0.5, D=D, BLOCK=block)
+    return out""",
+    },
+    "08-2b-b": {
+        "a tensor, from the back": """def wrong_rows(T, block):
+    rows = torch.arange(T - 1, -1, -1)
+    return rows[(rows + 1) % block != 0]""",
+        "a set of tiles": """def wrong_rows(T, block):
+    right = {(tile + 1) * block - 1 for tile in range(T // block)}
+    return tuple(set(range(T)) - right)""",
+    },
+    "08-2b-c": {
+        "a list": """def kept(T, heads, kv_heads, D, width=2):
+    inputs = T * D * (heads + 2 * kv_heads) * width
+    return [inputs + T * T * heads * width, inputs + heads * T * (D * width + 4)]""",
+        "an array": """def kept(T, heads, kv_heads, D, width=2):
+    inputs = T * D * (heads + 2 * kv_heads) * width
+    return torch.tensor([inputs + T * T * heads * width, inputs + heads * T * (D * width + 4)])""",
     },
     "08-3-a": {
         "counts with the ledger": """def trips(rows, width, size, fused):

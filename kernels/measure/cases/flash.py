@@ -40,6 +40,18 @@ def _case(
     return Case(f"flash_attention {name}", call, dots=dtype != torch.float32)
 
 
+def _small(name: str, shape: tuple[int, ...], **options: Any) -> Case:
+    """One of the three kernels for reading."""
+
+    def call() -> None:
+        from kernels.flash_small import flash_small, flash_small_heads
+
+        q = torch.empty(shape, dtype=fp16)
+        (flash_small_heads if len(shape) == 3 else flash_small)(q, q, q, block=64, **options)
+
+    return Case(f"flash_small {name}", call, dots=True)
+
+
 bf16, fp16, fp32 = torch.bfloat16, torch.float16, torch.float32
 everything: dict[str, Any] = {"packed": True, "curved": True, "window": (256, 0)}
 
@@ -60,4 +72,7 @@ CASES = [
     _case("D64 fp32 everything", 64, fp32, **everything),
     _case("D128 fp32 everything", 128, fp32, **everything),
     _case("D256 fp32 everything", 256, fp32, **everything),
+    _small("one head", (LENGTH, 64)),
+    _small("causal", (LENGTH, 64), causal=True),
+    _small("heads", (HEADS, LENGTH, 64)),
 ]

@@ -47,18 +47,6 @@ VISITED = {
     "window": "j * block_k < last + shift - left",
 }
 
-KEPT = """def kept(T, heads, kv_heads, D, width=2):
-    qkv = {qkv}
-    plain = qkv + {weights}
-    flash = qkv + {out} + {lse}
-    return plain, flash"""
-KEEPS = {
-    "qkv": "(heads + 2 * kv_heads) * T * D * width",
-    "weights": "heads * T * T * width",
-    "out": "heads * T * D * width",
-    "lse": "heads * T * 4",
-}
-
 MERGE = """def merge(parts):
     outs = torch.stack([out for out, _ in parts])  # (N, T, D)
     lses = torch.stack([lse for _, lse in parts])  # (N, T)
@@ -89,6 +77,48 @@ WRONG = {
         "the log-sum-exp without the maximum": STREAM.format(**STREAMED | {"lse": "math.log(l)"}),
         "stops where all keys are hidden": STREAM.format(**STREAMED | {"nothing": "([], 0.0)"}),
         "keeps the stream": STREAM.format(**STREAMED | {"pairs": "list(pairs)"}),
+        "keeps copies": """def attend_stream(pairs):
+    kept = [(score, [x + 0.0 for x in value]) for score, value in pairs]
+    m = max(score for score, _ in kept)
+    if m == -math.inf:
+        return [0.0] * len(kept[0][1]), m
+    shares = [math.exp(score - m) for score, _ in kept]
+    l = sum(shares)
+    columns = zip(*(value for _, value in kept))
+    return [sum(a * b for a, b in zip(shares, column)) / l for column in columns], m + math.log(l)""",
+        "keeps arrays of bytes": """def attend_stream(pairs):
+    import array
+
+    kept = array.array("d")
+    scores = array.array("d")
+    for score, value in pairs:
+        scores.append(score)
+        kept.extend(value)
+    n, m = len(scores), max(scores)
+    D = len(kept) // n
+    if m == -math.inf:
+        return [0.0] * D, m
+    shares = [math.exp(score - m) for score in scores]
+    l = sum(shares)
+    return [sum(shares[i] * kept[i * D + d] for i in range(n)) / l for d in range(D)], m + math.log(l)""",
+        "two passes by tee": """def attend_stream(pairs):
+    import itertools
+
+    first, second = itertools.tee(pairs)
+    m = max(score for score, _ in first)
+    l, o = 0.0, None
+    for score, value in second:
+        share = 0.0 if m == -math.inf else math.exp(score - m)
+        l, o = l + share, [a + share * b for a, b in zip(o or [0.0] * len(value), value)]
+    return [x / (l or 1.0) for x in o], m + math.log(l) if l else m""",
+        "torch in blocks": """def attend_stream(pairs):
+    lse, mean = torch.tensor(-math.inf, dtype=torch.float64), 0.0
+    for score, value in pairs:
+        total = torch.logaddexp(lse, torch.tensor(score, dtype=torch.float64))
+        base = torch.where(total == -math.inf, 0.0, total)
+        mean = mean * torch.exp(lse - base) + math.exp(score - base) * torch.tensor(value, dtype=torch.float64)
+        lse = total
+    return mean, lse""",
     },
     "08-2-b": {
         "the first query stands at the first key": VISIT.format(**VISITED | {"shift": "0"}),
@@ -117,12 +147,14 @@ WRONG = {
         ),
     },
     "08-2-c": {
-        "key heads as many as query heads": KEPT.format(**KEEPS | {"qkv": "3 * heads * T * D * width"}),
-        "weights of the key heads only": KEPT.format(**KEEPS | {"weights": "kv_heads * T * T * width"}),
-        "scores and weights": KEPT.format(**KEEPS | {"weights": "2 * heads * T * T * width"}),
-        "a log-sum-exp of two bytes": KEPT.format(**KEEPS | {"lse": "heads * T * width"}),
-        "no output": KEPT.format(**KEEPS | {"out": "0"}),
-        "maximum and sum apart": KEPT.format(**KEEPS | {"lse": "2 * heads * T * 4"}),
+        "the other way round": "orders = [-5, -3, -1, 1, 3, 5], [5, 3, 1, -1, -3, -5]",
+        "scores too close": "orders = [0.5, 0.4, 0.3, 0.2, 0.1, 0.0], [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]",
+        "equal scores": "orders = [0.0] * 6, [0.0] * 6",
+        "other scores": "orders = [5, 3, 1, -1, -3, -5], [-5, -4, -1, 1, 3, 5]",
+        "too few": "orders = [5, -5], [-5, 5]",
+        "too large": "orders = [9, 6, 3, 0, -3, -6], [-6, -3, 0, 3, 6, 9]",
+        "the largest in the second block": "orders = [3, 1, 5, -1, -3, -5], [-5, -3, -1, 1, 3, 5]",
+        "only one": "orders = [5, 3, 1, -1, -3, -5]",
     },
     "08-2-d": {
         "the plain mean": MERGE.format(**MERGED | {"out": "outs.mean(0)"}),

@@ -1,46 +1,61 @@
-"""Checkers of lesson 08_2, FlashAttention."""
+"""Checkers of lesson 08_2, FlashAttention in plain torch."""
+
+from __future__ import annotations
 
 import math
-import weakref
+import tracemalloc
+from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from minillm.course import exercise
+from minillm.course.classroom.checkers import (
+    Inputs,
+    as_floats,
+    as_list,
+    cases,
+    copied_library,
+    expect,
+    forbid,
+    shown,
+)
+
+LONG = 6_000  # pairs in a stream that is too long to keep: 40 numbers each, 2 MB or more
+ROOM = 100_000  # bytes that an answer may hold on to meanwhile
+BY_HAND = [
+    f"torch.{name}" for name in ("tensor", "as_tensor", "stack", "exp", "softmax", "logsumexp", "logaddexp")
+] + ["numpy.array", "numpy.asarray", "numpy.exp", "numpy.logaddexp"]
 
 
-def _is_tuple(found, size):
-    return isinstance(found, tuple) and len(found) == size
+def stream(scores: list[float], values: list[list[float]]) -> Iterator[tuple[float, list[float]]]:
+    """(score, value) pairs, once; each value is a list of its own."""
+    for score, value in zip(scores, values):
+        yield score, list(value)
 
 
-def _rounded(x):
-    """Numbers for a message."""
-    return [round(number, 3) for number in x.tolist()]
-
-
-class _Watched(list):
-    """A list of numbers that can be watched: whether someone still holds it."""
-
-    __hash__ = object.__hash__  # a WeakSet needs it
-
-
-def _stream(scores, values, alive):
-    """(score, value) pairs, once; `alive` collects how many of the values given out are still kept by the answer."""
-    given = weakref.WeakSet()
-    for score, numbers in zip(scores, values):
-        value = _Watched(numbers)
-        given.add(value)
-        yield score, value
-        del value
-        alive.append(len(given))
+def long_stream(seed: int) -> Iterator[tuple[float, list[float]]]:
+    """LONG pairs, made as they are asked for; stops an answer that keeps what it was given."""
+    inputs, before = Inputs(seed), 0
+    for count in range(LONG):
+        if count == 100:
+            before = tracemalloc.get_traced_memory()[0]
+        if count > 100 and count % 500 == 0:
+            kept = tracemalloc.get_traced_memory()[0] - before
+            assert kept < ROOM, (
+                f"after {count:,} pairs your answer holds {kept // 1000:,} kB more than after 100: the stream is too "
+                "long to be kept, keep a running state only"
+            )
+        yield inputs.floats(1, -3, 3)[0], inputs.floats(40)
 
 
 @exercise("08-2-a", points=3)
 def attend_stream(answer):
     """Online softmax over a stream."""
-    generator = torch.Generator().manual_seed(0)
-    inf = math.inf
-    rising = [0.0, 1.0, 2.0, 3.0, 5.0, 4.0]
-    cases = [
+    copied = copied_library(answer)
+    assert not copied, f"build the online softmax yourself: your answer uses {copied}"
+    inf, rising = math.inf, [0.0, 1.0, 2.0, 3.0, 5.0, 4.0]
+    named = [
         ("equal scores", [0.0] * 6),
         ("scores that fall", [5.0, 4.0, 3.0, 2.0, 1.0, 0.0]),
         ("scores that rise: what was summed with a smaller maximum must shrink", rising),
@@ -51,34 +66,29 @@ def attend_stream(answer):
         ("hidden keys at the start", [-inf, -inf, 1.0, 2.0, 0.0, 3.0]),
         ("all keys hidden: zeros and -inf", [-inf] * 6),
     ]
-    for name, scores in cases:
-        values = torch.randn(len(scores), 3, generator=generator, dtype=torch.float64)
-        alive = []
-        found = answer(_stream(scores, values.tolist(), alive))
-        assert _is_tuple(found, 2), f"return (output, lse), got {found!r}"
-        row = torch.tensor(scores, dtype=torch.float64)
-        lse, expected = torch.logsumexp(row, 0).item(), torch.softmax(row, 0).nan_to_num(0.0) @ values
-        output = torch.tensor(found[0], dtype=torch.float64)
-        assert output.shape == (3,), (
-            f"{name}: the output is a list of 3 numbers, as a value, got {found[0]!r}"
-        )
-        assert not torch.cat([output, torch.tensor([float(found[1])])]).isnan().any(), (
-            f"{name}: NaN. Is there an -inf minus -inf?"
-        )
-        assert torch.allclose(output, expected, atol=1e-9), (
-            f"{name}: expected {_rounded(expected)}, got {_rounded(output)}"
-        )
-        assert math.isclose(found[1], lse, abs_tol=1e-9), (
-            f"{name}: log of the sum of exp(score) is {lse:.3f}, got {found[1]:.3f}"
-        )
-    alive = []
-    answer(_stream([0.1 * i for i in range(50)], [[1.0]] * 50, alive))
-    assert max(alive) < 5, (
-        f"{max(alive)} values were kept at once: the stream is too long for that, keep sums only"
-    )
+    named += [
+        (f"random scores, {case}", Inputs(case.seed).floats(case.length, -case.spread, case.spread))
+        for case in cases(length=(1, 2, 30), spread=(1, 2000))
+    ]
+    for seed, (name, scores) in enumerate(named):
+        width = 1 + seed % 4
+        values = Inputs(seed).matrix(len(scores), width)
+        row, table = torch.tensor(scores, dtype=torch.float64), torch.tensor(values, dtype=torch.float64)
+        expected = (torch.softmax(row, 0).nan_to_num(0.0) @ table).tolist()
+        lse = torch.logsumexp(row, 0).item()
+        with forbid("math alone", *BY_HAND, answer=answer):
+            found = answer(stream(scores, values))
+        output, total = as_list(found, f"{name}: (output, lse)", 2)
+        expect(output, expected, 1e-9, f"{name}: the output, a list of {width} numbers")
+        expect(total, lse, 1e-9, f"{name}: lse, the log of the sum of exp(score)")
+    tracemalloc.start()
+    try:
+        answer(long_stream(0))
+    finally:
+        tracemalloc.stop()
 
 
-def plan_of(T, S, block_q, block_k, left=None):
+def plan_of(T: int, S: int, block_q: int, block_k: int, left: int | None = None) -> list[list]:
     """The tiles by the slow way: draw the whole picture of who sees whom, then cut it."""
     position = torch.arange(T)[:, None] + S - T
     blocks = -(-S // block_k)
@@ -90,14 +100,16 @@ def plan_of(T, S, block_q, block_k, left=None):
     for first in range(0, T, block_q):
         tiles = seen[first : first + block_q].unflatten(1, (blocks, block_k))
         some, every = tiles.any(2).any(0), tiles.all(2).all(0)
-        rows.append([(j, not every[j].item()) for j in range(blocks) if some[j]])
+        rows.append([[j, not every[j].item()] for j in range(blocks) if some[j]])
     return rows
 
 
 @exercise("08-2-b", points=3)
 def visit(answer):
     """Which tiles a causal kernel visits."""
-    cases = [
+    copied = copied_library(answer)
+    assert not copied, f"plan the tiles yourself: your answer uses {copied}"
+    named = [
         ("as many queries as keys", (4, 4, 2, 2)),
         ("query blocks wider than key blocks", (8, 8, 4, 2)),
         ("key blocks wider than query blocks", (8, 8, 2, 4)),
@@ -110,83 +122,93 @@ def visit(answer):
         ("a window of 5 earlier keys", (16, 16, 4, 4, 5)),
         ("a window of 0: only itself", (5, 5, 2, 2, 0)),
     ]
-    for name, sizes in cases:
-        found, expected = answer(*sizes), plan_of(*sizes)
-        where = f"{name}, visit{sizes}"
-        assert len(found) == len(expected), (
-            f"{where}: one list for each of the {len(expected)} query blocks, got {len(found)}"
-        )
+    varied = cases(
+        60,
+        T=(1, 5, 8, 13),
+        S=(1, 6, 8, 20),
+        block_q=(1, 2, 3, 16),
+        block_k=(1, 2, 3, 16),
+        left=(None, 0, 2, 7, 50),
+    )
+    named += [("any sizes", (one.T, one.S, one.block_q, one.block_k, one.left)) for one in varied]
+    for name, sizes in named:
+        where, expected = f"{name}, visit{sizes}", plan_of(*sizes)
+        found = as_list(answer(*sizes), f"{where}: a list for each query block", len(expected))
         for i, (mine, right) in enumerate(zip(found, expected)):
-            assert all(_is_tuple(pair, 2) for pair in mine), (
-                f"{where}: query block {i}: a list of tuples (block, masked), got {mine!r}"
-            )
-            mine = [(int(j), bool(masked)) for j, masked in mine]
-            assert [j for j, _ in mine] == [j for j, _ in right], (
-                f"{where}: query block {i} needs the key blocks {[j for j, _ in right]}, got {[j for j, _ in mine]}"
-            )
-            assert mine == right, (
-                f"{where}: query block {i}: the mask is needed in {[j for j, masked in right if masked]}, "
-                f"got {[j for j, masked in mine if masked]}"
-            )
+            pairs = [
+                as_list(pair, f"{where}: query block {i}: a pair (block, masked)", 2)
+                for pair in as_list(mine)
+            ]
+            blocks = [block for block, _ in pairs]
+            expect(blocks, [j for j, _ in right], hint=f"{where}: the key blocks that query block {i} needs")
+            masked = [block for block, needs_mask in pairs if needs_mask]
+            wanted = [j for j, needs_mask in right if needs_mask]
+            expect(masked, wanted, hint=f"{where}: the key blocks of query block {i} that need the mask")
 
 
-@exercise("08-2-c", points=1)
-def kept(answer):
-    """What training keeps of one layer."""
-    found = answer(T=5, heads=4, kv_heads=2, D=8)
-    assert _is_tuple(found, 2), f"return (plain, flash), two numbers, got {found!r}"
-    plain, flash = found
-    q, kv, weights, lse = 4 * 5 * 8 * 2, 2 * 5 * 8 * 2, 4 * 5 * 5 * 2, 4 * 5 * 4
-    assert plain == q + 2 * kv + weights, (
-        f"plain, 5 tokens, 4 heads, 2 key heads, D 8: q {q} bytes, k and v {kv} each, the weights {weights}; "
-        f"got {plain}"
+def forgetful(scores: list[float], block: int = 2) -> float:
+    """The output for values of 1 when the old sum is not shrunk: less than 1 where that does harm."""
+    m, l, o = -math.inf, 0.0, 0.0
+    for start in range(0, len(scores), block):
+        part = scores[start : start + block]
+        top = max(m, *part)
+        new = sum(math.exp(score - top) for score in part)
+        m, l, o = top, l + new, o * math.exp(m - top) + new
+    return o / l
+
+
+@exercise("08-2-c", points=2)
+def orders(answer):
+    """The same scores in an order in which forgetting to shrink is harmless, and in one in which it is not."""
+    named = zip(("harmless", "harmful"), as_list(answer, "orders", 2))
+    harmless, harmful = (as_floats(row, name) for name, row in named)
+    assert len(set(harmless)) == len(harmless) >= 6, (
+        f"harmless: at least six different scores, got {shown(harmless)}"
     )
-    assert flash == q + 2 * kv + q + lse, (
-        f"flash: q, k, v, the output ({q} bytes) and one float32 number for each query of each head "
-        f"({lse} bytes); got {flash}"
+    assert max(map(abs, harmless)) <= 5, f"harmless: scores between -5 and 5, got {shown(harmless)}"
+    expect(
+        sorted(harmful),
+        sorted(harmless),
+        1e-9,
+        hint="harmful holds the same scores as harmless, in another order",
     )
+    output = forgetful(harmless)
+    assert abs(output - 1) < 1e-9, f"harmless = {shown(harmless)}: forgetful gives {output:.6f}, not 1"
+    output = forgetful(harmful)
+    assert output < 0.5, f"harmful = {shown(harmful)}: forgetful gives {output:.3f}, not less than 0.5"
+
+
+def piece(scores: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """(output (T, D), log-sum-exp (T,)) of scores (T, n) and values (n, D); zeros and -inf where nothing is seen."""
+    return torch.softmax(scores, -1).nan_to_num(0.0) @ values, torch.logsumexp(scores, -1)
 
 
 @exercise("08-2-d", points=2)
 def merge(answer):
     """One attention out of pieces."""
-    generator = torch.Generator().manual_seed(0)
-    inf = math.inf
+    copied = copied_library(answer)
+    assert not copied, f"merge the pieces yourself: your answer uses {copied}"
 
-    def piece(scores, values):
-        lse = torch.logsumexp(scores, -1)
-        return torch.softmax(scores, -1).nan_to_num(0.0) @ values, lse
-
-    def compare(name, scores, values, cuts):
+    def compare(name: str, scores: Tensor, values: Tensor, cuts: list[int]) -> None:
         bounds = list(zip([0, *cuts], [*cuts, scores.shape[1]]))
-        pieces = [piece(scores[:, a:b], values[a:b]) for a, b in bounds]
-        found = answer([(out.clone(), lse.clone()) for out, lse in pieces])
-        assert _is_tuple(found, 2), f"return (out, lse), got {found!r}"
-        out, lse = found
+        parts = [piece(scores[:, a:b], values[a:b]) for a, b in bounds]
         expected, total = piece(scores, values)
-        assert (out.shape, lse.shape) == (expected.shape, total.shape), (
-            f"{name}: expected out {tuple(expected.shape)} and lse {tuple(total.shape)}, "
-            f"got {tuple(out.shape)} and {tuple(lse.shape)}"
+        out, lse = as_list(
+            answer([(out.clone(), lse.clone()) for out, lse in parts]), f"{name}: (out, lse)", 2
         )
-        assert not torch.cat([out.flatten(), lse]).isnan().any(), (
-            f"{name}: NaN. Is there an exp of +inf, an inf minus inf, or a division by zero?"
-        )
-        assert torch.allclose(lse, total, rtol=1e-5, atol=1e-4), (
-            f"{name}: the log-sum-exp of all keys is {_rounded(total)}, got {_rounded(lse)}"
-        )
-        assert torch.allclose(out, expected, rtol=1e-4, atol=1e-4), (
-            f"{name}: largest difference {(out - expected).abs().max():.3f}. A piece counts by its exp(lse)"
-        )
+        expect(lse, total, 1e-4, f"{name}: the log-sum-exp of all keys")
+        expect(out, expected, 1e-4, f"{name}: the output; a piece counts by its exp(lse)")
 
-    scores, values = 2 * torch.randn(3, 8, generator=generator), torch.randn(8, 4, generator=generator)
-    compare("two halves of 8 keys", scores, values, [4])
-    compare("pieces of 1, 2 and 5 keys", scores, values, [1, 3])
-    compare("one piece alone", scores, values, [])
+    for case in cases(24, T=(1, 3), D=(1, 4), cuts=([], [4], [1, 3], [2, 6, 7]), spread=(1, 30, 1000)):
+        inputs = Inputs(case.seed)
+        compare(f"{case}", inputs.tensor(case.T, 8, scale=case.spread), inputs.tensor(8, case.D), case.cuts)
+    inputs = Inputs(0)
+    scores, values = inputs.tensor(3, 8, scale=2.0), inputs.tensor(8, 4)
     compare("scores around 3,000 (exp of them overflows)", scores + 3000, values, [2, 6])
     apart = scores + torch.tensor([[3000.0], [0.0], [-3000.0]])
     compare("one query's scores around 3,000, another's around -3,000", apart, values, [2, 6])
     hidden = scores.clone()
-    hidden[:, :4] = -inf
+    hidden[:, :4] = -math.inf
     compare("a piece in which no key is visible (zeros, lse -inf)", hidden, values, [4])
-    hidden[1] = -inf
+    hidden[1] = -math.inf
     compare("a query that sees nothing in any piece (zeros, lse -inf)", hidden, values, [4])

@@ -1,0 +1,127 @@
+"""Plausible wrong answers to the exercises of lesson 08_2b."""
+
+WINDOW = """@triton.jit
+def window_kernel(Q, K, V, Out, T, left, D: tl.constexpr, BLOCK: tl.constexpr):
+    tile = tl.program_id(0)
+    rows = tile * BLOCK + tl.arange(0, BLOCK)[:, None]
+    across = tl.arange(0, D)[None, :]
+    q = tl.load(Q + rows * D + across, mask={load}, other=0.0)
+    m = tl.full([BLOCK, 1], float("-inf"), tl.float32)
+    l = tl.zeros([BLOCK, 1], tl.float32)
+    o = tl.zeros([BLOCK, D], tl.float32)
+    first = {first}
+    for start in range(first, {end}, BLOCK):
+        keys = start + tl.arange(0, BLOCK)[:, None]
+        k = tl.load(K + keys * D + across, mask=keys < T, other=0.0)
+        v = tl.load(V + keys * D + across, mask=keys < T, other=0.0)
+        scores = {scale} * tl.dot(q, tl.trans(k), input_precision="ieee")
+        behind = rows - tl.trans(keys)
+        scores = tl.where({seen}, scores, float("-inf"))
+        top = tl.maximum(m, tl.max(scores, 1, keep_dims=True))
+        finite = {finite}
+        shrink, shares = tl.exp({shrink}), tl.exp(scores - finite)
+        l = {l} + tl.sum(shares, 1, keep_dims=True)
+        o = {o} + tl.dot(shares, v, input_precision="ieee")
+        m = top
+    tl.store(Out + rows * D + across, {out}, mask={store})
+
+
+def window_attention(q, k, v, left, block):
+    out = torch.empty_like(q)
+    T, D = q.shape
+    window_kernel[({grid},)](q, k, v, out, T, left, D=D, BLOCK={block})
+    return out"""
+PARTS = {
+    "load": "rows < T",
+    "first": "tl.maximum(tile * BLOCK - left, 0) // BLOCK * BLOCK",
+    "end": "(tile + 1) * BLOCK",
+    "scale": "D**-0.5",
+    "seen": "(behind >= 0) & (behind <= left)",
+    "finite": "tl.where(top == float('-inf'), 0.0, top)",
+    "shrink": "m - finite",
+    "l": "l * shrink",
+    "o": "o * shrink",
+    "out": "o / tl.where(l == 0, 1.0, l)",
+    "store": "rows < T",
+    "grid": "triton.cdiv(T, block)",
+    "block": "block",
+}
+
+KEPT = """def kept(T, heads, kv_heads, D, width=2):
+    qkv = {qkv}
+    plain = qkv + {weights}
+    flash = qkv + {out} + {lse}
+    return plain, flash"""
+KEEPS = {
+    "qkv": "(heads + 2 * kv_heads) * T * D * width",
+    "weights": "heads * T * T * width",
+    "out": "heads * T * D * width",
+    "lse": "heads * T * 4",
+}
+
+
+def window(**changes: str) -> str:
+    return WINDOW.format(**PARTS | changes)
+
+
+WRONG = {
+    "08-2b-a": {
+        "no window": window(first="0", seen="behind >= 0"),
+        "loads every tile": window(first="0"),
+        "begins at the last query's window": window(
+            first="tl.maximum((tile + 1) * BLOCK - 1 - left, 0) // BLOCK * BLOCK"
+        ),
+        "begins a tile too late": window(
+            first="tl.minimum(tl.maximum(tile * BLOCK - left, 0) // BLOCK * BLOCK + BLOCK, tile * BLOCK)"
+        ),
+        "NaN where nothing is seen yet": window(finite="top"),
+        "counts itself in the window": window(seen="(behind >= 0) & (behind < left)"),
+        "a window one too wide": window(
+            first="tl.maximum(tile * BLOCK - left - 1, 0) // BLOCK * BLOCK",
+            seen="(behind >= 0) & (behind <= left + 1)",
+        ),
+        "not causal": window(seen="behind <= left", end="T"),
+        "the mask on one side": window(seen="behind >= 0"),
+        "the old sum does not shrink": window(l="l"),
+        "the old output does not shrink": window(o="o"),
+        "no scale": window(scale="1.0"),
+        "forgets to divide": window(out="o"),
+        "no load mask": window(load="rows >= 0"),
+        "no store mask": window(store="rows >= 0"),
+        "a block of its own": window(block="64", grid="triton.cdiv(T, 64)"),
+        "one program": window(grid="1"),
+        "torch computes": """def window_attention(q, k, v, left, block):
+    behind = torch.arange(len(q))[:, None] - torch.arange(len(q))
+    scores = (q @ k.T / q.shape[1] ** 0.5).masked_fill((behind < 0) | (behind > left), -torch.inf)
+    return scores.softmax(-1) @ v""",
+        "the library computes": """from kernels.flash_attention import flash_attention
+
+
+def window_attention(q, k, v, left, block):
+    return flash_attention(q[None, None], k[None, None], v[None, None], True, window=(left, 0))[0, 0]""",
+        "the causal kernel": """def window_attention(q, k, v, left, block):
+    out = torch.empty_like(q)
+    causal_kernel[(triton.cdiv(len(q), block),)](q, k, v, out, len(q), D=q.shape[1], BLOCK=block)
+    return out""",
+    },
+    "08-2b-b": {
+        "all rows": "def wrong_rows(T, block):\n    return list(range(T))",
+        "none": "def wrong_rows(T, block):\n    return []",
+        "the ragged tile only": "def wrong_rows(T, block):\n    return list(range(T // block * block, T))",
+        "the last row of all is right": (
+            "def wrong_rows(T, block):\n    return [row for row in range(T - 1) if row % block != block - 1]"
+        ),
+        "the first row of a tile is right": (
+            "def wrong_rows(T, block):\n    return [row for row in range(T) if row % block]"
+        ),
+        "tiles of 32": "def wrong_rows(T, block):\n    return [row for row in range(T) if row % 32 != 31]",
+    },
+    "08-2b-c": {
+        "key heads as many as query heads": KEPT.format(**KEEPS | {"qkv": "3 * heads * T * D * width"}),
+        "weights of the key heads only": KEPT.format(**KEEPS | {"weights": "kv_heads * T * T * width"}),
+        "scores and weights": KEPT.format(**KEEPS | {"weights": "2 * heads * T * T * width"}),
+        "a log-sum-exp of two bytes": KEPT.format(**KEEPS | {"lse": "heads * T * width"}),
+        "no output": KEPT.format(**KEEPS | {"out": "0"}),
+        "maximum and sum apart": KEPT.format(**KEEPS | {"lse": "2 * heads * T * 4"}),
+    },
+}
