@@ -130,6 +130,7 @@ def generation_loop(
     longest = max(len(row.prompt) for row in rows) + params.max_tokens
     store = model.new_cache(len(rows), longest) if cache else None
     active = list(range(len(rows)))
+    newest = last = None  # tokens (B,) of the step before, and where they stand
     with fast_layers(model):
         for step in range(params.max_tokens):
             with torch.inference_mode(), _Evaluating(model):
@@ -197,9 +198,7 @@ def left_padded(
     return input_ids, mask, (mask.cumsum(dim=1) - 1).clamp(min=0)
 
 
-def _choose(
-    logits: Tensor, params: SamplingParams, rows: list[Row], active: list[int], step: int
-) -> Tensor:
+def _choose(logits: Tensor, params: SamplingParams, rows: list[Row], active: list[int], step: int) -> Tensor:
     """The newest token (B,) of every active row; 0 for rows that are done, which cost nothing here."""
     if step < params.min_tokens:  # no end yet
         ends = [i for i in rows[0].stop.end_ids if i < logits.shape[1]]

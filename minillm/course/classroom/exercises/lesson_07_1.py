@@ -124,7 +124,9 @@ def cache_bytes(answer):
     copied = copied_library(answer)
     assert not copied, f"work it out yourself: your answer uses {copied}"
     windows = (None, 4, ["sliding_attention", "full_attention", "full_attention"])
-    for case in cases(kv_heads=(1, 4), head_dim=(8, 16), window=windows, texts=(1, 3), tokens=(3, 10), size=(1, 2)):
+    for case in cases(
+        kv_heads=(1, 4), head_dim=(8, 16), window=windows, texts=(1, 3), tokens=(3, 10), size=(1, 2)
+    ):
         config = _config(case.kv_heads, case.head_dim, case.window)
         tokens = [case.tokens if one is None else min(one, case.tokens) for one in config.windows]
         expected = 2 * sum(tokens) * case.kv_heads * case.head_dim * case.texts * case.size
@@ -152,9 +154,9 @@ def _config(kv_heads, head_dim, window):
 @exercise("07-1-d", points=3)
 def lost_positions(answer):
     """Positions that are wrong, and what shows it."""
-    assert isinstance(answer, dict) and {"surprise", "shows", "reason"} <= set(answer), (
-        f"give surprise, shows and reason as the test cell does, got {shown(answer)}"
-    )
+    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
+    lacking = {"surprise", "shows", "reason"} - set(answer)
+    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
     surprise = answer["surprise"]
     assert callable(surprise), f"surprise must be a function, got {shown(surprise)}"
     places = {
