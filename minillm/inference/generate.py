@@ -127,28 +127,47 @@ def generation_loop(
     model: nn.Module, rows: list[Row], params: SamplingParams, cache: bool = True
 ) -> Iterator[tuple[list[int], list[int], Tensor]]:
     """New tokens step by step: (the rows still at work, one token a row, the model's logits (B, V))."""
-    input_ids, mask, positions = left_padded([row.prompt for row in rows], model.device)  # (B, T)
-    store = model.new_cache(len(rows), input_ids.shape[1] + params.max_tokens) if cache else None
-    seen = input_ids if params.repetition_penalty != 1.0 else None
+    longest = max(len(row.prompt) for row in rows) + params.max_tokens
+    store = model.new_cache(len(rows), longest) if cache else None
     active = list(range(len(rows)))
+    newest = last = None  # tokens (B,) of the step before, and where they stand
     with fast_layers(model):
         for step in range(params.max_tokens):
-            # the first step is the prefill, input_ids (B, T) the prompts; then decode, (B, 1) the newest tokens
             with torch.inference_mode(), _Evaluating(model):
-                logits = next_logits(model, input_ids, store, mask, positions)  # (B, V)
-                newest = _choose(logits, params, rows, active, seen, step)  # (B,)
+                if step == 0 or store is None:  # without a cache every step reads the whole texts
+                    logits, last = prefill(model, [row.prompt + row.stop.new for row in rows], store)
+                else:
+                    logits, last = decode(model, newest, store, last)
+                newest = _choose(logits, params, rows, active, step)  # (B,)
             tokens = newest.tolist()
             yield active, tokens, logits
             active = [i for i in active if not rows[i].stop(tokens[i])]
             if not active:
                 return
-            seen = None if seen is None else torch.cat((seen, newest[:, None]), dim=1)
-            if cache:  # it remembers what was before, padding included
-                input_ids, mask = newest[:, None], None
-                positions = None if positions is None else positions[:, -1:] + 1
-            else:
-                texts = [row.prompt + row.stop.new for row in rows]
-                input_ids, mask, positions = left_padded(texts, model.device)
+
+
+def prefill(
+    model: nn.Module, texts: Sequence[Sequence[int]], cache: Cache | None
+) -> tuple[Tensor, Tensor | None]:
+    """All tokens of the texts in one wide pass, their keys and values to the cache.
+
+    Returns the scores (B, V) of what follows each text, and where each text's last token stands (B, 1); None where
+    no text is padded, because the cache's length says it then.
+    """
+    input_ids, mask, positions = left_padded(texts, model.device)  # (B, T) each
+    logits = next_logits(model, input_ids, cache, mask, positions)
+    return logits, None if positions is None else positions[:, -1:]
+
+
+def decode(
+    model: nn.Module, newest: Tensor, cache: Cache, last: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """One token a text, `newest` (B,), in a narrow pass; the cache holds everything older, padding included.
+
+    last: where the tokens before stand, from `prefill` or the `decode` before. Returns what `prefill` does.
+    """
+    position = None if last is None else last + 1
+    return next_logits(model, newest[:, None], cache, None, position), position
 
 
 def next_logits(
@@ -179,23 +198,20 @@ def left_padded(
     return input_ids, mask, (mask.cumsum(dim=1) - 1).clamp(min=0)
 
 
-def _choose(
-    logits: Tensor,
-    params: SamplingParams,
-    rows: list[Row],
-    active: list[int],
-    seen: Tensor | None,
-    step: int,
-) -> Tensor:
+def _choose(logits: Tensor, params: SamplingParams, rows: list[Row], active: list[int], step: int) -> Tensor:
     """The newest token (B,) of every active row; 0 for rows that are done, which cost nothing here."""
     if step < params.min_tokens:  # no end yet
         ends = [i for i in rows[0].stop.end_ids if i < logits.shape[1]]
         logits = logits.index_fill(1, torch.tensor(ends, dtype=torch.int64, device=logits.device), -torch.inf)
-    generators = [rows[i].generator for i in active]
+    at_work = [rows[i] for i in active]
+    seen = None
+    if params.repetition_penalty != 1.0:
+        seen = left_padded([row.prompt + row.stop.new for row in at_work], logits.device)[0]
+    generators = [row.generator for row in at_work]
     if len(active) == len(rows):
         return sample_rows(logits, params, generators, seen)
     newest = torch.zeros(len(rows), dtype=torch.int64, device=logits.device)
-    newest[active] = sample_rows(logits[active], params, generators, None if seen is None else seen[active])
+    newest[active] = sample_rows(logits[active], params, generators, seen)
     return newest
 
 

@@ -77,6 +77,25 @@ def _check_config(config: Any) -> None:
             raise ValueError(f"config must have num_layers, kv_heads and head_dim, got {describe(config)}")
 
 
+def joined_mask(before: Tensor | None, given: Tensor | None, B: int, past: int, T: int) -> Tensor:
+    """Bool (B, past + T): `before` of the cached tokens, then `given` of the T new ones. None: no padding there.
+
+    given may also say it of all past + T tokens; then it is taken as it is. One of the two is not None.
+    """
+    if given is None:
+        given = torch.ones(B, T, dtype=torch.bool, device=before.device)
+    given = padding_mask(given)[:, 0, 0].clone()  # checked, bool; the caller's may change
+    if past and given.shape == (B, T):
+        if before is None:
+            before = torch.ones(B, past, dtype=torch.bool, device=given.device)
+        given = torch.cat((before.to(given.device), given), dim=1)
+    if given.shape != (B, past + T):
+        raise ValueError(
+            f"attention_mask must have shape {(B, T)} or {(B, past + T)}, got {tuple(given.shape)}"
+        )
+    return given
+
+
 class KVCache:
     """Room for `max_length` tokens of `batch_size` texts, taken once; every layer writes to its own row.
 
@@ -148,18 +167,34 @@ class KVCache:
 
         ValueError if they do not fit: other batch, heads, width, dtype or device, more tokens than there is room for.
         """
+        self._check(layer, k, v)
+        self._settle(layer, k)  # dtype and device of the first keys, if none were given
+        start, count = self.length, k.shape[2]
+        keys, values = self.keys[layer], self.values[layer]  # (B, K, max_length, D)
+        # narrow(2, start, T) is [:, :, start:stop] for a third of the time: this runs in every layer for every token
+        keys.narrow(2, start, count).copy_(k)
+        values.narrow(2, start, count).copy_(v)
+        return keys.narrow(2, 0, start + count), values.narrow(2, 0, start + count)
+
+    def _check(self, layer: int, k: Tensor, v: Tensor) -> None:
         if not isinstance(k, Tensor) or not isinstance(v, Tensor) or k.dim() != 4 or k.shape != v.shape:
             raise ValueError(f"k and v must be tensors (B, K, T, D), got {describe(k)} and {describe(v)}")
         check_int("layer", layer, 0, self.num_layers - 1)
-        start, count = self.length, k.shape[2]
-        if start + count > self.max_length:
-            raise ValueError(
-                f"the cache has room for {self.max_length} tokens, {start + count} would be in it"
-            )
         B, K, _, D = self._shape
-        if k.shape != (B, K, count, D):
+        T = k.shape[2]
+        self._check_room(T)
+        if k.shape != (B, K, T, D):
             raise ValueError(f"this cache takes (B, K, T, D) like {self._shape}, got k {tuple(k.shape)}")
-        keys, values = self.keys[layer], self.values[layer]
+
+    def _check_room(self, tokens: int) -> None:
+        if self.length + tokens > self.max_length:
+            raise ValueError(
+                f"the cache has room for {self.max_length} tokens, {self.length + tokens} would be in it"
+            )
+
+    def _settle(self, layer: int, k: Tensor) -> None:
+        """Take the dtype and device of the first keys, if none were given; ValueError for others later."""
+        keys = self.keys[layer]
         # under autocast keys come in either dtype, and attention narrows them as it needs
         if k.device != keys.device or (k.dtype != keys.dtype and autocast_dtype(k) is None):
             if not self._undecided:
@@ -168,12 +203,7 @@ class KVCache:
                     "make it by model.new_cache(batch_size, max_length)"
                 )
             self._allocate(k.dtype, k.device)
-            keys, values = self.keys[layer], self.values[layer]
         self._undecided = False
-        # narrow(2, start, T) is [:, :, start:stop] for a third of the time: this runs in every layer for every token
-        keys.narrow(2, start, count).copy_(k)
-        values.narrow(2, start, count).copy_(v)
-        return keys.narrow(2, 0, start + count), values.narrow(2, 0, start + count)
 
     def extend(self, attention_mask: Tensor | None, batch_size: int, tokens: int) -> Tensor | None:
         """The mask bool (B, past + T) of everything in the cache and the T new tokens, or None if nothing is padded.
@@ -181,29 +211,16 @@ class KVCache:
         attention_mask: None, (B, T) of 0 and 1 for the new tokens, or (B, past + T) for all. It is remembered once
         the pass has run to its end. ValueError for other shapes and values, and for tokens there is no room for.
         """
-        B, T, past = batch_size, tokens, self.length
         self._next_mask = None
-        if self.batch_size != B:
-            raise ValueError(f"the cache was made for {self.batch_size} texts, got input_ids {(B, T)}")
-        if past + T > self.max_length:
-            raise ValueError(f"the cache has room for {self.max_length} tokens, {past + T} would be in it")
-        before = self.attention_mask
-        if attention_mask is None and before is None:
-            return None
-        if attention_mask is None:
-            new = torch.ones(B, T, dtype=torch.bool, device=before.device)
-        else:
-            new = padding_mask(attention_mask)[:, 0, 0].clone()  # checked, bool; the caller's may change
-        if new.shape == (B, T) and past:
-            if before is None:
-                before = torch.ones(B, past, dtype=torch.bool, device=new.device)
-            new = torch.cat((before.to(new.device), new), dim=1)
-        elif new.shape != (B, past + T):
+        if self.batch_size != batch_size:
             raise ValueError(
-                f"attention_mask must have shape {(B, T)} or {(B, past + T)}, got {tuple(new.shape)}"
+                f"the cache was made for {self.batch_size} texts, got input_ids {(batch_size, tokens)}"
             )
-        self._next_mask = new
-        return new
+        self._check_room(tokens)
+        if attention_mask is not None or self.attention_mask is not None:
+            past = self.length
+            self._next_mask = joined_mask(self.attention_mask, attention_mask, batch_size, past, tokens)
+        return self._next_mask
 
     def _commit(self, tokens: int) -> None:
         self.length += tokens

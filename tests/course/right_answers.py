@@ -165,6 +165,117 @@ wasted = "학교에 갔다. "
     w = scores.softmax(1)
     return torch.stack((1 - w[0, : S - T + 1].sum(), 1 - w[-1, :T].sum()))""",
     },
+    "07-1-a": {
+        "in closed form": """def tokens_computed(prompt, new, cache):
+    return prompt + new - 1 if cache else new * prompt + new * (new - 1) // 2""",
+        "a tensor of one number": """def tokens_computed(prompt, new, cache):
+    lengths = torch.arange(prompt, prompt + new)
+    return lengths.max() if cache else lengths.sum()""",
+    },
+    "07-1-b": {
+        "lists of pieces, joined when they are read": """class ListCache:
+    def __init__(self, layers):
+        self.keys, self.values = [[] for _ in range(layers)], [[] for _ in range(layers)]
+
+    @property
+    def length(self):
+        return min(sum(piece.shape[2] for piece in pieces) for pieces in self.keys)
+
+    def attend(self, layer, q, k, v, **options):
+        self.keys[layer].append(k)
+        self.values[layer].append(v)
+        return attention(q, torch.cat(self.keys[layer], 2), torch.cat(self.values[layer], 2), **options)
+
+    def crop(self, length):
+        for store in (self.keys, self.values):
+            for layer, pieces in enumerate(store):
+                store[layer] = [torch.cat(pieces, 2)[:, :, :length]] if pieces else []""",
+        "one token a list item, softmax by hand": """class ListCache:
+    def __init__(self, layers):
+        self.tokens = {layer: [] for layer in range(layers)}
+
+    @property
+    def length(self):
+        return min(map(len, self.tokens.values()))
+
+    def attend(self, layer, q, k, v, mask=None, causal=True, scale=None, bias=None):
+        self.tokens[layer] += list(zip(k.unbind(2), v.unbind(2)))
+        keys, values = (torch.stack(part, dim=2) for part in zip(*self.tokens[layer]))
+        groups = q.shape[1] // k.shape[1]
+        keys, values = keys.repeat_interleave(groups, 1), values.repeat_interleave(groups, 1)
+        scores = q @ keys.transpose(2, 3) * (q.shape[-1] ** -0.5 if scale is None else scale)
+        scores = scores if bias is None else scores + bias
+        seen = torch.ones(scores.shape[2:], dtype=torch.bool).tril(keys.shape[2] - q.shape[2])
+        seen = seen if causal else torch.ones_like(seen)
+        seen = seen if mask is None else seen & mask
+        return scores.masked_fill(~seen, -torch.inf).softmax(-1) @ values
+
+    def crop(self, length):
+        self.tokens = {layer: tokens[:length] for layer, tokens in self.tokens.items()}""",
+        "doubles its room when it is full": """class ListCache:
+    def __init__(self, layers):
+        self.rows, self.counts = [None] * layers, [0] * layers
+
+    @property
+    def length(self):
+        return min(self.counts)
+
+    def attend(self, layer, q, k, v, **options):
+        start, stop = self.counts[layer], self.counts[layer] + k.shape[2]
+        rows = self.rows[layer]
+        if rows is None or rows.shape[3] < stop:
+            room = k.new_zeros(2, k.shape[0], k.shape[1], 2 * stop, k.shape[3])
+            if rows is not None:
+                room[:, :, :, :start] = rows[:, :, :, :start]
+            rows = self.rows[layer] = room
+        rows[0, :, :, start:stop], rows[1, :, :, start:stop] = k, v
+        self.counts[layer] = stop
+        return attention(q, rows[0, :, :, :stop], rows[1, :, :, :stop], **options)
+
+    def crop(self, length):
+        self.counts = [min(count, length) for count in self.counts]""",
+    },
+    "07-1-c": {
+        "a loop over the layers": """def cache_bytes(config, texts, tokens, size):
+    total = 0
+    for window in config.windows:
+        rows = tokens if window is None or window > tokens else window
+        total += 2 * rows * config.num_key_value_heads * config.head_dim * texts * size
+    return total""",
+        "a tensor": """def cache_bytes(config, texts, tokens, size):
+    rows = torch.tensor([tokens if w is None else w for w in config.windows]).clamp(max=tokens)
+    return (2 * rows * config.kv_heads * config.head_dim * texts * size).sum()""",
+    },
+    "07-1-d": {
+        "reads the last token too, gives a tensor": """@torch.inference_mode()
+def surprise(model, ids, prompt, place):
+    cache = KVCache(model.config, 1, len(ids))
+    positions = torch.tensor([[place(n) for n in range(len(ids))]])
+    pieces = torch.tensor([ids]).split([prompt] + [1] * (len(ids) - prompt), dim=1)
+    logits = []
+    for piece in pieces:
+        here = positions[:, cache.length : cache.length + piece.shape[1]]
+        logits.append(model(piece, cache=cache, position_ids=here).logits[0, -1])
+    return torch.nn.functional.cross_entropy(torch.stack(logits[:-1]), torch.tensor(ids[prompt:]))
+
+
+shows, reason = "C", " b" """,
+        "prefill, then one token a pass": """def surprise(model, ids, prompt, place):
+    cache, total = model.new_cache(1, len(ids)), 0.0
+    with torch.no_grad():
+        here = torch.tensor([place(n) for n in range(prompt)])
+        scores = model(torch.tensor([ids[:prompt]]), cache=cache, position_ids=here).logits[0, -1]
+        for n in range(prompt, len(ids)):
+            total -= torch.log_softmax(scores, 0)[ids[n]].item()
+            if n + 1 < len(ids):
+                here = torch.tensor([[place(n)]])
+                scores = model(torch.tensor([[ids[n]]]), cache=cache, position_ids=here).logits[0, -1]
+    return total / (len(ids) - prompt)
+
+
+shows = "c"
+reason = "b" """,
+    },
     "08-1b-a": {
         "a loop along the row": """@triton.jit
 def centered_kernel(x, y, N, down, across, BLOCK: tl.constexpr):
