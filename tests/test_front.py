@@ -156,3 +156,14 @@ def test_nothing_names_a_server_before_there_is_one():
     assert not Path(ROOT / "minillm/inference/server.py").exists(), (
         "add the serve extra again, with its server"
     )
+
+
+def test_the_commands_table_promises_only_what_a_command_takes():
+    """`index` takes no sizes, and a tour's folder is found by its path alone."""
+    rows = dict(
+        re.findall(r"^\| `(minillm \w+)[^`]*`.*? \| (.+?) \|$", SECTIONS["Commands"], flags=re.MULTILINE)
+    )
+    assert "sizes" in rows["minillm train"]
+    assert "sizes" not in rows["minillm index"]
+    assert "PATH/tour" in SECTIONS["Commands"]
+    assert "from anywhere" not in SECTIONS["Commands"]
