@@ -11,6 +11,8 @@ from PIL import Image
 
 from minillm.cli import build_parser
 from minillm.course.lessons.notebooks import lesson_path
+from minillm.data import python_questions
+from minillm.search.self_grading import METHODS
 from tests.helpers import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -66,6 +68,10 @@ def test_the_sample_is_what_a_tour_prints():
     lines = re.findall(r"^ *\d+\.\d s  (.{15}) (\S.*?): \S", sample, flags=re.MULTILINE)
     assert [name.strip() for name, _ in lines] == names
     assert re.match(r"Python's language reference: \d+ documents; \d thread\(s\); results go to", sample)
+    # the search of today: as many questions as there are, and the method that an index picks for itself
+    assert f"{len(python_questions())} questions" in sample
+    methods = re.findall(r"hit@5 \S+ (\w+): .* questions; (.+)$", sample, flags=re.MULTILINE)
+    assert [{chosen, *re.findall("[a-z]\\w+", others)} for chosen, others in methods] == [set(METHODS)]
 
 
 def verbs():
