@@ -255,7 +255,9 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("--solutions", "copies with the solutions in", action="store_true")
     one.take("--no-browser", "print the address instead of opening a browser", action="store_true")
     one.take("--ip", "the address to listen at: 0.0.0.0 for a container or a remote machine", metavar="HOST")
-    one.take("--port", "the port to listen at (default: the first free one from 8888 on)", type=int)
+    one.take(
+        "--port", "the port to listen at (default: the first free one from 8888 on)", type=whole(1, 65535)
+    )
     one.take("--allow-root", "run as root (as root, it is passed on anyway)", action="store_true")
 
     one = top.add("train", models.train, "train a tokenizer and a small model on text")
@@ -334,8 +336,12 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("folder", "the course folder that `assignment make` wrote", type=Path, metavar="DIR")
     one.take("--student", "grade this one only", metavar="NAME")
     one.take("--force", "grade again what has not changed", action="store_true")
-    one.take("--timeout", "seconds one exercise may take (default: by its stored solution)", type=float)
-    one.take("--jobs", "answers graded at a time (default: one a core, four at most)", type=int).json()
+    one.take(
+        "--timeout", "seconds one exercise may take (default: by its stored solution)", type=number(1, 86_400)
+    )
+    one.take(
+        "--jobs", "answers graded at a time (default: one a core, four at most)", type=whole(1, 64)
+    ).json()
 
     top.add("doctor", machine.doctor, "what this machine has, and what to do about what is missing").json()
     return parser

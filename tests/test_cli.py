@@ -18,7 +18,7 @@ import torch
 
 import minillm.tokenizer as tokenizer_package
 from minillm.cli import build_parser, main
-from minillm.course.tour.run import run_tour
+from minillm.course.tour.run import quality_table, run_tour
 from minillm.course.tour.settings import TourSettings, available_cores, training_bytes
 from minillm.course.tour.stages import build_index, load_corpus, use_threads
 from minillm.inference import SamplingParams
@@ -447,6 +447,21 @@ def test_a_lack_of_memory_is_one_line_and_a_fault_of_ours_is_not_hidden(error, c
     error = RuntimeError("a fault")
     with pytest.raises(RuntimeError, match="a fault"):
         main(["doctor"])
+
+
+def test_the_table_of_search_quality_keeps_its_columns_apart():
+    figures = {"hit@1": 0.579, "hit@5": 0.841, "MRR": 0.686}
+    table = quality_table({"bm25": figures, "weighted": figures})
+    assert [line.split() for line in table.splitlines()] == [
+        ["hit@1", "hit@5", "MRR"],
+        ["bm25", "0.579", "0.841", "0.686"],
+        ["weighted", "0.579", "0.841", "0.686"],
+    ]
+
+
+def test_a_change_of_nothing_has_no_sign_of_its_own(tiny):
+    quantized = next(stage for stage in tiny[1]["stages"] if stage["name"] == "quantization")
+    assert "-0.00" not in quantized["meaning"]
 
 
 def test_too_little_text_is_refused(capsys, tmp_path):

@@ -11,6 +11,8 @@ from PIL import Image
 
 from minillm.cli import build_parser
 from minillm.course.lessons.notebooks import lesson_path
+from minillm.data import python_questions
+from minillm.search.self_grading import METHODS
 from tests.helpers import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -66,6 +68,10 @@ def test_the_sample_is_what_a_tour_prints():
     lines = re.findall(r"^ *\d+\.\d s  (.{15}) (\S.*?): \S", sample, flags=re.MULTILINE)
     assert [name.strip() for name, _ in lines] == names
     assert re.match(r"Python's language reference: \d+ documents; \d thread\(s\); results go to", sample)
+    # the search of today: as many questions as there are, and the method that an index picks for itself
+    assert f"{len(python_questions())} questions" in sample
+    methods = re.findall(r"hit@5 \S+ (\w+): .* questions; (.+)$", sample, flags=re.MULTILINE)
+    assert [{chosen, *re.findall("[a-z]\\w+", others)} for chosen, others in methods] == [set(METHODS)]
 
 
 def verbs():
@@ -156,3 +162,14 @@ def test_nothing_names_a_server_before_there_is_one():
     assert not Path(ROOT / "minillm/inference/server.py").exists(), (
         "add the serve extra again, with its server"
     )
+
+
+def test_the_commands_table_promises_only_what_a_command_takes():
+    """`index` takes no sizes, and a tour's folder is found by its path alone."""
+    rows = dict(
+        re.findall(r"^\| `(minillm \w+)[^`]*`.*? \| (.+?) \|$", SECTIONS["Commands"], flags=re.MULTILINE)
+    )
+    assert "sizes" in rows["minillm train"]
+    assert "sizes" not in rows["minillm index"]
+    assert "PATH/tour" in SECTIONS["Commands"]
+    assert "from anywhere" not in SECTIONS["Commands"]

@@ -14,16 +14,17 @@ from minillm.commands._show import print_json
 def index(options: Namespace) -> None:
     """One stage of the tour, on the user's text."""
     from minillm.course.paths import check_out
-    from minillm.course.tour.corpus import load_corpus
+    from minillm.course.tour.corpus import cut_passages, load_documents
     from minillm.course.tour.settings import TourSettings
 
     settings = TourSettings(seed=options.seed, threads=options.threads)
     check_out(options.out, "lexical", "dense")
-    corpus = load_corpus(settings, options.data)
+    documents = load_documents(options.data)
+    cut_passages(documents)  # too few are said before torch is imported
 
-    from minillm.course.tour.stages import build_index
+    from minillm.course.tour.stages import index_documents
 
-    built = build_index(corpus, settings, options.out, progress=not options.json)
+    built = index_documents(documents, settings, options.out, progress=not options.json)
     seconds = {
         "building_seconds": built.value.building_seconds,
         "grading_seconds": built.value.grading_seconds,
@@ -37,17 +38,21 @@ def index(options: Namespace) -> None:
 
 
 def grading_table(choice: dict[str, Any], building_seconds: float, grading_seconds: float) -> str:
-    """How the index graded itself, the chosen method marked, and what the grading cost."""
-    head = f"{'':<12}{'hit@1':>7}{'hit@5':>7}{'MRR':>7}   better / worse than {choice['method']}"
+    """How the index graded itself, the chosen method marked, what the columns mean and what the grading cost."""
+    head = f"{'':<12}{'hit@1':>7}{'hit@5':>7}{'MRR':>7}   queries better / worse than {choice['method']}"
     lines = [head]
     for row in choice["table"]:
         chosen = row["method"] == choice["method"]
         versus = "chosen" if chosen else f"{row['better']} / {row['worse']}"
         figure = "".join(f"{row[name]:>7.3f}" for name in ("hit@1", "hit@5", "MRR"))
         lines.append(f"{row['method']:<12}{figure}   {versus}")
-    seconds = f"{grading_seconds:.1f} of {building_seconds:.1f} s were grading"
     return "\n".join(
-        [*lines, f"{choice['queries']} sentences and titles held out of the text as queries; {seconds}"]
+        [
+            *lines,
+            f"{choice['queries']} queries: sentences and titles that were taken out of the text. hit@1, hit@5: the",
+            "share whose passage came first, or among the first five; MRR: the mean of 1 / its place. "
+            f"{grading_seconds:.1f} of {building_seconds:.1f} s were grading.",
+        ]
     )
 
 

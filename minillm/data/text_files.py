@@ -98,6 +98,7 @@ def _read_text(file: Path, max_bytes: int) -> str:
     except UnicodeDecodeError as error:
         raise BadFileError(
             f"{str(file)!r} is not UTF-8 text: byte {data[error.start]:#04x} at position {error.start}. "
-            "Save it as UTF-8 (older Korean files are often CP949: iconv -f cp949 -t utf-8)"
+            "Save it as UTF-8 (older Korean files are often CP949: Notepad saves them with encoding UTF-8; elsewhere "
+            "`iconv -f cp949 -t utf-8 old.txt > new.txt`)"
         ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -32,7 +32,7 @@ from minillm.search.hybrid import HybridSearch
 from minillm.search.self_grading import FEWEST_QUERIES, METHODS, Choice, choose, first_places, hold_out
 from minillm.search.snippets import Snippet, find_snippet
 from minillm.search.weighted import WeightedSearch
-from minillm.search.words import content_words, search_words
+from minillm.search.words import content_words, find_operators, search_words
 
 FIELDS = {"text": 1.0, "title": 1.0}  # what a word counts in each, in keyword search
 WHOLE = ("title",)  # a title says what its section is about, all of it
@@ -116,8 +116,13 @@ class PassageIndex:
         return self.choice.method if method == "auto" else method
 
     def search(self, query: str, k: int = 10, method: str = "auto") -> list[tuple[Passage, float]]:
-        """The best k passages for one query, with their scores. Raises ValueError for a query that is no str."""
+        """The best k passages for one query, with their scores; none for a query without a word or an operator.
+
+        Raises ValueError for a query that is no str.
+        """
         (ranking,) = self.rankings([check_text("query", query)], k, method)
+        if not search_words(query) and not find_operators(query):  # the vectors would be near to something
+            return []
         return [(self.passages[one], score) for one, score in ranking]
 
     def idf(self, word: str) -> float:

@@ -89,5 +89,42 @@ def test_an_index_prints_how_it_graded_itself(tmp_path, capsys):
     for word in ("bm25", "dense", "hybrid", "weighted", "hit@1", "MRR", "chosen", "were grading"):
         assert word in out
     saved = json.loads((tmp_path / "index" / "choice.json").read_text(encoding="utf-8"))
-    assert f"{saved['queries']} sentences and titles held out" in out
+    assert f"{saved['queries']} queries: sentences and titles that were taken out of the text." in out
+    for column in ("hit@1, hit@5: the share", "MRR: the mean of 1 / its place"):
+        assert column in " ".join(out.split())
     assert main(["ask", "when is an assertion checked", "--index", str(tmp_path / "index")]) == 0
+
+
+def test_a_few_short_notes_are_enough_for_an_index(tmp_path, capsys):
+    """The 10,000 characters that a language model needs are not asked of somebody who only searches."""
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "고양이.txt").write_text("고양이는 하루에 열두 시간 넘게 잔다.", encoding="utf-8")
+    (notes / "개.txt").write_text("개는 산책을 좋아한다.", encoding="utf-8")
+    assert main(["index", "--data", str(notes), "--out", str(tmp_path / "index")]) == 0
+    out = capsys.readouterr().out
+    assert "2 passages from 2 documents" in out
+    assert "not graded: the text holds fewer than 30 sentences" in out
+    assert main(["ask", "고양이는 얼마나 자나요?", "--index", str(tmp_path / "index"), "--mode", "bm25"]) == 0
+    assert "고양이는 하루에" in capsys.readouterr().out
+
+
+def test_one_passage_makes_no_index_and_it_is_said_in_plain_words(tmp_path, capsys):
+    note = tmp_path / "note.txt"
+    note.write_text("고양이는 하루에 열두 시간 넘게 잔다.", encoding="utf-8")
+    assert main(["index", "--data", str(note), "--out", str(tmp_path / "index")]) == 1
+    assert "an index needs two passages at least, of up to 150 words each, and this text makes 1" in (
+        capsys.readouterr().err
+    )
+    assert not (tmp_path / "index").exists()
+
+
+@pytest.mark.parametrize("query", ["   ", "?", "?!", "\n"])
+@pytest.mark.parametrize("method", ["auto", "dense"])
+def test_a_query_without_words_finds_nothing(run, query, method):
+    assert run("search", query, "--mode", method) == "nothing in the index matches well\n"
+    assert run("ask", query, "--mode", method) == "nothing in the index matches well\n"
+
+
+def test_an_operator_is_a_query(run):
+    assert json.loads(run("search", ":=", "--json"))

@@ -30,7 +30,8 @@ STAGES = [
 ]  # fmt: skip
 RESULT = {
     "stages": STAGES, "seconds": 80.0, "peak_memory_bytes": 812_000_000, "prompt": "The <b>with</b>",
-    "question": "왜 a < b 인가?", "answer": {"id": "with#1", "title": "with & as", "text": "<script>quoted</script>"},
+    "question": "왜 a < b 인가?",
+    "answer": {"id": "with#1", "title": "with & as", "text": "<script>quoted</script>", "declined": False},
     "sample": "The with 문장 & more",
     "settings": {"vocab_size": 2048, "steps": 1600, "seed": 17, "threads": 2},
     "corpus": {
@@ -200,8 +201,22 @@ def picture():
 
 def test_no_questions_no_search_figure_and_no_answer_is_said(tmp_path):
     path = report.write_report(
-        tmp_path / "t.html", RESULT | {"answer": {"question": "x"}}, HISTORY, CURVES, SIZES, None
+        tmp_path / "t.html",
+        RESULT | {"answer": {"question": "x", "declined": True}},
+        HISTORY,
+        CURVES,
+        SIZES,
+        None,
     )
     page = Page(path.read_text(encoding="utf-8"))
     assert len(page.of("img")) == 3
-    assert "Nothing in the index matches." in page.text
+    assert "Nothing in the index matches well." in page.text
+
+
+def test_a_declined_passage_is_not_shown_as_the_answer(made, tmp_path):
+    assert "The best passage in the index is from with & as" in made[1].text
+    _, page = write(tmp_path, answer=RESULT["answer"] | {"declined": True})
+    assert (
+        "Nothing in the index matches well. The nearest passage in the index is from with & as" in page.text
+    )
+    assert "best passage" not in page.text

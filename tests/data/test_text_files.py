@@ -45,7 +45,7 @@ def test_decomposed_hangul_and_emoji_are_kept_as_they_are(tmp_path):
     ("content", "why"),
     [
         (b"abc\0def", "binary"),
-        ("한국어".encode("cp949"), "not UTF-8.*cp949"),
+        ("한국어".encode("cp949"), "not UTF-8.*Notepad.*cp949 -t utf-8 old.txt > new.txt"),
         ("한국어".encode("utf-16"), "UTF-16"),
         (b"x" * 101, "101 bytes"),
         (b"", "no text"),

@@ -12,11 +12,13 @@ from minillm.course.tour.settings import TourSettings
 from minillm.data import (
     Document,
     HeldOut,
+    Passage,
     Question,
     prove_held_out,
     python_docs,
     python_questions,
     read_documents,
+    split_passages,
     train_and_held_out,
 )
 
@@ -35,9 +37,25 @@ class Corpus:
     proof: HeldOut  # that no held-out sentence stands in the training text
 
 
+def load_documents(data: str | Path | None = None) -> list[Document]:
+    """Python's own language reference, or the text files at `data`."""
+    return python_docs() if data is None else read_documents(data)
+
+
+def cut_passages(documents: list[Document]) -> list[Passage]:
+    """The passages that an index holds, of up to 150 words each. ValueError for fewer than two."""
+    passages = split_passages(documents, max_words=150)
+    if len(passages) < 2:
+        raise ValueError(
+            f"an index needs two passages at least, of up to 150 words each, and this text makes {len(passages)}: "
+            "add text, or blank lines between its paragraphs"
+        )
+    return passages
+
+
 def load_corpus(settings: TourSettings, data: str | Path | None = None) -> Corpus:
-    """Python's own language reference, or the text files at `data`. ValueError if there is too little of it."""
-    documents = python_docs() if data is None else read_documents(data)
+    """The documents, cut to train a model on them. ValueError if there is too little text for that."""
+    documents = load_documents(data)
     size = sum(len(document.text) for document in documents)
     if size < SMALLEST:
         raise ValueError(

@@ -145,11 +145,13 @@ def _link(html: str, target: Path | None, folder: Path) -> str:
 
 
 def _answer(answer: dict[str, Any]) -> str:
-    """The passage that was found, quoted and named."""
+    """The passage that was found, quoted and named; where it was declined as an answer, that comes first."""
+    declined = "<p>Nothing in the index matches well.</p>\n" if answer["declined"] else ""
     if "id" not in answer:
-        return "<p>Nothing in the index matches.</p>"
+        return declined
+    nearest = "nearest" if declined else "best"
     return (
-        f"<p>The best passage in the index is from <b>{escape(answer['title'])}</b> "
+        f"{declined}<p>The {nearest} passage in the index is from <b>{escape(answer['title'])}</b> "
         f"(<code>{escape(answer['id'])}</code>):</p>\n<pre>{escape(answer['text'])}</pre>"
     )
 

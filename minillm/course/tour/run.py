@@ -107,7 +107,9 @@ def quality_table(quality: dict[str, dict[str, float]]) -> str:
     rows = [["", *names]] + [
         [method, *(f"{row[name]:.3f}" for name in names)] for method, row in quality.items()
     ]
-    return "\n".join(" " * 10 + "".join(f"{cell:<8}" for cell in row).rstrip() for row in rows)
+    return "\n".join(
+        " " * 10 + f"{row[0]:<10}" + "  ".join(f"{cell:<5}" for cell in row[1:]).rstrip() for row in rows
+    )
 
 
 def peak_memory_bytes() -> int | None:

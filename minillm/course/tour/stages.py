@@ -23,14 +23,14 @@ from tqdm import tqdm
 
 from minillm._checks import check_int, check_text
 from minillm.course.small import Recipe, train_language_model
-from minillm.course.tour.corpus import Corpus, load_corpus  # noqa: F401 - the first stage, with the others
+from minillm.course.tour.corpus import Corpus, cut_passages, load_corpus  # noqa: F401 - the first stage, with the others
 from minillm.course.tour.settings import TourSettings, default_threads
-from minillm.data import DECLINING, Passage, Question, split_passages
+from minillm.data import DECLINING, Document, Passage, Question
 from minillm.evaluation import bits_per_byte, hit_at_k, mrr, perplexity
 from minillm.inference import SamplingParams, generate
 from minillm.quantization import model_size_bytes, quantize
 from minillm.search import PassageIndex
-from minillm.search.self_grading import METHODS
+from minillm.search.self_grading import FEWEST_QUERIES, METHODS
 from minillm.tokenizer import BPETokenizer
 
 DEFAULT_QUESTION = "How does the with statement work?"
@@ -181,7 +181,8 @@ def compare_quantization(model: Any, tokenizer: Any, corpus: Corpus, settings: T
         one = model if method == "fp32" else quantize(model, method=method)
         rows[method] = (model_size_bytes(one), perplexity(one, ids, settings.context))
     full, small = rows["fp32"], rows["nf4"]
-    change = {name: 100 * (row[1] / full[1] - 1) for name, row in rows.items()}
+    # rounded, and 0 added: of -0.0 nobody wants to read the sign
+    change = {name: round(100 * (row[1] / full[1] - 1), 2) + 0.0 for name, row in rows.items()}
     return (
         rows,
         f"{full[0] / small[0]:.1f}x smaller in 4 bit",
@@ -195,16 +196,26 @@ def compare_quantization(model: Any, tokenizer: Any, corpus: Corpus, settings: T
     )
 
 
-@stage("index", lesson="10_4", file="minillm/search/bm25.py")
 def build_index(
     corpus: Corpus, settings: TourSettings, folder: str | Path | None = None, progress: bool = False
+) -> Stage:
+    """As `index_documents`, of a corpus."""
+    return index_documents(corpus.documents, settings, folder, progress)
+
+
+@stage("index", lesson="10_4", file="minillm/search/bm25.py")
+def index_documents(
+    documents: Sequence[Document],
+    settings: TourSettings,
+    folder: str | Path | None = None,
+    progress: bool = False,
 ) -> tuple:
     """Passages of the documents, indexed by BM25 and by vectors from an encoder trained here. value: PassageIndex.
 
-    progress: a bar on standard error, where a terminal shows it.
+    progress: a bar on standard error, where a terminal shows it. Raises ValueError for fewer than two passages.
     """
     torch.set_num_threads(1)  # many small steps: a second thread only waits
-    passages = split_passages(corpus.documents, max_words=150)
+    passages = cut_passages(documents)
     with tqdm(
         total=settings.dense_steps, desc="index", unit="step", disable=None if progress else True
     ) as bar:
@@ -215,15 +226,17 @@ def build_index(
         index.save(folder)
     choice = index.choice
     graded = (
-        f"chosen by {choice.queries} queries made from the text" if choice.queries else "too short to grade"
+        f"chosen by {choice.queries} queries made from the text"
+        if choice.queries
+        else f"not graded: the text holds fewer than {FEWEST_QUERIES} sentences to ask for"
     )
     return (
         index,
         f"{len(passages):,} passages",
-        f"from {len(corpus.documents)} documents; words for BM25, {index.dense.index.dim} numbers each for vectors; "
-        f"{index.choice_in_words()}, {graded}",
+        f"from {len(documents)} document{'s' * (len(documents) != 1)}; words for BM25, {index.dense.index.dim} "
+        f"numbers each for vectors; searched by {index.choice_in_words()}, {graded}",
         {
-            "passages": len(passages), "documents": len(corpus.documents), "dim": index.dense.index.dim,
+            "passages": len(passages), "documents": len(documents), "dim": index.dense.index.dim,
             "choice": asdict(choice),
         },
     )  # fmt: skip
@@ -250,7 +263,7 @@ def compare_search(index: PassageIndex, questions: Sequence[Question]) -> tuple:
     )
 
 
-@stage("answer", lesson="10_4", file="minillm/search/fusion.py")
+@stage("answer", lesson="10_4", file="minillm/search/passage_index.py")
 def answer_question(index: PassageIndex, question: str, method: str = "auto", k: int = 1) -> tuple:
     """The best passage for a question, quoted and named. value: the Passage, or None when nothing matches well.
 
