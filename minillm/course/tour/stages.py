@@ -245,21 +245,30 @@ def answer_question(index: PassageIndex, question: str, method: str = "hybrid") 
 
     The figures also name what each method alone would have quoted: they often differ, and that is why they are fused.
     """
-    best = {}
-    for one in METHODS:
-        found = index.search(check_text("question", question), 1, one)
-        best[one] = found[0][0] if found else None
-    passage: Passage | None = best[method]
+    best = first_passages(index, question)
+    passage = best.get(method)
     if passage is None:
         return None, "nothing found", "no passage shares a word with the question", {"question": question}
-    quote = "\n".join(f"    {line}".rstrip() for line in passage.text.splitlines())
-    others = "; ".join(f"{one}: {other.title} [{other.id}]" for one, other in best.items() if other)
+    others = "; ".join(f"{one}: {other.title} [{other.id}]" for one, other in best.items())
     return (
         passage,
         passage.id,
-        f"{passage.title} [{passage.id}]\n{quote}\n\n   (first by {others})",
+        f"{quotation(passage)}\n\n   (first by {others})",
         {
             "question": question, "id": passage.id, "title": passage.title, "text": passage.text,
-            "first_by_method": {one: other.id for one, other in best.items() if other},
+            "first_by_method": {one: other.id for one, other in best.items()},
         },
     )  # fmt: skip
+
+
+def first_passages(index: PassageIndex, question: str) -> dict[str, Passage]:
+    """{method: the passage it finds first}; a method that finds nothing is left out."""
+    check_text("question", question)
+    found = {method: index.search(question, 1, method) for method in METHODS}
+    return {method: passages[0][0] for method, passages in found.items() if passages}
+
+
+def quotation(passage: Passage) -> str:
+    """The passage as an answer: where it stands, then its own words, indented."""
+    lines = [f"    {line}".rstrip() for line in passage.text.splitlines()]
+    return "\n".join([f"{passage.title} [{passage.id}]", *lines])
