@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from minillm.course.lessons import author, notebooks, rules
 from minillm.course.lessons.map import Lesson
@@ -238,3 +242,17 @@ def test_a_lesson_that_has_a_file_of_any_name_is_not_started_again(house, there,
     assert author.main(["new", "99_8", "demo"]) != 0
     assert "99_8_other" in "".join(capsys.readouterr())
     assert not (house / "build" / "lessons" / "99_8_demo.py").exists()
+
+
+def test_a_picture_gets_smaller_and_looks_the_same():
+    pixels = np.full((80, 200, 3), 255, dtype=np.uint8)
+    pixels[:, ::2] = np.linspace(0, 255, 80, dtype=np.uint8)[:, None, None]
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png", compress_level=0)
+    picture = base64.b64encode(buffer.getvalue()).decode()
+    smaller = author._few_colours(picture)
+    assert len(smaller) < len(picture) / 3
+    with Image.open(io.BytesIO(base64.b64decode(smaller))) as image:
+        after = np.asarray(image.convert("RGB"), dtype=int)
+    assert np.abs(after - pixels).max() <= 4
+    assert author._few_colours(smaller) == smaller
