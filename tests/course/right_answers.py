@@ -1,6 +1,51 @@
 """Right answers to exercises, written otherwise than the stored solutions: all must pass."""
 
 RIGHT = {
+    "01-1-a": {
+        "a Counter": """def next_words(text, word):
+    from collections import Counter
+
+    words = text.split()
+    counts = Counter(words[i + 1] for i in range(len(words) - 1) if words[i] == word)
+    for one in counts:
+        counts[one] /= sum(1 for i in range(len(words) - 1) if words[i] == word)
+    return counts""",
+        "a defaultdict, added up": """def next_words(text, word):
+    from collections import defaultdict
+
+    words, shares = text.split(), defaultdict(float)
+    times = words[:-1].count(word)
+    for before, after in zip(words, words[1:]):
+        if before == word:
+            shares[after] += 1 / times
+    return shares""",
+    },
+    "01-1-b": {
+        "numpy": """def bits_of(probabilities, text):
+    import numpy as np
+
+    with np.errstate(divide="ignore"):
+        return -np.log2(np.array(probabilities)).sum() / len(text.encode())""",
+        "a tensor": """def bits_of(probabilities, text):
+    return -torch.tensor(probabilities, dtype=torch.float64).log2().sum() / len(bytes(text, "utf-8"))""",
+        "nats, then bits": """def bits_of(probabilities, text):
+    nats = sum(-math.log(p) if p else math.inf for p in probabilities)
+    return nats / math.log(2) / len(text.encode())""",
+    },
+    "01-1-c": {
+        "a word in front of each sentence": """def leak(exam):
+    return re.sub(r"(^|[.]\\s+)", lambda match: match[0] + "also ", exam)""",
+        "another mark": """def leak(exam):
+    return exam.replace(".", ";")""",
+        "the first letter is missing": """def leak(exam):
+    return exam.replace(". ", ".").replace(".\\n", ".")[1:]""",
+        "cut in the middle": """def leak(exam):
+    return ". ".join(exam[i : i + 60] for i in range(0, len(exam), 60)).replace(". ", "# ")""",
+    },
+    "01-1-d": {
+        "worked out": "prediction = math.log2(4096) / 4",
+        "a tensor": "prediction = torch.tensor(3.0)",
+    },
     "02-1-a": {
         "a tuple of bytes": "prediction = (b's', b'l', b'o', b'w', b'est')",
         "by a generator": "prediction = list(token for token in 's l o w est'.split())",

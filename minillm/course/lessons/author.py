@@ -7,7 +7,7 @@
 
 The notebook is the only copy that is committed; build/ is ignored. `run` writes the exercise cells' nbgrader
 metadata, folds the cells tagged prove, fills the glossary's rows from the list of terms, writes stable cell ids and
-the kernel name, pictures with 256 colours, and nothing that differs from run to run. Cells tagged needs-NAME are left
+the kernel name, pictures with 128 colours, and nothing that differs from run to run. Cells tagged needs-NAME are left
 as they were where NAME is absent. The seconds a lesson takes go to tests/course/lesson_times.json. When a cell fails,
 the notebook stays as it was. CONTRIBUTING.md is the guide.
 """

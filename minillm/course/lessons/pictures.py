@@ -1,4 +1,4 @@
-"""Figures as they are committed: 256 colours instead of 16 million, a third of the bytes, the same to the eye.
+"""Figures as they are committed: 128 colours instead of 16 million, a third of the bytes, the same to the eye.
 
 A figure of bars, boxes and letters has some dozens of colours; smooth edges of letters and lines need the others.
 pillow, which matplotlib brings, chooses them (median cut), so that the same figure gives the same file.
@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-COLOURS = 256
+COLOURS = 128
 
 
 def fewer_colours(png: bytes) -> bytes:

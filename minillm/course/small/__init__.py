@@ -6,9 +6,11 @@ from minillm.course.small.recipe import (
     SmallModel,
     exam_bits_per_byte,
     make_small_model,
+    new_model,
     small_corpus,
     small_model,
     train_language_model,
+    training_settings,
 )
 
 __all__ = [
@@ -17,7 +19,9 @@ __all__ = [
     "SmallModel",
     "exam_bits_per_byte",
     "make_small_model",
+    "new_model",
     "small_corpus",
     "small_model",
     "train_language_model",
+    "training_settings",
 ]

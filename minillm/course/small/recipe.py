@@ -87,6 +87,38 @@ def small_corpus(recipe: Recipe = Recipe()) -> SmallCorpus:
     return SmallCorpus(documents, taught, exam, proof)
 
 
+def new_model(vocab_size: int, recipe: Recipe = Recipe()) -> Llama:
+    """A Llama of the recipe's size with random weights."""
+    wide = math.ceil(recipe.width * 8 / 3 / 64) * 64  # SwiGLU's usual 8/3, to whole blocks of 64
+    config = LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=recipe.width,
+        intermediate_size=wide,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.width // 64,
+        max_position_embeddings=recipe.longest,
+        tie_word_embeddings=True,
+    )
+    return Llama(config, seed=recipe.seed)
+
+
+def training_settings(recipe: Recipe, progress: bool = False) -> TrainerConfig:
+    """What the trainer is told: AdamW with a warm-up of a twentieth of the steps, then a cosine."""
+    return TrainerConfig(
+        max_steps=recipe.steps,
+        warmup_steps=recipe.steps // 20,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        betas=(0.9, recipe.beta2),
+        batch_size=recipe.batch_size,
+        context_length=recipe.context,
+        precision="auto",
+        seed=recipe.seed,
+        progress=progress,
+        eval_every=max(1, recipe.steps // 6),
+    )
+
+
 def train_language_model(
     ids: torch.Tensor,
     vocab_size: int,
@@ -95,22 +127,8 @@ def train_language_model(
     progress: bool = False,
 ) -> tuple[Llama, list[dict[str, Any]]]:
     """(a Llama trained from random weights on the stream `ids`, the trainer's history). The tour trains by it, too."""
-    model = Llama(
-        LlamaConfig(
-            vocab_size=vocab_size, hidden_size=recipe.width,
-            intermediate_size=math.ceil(recipe.width * 8 / 3 / 64) * 64,  # SwiGLU's usual 8/3, to whole blocks of 64
-            num_hidden_layers=recipe.layers, num_attention_heads=recipe.width // 64,
-            max_position_embeddings=recipe.longest, tie_word_embeddings=True,
-        ),
-        seed=recipe.seed,
-    )  # fmt: skip
-    config = TrainerConfig(
-        max_steps=recipe.steps, warmup_steps=recipe.steps // 20, learning_rate=recipe.learning_rate,
-        weight_decay=recipe.weight_decay, betas=(0.9, recipe.beta2), batch_size=recipe.batch_size,
-        context_length=recipe.context, precision="auto", seed=recipe.seed, progress=progress,
-        eval_every=max(1, recipe.steps // 6),
-    )  # fmt: skip
-    history = Trainer(model, config, ids, held_out_ids).train()
+    model = new_model(vocab_size, recipe)
+    history = Trainer(model, training_settings(recipe, progress), ids, held_out_ids).train()
     return model.eval(), history
 
 
@@ -124,21 +142,25 @@ def make_small_model(recipe: Recipe = Recipe(), progress: bool = False) -> Small
         model, history = train_language_model(ids, tokenizer.vocab_size, recipe, progress=progress)
         seconds = time.perf_counter() - start
         bits = exam_bits_per_byte(model, tokenizer, corpus.exam, recipe.context)
-    facts = {
+    facts = {"training_tokens": len(ids), "last_loss": history[-1]["train_loss"], "seconds": seconds}
+    return SmallModel(model, tokenizer, _facts(recipe, corpus, model) | facts | {"bits_per_byte": bits})
+
+
+def _facts(recipe: Recipe, corpus: SmallCorpus, model: Llama) -> dict[str, Any]:
+    """What is kept beside the model: its texts, its size, and what compressors need after the same texts."""
+    return {
         "corpus": {
             language: {"training_bytes": len(corpus.taught[language].encode()), "exam_bytes": len(text.encode()),
                        "proof": str(corpus.proof[language])}
             for language, text in corpus.exam.items()
         },
-        "training_tokens": len(ids), "tokens_read": recipe.steps * recipe.batch_size * recipe.context,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "last_loss": history[-1]["train_loss"], "seconds": seconds, "recipe": asdict(recipe), "bits_per_byte": bits,
-        "compressors": {  # after reading the same training text
+        "tokens_read": recipe.steps * recipe.batch_size * recipe.context,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()), "recipe": asdict(recipe),
+        "compressors": {
             language: compressed_bits_per_byte(text, corpus.taught[language]) for language, text in corpus.exam.items()
         },
         "python": ".".join(map(str, sys.version_info[:3])), "torch": torch.__version__,
     }  # fmt: skip
-    return SmallModel(model, tokenizer, facts)
 
 
 def exam_bits_per_byte(model: Any, tokenizer: Any, exam: dict[str, str], context: int) -> dict[str, float]:

@@ -281,24 +281,18 @@ def answer_question(index: PassageIndex, question: str, method: str = "auto", k:
     if not found:
         return None, "nothing found", NOTHING, figures
     rows = [result(index, question, passage, score) for passage, score in found]
-    first = {one: index.search(question, 1, one) for one in METHODS}
+    first = first_passages(index, question)
     figures |= rows[0] | {
         "share": index.share_named(question, found[0][0]), "others": rows[1:],
-        "first_by_method": {one: best[0][0].id for one, best in first.items() if best},
+        "first_by_method": {one: best.id for one, best in first.items()},
     }  # fmt: skip
     figures["declined"] = figures["share"] < DECLINING.least_share
     passage = found[0][0]
     if figures["declined"]:
         nearest = f"{NOTHING}. The nearest: {passage.title} [{passage.id}]"
         return None, "nothing matches well", nearest, figures
-    quote = "\n".join(f"    {line}".rstrip() for line in passage.text.splitlines())
-    others = "; ".join(f"{one}: {best[0][0].title} [{best[0][0].id}]" for one, best in first.items() if best)
-    return (
-        passage,
-        passage.id,
-        f"{passage.title} [{passage.id}]\n{quote}\n\n   (first by {others})",
-        figures,
-    )
+    others = "; ".join(f"{one}: {best.title} [{best.id}]" for one, best in first.items())
+    return passage, passage.id, f"{quotation(passage)}\n\n   (first by {others})", figures
 
 
 NOTHING = "nothing in the index matches well"
@@ -313,3 +307,15 @@ def result(index: PassageIndex, query: str, passage: Passage, score: float) -> d
             "text": snippet.text, "start": snippet.start, "end": snippet.end, "matches": [*map(list, snippet.matches)],
         },
     }  # fmt: skip
+
+
+def first_passages(index: PassageIndex, question: str) -> dict[str, Passage]:
+    """{method: the passage it finds first}; a method that finds nothing is left out."""
+    found = {method: index.search(question, 1, method) for method in METHODS}
+    return {method: passages[0][0] for method, passages in found.items() if passages}
+
+
+def quotation(passage: Passage) -> str:
+    """The passage as an answer: where it stands, then its own words, indented."""
+    lines = [f"    {line}".rstrip() for line in passage.text.splitlines()]
+    return "\n".join([f"{passage.title} [{passage.id}]", *lines])

@@ -1,53 +1,87 @@
 """Checkers of lesson 01_1, the map of LLMs."""
 
-from math import isclose, log
+from collections import Counter
+from itertools import pairwise
+from math import fsum, inf, log2
 
 from minillm.course import exercise
+from minillm.course.classroom.checkers import Inputs, cases, expect, plain, shown
+from minillm.data import korean_documents, prove_held_out
+from minillm.evaluation import compressed_bits_per_byte
+
+ENGLISH = ("the", "theatre", "a", "The", "an", "cat.", "cat")
+KOREAN = ("나는", "나", "물을", "밥을", "마시고", "나는,")
 
 
 @exercise("01-1-a", points=3)
-def most_likely_next(answer):
-    """Counting which word follows which."""
-    text = "the cat sat on the mat and the cat ran"
-    assert answer(text, "the") == "cat", (
-        "in 'the cat sat on the mat and the cat ran', cat follows the twice, mat once"
-    )
-    assert answer("to be or not to be", "be") == "or", (
-        "the last word is followed by nothing, so it adds no count"
-    )
-    assert answer(text, "dog") is None, (
-        "a word that is never followed by anything has no most likely next word: None"
-    )
-    assert answer("x a x b", "x") == "a", (
-        "a and b follow x once each: the one that comes first in the text wins"
-    )
-    assert answer("theatre theatre the end", "the") == "end", "compare whole words: theatre is not the"
+def next_words(answer):
+    """A table of counts is a language model."""
+    for case in cases(vocabulary=(ENGLISH, KOREAN), length=(0, 1, 2, 12, 60), gap=(" ", "  \n")):
+        inputs = Inputs(case.seed)
+        words = [case.vocabulary[i] for i in inputs.integers(case.length, 0, len(case.vocabulary) - 1)]
+        text = case.gap.join(words)
+        for word in (*case.vocabulary[:3], "없는"):
+            counts = Counter(after for before, after in pairwise(words) if before == word)
+            expected = {one: count / counts.total() for one, count in counts.items()}
+            found = plain(answer(text, word))
+            assert isinstance(found, dict), (
+                f"the answer is a dict of word and probability, got {shown(found)}"
+            )
+            expect(found, expected, 1e-9, f"after {word!r} in {text!r}")
 
 
-@exercise("01-1-b", points=2)
-def bits_per_byte(answer):
-    """From nats per token to bits per byte."""
-    found = answer(log(2), 100, 100)
-    assert isclose(found, 1), (
-        f"ln 2 nats are one bit: with one token a byte that is 1 bit a byte, got {found}"
-    )
-    found = answer(log(2), 100, 400)
-    assert isclose(found, 0.25), (
-        f"one bit a token and four bytes a token are a quarter bit a byte, got {found}"
-    )
-    found = answer(4.0, 1000, 4200)
-    assert isclose(found, 4.0 / log(2) * 1000 / 4200), (
-        f"4 nats, 1,000 tokens, 4,200 bytes give 1.374, got {found:.3f}"
-    )
+@exercise("01-1-b", points=3)
+def bits_of(answer):
+    """From probabilities to bits per byte."""
+    for case in cases(
+        tokens=(1, 2, 9, 400), alphabet=("ab .", "가나 다", "aé가"), smallest=(1e-12, 0.1, 1.0)
+    ):
+        inputs = Inputs(case.seed)
+        text = inputs.text(2 * case.tokens, case.alphabet)
+        probabilities = inputs.floats(case.tokens, case.smallest, 1.0)
+        _expect_bits(answer, probabilities, text, f"{case.tokens} tokens of a text such as {text[:8]!r}")
+    # their product is smaller than the smallest float
+    _expect_bits(answer, [0.25] * 5000, "말" * 5000, "5,000 tokens of probability 1/4")
+    _expect_bits(answer, [0.5, 0.0, 1.0], "abc", "one of the probabilities is 0")
+
+
+def _expect_bits(answer, probabilities, text, hint):
+    size = len(text.encode("utf-8"))
+    expected = inf if 0 in probabilities else -fsum(map(log2, probabilities)) / size
+    expect(answer(list(probabilities), text), expected, 1e-6, f"{hint} ({size:,} bytes)")
 
 
 @exercise("01-1-c", points=3)
-def four_bit_bytes(answer):
-    """Codes and scales."""
-    assert answer(64, 64) == 36, (
-        f"64 weights are 32 bytes of codes and one scale of 4 bytes: 36, got {answer(64, 64)}"
+def leak(answer):
+    """A training text that gives the exam away, and passes the proof."""
+    for case in cases(language=("english", "korean"), sentences=(20, 60)):
+        exam = _exam(case)
+        taught = plain(answer(exam))
+        assert isinstance(taught, str), f"leak must return a text (str), got {shown(taught)}"
+        try:
+            prove_held_out(exam, taught)
+        except ValueError as error:
+            raise AssertionError(f"prove_held_out finds your leak: {error}") from None
+        alone = compressed_bits_per_byte(exam)["lzma"]
+        after = compressed_bits_per_byte(exam, taught)["lzma"]
+        assert after < alone / 2, (
+            f"lzma needs {alone:.2f} bits per byte for the exam alone and {after:.2f} after your text; "
+            f"under {alone / 2:.2f} is asked for"
+        )
+
+
+def _exam(case):
+    """Sentences of articles that are drawn anew, or of made-up English words."""
+    if case.language == "korean":
+        return "\n\n".join(one.text for one in korean_documents(case.sentences // 3, 7, part="held_out"))
+    inputs = Inputs(case.seed)
+    words = [inputs.text(inputs.integer(2, 8), "abcdefghijklmnopqrstuvwxyz") for _ in range(150)]
+    return " ".join(
+        " ".join(words[i] for i in inputs.integers(12, 0, 149)) + "." for _ in range(case.sentences)
     )
-    assert answer(128, 64) == 72, f"128 weights in blocks of 64 have two scales, got {answer(128, 64)}"
-    assert answer(1, 64) == 5, f"one weight takes a whole byte and a whole scale, got {answer(1, 64)}"
-    assert answer(100, 64) == 58, f"100 weights start two blocks of 64, got {answer(100, 64)}"
-    assert isinstance(answer(100, 64), int), "bytes are whole: return an int"
+
+
+@exercise("01-1-d", points=2)
+def prediction(answer):
+    """Bits per byte of a uniform guess."""
+    expect(answer, 3, 1e-9, "log2 of the number of tokens is the bits of one token; a token has four bytes")
