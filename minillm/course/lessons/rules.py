@@ -55,7 +55,6 @@ NOT_YET = {
     "02_3",
     "07_1",
     "08_2",
-    "08_3",
     "10_4",
 }
 EXCUSED = {one.__name__ for one in form.RULES} | {"short_cells"}
