@@ -94,7 +94,9 @@ ROWS = {
 
 WRONG = {
     "08-3-a": {
-        "forgets what is written": TRIPS.format(**COUNTED | {"fused": "2 * tensor + bias", "unfused": "4 * tensor + bias"}),
+        "forgets what is written": TRIPS.format(
+            **COUNTED | {"fused": "2 * tensor + bias", "unfused": "4 * tensor + bias"}
+        ),
         "reads the bias as a whole tensor": TRIPS.format(**COUNTED | {"fused": "4 * tensor", "unfused": "8 * tensor"}),
         "forgets the bias": TRIPS.format(**COUNTED | {"fused": "3 * tensor", "unfused": "7 * tensor"}),
         "forgets that the residual is read": TRIPS.format(
@@ -134,7 +136,9 @@ def trips(rows, width, size, fused):
         "places past the end add to the variance": KERNEL.format(**FINE | {"away": "s - mean"}),
         "mean over the block": KERNEL.format(**FINE | {"count": "BLOCK"}),
         "variance over the block": KERNEL.format(**FINE | {"variance": "tl.sum(away * away) / BLOCK"}),
-        "the unbiased variance": KERNEL.format(**FINE | {"variance": "tl.sum(away * away) / (width - 1 + (width == 1))"}),
+        "the unbiased variance": KERNEL.format(
+            **FINE | {"variance": "tl.sum(away * away) / (width - 1 + (width == 1))"}
+        ),
         "mean of the squares minus the squared mean": KERNEL.format(
             **FINE | {"variance": "tl.sum(s * s) / width - mean * mean"}
         ),
@@ -152,8 +156,12 @@ def trips(rows, width, size, fused):
         "stores x instead of the sum": KERNEL.format(**FINE | {"sum": "tl.load(x_ptr + place, mask=mask)"}),
         "the sum first": KERNEL.format(**FINE | {"result": "s, y"}),
         "only y": KERNEL.format(**FINE | {"result": "y"}),
-        "a block of 128 for every width": KERNEL.format(**FINE | {"launch": LAUNCH.format(programs="rows", block="128")}),
-        "a block of 1,024 for every width": KERNEL.format(**FINE | {"launch": LAUNCH.format(programs="rows", block="1024")}),
+        "a block of 128 for every width": KERNEL.format(
+            **FINE | {"launch": LAUNCH.format(programs="rows", block="128")}
+        ),
+        "a block of 1,024 for every width": KERNEL.format(
+            **FINE | {"launch": LAUNCH.format(programs="rows", block="1024")}
+        ),
         "a program for every column": KERNEL.format(
             **FINE | {"launch": LAUNCH.format(programs="width", block="triton.next_power_of_2(width)")}
         ),
@@ -176,8 +184,8 @@ def trips(rows, width, size, fused):
         "a launch for every row": KERNEL.format(
             **FINE
             | {
-                "launch": "for r in range(rows):\n        norm_kernel[(1,)](x[r], residual[r], weight, bias, y[r], s[r], "
-                "width, eps, BLOCK=triton.next_power_of_2(width))"
+                "launch": "for r in range(rows):\n        norm_kernel[(1,)](x[r], residual[r], weight, bias, y[r], "
+                "s[r], width, eps, BLOCK=triton.next_power_of_2(width))"
             }
         ),
         "the library's layer norm": """def add_layer_norm(x, residual, weight, bias, eps):
@@ -225,7 +233,8 @@ def add_layer_norm(x, residual, weight, bias, eps):
             "        x, N = logits.numpy(), len(t)\n"
             "        x = x - x.max(-1, keepdims=True)\n"
             "        def each(x):\n"
-            "            return numpy.where(counted, numpy.log(numpy.exp(x).sum(-1)) - x[numpy.arange(N), t.numpy()], 0)\n"
+            "            loss = numpy.log(numpy.exp(x).sum(-1)) - x[numpy.arange(N), t.numpy()]\n"
+            "            return numpy.where(counted, loss, 0)\n"
             "        G = numpy.empty_like(x)\n"
             "        for i in range(x.shape[1]):\n"
             "            step = numpy.zeros(x.shape[1]) * 1j; step[i] = 1e-30j\n"
@@ -252,7 +261,9 @@ def add_layer_norm(x, residual, weight, bias, eps):
 def head_loss(hidden, weight, targets, rows):
     loss, factor, dh, dw, _ = loop(hidden, weight, targets, None, -100, 0.0, "mean", rows, [True, True, False])
     return loss, dh * factor, dw * factor""",
-        "all logits at once": LOSS.format(**RIGHT).replace("    count, loss", "    rows = len(hidden)\n    count, loss", 1),
+        "all logits at once": LOSS.format(**RIGHT).replace(
+            "    count, loss", "    rows = len(hidden)\n    count, loss", 1
+        ),
         "all logits at once in numpy": """def head_loss(hidden, weight, targets, rows):
     h, w, t = hidden.numpy(), weight.numpy(), targets.numpy()
     counted = t != -100
@@ -319,7 +330,8 @@ broken = found[0] if found else {}""",
 broken = Every()""",
         "numbers that pass every comparison": BROKEN.format(**ROWS | {"vanishes": "[Large(1.0)] * 64"}).replace(
             "broken =",
-            "class Large(float):\n    def half(self):\n        return 1e9\n    def __abs__(self):\n        return 0.0\n\n\nbroken =",
+            "class Large(float):\n    def half(self):\n        return 1e9\n    def __abs__(self):\n        return 0.0\n"
+            "\n\nbroken =",
         ),
     },
 }  # fmt: skip

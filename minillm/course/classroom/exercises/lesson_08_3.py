@@ -36,7 +36,7 @@ def trips(answer):
         found = as_list(answer(case.rows, case.width, case.size, case.fused), f"{case}: the result", 2)
         launches, times = (1, 3) if case.fused else (3, 7)
         expect(found[0], launches, hint=f"{case}: the launches: x + bias, GELU, + residual, or all in one")
-        what = "what must come in, and what must go out?" if case.fused else "what does each step read and write?"
+        what = "what must come in and go out?" if case.fused else "what does each step read and write?"
         expect(found[1], times * tensor + bias, hint=f"{case}: {what} x has {tensor} bytes, the bias {bias}")
 
 
@@ -133,12 +133,12 @@ def add_layer_norm(answer):
         s = (x.float() + residual.float()).to(dtype)
         wanted = F.layer_norm(s.double(), (width,), weight.double(), bias.double(), eps)
         # float32 keeps 7 digits: what is left of them beside the mean; of float16, one step of its last digit
-        allowed = 2e-6 * (1 + abs(middle)) if dtype == torch.float32 else 2.0**-10
+        allowed = 4e-6 * (1 + abs(middle)) if dtype == torch.float32 else 2.0**-10
         check_near(f"{name}: s", found[1], s.double(), 1e-6, "it is x + residual, rounded to the dtype of x")
         check_near(
             f"{name}: y", found[0], wanted, allowed,
-            "is it the norm of the s that is stored, computed in float32, with the mean taken first? Do places past the "
-            "end add to the variance? Are eps, weight and bias where the formula has them?",
+            "is it the norm of the s that is stored, computed in float32, with the mean taken first? Do places past "
+            "the end add to the variance? Are eps, weight and bias where the formula has them?",
         )  # fmt: skip
 
 
@@ -200,69 +200,80 @@ class ByHand(TorchDispatchMode):
         self.refuse("by hand: without F.cross_entropy, F.nll_loss and autograd")
 
 
-DERIVATIVES = (
-    "torch.autograd.grad", "torch.autograd.backward", "torch.Tensor.backward", "torch.func.grad", "torch.func.vjp",
-    "torch.func.jvp", "torch.func.jacrev", "torch.func.jacfwd", "torch.func.linearize", "torch.autograd.functional.jvp",
-    "torch.autograd.functional.jacobian", "torch.autograd.functional.vjp", "torch.autograd.forward_ad.make_dual",
+DERIVATIVES = (  # those of torch.autograd.functional call torch.autograd.grad
+    "torch.autograd.grad", "torch.autograd.backward", "torch.Tensor.backward", "torch.autograd.forward_ad.make_dual",
+    "torch.func.grad", "torch.func.vjp", "torch.func.jvp", "torch.func.jacrev", "torch.func.jacfwd",
+    "torch.func.linearize",
 )  # fmt: skip
 
 
-@exercise("08-3-c", points=3)
+@exercise("08-3-c", points=3, seconds=20)
 def head_loss(answer):
     """The last layer and its loss in chunks, by hand."""
     copied = copied_library(answer)
     assert not copied, f"by hand: your answer uses {copied}"
-    for seed, (T, V, C, rows, skipped, scale) in enumerate((
-        (1, 3, 2, 1, 0, 1.0),
-        (12, 5, 2, 4, 0, 1.0),
-        (23, 7, 3, 5, 6, 1.0),
-        (9, 4, 2, 50, 8, 1.0),
-        (30, 40, 3, 8, 3, 300.0),
-        (16, 20_000, 2, 16, 2, 1.0),
-        (1500, 2000, 2, 3, 100, 1.0),
-    )):  # fmt: skip
-        inputs = Inputs(seed)
-        hidden, weight = (one.double() for one in inputs.tensors((T, C), (V, C)))
-        weight *= scale
-        targets = torch.tensor(inputs.integers(T, 0, V - 1))
-        targets[inputs.shuffled(range(T))[:skipped]] = -100
-        name = f"T = {T}, V = {V}, C = {C}, rows = {rows}, {skipped} rows ignored"
-        leaves = [hidden.clone().requires_grad_(), weight.clone().requires_grad_()]
-        loss = F.cross_entropy(leaves[0] @ leaves[1].T, targets)
-        expected = [loss.detach(), *torch.autograd.grad(loss, leaves)]
-        found = as_list(by_hand(answer, name, hidden, weight, targets, rows), f"{name}: the result", 3)
-        hints = (
-            "the mean over the rows that count of log Σ exp(logits) - logits[target]; logits may be large",
-            "G @ weight, with G = (softmax - 1 at the target) / the rows that count, and 0 in ignored rows",
-            "the sum over the chunks of G.T @ h",
-        )
-        for what, one, wanted, hint in zip(("loss", "d_hidden", "d_weight"), found, expected, hints):
-            # of logits as large as 1,000 the softmax keeps three digits fewer
-            expect(one, wanted, 1e-12 * max(1.0, scale), f"{name}: {what}: {hint}; float64 throughout")
+    problems = [
+        problem(seed, *shape) for seed, shape in enumerate(SHAPES)
+    ]  # before derivatives are forbidden
+    hints = (
+        "the mean over the rows that count of log Σ exp(logits) - logits[target]; logits may be large",
+        "G @ weight, with G = (softmax - 1 at the target) / the rows that count, and 0 in ignored rows",
+        "the sum over the chunks of G.T @ h",
+    )
+    with forbid("by hand, without derivatives by torch", *DERIVATIVES, answer=answer):
+        for (T, V, C, rows, skipped, scale), (given, expected) in zip(SHAPES, problems, strict=True):
+            name = f"T = {T}, V = {V}, C = {C}, rows = {rows}, {skipped} rows ignored"
+            found = as_list(by_hand(answer, name, given, rows), f"{name}: the result", 3)
+            for what, one, wanted, hint in zip(("loss", "d_hidden", "d_weight"), found, expected, hints):
+                # of logits as large as 1,000 the softmax keeps three digits fewer
+                expect(one, wanted, 1e-12 * max(1.0, scale), f"{name}: {what}: {hint}; float64 throughout")
 
 
-def by_hand(
-    answer: Callable, name: str, hidden: Tensor, weight: Tensor, targets: Tensor, rows: int
-) -> object:
-    """What the answer returns, refused what the prompt forbids and more memory than `rows` rows of logits take."""
-    (T, C), V = hidden.shape, len(weight)
+SHAPES = (  # T, V, C, rows, rows ignored, scale of the weights
+    (1, 3, 2, 1, 0, 1.0),
+    (12, 5, 2, 4, 0, 1.0),
+    (23, 7, 3, 5, 6, 1.0),
+    (9, 4, 2, 50, 8, 1.0),
+    (30, 40, 3, 8, 3, 300.0),
+    (16, 20_000, 2, 16, 2, 1.0),
+    (1500, 2000, 2, 3, 100, 1.0),
+)
+
+
+def problem(
+    seed: int, T: int, V: int, C: int, rows: int, skipped: int, scale: float
+) -> tuple[list[Tensor], list[Tensor]]:
+    """([hidden, weight, targets], [loss, d_hidden, d_weight])."""
+    inputs = Inputs(seed)
+    hidden, weight = (one.double() for one in inputs.tensors((T, C), (V, C)))
+    weight *= scale
+    targets = torch.tensor(inputs.integers(T, 0, V - 1))
+    targets[inputs.shuffled(range(T))[:skipped]] = -100
+    leaves = [hidden.clone().requires_grad_(), weight.clone().requires_grad_()]
+    loss = F.cross_entropy(leaves[0] @ leaves[1].T, targets)
+    return [hidden, weight, targets], [loss.detach(), *torch.autograd.grad(loss, leaves)]
+
+
+def by_hand(answer: Callable, name: str, inputs: list[Tensor], rows: int) -> object:
+    """What the answer returns, refused torch's loss and more memory than `rows` rows of logits take."""
+    (T, C), V = inputs[0].shape, len(inputs[1])
     most = max(min(rows, T) * V, T * C, V * C)
-    given, mode = [hidden.clone(), weight.clone(), targets.clone()], ByHand(most)
-    tracemalloc.start()  # what numpy and lists take; torch's memory is seen by the mode
+    given, mode = [one.clone() for one in inputs], ByHand(most)
+    # What numpy and lists take; torch's memory is seen by the mode. Only where all logits are far more than a chunk,
+    # and after smaller problems, so that nothing is imported for the first time.
+    measured = 100 * most < T * V
+    if measured:
+        tracemalloc.start()
     try:
-        with (
-            forbid("by hand, without derivatives by torch", *DERIVATIVES, answer=answer),
-            mode,
-            torch.autograd.graph.saved_tensors_hooks(mode.stop, mode.stop),
-        ):
+        with mode, torch.autograd.graph.saved_tensors_hooks(mode.stop, mode.stop):
             found = answer(*given, rows)
-        taken = tracemalloc.get_traced_memory()[1]
+        taken = tracemalloc.get_traced_memory()[1] if measured else 0
     finally:
         tracemalloc.stop()
     assert not mode.refused, f"{name}: {mode.refused}"
     allowed = 40 * most * 8 + 2**21
     assert taken < allowed, f"{name}: {taken / 2**20:.0f} MiB taken at once, as much as all logits"
-    for what, one, before in zip(("hidden", "weight", "targets"), given, (hidden, weight, targets)):
+    for what, one, before in zip(("hidden", "weight", "targets"), given, inputs):
         assert torch.equal(one, before), f"{name}: {what} must stay as it is"
     return found
 
@@ -278,11 +289,11 @@ def broken(answer):
     outside = [one for one in row if abs(one) > 40]
     assert not outside, f"the numbers of 'vanishes' must lie between -40 and 40, got {shown(outside[0])}"
     total = torch.tensor(row).half().square().double().sum().item()
-    assert total >= 65_520, f"the squares of 'vanishes' add up to {total:,.0f}, which float16 can hold: y is not 0"
-    width = found["width"]
-    assert isinstance(width, int) and not isinstance(width, bool), (
-        f"'width' must be a whole number, got {shown(width)}"
+    assert total >= 65_520, (
+        f"the squares of 'vanishes' add up to {total:,.0f}, which float16 can hold: y is not 0"
     )
+    width = found["width"]
+    assert type(width) is int, f"'width' must be a whole number, got {shown(width)}"
     assert width >= 1024, f"{width} squares of 8.0 add up to {64 * width:,}: float16 holds that"
     assert width <= 1024, f"width {width} is not the smallest: what do {width - 1} squares of 8.0 add up to?"
     right, careless = losses(as_floats(found["lost"], "'lost'", 5))
