@@ -504,85 +504,130 @@ def window_attention(q, k, v, left, block):
     return torch.tensor([inputs + T * T * heads * width, inputs + heads * T * (D * width + 4)])""",
     },
     "08-3-a": {
-        "counts with the ledger": """def trips(rows, width, size, fused):
-    dtype = {2: torch.float16, 4: torch.float32}[size]
+        "counts with watch": """def trips(rows, width, size, fused):
+    dtype = {2: torch.float16, 4: torch.float32, 8: torch.float64}[size]
     x, bias = torch.zeros(rows, width, dtype=dtype), torch.zeros(width, dtype=dtype)
-    with Ledger() as ledger:
+    with watch() as seen:
         F.gelu(x + bias) + x
-    return (1, 3 * x.nbytes + bias.nbytes) if fused else (len(ledger.rows), ledger.bytes)""",
+    return (1, 3 * x.nbytes + bias.nbytes) if fused else (seen.launches, seen.bytes_moved)""",
+        "a list": """def trips(rows, width, size, fused):
+    steps = [[2, 0, 1]] if fused else [[1, 0, 1], [1, 0, 1], [2, 0, 1]]
+    return [len(steps), width * size * (1 + rows * sum(map(sum, steps)))]""",
+        "an array": """def trips(rows, width, size, fused):
+    launches = 1 if fused else 3
+    return np.array([launches, size * (width + (2 * launches + 1) * rows * width)])""",
+        "a tensor": """def trips(rows, width, size, fused):
+    tensors = torch.tensor([3.0]) if fused else torch.tensor([2.0, 2, 3])
+    return torch.stack([torch.tensor(float(len(tensors))), tensors.sum() * rows * width * size + width * size])""",
     },
     "08-3-b": {
         "tiles of two rows": """@triton.jit
-def tile_kernel(source, bias, target, N, C, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+def tile_kernel(a, b, weight, bias, y, s, N, C, eps, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     r = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
     c = tl.arange(0, COLUMNS)[None, :]
     inside = (r < N) & (c < C)
-    s = tl.load(source + r * C + c, mask=inside, other=0).to(tl.float32)
-    s += tl.load(bias + c, mask=c < C, other=0).to(tl.float32)
-    tl.store(target + r * C + c, (s + s * tl.erf(s / 1.4142135623730951)) * 0.5, mask=inside)
+    x = tl.load(a + r * C + c, mask=inside, other=0).to(tl.float32)
+    x += tl.load(b + r * C + c, mask=inside, other=0).to(tl.float32)
+    x = x.to(a.dtype.element_ty).to(tl.float32)
+    tl.store(s + r * C + c, x, mask=inside)
+    x = tl.where(inside, x - tl.sum(x, axis=1, keep_dims=True) / C, 0)
+    x = x / tl.sqrt(tl.sum(x * x, axis=1, keep_dims=True) / C + eps)
+    x = x * tl.load(weight + c, mask=c < C, other=0).to(tl.float32) + tl.load(bias + c, mask=c < C, other=0)
+    tl.store(y + r * C + c, x, mask=inside)
 
 
-def bias_gelu(x, bias):
-    y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+def add_layer_norm(x, residual, weight, bias, eps):
+    y, s = torch.empty(x.shape, dtype=x.dtype), x.new_empty(x.shape)
     N, C = x.shape
-    tile_kernel[(triton.cdiv(N, 2),)](x, bias, y, N, C, ROWS=2, COLUMNS=triton.next_power_of_2(C))
-    return y""",
-        "flat blocks, the bias by remainder": """@triton.jit
-def flat_kernel(x_ptr, bias_ptr, y_ptr, n, width, BLOCK: tl.constexpr):
-    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    s = tl.load(x_ptr + place, mask=place < n).to(tl.float32)
-    s += tl.load(bias_ptr + place % width, mask=place < n).to(tl.float32)
-    tl.store(y_ptr + place, s * (0.5 + 0.5 * tl.erf(0.7071067811865476 * s)), mask=place < n)
-
-
-def bias_gelu(x, bias):
-    y = x.new_empty(x.shape)
-    n = x.numel()
-    flat_kernel[lambda meta: (triton.cdiv(n, meta["BLOCK"]),)](x.view(-1), bias, y, n, x.shape[1], BLOCK=256)
-    return y""",
-        "a loop along the row": """@triton.jit
-def loop_kernel(x_ptr, bias_ptr, y_ptr, width, step, BLOCK: tl.constexpr):
-    x_row = x_ptr + tl.program_id(0) * step
+    block = triton.next_power_of_2(C)
+    tile_kernel[(triton.cdiv(N, 2),)](x, residual, weight, bias, y, s, N, C, eps, ROWS=2, COLUMNS=block)
+    return [y, s]""",
+        "three loops along the row": """@triton.jit
+def loop_kernel(x_ptr, residual_ptr, weight_ptr, bias_ptr, y_ptr, s_ptr, width, eps, BLOCK: tl.constexpr):
+    row = tl.program_id(0) * width
+    total = tl.zeros((BLOCK,), tl.float32)
     for start in range(0, width, BLOCK):
         c = start + tl.arange(0, BLOCK)
-        s = tl.cast(tl.load(x_row + c, c < width, 0.0), tl.float32)
-        s += tl.cast(tl.load(bias_ptr + c, c < width, 0.0), tl.float32)
-        y = 0.5 * s * (1 + tl.erf(s * 0.7071067811865476))
-        tl.store(y_ptr + tl.program_id(0) * step + c, y.to(y_ptr.dtype.element_ty), c < width)
+        s = tl.load(x_ptr + row + c, c < width, 0.0).to(tl.float32)
+        s += tl.load(residual_ptr + row + c, c < width, 0.0).to(tl.float32)
+        s = s.to(s_ptr.dtype.element_ty)
+        tl.store(s_ptr + row + c, s, c < width)
+        total += s.to(tl.float32)
+    mean = tl.sum(total) / width
+    squares = tl.zeros((BLOCK,), tl.float32)
+    for start in range(0, width, BLOCK):
+        c = start + tl.arange(0, BLOCK)
+        s = tl.load(s_ptr + row + c, c < width, 0.0).to(tl.float32)
+        squares += tl.where(c < width, (s - mean) * (s - mean), 0.0)
+    r = tl.rsqrt(tl.sum(squares) / width + eps)
+    for start in range(0, width, BLOCK):
+        c = start + tl.arange(0, BLOCK)
+        s = tl.load(s_ptr + row + c, c < width, 0.0).to(tl.float32)
+        w = tl.load(weight_ptr + c, c < width, 0.0).to(tl.float32)
+        tl.store(y_ptr + row + c, (s - mean) * r * w + tl.load(bias_ptr + c, c < width, 0.0), c < width)
 
 
-def bias_gelu(x, bias):
-    y = torch.empty_like(x)
-    loop_kernel[(x.shape[0], 1)](x, bias, y, x.shape[1], x.stride(0), BLOCK=512)
-    return y""",
+def add_layer_norm(x, residual, weight, bias, eps):
+    y, s = torch.empty_like(x), torch.empty_like(x)
+    loop_kernel[(len(x),)](x, residual, weight, bias, y, s, x.shape[1], eps, BLOCK=256)
+    return y, s""",
     },
     "08-3-c": {
-        "row by row": """def loss_and_gradient(logits, targets, smoothing=0.0):
-    gradient, loss = torch.zeros_like(logits), 0.0
+        "row by row": """def head_loss(hidden, weight, targets, rows):
+    loss, d_hidden, d_weight = 0.0, torch.zeros_like(hidden), torch.zeros_like(weight)
     count = sum(target != -100 for target in targets.tolist())
     for n, target in enumerate(targets.tolist()):
         if target != -100:
-            row = logits[n] - logits[n].max()
-            wanted = torch.full_like(row, smoothing / len(row))
-            wanted[target] += 1 - smoothing
-            total = row.exp().sum()
-            loss = loss - (wanted * (row - total.log())).sum() / count
-            gradient[n] = (row.exp() / total - wanted) / count
-    return loss, gradient""",
-        "the loss as a Python number": """def loss_and_gradient(logits, targets, smoothing=0.0):
-    keep = targets.ne(-100)
-    wanted = (1 - smoothing) * F.one_hot(targets.where(keep, 0), logits.size(1)) + smoothing / logits.size(1)
-    count = keep.sum().item()
-    loss = -(wanted * torch.log_softmax(logits, 1))[keep].sum().item() / count
-    gradient = torch.softmax(logits, 1) - wanted
-    gradient[~keep] = 0
-    return loss, gradient / count""",
-        "in float32, as the kernel": """def loss_and_gradient(logits, targets, smoothing=0.0):
-    x, keep = logits.float(), (targets != -100).float()
-    lse, target = torch.logsumexp(x, -1), targets.clamp(min=0)[:, None]
-    loss = lse - (1 - smoothing) * x.gather(1, target)[:, 0] - smoothing * x.mean(-1)
-    gradient = torch.exp(x - lse[:, None]) - smoothing / x.shape[1]
-    gradient.scatter_add_(1, target, torch.full_like(target, smoothing - 1, dtype=torch.float32))
-    return (loss * keep).sum() / keep.sum(), gradient * keep[:, None] / keep.sum()""",
+            row = weight @ hidden[n]
+            row = (row - row.max()).exp()
+            row /= row.sum()
+            logits = weight @ hidden[n]
+            loss += (torch.logsumexp(logits, 0) - logits[target]).item() / count
+            row[target] -= 1
+            d_hidden[n] = row @ weight / count
+            d_weight += torch.outer(row, hidden[n]) / count
+    return loss, d_hidden, d_weight""",
+        "numpy": """def head_loss(hidden, weight, targets, rows):
+    h, w, t = np.asarray(hidden), np.asarray(weight), np.asarray(targets)
+    count, losses, dh, dw = (t >= 0).sum(), [], [], 0
+    for a in range(0, len(h), rows):
+        x = h[a : a + rows] @ w.T
+        keep = t[a : a + rows] >= 0
+        one = np.eye(1, len(w))[0] * 0
+        x -= x.max(1, keepdims=True)
+        total = np.exp(x).sum(1)
+        place = np.arange(len(x))[keep], t[a : a + rows][keep]
+        losses.append((np.log(total)[keep] - x[place]).sum())
+        x = np.exp(x) / total[:, None]
+        x[place] -= 1
+        x[~keep] = 0
+        dh.append(x @ w / count)
+        dw = dw + x.T @ h[a : a + rows] / count
+    return sum(losses) / count, np.concatenate(dh), dw""",
+        "split, one-hot, a list": """def head_loss(hidden, weight, targets, rows):
+    count = targets.ne(-100).sum().item()
+    total, pieces, d_weight = 0.0, [], 0.0
+    for h, t in zip(hidden.split(rows), targets.split(rows)):
+        keep = t.ne(-100)
+        wanted = F.one_hot(t.where(keep, 0), weight.size(0)) * keep[:, None]
+        logits = torch.einsum("tc,vc->tv", h, weight)
+        lse = torch.logsumexp(logits, 1)
+        total += ((lse - (logits * wanted).sum(1)) * keep).sum()
+        G = ((logits - lse[:, None]).exp() * keep[:, None] - wanted) / count
+        pieces.append(G.matmul(weight))
+        d_weight = d_weight + torch.einsum("tv,tc->vc", G, h)
+    return [total / count, torch.cat(pieces), d_weight]""",
+    },
+    "08-3-d": {
+        "arrays and tensors": """broken = {
+    "harmless": np.array([-0.5, -0.25, -1.0, -0.1, -3.0]),
+    "lost": torch.tensor([-150.0, -150.5, -151.0, -150.0, -149.5]),
+    "width": np.int64(65_536 // 64),
+    "vanishes": np.linspace(33, 39, 64),
+}""",
+        "tuples, other signs, a name more": """broken = dict(
+    vanishes=tuple((-1) ** n * 35 for n in range(64)), width=1024, lost=(-1000, -1000, -1001, -999, -1000),
+    harmless=(-7.0, -8.0, -9.0, -7.5, -10.0), why="65,536 is more than float16 holds",
+)""",
     },
 }

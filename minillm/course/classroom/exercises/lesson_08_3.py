@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import tracemalloc
 from collections.abc import Callable
 from unittest import mock
 
@@ -10,31 +12,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_leaves
 
 from minillm.course import exercise
+from minillm.course.classroom.checkers import (
+    Inputs,
+    as_floats,
+    as_list,
+    cases,
+    copied_library,
+    expect,
+    forbid,
+    plain,
+    shown,
+)
 
 
 @exercise("08-3-a", points=2)
 def trips(answer):
     """Launches and bytes of bias, GELU and residual."""
-    found = answer(8, 100, 2, fused=True)
-    assert len(found) == 2, f"return (launches, bytes), got {found!r}"
-    assert found[0] == 1, f"fused is one launch, got {found[0]}"
-    unfused = answer(8, 100, 2, fused=False)
-    assert unfused[0] == 3, "unfused: x + bias, gelu, + residual are three launches"
-    tensor, bias = 8 * 100 * 2, 100 * 2
-    for moved, right, hint in (
-        (found[1], 3, "fused: what must come in, and what must go out?"),
-        (unfused[1], 7, "unfused: what does each of the three launches read, and what does it write?"),
-    ):
-        assert moved == right * tensor + bias, (
-            f"{hint} x has {tensor} bytes, the bias {bias}: your {moved} bytes are the bias once and "
-            f"{(moved - bias) / tensor:g} times x"
-        )
-    assert answer(8, 100, 4, fused=True)[1] == 2 * found[1], "float32 is 4 bytes a number: twice float16"
+    for case in cases(rows=(1, 8, 33), width=(1, 100, 37), size=(2, 4, 8), fused=(False, True)):
+        tensor, bias = case.rows * case.width * case.size, case.width * case.size
+        found = as_list(answer(case.rows, case.width, case.size, case.fused), f"{case}: the result", 2)
+        launches, times = (1, 3) if case.fused else (3, 7)
+        expect(found[0], launches, hint=f"{case}: the launches: x + bias, GELU, + residual, or all in one")
+        what = "what must come in and go out?" if case.fused else "what does each step read and write?"
+        expect(found[1], times * tensor + bias, hint=f"{case}: {what} x has {tensor} bytes, the bias {bias}")
 
 
-class Watch(TorchDispatchMode):
+class Launches(TorchDispatchMode):
     """Counts kernel launches, notes what torch computes itself, fills new memory with NaN, and stops a program before
     it touches memory outside the tensors it was given: in the interpreter that may end the whole process."""
 
@@ -42,7 +48,7 @@ class Watch(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.launches, self.torch_ran, self.astray = 0, [], ""
+        self.count, self.torch_ran, self.astray = 0, [], ""
 
     def __torch_dispatch__(self, op, types, args=(), kwargs=None):
         result, name = op(*args, **(kwargs or {})), op.overloadpacket.__name__
@@ -69,7 +75,7 @@ class Watch(TorchDispatchMode):
 
         return create
 
-    def run(self, answer: Callable, *inputs: Tensor) -> Tensor | None:
+    def run(self, answer: Callable, *inputs: Tensor | float) -> object:
         """The answer's result, its launches counted; None if a program went astray."""
         # here, not above: the other exercises need no Triton
         from triton.runtime.interpreter import InterpretedFunction, InterpreterBuilder
@@ -78,7 +84,7 @@ class Watch(TorchDispatchMode):
         load, store = InterpreterBuilder.create_masked_load, InterpreterBuilder.create_masked_store
 
         def counted(kernel, *args, **kwargs):
-            self.launches += 1
+            self.count += 1
             given = [x.untyped_storage() for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
             rooms = [(memory.data_ptr(), memory.data_ptr() + memory.nbytes()) for memory in given]
             ways = {
@@ -89,7 +95,7 @@ class Watch(TorchDispatchMode):
                 return launch(kernel, *args, **kwargs)
 
         try:
-            with mock.patch.object(InterpretedFunction, "run", counted), self:
+            with mock.patch.object(InterpretedFunction, "run", counted), self, np.errstate(all="ignore"):
                 return answer(*inputs)
         except Exception:
             if self.astray:
@@ -98,130 +104,213 @@ class Watch(TorchDispatchMode):
 
 
 @exercise("08-3-b", points=3)
-def bias_gelu(answer):
-    """A kernel of the student's own: gelu(x + bias), one launch."""
-    generator = torch.Generator().manual_seed(0)
-    for rows, width, dtype in (
-        (4, 32, torch.float32),
-        (3, 7, torch.float32),
-        (5, 100, torch.float32),
-        (1, 257, torch.float32),
-        (6, 200, torch.float16),
-        (2, 1100, torch.float32),
-    ):
-        name = f"x {(rows, width)} {str(dtype).removeprefix('torch.')}"
-        x, bias = (2 * torch.randn(shape, generator=generator) for shape in ((rows, width), (width,)))
-        x, bias, watch = x.to(dtype), bias.to(dtype), Watch()
-        before = x.clone()
-        found = watch.run(answer, x, bias)
-        assert not watch.astray, (
-            f"{name}: {watch.astray}. Is every load and every store masked, and is there one program a row?"
-        )
-        assert isinstance(found, Tensor), f"{name}: return the tensor y, got {found!r}"
-        assert found.shape == x.shape, f"{name}: y has the shape of x, got {tuple(found.shape)}"
-        assert found.dtype == dtype, f"{name}: y has the dtype of x, got {found.dtype}"
-        assert watch.launches, f"{name}: no kernel was launched"
-        assert not watch.torch_ran, (
-            f"{name}: torch itself ran {', '.join(watch.torch_ran)}: let the kernel do it, into torch.empty_like(x)"
-        )
-        assert watch.launches == 1, f"{name}: {watch.launches} launches, one is enough"
-        assert torch.equal(x, before), f"{name}: x is only read; write to a new tensor"
-        check_values(name, found, F.gelu(x.double() + bias.double()))
+def add_layer_norm(answer):
+    """A kernel of the student's own: the sum and its layer norm, one launch."""
+    copied = copied_library(answer)
+    assert not copied, f"build the kernel yourself: your answer uses {copied}"
+    for seed, (rows, width, dtype, eps, middle, spread) in enumerate((
+        (4, 32, torch.float32, 1e-5, 0.0, 1.0),
+        (3, 7, torch.float32, 1e-5, 2.0, 1.0),
+        (5, 100, torch.float32, 0.5, 0.0, 0.3),
+        (1, 257, torch.float32, 1e-5, 3000.0, 1.0),
+        (6, 300, torch.float16, 1e-5, 0.0, 60.0),
+        (2, 1100, torch.float32, 1e-2, -5.0, 1.0),
+        (3, 1, torch.float32, 1e-5, 0.0, 1.0),
+        (4, 60, torch.float16, 1e-3, 1.0, 0.1),
+    )):  # fmt: skip
+        inputs, name = Inputs(seed), f"x {(rows, width)} {str(dtype).removeprefix('torch.')}, eps {eps}"
+        x, residual = (inputs.tensor(rows, width, scale=spread).add(middle / 2).to(dtype) for _ in range(2))
+        weight, bias = (inputs.tensor(width).to(dtype) for _ in range(2))
+        given, watch = [one.clone() for one in (x, residual, weight, bias)], Launches()
+        found = watch.run(answer, *given, eps)
+        check_launches(name, watch)
+        assert isinstance(found, (tuple, list)), f"{name}: return (y, s), got {type(found).__name__}"
+        assert len(found) == 2, f"{name}: return (y, s), got {len(found)} values"
+        for what, one in zip("ys", found):
+            check_like(f"{name}: {what}", one, x)
+        for what, one, before in zip(("x", "residual", "weight", "bias"), given, (x, residual, weight, bias)):
+            assert torch.equal(one, before), f"{name}: {what} is only read; write to new tensors"
+        s = (x.float() + residual.float()).to(dtype)
+        wanted = F.layer_norm(s.double(), (width,), weight.double(), bias.double(), eps)
+        # float32 keeps 7 digits: what is left of them beside the mean; of float16, one step of its last digit
+        allowed = 4e-6 * (1 + abs(middle)) if dtype == torch.float32 else 2.0**-10
+        check_near(f"{name}: s", found[1], s.double(), 1e-6, "it is x + residual, rounded to the dtype of x")
+        check_near(
+            f"{name}: y", found[0], wanted, allowed,
+            "is it the norm of the s that is stored, computed in float32, with the mean taken first? Do places past "
+            "the end add to the variance? Are eps, weight and bias where the formula has them?",
+        )  # fmt: skip
 
 
-def check_values(name: str, found: Tensor, wanted: Tensor) -> None:
-    """Every number within float32's rounding, or, in float16, the number nearest to the exact one."""
-    missing = found.isnan()
-    assert not missing.any(), (
-        f"{name}: {int(missing.sum())} of {found.numel()} numbers are NaN: never written, or computed from what "
-        "was never written"
+def check_launches(name: str, watch: Launches) -> None:
+    assert not watch.astray, (
+        f"{name}: {watch.astray}. Is every load and every store masked, and is there one program a row?"
     )
-    allowed = torch.full_like(wanted, 2e-6)
-    if found.dtype == torch.float16:  # half the distance of neighbouring float16 numbers
-        allowed += 0.51 * torch.exp2(torch.floor(torch.log2(wanted.abs().clamp(min=2.0**-14))) - 10)
-    difference = (found.double() - wanted).abs()
-    worst = int((difference / allowed).argmax())
-    row, column = divmod(worst, found.shape[1])
-    assert difference.flatten()[worst] <= allowed.flatten()[worst], (
-        f"{name}: y[{row}, {column}] is {found[row, column]:.5f}, gelu(x + bias) with the erf is "
-        f"{wanted[row, column]:.5f}. Is bias read by column, is it the erf form, is all of it computed in float32?"
+    assert watch.count, f"{name}: no kernel was launched"
+    assert not watch.torch_ran, (
+        f"{name}: torch itself ran {', '.join(watch.torch_ran)}: let the kernel do it, into torch.empty_like(x)"
+    )
+    assert watch.count == 1, f"{name}: {watch.count} launches, one is enough"
+
+
+def check_like(name: str, found: object, x: Tensor) -> None:
+    assert isinstance(found, Tensor), f"{name} must be a tensor, got {type(found).__name__}"
+    assert found.shape == x.shape, f"{name} must have the shape of x, got {tuple(found.shape)}"
+    assert found.dtype == x.dtype, f"{name} must have the dtype of x, got {found.dtype}"
+    missing = int(found.isnan().sum())
+    assert not missing, (
+        f"{name}: {missing} of {found.numel()} numbers are NaN: never written, or computed from what was never written"
+    )
+
+
+def check_near(name: str, found: Tensor, wanted: Tensor, allowed: float, hint: str) -> None:
+    """Every number within `allowed`, counted from the larger of 1 and its size."""
+    off = (found.double() - wanted).abs() / wanted.abs().clamp(min=1)
+    row, column = divmod(int(off.argmax()), found.shape[1])
+    assert off[row, column] <= allowed, (
+        f"{name}[{row}, {column}] is {found[row, column].item():.6g}, expected {wanted[row, column].item():.6g}: {hint}"
     )
 
 
 class ByHand(TorchDispatchMode):
-    """Refuses torch's own loss; `stop`, as the hook of what autograd wants to keep, refuses torch's gradients."""
+    """Refuses torch's own loss, complex numbers, and tensors of more than `most` numbers; `stop`, as the hook of what
+    autograd wants to keep, refuses torch's gradients."""
+
+    def __init__(self, most: int):
+        super().__init__()
+        self.most, self.refused = most, ""
 
     def __torch_dispatch__(self, op, types, args=(), kwargs=None):
         name = op.overloadpacket.__name__
-        return self.stop() if "nll_loss" in name or "cross_entropy" in name else op(*args, **(kwargs or {}))
+        if "nll_loss" in name or "cross_entropy" in name:
+            self.stop()
+        result = op(*args, **(kwargs or {}))
+        for one in tree_leaves(result):
+            if isinstance(one, Tensor) and one.is_complex():
+                self.refuse("the closed form of the gradient needs no complex numbers")
+            if isinstance(one, Tensor) and not op.is_view and one.numel() > self.most:
+                self.refuse(f"{name} made a tensor {tuple(one.shape)}, more than {self.most:,} numbers")
+        return result
 
-    @staticmethod
-    def stop(*_):
-        raise AssertionError("by hand: without F.cross_entropy, F.nll_loss and autograd")
+    def refuse(self, why: str) -> None:
+        self.refused = self.refused or why
+        raise AssertionError(why)
+
+    def stop(self, *_):
+        self.refuse("by hand: without F.cross_entropy, F.nll_loss and autograd")
 
 
-@exercise("08-3-c", points=3)
-def loss_and_gradient(answer):
-    """Cross-entropy and its gradient, by hand."""
-    generator = torch.Generator().manual_seed(0)
+DERIVATIVES = (  # those of torch.autograd.functional call torch.autograd.grad
+    "torch.autograd.grad", "torch.autograd.backward", "torch.Tensor.backward", "torch.autograd.forward_ad.make_dual",
+    "torch.func.grad", "torch.func.vjp", "torch.func.jvp", "torch.func.jacrev", "torch.func.jacfwd",
+    "torch.func.linearize",
+)  # fmt: skip
 
-    for rows, width, smoothing, skipped in (
-        (1, 3, 0.0, ()),
-        (4, 5, 0.0, ()),
-        (4, 5, 0.1, ()),
-        (5, 7, 0.0, (1, 3)),
-        (6, 9, 0.2, (0,)),
-    ):
-        name = f"logits {(rows, width)}, smoothing {smoothing}, {len(skipped)} of {rows} rows ignored"
-        hint = "wanted is smoothing / V of every word, and 1 - smoothing more of the target"
-        logits = 3 * torch.randn(rows, width, generator=generator, dtype=torch.float64)
-        targets = torch.randint(width, (rows,), generator=generator)
-        targets[list(skipped)] = -100
-        with ByHand(), torch.autograd.graph.saved_tensors_hooks(ByHand.stop, ByHand.stop):
-            found = answer(logits.clone(), targets.clone(), smoothing)
-        assert isinstance(found, tuple), f"{name}: return (loss, gradient), got {type(found).__name__}"
-        assert len(found) == 2, f"{name}: return (loss, gradient), got {len(found)} values"
-        leaf = logits.clone().requires_grad_()
-        loss = F.cross_entropy(leaf, targets, label_smoothing=smoothing)
-        loss.backward()
-        assert abs(float(found[0]) - loss.item()) < 1e-6, (
-            f"{name}: the loss is {loss.item():.4f}, got {float(found[0]):.4f}: the mean over the rows that count of "
-            f"-Σ wanted · log softmax; {hint}"
-        )
-        assert found[1].shape == logits.shape, f"{name}: the gradient is shaped as the logits"
-        assert not found[1][list(skipped)].any(), f"{name}: an ignored row has gradient zero"
-        worst = (found[1] - leaf.grad).abs().max()
-        assert worst < 1e-6, (
-            f"{name}: the gradient is off by up to {worst:.4f}: (softmax - wanted) / number of rows that count; {hint}"
-        )
-    loss, gradient = answer(torch.tensor([[1000.0, 0.0]]), torch.tensor([1]))
-    hint = "logits of 1,000: subtract the largest before exp, or use logsumexp"
-    assert abs(float(loss) - 1000) < 1e-3, f"{hint}; the loss is 1000, got {float(loss):.3f}"
-    assert torch.allclose(gradient.float(), torch.tensor([[1.0, -1.0]])), (
-        f"{hint}; the gradient is [[1, -1]], got {gradient.tolist()}"
+
+@exercise("08-3-c", points=3, seconds=20)
+def head_loss(answer):
+    """The last layer and its loss in chunks, by hand."""
+    copied = copied_library(answer)
+    assert not copied, f"by hand: your answer uses {copied}"
+    problems = [
+        problem(seed, *shape) for seed, shape in enumerate(SHAPES)
+    ]  # before derivatives are forbidden
+    hints = (
+        "the mean over the rows that count of log Σ exp(logits) - logits[target]; logits may be large",
+        "G @ weight, with G = (softmax - 1 at the target) / the rows that count, and 0 in ignored rows",
+        "the sum over the chunks of G.T @ h",
+    )
+    with forbid("by hand, without derivatives by torch", *DERIVATIVES, answer=answer):
+        for (T, V, C, rows, skipped, scale), (given, expected) in zip(SHAPES, problems, strict=True):
+            name = f"T = {T}, V = {V}, C = {C}, rows = {rows}, {skipped} rows ignored"
+            found = as_list(by_hand(answer, name, given, rows), f"{name}: the result", 3)
+            for what, one, wanted, hint in zip(("loss", "d_hidden", "d_weight"), found, expected, hints):
+                # of logits as large as 1,000 the softmax keeps three digits fewer
+                expect(one, wanted, 1e-12 * max(1.0, scale), f"{name}: {what}: {hint}; float64 throughout")
+
+
+SHAPES = (  # T, V, C, rows, rows ignored, scale of the weights
+    (1, 3, 2, 1, 0, 1.0),
+    (12, 5, 2, 4, 0, 1.0),
+    (23, 7, 3, 5, 6, 1.0),
+    (9, 4, 2, 50, 8, 1.0),
+    (30, 40, 3, 8, 3, 300.0),
+    (16, 20_000, 2, 16, 2, 1.0),
+    (1500, 2000, 2, 3, 100, 1.0),
+)
+
+
+def problem(
+    seed: int, T: int, V: int, C: int, rows: int, skipped: int, scale: float
+) -> tuple[list[Tensor], list[Tensor]]:
+    """([hidden, weight, targets], [loss, d_hidden, d_weight])."""
+    inputs = Inputs(seed)
+    hidden, weight = (one.double() for one in inputs.tensors((T, C), (V, C)))
+    weight *= scale
+    targets = torch.tensor(inputs.integers(T, 0, V - 1))
+    targets[inputs.shuffled(range(T))[:skipped]] = -100
+    leaves = [hidden.clone().requires_grad_(), weight.clone().requires_grad_()]
+    loss = F.cross_entropy(leaves[0] @ leaves[1].T, targets)
+    return [hidden, weight, targets], [loss.detach(), *torch.autograd.grad(loss, leaves)]
+
+
+def by_hand(answer: Callable, name: str, inputs: list[Tensor], rows: int) -> object:
+    """What the answer returns, refused torch's loss and more memory than `rows` rows of logits take."""
+    (T, C), V = inputs[0].shape, len(inputs[1])
+    most = max(min(rows, T) * V, T * C, V * C)
+    given, mode = [one.clone() for one in inputs], ByHand(most)
+    # What numpy and lists take; torch's memory is seen by the mode. Only where all logits are far more than a chunk,
+    # and after smaller problems, so that nothing is imported for the first time.
+    measured = 100 * most < T * V
+    if measured:
+        tracemalloc.start()
+    try:
+        with mode, torch.autograd.graph.saved_tensors_hooks(mode.stop, mode.stop):
+            found = answer(*given, rows)
+        taken = tracemalloc.get_traced_memory()[1] if measured else 0
+    finally:
+        tracemalloc.stop()
+    assert not mode.refused, f"{name}: {mode.refused}"
+    allowed = 40 * most * 8 + 2**21
+    assert taken < allowed, f"{name}: {taken / 2**20:.0f} MiB taken at once, as much as all logits"
+    for what, one, before in zip(("hidden", "weight", "targets"), given, inputs):
+        assert torch.equal(one, before), f"{name}: {what} must stay as it is"
+    return found
+
+
+@exercise("08-3-d", points=2)
+def broken(answer):
+    """Rows on which a float16 sum and a missing mask go wrong, and one on which the mask is not missed."""
+    found = plain(answer)
+    assert isinstance(found, dict), f"the answer is a dict, got {shown(found)}"
+    for key in ("vanishes", "width", "lost", "harmless"):
+        assert key in found, f"the dict needs the key {key!r}, it has {shown(list(found))}"
+    row = as_floats(found["vanishes"], "'vanishes'", 64)
+    outside = [one for one in row if abs(one) > 40]
+    assert not outside, f"the numbers of 'vanishes' must lie between -40 and 40, got {shown(outside[0])}"
+    total = torch.tensor(row).half().square().double().sum().item()
+    assert total >= 65_520, (
+        f"the squares of 'vanishes' add up to {total:,.0f}, which float16 can hold: y is not 0"
+    )
+    width = found["width"]
+    assert type(width) is int, f"'width' must be a whole number, got {shown(width)}"
+    assert width >= 1024, f"{width} squares of 8.0 add up to {64 * width:,}: float16 holds that"
+    assert width <= 1024, f"width {width} is not the smallest: what do {width - 1} squares of 8.0 add up to?"
+    right, careless = losses(as_floats(found["lost"], "'lost'", 5))
+    assert right < 2, f"the right loss of 'lost' must be below 2, it is {right:.4g}"
+    assert math.isinf(careless), f"the careless loss of 'lost' must be infinite, it is {careless:.4g}"
+    row = as_floats(found["harmless"], "'harmless'", 5)
+    assert max(row) < 0, f"all logits of 'harmless' must be below 0, got {shown(max(row))}"
+    assert len({*row}) > 1, f"the logits of 'harmless' must not be all equal, got {shown(row)}"
+    right, careless = losses(row)
+    assert abs(right - careless) < 1e-5, (
+        f"'harmless' must leave the loss right: it is {careless:.6g}, and the right one is {right:.6g}"
     )
 
 
-PEAK, BANDWIDTH = 312e12, 2.0e12  # of an A100, a second
-MATRIX = 4096 * 4096
-OPERATIONS = {  # (floating-point operations, bytes)
-    "residual": (8192 * 4096, 3 * 2 * 8192 * 4096),
-    "batch": (2 * 128 * MATRIX, 2 * MATRIX + 2 * 2 * 128 * 4096),
-    "batch8": (2 * 128 * MATRIX, MATRIX + 2 * 2 * 128 * 4096),
-    "prompt": (2 * 1024 * MATRIX, 2 * MATRIX + 2 * 2 * 1024 * 4096),
-    "attention": (4 * 256 * 256 * 128, 2 * 4 * 256 * 128),
-}
-
-
-@exercise("08-3-d", points=1)
-def memory_bound(answer):
-    """Which operations lie under the slanted roof."""
-    assert isinstance(answer, (set, frozenset, list, tuple)), (
-        f'a set of names such as {{"residual"}}, got {answer!r}'
-    )
-    unknown = set(answer) - set(OPERATIONS)
-    assert not unknown, f"unknown names: {', '.join(sorted(map(str, unknown)))}"
-    for name, (operations, moved) in OPERATIONS.items():
-        assert (operations / moved < PEAK / BANDWIDTH) == (name in answer), (
-            f"count {name!r} again: a multiply-add is two operations; the ridge is at 312 / 2.0 = 156 a byte"
-        )
+def losses(row: list[float]) -> tuple[float, float]:
+    """The loss of float32 logits for target 0, in float64, and with the maximum taken over the row and a 0."""
+    x = torch.tensor(row)
+    largest = x.max().clamp(min=0)
+    careless = (x - largest).exp().sum().log() + largest - x[0]
+    return F.cross_entropy(x.double()[None], torch.tensor([0])).item(), careless.item()
