@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import tracemalloc
 from collections.abc import Callable
-from unittest import mock
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from minillm.course import exercise
@@ -26,6 +25,7 @@ from minillm.course.classroom.checkers import (
     plain,
     shown,
 )
+from minillm.course.classroom.launches import LaunchWatch
 
 
 @exercise("08-3-a", points=2)
@@ -38,69 +38,6 @@ def trips(answer):
         expect(found[0], launches, hint=f"{case}: the launches: x + bias, GELU, + residual, or all in one")
         what = "what must come in and go out?" if case.fused else "what does each step read and write?"
         expect(found[1], times * tensor + bias, hint=f"{case}: {what} x has {tensor} bytes, the bias {bias}")
-
-
-class Launches(TorchDispatchMode):
-    """Counts kernel launches, notes what torch computes itself, fills new memory with NaN, and stops a program before
-    it touches memory outside the tensors it was given: in the interpreter that may end the whole process."""
-
-    ROOM = ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided")
-
-    def __init__(self):
-        super().__init__()
-        self.count, self.torch_ran, self.astray = 0, [], ""
-
-    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
-        result, name = op(*args, **(kwargs or {})), op.overloadpacket.__name__
-        if name in self.ROOM and result.is_floating_point():
-            result.fill_(float("nan"))
-        elif name not in self.ROOM and not op.is_view:
-            self.torch_ran.append(name)
-        return result
-
-    def guarded(self, access: Callable, verb: str, rooms: list[tuple[int, int]]) -> Callable:
-        """One of the interpreter's two ways to memory, for addresses within `rooms` only."""
-
-        def create(builder, pointers, *rest, **options):
-            mask = rest[0 if verb == "reads" else 1]  # a store's value stands before its mask
-            size = pointers.get_element_ty().primitive_bitwidth // 8
-            used = pointers.data[np.broadcast_to(mask.data, pointers.data.shape).astype(bool)]
-            inside = np.zeros(used.shape, dtype=bool)
-            for start, end in rooms:
-                inside |= (used >= start) & (used + size <= end)
-            if not inside.all():
-                self.astray = f"a program {verb} outside the tensors it was given"
-                raise IndexError(self.astray)
-            return access(builder, pointers, *rest, **options)
-
-        return create
-
-    def run(self, answer: Callable, *inputs: Tensor | float) -> object:
-        """The answer's result, its launches counted; None if a program went astray."""
-        # here, not above: the other exercises need no Triton
-        from triton.runtime.interpreter import InterpretedFunction, InterpreterBuilder
-
-        launch = InterpretedFunction.run
-        load, store = InterpreterBuilder.create_masked_load, InterpreterBuilder.create_masked_store
-
-        def counted(kernel, *args, **kwargs):
-            self.count += 1
-            given = [x.untyped_storage() for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
-            rooms = [(memory.data_ptr(), memory.data_ptr() + memory.nbytes()) for memory in given]
-            ways = {
-                "create_masked_load": self.guarded(load, "reads", rooms),
-                "create_masked_store": self.guarded(store, "writes", rooms),
-            }
-            with mock.patch.multiple(InterpreterBuilder, **ways), _disable_current_modes():
-                return launch(kernel, *args, **kwargs)
-
-        try:
-            with mock.patch.object(InterpretedFunction, "run", counted), self, np.errstate(all="ignore"):
-                return answer(*inputs)
-        except Exception:
-            if self.astray:
-                return None
-            raise
 
 
 @exercise("08-3-b", points=3)
@@ -121,8 +58,9 @@ def add_layer_norm(answer):
         inputs, name = Inputs(seed), f"x {(rows, width)} {str(dtype).removeprefix('torch.')}, eps {eps}"
         x, residual = (inputs.tensor(rows, width, scale=spread).add(middle / 2).to(dtype) for _ in range(2))
         weight, bias = (inputs.tensor(width).to(dtype) for _ in range(2))
-        given, watch = [one.clone() for one in (x, residual, weight, bias)], Launches()
-        found = watch.run(answer, *given, eps)
+        given, watch = [one.clone() for one in (x, residual, weight, bias)], LaunchWatch()
+        with np.errstate(all="ignore"):
+            found = watch.run(answer, *given, eps)
         check_launches(name, watch)
         assert isinstance(found, (tuple, list)), f"{name}: return (y, s), got {type(found).__name__}"
         assert len(found) == 2, f"{name}: return (y, s), got {len(found)} values"
@@ -142,15 +80,15 @@ def add_layer_norm(answer):
         )  # fmt: skip
 
 
-def check_launches(name: str, watch: Launches) -> None:
+def check_launches(name: str, watch: LaunchWatch) -> None:
     assert not watch.astray, (
         f"{name}: {watch.astray}. Is every load and every store masked, and is there one program a row?"
     )
-    assert watch.count, f"{name}: no kernel was launched"
+    assert watch.launches, f"{name}: no kernel was launched"
     assert not watch.torch_ran, (
         f"{name}: torch itself ran {', '.join(watch.torch_ran)}: let the kernel do it, into torch.empty_like(x)"
     )
-    assert watch.count == 1, f"{name}: {watch.count} launches, one is enough"
+    assert watch.launches == 1, f"{name}: {watch.launches} launches, one is enough"
 
 
 def check_like(name: str, found: object, x: Tensor) -> None:
