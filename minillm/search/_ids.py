@@ -40,15 +40,3 @@ def check_document_ids(ids: Sequence[DocumentId] | None, count: int) -> list[Doc
         twice = next(document for position, document in enumerate(ids) if document in ids[:position])
         raise ValueError(f"ids must be different, got {twice!r} more than once")
     return ids
-
-
-def check_storable(name: str, values: Sequence[DocumentId]) -> None:
-    """ValueError naming the first of `values` that UTF-8 cannot hold: half a surrogate pair, as in a file name that
-    was no text."""
-    for value in values:
-        try:
-            str(value).encode("utf-8")
-        except UnicodeEncodeError:
-            raise ValueError(
-                f"{name} must be text to be saved, got {value!a}, which holds half a surrogate pair"
-            ) from None

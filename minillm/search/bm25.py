@@ -23,7 +23,7 @@ from numba import njit
 
 from minillm._checks import check_choice, check_int, check_number, describe
 from minillm._files import BadFileError, load_arrays, save_arrays
-from minillm.search._ids import DocumentId, check_document_ids, check_storable, check_texts
+from minillm.search._ids import DocumentId, check_document_ids, check_texts
 from minillm.search.words import search_words
 
 # --- the plain version: the formula, word by word -----------------------------------------------------------------
@@ -275,8 +275,6 @@ class BM25:
         Raises ValueError for ids or words that are no text (half a surrogate pair).
         """
         self._check_fitted()
-        check_storable("ids", self.ids)
-        check_storable("words", list(self._vocabulary))
         meta = {
             "k1": self.k1,
             "b": self.b,

@@ -246,8 +246,8 @@ def test_cranfield_figures(real_data):
 
 def test_ids_and_words_that_are_no_text_are_not_saved(tmp_path):
     bad = "name-\udcff"
-    with pytest.raises(ValueError, match=r"ids must be text to be saved, got 'name-\\udcff'"):
+    with pytest.raises(ValueError, match=r"half a surrogate pair.*name-\\udcff"):
         BM25().fit(["one"], [bad]).save(tmp_path / "index")
-    with pytest.raises(ValueError, match="words must be text to be saved"):
+    with pytest.raises(ValueError, match="half a surrogate pair"):
         BM25(tokenizer=str.split).fit([bad]).save(tmp_path / "index")
     assert not list(tmp_path.iterdir())

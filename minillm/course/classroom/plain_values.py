@@ -1,7 +1,8 @@
 """Values as data: numbers, text, containers of them, arrays and tensors, to JSON and back.
 
 What an answer returns is carried out of its process as data, and nothing else: an object would bring its class along,
-and a class says itself what it is equal to. No pickle, therefore; a subclass arrives as the plain type that it extends.
+and a class says itself what it is equal to. No pickle, therefore; a subclass arrives as the plain type that it extends,
+and a generator as the list of what it gives.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import base64
 import collections.abc as abc
 import json
 import re
+from types import GeneratorType
 from typing import Any
 
 import numpy as np
 import torch
 
 SEQUENCES = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
+LAZY = (GeneratorType, map, filter, zip)
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
@@ -68,6 +71,8 @@ def _packed(value: Any) -> list:
     for name, kind in SEQUENCES.items():
         if isinstance(value, kind):
             return [name, [_packed(one) for one in value]]
+    if isinstance(value, LAZY):  # run out here, within the limits of the answer's process
+        return ["list", [_packed(one) for one in value]]
     raise NotPlainError(f"a {type(value).__name__}")
 
 
