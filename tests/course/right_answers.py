@@ -1,4 +1,4 @@
-"""Right answers to exercises of lessons 08_2 and 08_3, written otherwise than the stored solutions: all must pass."""
+"""Right answers to exercises of lessons 08_2, 08_3 and 10_4, written otherwise than the stored solutions: all must pass."""
 
 RIGHT = {
     "08-2-a": {
@@ -143,5 +143,58 @@ def bias_gelu(x, bias):
     gradient = torch.exp(x - lse[:, None]) - smoothing / x.shape[1]
     gradient.scatter_add_(1, target, torch.full_like(target, smoothing - 1, dtype=torch.float32))
     return (loss * keep).sum() / keep.sum(), gradient * keep[:, None] / keep.sum()""",
+    },
+    "10-4-a": {
+        "term by term, with a Counter": """def postings(corpus, k1=1.2, b=0.75):
+    from collections import Counter, defaultdict
+
+    counts = [Counter(words) for words in corpus]
+    df = Counter(word for count in counts for word in count)
+    average = sum(len(words) for words in corpus) / len(corpus)
+    found = defaultdict(dict)
+    for number, count in enumerate(counts):
+        norm = k1 * (1 - b + b * len(corpus[number]) / average)
+        for word, tf in count.items():
+            idf = math.log(1 + (len(corpus) - df[word] + 0.5) / (df[word] + 0.5))
+            found[word][number] = idf * tf / (tf + norm)
+    return found""",
+        "numpy": """def postings(corpus, k1=1.2, b=0.75):
+    every = sorted({word for words in corpus for word in words})
+    tf = np.array([[words.count(word) for words in corpus] for word in every], float)
+    lengths = tf.sum(0)
+    df = (tf > 0).sum(1)
+    idf = np.log1p((len(corpus) - df + 0.5) / (df + 0.5))
+    with np.errstate(invalid="ignore"):
+        values = idf[:, None] * tf / (tf + k1 * (1 - b + b * lengths / lengths.mean()))
+    return {w: {n: values[i, n] for n in np.flatnonzero(tf[i]).tolist()} for i, w in enumerate(every)}""",
+    },
+    "10-4-b": {
+        "a tuple": """def fuse(rankings, k, weights):
+    seen = list(dict.fromkeys(one for ranking in rankings for one in ranking))
+
+    def score(one):
+        return sum(w / (k + 1 + r.index(one)) for r, w in zip(rankings, weights) if one in r)
+
+    return tuple(sorted(seen, key=score, reverse=True))""",
+        "a generator of keys": """def fuse(rankings, k, weights):
+    parts = {}
+    for ranking, weight in zip(rankings, weights):
+        for place, one in enumerate(ranking):
+            parts.setdefault(one, []).append(weight / (k + place + 1))
+    return dict(sorted(parts.items(), key=lambda item: -math.fsum(item[1]))).keys()""",
+    },
+    "10-4-c": {"a tuple": 'finds = ("keyword", "dense", "both", "neither", "dense")'},
+    "10-4-d": {
+        "Korean, with more texts": """corpus = [
+    "K7 엔진 truck bread bread flour salt loaf",
+    "엔진 truck",
+    "car", "a vehicle", "the automobile", "a car and a truck", "소금", "빵", "문 여는 시간",
+]
+spoiled = corpus, "K7 엔진 truck", 0""",
+        "a list": """spoiled = [
+    ["E47 error of the oven battery", "error of the battery", "battery", "car", "truck", "salt", "open", "nine to six"],
+    "E47 error battery",
+    np.int64(0).item(),
+]""",
     },
 }

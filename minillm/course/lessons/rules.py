@@ -56,7 +56,6 @@ NOT_YET = {
     "07_1",
     "08_2",
     "08_3",
-    "10_4",
 }
 EXCUSED = {one.__name__ for one in form.RULES} | {"short_cells"}
 HANGUL = re.compile(r"[\uac00-\ud7a3]")
