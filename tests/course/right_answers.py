@@ -186,11 +186,15 @@ def bias_gelu(x, bias):
     "10-4-c": {"a tuple": 'finds = ("keyword", "dense", "both", "neither", "dense")'},
     "10-4-d": {
         "Korean, with more texts": """corpus = [
-    "K7 엔진 truck bread bread flour salt loaf",
-    "엔진 truck",
-    "car", "a vehicle", "the automobile", "a car and a truck", "소금", "빵", "문 여는 시간",
+    "K7 엔진을 끄고 truck 아래를 보세요: bread flour salt",
+    "truck 아래를 보고 엔진을 한참 식힌 다음에 다시 오세요",
+    "정비소는 아침 아홉 시에 문을 엽니다",
+    "주차장은 건물 뒤쪽에 있습니다",
+    "예약은 전화로만 받고 있습니다",
+    "a vehicle is at the gate today",
+    "토요일에는 오후 한 시까지 합니다",
 ]
-spoiled = corpus, "K7 엔진 truck", 0""",
+spoiled = corpus, "K7 truck", 0""",
         "a list": """spoiled = [
     ["E47 error of the oven battery", "error of the battery", "battery", "car", "truck", "salt", "open", "nine to six"],
     "E47 error battery",
