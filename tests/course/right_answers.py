@@ -1,4 +1,4 @@
-"""Right answers to exercises of lessons 08_2, 08_3 and 10_4, written otherwise than the stored solutions: all must pass."""
+"""Right answers to exercises, written otherwise than the stored solutions: all must pass."""
 
 RIGHT = {
     "08-2-a": {

@@ -98,7 +98,7 @@ WRONG = {
             worth="weight / (k + rank)",
             result=SORTED.replace("sorted(scores", "sorted([o for o in scores if scores[o]]"),
         ),
-        "keeps the first list only": "def fuse(rankings, k, weights):\n    return list(rankings[0]) if rankings else []",
+        "keeps the first list only": "def fuse(rankings, k, weights):\n    return sum(rankings[:1], [])",
         "the library's rrf": "def fuse(rankings, k, weights):\n"
         "    return [one for one, _ in rrf(rankings, k=k, weights=weights)]",
         "the library's rrf, imported inside": "def fuse(rankings, k, weights):\n"
@@ -136,8 +136,8 @@ WRONG = {
         ),
         "keywords are wrong as well": SPOILED.format(corpus=RIGHT_CORPUS, question="brakes", right=0),
         "the scores lose, too": SPOILED.format(
-            corpus='["brakes brakes bread loaf salt flour oven bake", "brakes of the truck here on this road", "a car", "a truck", '
-            '"a battery"]',
+            corpus='["brakes brakes bread loaf salt flour oven bake", "brakes of the truck here on this road", '
+            '"a car", "a truck", "a battery"]',
             question="brakes",
             right=0,
         ),

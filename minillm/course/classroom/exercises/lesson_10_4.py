@@ -1,6 +1,7 @@
 """Checkers of lesson 10_4, keyword, dense and hybrid search."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 
@@ -38,7 +39,9 @@ WORDS = ("a", "b", "c", "토큰", "모델")
 def postings(answer):
     """What every word adds to every document that has it."""
     refuse_copies(answer)
-    for case in cases(documents=(1, 2, 3, 7), longest=(1, 4, 9), k1=(0, 0.5, 1.2, 3.0), b=(0, 0.4, 0.75, 1.0)):
+    for case in cases(
+        documents=(1, 2, 3, 7), longest=(1, 4, 9), k1=(0, 0.5, 1.2, 3.0), b=(0, 0.4, 0.75, 1.0)
+    ):
         inputs = Inputs(case.seed)
         lengths = inputs.integers(case.documents, 0, case.longest)
         lengths[0] = max(lengths[0], 1)  # not all documents are empty
@@ -122,11 +125,12 @@ def check_order(found, rankings, case):
             scores[one] = scores.get(one, 0) + Fraction(weight, case.k + rank)
     where = f"k = {case.k}, weights {list(case.weights)}, rankings {rankings}"
     expect(
-        sorted(map(str, found)), sorted(map(str, scores)), hint=f"every id once: {where}, got {shown(found)}"
+        sorted(found, key=str), sorted(scores, key=str), hint=f"every id once: {where}, got {shown(found)}"
     )
-    for one, after in zip(found, found[1:]):
+    for one, after in pairwise(found):
+        values = f"{float(scores[one]):.4f} before {float(scores[after]):.4f}"
         assert scores[one] >= scores[after], (
-            f"{one} ({float(scores[one]):.4f}) stands before {after} ({float(scores[after]):.4f}) in {shown(found)}: {where}"
+            f"{one} stands before {after}, {values}, in {shown(found)}: {where}"
         )
 
 
@@ -188,18 +192,19 @@ def spoiled(answer):
     assert is_number, f"right is the number of a text, 0 to {len(corpus) - 1}, got {shown(right)}"
     lexical, dense = BM25().fit(corpus), DenseRetriever(ToyEncoder()).fit(corpus)
     ranking = lexical.search([question], 20)[0]
-    assert ranking and ranking[0][0] == right, (
-        f"keyword search must put text {right} first, its ranking is {shown([one for one, _ in ranking])}"
+    listed = [one for one, _ in ranking]
+    assert listed[:1] == [right], (
+        f"keyword search must put text {right} first, its ranking is {shown(listed)}"
     )
     ahead = len(ranking) == 1 or ranking[0][1] > ranking[1][1] + 1e-4
     assert ahead, f"text {right} must be ahead of every other by keywords, but the first two score the same"
     fused = HybridSearch(lexical, dense).search(question, 20)
     assert fused[0][0] != right, (
-        f"fused by ranks, text {right} is still first: {shown([one for one, _ in fused])}. Let another text be near the "
-        "top of both lists, and the right one far down by vectors"
+        f"fused by ranks, text {right} is still first: {shown([one for one, _ in fused])}. Let another text be near "
+        "the top of both lists, and the right one far down by vectors"
     )
     summed = WeightedSearch(lexical, dense, 0.4).search([question], 20)[0]
     assert summed[0][0] == right, (
-        f"the weighted sum must put text {right} first, it gives {shown([one for one, _ in summed])}. Let the right text "
-        "be further ahead by keywords: rare words, or more texts without any"
+        f"the weighted sum must put text {right} first, it gives {shown([one for one, _ in summed])}. Let the right "
+        "text be further ahead by keywords: rare words, or more texts without any"
     )
