@@ -17,6 +17,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -43,6 +44,12 @@ def okapi_idf(document_frequencies: Iterable[int], documents: int, epsilon: floa
     return [floor if idf < 0 else idf for idf in plain]
 
 
+def saturation(tf: Any, length: Any, average: float, k1: float = 1.2, b: float = 0.75) -> Any:
+    """The share, 0 to 1, of its idf that a word adds to a document of `length` words that has it tf >= 1 times;
+    numbers or arrays."""
+    return tf / (tf + k1 * (1 - b + b * length / average))
+
+
 def bm25_plain(
     corpus: Sequence[Sequence[str]],
     query: Sequence[str],
@@ -65,7 +72,7 @@ def bm25_plain(
         for word in query:
             if tf := count[word]:
                 # idf(w) * tf / (tf + k1 * (1 - b + b * |d| / average |d|))
-                score += idf[word] * gain * tf / (tf + k1 * (1 - b + b * len(words) / average))
+                score += gain * idf[word] * saturation(tf, len(words), average, k1, b)
         scores.append(score)
     return scores
 
@@ -210,7 +217,7 @@ class BM25:
             idf = np.array(okapi_idf(frequency.tolist(), len(texts))) * (self.k1 + 1)
         else:
             idf = np.array([lucene_idf(df, len(texts)) for df in frequency.tolist()])
-        impacts = idf[row] * tf / (tf + self.k1 * (1 - self.b + self.b * lengths[column] / average))
+        impacts = idf[row] * saturation(tf, lengths[column], average, self.k1, self.b)
         order = np.argsort(row, kind="stable")  # by word; inside a word by document
         self.ids, self._vocabulary = ids, vocabulary
         starts = np.concatenate([[0], np.cumsum(frequency)]).astype(np.int64)  # (words + 1,)

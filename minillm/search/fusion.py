@@ -36,6 +36,11 @@ def rrf(rankings: Sequence[Any], k: float = 60, weights: Sequence[float] | None 
     if len(weights) != len(lists):
         raise ValueError(f"weights must be one a ranking: got {len(weights)} for {len(lists)} rankings")
     weights = [check_number(f"weights[{i}]", weight, minimum=0) for i, weight in enumerate(weights)]
+    return add_reciprocal_ranks(lists, k, weights)
+
+
+def add_reciprocal_ranks(lists: Sequence[list[DocumentId]], k: float, weights: Sequence[float]) -> Ranking:
+    """The idea of `rrf`, for lists of ids and one weight a list; nothing is checked."""
     parts: dict[DocumentId, list[float]] = {}
     for ids, weight in zip(lists, weights, strict=True):
         for rank, document in enumerate(ids, start=1):

@@ -3,7 +3,7 @@
 BM25 finds rare names and exact words but is blind to synonyms; vectors find neighbours in meaning but blur rare names.
 A document that both list rises, whatever the units of their scores.
 
-Book: 10.4.3 하이브리드 검색 구현하기. Left out: weights learned from clicks, a cross-encoder on top (11.4 re-ranks).
+Book: 10.5.3 하이브리드 검색 구현하기. Left out: weights learned from clicks, a cross-encoder on top (11.4 re-ranks).
 """
 
 from __future__ import annotations

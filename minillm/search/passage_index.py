@@ -7,7 +7,7 @@ and dense/. A passage is indexed with its title, because a heading often names w
 keywords its title counts once more, as a field of its own. Of a question, only the words that say what it is about
 count. Building grades every method on queries made from the passages (self_grading.py); the best is `auto`.
 
-Book: 10.4.3 하이브리드 검색 구현하기, 9.1 검색 증강 생성(RAG).
+Book: 10.5.3 하이브리드 검색 구현하기, 9.1 검색 증강 생성(RAG).
 """
 
 from __future__ import annotations

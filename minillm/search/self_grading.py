@@ -59,22 +59,11 @@ def hold_out(passages: Sequence[Passage], seed: int = 0) -> HeldOut:
     queries: list[str] = []
     gold: list[set[str]] = []
     for number in generator.permutation(len(passages)):
-        passage = passages[number]
-        sentences = [" ".join(part.split()) for part in SENTENCE_END.split(passage.text) if part.strip()]
-        fit = [
-            i
-            for i, sentence in enumerate(sentences)
-            if len(sentence.split()) in SENTENCE_WORDS and sentences.count(sentence) == 1
-        ]
-        if len(queries) < MOST_SENTENCES and len(sentences) >= 3 and fit:
-            chosen = fit[int(generator.integers(len(fit)))]
-            words = sentences[chosen].split()
-            queries.append(sentences[chosen])
-            gold.append({passage.id})
-            count = round(generator.random() * LEFT_BEHIND * len(words))
-            kept = sorted(generator.permutation(len(words))[:count])
-            sentences[chosen] = " ".join(words[i] for i in kept)
-            shortened[passage.id] = replace(passage, text="\n".join(sentences))
+        taken = take_sentence(passages[number], generator) if len(queries) < MOST_SENTENCES else None
+        if taken:
+            sentence, shortened[passages[number].id] = taken
+            queries.append(sentence)
+            gold.append({passages[number].id})
     of_title: dict[str, set[str]] = {}
     for passage in passages:
         of_title.setdefault(passage.title, set()).add(passage.id)
@@ -85,6 +74,27 @@ def hold_out(passages: Sequence[Passage], seed: int = 0) -> HeldOut:
         for one in of_title[titles[number]]:
             shortened[one] = replace(shortened[one], title="")
     return HeldOut(list(shortened.values()), queries, gold)
+
+
+def take_sentence(passage: Passage, generator: np.random.Generator) -> tuple[str, Passage] | None:
+    """(a sentence of 5 to 40 words drawn from the passage, the passage with at most half of its words in its place);
+    None for a passage of fewer than three sentences, or with none that is fit."""
+    sentences = [" ".join(part.split()) for part in SENTENCE_END.split(passage.text) if part.strip()]
+    fit = [
+        place
+        for place, sentence in enumerate(sentences)
+        if len(sentence.split()) in SENTENCE_WORDS and sentences.count(sentence) == 1
+    ]
+    if len(sentences) < 3 or not fit:
+        return None
+    chosen = fit[int(generator.integers(len(fit)))]
+    sentence = sentences[chosen]
+    words = sentence.split()
+    # some words stay behind: a question shares words with its answer, though not all
+    count = round(generator.random() * LEFT_BEHIND * len(words))
+    kept = sorted(generator.permutation(len(words))[:count])
+    sentences[chosen] = " ".join(words[place] for place in kept)
+    return sentence, replace(passage, text="\n".join(sentences))
 
 
 def place_of(ranking: Ranking, gold: set[str]) -> float:
@@ -141,8 +151,7 @@ def choose(places: Mapping[str, np.ndarray]) -> Choice:
     than that. Places beyond the first are no reason: in a text of look-alike entries vectors gain there without
     finding anything. With fewer than 30 queries: the usual choice, and no table.
     """
-    queries = len(places["bm25"])
-    if queries < FEWEST_QUERIES:
+    if len(places["bm25"]) < FEWEST_QUERIES:
         return Choice()
     first = {name: found <= 1 for name, found in places.items()}
     best = max(WEIGHTS, key=lambda weight: first[f"weighted {weight}"].mean())
@@ -154,17 +163,20 @@ def choose(places: Mapping[str, np.ndarray]) -> Choice:
     method = max(names, key=lambda method: first[names[method]].mean())
     if not clearly_better(first[names[method]], first[names["weighted"]]):
         method = "weighted"
-    chosen = places[names[method]]
-    table = tuple(
+    table = grades({name: places[names[name]] for name in METHODS}, method)
+    return Choice(method, weight, len(places["bm25"]), table)
+
+
+def grades(places: Mapping[str, np.ndarray], chosen: str) -> tuple[dict[str, Any], ...]:
+    """The rows of `Choice.table`: how good each method is, and on how many queries it beats the chosen one."""
+    return tuple(
         {
             "method": name,
             "hit@1": float((found <= 1).mean()), "hit@5": float((found <= 5).mean()), "MRR": float((1 / found).mean()),
-            "better": int((found < chosen).sum()), "worse": int((found > chosen).sum()),
+            "better": int((found < places[chosen]).sum()), "worse": int((found > places[chosen]).sum()),
         }
-        for name in METHODS
-        for found in [places[names[name]]]
+        for name, found in places.items()
     )  # fmt: skip
-    return Choice(method, weight, queries, table)
 
 
 def clearly_better(one: np.ndarray, other: np.ndarray) -> bool:

@@ -7,7 +7,7 @@ standard deviations a document lies above the mean of all documents, for this qu
 how far the first beat the second; standard scores do not, and a passage that holds every rare word of a question
 stays first whatever the vectors say. `self_grading` chooses w on the user's own text.
 
-Book: 10.4.3 하이브리드 검색 구현하기. Paper: Bruch, Gai & Ingber 2023, "An Analysis of Fusion Functions for Hybrid
+Book: 10.5.3 하이브리드 검색 구현하기. Paper: Bruch, Gai & Ingber 2023, "An Analysis of Fusion Functions for Hybrid
 Retrieval", which finds such sums better than RRF. Left out: their bounds from theory instead of the mean.
 """
 

@@ -630,4 +630,61 @@ def add_layer_norm(x, residual, weight, bias, eps):
     harmless=(-7.0, -8.0, -9.0, -7.5, -10.0), why="65,536 is more than float16 holds",
 )""",
     },
+    "10-4-a": {
+        "term by term, with a Counter": """def postings(corpus, k1=1.2, b=0.75):
+    from collections import Counter, defaultdict
+
+    counts = [Counter(words) for words in corpus]
+    df = Counter(word for count in counts for word in count)
+    average = sum(len(words) for words in corpus) / len(corpus)
+    found = defaultdict(dict)
+    for number, count in enumerate(counts):
+        norm = k1 * (1 - b + b * len(corpus[number]) / average)
+        for word, tf in count.items():
+            idf = math.log(1 + (len(corpus) - df[word] + 0.5) / (df[word] + 0.5))
+            found[word][number] = idf * tf / (tf + norm)
+    return found""",
+        "numpy": """def postings(corpus, k1=1.2, b=0.75):
+    every = sorted({word for words in corpus for word in words})
+    tf = np.array([[words.count(word) for words in corpus] for word in every], float)
+    lengths = tf.sum(0)
+    df = (tf > 0).sum(1)
+    idf = np.log1p((len(corpus) - df + 0.5) / (df + 0.5))
+    with np.errstate(invalid="ignore"):
+        values = idf[:, None] * tf / (tf + k1 * (1 - b + b * lengths / lengths.mean()))
+    return {w: {n: values[i, n] for n in np.flatnonzero(tf[i]).tolist()} for i, w in enumerate(every)}""",
+    },
+    "10-4-b": {
+        "a tuple": """def fuse(rankings, k, weights):
+    seen = list(dict.fromkeys(one for ranking in rankings for one in ranking))
+
+    def score(one):
+        return sum(w / (k + 1 + r.index(one)) for r, w in zip(rankings, weights) if one in r)
+
+    return tuple(sorted(seen, key=score, reverse=True))""",
+        "a generator of keys": """def fuse(rankings, k, weights):
+    parts = {}
+    for ranking, weight in zip(rankings, weights):
+        for place, one in enumerate(ranking):
+            parts.setdefault(one, []).append(weight / (k + place + 1))
+    return dict(sorted(parts.items(), key=lambda item: -math.fsum(item[1]))).keys()""",
+    },
+    "10-4-c": {"a tuple": 'finds = ("keyword", "dense", "both", "neither", "dense")'},
+    "10-4-d": {
+        "Korean, with more texts": """corpus = [
+    "K7 엔진을 끄고 truck 아래를 보세요: bread flour salt",
+    "truck 아래를 보고 엔진을 한참 식힌 다음에 다시 오세요",
+    "정비소는 아침 아홉 시에 문을 엽니다",
+    "주차장은 건물 뒤쪽에 있습니다",
+    "예약은 전화로만 받고 있습니다",
+    "a vehicle is at the gate today",
+    "토요일에는 오후 한 시까지 합니다",
+]
+spoiled = corpus, "K7 truck", 0""",
+        "a list": """spoiled = [
+    ["E47 error of the oven battery", "error of the battery", "battery", "car", "truck", "salt", "open", "nine to six"],
+    "E47 error battery",
+    np.int64(0).item(),
+]""",
+    },
 }
