@@ -44,8 +44,10 @@ def search_words(text: str) -> list[str]:
     "GPT는 토큰을 읽는다" -> ["gpt", "는", "토큰", "큰을", "읽는", "는다"]. Raises ValueError when `text` is no str.
     """
     words = plain_words(text)
-    if text.isascii():  # nothing to cut; most questions about code end here
-        return words
+    return words if text.isascii() else _pairs(words)  # nothing to cut in most questions about code
+
+
+def _pairs(words: list[str]) -> list[str]:
     found: list[str] = []
     for word in words:
         for run in RUN.findall(word):
@@ -64,6 +66,11 @@ QUESTION_WORDS = frozenset(
     the their them there these they this those to was we were what when where which who whose why will would you
     your
     """.split()  # noqa: SIM905 - a list of 60 quoted words reads worse
+)
+# The Korean ones (의문사), with the particles and endings that they take: 언제, 언제부터, 무엇인가요.
+KOREAN_QUESTION_WORD = regex.compile(
+    "(?:무엇|뭐|뭘|뭔|무슨|어떤|어느|어떻게|왜|언제|어디|누구|누가|몇|얼마나|얼마)"
+    "(?:이|가|을|를|은|는|의|에|에서|로|으로|부터|까지|이고|이며|인지|인가|인가요|일까|일까요|입니까|야|지|죠|나요|예요|이에요|요)?"
 )
 
 
@@ -93,5 +100,9 @@ def content_words(text: str) -> list[str]:
     A manual seldom says "how" or "does", so their idf is high and a question would be answered by whatever passage
     happens to say them. Raises ValueError when `text` is no str.
     """
-    words = [word for word in search_words(text) if word not in QUESTION_WORDS]
-    return words + [operator for _, _, operator in find_operators(text)]
+    words = [
+        word
+        for word in plain_words(text)
+        if word not in QUESTION_WORDS and not KOREAN_QUESTION_WORD.fullmatch(word)
+    ]
+    return _pairs(words) + [operator for _, _, operator in find_operators(text)]

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from minillm.course.lessons import author, notebooks, rules
+from minillm.course.lessons import author, notebooks
 from minillm.course.lessons.map import Lesson
 from minillm.course.lessons.rules import check_lesson
 from minillm.course.lessons.skeleton import skeleton
@@ -150,22 +150,6 @@ def test_times_of_one_machine_are_kept_together(house):
     path.write_text(json.dumps({"machine": "another", "seconds": {"01_2": 1}}), encoding="utf-8")
     assert "not recorded" in author.record_seconds("01_2", 30)
     assert json.loads(path.read_text(encoding="utf-8"))["seconds"] == {"01_2": 1}
-
-
-def test_lessons_still_to_be_converted_are_excused_and_strict_does_not_excuse(house, capsys, monkeypatch):
-    monkeypatch.setattr(rules, "NOT_YET", {"99_8"})
-    monkeypatch.setattr(author, "NOT_YET", {"99_8"})
-    (house / "notebooks" / "99_8_demo.ipynb").write_text(
-        json.dumps({"cells": [], "metadata": {}}), encoding="utf-8"
-    )
-    assert author.main(["check", "99_8"]) == 1
-    out = capsys.readouterr().out
-    assert "predictions" not in out
-    assert "on the list NOT_YET of rules.py: 1 breaks excused" in out
-    assert author.main(["check", "--strict", "99_8"]) == 1
-    out = capsys.readouterr().out
-    assert "predictions: a lesson has at least 2 questions" in out
-    assert "time: no seconds" in out
 
 
 def test_the_guide_shows_the_example_and_its_checkers_as_they_are():

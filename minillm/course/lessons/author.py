@@ -3,7 +3,7 @@
     new 02_1 bpe     start build/lessons/02_1_bpe.py from the skeleton of a lesson
     edit 02_1        write notebooks/02_1_*.ipynb as build/lessons/02_1_*.py (jupytext's py:percent form)
     run 02_1         take the text file if it is newer, format, run top to bottom, write the notebook, check it
-    check [02_1]     only hold the lesson, or all of them, to the rules (--strict: without the list NOT_YET)
+    check [02_1]     only hold the lesson, or all of them, to the rules
 
 The notebook is the only copy that is committed; build/ is ignored. `run` writes the exercise cells' nbgrader
 metadata, folds the cells tagged prove, fills the glossary's rows from the list of terms, writes stable cell ids and
@@ -30,7 +30,7 @@ from minillm.course.lessons import notebooks
 from minillm.course.lessons.ids import check_lesson_id, is_lesson_file, lesson_of_file
 from minillm.course.lessons.map import load_map
 from minillm.course.lessons.pictures import with_smaller_pictures
-from minillm.course.lessons.rules import NOT_YET, TIMES, check_lesson, time_breaks
+from minillm.course.lessons.rules import TIMES, check_lesson, time_breaks
 from minillm.course.lessons.skeleton import skeleton
 from minillm.course.lessons.terms import row, terms
 from minillm.course.page.needs import missing, names_of
@@ -306,10 +306,6 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--timeout", type=int, default=120, help="seconds a cell may take (default 120)")
     one = verbs.add_parser("check", help="hold lessons to the rules")
     one.add_argument("lesson", nargs="*", help="all when none is named")
-    for one in (verbs.choices["run"], verbs.choices["check"]):
-        one.add_argument(
-            "--strict", action="store_true", help="also hold lessons on the list NOT_YET to every rule"
-        )
     options = parser.parse_args(arguments)
     try:
         return _main(options)
@@ -338,20 +334,12 @@ def _main(options: argparse.Namespace) -> int:
     else:
         named = [notebooks.lesson_path(lesson, folder) for lesson in options.lesson]
         paths = named or sorted(folder.glob("*.ipynb"))
-    breaks = [
-        f"{path.name}: {found}"
-        for path in paths
-        for found in [*check_lesson(path, options.strict), *lint(path)]
-    ]
+    breaks = [f"{path.name}: {found}" for path in paths for found in [*check_lesson(path), *lint(path)]]
     named = tuple(f"{path.name}:" for path in paths)
-    slow = time_breaks(checkout(), options.strict)
+    slow = time_breaks(checkout())
     breaks += [found for found in slow if found.startswith(named) or len(paths) > 1]
     for found in breaks:
         print(found)
-    excused = [path for path in paths if lesson_of_file(path.name) in NOT_YET and not options.strict]
-    for path in excused:
-        more = len(check_lesson(path, strict=True)) - len(check_lesson(path))
-        print(f"{path.name} is on the list NOT_YET of rules.py: {more} breaks excused (--strict shows them)")
     print(f"{len(paths)} lesson{'s' * (len(paths) != 1)}, {len(breaks)} rule break{'s' * (len(breaks) != 1)}")
     return 1 if breaks else 0
 

@@ -47,11 +47,6 @@ MOST_LINES = 20  # a cell should fit on half a screen; exercises are exempt
 MOST_SECONDS = 60
 MEAN_SECONDS = 30
 TIMES = "tests/course/lesson_times.json"  # written by `author run`
-# Lessons that are still to be brought to the form, and the rules they are excused from until then.
-# Whoever converts a lesson deletes its line; the list goes when it is empty.
-NOT_YET = {
-}
-EXCUSED = {one.__name__ for one in form.RULES} | {"short_cells"}
 HANGUL = re.compile(r"[\uac00-\ud7a3]")
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+|\b0x[0-9a-fA-F]{9,}\b")  # 0x10FFFF is a number
 FOLDERS = "home|root|Users|tmp|usr|opt|var|mnt|private|work|workspace|content|etc|srv|media"
@@ -76,15 +71,10 @@ for _one in form.RULES:
     rule(_one)
 
 
-def check_lesson(path: str | Path, strict: bool = False) -> list[str]:
-    """Every break of every rule in a notebook file, as "rule: what is wrong"; an empty list is a good lesson.
-
-    A lesson on the list NOT_YET is excused from the rules EXCUSED, unless strict.
-    """
+def check_lesson(path: str | Path) -> list[str]:
+    """Every break of every rule in a notebook file, as "rule: what is wrong"; an empty list is a good lesson."""
     path = Path(path)
-    found = check_notebook(notebooks.read_notebook(path), path)
-    excused = set() if strict or lesson_of_file(path.name) not in NOT_YET else EXCUSED
-    return [one for one in found if one.split(":")[0] not in excused]
+    return check_notebook(notebooks.read_notebook(path), path)
 
 
 def check_notebook(notebook: Notebook, path: Path) -> list[str]:
@@ -231,15 +221,13 @@ def claims(notebook: Notebook, path: Path) -> Iterator[str]:
             yield f"cell {number} is not compared: the next code cell must be, and must assert what it claims"
 
 
-def time_breaks(root: Path, strict: bool = False) -> list[str]:
+def time_breaks(root: Path) -> list[str]:
     """ "lesson: what is wrong" of the seconds `author run` recorded: 60 a lesson at most, 30 on average."""
     file = root / TIMES
     recorded = json.loads(file.read_text(encoding="utf-8"))["seconds"] if file.is_file() else {}
     found = []
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         lesson = lesson_of_file(path.name)
-        if lesson in NOT_YET and not strict:
-            continue
         if lesson not in recorded:
             found.append(f"{path.name}: time: no seconds in {TIMES}: `author run {lesson}` writes them")
         elif recorded[lesson] > MOST_SECONDS:
