@@ -12,8 +12,9 @@ from minillm.course.lessons.ids import lesson_of_file
 from tests.course.lessons import LESSONS, wrong_answers
 from tests.course.right_answers import RIGHT
 
-# What cannot be sealed: an answer that is a class, that takes an iterator step by step, whose launches are counted
-OPEN = {"07-1-b", "08-2-a", "08-3-b"}
+# What cannot be sealed: an answer that is a class, whose use of a model is watched, whose kernels' launches are counted
+OPEN = {"07-1-b", "07-1-d", "08-1b-a", "08-2b-a", "08-3-b"}
+SLOW = {("08-3-c", "a complex step in numpy")}  # right numbers in the end: only the deadline refuses it
 QUICK = next(path for path in LESSONS if path.name.startswith("02_1_"))
 
 
@@ -55,7 +56,8 @@ def test_a_lesson_is_judged_as_its_own_check_judges(path, most, tmp_path):
             for mistake, text in list(wrong[one.id].items())[:most]:
                 found = verdict(one, text, sealed)
                 assert not found.passed, f"{one.id}: {mistake}"
-                assert found.step in ("answer", "check", "hidden"), f"{one.id}, {mistake}: {found}"
+                reasons = ("answer", "check", "hidden", *(["time"] if (one.id, mistake) in SLOW else []))
+                assert found.step in reasons, f"{one.id}, {mistake}: {found}"
 
 
 def test_names_bound():
