@@ -161,12 +161,6 @@ wasted = "학교에 갔다. "
         total, top = total * old + power, new
         mean = [old * m + power * x for m, x in zip(mean, value)]
     return [m / total for m in mean]""",
-        "numpy": """def attend(query, keys, values):
-    import numpy as np
-
-    scores = np.array(keys) @ np.array(query) / np.sqrt(len(query))
-    powers = np.exp(scores - scores.max())
-    return powers @ np.array(values) / powers.sum()""",
     },
     "02-3-b": {
         "a tensor": """def visible(T, S, window=None):

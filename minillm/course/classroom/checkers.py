@@ -49,6 +49,11 @@ LONGEST = 200  # characters of a value in a message
 
 # --- what came, as plain values ---
 
+# For exercises in plain numbers: what would make arrays of them, or do their softmax.
+BY_HAND = [
+    f"torch.{name}" for name in ("tensor", "as_tensor", "stack", "exp", "softmax", "logsumexp", "logaddexp")
+] + ["numpy.array", "numpy.asarray", "numpy.exp", "numpy.logaddexp"]
+
 
 def plain(value: Any, what: str = "the answer") -> Any:
     """`value` as None, bool, int, float, complex, str, bytes, list, set or dict; tuples, ranges, arrays, tensors,

@@ -59,6 +59,10 @@ BROKEN = {"weights": "torch.softmax", "late": "S - T + 1 :", "hidden": "T:"}
 
 WRONG = {
     "02-3-a": {
+        "numpy's arrays": "import numpy as np\n\n\ndef attend(query, keys, values):\n"
+        "    scores = np.array(keys) @ np.array(query) / len(query) ** 0.5\n"
+        "    shares = np.exp(scores - scores.max())\n"
+        "    return list(shares @ np.array(values) / shares.sum())",
         "forgets to divide by √D": ATTEND.format(**RIGHT | {"scale": "1"}),
         "divides by D": ATTEND.format(**RIGHT | {"scale": "1 / len(query)"}),
         "overflows": ATTEND.format(**RIGHT | {"score": "score"}),

@@ -6,6 +6,7 @@ import torch
 
 from minillm.course import exercise
 from minillm.course.classroom.checkers import (
+    BY_HAND,
     Inputs,
     as_floats,
     as_list,
@@ -47,7 +48,7 @@ def attend(answer):
 
     def ask(query, keys, values, hint):
         expected = attended(query, keys, values)
-        with forbid("plain numbers and math only", *READY_MADE, *SOFTMAX, answer=answer):
+        with forbid("plain numbers and math only", *READY_MADE, *SOFTMAX, *BY_HAND, answer=answer):
             found = answer(list(query), [list(key) for key in keys], [list(value) for value in values])
         expect(as_floats(found, length=len(values[0])), expected, 1e-6, hint)
 
