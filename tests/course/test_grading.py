@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,9 @@ from minillm.course.classroom.student_copy import open_copy
 from minillm.course.classroom.submissions import STUDENT, answers_of, find_submissions
 from minillm.course.classroom.workers import Worker, WorkerError
 from minillm.course.lessons import notebooks
+from minillm.course.paths import checkout
 from tests.course.lessons import code, tiny_lesson
+from tests.helpers import soak_count
 
 pytest.importorskip("nbgrader", reason="nbgrader keeps the format and the book")
 
@@ -364,7 +367,8 @@ def test_nbgraders_own_autograde_works_on_the_folder(handed_out, tmp_path):
     ours = few.grade()
     done = subprocess.run(
         [sys.executable, "-m", "nbgrader", "autograde", "99_9", "--force"],
-        cwd=few.folder, capture_output=True, text=True, timeout=300,
+        cwd=few.folder, env=os.environ | {"PYTHONPATH": str(checkout())},  # for tests.course.tiny_exercises
+        capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(list((few.folder / "autograded").glob("*/99_9/*.ipynb"))) == 2
@@ -385,7 +389,8 @@ def test_sixty_notebooks_of_a_real_lesson_take_less_than_ten_minutes(tmp_path):
     )
     exercises = notebooks.find_exercises(solved)
     expected = {}
-    for number in range(60):
+    count = soak_count(60)
+    for number in range(count):
         mine = copy.deepcopy(released)
         marks = []
         for place, one in enumerate(exercises):
@@ -401,8 +406,8 @@ def test_sixty_notebooks_of_a_real_lesson_take_less_than_ten_minutes(tmp_path):
     graded = grade_assignment(folder, jobs=2)
     seconds = time.monotonic() - began
     assert {row["student"]: [row[one.id] for one in exercises] for row in graded["rows"]} == expected
-    print(f"{seconds / 60:.2f} seconds a notebook")
-    assert seconds < 600
+    print(f"{seconds / count:.2f} seconds a notebook")
+    assert seconds < 10 * count + 30 * (count < 60)  # a loop costs its 30 seconds in a small class, too
     began = time.monotonic()
-    assert grade_assignment(folder, student="student 07", force=True)["graded"] > 0
+    assert grade_assignment(folder, student="student 02", force=True)["graded"] > 0
     assert time.monotonic() - began < 60

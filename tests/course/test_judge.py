@@ -11,6 +11,7 @@ from minillm.course.classroom.workers import Worker
 from minillm.course.lessons.ids import lesson_of_file
 from tests.course.lessons import LESSONS, wrong_answers
 from tests.course.right_answers import RIGHT
+from tests.helpers import soak_count
 
 # What cannot be sealed: an answer that is a class, whose use of a model is watched, whose kernels' launches are counted
 OPEN = {"07-1-b", "07-1-d", "08-1b-a", "08-2b-a", "08-3-b"}
@@ -33,6 +34,8 @@ def handed_out(path, folder):
 @pytest.mark.timeout(900)
 def test_a_lesson_is_judged_as_its_own_check_judges(path, most, tmp_path):
     """`most`: that many right and wrong answers of an exercise, None for all."""
+    if most is None and soak_count(100) < 100:
+        pytest.skip("a lesson takes a minute: only in `make soak`")
     lesson = handed_out(path, tmp_path)
     wrong = wrong_answers(lesson.id)
     with Worker() as worker:

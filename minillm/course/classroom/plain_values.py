@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 SEQUENCES = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
-LAZY = (GeneratorType, map, filter, zip)
+LAZY = (GeneratorType, map, filter, zip, abc.MappingView)
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
