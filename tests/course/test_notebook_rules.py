@@ -280,6 +280,7 @@ BREAKS = {
         insert(2, code("show(f)", shown(26, 1))),
         insert(2, code("show(f)", shown(3, 9))),
         insert(2, code("x = 1\nshow(f, g)", shown(3, 1, 26))),
+        insert(2, code("show(f, g)", shown(13, 1, 13))),  # each fits, both at once do not
         insert(
             2, code("show(f, since=g)", card("`f`\n\n```diff\n" + "  same\n" * 13 + "+ new\n" * 13 + "```"))
         ),

@@ -300,13 +300,19 @@ def _revealed(code: ast.Module) -> set[str]:
 
 
 def shown_source(notebook: Notebook, path: Path) -> Iterator[str]:
-    """What is shown fits on the page: at most 25 lines and 8 parameters a piece."""
+    """What is shown fits on the page: at most 25 lines a cell, all its pieces together, and 8 parameters a piece."""
     for number, cell in numbered(notebook):
         if not calls(tree(cell), "show"):
             continue
-        for kind, text in output_texts(cell):
-            for language, code in _fenced(text) if kind == "text/markdown" else ():
-                yield from (f"cell {number} {found}" for found in _too_much(language, code))
+        markdown = [text for kind, text in output_texts(cell) if kind == "text/markdown"]
+        pieces = [piece for text in markdown for piece in _fenced(text)]
+        found = [one for language, code in pieces for one in _too_much(language, code)]
+        total = sum(len(_lines(language, code)) for language, code in pieces)
+        if not found and total > MOST_SHOWN_LINES:
+            found = [
+                f"shows {total} lines in {len(pieces)} pieces, at most {MOST_SHOWN_LINES}: a cell for each"
+            ]
+        yield from (f"cell {number} {one}" for one in found)
 
 
 def _fenced(markdown: str) -> list[tuple[str, str]]:
@@ -318,10 +324,14 @@ def _fenced(markdown: str) -> list[tuple[str, str]]:
     ]
 
 
-def _too_much(language: str, code: str) -> Iterator[str]:
+def _lines(language: str, code: str) -> list[str]:
+    """The lines that a reader has to take in; of a diff, what is no longer there does not count."""
     lines = code.split("\n")
-    if language == "diff":  # what is no longer there does not count
-        lines = [line[2:] for line in lines if not line.startswith("-")]
+    return [line[2:] for line in lines if not line.startswith("-")] if language == "diff" else lines
+
+
+def _too_much(language: str, code: str) -> Iterator[str]:
+    lines = _lines(language, code)
     first = lines[0].strip()
     if len(lines) > MOST_SHOWN_LINES:
         yield (
