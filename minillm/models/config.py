@@ -131,9 +131,10 @@ class ModelConfig:
     def _settle_labels(self) -> None:
         """num_labels, id2label and label2id made to agree, as in transformers; ValueError where they do not."""
         names = self.id2label
+        if self.num_labels is not None:
+            check_int("num_labels", self.num_labels, 1)
         if names is None:
-            self.num_labels = check_int("num_labels", 2 if self.num_labels is None else self.num_labels, 1)
-            names = label_names(self.num_labels)
+            names = label_names(2 if self.num_labels is None else self.num_labels)
         try:
             self.id2label = {int(i): check_text("a label", name) for i, name in names.items()}
         except (AttributeError, TypeError, ValueError):

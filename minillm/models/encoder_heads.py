@@ -116,11 +116,10 @@ class ForMaskedLM(EncoderWithHead):
         return LogitsOutput(out.last_hidden_state, out.hidden_states, logits=self.head(out.last_hidden_state))
 
     def behind_prefix(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """As ModelWithHead's, with one bias: the second where the matrix is not tied, for only that one is used."""
+        """As ModelWithHead's, with one bias: the second where there is one, for that is the one that is used."""
         tensors = dict(tensors)
-        second, first = tensors.pop(self.second_bias, None), self._bias()
-        if second is not None and not (self.config.tie_word_embeddings and first in tensors):
-            tensors[first] = second
+        if self.second_bias in tensors:
+            tensors[self._bias()] = tensors.pop(self.second_bias)
         return super().behind_prefix(tensors)
 
     def to_hugging_face(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
