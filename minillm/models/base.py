@@ -128,8 +128,10 @@ class PretrainedModel(nn.Module):
                 module.weight.fill_(1.0)
                 if getattr(module, "bias", None) is not None:
                     module.bias.zero_()
-        for module in self.modules():  # last: an output matrix that is the table has been drawn over it
-            if isinstance(module, nn.Embedding) and module.padding_idx is not None and only is None:
+        for name, module in self.named_modules():  # last: an output matrix that is the table was drawn over it
+            if only is not None and name not in only:
+                continue
+            if isinstance(module, nn.Embedding) and module.padding_idx is not None:
                 module.weight[module.padding_idx].zero_()
 
     @property
