@@ -1,26 +1,72 @@
-"""Whole models on the parts of minillm.nn: GPT-2, Llama and its family."""
+"""Whole models on the parts of minillm.nn: GPT-2, Llama and its family, BERT, RoBERTa and XLM-R."""
 
 from minillm.models.auto import load_model
 from minillm.models.base import PretrainedModel
+from minillm.models.bert import (
+    BERT,
+    BERTConfig,
+    BERTForMaskedLM,
+    BERTForQuestionAnswering,
+    BERTForSequenceClassification,
+    BERTForTokenClassification,
+)
 from minillm.models.config import ModelConfig
-from minillm.models.decoder import BodyOutput, CausalLM, CausalLMOutput, DecoderBody
+from minillm.models.decoder import CausalLM, DecoderBody
+from minillm.models.decoder_heads import GPT2ForSequenceClassification, LlamaForSequenceClassification
+from minillm.models.encoder import EncoderBody
 from minillm.models.gpt2 import GPT2, GPT2Body, GPT2Config
+from minillm.models.heads import ModelWithHead, TaskModel
 from minillm.models.llama import Llama, LlamaBody, LlamaConfig
 from minillm.models.llama2c import load_llama2c
+from minillm.models.outputs import (
+    BodyOutput,
+    CausalLMOutput,
+    LogitsOutput,
+    PooledOutput,
+    QuestionAnsweringOutput,
+)
+from minillm.models.roberta import (
+    RoBERTa,
+    RoBERTaConfig,
+    RoBERTaForMaskedLM,
+    RoBERTaForQuestionAnswering,
+    RoBERTaForSequenceClassification,
+    RoBERTaForTokenClassification,
+)
 
 __all__ = [
+    "BERT",
     "GPT2",
+    "BERTConfig",
+    "BERTForMaskedLM",
+    "BERTForQuestionAnswering",
+    "BERTForSequenceClassification",
+    "BERTForTokenClassification",
     "BodyOutput",
     "CausalLM",
     "CausalLMOutput",
     "DecoderBody",
+    "EncoderBody",
     "GPT2Body",
     "GPT2Config",
+    "GPT2ForSequenceClassification",
     "Llama",
     "LlamaBody",
     "LlamaConfig",
+    "LlamaForSequenceClassification",
+    "LogitsOutput",
     "ModelConfig",
+    "ModelWithHead",
+    "PooledOutput",
     "PretrainedModel",
+    "QuestionAnsweringOutput",
+    "RoBERTa",
+    "RoBERTaConfig",
+    "RoBERTaForMaskedLM",
+    "RoBERTaForQuestionAnswering",
+    "RoBERTaForSequenceClassification",
+    "RoBERTaForTokenClassification",
+    "TaskModel",
     "load_llama2c",
     "load_model",
 ]
