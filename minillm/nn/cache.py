@@ -67,7 +67,8 @@ def kv_cache_bytes(config: Any, batch_size: int, length: int, dtype: torch.dtype
     """Bytes of the keys and values of `batch_size` texts of `length` tokens.
 
     config: any model config with num_layers, kv_heads and head_dim; of an encoder-decoder the decoder's layers count,
-    and length is that of source and target together. ValueError for sizes below zero or no dtype. kv_cache_bytes(Llama-2-7B, 1, 4096, torch.float16) -> 2_147_483_648 (2 GiB)
+    and length is that of source and target together. ValueError for sizes below zero or no dtype.
+    kv_cache_bytes(Llama-2-7B, 1, 4096, torch.float16) -> 2_147_483_648 (2 GiB)
     """
     _check_config(config)
     check_int("batch_size", batch_size, 0), check_int("length", length, 0)
@@ -135,8 +136,12 @@ class KVCache:
         self.length = 0
         self.attention_mask: Tensor | None = None  # bool (B, length), once a text was padded
         self._next_mask: Tensor | None = None  # what attention_mask will be when the running pass has ended
-        self.source: Any = None  # what a model keeps of the text its decoder reads: the encoder's output, its mask
-        self._of_context: dict[int, tuple[Tensor, Tensor, Tensor]] = {}  # layer -> context, its keys and values
+        self.source: Any = (
+            None  # what a model keeps of the text its decoder reads: the encoder's output, its mask
+        )
+        self._of_context: dict[
+            int, tuple[Tensor, Tensor, Tensor]
+        ] = {}  # layer -> context, its keys and values
 
     def _allocate(self, dtype: torch.dtype, device: torch.device) -> None:
         with torch.inference_mode(False):  # a cache filled in inference mode must serve outside it, too
@@ -203,7 +208,9 @@ class KVCache:
             self._check_shape(layer, k, v)
             self._settle(layer, k)
             like = self.keys[layer]
-            with torch.inference_mode(False):  # as with the tokens' own: filled in inference mode, of use outside
+            with torch.inference_mode(
+                False
+            ):  # as with the tokens' own: filled in inference mode, of use outside
                 keys, values = (torch.empty(x.shape, dtype=like.dtype, device=like.device) for x in (k, v))
             kept = self._of_context[layer] = context, keys.copy_(k), values.copy_(v)
         return kept[1], kept[2]

@@ -55,9 +55,7 @@ class RelativeBias(PositionScheme):
     bidirectional: as in `relative_buckets`. Raises ValueError for sizes that leave no bucket for far distances.
     """
 
-    def __init__(
-        self, heads: int, buckets: int = 32, max_distance: int = 128, bidirectional: bool = True
-    ):
+    def __init__(self, heads: int, buckets: int = 32, max_distance: int = 128, bidirectional: bool = True):
         super().__init__()
         self.heads = check_int("heads", heads, 1)
         self.bidirectional = check_flag("bidirectional", bidirectional)
