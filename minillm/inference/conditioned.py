@@ -63,7 +63,9 @@ class Conditioned(nn.Module):
         self.last = self._check("forced_eos_token_id", said.get("forced_eos_token_id"))
         # a user who wants no end, or so many tokens before it, is not given one
         self.room = 0 if params.ignore_eos or params.min_tokens == params.max_tokens else params.max_tokens
-        self.read: tuple[BodyOutput, Tensor] | None = None  # the encoder's output, and the mask of its padding
+        self.read: tuple[BodyOutput, Tensor] | None = (
+            None  # the encoder's output, and the mask of its padding
+        )
 
     def _check(self, name: str, ids: Any) -> list[int]:
         return [check_int(name, i, 0, self.model.config.vocab_size - 1) for i in as_ids(ids)]

@@ -282,7 +282,9 @@ class BART(Seq2SeqLM):
         """As Seq2SeqLM's; scores have nothing added where a file says nothing of it."""
         table = next(iter(tensors.values()))
         zeros = torch.zeros(1, self.config.vocab_size, dtype=table.dtype)
-        return super().from_hugging_face({"final_logits_bias": zeros, **tensors})
+        state = super().from_hugging_face({"final_logits_bias": zeros, **tensors})
+        self.body.config = self.config  # whether the output matrix is the table after all
+        return state
 
     def architecture(self) -> str:
         """The class name transformers knows the model by."""
