@@ -246,13 +246,6 @@ class BARTBody(Seq2SeqBody):
         names = self.table_names if not self.config.tie_word_embeddings else self.table_names[:1]
         return out | {name: out[self.table_names[0]].clone() for name in names[1:]}
 
-    @torch.no_grad()
-    def initialise(self, generator: torch.Generator) -> None:
-        """First weights: N(0, init_std), biases 0, norms 1, nothing for padding."""
-        super().initialise(generator)
-        if self.config.pad_token_id is not None:
-            self.tokens.weight[self.config.pad_token_id] = 0
-
     def table_std(self) -> float:
         """The spread of an output matrix's first weights."""
         return self.config.init_std
