@@ -1,0 +1,106 @@
+"""Generation with encoder-decoders: one loop, the source to itself. What they write: tests/parity."""
+
+import pytest
+import torch
+
+from minillm.inference import SamplingParams, generate, generate_batch, stream
+from minillm.models import BART, T5, BARTConfig, T5Config
+
+V = 30
+SIZES = {"vocab_size": V, "d_model": 8, "d_kv": 3, "d_ff": 12, "num_heads": 2, "num_layers": 2}
+BART_SIZES = {"vocab_size": V, "d_model": 8, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 12}
+BART_SIZES |= {"decoder_ffn_dim": 12, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+
+
+def t5(**options):
+    return T5(T5Config(**SIZES | {"tie_word_embeddings": False} | options)).eval()
+
+
+def bart(**options):
+    return BART(BARTConfig(**BART_SIZES | {"max_position_embeddings": 12} | options)).eval()
+
+
+def test_the_window_holds_source_and_target_each():
+    params = SamplingParams(max_tokens=11, temperature=0, ignore_eos=True)
+    assert len(generate(bart(), list(range(3, 15)), params)) == 11
+    for source, tokens in ((13, 4), (2, 12)):
+        with pytest.raises(ValueError, match=f"{source} tokens, the new text {tokens} .* window is 12"):
+            generate(bart(), [3] * source, SamplingParams(max_tokens=tokens))
+    assert len(generate(t5(), [3] * 700, SamplingParams(max_tokens=3, ignore_eos=True))) == 3
+
+
+@pytest.mark.parametrize("call", [generate, stream])
+def test_bad_sources_are_refused_at_the_call(call):
+    for ids, message in (
+        ([], "at least one token"),
+        ([V], f"between 0 and {V - 1}, got {V}"),
+        ("ab", "list of token ids"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call(t5(), ids)
+    with pytest.raises(ValueError, match="no decoder_start_token_id"):
+        call(t5(decoder_start_token_id=None), [3])
+    with pytest.raises(ValueError, match=f"decoder_start_token_id must be between 0 and {V - 1}, got 77"):
+        call(t5(decoder_start_token_id=77), [3])
+    with pytest.raises(ValueError, match="forced_bos_token_id must be between"):
+        call(bart(forced_bos_token_id=99, max_position_embeddings=40), [3])
+
+
+def test_the_source_is_read_once_and_not_at_the_call():
+    model, calls = t5(), []
+    model.body.encoder.register_forward_hook(lambda *_: calls.append(1))
+    tokens = stream(model, [3, 4, 5], SamplingParams(max_tokens=6, ignore_eos=True))
+    assert not calls
+    assert len([*tokens]) == 6
+    assert len(calls) == 1
+    shapes = []
+    model.body.encoder.register_forward_hook(lambda module, args, out: shapes.append(tuple(out.shape)))
+    generate_batch(model, [[3, 4], [5, 6, 7]], SamplingParams(max_tokens=2, n=3))
+    assert shapes == [(2, 3, 8)]  # six rows of two sources
+
+
+def test_modes_and_gradients_are_left_alone():
+    model = t5(dropout_rate=0.5)
+    expected = generate(model, [3, 4, 5], SamplingParams(max_tokens=6, temperature=0))
+    model.train()
+    model.body.encoder.blocks[0].eval()
+    before = {name: module.training for name, module in model.named_modules()}
+    tokens = stream(model, [3, 4, 5], SamplingParams(max_tokens=6, temperature=0))
+    first = next(tokens)
+    assert {name: module.training for name, module in model.named_modules()} == before
+    assert [first, *tokens] == expected
+    assert {name: module.training for name, module in model.named_modules()} == before
+    x = torch.tensor([[3, 4, 5]])
+    model(x, decoder_input_ids=x).logits.sum().backward()  # nothing of inference mode stays in the model
+
+
+def test_forced_tokens():
+    ids, model = [5, 6], bart(forced_bos_token_id=9, forced_eos_token_id=[4])
+    found = generate(model, ids, SamplingParams(max_tokens=6, temperature=0))
+    assert (found[0], found[-1]) == (9, 4)
+    for params in ({"ignore_eos": True}, {"min_tokens": 6}):  # no end was wanted
+        free = generate(model, ids, SamplingParams(max_tokens=6, temperature=0, **params))
+        assert len(free) == 6
+        assert free[0] == 9
+        assert free[:-1] == found[:-1]
+    row = generate_batch(model, [ids], SamplingParams(max_tokens=3, temperature=0, logprobs=1))[0]
+    assert row.logprobs[0] == {9: 0.0}
+
+
+def test_the_text_is_that_of_the_new_tokens():
+    class Words:
+        def decode(self, ids, skip_special_tokens=False):
+            return " ".join(f"w{i}" for i in ids if i > 2 or not skip_special_tokens)
+
+        def decode_bytes(self, ids, skip_special_tokens=False):
+            return "".join(f"w{i} " for i in ids if i > 2 or not skip_special_tokens).encode()
+
+    model = t5()
+    row = generate_batch(model, [[7, 8, 9]], SamplingParams(max_tokens=4, temperature=0), Words())[0]
+    assert row.text == " ".join(f"w{i}" for i in row.token_ids if i > 2)
+    stop = f"w{row.token_ids[1]} "
+    cut = generate_batch(model, [[7, 8, 9]], SamplingParams(max_tokens=4, temperature=0, stop=stop), Words())[
+        0
+    ]
+    assert cut.finish_reason == "stop"
+    assert len(cut.token_ids) <= 2
