@@ -15,7 +15,7 @@ positions of the caller's own.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -31,6 +31,7 @@ from minillm.models.decoder import Pass
 from minillm.models.heads import ModelWithHead
 from minillm.models.inputs import check_ids, check_padding
 from minillm.models.outputs import BodyOutput, Seq2SeqLMOutput, Seq2SeqOutput
+from minillm.nn import FeedForward, SwiGLU
 from minillm.nn.cache import Cache
 from minillm.nn.positions import Position
 
@@ -52,6 +53,28 @@ class StackPass(Pass):
     def output(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...] | None]:
         """What the stack gives, and its hidden states, if they were asked for: the last one is what it gives."""
         return x, None if self.states is None else (*self.states[:-1], x)
+
+
+class DroppedActivation(nn.Module):
+    """An activation of a feed-forward layer with dropout on what it gives, while training.
+
+    Before a gate it is dropout on the gated product all the same: what loses a factor is lost.
+    """
+
+    def __init__(self, activation: Callable[[Tensor], Tensor], dropout: float):
+        super().__init__()
+        self.activation, self.dropout = activation, nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x, any float tensor."""
+        return self.dropout(self.activation(x))
+
+
+def with_dropout(layer: FeedForward | SwiGLU, dropout: float) -> FeedForward | SwiGLU:
+    """The feed-forward layer, with dropout on its hidden values."""
+    if dropout:
+        layer.activation = DroppedActivation(layer.activation, dropout)
+    return layer
 
 
 class Seq2SeqEncoder(PretrainedModel):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from minillm._checks import LARGEST, check_choice, check_flag, check_number, check_text
 from minillm.models.base import Weight
 from minillm.models.config import ModelConfig
-from minillm.models.seq2seq import Seq2SeqBody, Seq2SeqEncoder, Seq2SeqLM, StackPass
+from minillm.models.seq2seq import Seq2SeqBody, Seq2SeqEncoder, Seq2SeqLM, StackPass, with_dropout
 from minillm.nn import DecoderBlock, EncoderBlock, FeedForward, MultiHeadAttention, RMSNorm, SwiGLU
 from minillm.nn.relative_bias import RelativeBias
 
@@ -160,7 +160,9 @@ class T5Stack(nn.Module):
             parts = {
                 "norm": norm,
                 "attention": attention(causal=decoder, layer=i),
-                "feed_forward": feed_forward(C, config.d_ff, config.dense_act_fn, bias=False),
+                "feed_forward": with_dropout(
+                    feed_forward(C, config.d_ff, config.dense_act_fn, bias=False), config.dropout_rate
+                ),
                 "dropout": config.dropout_rate,
             }
             return (

@@ -63,7 +63,7 @@ def make(name: str, kind: str = "ForConditionalGeneration", scale: float = 0.3, 
     family, said = CASES[name]
     sizes = T5 if "T5" in family else BART
     off = {key: value for key, value in DROPOUT.items() if (key == "dropout_rate") == ("T5" in family)}
-    config = getattr(transformers, f"{family}Config")(**sizes | off | said | options)
+    config = getattr(transformers, f"{family}Config")(**{**sizes, **off, **said, **options})
     model = getattr(transformers, family + kind)(config)
     if kind == "ForConditionalGeneration" and said.get("tie_word_embeddings") is False:
         model.lm_head.weight = torch.nn.Parameter(torch.empty(V, 16))

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from minillm._files import BadFileError
 from minillm.inference import SamplingParams, generate, generate_batch, stream
 from minillm.models import BART, T5, BARTBody, BARTConfig, T5Body, T5Config, T5Encoder, load_model
+from minillm.nn import attention_backend
 from tests.parity.encoder_decoders import CASES, V, batch, close, make, opener, transformers
 
 
@@ -114,6 +115,36 @@ def test_gradients_in_training(opened, name):
         compared += scale > 1e-6
     assert compared > 20
     ours.eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "rates"),
+    [
+        ("t5", {"dropout_rate": 0.2}),
+        ("t5, 1.1", {"dropout_rate": 0.2}),
+        ("bart", {"dropout": 0.2, "attention_dropout": 0.3, "activation_dropout": 0.1}),
+        ("mbart", {"dropout": 0.2, "attention_dropout": 0.3, "activation_dropout": 0.1}),
+    ],
+)
+@torch.no_grad()
+def test_dropout_stands_where_transformers_has_it(name, rates, tmp_path, monkeypatch):
+    """Dropout is replaced by a factor that shows in the logits wherever it is applied, and how often."""
+    theirs = make(name, attn_implementation="eager", **rates)
+    theirs.save_pretrained(tmp_path)
+    ours = load_model(tmp_path)
+    sound = run(theirs, *batch()).logits
+
+    def shrunk(x, p=0.5, training=True, inplace=False):
+        return x * (1 - p) if training else x
+
+    monkeypatch.setattr(torch.nn.functional, "dropout", shrunk)
+    theirs.train(), ours.train()
+    expected = run(theirs, *batch()).logits
+    assert (expected - sound).abs().max() > 0.1
+    with attention_backend("plain"):  # torch's own attention draws for itself
+        close(ours(*batch()).logits, expected, batch()[3])
+    ours.eval()
+    close(ours(*batch()).logits, sound, batch()[3])
 
 
 @pytest.mark.parametrize("name", ["t5", "bart", "mt5", "mbart"])
