@@ -1,10 +1,14 @@
 """Generation with encoder-decoders: one loop, the source to itself. What they write: tests/parity."""
 
+import json
+
 import pytest
 import torch
 
+from minillm.cli import main
 from minillm.inference import SamplingParams, generate, generate_batch, stream
 from minillm.models import BART, T5, BARTConfig, T5Config
+from minillm.tokenizer import BPETokenizer
 
 V = 30
 SIZES = {"vocab_size": V, "d_model": 8, "d_kv": 3, "d_ff": 12, "num_heads": 2, "num_layers": 2}
@@ -104,3 +108,30 @@ def test_the_text_is_that_of_the_new_tokens():
     ]
     assert cut.finish_reason == "stop"
     assert len(cut.token_ids) <= 2
+
+
+def test_the_command_line_prints_the_new_text_alone(tmp_path, capsys):
+    tokenizer = BPETokenizer.train(["reads one text and writes another"] * 3, 280, ("</s>",))
+    tokenizer.save(tmp_path / "tokenizer.json")
+    size = tokenizer.vocab_size
+    model = bart(
+        vocab_size=size, pad_token_id=0, decoder_start_token_id=0, eos_token_id=0, forced_eos_token_id=0
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(20 if parameter.dim() == 2 else 1)
+    model.save_pretrained(tmp_path)
+    source = "reads one text"
+    ids = tokenizer(source)["input_ids"]
+    expected = generate(model, ids, SamplingParams(max_tokens=8, temperature=0.8, seed=5))
+    arguments = ["generate", source, "--model", str(tmp_path), "--max-tokens", "8", "--seed", "5"]
+    assert main([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    text = tokenizer.decode(expected, skip_special_tokens=True)
+    assert found == {"prompt": source, "token_ids": expected, "text": text}
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert text.startswith(printed.rstrip("\n"))
+    assert not printed.startswith(source)
+    assert main([*arguments[:-3], "12"]) == 1  # the window is 12, one is for the start
+    assert "--max-tokens must be at most 11" in capsys.readouterr().err
