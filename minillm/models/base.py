@@ -107,7 +107,7 @@ class PretrainedModel(nn.Module):
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator, only: Collection[str] | None = None) -> None:
-        """First weights: N(0, initializer_range), biases 0, norms 1; scaled on the residual path.
+        """First weights: N(0, initializer_range), biases and padding 0, norms 1; scaled on the residual path.
 
         only: the names of the layers that get some; by default all.
         """
@@ -124,12 +124,15 @@ class PretrainedModel(nn.Module):
                     module.bias.zero_()
             elif isinstance(module, nn.Embedding):
                 module.weight.normal_(0.0, std, generator=generator)
-                if module.padding_idx is not None:
-                    module.weight[module.padding_idx].zero_()
             elif isinstance(module, (LayerNorm, RMSNorm, nn.RMSNorm)):
                 module.weight.fill_(1.0)
                 if getattr(module, "bias", None) is not None:
                     module.bias.zero_()
+        for name, module in self.named_modules():  # last: an output matrix that is the table was drawn over it
+            if only is not None and name not in only:
+                continue
+            if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+                module.weight[module.padding_idx].zero_()
 
     @property
     def device(self) -> torch.device:

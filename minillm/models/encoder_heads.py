@@ -29,6 +29,7 @@ class EncoderWithHead(TaskModel):
 
     body_class: ClassVar[type[EncoderBody]]
     task: ClassVar[str]  # how transformers' names of these models end
+    older_names = EncoderBody.older_names
     pools: ClassVar[bool] = False  # whether the head stands on the pooler; if not, the body has none
 
     def build(self, config: EncoderConfig) -> None:

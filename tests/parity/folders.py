@@ -30,7 +30,8 @@ LLAMA = {
 GPT2 = {"vocab_size": V, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": WINDOW, **IDS}
 BERT = {
     "vocab_size": V, "hidden_size": 30, "intermediate_size": 44, "num_hidden_layers": 3, "num_attention_heads": 5,
-    "max_position_embeddings": 37, "type_vocab_size": 2, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
+    "max_position_embeddings": 37, "type_vocab_size": 2, "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
 }  # fmt: skip
 SIZES = {"GPT2": GPT2, "Bert": BERT, "Roberta": BERT, "XLMRoberta": BERT}  # of the others: Llama's
 
