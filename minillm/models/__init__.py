@@ -1,6 +1,7 @@
-"""Whole models on the parts of minillm.nn: GPT-2, Llama and its family, BERT, RoBERTa and XLM-R."""
+"""Whole models on the parts of minillm.nn: GPT-2, Llama and its family, BERT, RoBERTa and XLM-R, T5, BART."""
 
 from minillm.models.auto import load_model
+from minillm.models.bart import BART, BARTBody, BARTConfig
 from minillm.models.base import PretrainedModel
 from minillm.models.bert import (
     BERT,
@@ -24,6 +25,8 @@ from minillm.models.outputs import (
     LogitsOutput,
     PooledOutput,
     QuestionAnsweringOutput,
+    Seq2SeqLMOutput,
+    Seq2SeqOutput,
 )
 from minillm.models.roberta import (
     RoBERTa,
@@ -33,10 +36,16 @@ from minillm.models.roberta import (
     RoBERTaForSequenceClassification,
     RoBERTaForTokenClassification,
 )
+from minillm.models.seq2seq import Seq2SeqBody, Seq2SeqEncoder, Seq2SeqLM
+from minillm.models.t5 import T5, T5Body, T5Config, T5Encoder
 
 __all__ = [
+    "BART",
     "BERT",
     "GPT2",
+    "T5",
+    "BARTBody",
+    "BARTConfig",
     "BERTConfig",
     "BERTForMaskedLM",
     "BERTForQuestionAnswering",
@@ -66,6 +75,14 @@ __all__ = [
     "RoBERTaForQuestionAnswering",
     "RoBERTaForSequenceClassification",
     "RoBERTaForTokenClassification",
+    "Seq2SeqBody",
+    "Seq2SeqEncoder",
+    "Seq2SeqLM",
+    "Seq2SeqLMOutput",
+    "Seq2SeqOutput",
+    "T5Body",
+    "T5Config",
+    "T5Encoder",
     "TaskModel",
     "load_llama2c",
     "load_model",

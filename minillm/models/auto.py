@@ -8,7 +8,7 @@ import torch
 
 from minillm._checks import describe
 from minillm._files import BadFileError
-from minillm.models import bert, llama, roberta
+from minillm.models import bart, bert, llama, roberta, t5
 from minillm.models.base import PretrainedModel
 from minillm.models.decoder_heads import GPT2ForSequenceClassification, LlamaForSequenceClassification
 from minillm.models.gpt2 import GPT2, GPT2Body
@@ -36,6 +36,15 @@ LLAMA_TASKS: dict[str, type[PretrainedModel]] = {
     "ForCausalLM": Llama,
     "ForSequenceClassification": LlamaForSequenceClassification,
 }
+T5_TASKS: dict[str, type[PretrainedModel]] = {
+    "Model": t5.T5Body,
+    "ForConditionalGeneration": t5.T5,
+    "EncoderModel": t5.T5Encoder,
+}
+BART_TASKS: dict[str, type[PretrainedModel]] = {
+    "Model": bart.BARTBody,
+    "ForConditionalGeneration": bart.BART,
+}
 ARCHITECTURES: dict[str, type[PretrainedModel]] = {  # transformers' class names -> ours
     "GPT2LMHeadModel": GPT2,
     "GPT2Model": GPT2Body,
@@ -43,8 +52,10 @@ ARCHITECTURES: dict[str, type[PretrainedModel]] = {  # transformers' class names
     **{f"{name}{task}": cls for name in llama.FAMILIES.values() for task, cls in LLAMA_TASKS.items()},
     **{f"Bert{task}": cls for task, cls in BERT_TASKS.items()},
     **{f"{name}{task}": cls for name in roberta.FAMILIES.values() for task, cls in ROBERTA_TASKS.items()},
+    **{f"{name}{task}": cls for name in t5.FAMILIES.values() for task, cls in T5_TASKS.items()},
+    **{f"{name}{task}": cls for name in bart.FAMILIES.values() for task, cls in BART_TASKS.items()},
 }
-LANGUAGE_MODELS: tuple[type[PretrainedModel], ...] = (GPT2, Llama)
+LANGUAGE_MODELS: tuple[type[PretrainedModel], ...] = (GPT2, Llama, t5.T5, bart.BART)
 UNNAMED = (*LANGUAGE_MODELS, bert.BERT, roberta.RoBERTa)  # what a folder without architectures holds
 
 

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from minillm.models.base import PretrainedModel
 
 
+def check_ids(name: str, ids: Tensor | None) -> tuple[int, int]:
+    """B and T of ids (B, T) int64; ValueError if they are none."""
+    if not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.dim() != 2:
+        raise ValueError(f"{name} must be a LongTensor (B, T), got {describe(ids)}")
+    if not ids.numel():
+        raise ValueError(f"{name} must hold at least one token, got shape {tuple(ids.shape)}")
+    return ids.shape
+
+
 def check_tokens(
     model: PretrainedModel,
     ids: Tensor | None,
@@ -33,8 +42,7 @@ def check_tokens(
             f"give either input_ids or inputs_embeds, got {describe(ids)} and {describe(embeds)}"
         )
     if embeds is None:
-        if not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.dim() != 2:
-            raise ValueError(f"input_ids must be a LongTensor (B, T), got {describe(ids)}")
+        check_ids("input_ids", ids)
     elif (
         not isinstance(embeds, Tensor)
         or not embeds.is_floating_point()
@@ -68,13 +76,15 @@ def check_tokens(
     return B, T
 
 
-def check_padding(attention_mask: Tensor | None, B: int, S: int) -> Tensor | None:
+def check_padding(
+    attention_mask: Tensor | None, B: int, S: int, name: str = "attention_mask"
+) -> Tensor | None:
     """Bool (B, 1, 1, S), True = token, of an attention_mask (B, S) of 0 and 1; None if nothing is hidden."""
     if attention_mask is None:
         return None
     padding = padding_mask(attention_mask)  # (B, 1, 1, S)
     if padding.shape != (B, 1, 1, S):
-        raise ValueError(f"attention_mask must have shape {(B, S)}, got {tuple(attention_mask.shape)}")
+        raise ValueError(f"{name} must have shape {(B, S)}, got {tuple(attention_mask.shape)}")
     return None if bool(padding.all()) else padding  # nothing is hidden: keep the fast path
 
 

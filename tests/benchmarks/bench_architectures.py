@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minillm.models import BERTConfig, BERTForMaskedLM, Llama, LlamaConfig
+from minillm.models import T5, BERTConfig, BERTForMaskedLM, Llama, LlamaConfig, T5Config
 from minillm.nn.fast_cpu import fast_layers
 from minillm.training import CausalLMObjective
 from tests.benchmarks.harness import Row, in_turn, peer_or_none
@@ -87,7 +87,38 @@ def llama(layers: int, width: int) -> Sides:
     )
 
 
-ARCHITECTURES: dict[str, Callable[[int, int], Sides]] = {"BERT": bert, "Llama": llama}
+def t5(layers: int, width: int) -> Sides:
+    """T5 with gated GELU that learns to say what it has read; it reads the text of a prefill and writes an eighth of it.
+
+    So many layers in the encoder, and as many in the decoder.
+    """
+    sizes = {
+        "vocab_size": VOCABULARY, "d_model": width, "num_layers": layers, "d_ff": 8 * width // 3, "d_kv": 64,
+        "num_heads": width // 64, "feed_forward_proj": "gated-gelu",
+    }  # fmt: skip
+
+    def loss(model: nn.Module, ids: Tensor) -> Tensor:
+        logits = model(ids[:, 1:], decoder_input_ids=ids[:, :-1]).logits
+        return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+
+    def peer_loss(model: nn.Module, ids: Tensor) -> Tensor:
+        labels = ids[:, 1:].contiguous()
+        return model(input_ids=labels, decoder_input_ids=ids[:, :-1], labels=labels).loss
+
+    def forward(model: nn.Module, ids: Tensor) -> Any:
+        return model(input_ids=ids, decoder_input_ids=ids[:, : ids.shape[1] // 8])
+
+    return Sides(
+        T5(T5Config(**sizes)),
+        loss,
+        forward,
+        ("T5Config", "T5ForConditionalGeneration", sizes | {"dropout_rate": 0.0, "use_cache": False}),
+        peer_loss,
+        forward,
+    )
+
+
+ARCHITECTURES: dict[str, Callable[[int, int], Sides]] = {"BERT": bert, "Llama": llama, "T5": t5}
 
 
 def peer_model(transformers: Any, sides: Sides) -> nn.Module:
