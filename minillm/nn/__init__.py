@@ -10,19 +10,20 @@ from minillm.nn.attention import (
 )
 from minillm.nn.backends import attention_backend, causal_mask, sdpa_attention
 from minillm.nn.batch_norm import BatchNorm
-from minillm.nn.blocks import (
+from minillm.nn.blocks import DecoderBlock, EncoderBlock
+from minillm.nn.cache import Cache, KVCache, kv_cache_bytes
+from minillm.nn.heads import CausalHead, ManyHeads, OneHead
+from minillm.nn.layers import (
     ACTIVATIONS,
-    DecoderBlock,
-    EncoderBlock,
     FeedForward,
     LayerNorm,
     RMSNorm,
     SwiGLU,
+    gelu_plain,
+    gelu_tanh_plain,
     layer_norm_plain,
     rms_norm_plain,
 )
-from minillm.nn.cache import Cache, KVCache, kv_cache_bytes
-from minillm.nn.heads import CausalHead, ManyHeads, OneHead
 from minillm.nn.positions import (
     ALiBi,
     LearnedPosition,
@@ -63,6 +64,8 @@ __all__ = [
     "attention_backend",
     "attention_weights",
     "causal_mask",
+    "gelu_plain",
+    "gelu_tanh_plain",
     "kv_cache_bytes",
     "layer_norm_plain",
     "padding_mask",

@@ -2,7 +2,7 @@
 
     y = (x - mean over the batch) / √(variance over the batch + ε) · w + b
 
-A text's result then depends on its neighbours and on padding, which is why transformers use layer norm (blocks.py).
+A text's result then depends on its neighbours and on padding, which is why transformers use layer norm (layers.py).
 Book 2.4 정규화와 피드 포워드 층. Paper: Ioffe and Szegedy 2015. Held against torch.nn.BatchNorm1d.
 """
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_int, check_number
-from minillm.nn.blocks import check_width
+from minillm.nn.layers import check_width
 
 
 class BatchNorm(nn.Module):

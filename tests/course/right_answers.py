@@ -204,6 +204,81 @@ wasted = "학교에 갔다. "
     w = scores.softmax(1)
     return torch.stack((1 - w[0, : S - T + 1].sum(), 1 - w[-1, :T].sum()))""",
     },
+    "02-4-a": {
+        "numpy": """import numpy as np
+
+
+def norm_and_gradients(x, weight, bias, eps, grad):
+    x, weight, bias, grad = (np.array(one) for one in (x, weight, bias, grad))
+    r = 1 / np.sqrt(x.var(axis=1, keepdims=True) + eps)
+    n, g = (x - x.mean(1, keepdims=True)) * r, grad * weight
+    down = r * (g - g.mean(1, keepdims=True) - n * (g * n).mean(1, keepdims=True))
+    return [n * weight + bias, down, (grad * n).sum(0), grad.sum(0)]""",
+        "row by row, lists": """def norm_and_gradients(x, weight, bias, eps, grad):
+    C, w, b = len(weight), weight.tolist(), bias.tolist()
+    y, dx, dw, db = [], [], [0.0] * C, [0.0] * C
+    for row, slope in zip(x.tolist(), grad.tolist()):
+        mean = sum(row) / C
+        root = (sum((one - mean) ** 2 for one in row) / C + eps) ** 0.5
+        n = [(one - mean) / root for one in row]
+        g = [s * one for s, one in zip(slope, w)]
+        first, second = sum(g) / C, sum(a * c for a, c in zip(g, n)) / C
+        y.append([a * c + d for a, c, d in zip(n, w, b)])
+        dx.append([(a - first - c * second) / root for a, c in zip(g, n)])
+        dw = [old + s * c for old, s, c in zip(dw, slope, n)]
+        db = [old + s for old, s in zip(db, slope)]
+    return y, dx, dw, db""",
+        "the matrix of derivatives of each row": """def norm_and_gradients(x, weight, bias, eps, grad):
+    C = x.shape[1]
+    centre = torch.eye(C, dtype=x.dtype) - 1 / C
+    r = ((x @ centre).square().mean(1, keepdim=True) + eps).rsqrt()
+    n = x @ centre * r
+    d_n = r[:, :, None] * (centre - n[:, :, None] * n[:, None] / C)  # (N, C, C), symmetric
+    return n * weight + bias, torch.einsum("nij,nj->ni", d_n, grad * weight), (n * grad).sum(0), grad.sum(0)""",
+    },
+    "02-4-b": {
+        "numpy, small and large": """import numpy as np
+
+rows = {
+    "eps": np.array([3e-5, 0, 0, 0]),
+    "agree": np.array([-500.0, 500, 0, 0]),
+    "apart": -np.ones(4) * 700,
+    "equal": (-10.5, -10, -9.5, -9),
+}""",
+        "tensors": """rows = {
+    "eps": torch.full((4,), 5e-5),
+    "agree": torch.tensor([3.0, -3.0, 3.0, -3.0]),
+    "apart": torch.full((4,), 0.5),
+    "equal": torch.tensor([100.0, 200.0, 300.0, 400.0]) - 250,
+}""",
+    },
+    "02-4-c": {
+        "other order, small letters": """prediction = {
+    "copy": "BRL", "other text": "rl", "vector plus": "b", "token times": "R, L", "token plus": "L ",
+    "plus 10": "BL", "times 3": "blr",
+}""",
+    },
+    "02-4-d": {
+        "math.ceil": """import math
+
+
+def swiglu_width(width, multiple):
+    return math.ceil(int(2 * (4 * width) / 3) / multiple) * multiple
+
+
+def feed_forward_share(width, multiple):
+    return 1 / (1 + 4 * width / (3 * swiglu_width(width, multiple)))""",
+        "a loop, a tensor": """def swiglu_width(width, multiple):
+    hidden = width * 8 // 3
+    while hidden % multiple:
+        hidden += 1
+    return torch.tensor(hidden)
+
+
+def feed_forward_share(width, multiple):
+    parts = torch.tensor([3 * int(swiglu_width(width, multiple)), 4 * width]).double()
+    return (parts / parts.sum())[0]""",
+    },
     "07-1-a": {
         "in closed form": """def tokens_computed(prompt, new, cache):
     return prompt + new - 1 if cache else new * prompt + new * (new - 1) // 2""",

@@ -18,6 +18,8 @@ from minillm.nn import (
     RoPE,
     SinusoidalPosition,
     SwiGLU,
+    gelu_plain,
+    gelu_tanh_plain,
     layer_norm_plain,
     rms_norm_plain,
     sinusoids,
@@ -78,6 +80,21 @@ def test_batch_norm_equals_torch_training_and_evaluating():
     torch.testing.assert_close(ours.running_var, theirs.running_var)
     ours.eval(), theirs.eval()
     torch.testing.assert_close(ours(x), theirs(x.transpose(1, 2)).transpose(1, 2), atol=1e-5, rtol=1e-5)
+
+
+def test_gelu_formulas_equal_torch_and_their_gradients_too():
+    x = torch.linspace(-6, 6, 101, dtype=torch.float64, requires_grad=True)
+    for plain, approximate in ((gelu_plain, "none"), (gelu_tanh_plain, "tanh")):
+        for found, expected in zip(
+            (plain(x), *torch.autograd.grad(plain(x).sum(), x)),
+            (
+                torch.nn.functional.gelu(x, approximate=approximate),
+                *torch.autograd.grad(torch.nn.functional.gelu(x, approximate=approximate).sum(), x),
+            ),
+        ):
+            torch.testing.assert_close(found, expected)
+    assert gelu_plain(torch.tensor(1.0)) == pytest.approx(0.8413447)  # the share of a normal below 1
+    assert (gelu_plain(x) - gelu_tanh_plain(x)).abs().max() < 5e-4  # as the docstring says
 
 
 def test_gelu_new_equals_the_formula_of_gpt2():

@@ -1,0 +1,148 @@
+"""Plausible wrong answers to the exercises of lesson 02_4."""
+
+NORM = """def norm_and_gradients(x, weight, bias, eps, grad):
+    centred = x - x.mean(dim=-1, keepdim=True)
+    root = {root}
+    n, g = centred / root, {g}
+    grad_x = {grad_x}
+    return {y}, grad_x, {grad_weight}, {grad_bias}"""
+FINE = {
+    "root": "(centred.square().mean(dim=-1, keepdim=True) + eps).sqrt()",
+    "g": "grad * weight",
+    "grad_x": "(g - g.mean(dim=-1, keepdim=True) - n * (g * n).mean(dim=-1, keepdim=True)) / root",
+    "y": "n * weight + bias",
+    "grad_weight": "(grad * n).sum(dim=0)",
+    "grad_bias": "grad.sum(dim=0)",
+}
+
+AUTOGRAD = """def norm_and_gradients(x, weight, bias, eps, grad):
+    leaves = [one.clone().requires_grad_() for one in (x, weight, bias)]
+    centred = leaves[0] - leaves[0].mean(dim=-1, keepdim=True)
+    y = centred / (centred.square().mean(dim=-1, keepdim=True) + eps).sqrt() * leaves[1] + leaves[2]
+    {derive}"""
+
+DIFFERENCES = """def norm_and_gradients(x, weight, bias, eps, grad):
+    def norm(x, weight, bias):
+        centred = x - x.mean(dim=-1, keepdim=True)
+        return centred / (centred.square().mean(dim=-1, keepdim=True) + eps).sqrt() * weight + bias
+
+    given, found = [x, weight, bias], []
+    for one in given:
+        slope = torch.zeros_like(one)
+        for i in range(one.numel()):
+            h = torch.zeros_like(one)
+            h.view(-1)[i] = 1e-6
+            up, down = ([a + s * h if a is one else a for a in given] for s in (1, -1))
+            slope.view(-1)[i] = ((norm(*up) - norm(*down)) * grad).sum() / 2e-6
+        found.append(slope)
+    return norm(x, weight, bias), *found"""
+
+ROWS = 'rows = {{"eps": {eps}, "agree": {agree}, "apart": {apart}, "equal": {equal}}}'
+BROKEN = {
+    "eps": "[1e-4, 1e-4, -1e-4, 1e-4]",
+    "agree": "[1, -1, 2, -2]",
+    "apart": "[5, 5, 5, 5]",
+    "equal": "[101, 102, 103, 104]",
+}
+
+KEPT = {
+    "times 3": "LRB",
+    "plus 10": "LB",
+    "token plus": "L",
+    "token times": "LR",
+    "vector plus": "B",
+    "other text": "LR",
+    "copy": "LRB",
+}
+
+WIDTH = """def swiglu_width(width, multiple):
+    return {width}
+
+
+def feed_forward_share(width, multiple):
+    feed_forward = {matrices} * width * swiglu_width(width, multiple)
+    return feed_forward / {whole}"""
+SIZED = {
+    "width": "-(-(8 * width // 3) // multiple) * multiple",
+    "matrices": "3",
+    "whole": "(feed_forward + 4 * width * width)",
+}
+
+WRONG = {
+    "02-4-a": {
+        "the variance divides by C - 1": NORM.format(
+            **FINE | {"root": "(x.var(dim=-1, keepdim=True) + eps).sqrt()"}
+        ),
+        "eps outside the root": NORM.format(
+            **FINE | {"root": "centred.square().mean(dim=-1, keepdim=True).sqrt() + eps"}
+        ),
+        "forgets eps": NORM.format(**FINE | {"root": "centred.square().mean(dim=-1, keepdim=True).sqrt()"}),
+        "statistics over the batch": NORM.format(
+            **FINE | {"root": "(centred.square().mean(dim=0, keepdim=True) + eps).sqrt()"}
+        ),
+        "the gradient leaves the weight out": NORM.format(**FINE | {"g": "grad"}),
+        "the mean is taken for a constant": NORM.format(
+            **FINE | {"grad_x": "(g - n * (g * n).mean(dim=-1, keepdim=True)) / root"}
+        ),
+        "the spread is taken for a constant": NORM.format(
+            **FINE | {"grad_x": "(g - g.mean(dim=-1, keepdim=True)) / root"}
+        ),
+        "the gradient for weight is a mean": NORM.format(**FINE | {"grad_weight": "(grad * n).mean(dim=0)"}),
+        "forgets the bias": NORM.format(**FINE | {"y": "n * weight"}),
+        "the gradient for bias is not added up": NORM.format(**FINE | {"grad_bias": "grad"}),
+        "changes x": NORM.format(**FINE).replace("root =", "x -= x.mean()\n    root ="),
+        "float32": NORM.format(**FINE).replace("centred = x -", "x = x.float()\n    centred = x -"),
+        "autograd": AUTOGRAD.format(derive="return y.detach(), *torch.autograd.grad(y, leaves, grad)"),
+        "autograd by backward": AUTOGRAD.format(
+            derive="(y * grad).sum().backward()\n    return y.detach(), *[one.grad for one in leaves]"
+        ),
+        "torch's own for y": NORM.format(
+            **FINE | {"y": "torch.nn.functional.layer_norm(x, x.shape[-1:], weight, bias, eps)"}
+        ),
+        "the library's own for y": NORM.format(**FINE | {"y": "layer_norm_plain(x, weight, bias, eps)"}),
+        "finite differences": DIFFERENCES,
+    },
+    "02-4-b": {
+        "eps that hardly matters": ROWS.format(**BROKEN | {"eps": "[1, 2, 3, 4]"}),
+        "eps as large as the mean square": ROWS.format(**BROKEN | {"eps": "[1e-3] * 4"}),
+        "eps matters on both sides": ROWS.format(**BROKEN | {"eps": "[1e-7] * 4"}),
+        "zeros agree": ROWS.format(**BROKEN | {"agree": "[0, 0, 0, 0]"}),
+        "a mean that is small only": ROWS.format(**BROKEN | {"agree": "[1, -1, 2, -1.9]"}),
+        "apart with signs": ROWS.format(**BROKEN | {"apart": "[5, -5, 5, -5]"}),
+        "equal with a factor": ROWS.format(**BROKEN | {"equal": "[2, 4, 6, 8]"}),
+        "the same row": ROWS.format(**BROKEN | {"equal": "[1, 2, 3, 4]"}),
+        "three numbers": ROWS.format(**BROKEN | {"apart": "[5, 5, 5]"}),
+        "not a number": ROWS.format(**BROKEN | {"agree": '[float("nan"), 0, 0, 0]'}),
+        "too large": ROWS.format(**BROKEN | {"apart": "[1e6] * 4"}),
+    },
+    "02-4-c": {
+        name: f"prediction = {KEPT | change!r}"
+        for name, change in {
+            "RMS norm has a mean": {"plus 10": "LRB"},
+            "batch norm looks at one token": {"token plus": "LB"},
+            "batch norm undoes factors of tokens": {"token times": "LRB"},
+            "layer norm undoes a vector": {"vector plus": "LB"},
+            "batch norm does not see the other text": {"other text": "LRB"},
+            "a copy changes batch norm": {"copy": "LR"},
+            "nothing undoes a factor": {"times 3": ""},
+            "RMS norm undoes a shift of a token": {"token plus": "LR"},
+        }.items()
+    },
+    "02-4-d": {
+        "rounds down": WIDTH.format(**SIZED | {"width": "8 * width // 3 // multiple * multiple"}),
+        "always one multiple more": WIDTH.format(
+            **SIZED | {"width": "(8 * width // 3 // multiple + 1) * multiple"}
+        ),
+        "rounds before it multiplies": WIDTH.format(
+            **SIZED | {"width": "-(-(width // 3 * 8) // multiple) * multiple"}
+        ),
+        "keeps the fraction": WIDTH.format(**SIZED | {"width": "-(-8 * width // (3 * multiple)) * multiple"}),
+        "4C": WIDTH.format(**SIZED | {"width": "-(-4 * width // multiple) * multiple"}),
+        "two matrices": WIDTH.format(**SIZED | {"matrices": "2"}),
+        "three matrices in attention": WIDTH.format(
+            **SIZED | {"whole": "(feed_forward + 3 * width * width)"}
+        ),
+        "against attention alone": WIDTH.format(**SIZED | {"whole": "(4 * width * width)"}),
+        "a percentage": WIDTH.format(**SIZED | {"whole": "(feed_forward + 4 * width * width) * 100"}),
+    },
+}
