@@ -1,6 +1,7 @@
 """Attention, the KV cache, positions, norms, feed-forward and blocks: the parts every model of the house is made of."""
 
 from minillm._kernels import use_kernels
+from minillm.nn.alibi import ALiBi, alibi_slopes
 from minillm.nn.attention import (
     MultiHeadAttention,
     attention,
@@ -23,16 +24,15 @@ from minillm.nn.blocks import (
 )
 from minillm.nn.cache import Cache, KVCache, kv_cache_bytes
 from minillm.nn.heads import CausalHead, ManyHeads, OneHead
+from minillm.nn.pairing import convert_pairing, to_halves, to_interleaved
 from minillm.nn.positions import (
-    ALiBi,
     LearnedPosition,
     Position,
     PositionScheme,
-    RoPE,
     SinusoidalPosition,
-    alibi_slopes,
     sinusoids,
 )
+from minillm.nn.rope import RoPE
 from minillm.nn.rope_scaling import rope_frequencies
 
 __all__ = [
@@ -61,6 +61,7 @@ __all__ = [
     "attention_backend",
     "attention_weights",
     "causal_mask",
+    "convert_pairing",
     "kv_cache_bytes",
     "layer_norm_plain",
     "padding_mask",
@@ -69,5 +70,7 @@ __all__ = [
     "rope_frequencies",
     "sdpa_attention",
     "sinusoids",
+    "to_halves",
+    "to_interleaved",
     "use_kernels",
 ]
