@@ -24,8 +24,8 @@ from minillm._files import BadFileError
 from minillm._tensors import FLOATS, check_place
 from minillm.models.config import ModelConfig, as_ids, check_ids_field
 from minillm.models.weights import read_config, read_generation_config, read_weights, write_folder
-from minillm.nn.blocks import LayerNorm, RMSNorm
 from minillm.nn.cache import Cache, KVCache
+from minillm.nn.layers import LayerNorm, RMSNorm
 
 M = TypeVar("M", bound="PretrainedModel")
 
@@ -128,7 +128,10 @@ class PretrainedModel(nn.Module):
                 module.weight.fill_(1.0)
                 if getattr(module, "bias", None) is not None:
                     module.bias.zero_()
-        for name, module in self.named_modules():  # last: an output matrix that is the table was drawn over it
+        for (
+            name,
+            module,
+        ) in self.named_modules():  # last: an output matrix that is the table was drawn over it
             if only is not None and name not in only:
                 continue
             if isinstance(module, nn.Embedding) and module.padding_idx is not None:

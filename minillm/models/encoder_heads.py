@@ -21,7 +21,7 @@ from minillm.models.base import Weight
 from minillm.models.encoder import EncoderBody, EncoderConfig
 from minillm.models.heads import TaskModel
 from minillm.models.outputs import BodyOutput, LogitsOutput, PooledOutput, QuestionAnsweringOutput
-from minillm.nn.blocks import ACTIVATIONS, LayerNorm
+from minillm.nn.layers import ACTIVATIONS, LayerNorm
 
 
 class EncoderWithHead(TaskModel):

@@ -24,7 +24,7 @@ from minillm.models.decoder import CausalLM, DecoderBody, Pass
 from minillm.nn.attention import MultiHeadAttention
 from minillm.nn.blocks import DecoderBlock
 from minillm.nn.layers import RMSNorm, SwiGLU
-from minillm.nn.positions import RoPE
+from minillm.nn.rope import RoPE
 from minillm.nn.rope_scaling import check_scaling
 
 FAMILIES = {

@@ -15,19 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from minillm._files import BadFileError, read_bytes
 from minillm._tensors import check_place
 from minillm.models.llama import Llama, LlamaConfig
+from minillm.nn.pairing import to_halves
 
 HEADER = ("dim", "hidden", "layers", "heads", "kv_heads", "vocabulary", "longest")
-
-
-def halves_from_neighbours(weight: Tensor, heads: int) -> Tensor:
-    """Reorder the rows (heads·D, C) of a projection: 0, 2, 4, ... 1, 3, 5, ... inside each head."""
-    rows, width = weight.shape
-    return weight.reshape(heads, rows // heads // 2, 2, width).transpose(1, 2).reshape(rows, width)
 
 
 def load_llama2c(
@@ -79,7 +73,7 @@ def load_llama2c(
     for name, stack in parts.items():
         for i, weight in enumerate(stack):
             if name.endswith(("q_proj", "k_proj")):
-                weight = halves_from_neighbours(weight, heads if name.endswith("q_proj") else kv_heads)
+                weight = to_halves(weight, heads if name.endswith("q_proj") else kv_heads)
             tensors[f"model.layers.{i}.{name}.weight"] = weight.clone()
     config = LlamaConfig(
         vocab_size=vocabulary,

@@ -1,6 +1,7 @@
 """Attention, the KV cache, positions, norms, feed-forward and blocks: the parts every model of the house is made of."""
 
 from minillm._kernels import use_kernels
+from minillm.nn.alibi import ALiBi, alibi_slopes
 from minillm.nn.attention import (
     MultiHeadAttention,
     attention,
@@ -24,17 +25,16 @@ from minillm.nn.layers import (
     layer_norm_plain,
     rms_norm_plain,
 )
+from minillm.nn.pairing import convert_pairing, to_halves, to_interleaved
 from minillm.nn.positions import (
-    ALiBi,
     LearnedPosition,
     Position,
     PositionScheme,
-    RoPE,
     SinusoidalPosition,
-    alibi_slopes,
     sinusoids,
 )
 from minillm.nn.relative_bias import RelativeBias, relative_buckets
+from minillm.nn.rope import RoPE
 from minillm.nn.rope_scaling import rope_frequencies
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "attention_backend",
     "attention_weights",
     "causal_mask",
+    "convert_pairing",
     "gelu_plain",
     "gelu_tanh_plain",
     "kv_cache_bytes",
@@ -75,5 +76,7 @@ __all__ = [
     "rope_frequencies",
     "sdpa_attention",
     "sinusoids",
+    "to_halves",
+    "to_interleaved",
     "use_kernels",
 ]

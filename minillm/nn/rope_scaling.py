@@ -72,19 +72,15 @@ def _llama3(frequencies: Tensor, scaling: Mapping[str, Any]) -> Tensor:
 
 
 def _yarn(dim: int, base: float, frequencies: Tensor, scaling: Mapping[str, Any]) -> tuple[Tensor, float]:
-    window, factor = scaling["original_max_position_embeddings"], scaling["factor"]
-
-    def pair_that_turns(turns: float) -> float:
-        """Index of the pair that makes `turns` turns in the old window."""
-        return dim * math.log(window / (turns * 2 * math.pi)) / (2 * math.log(base))
-
-    first = pair_that_turns(scaling.get("beta_fast") or 32)
-    last = pair_that_turns(scaling.get("beta_slow") or 1)
-    if scaling.get("truncate", True):
-        first, last = math.floor(first), math.ceil(last)
-    first, last = max(first, 0), min(last, dim - 1)
-    # share of the slowed frequency: 0 up to `first`, 1 from `last` on
-    slow = ((torch.arange(dim // 2) - first) / ((last - first) or 0.001)).clamp(0, 1)
+    factor = scaling["factor"]
+    slow = slowed_share(
+        dim,
+        base,
+        scaling["original_max_position_embeddings"],
+        scaling.get("beta_fast") or 32,
+        scaling.get("beta_slow") or 1,
+        scaling.get("truncate", True),
+    )
     frequencies = frequencies / factor * slow + frequencies * (1 - slow)
 
     def warmth(m: float) -> float:
@@ -94,6 +90,25 @@ def _yarn(dim: int, base: float, frequencies: Tensor, scaling: Mapping[str, Any]
     if given is None:
         given = warmth(m) / warmth(m_all) if m and m_all else warmth(1.0)
     return frequencies, float(given)
+
+
+def slowed_share(
+    dim: int, base: float, window: float, fast: float = 32, slow: float = 1, truncate: bool = True
+) -> Tensor:
+    """YaRN's ramp (D/2,): 0 for pairs of at least `fast` turns in the window, 1 for those of at most `slow` turns.
+
+    truncate: round the borders outwards to whole pairs.
+    """
+
+    def pair_that_turns(turns: float) -> float:
+        """Index of the pair that makes `turns` turns in the old window."""
+        return dim * math.log(window / (turns * 2 * math.pi)) / (2 * math.log(base))
+
+    first, last = pair_that_turns(fast), pair_that_turns(slow)
+    if truncate:
+        first, last = math.floor(first), math.ceil(last)
+    first, last = max(first, 0), min(last, dim - 1)
+    return ((torch.arange(dim // 2) - first) / ((last - first) or 0.001)).clamp(0, 1)
 
 
 def check_scaling(scaling: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -19,7 +19,9 @@ def test_rows_are_plain_text_and_name_this_machine():
     assert all(isinstance(value, str) for row in found for value in row.values())
     table = rows()
     assert len(table) == len(found), "no two rows of one name"
-    release = torch.__version__.partition("+")[0]  # a build for CUDA is "2.13.0+cu130" to itself, "2.13.0" to pip
+    release = torch.__version__.partition("+")[
+        0
+    ]  # a build for CUDA is "2.13.0+cu130" to itself, "2.13.0" to pip
     assert table["torch"]["found"] == importlib.metadata.version("torch")
     assert table["torch"]["found"].partition("+")[0] == release
     assert table["python"]["found"].startswith(".".join(map(str, sys.version_info[:3])))

@@ -1,4 +1,4 @@
-"""Norms, feed-forward, positions, rotary positions, linear and blocks against torch and closed forms."""
+"""Norms, feed-forward, linear and blocks against torch and closed forms."""
 
 import copy
 import math
@@ -12,20 +12,15 @@ from minillm.nn import (
     EncoderBlock,
     FeedForward,
     LayerNorm,
-    LearnedPosition,
     MultiHeadAttention,
     RMSNorm,
-    RoPE,
-    SinusoidalPosition,
     SwiGLU,
     gelu_plain,
     gelu_tanh_plain,
     layer_norm_plain,
     rms_norm_plain,
-    sinusoids,
 )
 from minillm.nn.fast_cpu import fast_gelu, fast_layers
-from minillm.nn.positions import rotate_halves, rotate_neighbours
 from tests.nn.test_attention import copy_projections
 
 
@@ -216,82 +211,9 @@ def test_swiglu_equals_its_formula():
     torch.testing.assert_close(layer(x), (gate * torch.sigmoid(gate) * up) @ layer.down_proj.weight.T)
 
 
-# Positions
-
-
-def test_sinusoids_equal_the_paper():
-    table = sinusoids(50, 8)
-    for t, i in ((0, 0), (3, 1), (49, 3)):
-        assert table[t, 2 * i] == pytest.approx(math.sin(t / 10000 ** (2 * i / 8)), abs=1e-6)
-        assert table[t, 2 * i + 1] == pytest.approx(math.cos(t / 10000 ** (2 * i / 8)), abs=1e-6)
-    x = random(2, 5, 8)
-    torch.testing.assert_close(SinusoidalPosition(50, 8)(x, start=7) - x, table[7:12].expand(2, 5, 8))
-
-
-def test_learned_positions_add_their_rows():
-    layer, x = LearnedPosition(9, 4), random(2, 3, 4)
-    torch.testing.assert_close(layer(x, start=6), x + layer.table.weight[6:])
-    with pytest.raises(ValueError, match="do not fit"):
-        layer(x, start=7)
-
-
-@pytest.mark.parametrize("interleaved", [False, True])
-def test_rope_depends_on_distance_alone_and_keeps_lengths(interleaved):
-    rope = RoPE(8, interleaved=interleaved)
-    q, k = random(1, 2, 1, 8), random(1, 2, 1, 8, seed=1)
-
-    def score(t, s):
-        return (rope(q, q, t)[0] * rope(k, k, s)[0]).sum(-1)
-
-    torch.testing.assert_close(score(7, 3), score(104, 100), atol=1e-4, rtol=1e-4)
-    assert (score(7, 3) - score(7, 4)).abs().max() > 1e-3
-    torch.testing.assert_close(rope(q, k, 90)[0].norm(dim=-1), q.norm(dim=-1))
-    assert torch.equal(rope(q, k, 0)[0], q)
-
-
-@pytest.mark.parametrize("interleaved", [False, True])
-def test_fast_turn_equals_the_plain_one_and_complex_numbers(interleaved):
-    rope, x = RoPE(6, base=100.0, interleaved=interleaved), random(2, 3, 5, 6)
-    angles = torch.arange(4, 9)[:, None] * torch.tensor([100.0 ** (-2 * i / 6) for i in range(3)])
-    plain = (rotate_neighbours if interleaved else rotate_halves)(x, angles.cos(), angles.sin())
-    fast = rope(x, x, 4)[0]
-    torch.testing.assert_close(fast, plain, atol=1e-6, rtol=1e-5)
-    pairs = x.unflatten(-1, (3, 2)) if interleaved else x.unflatten(-1, (2, 3)).transpose(-1, -2)
-    turned = torch.view_as_complex(pairs.contiguous()) * torch.polar(torch.ones_like(angles), angles)
-    real = torch.view_as_real(turned)
-    expected = real.flatten(-2) if interleaved else real.transpose(-1, -2).flatten(-2)
-    torch.testing.assert_close(fast, expected, atol=1e-5, rtol=1e-5)
-
-
-def test_rope_positions_may_be_given_per_row():
-    rope, x = RoPE(4), random(2, 1, 3, 4)
-    positions = torch.tensor([[0, 1, 2], [5, 6, 7]])
-    out = rope(x, x, positions)[0]
-    torch.testing.assert_close(out[0], rope(x, x, 0)[0][0])
-    torch.testing.assert_close(out[1], rope(x, x, 5)[0][1])
-
-
-def test_rope_tables_made_while_generating_serve_training():
-    rope, x = RoPE(4), random(1, 1, 3, 4)
-    with torch.inference_mode():
-        rope(x, x)
-    y = x.clone().requires_grad_()
-    rope(y, y)[0].sum().backward()
-    assert y.grad is not None
-
-
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: RoPE(7),
-        lambda: RoPE(8, base=0.5),
-        lambda: RoPE(8, scaling={"rope_type": "magic", "factor": 2.0}),
-        lambda: RoPE(8, scaling={"rope_type": "linear"}),
-        lambda: RoPE(8, scaling={"rope_type": "llama3", "factor": 8.0}),
-        lambda: RoPE(8, scaling="linear"),
-        lambda: RoPE(4)(random(1, 1, 2, 4), random(1, 1, 2, 4), torch.tensor([0.0, 1.0])),
-        lambda: sinusoids(4, 5),
-        lambda: sinusoids(0, 4),
         lambda: LayerNorm(0),
         lambda: LayerNorm(4)(random(2, 5)),
         lambda: RMSNorm(4)(torch.zeros(4, dtype=torch.long)),
@@ -304,8 +226,6 @@ def test_rope_tables_made_while_generating_serve_training():
         lambda: DecoderBlock(8, 2)(random(1, 2, 8), random(1, 2, 8)),
         lambda: DecoderBlock(8, 2, cross=True)(random(1, 2, 8)),
         lambda: DecoderBlock(8, 2, cross_attention="yes"),
-        lambda: RoPE(8, scaling={"rope_type": "linear", "factor": 2.0, "mrope_section": [1, 1, 2]}),
-        lambda: RoPE(8, scaling={"rope_type": "default", "partial_rotary_factor": 0.5}),
         lambda: EncoderBlock(8, 2, dropout=2.0),
     ],
 )
