@@ -22,6 +22,7 @@ from minillm._checks import check_int, describe
 from minillm._kernels import autocast_dtype
 from minillm.models.base import PretrainedModel
 from minillm.nn.attention import padding_mask
+from minillm.nn.backends import window_mask
 from minillm.nn.cache import Cache
 
 
@@ -191,9 +192,7 @@ class DecoderBody(PretrainedModel):
         for window in set(self.windows):
             masks[window] = padding
             if window is not None and window < S:
-                # query t stands at S - T + t and sees the keys s > S - T + t - window (and, being causal, s
-                # up to itself)
-                recent = torch.ones(T, S, dtype=torch.bool, device=device).triu(S - T - window + 1)
+                recent = window_mask(T, S, window, device)
                 masks[window] = recent if padding is None else recent & padding
         return masks
 

@@ -8,7 +8,7 @@ from minillm.nn.attention import (
     padding_mask,
     plain_attention,
 )
-from minillm.nn.backends import attention_backend, causal_mask, sdpa_attention
+from minillm.nn.backends import attention_backend, causal_mask, sdpa_attention, window_mask
 from minillm.nn.batch_norm import BatchNorm
 from minillm.nn.blocks import (
     ACTIVATIONS,
@@ -22,7 +22,7 @@ from minillm.nn.blocks import (
     rms_norm_plain,
 )
 from minillm.nn.cache import Cache, KVCache, kv_cache_bytes
-from minillm.nn.heads import CausalHead, ManyHeads, OneHead
+from minillm.nn.heads import CausalHead, CrossHead, GroupedHeads, ManyHeads, OneHead
 from minillm.nn.positions import (
     ALiBi,
     LearnedPosition,
@@ -41,9 +41,11 @@ __all__ = [
     "BatchNorm",
     "Cache",
     "CausalHead",
+    "CrossHead",
     "DecoderBlock",
     "EncoderBlock",
     "FeedForward",
+    "GroupedHeads",
     "KVCache",
     "LayerNorm",
     "LearnedPosition",
@@ -70,4 +72,5 @@ __all__ = [
     "sdpa_attention",
     "sinusoids",
     "use_kernels",
+    "window_mask",
 ]
