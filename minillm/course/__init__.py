@@ -5,7 +5,7 @@ from typing import Any
 
 _ROOMS = {
     "classroom.checking": ("ExerciseError", "check", "exercise", "exercises_of"),
-    "page.instruments": ("kept_for_backward", "watch", "watch_layers"),
+    "page.instruments": ("kept_for_backward", "watch", "watch_attention", "watch_layers"),
     "page.needs": ("needs",),
     "page.plots": ("figure_png", "plot_bars", "plot_lines", "plot_loss", "plot_points", "png_data_uri"),
     "page.plots_flow": ("Group", "Node", "plot_flow"),

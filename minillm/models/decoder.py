@@ -23,6 +23,7 @@ from minillm.models.base import PretrainedModel, Weight
 from minillm.models.heads import ModelWithHead
 from minillm.models.inputs import check_padding, check_tokens, look_up
 from minillm.models.outputs import BodyOutput, CausalLMOutput
+from minillm.nn.backends import window_mask
 from minillm.nn.cache import Cache
 
 
@@ -117,9 +118,7 @@ class DecoderBody(PretrainedModel):
         for window in set(self.windows):
             masks[window] = padding
             if window is not None and window < S:
-                # query t stands at S - T + t and sees the keys s > S - T + t - window (and, being causal, s
-                # up to itself)
-                recent = torch.ones(T, S, dtype=torch.bool, device=device).triu(S - T - window + 1)
+                recent = window_mask(T, S, window, device)
                 masks[window] = recent if padding is None else recent & padding
         return masks
 

@@ -9,11 +9,11 @@ from minillm.nn.attention import (
     padding_mask,
     plain_attention,
 )
-from minillm.nn.backends import attention_backend, causal_mask, sdpa_attention
+from minillm.nn.backends import attention_backend, causal_mask, sdpa_attention, window_mask
 from minillm.nn.batch_norm import BatchNorm
 from minillm.nn.blocks import DecoderBlock, EncoderBlock
 from minillm.nn.cache import Cache, KVCache, kv_cache_bytes
-from minillm.nn.heads import CausalHead, ManyHeads, OneHead
+from minillm.nn.heads import CausalHead, CrossHead, GroupedHeads, ManyHeads, OneHead
 from minillm.nn.layers import (
     ACTIVATIONS,
     FeedForward,
@@ -43,9 +43,11 @@ __all__ = [
     "BatchNorm",
     "Cache",
     "CausalHead",
+    "CrossHead",
     "DecoderBlock",
     "EncoderBlock",
     "FeedForward",
+    "GroupedHeads",
     "KVCache",
     "LayerNorm",
     "LearnedPosition",
@@ -79,4 +81,5 @@ __all__ = [
     "to_halves",
     "to_interleaved",
     "use_kernels",
+    "window_mask",
 ]

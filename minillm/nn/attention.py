@@ -27,6 +27,7 @@ from minillm.nn.backends import (
     BACKENDS,
     causal_mask,
     check_attention,
+    check_sequence,
     chosen_backend,
     flash_or_sdpa,
     sdpa_attention,
@@ -91,8 +92,9 @@ def attention_weights(
 ) -> Tensor:
     """softmax(scale · Q Kᵀ + bias): how much each query takes of each key, (B, H, T, S), rows sum to 1.
 
-    A row that may see nothing is all zeros, not NaN. Arguments as in `attention`.
+    A row that may see nothing is all zeros, not NaN. Arguments and errors as in `attention`.
     """
+    check_attention(q, k, k, mask, bias)
     return softmax_rows(attention_scores(q, k, mask, causal, scale, bias))
 
 
@@ -109,7 +111,7 @@ def plain_attention(
     """The formula on the whiteboard: weights (B, H, T, S) in full, then their mean of the values -> (B, H, T, D)."""
     B, H, T, _ = q.shape
     K, S = k.shape[1], k.shape[2]
-    weights = F.dropout(attention_weights(q, k, mask, causal, scale, bias), dropout)
+    weights = F.dropout(softmax_rows(attention_scores(q, k, mask, causal, scale, bias)), dropout)
     # O = weights · V
     mixed = weights.reshape(B, K, H // K, T, S) @ v.unsqueeze(2)
     return mixed.reshape(B, H, T, v.shape[-1])
@@ -276,13 +278,7 @@ class MultiHeadAttention(nn.Module):
     def _check(self, x: Tensor, context: Tensor | None, cache: Cache | None) -> None:
         width = self.width
         for name, value in (("x", x), ("context", context)) if context is not None else (("x", x),):
-            if (
-                not isinstance(value, Tensor)
-                or value.dim() != 3
-                or value.shape[2] != width
-                or not value.is_floating_point()
-            ):
-                raise ValueError(f"{name} must be a float tensor (B, length, {width}), got {describe(value)}")
+            check_sequence(name, value, width)
         if cache is not None and not hasattr(cache, "attend"):
             raise ValueError(f"cache must be a KVCache or None, got {describe(cache)}")
         if context is not None and (self.causal or self.position is not None):

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minillm._checks import check_choice, describe
+from minillm._checks import check_choice, check_int, describe
 from minillm._kernels import autocast_dtype, interpreter_takes, register
 
 BACKENDS = ("auto", "plain", "sdpa", "triton")
@@ -30,6 +30,16 @@ def causal_mask(queries: int, keys: int, device: torch.device | str | None = Non
     causal_mask(2, 4) -> [[T, T, T, F], [T, T, T, T]]
     """
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+
+
+def window_mask(queries: int, keys: int, window: int, device: torch.device | str | None = None) -> Tensor:
+    """Bool (T, S): causal_mask, and no further back than the last `window` keys, the query's own included.
+
+    window_mask(2, 4, 2) -> [[F, T, T, F], [F, F, T, T]]. ValueError for a window below 1.
+    Paper: Beltagy et al. 2020 (Longformer); Mistral and Qwen2 use it.
+    """
+    check_int("window", window, 1)
+    return causal_mask(queries, keys, device).triu(keys - queries - window + 1)
 
 
 def sdpa_attention(
@@ -103,6 +113,12 @@ def attention_backend(name: str) -> Iterator[None]:
 def chosen_backend() -> str:
     """What "auto" means now: "auto", or what `attention_backend` says."""
     return _chosen
+
+
+def check_sequence(name: str, x: Tensor, width: int) -> None:
+    """ValueError unless x is a float tensor (B, length, width)."""
+    if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != width or not x.is_floating_point():
+        raise ValueError(f"{name} must be a float tensor (B, length, {width}), got {describe(x)}")
 
 
 def check_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | None) -> None:

@@ -1,12 +1,15 @@
-"""The ladder to multi-head attention: one head, one head that cannot look ahead, several heads side by side.
+"""The ladder to multi-head attention: one head, one that cannot look ahead, several, shared keys, a second text.
 
-Each class is the one before it plus one idea; MultiHeadAttention (attention.py) then computes the last one in one go.
+Each class is one before it plus one idea; MultiHeadAttention (attention.py) then computes any of them in one go.
 
-    OneHead     y = softmax(Q Kᵀ / √D) V            every token looks at every token
-    CausalHead  + scores of later tokens become -∞  a token looks at itself and back: it can be trained to predict
-    ManyHeads   + H heads, side by side, mixed      several questions at once
+    OneHead       y = softmax(Q Kᵀ / √D) V            every token looks at every token
+    CausalHead    + scores of later tokens become -∞  a token looks at itself and back: it can be trained to predict
+    ManyHeads     + H heads, side by side, mixed      several questions at once
+    GroupedHeads  + neighbours share K and V          fewer keys and values to keep
+    CrossHead     one head, K and V of another text   a decoder asks the source text; T queries, S keys
 
-Book 2.3 어텐션 이해하기. Paper: Vaswani et al. 2017. Held against MultiHeadAttention and torch's.
+Book 2.3 어텐션 이해하기, 2.6 디코더 (cross-attention), 7.1.4 (shared keys). Papers: Vaswani et al. 2017; Ainslie et
+al. 2023. Held against MultiHeadAttention and torch's. Left out: masks for padding, positions, a cache.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_int
+from minillm.nn.backends import check_sequence
 
 
 class OneHead(nn.Module):
@@ -31,6 +35,7 @@ class OneHead(nn.Module):
 
     def scores(self, x: Tensor) -> Tensor:
         """Q Kᵀ / √D: how well token t's question fits token s, (B, T, T)."""
+        check_sequence("x", x, self.query.in_features)
         q, k = self.query(x), self.key(x)  # (B, T, D)
         return q @ k.transpose(1, 2) / math.sqrt(q.shape[-1])
 
@@ -48,8 +53,9 @@ class CausalHead(OneHead):
 
     def scores(self, x: Tensor) -> Tensor:
         """Scores (B, T, T) with -∞ where s > t."""
-        later = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
-        return super().scores(x).masked_fill(later, -torch.inf)
+        scores = super().scores(x)
+        later = torch.ones_like(scores, dtype=torch.bool).triu(1)
+        return scores.masked_fill(later, -torch.inf)
 
 
 class ManyHeads(nn.Module):
@@ -66,3 +72,39 @@ class ManyHeads(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (B, T, C) -> (B, T, C)."""
         return self.mix(torch.cat([head(x) for head in self.heads], dim=-1))
+
+
+class GroupedHeads(ManyHeads):
+    """New: neighbouring heads share one key and one value matrix, so K = kv_heads of each are left.
+
+    Each head still computes the shared keys again; MultiHeadAttention computes and keeps them once.
+    """
+
+    def __init__(self, width: int, heads: int, kv_heads: int, causal: bool = True):
+        super().__init__(width, heads, causal)
+        if heads % check_int("kv_heads", kv_heads, 1):
+            raise ValueError(f"heads must be divisible by kv_heads, got {heads} and {kv_heads}")
+        group = heads // kv_heads
+        for h, head in enumerate(self.heads):
+            first = self.heads[h - h % group]  # of its group
+            head.key, head.value = first.key, first.value
+
+
+class CrossHead(OneHead):
+    """New: x (B, T, C) asks, and a second text (context, B, S, C) is found and answers -> (B, T, D)."""
+
+    def scores(self, x: Tensor, context: Tensor) -> Tensor:
+        """Q Kᵀ / √D: how well token t of x fits token s of the context, (B, T, S)."""
+        check_sequence("x", x, self.query.in_features), check_sequence("context", context, x.shape[2])
+        if len(x) != len(context):
+            raise ValueError(f"x and context must hold as many texts, got {len(x)} and {len(context)}")
+        q, k = self.query(x), self.key(context)  # (B, T, D), (B, S, D)
+        return q @ k.transpose(1, 2) / math.sqrt(q.shape[-1])
+
+    def weights(self, x: Tensor, context: Tensor) -> Tensor:
+        """The attention map (B, T, S): row t is what token t of x takes of every token of the context."""
+        return torch.softmax(self.scores(x, context), dim=-1)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """x (B, T, C), context (B, S, C) -> (B, T, D)."""
+        return self.weights(x, context) @ self.value(context)

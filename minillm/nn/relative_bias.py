@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_flag, check_int
-from minillm.nn.positions import PositionScheme, Slopes
+from minillm.nn.alibi import Slopes
+from minillm.nn.positions import PositionScheme
 
 
 def relative_buckets(

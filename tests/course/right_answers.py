@@ -171,26 +171,45 @@ wasted = "학교에 갔다. "
     return tuple(tuple(t - reach < s <= t for s in range(S)) for t in range(S - T, S))""",
     },
     "02-3-c": {
-        "einsum": """def multi_head(x, w_q, w_k, w_v, w_o, heads, kv_heads, mask=None):
+        "einsum": """def multi_head(x, w_q, w_k, w_v, w_o, heads, kv_heads, mask=None, context=None):
     D, G = w_q.shape[0] // heads, heads // kv_heads
     q = torch.einsum("btc,kgdc->bkgtd", x, w_q.view(kv_heads, G, D, -1))
-    k, v = (torch.einsum("btc,kdc->bktd", x, w.view(kv_heads, D, -1)) for w in (w_k, w_v))
+    k, v = (torch.einsum("bsc,kdc->bksd", x if context is None else context, w.view(kv_heads, D, -1))
+            for w in (w_k, w_v))
     scores = torch.einsum("bkgtd,bksd->bkgts", q, k) * D**-0.5
     if mask is not None:
-        scores = torch.where(mask, scores, -torch.inf)
-    y = torch.einsum("bkgts,bksd->btkgd", F.softmax(scores, -1), v)
+        scores = torch.where(mask[:, None, None], scores, -torch.inf)
+    weights = F.softmax(scores, -1)
+    y = torch.einsum("bkgts,bksd->btkgd", torch.where(weights.isnan(), 0.0, weights), v)
     return y.flatten(2) @ w_o.T""",
-        "head by head, with a low number": """def multi_head(x, w_q, w_k, w_v, w_o, heads, kv_heads, mask=None):
-    D, found = len(w_q) // heads, []
+        "head by head, with a low number": """def multi_head(x, w_q, w_k, w_v, w_o, heads, kv_heads, mask=None,
+               context=None):
+    D, found, source = len(w_q) // heads, [], context if context is not None else x
     for h in range(heads):
         q = F.linear(x, w_q[h * D : (h + 1) * D])
         place = h * kv_heads // heads
-        k, v = (F.linear(x, w[place * D : (place + 1) * D]) for w in (w_k, w_v))
+        k, v = (F.linear(source, w[place * D : (place + 1) * D]) for w in (w_k, w_v))
         scores = torch.bmm(q, k.mT) / D**0.5
         if mask is not None:
             scores = scores + (~mask) * -1e9
-        found.append(scores.softmax(2) @ v)
+        y = scores.softmax(2) @ v
+        found.append(y if mask is None else y * mask.any(2, keepdim=True))
     return torch.cat(found, dim=2) @ w_o.mT""",
+        "text by text, query by query": """def multi_head(x, w_q, w_k, w_v, w_o, heads, kv_heads, mask=None,
+               context=None):
+    out = torch.zeros(*x.shape[:2], len(w_q))
+    D, source = len(w_q) // heads, x if context is None else context
+    for b, text in enumerate(x):
+        q, k, v = text @ w_q.T, source[b] @ w_k.T, source[b] @ w_v.T
+        for t in range(len(text)):
+            seen = torch.arange(len(k)) if mask is None else mask[b, t].nonzero()[:, 0]
+            for h in range(heads):
+                own = slice(h * D, h * D + D)
+                g = h // (heads // kv_heads)
+                theirs = slice(g * D, g * D + D)
+                shares = torch.softmax(k[seen, theirs] @ q[t, own] / math.sqrt(D), 0)
+                out[b, t, own] = shares @ v[seen, theirs]
+    return out @ w_o.T""",
     },
     "02-3-d": {
         "as it is said": """def breaks(scores):

@@ -7,8 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minillm.course import kept_for_backward, watch, watch_layers
-from minillm.nn import attention
+from minillm.course import kept_for_backward, watch, watch_attention, watch_layers
+from minillm.models import Llama, LlamaConfig
+from minillm.nn import MultiHeadAttention, attention, attention_backend
+from minillm.nn.attention import RUN
 
 KILO = 1024
 
@@ -90,6 +92,45 @@ def test_layers_give_what_went_in_and_came_out_and_are_left_as_they_were():
     with pytest.raises(KeyError), watch_layers(layer):
         raise KeyError
     assert not layer._forward_hooks
+
+
+@pytest.mark.parametrize("backend", ["auto", "plain", "sdpa"])
+def test_attention_maps_are_those_of_torch_and_the_model_is_left_as_it_was(backend):
+    theirs = nn.MultiheadAttention(8, 2, batch_first=True, bias=False)
+    ours = MultiHeadAttention(8, 2, bias=False)
+    with torch.no_grad():
+        for part, weight in zip((ours.q_proj, ours.k_proj, ours.v_proj), theirs.in_proj_weight.chunk(3)):
+            part.weight.copy_(weight)
+    x, context = torch.randn(3, 4, 8), torch.randn(3, 6, 8)
+    before = dict(RUN)
+    with attention_backend(backend), watch_attention() as maps:
+        y = ours(x)
+        ours(x, context)
+    assert before == RUN
+    assert torch.equal(y, ours(x)) or backend == "plain"
+    assert [one.requires_grad for one in maps] == [False, False]
+    for found, keys in zip(maps, (x, context)):
+        expected = theirs(x, keys, keys, average_attn_weights=False)[1]
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+    with pytest.raises(KeyError), watch_attention():
+        raise KeyError
+    assert before == RUN
+
+
+def test_attention_maps_of_a_model_with_a_cache_have_a_column_for_each_key():
+    config = LlamaConfig(
+        vocab_size=20, hidden_size=8, intermediate_size=8, num_hidden_layers=2, num_attention_heads=2
+    )
+    model, ids = Llama(config), torch.tensor([[1, 2, 3, 4, 5]])
+    cache = model.new_cache(1, 5)
+    with torch.no_grad(), watch_attention() as whole:
+        model(ids)
+    with torch.no_grad(), watch_attention() as parts:
+        model(ids[:, :3], cache=cache)
+        model(ids[:, 3:], cache=cache)
+    assert [tuple(one.shape) for one in parts] == [(1, 2, 3, 3)] * 2 + [(1, 2, 2, 5)] * 2
+    assert len(whole) == 2
+    torch.testing.assert_close(parts[3], whole[1][:, :, 3:], atol=1e-6, rtol=1e-5)
 
 
 def test_what_backward_needs_follows_from_the_shapes():

@@ -15,6 +15,9 @@ from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig
 from minillm.nn import (
     ALiBi,
     CausalHead,
+    CrossHead,
+    GroupedHeads,
+    KVCache,
     ManyHeads,
     MultiHeadAttention,
     OneHead,
@@ -25,7 +28,9 @@ from minillm.nn import (
     causal_mask,
     padding_mask,
     plain_attention,
+    window_mask,
 )
+from minillm.nn.backends import BACKENDS
 
 
 def random(*shape, seed=0, dtype=torch.float32):
@@ -151,16 +156,99 @@ Q, K = torch.zeros(2, 4, 3, 8), torch.zeros(2, 2, 5, 8)
         ((Q, K, K), {"mask": [True]}),
         ((Q, K, K), {"bias": torch.ones(3, 5, dtype=torch.bool)}),
         ((Q, K, K), {"bias": torch.ones(2, 2, 4, 3, 5)}),
-        ((Q, K, K), {"backend": "cudnn"}),
-        ((Q, K, K), {"backend": None}),
         ((Q, K, K), {"scale": float("nan")}),
         ((Q, K, K), {"scale": "0.1"}),
         ((Q, K, K), {"dropout": 1.5}),
+        ((Q, K, K), {"causal": 1}),
     ],
 )
-def test_bad_input_is_refused(arguments, options):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_bad_input_is_refused(arguments, options, backend):
     with pytest.raises(ValueError):
-        attention(*arguments, **options)
+        attention(*arguments, **options, backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["cudnn", None, ["plain"]])
+def test_an_unknown_backend_is_refused(backend):
+    with pytest.raises(ValueError, match="backend must be one of"):
+        attention(Q, K, K, backend=backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda b: attention(Q, K, K, torch.ones(3, 4, dtype=torch.bool), backend=b), ["(2, 4, 3, 5)", "(3, 4)"]),
+        (lambda b: attention(Q, K, K, torch.ones(3, 5), backend=b), ["bool", "float32"]),
+        (lambda b: attention(Q[:, :3], K, K, backend=b), ["H divisible by K", "(2, 3, 3, 8)", "(2, 2, 5, 8)"]),
+        (lambda b: attention(Q, K, K[:, :, :4], backend=b), ["(2, 2, 5, 8)", "(2, 2, 4, 8)"]),
+    ],
+)  # fmt: skip
+def test_errors_say_what_came_and_what_was_expected(call, said, backend):
+    with pytest.raises(ValueError) as caught:
+        call(backend)
+    assert [part for part in said if part not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_layer_refuses_a_mask_that_does_not_fit_and_leaves_its_cache(backend, cached):
+    layer, x = MultiHeadAttention(16, 4, 2, causal=True), random(2, 3, 16)
+    cache = KVCache(SimpleNamespace(num_layers=1, kv_heads=2, head_dim=4), 2, 6) if cached else None
+    for mask in (torch.ones(3, 4, dtype=torch.bool), torch.ones(3, 3), [[True] * 3] * 3):
+        with attention_backend(backend), pytest.raises(ValueError, match="mask must"):
+            layer(x, mask=mask, cache=cache)
+        assert cache is None or cache.length == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (Q, K[..., :4]),
+        (Q[:, :3], K),
+        (Q, K, torch.ones(3, 5)),
+        (Q, K, torch.ones(3, 4, dtype=torch.bool)),
+        (None, K),
+    ],
+)
+def test_weights_are_checked_as_attention_is(arguments):
+    with pytest.raises(ValueError):
+        attention_weights(*arguments)
+
+
+@given(st.integers(1, 7), st.integers(0, 6), st.integers(1, 15))
+def test_the_window_equals_its_definition(T, past, window):
+    S = T + past
+    expected = [[0 <= past + t - s < window for s in range(S)] for t in range(T)]
+    assert window_mask(T, S, window).tolist() == expected
+
+
+@pytest.mark.parametrize("window", [0, -1, 2.0, None, True])
+def test_a_window_below_one_token_is_refused(window):
+    with pytest.raises(ValueError, match="window"):
+        window_mask(3, 3, window)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_window_with_a_cache_equals_torch_on_the_keys_in_it(backend):
+    q, k, v = random(1, 2, 2, 4), random(1, 2, 7, 4, seed=1), random(1, 2, 7, 4, seed=2)
+    found = attention(q, k, v, window_mask(2, 7, 3), causal=True, backend=backend)
+    for t, keys in enumerate((slice(3, 6), slice(4, 7))):  # the queries are tokens 5 and 6
+        alone = F.scaled_dot_product_attention(q[:, :, t : t + 1], k[:, :, keys], v[:, :, keys])
+        torch.testing.assert_close(found[:, :, t : t + 1], alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_text_of_padding_alone_gives_zeros_and_leaves_the_others(backend):
+    layer = MultiHeadAttention(16, 4)
+    x = random(3, 5, 16).requires_grad_()
+    tokens = torch.tensor([[1, 1, 1, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]])
+    with attention_backend(backend):
+        y = layer(x, mask=padding_mask(tokens))
+    torch.testing.assert_close(y[1], layer.o_proj.bias.expand(5, 16))  # o_proj of zeros
+    torch.testing.assert_close(y[0, :3], layer(x[:1, :3])[0], atol=1e-6, rtol=1e-5)
+    y.sum().backward()
+    assert torch.isfinite(x.grad).all()
 
 
 @pytest.fixture
@@ -360,6 +448,60 @@ def test_the_ladder_ends_at_multi_head_attention(causal):
     torch.testing.assert_close(ladder(x), layer(x), atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+@pytest.mark.parametrize("causal", [False, True])
+def test_grouped_heads_equal_the_layer_and_torch(kv_heads, causal):
+    ladder = GroupedHeads(16, 4, kv_heads, causal=causal)
+    layer = MultiHeadAttention(16, 4, kv_heads, bias=False, causal=causal)
+    theirs = torch.nn.MultiheadAttention(16, 4, batch_first=True, bias=False)
+    count = lambda module: sum(part.numel() for part in module.parameters())  # noqa: E731
+    assert count(ladder) == count(layer)
+    every = [[getattr(head, name).weight for head in ladder.heads] for name in ("query", "key", "value")]
+    group = 4 // kv_heads
+    with torch.no_grad():
+        layer.q_proj.weight.copy_(torch.cat(every[0]))
+        layer.k_proj.weight.copy_(torch.cat(every[1][::group]))
+        layer.v_proj.weight.copy_(torch.cat(every[2][::group]))
+        theirs.in_proj_weight.copy_(torch.cat([torch.cat(part) for part in every]))
+        layer.o_proj.weight.copy_(ladder.mix.weight)
+        theirs.out_proj.weight.copy_(ladder.mix.weight)
+    x = random(2, 6, 16)
+    torch.testing.assert_close(ladder(x), layer(x), atol=1e-6, rtol=1e-5)
+    blocked = torch.ones(6, 6, dtype=torch.bool).triu(1) if causal else None
+    torch.testing.assert_close(ladder(x), theirs(x, x, x, attn_mask=blocked)[0], atol=1e-6, rtol=1e-5)
+
+
+def test_training_grouped_heads_keeps_them_shared():
+    ladder = GroupedHeads(8, 4, 2)
+    optimizer = torch.optim.SGD(ladder.parameters(), lr=0.1)
+    before = ladder.heads[0].key.weight.clone()
+    ladder(random(2, 3, 8)).square().sum().backward()
+    optimizer.step()
+    assert ladder.heads[1].key.weight is ladder.heads[0].key.weight
+    assert ladder.heads[2].key.weight is not ladder.heads[0].key.weight
+    assert not torch.equal(ladder.heads[1].key.weight, before)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+@pytest.mark.parametrize(("T", "S"), [(5, 9), (7, 3), (1, 4), (4, 4)])
+def test_cross_heads_equal_the_layer_and_torch(heads, T, S):
+    ladder = [CrossHead(16, 16 // heads) for _ in range(heads)]
+    layer = MultiHeadAttention(16, heads, bias=False)
+    theirs = torch.nn.MultiheadAttention(16, heads, batch_first=True, bias=False)
+    with torch.no_grad():
+        every = [torch.cat([getattr(head, n).weight for head in ladder]) for n in ("query", "key", "value")]
+        theirs.in_proj_weight.copy_(torch.cat(every))
+        copy_projections(layer, theirs.in_proj_weight)
+        layer.o_proj.weight.copy_(theirs.out_proj.weight)
+    x, context = random(2, T, 16), random(2, S, 16, seed=1)
+    mixed = theirs.out_proj(torch.cat([head(x, context) for head in ladder], dim=-1))
+    expected, weights = theirs(x, context, context, average_attn_weights=False)
+    torch.testing.assert_close(mixed, expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(mixed, layer(x, context), atol=1e-6, rtol=1e-5)
+    maps = torch.stack([head.weights(x, context) for head in ladder], dim=1)  # (B, H, T, S)
+    torch.testing.assert_close(maps, weights, atol=1e-6, rtol=1e-5)
+
+
 def test_heads_of_the_ladder():
     one, causal = OneHead(8, 4), CausalHead(8, 4)
     causal.load_state_dict(one.state_dict())
@@ -394,7 +536,18 @@ def test_alibi_equals_its_closed_form():
         lambda: MultiHeadAttention(16, 4)(None),
         lambda: MultiHeadAttention(16, 4, causal=True)(torch.zeros(1, 2, 16), torch.zeros(1, 3, 16)),
         lambda: OneHead(0, 4),
+        lambda: OneHead(8, 4)(torch.zeros(2, 8)),
+        lambda: CausalHead(8, 4)(torch.zeros(2, 3, 7)),
+        lambda: CausalHead(8, 4)(torch.zeros(8)),
         lambda: ManyHeads(10, 3),
+        lambda: ManyHeads(8, 2)(torch.zeros(2, 3, 8).long()),
+        lambda: GroupedHeads(12, 4, 3),
+        lambda: GroupedHeads(12, 4, 0),
+        lambda: GroupedHeads(12, 5, 1),
+        lambda: CrossHead(8, 4)(torch.zeros(2, 3, 8), torch.zeros(2, 3, 7)),
+        lambda: CrossHead(8, 4)(torch.zeros(2, 3, 8), torch.zeros(3, 3, 8)),
+        lambda: CrossHead(8, 4)(torch.zeros(2, 3, 8), None),
+        lambda: MultiHeadAttention(16, 4)(torch.zeros(2, 3, 16), torch.zeros(3, 3, 16)),
         lambda: padding_mask(torch.tensor([[0, 2]])),
         lambda: padding_mask([1, 1]),
         lambda: plain_attention and attention(None, None, None),

@@ -7,6 +7,7 @@
     seen.count("mm", "bmm")                    how many matrix products
 
     with watch_layers(layer) as (inputs, outputs):    what goes into a layer and comes out, call by call
+    with watch_attention() as maps: model(ids)        the attention weights (B, H, T, S) of every layer, in order
     kept_for_backward(function, *inputs)              bytes that autograd keeps for the backward pass
 
 A fused kernel of ours is one operation, as it is one launch. Book: 7.1 언어 모델 추론 이해하기, 8.3.1 커널 퓨전.
@@ -26,6 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from minillm._checks import check_function, check_text, describe
+from minillm.nn.attention import RUN, attention_weights
 
 
 class Operation(NamedTuple):
@@ -109,6 +111,31 @@ def watch_layers(*layers: nn.Module) -> Iterator[tuple[list[Tensor], list[Tensor
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@contextmanager
+def watch_attention() -> Iterator[list[Tensor]]:
+    """The attention weights (B, H, T, S) of each call of `attention` inside, whatever its backend, in order.
+
+    A model calls it once a layer. The weights are computed beside the call by the plain formula, so a fused kernel's
+    result stays as it is. One setting a process: not for threads.
+    """
+    maps: list[Tensor] = []
+
+    def watched(run: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def attend(q, k, v, mask, causal, scale, bias, dropout) -> Tensor:
+            with torch.no_grad():
+                maps.append(attention_weights(q, k, mask, causal, scale, bias))
+            return run(q, k, v, mask, causal, scale, bias, dropout)
+
+        return attend
+
+    before = dict(RUN)
+    RUN.update({name: watched(run) for name, run in before.items()})
+    try:
+        yield maps
+    finally:
+        RUN.update(before)
 
 
 def kept_for_backward(function: Callable[..., Any], *inputs: Tensor) -> int:

@@ -25,29 +25,38 @@ VISIBLE = """def visible(T, S, window=None):
     return rows"""
 SEEN = {"here": "S - T + t", "first": "here - window + 1", "upto": "<= here"}
 
-LAYER = """def multi_head(x, w_q, w_k, w_v, w_o, heads, kv_heads, mask=None):
+LAYER = """def multi_head(x, w_q, w_k, w_v, w_o, heads, kv_heads, mask=None, context=None):
     B, T, C = x.shape
+    source = {source}
+    S = {length}
     q = (x @ w_q.T).view(B, T, heads, -1).transpose(1, 2)
-    k = (x @ w_k.T).view(B, T, kv_heads, -1).transpose(1, 2)
-    v = (x @ w_v.T).view(B, T, kv_heads, -1).transpose(1, 2)
+    k = (source @ w_k.T).view(B, S, kv_heads, -1).transpose(1, 2)
+    v = ({valued} @ w_v.T).view(B, S, kv_heads, -1).transpose(1, 2)
     share = heads // kv_heads
     k, v = {share}
     scores = q @ k.transpose(-2, -1) / {root}
     if mask is not None:
-        scores = scores.masked_fill({hidden}, -torch.inf)
-    y = torch.softmax(scores, dim={dim}) @ v
+        scores = scores.masked_fill({hidden}, {low})
+    y = {zeros}(torch.softmax(scores, dim={dim})) @ v
     return {joined}.flatten(2) @ w_o.T"""
 SHARED = {
+    "source": "x if context is None else context",
+    "length": "source.shape[1]",
+    "valued": "source",
     "share": "k.repeat_interleave(share, dim=1), v.repeat_interleave(share, dim=1)",
     "root": "math.sqrt(q.shape[-1])",
-    "hidden": "~mask",
+    "hidden": "~mask[:, None]",
+    "low": "-torch.inf",
+    "zeros": "torch.nan_to_num",
     "dim": "-1",
     "joined": "y.transpose(1, 2)",
 }
-FUSED = """def multi_head(x, w_q, w_k, w_v, w_o, heads, kv_heads, mask=None):
+FUSED = """def multi_head(x, w_q, w_k, w_v, w_o, heads, kv_heads, mask=None, context=None):
     B, T, C = x.shape
+    source = x if context is None else context
+    mask = None if mask is None else mask[:, None]
     q = (x @ w_q.T).view(B, T, heads, -1).transpose(1, 2)
-    k, v = ((x @ w.T).view(B, T, kv_heads, -1).transpose(1, 2) for w in (w_k, w_v))
+    k, v = ((source @ w.T).view(B, source.shape[1], kv_heads, -1).transpose(1, 2) for w in (w_k, w_v))
     return {call}.transpose(1, 2).flatten(2) @ w_o.T"""
 
 BREAKS = """def breaks(scores):
@@ -95,6 +104,10 @@ def attend(query, keys, values):
         "ignores the window": VISIBLE.format(**SEEN | {"first": "0"}),
         "sees everything": VISIBLE.format(**SEEN | {"upto": "< S"}),
         "the library's": "def visible(T, S, window=None):\n    return causal_mask(T, S)",
+        "the library's window": "def visible(T, S, window=None):\n    return window_mask(T, S, window or S)",
+        "the library's window by another way": "def visible(T, S, window=None):\n"
+        "    import importlib\n"
+        "    return importlib.import_module('minillm.nn').window_mask(T, S, window or S)",
     },
     "02-3-c": {
         "every other head shares": LAYER.format(
@@ -107,8 +120,19 @@ def attend(query, keys, values):
         "√ of the model's width over heads": LAYER.format(**SHARED | {"root": "math.sqrt(C / heads)"}),
         "softmax over the queries": LAYER.format(**SHARED | {"dim": "-2"}),
         "does not share": LAYER.format(**SHARED | {"share": "k, v"}),
-        "mask the other way round": LAYER.format(**SHARED | {"hidden": "mask"}),
-        "ignores the mask": LAYER.format(**SHARED | {"hidden": "torch.zeros_like(mask)"}),
+        "mask the other way round": LAYER.format(**SHARED | {"hidden": "mask[:, None]"}),
+        "ignores the mask": LAYER.format(**SHARED | {"hidden": "torch.zeros_like(mask)[:, None]"}),
+        "the first text's mask for all": LAYER.format(**SHARED | {"hidden": "~mask[:1, None]"}),
+        "the first query's mask for all": LAYER.format(**SHARED | {"hidden": "~mask[:, None, :1]"}),
+        "NaN where nothing may be seen": LAYER.format(**SHARED | {"zeros": ""}),
+        "a mean where nothing may be seen": LAYER.format(**SHARED | {"low": "-1e9"}),
+        "a small penalty": LAYER.format(**SHARED | {"low": "-5.0"}),
+        "zeros in place of -∞": LAYER.format(**SHARED | {"low": "0.0"}),
+        "ignores the context": LAYER.format(
+            **SHARED | {"source": "x", "hidden": "~mask[:, None, :, :T] if mask.shape[2] >= T else False"}
+        ),
+        "values of x": LAYER.format(**SHARED | {"valued": "x"}),
+        "keys cut by the length of the queries": LAYER.format(**SHARED | {"length": "T"}),
         "joins without putting tokens first": LAYER.format(
             **SHARED | {"joined": "y.reshape(B, T, heads, -1)"}
         ),

@@ -16,7 +16,7 @@ from minillm.course.classroom.checkers import (
     forbid,
 )
 from minillm.course.page.instruments import watch
-from minillm.nn import MultiHeadAttention, causal_mask
+from minillm.nn import MultiHeadAttention
 
 READY_MADE = (
     "minillm.nn.attention.attention",
@@ -28,6 +28,13 @@ READY_MADE = (
     "torch._C._nn.scaled_dot_product_attention",
     "torch.nn.functional.multi_head_attention_forward",
     "torch.nn.MultiheadAttention.forward",
+    "minillm.nn.heads.OneHead.scores",
+    "minillm.nn.heads.CrossHead.scores",
+)
+MASKS = (
+    "minillm.nn.backends.causal_mask",
+    "minillm.nn.backends.window_mask",
+    "minillm.nn.attention.padding_mask",
 )
 SOFTMAX = ("torch.softmax", "torch.Tensor.softmax", "torch.nn.functional.softmax")
 
@@ -84,48 +91,58 @@ def visible(answer):
     for T, S, window, hint in (*hints, *((case.T, case.T + case.past, case.window, "") for case in every)):
         here = f"T={T}, S={S}, window={window}"
         expected = [[0 <= S - T + t - s < (window or S) for s in range(S)] for t in range(T)]
-        with forbid("build the mask yourself", "minillm.nn.backends.causal_mask", answer=answer):
+        with forbid("build the mask yourself", *MASKS, answer=answer):
             found = answer(T, S) if window is None else answer(T, S, window)
         expect(as_list(found, length=T), expected, hint=f"{here}{': ' if hint else ''}{hint}")
 
 
-@exercise("02-3-c", points=3)
+@exercise("02-3-c", points=4)
 def multi_head(answer):
-    """The grouped multi-head layer, against the library's."""
+    """The grouped multi-head layer, on one text and on two, against the library's."""
     copied = copied_library(answer)
     assert not copied, f"build the layer yourself: your answer uses {copied}"
     for case in cases(
         B=(1, 3),
         T=(1, 2, 5),
+        S=(None, 1, 4, 7),
         heads=(1, 2, 4, 6),
         share=(1, 2, 3),
         D=(1, 2, 5),
         C=(4, 7),
-        masked=(False, True),
-        most=40,
+        masked=("no", "some", "padding"),
+        most=48,
     ):
-        heads, kv_heads = case.heads * case.share, case.heads
+        heads, kv_heads, S = case.heads * case.share, case.heads, case.S or case.T
         layer = MultiHeadAttention(case.C, heads, kv_heads, bias=False, head_dim=case.D)
         inputs = Inputs(case.seed)
         parts = (layer.q_proj, layer.k_proj, layer.v_proj, layer.o_proj)
         weights = [inputs.tensor(*part.weight.shape) for part in parts]
-        x, mask = inputs.tensor(case.B, case.T, case.C), None
-        if case.masked:
-            mask = (inputs.tensor(case.T, case.T) > 0) & causal_mask(case.T, case.T)
-            mask = mask | torch.eye(case.T, dtype=torch.bool)
+        x = inputs.tensor(case.B, case.T, case.C)
+        context = inputs.tensor(case.B, S, case.C) if case.S else None
+        mask = None
+        if case.masked == "some":
+            mask = inputs.tensor(case.B, case.T, S) > 0
+        if case.masked == "padding":  # of the last text nothing is left
+            lengths = torch.tensor([*inputs.integers(case.B - 1, 1, S), 0])
+            mask = (torch.arange(S) < lengths[:, None, None]).expand(case.B, case.T, S)
         with torch.no_grad():
             for part, weight in zip(parts, weights):
                 part.weight.copy_(weight)
-            expected = layer(x, mask=mask)
+            expected = layer(x, context, None if mask is None else mask[:, None])
             copies = [one.clone() for one in (x, *weights)]
+            given = [None if one is None else one.clone() for one in (mask, context)]
             with forbid("build the layer yourself", *READY_MADE, answer=answer), watch() as seen:
-                found = answer(*copies, heads, kv_heads, mask)
+                found = answer(*copies, heads, kv_heads, *given)
         ready = [one.name for one in seen.operations if "scaled_dot_product" in one.name]
         assert not ready, f"build the attention yourself: your answer runs PyTorch's {ready[0]}"
-        where = f"B={case.B}, T={case.T}, C={case.C}, H={heads}, K={kv_heads}, D={case.D}, mask={case.masked}"
+        where = (
+            f"B={case.B}, T={case.T}, C={case.C}, H={heads}, K={kv_heads}, D={case.D}, "
+            f"context={f'{S} tokens' if case.S else None}, mask={case.masked}"
+        )
         assert isinstance(found, torch.Tensor), f"{where}: return a tensor, got {type(found).__name__}"
         hint = (
-            f"{where}: is it √D, a softmax over the keys, and do neighbouring query heads share a key head?"
+            f"{where}: is it √D, a softmax over the keys, do neighbouring query heads share a key head, "
+            "and do queries that may look at nothing find zeros?"
         )
         expect(found, expected, 1e-4, hint)
 
