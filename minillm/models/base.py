@@ -24,8 +24,8 @@ from minillm._files import BadFileError
 from minillm._tensors import FLOATS, check_place
 from minillm.models.config import ModelConfig, as_ids, check_ids_field
 from minillm.models.weights import read_config, read_generation_config, read_weights, write_folder
+from minillm.nn.blocks import LayerNorm, RMSNorm
 from minillm.nn.cache import Cache, KVCache
-from minillm.nn.layers import LayerNorm, RMSNorm
 
 M = TypeVar("M", bound="PretrainedModel")
 
@@ -59,6 +59,7 @@ class PretrainedModel(nn.Module):
     weights: ClassVar[tuple[Weight, ...]]  # of this class; parts that a config leaves out are skipped
     stored_buffers: ClassVar[tuple[str, ...]] = ()  # endings of tensors in older files that are computed here
     older_names: ClassVar[Mapping[str, str]] = {}  # endings of names in older files -> what they are now
+    generates: ClassVar[bool] = True  # whether it scores the next token, so that text can be drawn from it
     prefix: ClassVar[str] = ""  # what stands in front of the body's names in a folder of the body with a head
 
     def __init__(self, config: ModelConfig, seed: int = 0):

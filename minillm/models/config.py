@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeVar
 
 from minillm._checks import check_choice, check_int, check_number, check_text, describe
-from minillm.nn.layers import ACTIVATIONS
+from minillm.nn.blocks import ACTIVATIONS
 
 C = TypeVar("C", bound="ModelConfig")
 

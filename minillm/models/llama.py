@@ -22,8 +22,7 @@ from minillm.models.base import Weight
 from minillm.models.config import ModelConfig
 from minillm.models.decoder import CausalLM, DecoderBody, Pass
 from minillm.nn.attention import MultiHeadAttention
-from minillm.nn.blocks import DecoderBlock
-from minillm.nn.layers import RMSNorm, SwiGLU
+from minillm.nn.blocks import DecoderBlock, RMSNorm, SwiGLU
 from minillm.nn.rope import RoPE
 from minillm.nn.rope_scaling import check_scaling
 

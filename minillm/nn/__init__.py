@@ -11,11 +11,10 @@ from minillm.nn.attention import (
 )
 from minillm.nn.backends import attention_backend, causal_mask, sdpa_attention, window_mask
 from minillm.nn.batch_norm import BatchNorm
-from minillm.nn.blocks import DecoderBlock, EncoderBlock
-from minillm.nn.cache import Cache, KVCache, kv_cache_bytes
-from minillm.nn.heads import CausalHead, CrossHead, GroupedHeads, ManyHeads, OneHead
-from minillm.nn.layers import (
+from minillm.nn.blocks import (
     ACTIVATIONS,
+    DecoderBlock,
+    EncoderBlock,
     FeedForward,
     LayerNorm,
     RMSNorm,
@@ -25,6 +24,8 @@ from minillm.nn.layers import (
     layer_norm_plain,
     rms_norm_plain,
 )
+from minillm.nn.cache import Cache, KVCache, kv_cache_bytes
+from minillm.nn.heads import CausalHead, CrossHead, GroupedHeads, ManyHeads, OneHead
 from minillm.nn.pairing import convert_pairing, to_halves, to_interleaved
 from minillm.nn.positions import (
     LearnedPosition,

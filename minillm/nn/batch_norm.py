@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_int, check_number
-from minillm.nn.layers import check_width
+from minillm.nn.blocks import check_width
 
 
 class BatchNorm(nn.Module):

@@ -32,8 +32,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from minillm._kernels import autocast_dtype
-from minillm.nn.blocks import EncoderBlock
-from minillm.nn.layers import GELU_TANH, FeedForward, LayerNorm, RMSNorm
+from minillm.nn.blocks import GELU_TANH, EncoderBlock, FeedForward, LayerNorm, RMSNorm
 
 LARGE = 2**17  # weights from which reading them is what takes the time
 MANY = 256  # rows from which oneDNN's product is the faster one

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from minillm.inference import SamplingParams, generate
 from minillm.models import (
     BERT,
     BERTConfig,
@@ -27,6 +28,7 @@ from minillm.models import (
     load_model,
 )
 from tests.helpers import HostReads, edit_config
+from tests.models.test_models import GPT2_SIZES, LLAMA_SIZES
 
 SIZES = {
     "vocab_size": 20,
@@ -259,17 +261,13 @@ def test_dropout_works_while_training_only():
     assert torch.equal(model.eval()(IDS).logits, without.eval()(IDS).logits)
 
 
-# Classifiers on decoders
+@pytest.mark.parametrize("cls", CLASSES)
+def test_no_text_is_drawn_from_an_encoder(cls):
+    with pytest.raises(ValueError, match=f"must be a language model, {cls.__name__} does not"):
+        generate(tiny(cls), [1, 2], SamplingParams(max_tokens=2))
 
-GPT2_SIZES = {"vocab_size": 20, "n_positions": 16, "n_embd": 8, "n_layer": 2, "n_head": 2}
-LLAMA_SIZES = {
-    "vocab_size": 20,
-    "hidden_size": 8,
-    "intermediate_size": 12,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "max_position_embeddings": 16,
-}
+
+# Classifiers on decoders
 
 
 def on_decoder(kind, **options):
@@ -307,5 +305,8 @@ def test_a_decoders_classifier_is_saved_and_opened(kind, tmp_path):
     again = load_model(tmp_path)
     assert type(again) is type(model)
     assert again.config == model.config
+    for silent in (model, model.body):
+        with pytest.raises(ValueError, match="does not score the next token"):
+            generate(silent, [1, 2], SamplingParams(max_tokens=2))
     with torch.no_grad():
         assert torch.equal(again(IDS).logits, model(IDS).logits)
