@@ -82,9 +82,7 @@ class Seq2SeqEncoder(PretrainedModel):
 
     tokens: nn.Embedding
     encoder: nn.Module
-    table_names: ClassVar[
-        tuple[str, ...]
-    ]  # of the one embedding table in a folder; files may hold any, or several
+    table_names: ClassVar[tuple[str, ...]]  # of the table of tokens in a folder: one, or several
 
     def encode(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, output_hidden_states: bool = False
