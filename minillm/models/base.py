@@ -128,7 +128,10 @@ class PretrainedModel(nn.Module):
                 module.weight.fill_(1.0)
                 if getattr(module, "bias", None) is not None:
                     module.bias.zero_()
-        for name, module in self.named_modules():  # last: an output matrix that is the table was drawn over it
+        for (
+            name,
+            module,
+        ) in self.named_modules():  # last: an output matrix that is the table was drawn over it
             if only is not None and name not in only:
                 continue
             if isinstance(module, nn.Embedding) and module.padding_idx is not None:

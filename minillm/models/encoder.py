@@ -201,12 +201,13 @@ class EncoderBody(PretrainedModel):
         tokens = look_up(self.tokens, input_ids) if inputs_embeds is None else inputs_embeds
         # x = norm(E[ids] + P[places] + S[types]), the small sum first
         x = self.dropout(self.norm(tokens + (places + self._types(token_type_ids, B, T))))  # (B, T, C)
-        states = [x]
+        states = (x,)
         for block in self.blocks:
             x = block(x, mask=mask)
-            states.append(x)
+            if output_hidden_states:
+                states = (*states, x)
         pooled = None if self.pooler is None else torch.tanh(self.pooler(x[:, 0]))  # (B, C)
-        return PooledOutput(x, tuple(states) if output_hidden_states else None, pooled)
+        return PooledOutput(x, states if output_hidden_states else None, pooled)
 
     def _types(self, token_type_ids: Tensor | None, B: int, T: int) -> Tensor:
         """The rows of the token types, (C,) or (B, T, C)."""

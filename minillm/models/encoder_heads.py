@@ -77,9 +77,6 @@ class EncoderWithHead(TaskModel):
         return state
 
 
-CLASSIFIER = (Weight("classifier.weight", "classifier.weight"), Weight("classifier.bias", "classifier.bias"))
-
-
 class MaskedLMHead(nn.Module):
     """Hidden states (..., C) -> scores (..., V): one more layer, a norm, the embedding table as output matrix."""
 
@@ -134,22 +131,26 @@ class ForMaskedLM(EncoderWithHead):
         return next(theirs for ours, theirs, _ in self.weight_rows() if ours == ("head.output.bias",))
 
 
-def classifier_dropout(config: EncoderConfig) -> nn.Dropout:
-    """The dropout before a classifier."""
-    own = config.classifier_dropout
-    return nn.Dropout(config.hidden_dropout_prob if own is None else own)
+class Classifier(EncoderWithHead):
+    """One layer from a vector of the body to num_labels scores."""
 
-
-class ForSequenceClassification(EncoderWithHead):
-    """Which kind of text: one layer on the pooled first token."""
-
-    task, labelled, pools = "ForSequenceClassification", True, True
-    weights = CLASSIFIER
+    labelled = True
+    weights = (
+        Weight("classifier.weight", "classifier.weight"),
+        Weight("classifier.bias", "classifier.bias"),
+    )
 
     def build_head(self, config: EncoderConfig) -> None:
         """The head."""
-        self.dropout = classifier_dropout(config)
+        own = config.classifier_dropout
+        self.dropout = nn.Dropout(config.hidden_dropout_prob if own is None else own)
         self.classifier = nn.Linear(config.width, config.num_labels)
+
+
+class ForSequenceClassification(Classifier):
+    """Which kind of text: the classifier stands on the pooled first token."""
+
+    task, pools = "ForSequenceClassification", True
 
     def score(self, out: PooledOutput) -> LogitsOutput:
         """Logits (B, labels)."""
@@ -157,10 +158,21 @@ class ForSequenceClassification(EncoderWithHead):
         return LogitsOutput(out.last_hidden_state, out.hidden_states, logits=logits)
 
 
-class ForFirstTokenClassification(EncoderWithHead):
+class ForTokenClassification(Classifier):
+    """Which kind of word, for every token: names, parts of speech."""
+
+    task = "ForTokenClassification"
+
+    def score(self, out: PooledOutput) -> LogitsOutput:
+        """Logits (B, T, labels)."""
+        logits = self.classifier(self.dropout(out.last_hidden_state))
+        return LogitsOutput(out.last_hidden_state, out.hidden_states, logits=logits)
+
+
+class ForFirstTokenClassification(Classifier):
     """Which kind of text: two layers on the first token, RoBERTa's way, which has no pooler of its own."""
 
-    task, labelled = "ForSequenceClassification", True
+    task = "ForSequenceClassification"
     weights = (
         *(Weight(f"dense.{kind}", f"classifier.dense.{kind}") for kind in ("weight", "bias")),
         *(Weight(f"classifier.{kind}", f"classifier.out_proj.{kind}") for kind in ("weight", "bias")),
@@ -168,31 +180,13 @@ class ForFirstTokenClassification(EncoderWithHead):
 
     def build_head(self, config: EncoderConfig) -> None:
         """The head."""
-        self.dropout = classifier_dropout(config)
+        super().build_head(config)
         self.dense = nn.Linear(config.width, config.width)
-        self.classifier = nn.Linear(config.width, config.num_labels)
 
     def score(self, out: PooledOutput) -> LogitsOutput:
         """Logits (B, labels)."""
         x = torch.tanh(self.dense(self.dropout(out.last_hidden_state[:, 0])))  # (B, C)
         logits = self.classifier(self.dropout(x))
-        return LogitsOutput(out.last_hidden_state, out.hidden_states, logits=logits)
-
-
-class ForTokenClassification(EncoderWithHead):
-    """Which kind of word, for every token: names, parts of speech."""
-
-    task, labelled = "ForTokenClassification", True
-    weights = CLASSIFIER
-
-    def build_head(self, config: EncoderConfig) -> None:
-        """The head."""
-        self.dropout = classifier_dropout(config)
-        self.classifier = nn.Linear(config.width, config.num_labels)
-
-    def score(self, out: PooledOutput) -> LogitsOutput:
-        """Logits (B, T, labels)."""
-        logits = self.classifier(self.dropout(out.last_hidden_state))
         return LogitsOutput(out.last_hidden_state, out.hidden_states, logits=logits)
 
 

@@ -153,10 +153,11 @@ class TaskModel(ModelWithHead):
         tensors |= {head[ours]: tensor for ours, tensor in fresh.items()}
         model = cls.from_tensors(config, tensors, found.what, found.dtype, device, found.generation)
         model.new_parts = tuple(ours for ours in head if ours in lacking)
-        if not any(
-            name.startswith(model.body.prefix) for name in found.tensors
-        ):  # a body that was saved alone
-            model.left_out = tuple(name.removeprefix(model.body.prefix) for name in model.left_out)
+        # of a body that was saved alone the folder's own names have no prefix
+        alone = [name.removeprefix(model.body.prefix) for name in model.left_out]
+        model.left_out = tuple(
+            name if name in found.tensors else own for name, own in zip(model.left_out, alone)
+        )
         return model
 
     def new_rows(self) -> Iterator[tuple[str, str]]:

@@ -187,6 +187,9 @@ def run(quick: bool) -> list[Row]:
                 theirs = peer_model(transformers, sides)
                 fill["theirs"] = prefill(theirs, sides.peer_forward, ids)
                 train["theirs"] = training_step(theirs, sides.peer_loss, train_ids)
+                with torch.no_grad():
+                    losses = sides.loss(sides.ours, train_ids), sides.peer_loss(theirs, train_ids)
+                torch.testing.assert_close(*losses, rtol=1e-4, atol=1e-4)  # both do the same work
             for work, calls, tokens in (
                 ("prefill", fill, ids.numel()),
                 ("training step", train, train_ids.shape[0] * (train_ids.shape[1] - 1)),

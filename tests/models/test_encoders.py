@@ -27,6 +27,7 @@ from minillm.models import (
     load_model,
 )
 from tests.helpers import HostReads, edit_config
+from tests.models.test_models import GPT2_SIZES, LLAMA_SIZES
 
 SIZES = {
     "vocab_size": 20,
@@ -260,16 +261,6 @@ def test_dropout_works_while_training_only():
 
 
 # Classifiers on decoders
-
-GPT2_SIZES = {"vocab_size": 20, "n_positions": 16, "n_embd": 8, "n_layer": 2, "n_head": 2}
-LLAMA_SIZES = {
-    "vocab_size": 20,
-    "hidden_size": 8,
-    "intermediate_size": 12,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "max_position_embeddings": 16,
-}
 
 
 def on_decoder(kind, **options):

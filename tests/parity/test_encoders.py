@@ -3,6 +3,8 @@
 Every size is another number, so that nothing fits by chance: 30 wide, 5 heads, 44 hidden, 61 words, 37 places.
 """
 
+import random
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -223,6 +225,50 @@ def test_equal_gradients_while_training(opened, name):
             )
             compared += bool(parameter.grad.abs().max() > 1e-3)
     assert compared > 40
+
+
+def drawn(seed):
+    """A configuration that nobody chose, with dropout 0."""
+    draw = random.Random(seed)
+    family, head = draw.choice(["Bert", "Roberta", "XLMRoberta"]), draw.choice(HEADS)
+    heads, vocabulary = draw.randint(1, 6), draw.randint(11, 90)
+    options = {
+        "vocab_size": vocabulary,
+        "num_attention_heads": heads,
+        "hidden_size": heads * draw.randint(2, 9),
+        "num_hidden_layers": draw.randint(1, 4),
+        "intermediate_size": draw.randint(3, 50),
+        "max_position_embeddings": draw.randint(24, 50),
+        "type_vocab_size": draw.randint(1, 3),
+        "pad_token_id": draw.randint(0, 6),
+        "layer_norm_eps": draw.choice([1e-12, 1e-5, 0.1]),
+        "hidden_act": draw.choice(["gelu", "relu", "gelu_new", "silu", "gelu_pytorch_tanh"]),
+        "tie_word_embeddings": draw.random() < 0.5,
+    }
+    if head != "ForQuestionAnswering":
+        options["num_labels"] = draw.randint(1, 7)
+    return Case(family, options, head=head), draw.randint(1, 16)
+
+
+@pytest.mark.parametrize("seed", range(15))
+@torch.no_grad()
+def test_configurations_that_nobody_chose(seed, tmp_path):
+    case, length = drawn(seed)
+    case.write(tmp_path)
+    theirs, ours = architecture(tmp_path).from_pretrained(tmp_path).eval(), load_model(tmp_path)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, theirs.config.vocab_size, (4, length), generator=generator)
+    mask = torch.randint(0, 2, x.shape, generator=generator)
+    mask[:, seed % length] = 1  # holes anywhere, one token at least
+    types = torch.randint(0, theirs.config.type_vocab_size, x.shape, generator=generator)
+    for model in (theirs, ours):
+        model.train(seed % 2 == 1)
+    options = {"attention_mask": mask, "token_type_ids": types}
+    found, expected = ours(x, **options), theirs(x, **options)
+    names = [name for name in FIELDS if expected.get(name) is not None]
+    assert names
+    for name in names:
+        close(getattr(found, name), expected[name])
 
 
 def opened_again(theirs, folder):
