@@ -247,6 +247,10 @@ def check_prompt(
     """
     if not isinstance(model, nn.Module) or not hasattr(model, "config"):
         raise ValueError(f"model must be a language model with a config, got {describe(model)}")
+    if not getattr(model, "generates", True):  # a body, an encoder, a classifier
+        raise ValueError(
+            f"model must be a language model, {type(model).__name__} does not score the next token"
+        )
     if not isinstance(params, SamplingParams):
         raise ValueError(f"params must be SamplingParams, got {describe(params)}")
     if (

@@ -59,6 +59,7 @@ class PretrainedModel(nn.Module):
     weights: ClassVar[tuple[Weight, ...]]  # of this class; parts that a config leaves out are skipped
     stored_buffers: ClassVar[tuple[str, ...]] = ()  # endings of tensors in older files that are computed here
     older_names: ClassVar[Mapping[str, str]] = {}  # endings of names in older files -> what they are now
+    generates: ClassVar[bool] = True  # whether it scores the next token, so that text can be drawn from it
     prefix: ClassVar[str] = ""  # what stands in front of the body's names in a folder of the body with a head
 
     def __init__(self, config: ModelConfig, seed: int = 0):

@@ -59,6 +59,7 @@ class DecoderBody(PretrainedModel):
     tokens: nn.Embedding
     blocks: nn.ModuleList
     norm: nn.Module
+    generates = False  # without its output matrix
     windows: tuple[int | None, ...]  # tokens each block looks back over, itself included; None: all
 
     def run(self, step: Pass) -> Tensor:

@@ -134,6 +134,7 @@ class EncoderBody(PretrainedModel):
 
     config_class: ClassVar[type[EncoderConfig]]
     family: str  # what transformers' names of these models begin with
+    generates = False
     stored_buffers = ("embeddings.position_ids", "embeddings.token_type_ids")
     older_names: ClassVar[Mapping[str, str]] = {
         "LayerNorm.gamma": "LayerNorm.weight",

@@ -111,6 +111,7 @@ class TaskModel(ModelWithHead):
     missing is an error, and so is one of the head in a folder that claims to hold this very model.
     """
 
+    generates = False
     labelled: ClassVar[bool] = False  # whether the head has num_labels outputs
 
     @classmethod

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from minillm.inference import SamplingParams, generate
 from minillm.models import (
     BERT,
     BERTConfig,
@@ -260,6 +261,12 @@ def test_dropout_works_while_training_only():
     assert torch.equal(model.eval()(IDS).logits, without.eval()(IDS).logits)
 
 
+@pytest.mark.parametrize("cls", CLASSES)
+def test_no_text_is_drawn_from_an_encoder(cls):
+    with pytest.raises(ValueError, match=f"must be a language model, {cls.__name__} does not"):
+        generate(tiny(cls), [1, 2], SamplingParams(max_tokens=2))
+
+
 # Classifiers on decoders
 
 
@@ -298,5 +305,8 @@ def test_a_decoders_classifier_is_saved_and_opened(kind, tmp_path):
     again = load_model(tmp_path)
     assert type(again) is type(model)
     assert again.config == model.config
+    for silent in (model, model.body):
+        with pytest.raises(ValueError, match="does not score the next token"):
+            generate(silent, [1, 2], SamplingParams(max_tokens=2))
     with torch.no_grad():
         assert torch.equal(again(IDS).logits, model(IDS).logits)
