@@ -21,7 +21,6 @@ from minillm._checks import check_int
 from minillm.inference.params import SamplingParams
 from minillm.models.config import as_ids
 from minillm.models.outputs import BodyOutput, Seq2SeqLMOutput
-from minillm.models.seq2seq import Seq2SeqEncoder
 from minillm.nn.cache import Cache
 
 
@@ -35,8 +34,7 @@ def conditioned(
 ) -> tuple[nn.Module, list[list[int]]]:
     """A language model and the texts it goes on with: for an encoder-decoder its decoder, and the start token of each.
 
-    A decoder-only model and its prompts come back as they are. ValueError for an encoder-decoder without an output
-    matrix, or without a start token.
+    A decoder-only model and its prompts come back as they are. ValueError if no start token is known.
     """
     if not is_encoder_decoder(model):
         return model, list(prompts)
@@ -52,8 +50,6 @@ class Conditioned(nn.Module):
 
     def __init__(self, model: nn.Module, sources: Sequence[list[int]], params: SamplingParams):
         super().__init__()
-        if isinstance(model, Seq2SeqEncoder):
-            raise ValueError(f"{type(model).__name__} has no output matrix to score the next token with")
         self.model, self.sources = model, sources
         # generation_config.json, where there is one, says it all, as in transformers
         said = model.generation_config or model.config.to_dict()

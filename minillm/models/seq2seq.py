@@ -82,6 +82,7 @@ class Seq2SeqEncoder(PretrainedModel):
 
     tokens: nn.Embedding
     encoder: nn.Module
+    generates = False  # without an output matrix
     table_names: ClassVar[tuple[str, ...]]  # of the table of tokens in a folder: one, or several
 
     def encode(

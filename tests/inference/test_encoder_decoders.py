@@ -47,7 +47,7 @@ def test_bad_sources_are_refused_at_the_call(call):
     with pytest.raises(ValueError, match=f"decoder_start_token_id must be between 0 and {V - 1}, got 77"):
         call(t5(decoder_start_token_id=77), [3])
     for cls in (T5Body, T5Encoder):
-        with pytest.raises(ValueError, match=f"{cls.__name__} has no output matrix"):
+        with pytest.raises(ValueError, match=f"{cls.__name__} does not score the next token"):
             call(cls(T5Config(**SIZES)), [3])
     with pytest.raises(ValueError, match="forced_bos_token_id must be between"):
         call(bart(forced_bos_token_id=99, max_position_embeddings=40), [3])
