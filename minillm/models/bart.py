@@ -238,8 +238,8 @@ class BARTBody(Seq2SeqBody):
         self.encoder = BARTStack(config, decoder=False)
         self.decoder = BARTStack(config, decoder=True)
 
-    def _embed(self, step: StackPass) -> Tensor:
-        x = step.embed(self.tokens)
+    def _embed(self, name: str, ids: Tensor) -> Tensor:
+        x = super()._embed(name, ids)
         return x * math.sqrt(self.config.d_model) if self.config.scale_embedding else x
 
     def to_hugging_face(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

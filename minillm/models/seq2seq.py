@@ -29,7 +29,7 @@ from minillm._kernels import autocast_dtype
 from minillm.models.base import PretrainedModel, Weight
 from minillm.models.decoder import Pass
 from minillm.models.heads import ModelWithHead
-from minillm.models.inputs import check_ids, check_padding
+from minillm.models.inputs import check_ids, check_padding, look_up
 from minillm.models.outputs import BodyOutput, Seq2SeqLMOutput, Seq2SeqOutput
 from minillm.nn import FeedForward, SwiGLU
 from minillm.nn.cache import Cache
@@ -82,9 +82,8 @@ class Seq2SeqEncoder(PretrainedModel):
 
     tokens: nn.Embedding
     encoder: nn.Module
-    table_names: ClassVar[
-        tuple[str, ...]
-    ]  # of the one embedding table in a folder; files may hold any, or several
+    generates = False  # without an output matrix
+    table_names: ClassVar[tuple[str, ...]]  # of the table of tokens in a folder: one, or several
 
     def encode(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, output_hidden_states: bool = False
@@ -98,7 +97,8 @@ class Seq2SeqEncoder(PretrainedModel):
         masks = {None: check_padding(attention_mask, B, S)}
         states = [] if output_hidden_states else None
         step = StackPass(input_ids, positions=0, keys=S, masks=masks, cache=None, states=states)
-        return BodyOutput(*step.output(self.encoder(self._embed(step), step)))
+        x = self._embed("input_ids", input_ids)
+        return BodyOutput(*step.output(self.encoder(x, step)))
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, output_hidden_states: bool = False
@@ -106,9 +106,9 @@ class Seq2SeqEncoder(PretrainedModel):
         """As `encode`."""
         return self.encode(input_ids, attention_mask, output_hidden_states)
 
-    def _embed(self, step: StackPass) -> Tensor:
-        """The rows (B, T, C) of the tokens; ValueError for ids that the table does not have."""
-        return step.embed(self.tokens)
+    def _embed(self, name: str, ids: Tensor) -> Tensor:
+        """The rows (B, T, C) of ids (B, T); ValueError, with the argument's name, for ids that the table lacks."""
+        return look_up(self.tokens, ids, name)
 
     def _check_ids(self, name: str, ids: Tensor, past: int = 0) -> tuple[int, int]:
         B, T = check_ids(name, ids)
@@ -175,7 +175,9 @@ class Seq2SeqBody(Seq2SeqEncoder):
                 states=[] if output_hidden_states else None,
                 context_mask=context_mask,
             )
-            x = self._embed(step)  # before the source is read: whether the decoder's ids will do
+            x = self._embed(
+                "decoder_input_ids", decoder_input_ids
+            )  # before the source is read: whether the decoder's ids will do
             if source is None:
                 source = self.encode(input_ids, attention_mask, output_hidden_states)
             if cache is not None:

@@ -88,7 +88,7 @@ def llama(layers: int, width: int) -> Sides:
 
 
 def t5(layers: int, width: int) -> Sides:
-    """T5 with gated GELU that learns to say what it has read; it reads the text of a prefill and writes an eighth of it.
+    """T5 with gated GELU that learns to say what it has read; it reads the text of a prefill and writes an eighth.
 
     So many layers in the encoder, and as many in the decoder.
     """

@@ -7,7 +7,7 @@ import torch
 
 from minillm.cli import main
 from minillm.inference import SamplingParams, generate, generate_batch, stream
-from minillm.models import BART, T5, BARTConfig, T5Config
+from minillm.models import BART, T5, BARTConfig, T5Body, T5Config, T5Encoder
 from minillm.tokenizer import BPETokenizer
 
 V = 30
@@ -46,6 +46,9 @@ def test_bad_sources_are_refused_at_the_call(call):
         call(t5(decoder_start_token_id=None), [3])
     with pytest.raises(ValueError, match=f"decoder_start_token_id must be between 0 and {V - 1}, got 77"):
         call(t5(decoder_start_token_id=77), [3])
+    for cls in (T5Body, T5Encoder):
+        with pytest.raises(ValueError, match=f"{cls.__name__} does not score the next token"):
+            call(cls(T5Config(**SIZES)), [3])
     with pytest.raises(ValueError, match="forced_bos_token_id must be between"):
         call(bart(forced_bos_token_id=99, max_position_embeddings=40), [3])
 
@@ -61,6 +64,7 @@ def test_the_source_is_read_once_and_not_at_the_call():
     model.body.encoder.register_forward_hook(lambda module, args, out: shapes.append(tuple(out.shape)))
     generate_batch(model, [[3, 4], [5, 6, 7]], SamplingParams(max_tokens=2, n=3))
     assert shapes == [(2, 3, 8)]  # six rows of two sources
+    assert generate_batch(model, []) == []
 
 
 def test_modes_and_gradients_are_left_alone():

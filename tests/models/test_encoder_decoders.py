@@ -28,9 +28,13 @@ BAD = {
     "no source": ((None, None, Y), {}, "give input_ids or encoder_output"),
     "two sources": ((X, None, Y), {"encoder_output": torch.zeros(2, 5, 8)}, "got both"),
     "an empty source": ((X[:, :0], None, Y), {}, "input_ids must hold at least one token"),
-    "source ids too high": ((X + 20, None, Y), {}, f"ids must lie in 0..{V - 1}, got 23..32"),
-    "source ids below zero": ((X - 4, None, Y), {}, f"ids must lie in 0..{V - 1}, got -1..8"),
-    "target ids too high": ((X, None, Y + V), {}, f"ids must lie in 0..{V - 1}, got {V + 3}..{V + 8}"),
+    "source ids too high": ((X + 20, None, Y), {}, f"input_ids must lie in 0..{V - 1}, got 23..32"),
+    "source ids below zero": ((X - 4, None, Y), {}, f"input_ids must lie in 0..{V - 1}, got -1..8"),
+    "target ids too high": (
+        (X, None, Y + V),
+        {},
+        f"decoder_input_ids must lie in 0..{V - 1}, got {V + 3}..{V + 8}",
+    ),
     "another number of texts": (
         (X, None, Y[:1]),
         {},
