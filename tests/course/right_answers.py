@@ -161,7 +161,8 @@ wasted = "학교에 갔다. "
         new, half = list(row), len(row) // 2
         for i in range(half):
             j, k = (2 * i, 2 * i + 1) if interleaved else (i, half + i)
-            cos, sin = math.cos(position * base ** (-2 * i / len(row))), math.sin(position * base ** (-2 * i / len(row)))
+            angle = position * base ** (-2 * i / len(row))
+            cos, sin = math.cos(angle), math.sin(angle)
             new[j], new[k] = row[j] * cos - row[k] * sin, row[j] * sin + row[k] * cos
         rows.append(new)
     return rows""",
@@ -170,7 +171,8 @@ wasted = "학교에 갔다. "
 
     x, half = x.numpy(), x.shape[1] // 2
     order = np.arange(2 * half).reshape(half, 2) if interleaved else np.arange(2 * half).reshape(2, half).T
-    z = (x[:, order[:, 0]] + 1j * x[:, order[:, 1]]) * np.exp(1j * np.outer(positions, base ** (-np.arange(half) / half)))
+    angles = np.outer(positions, base ** (-np.arange(half) / half))
+    z = (x[:, order[:, 0]] + 1j * x[:, order[:, 1]]) * np.exp(1j * angles)
     out = np.empty_like(x)
     out[:, order[:, 0]], out[:, order[:, 1]] = z.real, z.imag
     return out""",
@@ -194,7 +196,8 @@ wasted = "학교에 갔다. "
     return torch.stack(x.chunk(2, 1), -1).flatten(1) if interleaved else x""",
     },
     "02-2-b": {
-        "tensors, other numbers": "blind = (torch.tensor([2.0] + 6 * [0] + [3]), torch.tensor([-1.0] + 6 * [0] + [4]), 0, 100)",
+        "tensors, other numbers": """ends = [2.0] + 6 * [0] + [3]
+blind = (torch.tensor(ends), torch.tensor(ends[::-1]), 0, 100)""",
         "all coordinates alike": "blind = ([1.0] * 8, [2] * 8, 5, 3)",
         "ones at both ends": "blind = ([5, 0, 0, 0, 0, 0, 0, 2], [3, 0, 0, 0, 0, 0, 0, 1], 3, 90)",
         "searched for": """import math
