@@ -7,7 +7,7 @@
 
 q·k adds up products of coordinates, so it does not mind in which order they stand, if q and k have the same order. The
 rows of W_q and W_k decide the order: moved rows and the other pairing give the same scores. With the rows left as they
-are, the model loads without an error and talks nonsense. Values and W_o are not turned, and stay.
+are, the model loads without an error and predicts badly. Values and W_o are not turned, and stay.
 Book 8.2.3 상대적 위치 인코딩. Held against complex numbers and transformers' Llama, Qwen2 and Qwen3.
 """
 

@@ -146,6 +146,99 @@ asked = "갔다. 학교에 나는 갔다. 학교에 나는"
 wasted = "학교에 갔다. "
 """,
     },
+    "02-2-a": {
+        "complex numbers": """def turn(x, positions, base=10000.0, interleaved=False):
+    half = x.shape[1] // 2
+    angles = torch.tensor(positions).double()[:, None] * base ** (-torch.arange(half).double() / half)
+    first, second = (x[:, ::2], x[:, 1::2]) if interleaved else x.chunk(2, 1)
+    z = torch.complex(first.double(), second.double()) * torch.polar(torch.ones_like(angles), angles)
+    return torch.view_as_real(z).flatten(1) if interleaved else torch.cat((z.real, z.imag), 1)""",
+        "plain loops and lists": """def turn(x, positions, base=10000.0, interleaved=False):
+    import math
+
+    rows = []
+    for row, position in zip(x.tolist(), positions):
+        new, half = list(row), len(row) // 2
+        for i in range(half):
+            j, k = (2 * i, 2 * i + 1) if interleaved else (i, half + i)
+            angle = position * base ** (-2 * i / len(row))
+            cos, sin = math.cos(angle), math.sin(angle)
+            new[j], new[k] = row[j] * cos - row[k] * sin, row[j] * sin + row[k] * cos
+        rows.append(new)
+    return rows""",
+        "numpy": """def turn(x, positions, base=10000.0, interleaved=False):
+    import numpy as np
+
+    x, half = x.numpy(), x.shape[1] // 2
+    order = np.arange(2 * half).reshape(half, 2) if interleaved else np.arange(2 * half).reshape(2, half).T
+    angles = np.outer(positions, base ** (-np.arange(half) / half))
+    z = (x[:, order[:, 0]] + 1j * x[:, order[:, 1]]) * np.exp(1j * angles)
+    out = np.empty_like(x)
+    out[:, order[:, 0]], out[:, order[:, 1]] = z.real, z.imag
+    return out""",
+        "a matrix for each token": """def turn(x, positions, base=10000.0, interleaved=False):
+    D, rows = x.shape[1], []
+    for row, position in zip(x, positions):
+        matrix = torch.zeros(D, D)
+        for i in range(D // 2):
+            a, b = (2 * i, 2 * i + 1) if interleaved else (i, i + D // 2)
+            angle = torch.tensor(position * base ** (-2 * i / D))
+            matrix[a, a] = matrix[b, b] = angle.cos()
+            matrix[a, b], matrix[b, a] = -angle.sin(), angle.sin()
+        rows.append(matrix @ row)
+    return torch.stack(rows)""",
+        "rotate_half, as in Hugging Face": """def turn(x, positions, base=10000.0, interleaved=False):
+    half = x.shape[1] // 2
+    if interleaved:
+        x = torch.cat((x[:, ::2], x[:, 1::2]), 1)
+    angles = torch.outer(torch.tensor(positions).float(), 1 / base ** (torch.arange(half) / half)).repeat(1, 2)
+    x = x * angles.cos() + torch.cat((-x[:, half:], x[:, :half]), 1) * angles.sin()
+    return torch.stack(x.chunk(2, 1), -1).flatten(1) if interleaved else x""",
+    },
+    "02-2-b": {
+        "tensors, other numbers": """ends = [2.0] + 6 * [0] + [3]
+blind = (torch.tensor(ends), torch.tensor(ends[::-1]), 0, 100)""",
+        "all coordinates alike": "blind = ([1.0] * 8, [2] * 8, 5, 3)",
+        "ones at both ends": "blind = ([5, 0, 0, 0, 0, 0, 0, 2], [3, 0, 0, 0, 0, 0, 0, 1], 3, 90)",
+        "searched for": """import math
+
+
+def score(q, k, distance, pairs):
+    total = 0
+    for i, (a, b) in enumerate(pairs):
+        cos, sin = math.cos(distance * 10 ** -i), math.sin(distance * 10 ** -i)
+        total += (q[a] * k[a] + q[b] * k[b]) * cos + (q[a] * k[b] - q[b] * k[a]) * sin
+    return total
+
+
+q, k = [1.0, 2.0, 0.5, -1.0, 0.3, 1.0, -2.0, 1.0], [0.5, 1.0, -1.0, 2.0, 1.0, 0.0, 1.0, 0.0]
+ways = ([(i, i + 4) for i in range(4)], [(2 * i, 2 * i + 1) for i in range(4)])
+gap = [score(q, k, 7, one) for one in ways]
+one = [score(q, [0] * 7 + [1.0], 7, way) for way in ways]
+other = [score(q, [0, 1.0] + [0] * 6, 7, way) for way in ways]
+k[1] -= (gap[0] - gap[1]) / (other[0] - other[1])
+blind = (q, k, 7, 0)""",
+    },
+    "02-2-c": {
+        "a running sum, padding put to 0": """def places(mask):
+    mask = torch.tensor(mask)
+    return (mask.cumsum(1) - 1) * mask""",
+        "numpy": """def places(mask):
+    import numpy as np
+
+    mask = np.array(mask)
+    return np.where(mask == 1, np.cumsum(mask, axis=1) - 1, 0)""",
+        "one sum for each place": """def places(mask):
+    return tuple(tuple(sum(row[:i]) if row[i] else 0 for i in range(len(row))) for row in mask)""",
+    },
+    "02-2-d": {
+        "by the logarithm": """import math
+
+# 2048 · 10000^(-i/32) < 2π  <=>  i > 32 · log(2048 / 2π) / log(10000) = 20.1
+prediction = 31 - math.floor(32 * math.log(2048 / (2 * math.pi)) / math.log(10000))""",
+        "a tensor": "prediction = (2048 * 10000 ** (-torch.arange(32) / 32) < 2 * torch.pi).sum()",
+        "a float": "prediction = 11.0",
+    },
     "02-3-a": {
         "a tuple": """def attend(query, keys, values):
     scores = [sum(a * b for a, b in zip(query, key)) / len(query) ** 0.5 for key in keys]
