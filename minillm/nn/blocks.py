@@ -151,8 +151,9 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, hidden: int | None = None, activation: str = "gelu", bias: bool = True):
         super().__init__()
         check_int("width", width, 1), check_flag("bias", bias)
-        hidden = check_int("hidden", 4 * width if hidden is None else hidden, 1)
-        self.activation = ACTIVATIONS[check_choice("activation", activation, tuple(ACTIVATIONS))]
+        hidden = 4 * width if hidden is None else hidden
+        check_int("hidden", hidden, 1), check_choice("activation", activation, tuple(ACTIVATIONS))
+        self.activation = ACTIVATIONS[activation]
         self.up_proj = nn.Linear(width, hidden, bias=bias)
         self.down_proj = nn.Linear(hidden, width, bias=bias)
 
@@ -172,8 +173,9 @@ class SwiGLU(nn.Module):
     def __init__(self, width: int, hidden: int | None = None, activation: str = "silu", bias: bool = False):
         super().__init__()
         check_int("width", width, 1), check_flag("bias", bias)
-        hidden = check_int("hidden", max(1, 8 * width // 3) if hidden is None else hidden, 1)
-        self.activation = ACTIVATIONS[check_choice("activation", activation, tuple(ACTIVATIONS))]
+        hidden = 8 * width // 3 if hidden is None else hidden
+        check_int("hidden", hidden, 1), check_choice("activation", activation, tuple(ACTIVATIONS))
+        self.activation = ACTIVATIONS[activation]
         self.gate_proj = nn.Linear(width, hidden, bias=bias)
         self.up_proj = nn.Linear(width, hidden, bias=bias)
         self.down_proj = nn.Linear(hidden, width, bias=bias)
