@@ -194,7 +194,11 @@ def test_outputs(opened, name):
     assert {p.dtype for p in ours.parameters()} == {theirs.dtype}
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.dtype == torch.float32])
+# two stored matrices that are equal are one to us and to transformers; not to its 5.0, which splits the gradient
+LEARNING = [name for name, case in CASES.items() if case.dtype == torch.float32 and "the same" not in name]
+
+
+@pytest.mark.parametrize("name", LEARNING)
 def test_equal_gradients_while_training(opened, name):
     """Of every parameter, by the same weighted sum of what comes out; dropout is 0 in these configs."""
     theirs, ours, _ = opened(name)
@@ -344,15 +348,15 @@ def test_a_folder_opens_under_every_head_and_says_what_is_new(family, stored, tm
         theirs, report = peer.from_pretrained(tmp_path, output_loading_info=True)
         model = cls.from_pretrained(tmp_path)
         close(model(ids()).last_hidden_state, hidden)
-        assert set(model.left_out) == report["unexpected_keys"]
+        assert set(model.left_out) == set(report["unexpected_keys"])
         if head == "Model":
-            missing = {key for key in report["missing_keys"] if "pooler" not in key}  # ours has none then
-            assert (model.pooler is None) == (missing != report["missing_keys"])
+            missing = any("pooler" in key for key in report["missing_keys"])
+            assert (model.pooler is None) == missing  # transformers makes one up
             assert model.new_parts == ()
         else:
             names = their_names(model)
             tied = {getattr(model, "second_bias", None)}  # of which transformers says that it is missing, too
-            assert {names[part] for part in model.new_parts} == report["missing_keys"] - tied
+            assert {names[part] for part in model.new_parts} == set(report["missing_keys"]) - tied
             new = [model.state_dict()[part] for part in model.new_parts]
             assert all(t.std() < 0.03 if t.dim() == 2 else t.unique().numel() == 1 for t in new)
         assert model.num_parameters() == sum(p.numel() for p in theirs.parameters()) - (
@@ -527,6 +531,6 @@ def test_a_language_model_becomes_a_reward_model(classifiers, family, tmp_path):
         tmp_path, num_labels=1, output_loading_info=True
     )
     assert model.new_parts == ("score.weight",)
-    assert set(model.left_out) == report["unexpected_keys"]
+    assert set(model.left_out) == set(report["unexpected_keys"])
     theirs.score.weight.copy_(model.score.weight)
     close(model(ids()).logits, theirs.eval()(ids()).logits)
