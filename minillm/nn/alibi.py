@@ -14,18 +14,7 @@ import torch
 from torch import Tensor
 
 from minillm._checks import check_int
-from minillm.nn.positions import Position, PositionScheme
-
-
-class Slopes(Position):
-    """ALiBi's straight lines for one forward pass."""
-
-    def __init__(self, lines: Tensor):
-        self.lines = lines
-
-    def bias(self) -> Tensor:
-        """(1, H, T, S)."""
-        return self.lines
+from minillm.nn.positions import PositionScheme, ScoreBias
 
 
 def alibi_slopes(heads: int) -> Tensor:
@@ -60,6 +49,6 @@ class ALiBi(PositionScheme):
         s = torch.arange(keys, device=self.slopes.device)
         return -self.slopes[:, None, None] * (t[:, None] - s).abs()[None, None]  # (1, H, T, S)
 
-    def at(self, positions: int | Tensor, x: Tensor, keys: int) -> Slopes:
+    def at(self, positions: int | Tensor, x: Tensor, keys: int) -> ScoreBias:
         """Only distances count here: padding on the left moves queries and keys alike, so S and T say it all."""
-        return Slopes(self(x.shape[-2], keys))
+        return ScoreBias(self(x.shape[-2], keys))

@@ -81,6 +81,17 @@ class Position:
         return None
 
 
+class ScoreBias(Position):
+    """What the distances of one forward pass add to the scores."""
+
+    def __init__(self, added: Tensor):
+        self.added = added
+
+    def bias(self) -> Tensor:
+        """(1, H, T, S)."""
+        return self.added
+
+
 class PositionScheme(nn.Module):
     """A way to say where tokens stand, made once; `at` applies it to the tokens of one forward pass."""
 
