@@ -1,4 +1,4 @@
-"""Whole models on the parts of minillm.nn: GPT-2, Llama and its family."""
+"""Whole models on the parts of minillm.nn: the transformer of 2017, GPT-2, Llama and its family."""
 
 from minillm.models.auto import load_model
 from minillm.models.base import PretrainedModel
@@ -7,6 +7,7 @@ from minillm.models.decoder import BodyOutput, CausalLM, CausalLMOutput, Decoder
 from minillm.models.gpt2 import GPT2, GPT2Body, GPT2Config
 from minillm.models.llama import Llama, LlamaBody, LlamaConfig
 from minillm.models.llama2c import load_llama2c
+from minillm.models.transformer import Transformer, TransformerConfig
 
 __all__ = [
     "GPT2",
@@ -21,6 +22,8 @@ __all__ = [
     "LlamaConfig",
     "ModelConfig",
     "PretrainedModel",
+    "Transformer",
+    "TransformerConfig",
     "load_llama2c",
     "load_model",
 ]
