@@ -83,10 +83,8 @@ def shift_right(labels: Tensor, start: int, padding: int) -> Tensor:
     """
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.dim() != 2:
         raise ValueError(f"labels must be a LongTensor (B, T), got {describe(labels)}")
-    first = labels.new_full((len(labels), 1), start)
-    return torch.cat((first, labels[:, :-1]), dim=1).masked_fill(
-        torch.cat((first, labels[:, :-1]), dim=1) == -100, padding
-    )
+    read = torch.cat((labels.new_full((len(labels), 1), start), labels[:, :-1]), dim=1)
+    return read.masked_fill(read == -100, padding)
 
 
 class Transformer(nn.Module):
