@@ -4,7 +4,7 @@
     encode   memory = block(... block(embed(source)))                   every token sees the whole source
     decode   logits = block(... block(embed(target), memory)) Eᵀ        a token sees itself, what it follows, and memory
 
-The decoder is trained by teacher forcing (티처 포싱): it reads the right target, moved one place to the right by
+The decoder is trained by teacher forcing (교사 강요): it reads the right target, moved one place to the right by
 `shift_right`, and at each place predicts the token that stands there. To write, `greedy` hands it its own tokens.
 
 Book 2.5 인코더, 2.6 디코더. Paper: Vaswani et al. 2017. Held against torch.nn.Transformer with the same weights.
@@ -21,9 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_choice, check_flag, check_int, check_number, describe
-from minillm.nn.attention import padding_mask
-from minillm.nn.blocks import ACTIVATIONS, DecoderBlock, EncoderBlock, LayerNorm
-from minillm.nn.positions import SinusoidalPosition
+from minillm.nn import ACTIVATIONS, DecoderBlock, EncoderBlock, LayerNorm, SinusoidalPosition, padding_mask
 
 
 @dataclass
