@@ -55,7 +55,16 @@ def test_the_other_spellings_say_the_same_day_and_the_right_weekday():
 
 
 def test_korean_numbers():
-    said = {1: "일", 10: "십", 11: "십일", 20: "이십", 110: "백십", 1110: "천백십", 2000: "이천", 1987: "천구백팔십칠"}
+    said = {
+        1: "일",
+        10: "십",
+        11: "십일",
+        20: "이십",
+        110: "백십",
+        1110: "천백십",
+        2000: "이천",
+        1987: "천구백팔십칠",
+    }
     assert {number: korean_number(number) for number in said} == said
     assert [read_korean(korean_number(number)) for number in range(1, 10000)] == list(range(1, 10000))
     assert [korean_month(month) for month in (1, 6, 10, 12)] == ["일월", "유월", "시월", "십이월"]
@@ -64,7 +73,11 @@ def test_korean_numbers():
 def test_no_date_stands_on_both_sides_and_together_they_are_the_century():
     train, held = date_pairs(32_873, seed=5, part="train"), date_pairs(3_652, seed=6, part="held_out")
     days = {target for _, target in train}, {target for _, target in held}
-    assert (len(days[0]), len(days[1]), len(days[0] | days[1])) == (32_873, 3_652, DAYS) == (32_873, 3_652, 36_525)
+    assert (
+        (len(days[0]), len(days[1]), len(days[0] | days[1]))
+        == (32_873, 3_652, DAYS)
+        == (32_873, 3_652, 36_525)
+    )
     assert prove_held_out(days[1], days[0], what="date").items == 3_652
     prove_held_out([source for source, _ in held], [source for source, _ in train], what="spelling")
 

@@ -1,4 +1,4 @@
-"""The transformer of 2017 against torch.nn.Transformer with the same weights, and what no decoder may do: look ahead."""
+"""The transformer of 2017 against torch.nn.Transformer with the same weights; what no decoder may do: look ahead."""
 
 import pytest
 import torch
@@ -49,7 +49,10 @@ def same_weights(model, twin):
                 yield [one.weight], other.weight
                 yield [one.bias], other.bias
     if model.config.pre_norm:
-        for ours, theirs in ((model.encoder_norm, twin.encoder.norm), (model.decoder_norm, twin.decoder.norm)):
+        for ours, theirs in (
+            (model.encoder_norm, twin.encoder.norm),
+            (model.decoder_norm, twin.decoder.norm),
+        ):
             yield [ours.weight], theirs.weight
             yield [ours.bias], theirs.bias
 
@@ -143,7 +146,9 @@ def test_padding_of_the_source_changes_nothing(side):
 
 
 def test_without_cross_attention_the_source_is_not_seen_and_all_other_weights_are_the_same():
-    with_cross, without = (Transformer(TransformerConfig(11, **TINY, cross=cross), 3) for cross in (True, False))
+    with_cross, without = (
+        Transformer(TransformerConfig(11, **TINY, cross=cross), 3) for cross in (True, False)
+    )
     mine, rest = with_cross.state_dict(), without.state_dict()
     assert set(mine) - set(rest) == {name for name in mine if "cross_attention" in name or "norm3" in name}
     assert len(rest) == len(set(rest) & set(mine)) > 40
@@ -151,7 +156,9 @@ def test_without_cross_attention_the_source_is_not_seen_and_all_other_weights_ar
         assert torch.equal(value, mine[name]), name
     target = ids(2, 5)
     assert torch.equal(without(ids(2, 6), None, target), without(ids(2, 6, seed=9), None, target))
-    assert not torch.allclose(with_cross(ids(2, 6), None, target), with_cross(ids(2, 6, seed=9), None, target))
+    assert not torch.allclose(
+        with_cross(ids(2, 6), None, target), with_cross(ids(2, 6, seed=9), None, target)
+    )
 
 
 def test_the_same_seed_gives_the_same_model_and_leaves_torchs_own_alone():

@@ -51,7 +51,9 @@ def decoder_block(answer):
     copied = copied_library(answer, allowed=("causal_mask", "padding_mask"))
     assert not copied, f"{NO_BLOCK}: your answer uses {copied}"
     names = [f"minillm.nn.blocks.{one}" for one in ("DecoderBlock.forward", "EncoderBlock.forward")]
-    for case in cases(B=(1, 2, 3), T=(1, 2, 5), S=(1, 3, 7), heads=(1, 2), padding=("none", "right", "left"), most=40):
+    for case in cases(
+        B=(1, 2, 3), T=(1, 2, 5), S=(1, 3, 7), heads=(1, 2), padding=("none", "right", "left"), most=40
+    ):
         inputs = Inputs(case.seed)
         block = _filled(DecoderBlock(8, case.heads, 12, cross=True, pre_norm=False), inputs)
         x, memory = inputs.tensors((case.B, case.T, 8), (case.B, case.S, 8))
@@ -75,7 +77,9 @@ def teacher_forcing(answer):
     """Inputs and labels of a decoder, as lists."""
     copied = copied_library(answer)
     assert not copied, f"make the rows yourself: your answer uses {copied}"
-    for case in cases(texts=(1, 2, 4), longest=(0, 1, 3, 6), special=((1, 2, 0), (7, 8, 9), (3, 5, 4), (2, 2, 2))):
+    for case in cases(
+        texts=(1, 2, 4), longest=(0, 1, 3, 6), special=((1, 2, 0), (7, 8, 9), (3, 5, 4), (2, 2, 2))
+    ):
         inputs, (start, end, padding) = Inputs(case.seed), case.special
         targets = [inputs.integers(inputs.integer(0, case.longest), 3, 9) for _ in range(case.texts)]
         targets[-1] = inputs.integers(case.longest, 3, 9)
@@ -119,6 +123,14 @@ def _of_a_model(T, shifted, masked, seed):
         return model(source, None, read(labels))[0], model(source.repeat(T, 1), None, read(changed))
 
 
+SEES = {
+    "fine": "place t sees the labels before t",
+    "shift": "place t sees the labels up to t itself",
+    "mask": "every place sees all labels but the last",
+    "both": "every place sees all labels",
+}
+
+
 @exercise("02-5-c", points=3)
 def find_the_leak(answer):
     """The detector of leaks, and what is wrong with one."""
@@ -132,9 +144,7 @@ def find_the_leak(answer):
             _of_a_model(case.T, case.shifted, case.masked, case.seed),
         ):
             found = diagnose(before.clone(), after.clone())
-            sees = {"fine": "place t sees the labels before t", "shift": "place t sees the labels up to t itself",
-                    "mask": "every place sees all labels but the last", "both": "every place sees all labels"}  # fmt: skip
-            expect(plain(found), expected, hint=f"T={case.T}, V={before.shape[1]}, and {sees[expected]}")
+            expect(plain(found), expected, hint=f"T={case.T}, V={before.shape[1]}, and {SEES[expected]}")
     why = plain(parts["why"], "why")
     assert isinstance(why, str), f"`why` must be a letter, got {shown(why)}"
     letter = why.strip().lower()
