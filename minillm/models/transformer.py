@@ -103,8 +103,12 @@ class Transformer(nn.Module):
 
     def build(self, config: TransformerConfig) -> None:
         """Make the layers."""
-        C, shared = config.d_model, {"activation": config.activation_function, "pre_norm": config.pre_norm}
-        shared["dropout"] = config.dropout
+        C = config.d_model
+        shared = {
+            "activation": config.activation_function,
+            "pre_norm": config.pre_norm,
+            "dropout": config.dropout,
+        }
         self.tokens = nn.Embedding(config.vocab_size, C)
         self.positions = SinusoidalPosition(config.max_position_embeddings, C)
         self.dropout = nn.Dropout(config.dropout)
