@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -20,25 +20,11 @@ from torch import Tensor, nn
 
 from minillm._checks import check_int, describe
 from minillm._kernels import autocast_dtype
-from minillm.models.base import PretrainedModel
+from minillm.models.base import PretrainedModel, Weight
+from minillm.models.heads import ModelWithHead
+from minillm.models.outputs import BodyOutput, CausalLMOutput
 from minillm.nn.attention import padding_mask
 from minillm.nn.cache import Cache
-
-
-@dataclass
-class BodyOutput:
-    """last_hidden_state (B, T, C): after the last norm. hidden_states: (B, T, C) of the embeddings and after each
-    block, the last one after the norm, if asked for."""
-
-    last_hidden_state: Tensor
-    hidden_states: tuple[Tensor, ...] | None = None
-
-
-@dataclass
-class CausalLMOutput(BodyOutput):
-    """As BodyOutput, and logits (B, T, V): scores of the token that follows each token."""
-
-    logits: Tensor = field(kw_only=True)
 
 
 @dataclass
@@ -81,7 +67,6 @@ class DecoderBody(PretrainedModel):
     blocks: nn.ModuleList
     norm: nn.Module
     windows: tuple[int | None, ...]  # tokens each block looks back over, itself included; None: all
-    table_name: ClassVar[str]  # of the embedding table in a folder of the body
 
     def run(self, step: Pass) -> Tensor:
         """The tokens of a pass through embedding, all blocks and the last norm -> (B, T, C)."""
@@ -198,20 +183,16 @@ class DecoderBody(PretrainedModel):
         return masks
 
 
-class CausalLM(PretrainedModel):
-    """A language model: a body, and an output matrix that scores the next token. GPT2 and Llama are two of them.
-
-    The output matrix is the embedding table when the config says so (`tie_word_embeddings`): one tensor, one
-    gradient. A folder whose stored matrix differs from the table all the same keeps its own, as in transformers.
-    """
+class CausalLM(ModelWithHead):
+    """A language model: a body, and an output matrix that scores the next token. GPT2 and Llama are two of them."""
 
     body_class: ClassVar[type[DecoderBody]]
+    weights = (Weight("head.weight", "lm_head.weight"),)
+    output = "head"  # the embedding table when the config says so
 
-    def build(self, config: Any) -> None:
-        """The body, and the head on it."""
-        self.body = self.body_class.unfilled(config)
+    def build_head(self, config: Any) -> None:
+        """The output matrix."""
         self.head = nn.Linear(config.width, config.vocab_size, bias=False)
-        self.tie()
 
     def forward(
         self,
@@ -242,44 +223,3 @@ class CausalLM(PretrainedModel):
     def new_cache(self, batch_size: int, max_length: int) -> Cache:
         """The kind of cache the body needs."""
         return self.body.new_cache(batch_size, max_length)
-
-    def residual_scale(self) -> float:
-        """The body's."""
-        return self.body.residual_scale()
-
-    def tie(self) -> None:
-        """The output matrix is the embedding table when the config says so."""
-        if self.config.tie_word_embeddings:
-            self.head.weight = self.body.tokens.weight
-
-    def to_hugging_face(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The body's tensors behind its prefix; an output matrix that is the embedding table is not stored twice."""
-        # what is neither body nor head goes along, to be refused by its name
-        body = {name.removeprefix("body."): t for name, t in state.items() if name != "head.weight"}
-        out = {self.body.prefix + name: t for name, t in self.body.to_hugging_face(body).items()}
-        tied = self.config.tie_word_embeddings
-        if not tied or not torch.equal(state["head.weight"], state["body.tokens.weight"]):
-            out["lm_head.weight"] = state["head.weight"]
-        return out
-
-    def from_hugging_face(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The way back, from a folder of the body alone, too, if the output matrix is the embedding table."""
-        rest = dict(tensors)
-        head, prefix = rest.pop("lm_head.weight", None), self.body.prefix
-        if not any(name.startswith(prefix) for name in rest):
-            rest = {prefix + name: t for name, t in rest.items()}  # a body alone, or only a head
-        table = prefix + self.body.table_name
-        if self.config.tie_word_embeddings:
-            head = rest.get(table) if head is None else head
-            if head is not None and table not in rest:
-                rest[table] = head
-            if head is not None and not torch.equal(head, rest[table]):
-                self.config = replace(self.config, tie_word_embeddings=False)
-        if head is None:
-            raise KeyError(table if self.config.tie_word_embeddings else "lm_head.weight")
-        strange = {name: t for name, t in rest.items() if not name.startswith(prefix)}
-        return {
-            **{f"body.{name}": t for name, t in self.body.from_hugging_face(rest).items()},
-            "head.weight": head,
-            **strange,
-        }
