@@ -8,10 +8,14 @@ import torch
 
 from minillm._checks import describe
 from minillm._files import BadFileError
+from minillm.models.bart import BART, BARTBody
+from minillm.models.bart import FAMILIES as BART_FAMILIES
 from minillm.models.base import PretrainedModel
 from minillm.models.gpt2 import GPT2, GPT2Body
 from minillm.models.llama import FAMILIES, Llama, LlamaBody
 from minillm.models.llama2c import load_llama2c
+from minillm.models.t5 import FAMILIES as T5_FAMILIES
+from minillm.models.t5 import T5, T5Body, T5Encoder
 from minillm.models.weights import read_config
 
 ARCHITECTURES: dict[str, type[PretrainedModel]] = {  # transformers' class names -> ours
@@ -19,8 +23,13 @@ ARCHITECTURES: dict[str, type[PretrainedModel]] = {  # transformers' class names
     "GPT2Model": GPT2Body,
     **{f"{family}ForCausalLM": Llama for family in FAMILIES.values()},
     **{f"{family}Model": LlamaBody for family in FAMILIES.values()},
+    **{f"{family}ForConditionalGeneration": T5 for family in T5_FAMILIES.values()},
+    **{f"{family}Model": T5Body for family in T5_FAMILIES.values()},
+    **{f"{family}EncoderModel": T5Encoder for family in T5_FAMILIES.values()},
+    **{f"{family}ForConditionalGeneration": BART for family in BART_FAMILIES.values()},
+    **{f"{family}Model": BARTBody for family in BART_FAMILIES.values()},
 }
-LANGUAGE_MODELS: tuple[type[PretrainedModel], ...] = (GPT2, Llama)
+LANGUAGE_MODELS: tuple[type[PretrainedModel], ...] = (GPT2, Llama, T5, BART)
 
 
 def load_model(

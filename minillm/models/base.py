@@ -136,7 +136,7 @@ class PretrainedModel(nn.Module):
         have = self.state_dict().keys()
         for ours, theirs, transposed in self.weights:
             names = (ours,) if isinstance(ours, str) else ours
-            for i in range(self.config.num_layers) if "{i}" in theirs else (0,):
+            for i in range(self.config.most_layers) if "{i}" in theirs else (0,):
                 row = tuple(name.replace("{i}", str(i)) for name in names)
                 if row[0] in have:
                     yield row, theirs.replace("{i}", str(i)), transposed
@@ -234,9 +234,9 @@ class PretrainedModel(nn.Module):
 
         dtype: of the weights, None for that of the first tensor. device: None is the CPU.
         """
-        if config.num_layers > len(tensors):  # said before a million layers are built
+        if config.most_layers > len(tensors):  # said before a million layers are built
             raise BadFileError(
-                f"{what} holds {len(tensors)} tensors, its config says {config.num_layers:,} layers"
+                f"{what} holds {len(tensors)} tensors, its config says {config.most_layers:,} layers"
             )
         try:
             with torch.device("meta"):  # shapes only: no weight is drawn, no memory taken

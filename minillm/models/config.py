@@ -127,6 +127,11 @@ class ModelConfig:
         check_choice("tie_word_embeddings", self.tie_word_embeddings, (True, False))
 
     @property
+    def most_layers(self) -> int:
+        """Blocks of the model's longest stack: what a table of weights counts up to."""
+        return max(self.num_layers, getattr(self, "num_decoder_layers", 0))
+
+    @property
     def eos_token_ids(self) -> tuple[int, ...]:
         """The ids that end a text: none, one or several."""
         return as_ids(self.eos_token_id)
