@@ -34,13 +34,19 @@ WRONG = {
         "a sentinel for every lost token": CORRUPT.format(
             **FINE | {"kept": "*ids[done:start], *[sentinel] * (stop - start)"}
         ),
-        "stop is lost, too": CORRUPT.format(**FINE | {"lost": "sentinel, *ids[start:stop + 1]", "done": "stop + 1"}),
+        "stop is lost, too": CORRUPT.format(
+            **FINE | {"lost": "sentinel, *ids[start:stop + 1]", "done": "stop + 1"}
+        ),
         "forgets the end of the text": CORRUPT.format(**FINE | {"inputs": "inputs"}),
         "keeps the lost tokens in the input": CORRUPT.format(**FINE | {"done": "start"}),
         "no sentinels in the targets": CORRUPT.format(**FINE | {"lost": "*ids[start:stop]"}),
         "sentinels behind their spans": CORRUPT.format(**FINE | {"lost": "*ids[start:stop], sentinel"}),
-        "closes the targets": CORRUPT.format(**FINE | {"targets": "targets + list(sentinels[len(spans):len(spans) + 1])"}),
-        "one sentinel for all": CORRUPT.format(**FINE | {"sentinels": "[sentinels[0]] * len(spans) if spans else []"}),
+        "closes the targets": CORRUPT.format(
+            **FINE | {"targets": "targets + list(sentinels[len(spans):len(spans) + 1])"}
+        ),
+        "one sentinel for all": CORRUPT.format(
+            **FINE | {"sentinels": "[sentinels[0]] * len(spans) if spans else []"}
+        ),
         "sentinels counted down from the first": CORRUPT.format(
             **FINE | {"sentinels": "[sentinels[0] - i for i in range(len(spans))] if spans else []"}
         ),
@@ -55,7 +61,9 @@ WRONG = {
     for start, stop in spans:
         mask[start:stop] = True
     return corrupt_spans(np.array(ids), mask, np.array(sentinels))""",
-        "the targets first": CORRUPT.format(**FINE | {"inputs": "targets", "targets": "inputs + list(ids[done:])"}),
+        "the targets first": CORRUPT.format(
+            **FINE | {"inputs": "targets", "targets": "inputs + list(ids[done:])"}
+        ),
     },
     "02-8-b": {
         "counts the places without a target": LEAK.format(**SOUND | {"which": ""}),
@@ -72,7 +80,9 @@ WRONG = {
         "divides by nothing": LEAK.format(
             **SOUND | {"share": "sum(given == label for given, label in targets) / len(targets)"}
         ),
-        "a shift": LEAK.format(**SOUND | {"which": " if label != -100"}).replace("zip(inputs,", "zip(inputs[1:],"),
+        "a shift": LEAK.format(**SOUND | {"which": " if label != -100"}).replace(
+            "zip(inputs,", "zip(inputs[1:],"
+        ),
         "the share of the right program": LEAK.format(**SOUND | {"wrong": "a"}),
         "the share that is chosen": LEAK.format(**SOUND | {"wrong": "b"}),
         "everything": LEAK.format(**SOUND | {"wrong": "d"}),
