@@ -21,6 +21,7 @@ from minillm._checks import check_int
 from minillm.inference.params import SamplingParams
 from minillm.models.config import as_ids
 from minillm.models.outputs import BodyOutput, Seq2SeqLMOutput
+from minillm.models.seq2seq import Seq2SeqEncoder
 from minillm.nn.cache import Cache
 
 
@@ -34,7 +35,8 @@ def conditioned(
 ) -> tuple[nn.Module, list[list[int]]]:
     """A language model and the texts it goes on with: for an encoder-decoder its decoder, and the start token of each.
 
-    A decoder-only model and its prompts come back as they are. ValueError if no start token is known.
+    A decoder-only model and its prompts come back as they are. ValueError for an encoder-decoder without an output
+    matrix, or without a start token.
     """
     if not is_encoder_decoder(model):
         return model, list(prompts)
@@ -50,6 +52,8 @@ class Conditioned(nn.Module):
 
     def __init__(self, model: nn.Module, sources: Sequence[list[int]], params: SamplingParams):
         super().__init__()
+        if isinstance(model, Seq2SeqEncoder):
+            raise ValueError(f"{type(model).__name__} has no output matrix to score the next token with")
         self.model, self.sources = model, sources
         # generation_config.json, where there is one, says it all, as in transformers
         said = model.generation_config or model.config.to_dict()
@@ -63,7 +67,9 @@ class Conditioned(nn.Module):
         self.last = self._check("forced_eos_token_id", said.get("forced_eos_token_id"))
         # a user who wants no end, or so many tokens before it, is not given one
         self.room = 0 if params.ignore_eos or params.min_tokens == params.max_tokens else params.max_tokens
-        self.read: tuple[BodyOutput, Tensor] | None = None  # the encoder's output, and the mask of its padding
+        self.read: tuple[BodyOutput, Tensor] | None = (
+            None  # the encoder's output, and the mask of its padding
+        )
 
     def _check(self, name: str, ids: Any) -> list[int]:
         return [check_int(name, i, 0, self.model.config.vocab_size - 1) for i in as_ids(ids)]

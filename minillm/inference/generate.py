@@ -51,10 +51,10 @@ def stream(
 ) -> Iterator[int]:
     """New token ids one by one, as they are made; the last is the one that stopped the text, if one did.
 
-    ids: the prompt, at least one id; of an encoder-decoder the text it reads. cache=False computes the whole text anew for every token (for
-    comparison; the same tokens, unless rotary positions with "dynamic" scaling outgrow the trained window).
-    tokenizer: needed when params.stop holds strings. A text also ends at one of the model's end tokens
-    (model.eos_token_ids). Each step runs in evaluation mode and leaves the model in its own.
+    ids: the prompt, at least one id; of an encoder-decoder the text it reads. cache=False computes the whole text anew
+    for every token (for comparison; the same tokens, unless rotary positions with "dynamic" scaling outgrow the
+    trained window). tokenizer: needed when params.stop holds strings. A text also ends at one of the model's end
+    tokens (model.eos_token_ids). Each step runs in evaluation mode and leaves the model in its own.
     Raises ValueError, at the call, for ids that are no ids of the model and for texts too long for its
     window.
     """

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from minillm._checks import check_choice, check_flag, check_number, describe
 from minillm.models.base import Weight
 from minillm.models.config import ModelConfig, check_ids_field
-from minillm.models.seq2seq import Seq2SeqBody, Seq2SeqLM, StackPass
+from minillm.models.seq2seq import Seq2SeqBody, Seq2SeqLM, StackPass, with_dropout
 from minillm.nn import DecoderBlock, EncoderBlock, FeedForward, LayerNorm, MultiHeadAttention
 
 FAMILIES = {"bart": "Bart", "mbart": "MBart"}  # as transformers names them
@@ -51,6 +51,7 @@ class BARTConfig(ModelConfig):
     d_model: int = 1024
     dropout: float = 0.0
     attention_dropout: float = 0.0
+    activation_dropout: float = 0.0
     init_std: float = 0.02
     scale_embedding: bool = False
     is_encoder_decoder: bool = True
@@ -77,7 +78,6 @@ class BARTConfig(ModelConfig):
                 "static_position_embeddings": False,
                 "encoder_layerdrop": 0,
                 "decoder_layerdrop": 0,
-                "activation_dropout": 0,
             }
             for name, ours in built.items():
                 if values.get(name) not in (None, ours):
@@ -109,7 +109,7 @@ class BARTConfig(ModelConfig):
                 raise ValueError(
                     f"d_model must be divisible by {name}, got {self.d_model} and {getattr(self, name)}"
                 )
-        for name in ("dropout", "attention_dropout"):
+        for name in ("dropout", "attention_dropout", "activation_dropout"):
             check_number(name, getattr(self, name), 0.0, 1.0)
         for name in ("scale_embedding", "is_encoder_decoder"):
             check_flag(name, getattr(self, name))
@@ -169,7 +169,9 @@ class BARTStack(nn.Module):
                 "attention": MultiHeadAttention(
                     C, heads, causal=decoder, dropout=config.attention_dropout, layer=i
                 ),
-                "feed_forward": FeedForward(C, hidden, config.activation_function),
+                "feed_forward": with_dropout(
+                    FeedForward(C, hidden, config.activation_function), config.activation_dropout
+                ),
                 "dropout": config.dropout,
             }
             if not decoder:
@@ -236,8 +238,8 @@ class BARTBody(Seq2SeqBody):
         self.encoder = BARTStack(config, decoder=False)
         self.decoder = BARTStack(config, decoder=True)
 
-    def _embed(self, step: StackPass) -> Tensor:
-        x = step.embed(self.tokens)
+    def _embed(self, name: str, ids: Tensor) -> Tensor:
+        x = super()._embed(name, ids)
         return x * math.sqrt(self.config.d_model) if self.config.scale_embedding else x
 
     def to_hugging_face(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -245,13 +247,6 @@ class BARTBody(Seq2SeqBody):
         out = super().to_hugging_face(state)
         names = self.table_names if not self.config.tie_word_embeddings else self.table_names[:1]
         return out | {name: out[self.table_names[0]].clone() for name in names[1:]}
-
-    @torch.no_grad()
-    def initialise(self, generator: torch.Generator) -> None:
-        """First weights: N(0, init_std), biases 0, norms 1, nothing for padding."""
-        super().initialise(generator)
-        if self.config.pad_token_id is not None:
-            self.tokens.weight[self.config.pad_token_id] = 0
 
     def table_std(self) -> float:
         """The spread of an output matrix's first weights."""
@@ -282,7 +277,9 @@ class BART(Seq2SeqLM):
         """As Seq2SeqLM's; scores have nothing added where a file says nothing of it."""
         table = next(iter(tensors.values()))
         zeros = torch.zeros(1, self.config.vocab_size, dtype=table.dtype)
-        return super().from_hugging_face({"final_logits_bias": zeros, **tensors})
+        state = super().from_hugging_face({"final_logits_bias": zeros, **tensors})
+        self.body.config = self.config  # whether the output matrix is the table after all
+        return state
 
     def architecture(self) -> str:
         """The class name transformers knows the model by."""

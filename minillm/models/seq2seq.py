@@ -15,7 +15,7 @@ positions of the caller's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -29,8 +29,9 @@ from minillm._kernels import autocast_dtype
 from minillm.models.base import PretrainedModel, Weight
 from minillm.models.decoder import Pass
 from minillm.models.heads import ModelWithHead
+from minillm.models.inputs import check_ids, check_padding, look_up
 from minillm.models.outputs import BodyOutput, Seq2SeqLMOutput, Seq2SeqOutput
-from minillm.nn.attention import padding_mask
+from minillm.nn import FeedForward, SwiGLU
 from minillm.nn.cache import Cache
 from minillm.nn.positions import Position
 
@@ -54,14 +55,34 @@ class StackPass(Pass):
         return x, None if self.states is None else (*self.states[:-1], x)
 
 
+class DroppedActivation(nn.Module):
+    """An activation of a feed-forward layer with dropout on what it gives, while training.
+
+    Before a gate it is dropout on the gated product all the same: what loses a factor is lost.
+    """
+
+    def __init__(self, activation: Callable[[Tensor], Tensor], dropout: float):
+        super().__init__()
+        self.activation, self.dropout = activation, nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x, any float tensor."""
+        return self.dropout(self.activation(x))
+
+
+def with_dropout(layer: FeedForward | SwiGLU, dropout: float) -> FeedForward | SwiGLU:
+    """The feed-forward layer, with dropout on its hidden values."""
+    if dropout:
+        layer.activation = DroppedActivation(layer.activation, dropout)
+    return layer
+
+
 class Seq2SeqEncoder(PretrainedModel):
     """The half that reads. `build` makes tokens and encoder; the encoder takes embeddings and a StackPass."""
 
     tokens: nn.Embedding
     encoder: nn.Module
-    table_names: ClassVar[
-        tuple[str, ...]
-    ]  # of the one embedding table in a folder; files may hold any, or several
+    table_names: ClassVar[tuple[str, ...]]  # of the table of tokens in a folder: one, or several
 
     def encode(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, output_hidden_states: bool = False
@@ -72,10 +93,11 @@ class Seq2SeqEncoder(PretrainedModel):
         outside the vocabulary, and texts past config.max_length.
         """
         B, S = self._check_ids("input_ids", input_ids)
-        masks = {None: _padding("attention_mask", attention_mask, B, S)}
+        masks = {None: check_padding(attention_mask, B, S)}
         states = [] if output_hidden_states else None
         step = StackPass(input_ids, positions=0, keys=S, masks=masks, cache=None, states=states)
-        return BodyOutput(*step.output(self.encoder(self._embed(step), step)))
+        x = self._embed("input_ids", input_ids)
+        return BodyOutput(*step.output(self.encoder(x, step)))
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, output_hidden_states: bool = False
@@ -83,16 +105,12 @@ class Seq2SeqEncoder(PretrainedModel):
         """As `encode`."""
         return self.encode(input_ids, attention_mask, output_hidden_states)
 
-    def _embed(self, step: StackPass) -> Tensor:
-        """The rows (B, T, C) of the tokens; ValueError for ids that the table does not have."""
-        return step.embed(self.tokens)
+    def _embed(self, name: str, ids: Tensor) -> Tensor:
+        """The rows (B, T, C) of ids (B, T); ValueError, with the argument's name, for ids that the table lacks."""
+        return look_up(self.tokens, ids, name)
 
     def _check_ids(self, name: str, ids: Tensor, past: int = 0) -> tuple[int, int]:
-        if not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.dim() != 2:
-            raise ValueError(f"{name} must be a LongTensor (B, T), got {describe(ids)}")
-        if not ids.numel():
-            raise ValueError(f"{name} must hold at least one token, got shape {tuple(ids.shape)}")
-        B, T = ids.shape
+        B, T = check_ids(name, ids)
         if past + T > self.config.max_length:
             raise ValueError(
                 f"{name}: {past + T} tokens do not fit into the context window of {self.config.max_length}"
@@ -151,12 +169,14 @@ class Seq2SeqBody(Seq2SeqEncoder):
                 tokens=decoder_input_ids,
                 positions=past,
                 keys=past + T,
-                masks={None: _padding("decoder_attention_mask", decoder_attention_mask, B, past + T)},
+                masks={None: check_padding(decoder_attention_mask, B, past + T, "decoder_attention_mask")},
                 cache=cache,
                 states=[] if output_hidden_states else None,
                 context_mask=context_mask,
             )
-            x = self._embed(step)  # before the source is read: whether the decoder's ids will do
+            x = self._embed(
+                "decoder_input_ids", decoder_input_ids
+            )  # before the source is read: whether the decoder's ids will do
             if source is None:
                 source = self.encode(input_ids, attention_mask, output_hidden_states)
             if cache is not None:
@@ -198,7 +218,7 @@ class Seq2SeqBody(Seq2SeqEncoder):
         shape = shape if known is None else known.last_hidden_state.shape[:2]
         if shape[0] != B:
             raise ValueError(f"decoder_input_ids has {B} texts, what it looks back at has {shape[0]}")
-        return known, _padding("attention_mask", attention_mask, *shape)
+        return known, check_padding(attention_mask, *shape)
 
     def _check_output(self, output: BodyOutput | Tensor) -> BodyOutput:
         """The encoder's output as `encode` gives it; ValueError if it is none of this model."""
@@ -274,22 +294,12 @@ class Seq2SeqLM(ModelWithHead):
         """The kind of cache the body needs; max_length counts the decoder's tokens."""
         return self.body.new_cache(batch_size, max_length)
 
-    def initialise(self, generator: torch.Generator) -> None:
-        """First weights: the body's, and the output matrix's where it is one of its own."""
-        self.body.initialise(generator)
-        if not self.config.tie_word_embeddings:
+    def initialise(self, generator: torch.Generator, only: Collection[str] | None = None) -> None:
+        """First weights: the body's, and the output matrix's where it is one of its own. As PretrainedModel's."""
+        self.body.initialise(generator, only)
+        if only is None and not self.config.tie_word_embeddings:
             nn.init.normal_(self.head.weight, 0.0, self.body.table_std(), generator=generator)
 
     def from_hugging_face(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """As ModelWithHead's, from folders that hold the one embedding table under several names, too."""
         return super().from_hugging_face(self.body.one_table(tensors))
-
-
-def _padding(name: str, attention_mask: Tensor | None, B: int, S: int) -> Tensor | None:
-    """The mask (B, 1, 1, S), None where nothing is padding; ValueError for one of another shape."""
-    if attention_mask is None:
-        return None
-    mask = padding_mask(attention_mask)
-    if mask.shape != (B, 1, 1, S):
-        raise ValueError(f"{name} must have shape {(B, S)}, got {tuple(attention_mask.shape)}")
-    return None if bool(mask.all()) else mask

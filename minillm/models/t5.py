@@ -11,7 +11,7 @@ against transformers' T5ForConditionalGeneration. Leaves out: clamping what over
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from minillm._checks import LARGEST, check_choice, check_flag, check_number, check_text
 from minillm.models.base import Weight
 from minillm.models.config import ModelConfig
-from minillm.models.seq2seq import Seq2SeqBody, Seq2SeqEncoder, Seq2SeqLM, StackPass
+from minillm.models.seq2seq import Seq2SeqBody, Seq2SeqEncoder, Seq2SeqLM, StackPass, with_dropout
 from minillm.nn import DecoderBlock, EncoderBlock, FeedForward, MultiHeadAttention, RMSNorm, SwiGLU
 from minillm.nn.relative_bias import RelativeBias
 
@@ -160,7 +160,9 @@ class T5Stack(nn.Module):
             parts = {
                 "norm": norm,
                 "attention": attention(causal=decoder, layer=i),
-                "feed_forward": feed_forward(C, config.d_ff, config.dense_act_fn, bias=False),
+                "feed_forward": with_dropout(
+                    feed_forward(C, config.d_ff, config.dense_act_fn, bias=False), config.dropout_rate
+                ),
                 "dropout": config.dropout_rate,
             }
             return (
@@ -240,16 +242,19 @@ class T5Encoder(Seq2SeqEncoder):
 
     def from_hugging_face(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """As PretrainedModel's, from a folder of a larger model, too."""
-        return super().from_hugging_face(
-            {n: t for n, t in tensors.items() if not n.startswith(self.not_mine)}
-        )
+        mine = {name: t for name, t in tensors.items() if not name.startswith(self.not_mine)}
+        state = super().from_hugging_face(mine)
+        self.left_out = tuple(name for name in tensors if name not in mine)
+        return state
 
     @torch.no_grad()
-    def initialise(self, generator: torch.Generator) -> None:
+    def initialise(self, generator: torch.Generator, only: Collection[str] | None = None) -> None:
         """First weights as in the paper's code: N(0, 1) for the tokens, else smaller the wider what comes in."""
         C, inner = self.config.d_model, self.config.num_heads * self.config.d_kv
         widths = {"q_proj": C * self.config.d_kv, "o_proj": inner, "down_proj": self.config.d_ff, "tokens": 1}
         for name, module in self.named_modules():
+            if only is not None and name not in only:
+                continue
             if isinstance(module, (nn.Linear, nn.Embedding)):
                 std = self.config.initializer_factor * widths.get(name.rpartition(".")[2], C) ** -0.5
                 module.weight.normal_(0.0, std, generator=generator)

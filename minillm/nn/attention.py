@@ -237,14 +237,8 @@ class MultiHeadAttention(nn.Module):
         """
         self._check(x, context, cache)
         q = self._split(self.q_proj(x), self.heads)  # (B, H, T, D)
-        if self.q_norm is not None:
-            q = self.q_norm(q)
-        if context is None:
-            k, v = self._keys_and_values(x)  # (B, K, S, D)
-        elif cache is None:
-            k, v = self._keys_and_values(context)
-        else:  # made once a text, not once a token
-            k, v = cache.of_context(self.layer, context, self._keys_and_values)
+        q = q if self.q_norm is None else self.q_norm(q)
+        k, v = self._keys_values(x) if context is None else self._of_context(context, cache)  # (B, K, S, D)
         bias = None
         if self.position is not None or isinstance(positions, Position):
             place = self._place(x, positions, cache)
@@ -256,11 +250,16 @@ class MultiHeadAttention(nn.Module):
             y = attention(q, k, v, mask, self.causal, self.scale, bias, dropout=dropout)  # (B, H, T, D)
         return self.o_proj(y.transpose(1, 2).flatten(2))
 
-    def _keys_and_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """What a text (B, S, C) is found by, and what it answers with, (B, K, S, D) each."""
+    def _keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """What the tokens of a text (B, S, C) are found by, and what they answer with, (B, K, S, D) each."""
         k = self._split(self.k_proj(source), self.kv_heads)
         v = self._split(self.v_proj(source), self.kv_heads)
         return k if self.k_norm is None else self.k_norm(k), v
+
+    def _of_context(self, context: Tensor, cache: Cache | None) -> tuple[Tensor, Tensor]:
+        """The same of a context: with a cache made once a text, not once a token."""
+        make = self._keys_values
+        return make(context) if cache is None else cache.of_context(self.layer, context, make)
 
     def _split(self, x: Tensor, heads: int) -> Tensor:
         """(B, T, heads · D) -> (B, heads, T, D)."""

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_flag, check_int
-from minillm.nn.positions import PositionScheme, Slopes
+from minillm.nn.positions import Position, PositionScheme
 
 
 def relative_buckets(
@@ -46,6 +46,17 @@ def relative_buckets(
     growth = torch.log(distances.clamp(min=1).float() / near) / math.log(max_distance / near)
     far = (near + (growth * (buckets - near)).long()).clamp(max=buckets - 1)
     return start + torch.where(distances < near, distances, far)
+
+
+class Distances(Position):
+    """What the distances of one forward pass add to the scores."""
+
+    def __init__(self, added: Tensor):
+        self.added = added
+
+    def bias(self) -> Tensor:
+        """(1, H, T, S)."""
+        return self.added
 
 
 class RelativeBias(PositionScheme):
@@ -80,6 +91,6 @@ class RelativeBias(PositionScheme):
         # bias[h, t, s] = table[bucket(s - t), h]
         return self.table(rows).permute(2, 0, 1)[None]  # (1, H, T, S)
 
-    def at(self, positions: int | Tensor, x: Tensor, keys: int) -> Slopes:
+    def at(self, positions: int | Tensor, x: Tensor, keys: int) -> Distances:
         """Only distances count here, as with ALiBi: padding on the left moves queries and keys alike."""
-        return Slopes(self(x.shape[-2], keys))
+        return Distances(self(x.shape[-2], keys))
