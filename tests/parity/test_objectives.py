@@ -235,3 +235,23 @@ def test_our_t5_learns_by_spans_in_the_trainer(tmp_path):
     assert whole.history[-1]["train_loss"] < whole.history[0]["train_loss"]
     for a, b in zip(whole.model.parameters(), rest.model.parameters()):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["MaskedLM", "TokenClassification", "SequenceClassification"])
+def test_our_encoders_have_their_loss(name, tmp_path):
+    theirs = bert(getattr(transformers, f"BertFor{name}"))
+    theirs.save_pretrained(tmp_path)
+    ours = load_model(tmp_path)
+    mask = torch.tensor([[1] * 7, [1] * 4 + [0] * 3])
+    types = torch.tensor([[0, 0, 0, 1, 1, 1, 1]] * 2)
+    labels = {"MaskedLM": draw(2, 7, seed=1), "TokenClassification": draw(2, 7) % 2}.get(
+        name, torch.tensor([1, 0])
+    )
+    batch = {"input_ids": draw(2, 7), "attention_mask": mask, "token_type_ids": types, "labels": labels}
+    objective = ClassificationObjective() if labels.ndim == 1 else MaskedLMObjective()
+    loss, expected = objective(ours, batch).loss, theirs(**batch).loss
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+    loss.backward()
+    expected.backward()
+    table = theirs.get_input_embeddings().weight.grad
+    torch.testing.assert_close(ours.body.tokens.weight.grad, table, rtol=1e-4, atol=1e-5)
