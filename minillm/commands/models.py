@@ -72,17 +72,23 @@ def generate(options: Namespace) -> None:
     prompt = tokenizer.encode(options.prompt) or [tokenizer.encode("\n")[0]]
     fitting_tokens(options.max_tokens, len(prompt), window_of(folder), folder)
 
-    from minillm.inference import SamplingParams, stream
+    from minillm.inference import SamplingParams, is_encoder_decoder, stream
     from minillm.models import load_model
 
     model = load_model(folder)
+    goes_on = not is_encoder_decoder(
+        model
+    )  # with the prompt's own text; else it reads that and writes another
+    if not goes_on:
+        prompt = tokenizer(options.prompt)["input_ids"]
     mismatch = (
         f"the tokenizer {options.tokenizer or folder} has {tokenizer.vocab_size:,} tokens and the model {folder} "
         f"{model.config.vocab_size:,}: they do not belong together"
     )
     if tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(mismatch)
-    max_tokens = fitting_tokens(options.max_tokens, len(prompt), model.config.max_length, folder)
+    before = prompt if goes_on else []
+    max_tokens = fitting_tokens(options.max_tokens, len(before) or 1, model.config.max_length, folder)
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     given |= {"max_tokens": max_tokens, "seed": options.seed, "n": 1}
@@ -91,7 +97,7 @@ def generate(options: Namespace) -> None:
     else:
         params = SamplingParams(**{"temperature": 0.8} | given)
     new: list[int] = []
-    shown = options.prompt
+    shown = options.prompt if goes_on else ""
     if not options.json:
         print(shown, end="", flush=True)
     try:
@@ -101,7 +107,7 @@ def generate(options: Namespace) -> None:
             ):  # models may have room to spare, which a trained one never chooses
                 raise ValueError(mismatch)
             new.append(token)
-            text = tokenizer.decode(prompt + new)
+            text = tokenizer.decode(before + new, skip_special_tokens=not goes_on)
             # a character may be split over two tokens: print only what later tokens cannot change
             if not options.json and not text.endswith("\ufffd") and text.startswith(shown):
                 print(text[len(shown) :], end="", flush=True)
@@ -110,7 +116,8 @@ def generate(options: Namespace) -> None:
         if not options.json:
             print()
     if options.json:
-        print_json({"prompt": options.prompt, "token_ids": new, "text": tokenizer.decode(prompt + new)})
+        text = tokenizer.decode(before + new, skip_special_tokens=not goes_on)
+        print_json({"prompt": options.prompt, "token_ids": new, "text": text})
 
 
 def tokenizer_path(model: Path, given: Path | None) -> Path:
@@ -128,6 +135,8 @@ def window_of(model: Path) -> int | None:
     """The most tokens, prompt and new ones, that config.json says; None where only opening the model will tell."""
     try:
         config: Any = json.loads((model / "config.json").read_bytes())
+        if config.get("is_encoder_decoder"):
+            return None  # the prompt has the window to itself
         window = config.get("max_position_embeddings", config.get("n_positions"))
     except (OSError, ValueError, RecursionError, AttributeError):
         return None  # `load_model` says what is wrong

@@ -1,5 +1,6 @@
 """From a model to text: the KV cache, sampling, generation and streaming."""
 
+from minillm.inference.conditioned import is_encoder_decoder
 from minillm.inference.generate import Completion, generate, generate_batch, next_logits, stream
 from minillm.inference.params import SamplingParams
 from minillm.inference.sampling import (
@@ -24,6 +25,7 @@ __all__ = [
     "apply_top_p",
     "generate",
     "generate_batch",
+    "is_encoder_decoder",
     "kv_cache_bytes",
     "next_logits",
     "process_logits",

@@ -5,8 +5,8 @@
 
 One loop for one text and for many: `stream` is a batch of one. Book 7.1 언어 모델 추론 이해하기. Held against
 transformers' generate: the same tokens, greedy, with and without cache. Prompt and new tokens must fit into the
-model's context window together; the token that stops a text is its last one. Leaves out: beams, paging and
-continuous batching (8장).
+model's context window together; the token that stops a text is its last one. An encoder-decoder (T5, BART) reads the
+prompt and writes another text, each with the window to itself. Leaves out: beams, paging and continuous batching (8장).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_flag, check_int, describe
+from minillm.inference.conditioned import conditioned, is_encoder_decoder
 from minillm.inference.params import SamplingParams
 from minillm.inference.sampling import new_generator, sample_rows
 from minillm.inference.stopping import Stopper
@@ -50,10 +51,10 @@ def stream(
 ) -> Iterator[int]:
     """New token ids one by one, as they are made; the last is the one that stopped the text, if one did.
 
-    ids: the prompt, at least one id. cache=False computes the whole text anew for every token (for
-    comparison; the same tokens, unless rotary positions with "dynamic" scaling outgrow the trained window).
-    tokenizer: needed when params.stop holds strings. A text also ends at one of the model's end tokens
-    (model.eos_token_ids). Each step runs in evaluation mode and leaves the model in its own.
+    ids: the prompt, at least one id; of an encoder-decoder the text it reads. cache=False computes the whole text anew
+    for every token (for comparison; the same tokens, unless rotary positions with "dynamic" scaling outgrow the
+    trained window). tokenizer: needed when params.stop holds strings. A text also ends at one of the model's end
+    tokens (model.eos_token_ids). Each step runs in evaluation mode and leaves the model in its own.
     Raises ValueError, at the call, for ids that are no ids of the model and for texts too long for its
     window.
     """
@@ -62,8 +63,9 @@ def stream(
     check_flag("cache", cache)
     if params.n != 1 or params.logprobs is not None:
         raise ValueError("one text of ids has no place for n or logprobs: use generate_batch")
-    row = Row(prompt, Stopper(model, params, tokenizer, prompt), new_generator(params.seed, model.device))
-    return (tokens[0] for _, tokens, _ in generation_loop(model, [row], params, cache))
+    language_model, [text] = conditioned(model, [prompt], params)
+    row = Row(text, Stopper(model, params, tokenizer, text), new_generator(params.seed, model.device))
+    return (tokens[0] for _, tokens, _ in generation_loop(language_model, [row], params, cache))
 
 
 def generate(
@@ -94,12 +96,13 @@ def generate_batch(
     if isinstance(prompts, (str, bytes)) or not isinstance(prompts, Sequence):
         raise ValueError(f"prompts must be a list of lists of token ids, got {describe(prompts)}")
     checked = [check_prompt(model, ids, params, f"prompt {i}") for i, ids in enumerate(prompts)]
+    language_model, texts = conditioned(model, [ids for ids in checked for _ in range(params.n)], params)
     rows = [
         Row(ids, Stopper(model, params, tokenizer, ids), new_generator(params.seed, model.device, offset=i))
-        for i, ids in enumerate(ids for ids in checked for _ in range(params.n))
+        for i, ids in enumerate(texts)
     ]
     for batch in _batches(model, rows, params):
-        for active, tokens, logits in generation_loop(model, batch, params):
+        for active, tokens, logits in generation_loop(language_model, batch, params):
             for i in active if params.logprobs is not None else ():
                 batch[i].logprobs.append(_logprobs(logits[i], tokens[i], params.logprobs))
     return [
@@ -256,7 +259,13 @@ def check_prompt(
     prompt = [check_int(f"every id of {name}", i, 0, vocabulary - 1) for i in ids]
     if not prompt:
         raise ValueError(f"{name} must hold at least one token id, got none")
-    if len(prompt) + params.max_tokens > window:
+    if is_encoder_decoder(model):
+        if len(prompt) > window or 1 + params.max_tokens > window:
+            raise ValueError(
+                f"{name} has {len(prompt)} tokens, the new text {params.max_tokens} (max_tokens) and one to start "
+                f"with, but the model's context window is {window}"
+            )
+    elif len(prompt) + params.max_tokens > window:
         raise ValueError(
             f"{name} has {len(prompt)} tokens and max_tokens is {params.max_tokens}, "
             f"but the model's context window is {window}"

@@ -15,7 +15,7 @@ from typing import Any
 
 from minillm._checks import LARGEST, check_flag, check_int, check_number, check_path, describe
 from minillm._files import BadFileError
-from minillm.models.weights import read_generation_config
+from minillm.models.weights import CONFIG, read_config, read_generation_config
 
 # transformers' name -> (ours, transformers' own default)
 _READ = {
@@ -58,6 +58,7 @@ _REFUSED: dict[str, tuple[Any, ...]] = {
     "dola_layers": (),
     "max_time": (),
 }
+_FORCED = ("forced_bos_token_id", "forced_eos_token_id")  # done for encoder-decoders
 # Every other key changes no token of one text: caches and speed (use_cache, assistants, compile_config, ...), what
 # beams alone read (length_penalty, early_stopping), what is reported (output_scores, ...), ids the model has
 # (eos_token_id, ...), names of no meaning to transformers itself. max_length counts the prompt: the window does that.
@@ -120,14 +121,18 @@ class SamplingParams:
 
         do_sample false, absent, or no such file: greedy (temperature 0). With do_sample true, top_k is 50 unless
         the file says otherwise. overrides: fields of SamplingParams that count instead of the file's. The file's
-        end tokens are the model's (`model.eos_token_ids`). Raises BadFileError (a ValueError) for a damaged file,
+        end tokens are the model's (`model.eos_token_ids`), and so are an encoder-decoder's start token and the tokens
+        it forces (conditioned.py). Raises BadFileError (a ValueError) for a damaged file,
         for a value that is out of range, and, by name, for a key that asks for what we do not do.
         """
         path = check_path("folder", folder)
         if not path.is_dir():
             raise BadFileError(f"model folder {str(path)!r} is missing or no folder")
         try:
-            fields = _fields(read_generation_config(path))
+            content = read_generation_config(path)
+            if (path / CONFIG).exists() and read_config(path).get("is_encoder_decoder") is True:
+                content = {name: value for name, value in content.items() if name not in _FORCED}
+            fields = _fields(content)
             cls(**{"max_tokens": LARGEST} | fields)  # whether the file's own values will do
         except ValueError as error:
             raise BadFileError(f"generation config in {str(path)!r} is refused: {error}") from None

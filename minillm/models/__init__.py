@@ -1,27 +1,90 @@
-"""Whole models on the parts of minillm.nn: the transformer of 2017, GPT-2, Llama and its family."""
+"""Whole models on the parts of minillm.nn: GPT-2, Llama and its family, BERT, RoBERTa, T5, BART, the 2017 one."""
 
 from minillm.models.auto import load_model
+from minillm.models.bart import BART, BARTBody, BARTConfig
 from minillm.models.base import PretrainedModel
+from minillm.models.bert import (
+    BERT,
+    BERTConfig,
+    BERTForMaskedLM,
+    BERTForQuestionAnswering,
+    BERTForSequenceClassification,
+    BERTForTokenClassification,
+)
 from minillm.models.config import ModelConfig
-from minillm.models.decoder import BodyOutput, CausalLM, CausalLMOutput, DecoderBody
+from minillm.models.decoder import CausalLM, DecoderBody
+from minillm.models.decoder_heads import GPT2ForSequenceClassification, LlamaForSequenceClassification
+from minillm.models.encoder import EncoderBody
 from minillm.models.gpt2 import GPT2, GPT2Body, GPT2Config
+from minillm.models.heads import ModelWithHead, TaskModel
 from minillm.models.llama import Llama, LlamaBody, LlamaConfig
 from minillm.models.llama2c import load_llama2c
+from minillm.models.outputs import (
+    BodyOutput,
+    CausalLMOutput,
+    LogitsOutput,
+    PooledOutput,
+    QuestionAnsweringOutput,
+    Seq2SeqLMOutput,
+    Seq2SeqOutput,
+)
+from minillm.models.roberta import (
+    RoBERTa,
+    RoBERTaConfig,
+    RoBERTaForMaskedLM,
+    RoBERTaForQuestionAnswering,
+    RoBERTaForSequenceClassification,
+    RoBERTaForTokenClassification,
+)
+from minillm.models.seq2seq import Seq2SeqBody, Seq2SeqEncoder, Seq2SeqLM
+from minillm.models.t5 import T5, T5Body, T5Config, T5Encoder
 from minillm.models.transformer import Transformer, TransformerConfig
 
 __all__ = [
+    "BART",
+    "BERT",
     "GPT2",
+    "T5",
+    "BARTBody",
+    "BARTConfig",
+    "BERTConfig",
+    "BERTForMaskedLM",
+    "BERTForQuestionAnswering",
+    "BERTForSequenceClassification",
+    "BERTForTokenClassification",
     "BodyOutput",
     "CausalLM",
     "CausalLMOutput",
     "DecoderBody",
+    "EncoderBody",
     "GPT2Body",
     "GPT2Config",
+    "GPT2ForSequenceClassification",
     "Llama",
     "LlamaBody",
     "LlamaConfig",
+    "LlamaForSequenceClassification",
+    "LogitsOutput",
     "ModelConfig",
+    "ModelWithHead",
+    "PooledOutput",
     "PretrainedModel",
+    "QuestionAnsweringOutput",
+    "RoBERTa",
+    "RoBERTaConfig",
+    "RoBERTaForMaskedLM",
+    "RoBERTaForQuestionAnswering",
+    "RoBERTaForSequenceClassification",
+    "RoBERTaForTokenClassification",
+    "Seq2SeqBody",
+    "Seq2SeqEncoder",
+    "Seq2SeqLM",
+    "Seq2SeqLMOutput",
+    "Seq2SeqOutput",
+    "T5Body",
+    "T5Config",
+    "T5Encoder",
+    "TaskModel",
     "Transformer",
     "TransformerConfig",
     "load_llama2c",

@@ -8,19 +8,55 @@ import torch
 
 from minillm._checks import describe
 from minillm._files import BadFileError
+from minillm.models import bart, bert, llama, roberta, t5
 from minillm.models.base import PretrainedModel
+from minillm.models.decoder_heads import GPT2ForSequenceClassification, LlamaForSequenceClassification
 from minillm.models.gpt2 import GPT2, GPT2Body
-from minillm.models.llama import FAMILIES, Llama, LlamaBody
+from minillm.models.llama import Llama, LlamaBody
 from minillm.models.llama2c import load_llama2c
 from minillm.models.weights import read_config
 
+BERT_TASKS: dict[str, type[PretrainedModel]] = {
+    "Model": bert.BERT,
+    "ForPreTraining": bert.BERTForMaskedLM,  # its other head is left out
+    "ForMaskedLM": bert.BERTForMaskedLM,
+    "ForSequenceClassification": bert.BERTForSequenceClassification,
+    "ForTokenClassification": bert.BERTForTokenClassification,
+    "ForQuestionAnswering": bert.BERTForQuestionAnswering,
+}
+ROBERTA_TASKS: dict[str, type[PretrainedModel]] = {
+    "Model": roberta.RoBERTa,
+    "ForMaskedLM": roberta.RoBERTaForMaskedLM,
+    "ForSequenceClassification": roberta.RoBERTaForSequenceClassification,
+    "ForTokenClassification": roberta.RoBERTaForTokenClassification,
+    "ForQuestionAnswering": roberta.RoBERTaForQuestionAnswering,
+}
+LLAMA_TASKS: dict[str, type[PretrainedModel]] = {
+    "Model": LlamaBody,
+    "ForCausalLM": Llama,
+    "ForSequenceClassification": LlamaForSequenceClassification,
+}
+T5_TASKS: dict[str, type[PretrainedModel]] = {
+    "Model": t5.T5Body,
+    "ForConditionalGeneration": t5.T5,
+    "EncoderModel": t5.T5Encoder,
+}
+BART_TASKS: dict[str, type[PretrainedModel]] = {
+    "Model": bart.BARTBody,
+    "ForConditionalGeneration": bart.BART,
+}
 ARCHITECTURES: dict[str, type[PretrainedModel]] = {  # transformers' class names -> ours
     "GPT2LMHeadModel": GPT2,
     "GPT2Model": GPT2Body,
-    **{f"{family}ForCausalLM": Llama for family in FAMILIES.values()},
-    **{f"{family}Model": LlamaBody for family in FAMILIES.values()},
+    "GPT2ForSequenceClassification": GPT2ForSequenceClassification,
+    **{f"{name}{task}": cls for name in llama.FAMILIES.values() for task, cls in LLAMA_TASKS.items()},
+    **{f"Bert{task}": cls for task, cls in BERT_TASKS.items()},
+    **{f"{name}{task}": cls for name in roberta.FAMILIES.values() for task, cls in ROBERTA_TASKS.items()},
+    **{f"{name}{task}": cls for name in t5.FAMILIES.values() for task, cls in T5_TASKS.items()},
+    **{f"{name}{task}": cls for name in bart.FAMILIES.values() for task, cls in BART_TASKS.items()},
 }
-LANGUAGE_MODELS: tuple[type[PretrainedModel], ...] = (GPT2, Llama)
+LANGUAGE_MODELS: tuple[type[PretrainedModel], ...] = (GPT2, Llama, t5.T5, bart.BART)
+UNNAMED = (*LANGUAGE_MODELS, bert.BERT, roberta.RoBERTa)  # what a folder without architectures holds
 
 
 def load_model(
@@ -29,9 +65,9 @@ def load_model(
     """The model in a Hugging Face folder or in a llama2.c .bin file, in evaluation mode.
 
     config.json picks the class by `architectures`; a folder that names none holds the language model of its
-    `model_type`. A folder of a decoder's body alone gives the language model when its output matrix is the
-    embedding table, so that nothing is missing, else the body. dtype, device: as in `from_pretrained`. Raises
-    BadFileError (a ValueError) naming what is missing, cut, damaged or of a kind we do not have.
+    `model_type`, or an encoder's body. A folder of a decoder's body alone gives the language model when its output
+    matrix is the embedding table, so that nothing is missing, else the body. dtype, device: as in `from_pretrained`.
+    Raises BadFileError (a ValueError) naming what is missing, cut, damaged or of a kind we do not have.
     """
     if not isinstance(path, (str, Path)):
         raise ValueError(f"load_model takes the path of a folder or a .bin file, got {describe(path)}")
@@ -43,17 +79,17 @@ def load_model(
         raise BadFileError(
             f"model folder {str(path)!r}: architectures must be a list of names, got {describe(named)}"
         )
-    language_model = next((cls for cls in LANGUAGE_MODELS if kind in cls.config_class.model_types), None)
-    if language_model is None or (named and named[0] not in ARCHITECTURES):
+    unnamed = next((cls for cls in UNNAMED if kind in cls.config_class.model_types), None)
+    if unnamed is None or (named and named[0] not in ARCHITECTURES):
         raise BadFileError(
             f"model folder {str(path)!r} holds model_type {kind!r} ({named}), we have: {', '.join(ARCHITECTURES)}"
         )
-    model_class = ARCHITECTURES[named[0]] if named else language_model
+    model_class = ARCHITECTURES[named[0]] if named else unnamed
     if kind not in model_class.config_class.model_types:
         raise BadFileError(
             f"model folder {str(path)!r} names {named[0]!r} and model_type {kind!r}: not one model"
         )
     tied = config.get("tie_word_embeddings", model_class.config_class.tie_word_embeddings)
-    if model_class is language_model.body_class and tied is True:
-        model_class = language_model
+    if unnamed in LANGUAGE_MODELS and model_class is unnamed.body_class and tied is True:
+        model_class = unnamed
     return model_class.from_pretrained(path, dtype, device)

@@ -12,7 +12,7 @@ Book 3.3.1 모델 활용하기. Held against transformers' PreTrainedModel.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -24,6 +24,7 @@ from minillm._files import BadFileError
 from minillm._tensors import FLOATS, check_place
 from minillm.models.config import ModelConfig, as_ids, check_ids_field
 from minillm.models.weights import read_config, read_generation_config, read_weights, write_folder
+from minillm.nn.blocks import LayerNorm, RMSNorm
 from minillm.nn.cache import Cache, KVCache
 
 M = TypeVar("M", bound="PretrainedModel")
@@ -40,12 +41,24 @@ class Weight(NamedTuple):
     transposed: bool = False
 
 
+class Folder(NamedTuple):
+    """What a model folder holds. what: its name in messages. dtype: that of the weights, None for the stored one."""
+
+    what: str
+    architectures: Any
+    config: Any
+    tensors: Mapping[str, Tensor]
+    generation: dict[str, Any]
+    dtype: torch.dtype | None
+
+
 class PretrainedModel(nn.Module):
     """A network with a config and a folder format. Weights are float32 from `seed` until a folder says otherwise."""
 
     config_class: ClassVar[type[ModelConfig]]
     weights: ClassVar[tuple[Weight, ...]]  # of this class; parts that a config leaves out are skipped
     stored_buffers: ClassVar[tuple[str, ...]] = ()  # endings of tensors in older files that are computed here
+    older_names: ClassVar[Mapping[str, str]] = {}  # endings of names in older files -> what they are now
     prefix: ClassVar[str] = ""  # what stands in front of the body's names in a folder of the body with a head
 
     def __init__(self, config: ModelConfig, seed: int = 0):
@@ -62,6 +75,8 @@ class PretrainedModel(nn.Module):
             )
         self.config = config
         self.generation_config: dict[str, Any] = {}
+        self.new_parts: tuple[str, ...] = ()  # our names of tensors that a folder lacked: they were drawn
+        self.left_out: tuple[str, ...] = ()  # the folder's names of tensors that this model has no use for
         with torch.random.fork_rng(
             devices=[]
         ):  # torch's layers draw weights of their own: its state is given back
@@ -91,10 +106,15 @@ class PretrainedModel(nn.Module):
     # What it gets
 
     @torch.no_grad()
-    def initialise(self, generator: torch.Generator) -> None:
-        """First weights: N(0, initializer_range), biases 0, norms 1; scaled on the residual path."""
+    def initialise(self, generator: torch.Generator, only: Collection[str] | None = None) -> None:
+        """First weights: N(0, initializer_range), biases and padding 0, norms 1; scaled on the residual path.
+
+        only: the names of the layers that get some; by default all.
+        """
         std = self.config.initializer_range
         for name, module in self.named_modules():
+            if only is not None and name not in only:
+                continue
             if isinstance(module, nn.Linear):
                 residual = name.endswith(("o_proj", "down_proj"))
                 module.weight.normal_(
@@ -104,6 +124,18 @@ class PretrainedModel(nn.Module):
                     module.bias.zero_()
             elif isinstance(module, nn.Embedding):
                 module.weight.normal_(0.0, std, generator=generator)
+            elif isinstance(module, (LayerNorm, RMSNorm, nn.RMSNorm)):
+                module.weight.fill_(1.0)
+                if getattr(module, "bias", None) is not None:
+                    module.bias.zero_()
+        for (
+            name,
+            module,
+        ) in self.named_modules():  # last: an output matrix that is the table was drawn over it
+            if only is not None and name not in only:
+                continue
+            if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+                module.weight[module.padding_idx].zero_()
 
     @property
     def device(self) -> torch.device:
@@ -136,7 +168,7 @@ class PretrainedModel(nn.Module):
         have = self.state_dict().keys()
         for ours, theirs, transposed in self.weights:
             names = (ours,) if isinstance(ours, str) else ours
-            for i in range(self.config.num_layers) if "{i}" in theirs else (0,):
+            for i in range(self.config.most_layers) if "{i}" in theirs else (0,):
                 row = tuple(name.replace("{i}", str(i)) for name in names)
                 if row[0] in have:
                     yield row, theirs.replace("{i}", str(i)), transposed
@@ -158,10 +190,12 @@ class PretrainedModel(nn.Module):
     def from_hugging_face(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Hugging Face's tensors under our names and layouts; KeyError with the name of one that is missing.
 
-        What has no place stays under its own name. A folder of body and head opens as a body, too.
+        What has no place stays under its own name. A folder of body and head opens as a body, too: `left_out` then
+        names the tensors of the head.
         """
         rest = {name: t for name, t in tensors.items() if not name.endswith(self.stored_buffers or "\0")}
         if self.prefix and any(name.startswith(self.prefix) for name in rest):
+            self.left_out = tuple(name for name in rest if not name.startswith(self.prefix))
             rest = {
                 name.removeprefix(self.prefix): t for name, t in rest.items() if name.startswith(self.prefix)
             }
@@ -204,22 +238,30 @@ class PretrainedModel(nn.Module):
         the CPU. Raises BadFileError (a ValueError) naming the file if one is missing, cut, damaged, or its tensors
         do not fit the config; ValueError for a dtype or device that cannot be.
         """
+        found = cls.read_folder(folder, dtype, device)
+        return cls.from_tensors(
+            found.config, found.tensors, found.what, found.dtype, device, found.generation
+        )
+
+    @classmethod
+    def read_folder(
+        cls, folder: str | Path, dtype: torch.dtype | None, device: torch.device | str | None
+    ) -> Folder:
+        """What a folder holds for a model of this class. The arguments and what they raise are from_pretrained's."""
         check_place(dtype, device)
         values = read_config(folder)
-        what = f"model folder {str(folder)!r}"
         try:
             config = cls.config_class.from_dict(values)
             dtype = _dtype_of(values) if dtype is None else dtype
         except ValueError as error:
             raise BadFileError(f"model config in {str(folder)!r} is refused: {error}") from None
-        generation_config = read_generation_config(folder)
+        generation = read_generation_config(folder)
         try:
-            check_ids_field("eos_token_id", generation_config.get("eos_token_id"), several=True)
+            check_ids_field("eos_token_id", generation.get("eos_token_id"), several=True)
         except ValueError as error:
             raise BadFileError(f"generation_config.json in {str(folder)!r} is refused: {error}") from None
-        model = cls.from_tensors(config, read_weights(folder), what, dtype, device)
-        model.generation_config = generation_config
-        return model
+        what = f"model folder {str(folder)!r}"
+        return Folder(what, values.get("architectures"), config, read_weights(folder), generation, dtype)
 
     @classmethod
     def from_tensors(
@@ -229,22 +271,15 @@ class PretrainedModel(nn.Module):
         what: str = "weights",
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
+        generation_config: Mapping[str, Any] | None = None,
     ) -> M:
         """A model from tensors under Hugging Face's names; BadFileError, naming `what`, if they do not fit.
 
         dtype: of the weights, None for that of the first tensor. device: None is the CPU.
         """
-        if config.num_layers > len(tensors):  # said before a million layers are built
-            raise BadFileError(
-                f"{what} holds {len(tensors)} tensors, its config says {config.num_layers:,} layers"
-            )
+        model = cls.skeleton(config, tensors, what)
         try:
-            with torch.device("meta"):  # shapes only: no weight is drawn, no memory taken
-                model = cls.unfilled(config)
-        except ValueError as error:
-            raise BadFileError(f"{what}: no model has this config: {error}") from None
-        try:
-            state = model.from_hugging_face(tensors)
+            state = model.from_hugging_face(cls.renamed(tensors))
         except KeyError as error:
             raise BadFileError(f"{what} lacks the tensor {error.args[0]!r}") from None
         expected = model.state_dict()
@@ -266,12 +301,35 @@ class PretrainedModel(nn.Module):
         for parameter in model.parameters():
             parameter.requires_grad_(True)
         model.tie()
+        model.generation_config = dict(generation_config or {})
         for name, buffer in model.named_buffers():  # those no file stores were computed on the CPU when built
             if buffer.is_meta:
                 raise RuntimeError(
                     f"{cls.__name__}: buffer {name!r} is not saved and was not computed in build"
                 )
         return (model if device is None else model.to(device)).eval()
+
+    @classmethod
+    def skeleton(cls: type[M], config: Any, tensors: Mapping[str, Tensor], what: str) -> M:
+        """The model for these tensors, of shapes only; BadFileError if there is none."""
+        if config.most_layers > len(tensors):  # said before a million layers are built
+            raise BadFileError(
+                f"{what} holds {len(tensors)} tensors, its config says {config.most_layers:,} layers"
+            )
+        try:
+            with torch.device("meta"):  # shapes only: no weight is drawn, no memory taken
+                return cls.unfilled(config)
+        except ValueError as error:
+            raise BadFileError(f"{what}: no model has this config: {error}") from None
+
+    @classmethod
+    def renamed(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors under the names of today, where an older file has others."""
+        out = {}
+        for name, tensor in tensors.items():
+            old = next((old for old in cls.older_names if name.endswith(old)), None)
+            out[name if old is None else name.removesuffix(old) + cls.older_names[old]] = tensor
+        return out
 
     def tie(self) -> None:
         """Make tied weights one tensor again after loading."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeVar
 
-from minillm._checks import check_choice, check_int, check_number, describe
+from minillm._checks import check_choice, check_int, check_number, check_text, describe
 from minillm.nn.blocks import ACTIVATIONS
 
 C = TypeVar("C", bound="ModelConfig")
@@ -77,11 +77,16 @@ class ModelConfig:
     """Common ground of the configs: to and from a dict, checks, and the house's own five names.
 
     num_layers, kv_heads, head_dim, width and max_length mean the same for every model; caches and reports
-    read them. extra: keys of a config.json that we have no use for, kept and written back.
+    read them. num_labels: what a classifier tells apart, 2 unless given or counted in id2label, the labels' names.
+    extra: keys of a config.json that we have no use for, kept and written back.
     """
 
     model_types: ClassVar[tuple[str, ...]] = ()
+    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = NEUTRAL
 
+    num_labels: int | None = field(default=None, kw_only=True)
+    id2label: dict[int, str] | None = field(default=None, repr=False, kw_only=True)
+    label2id: dict[str, int] | None = field(default=None, repr=False, kw_only=True)
     extra: dict[str, Any] = field(default_factory=dict, repr=False, kw_only=True)
 
     @classmethod
@@ -99,9 +104,9 @@ class ModelConfig:
         known = {field.name for field in fields(cls)} - {"extra"}
         rest = {name: value for name, value in values.items() if name not in known | {*ABOUT_THE_FILE}}
         for name, value in rest.items():
-            if name in NEUTRAL and not any(
+            if name in cls.neutral and not any(
                 value is neutral or (type(value) is not bool and value == neutral)
-                for neutral in NEUTRAL[name]
+                for neutral in cls.neutral[name]
             ):
                 raise ValueError(
                     f"{name} = {describe(value)} changes the model's numbers and is not supported"
@@ -111,7 +116,39 @@ class ModelConfig:
     def to_dict(self) -> dict[str, Any]:
         """The content of config.json, without the names of class and dtype that `save_pretrained` adds."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
+        del own["num_labels"]  # it is the number of names
+        if self.id2label == label_names(2) and self.label2id == ids_of(self.id2label):
+            del own["id2label"], own["label2id"]  # what every file without labels means
         return {**self.extra, **own}
+
+    def with_labels(self: C, num_labels: int) -> C:
+        """The same config for another number of labels, their names forgotten; itself if the number is the same."""
+        check_int("num_labels", num_labels, 1)
+        if num_labels == self.num_labels:
+            return self
+        return replace(self, num_labels=num_labels, id2label=None, label2id=None)
+
+    def _settle_labels(self) -> None:
+        """num_labels, id2label and label2id made to agree, as in transformers; ValueError where they do not."""
+        names = self.id2label
+        if self.num_labels is not None:
+            check_int("num_labels", self.num_labels, 1)
+        if names is None:
+            names = label_names(2 if self.num_labels is None else self.num_labels)
+        try:
+            self.id2label = {int(i): check_text("a label", name) for i, name in names.items()}
+        except (AttributeError, TypeError, ValueError):
+            raise ValueError(f"id2label must be a dict of ids and names, got {describe(names)}") from None
+        if sorted(self.id2label) != list(range(len(names))) or not names:
+            raise ValueError(f"id2label must name the labels 0, 1, 2, ..., got {describe(names)}")
+        if self.num_labels not in (None, len(names)):
+            raise ValueError(
+                f"num_labels must be the length of id2label, {len(names)}, got {describe(self.num_labels)}"
+            )
+        self.num_labels = len(names)
+        self.label2id = ids_of(self.id2label) if self.label2id is None else self.label2id
+        if not isinstance(self.label2id, Mapping):
+            raise ValueError(f"label2id must be a dict of names and ids, got {describe(self.label2id)}")
 
     def _check(
         self, sizes: tuple[str, ...], ids: tuple[str, ...], numbers: tuple[str, ...], activation: str
@@ -124,12 +161,28 @@ class ModelConfig:
         for name in numbers:
             check_number(name, getattr(self, name), 0.0)
         check_choice(activation, getattr(self, activation), tuple(ACTIVATIONS))
+        self._settle_labels()
         check_choice("tie_word_embeddings", self.tie_word_embeddings, (True, False))
+
+    @property
+    def most_layers(self) -> int:
+        """Blocks of the model's longest stack: what a table of weights counts up to."""
+        return max(self.num_layers, getattr(self, "num_decoder_layers", 0))
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:
         """The ids that end a text: none, one or several."""
         return as_ids(self.eos_token_id)
+
+
+def label_names(number: int) -> dict[int, str]:
+    """The names of labels that nobody named: label_names(2) -> {0: "LABEL_0", 1: "LABEL_1"}."""
+    return {i: f"LABEL_{i}" for i in range(number)}
+
+
+def ids_of(names: Mapping[int, str]) -> dict[str, int]:
+    """The ids of named labels: {0: "no", 1: "yes"} -> {"no": 0, "yes": 1}."""
+    return {name: i for i, name in names.items()}
 
 
 def check_ids_field(name: str, value: Any, several: bool = False) -> Any:

@@ -4,41 +4,26 @@
     head   logits = body(ids) Wᵀ
 
 Book 2.6 디코더, 2.7 BERT, GPT, T5 등 트랜스포머를 활용한 아키텍처, 3.3.1 모델 활용하기 (body and head). GPT-2 and Llama
-are this frame with other parts: their `run` is the body. Here stand the checks of what comes in, the
-masks, and the head. Held against transformers' GPT2LMHeadModel and LlamaForCausalLM.
+are this frame with other parts: their `run` is the body. Here stand the masks and the head; inputs.py checks what
+comes in. Held against transformers' GPT2LMHeadModel and LlamaForCausalLM.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_int, describe
-from minillm._kernels import autocast_dtype
-from minillm.models.base import PretrainedModel
-from minillm.nn.attention import padding_mask
+from minillm.models.base import PretrainedModel, Weight
+from minillm.models.heads import ModelWithHead
+from minillm.models.inputs import check_padding, check_tokens, look_up
+from minillm.models.outputs import BodyOutput, CausalLMOutput
 from minillm.nn.cache import Cache
-
-
-@dataclass
-class BodyOutput:
-    """last_hidden_state (B, T, C): after the last norm. hidden_states: (B, T, C) of the embeddings and after each
-    block, the last one after the norm, if asked for."""
-
-    last_hidden_state: Tensor
-    hidden_states: tuple[Tensor, ...] | None = None
-
-
-@dataclass
-class CausalLMOutput(BodyOutput):
-    """As BodyOutput, and logits (B, T, V): scores of the token that follows each token."""
-
-    logits: Tensor = field(kw_only=True)
 
 
 @dataclass
@@ -59,13 +44,7 @@ class Pass:
 
     def embed(self, table: nn.Embedding) -> Tensor:
         """The rows (B, T, C) of the tokens; ValueError for ids that the table does not have."""
-        if self.tokens.is_floating_point():
-            return self.tokens
-        try:
-            return table(self.tokens)
-        except IndexError:
-            low, high = (int(n) for n in self.tokens.aminmax())
-            raise ValueError(f"ids must lie in 0..{table.num_embeddings - 1}, got {low}..{high}") from None
+        return self.tokens if self.tokens.is_floating_point() else look_up(table, self.tokens)
 
     def keep(self, x: Tensor) -> Tensor:
         """x (B, T, C), remembered as one of the hidden states."""
@@ -81,7 +60,6 @@ class DecoderBody(PretrainedModel):
     blocks: nn.ModuleList
     norm: nn.Module
     windows: tuple[int | None, ...]  # tokens each block looks back over, itself included; None: all
-    table_name: ClassVar[str]  # of the embedding table in a folder of the body
 
     def run(self, step: Pass) -> Tensor:
         """The tokens of a pass through embedding, all blocks and the last norm -> (B, T, C)."""
@@ -108,7 +86,7 @@ class DecoderBody(PretrainedModel):
         if cache is not None and not hasattr(cache, "attend"):
             raise ValueError(f"cache must be a KVCache or None, got {describe(cache)}")
         past = 0 if cache is None else cache.length
-        B, T = self._check_input(input_ids, inputs_embeds, past, position_ids)
+        B, T = check_tokens(self, input_ids, inputs_embeds, position_ids, past)
         with nullcontext() if cache is None else cache.all_or_nothing():
             if cache is not None:
                 attention_mask = cache.extend(attention_mask, B, T)
@@ -130,63 +108,11 @@ class DecoderBody(PretrainedModel):
             return BodyOutput(hidden)
         return BodyOutput(hidden, (*step.states[:-1], hidden))
 
-    def _check_input(
-        self, ids: Tensor | None, embeds: Tensor | None, past: int, position_ids: Tensor | None
-    ) -> tuple[int, int]:
-        """B and T; ValueError if the input is none that the model can take."""
-        if (ids is None) == (embeds is None):
-            raise ValueError(
-                f"give either input_ids or inputs_embeds, got {describe(ids)} and {describe(embeds)}"
-            )
-        if embeds is None:
-            if not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.dim() != 2:
-                raise ValueError(f"input_ids must be a LongTensor (B, T), got {describe(ids)}")
-        elif (
-            not isinstance(embeds, Tensor)
-            or not embeds.is_floating_point()
-            or embeds.dim() != 3
-            or embeds.shape[2] != self.config.width
-        ):
-            raise ValueError(
-                f"inputs_embeds must be a float tensor (B, T, {self.config.width}), got {describe(embeds)}"
-            )
-        elif embeds.dtype != self.dtype and autocast_dtype(embeds) is None:
-            raise ValueError(
-                f"inputs_embeds must have the model's dtype {self.dtype}, got {describe(embeds)}"
-            )
-        B, T = shape = (ids if embeds is None else embeds).shape[:2]
-        if not B * T:
-            raise ValueError(f"input_ids must hold at least one token, got shape {tuple(shape)}")
-        longest = self.config.max_length
-        if past + T > longest:
-            raise ValueError(f"{past + T} tokens do not fit into the context window of {longest}")
-        if position_ids is not None:
-            if (
-                not isinstance(position_ids, Tensor)
-                or position_ids.dtype != torch.int64
-                or position_ids.shape not in ((T,), (1, T), shape)
-            ):
-                raise ValueError(
-                    f"position_ids must be a LongTensor {tuple(shape)}, got {describe(position_ids)}"
-                )
-            low, high = (int(n) for n in position_ids.aminmax())
-            if low < 0 or high >= longest:
-                raise ValueError(f"position_ids must lie in 0..{longest - 1}, got {low}..{high}")
-        return B, T
-
     def _masks(
         self, B: int, T: int, S: int, attention_mask: Tensor | None, device: torch.device
     ) -> dict[int | None, Tensor | None]:
         """The mask of each window width in use; None where the blocks' own causal mask says it all."""
-        padding = None
-        if attention_mask is not None:
-            padding = padding_mask(attention_mask)  # (B, 1, 1, S)
-            if padding.shape != (B, 1, 1, S):
-                raise ValueError(
-                    f"attention_mask must have shape {(B, S)}, got {tuple(attention_mask.shape)}"
-                )
-            if bool(padding.all()):
-                padding = None  # nothing is hidden: keep the fast path
+        padding = check_padding(attention_mask, B, S)
         masks: dict[int | None, Tensor | None] = {}
         for window in set(self.windows):
             masks[window] = padding
@@ -198,20 +124,16 @@ class DecoderBody(PretrainedModel):
         return masks
 
 
-class CausalLM(PretrainedModel):
-    """A language model: a body, and an output matrix that scores the next token. GPT2 and Llama are two of them.
-
-    The output matrix is the embedding table when the config says so (`tie_word_embeddings`): one tensor, one
-    gradient. A folder whose stored matrix differs from the table all the same keeps its own, as in transformers.
-    """
+class CausalLM(ModelWithHead):
+    """A language model: a body, and an output matrix that scores the next token. GPT2 and Llama are two of them."""
 
     body_class: ClassVar[type[DecoderBody]]
+    weights = (Weight("head.weight", "lm_head.weight"),)
+    output = "head"  # the embedding table when the config says so
 
-    def build(self, config: Any) -> None:
-        """The body, and the head on it."""
-        self.body = self.body_class.unfilled(config)
+    def build_head(self, config: Any) -> None:
+        """The output matrix."""
         self.head = nn.Linear(config.width, config.vocab_size, bias=False)
-        self.tie()
 
     def forward(
         self,
@@ -242,44 +164,3 @@ class CausalLM(PretrainedModel):
     def new_cache(self, batch_size: int, max_length: int) -> Cache:
         """The kind of cache the body needs."""
         return self.body.new_cache(batch_size, max_length)
-
-    def residual_scale(self) -> float:
-        """The body's."""
-        return self.body.residual_scale()
-
-    def tie(self) -> None:
-        """The output matrix is the embedding table when the config says so."""
-        if self.config.tie_word_embeddings:
-            self.head.weight = self.body.tokens.weight
-
-    def to_hugging_face(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The body's tensors behind its prefix; an output matrix that is the embedding table is not stored twice."""
-        # what is neither body nor head goes along, to be refused by its name
-        body = {name.removeprefix("body."): t for name, t in state.items() if name != "head.weight"}
-        out = {self.body.prefix + name: t for name, t in self.body.to_hugging_face(body).items()}
-        tied = self.config.tie_word_embeddings
-        if not tied or not torch.equal(state["head.weight"], state["body.tokens.weight"]):
-            out["lm_head.weight"] = state["head.weight"]
-        return out
-
-    def from_hugging_face(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The way back, from a folder of the body alone, too, if the output matrix is the embedding table."""
-        rest = dict(tensors)
-        head, prefix = rest.pop("lm_head.weight", None), self.body.prefix
-        if not any(name.startswith(prefix) for name in rest):
-            rest = {prefix + name: t for name, t in rest.items()}  # a body alone, or only a head
-        table = prefix + self.body.table_name
-        if self.config.tie_word_embeddings:
-            head = rest.get(table) if head is None else head
-            if head is not None and table not in rest:
-                rest[table] = head
-            if head is not None and not torch.equal(head, rest[table]):
-                self.config = replace(self.config, tie_word_embeddings=False)
-        if head is None:
-            raise KeyError(table if self.config.tie_word_embeddings else "lm_head.weight")
-        strange = {name: t for name, t in rest.items() if not name.startswith(prefix)}
-        return {
-            **{f"body.{name}": t for name, t in self.body.from_hugging_face(rest).items()},
-            "head.weight": head,
-            **strange,
-        }

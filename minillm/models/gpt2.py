@@ -106,7 +106,7 @@ class GPT2Body(DecoderBody):
     """GPT-2 without its output layer: ids -> hidden states. `GPT2Body(config, seed)` or `.from_pretrained(folder)`."""
 
     config_class = GPT2Config
-    prefix, table_name = "transformer.", "wte.weight"
+    prefix = "transformer."
     stored_buffers = (".attn.bias", ".attn.masked_bias")  # causal masks
     # transformers keeps GPT-2's linear weights as (in, out), and q, k and v in one matrix
     weights = (

@@ -238,7 +238,7 @@ class LlamaBody(DecoderBody):
     """Llama without its output layer: ids -> hidden states. `LlamaBody(config, seed)` or `.from_pretrained(folder)`."""
 
     config_class = LlamaConfig
-    prefix, table_name = "model.", "embed_tokens.weight"
+    prefix = "model."
     stored_buffers = ("rotary_emb.inv_freq",)  # rotary frequencies, in older files
     weights = (
         Weight("tokens.weight", "embed_tokens.weight"),

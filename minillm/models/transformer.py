@@ -4,8 +4,9 @@
     encode   memory = block(... block(embed(source)))                   every token sees the whole source
     decode   logits = block(... block(embed(target), memory)) Eᵀ        a token sees itself, what it follows, and memory
 
-The decoder is trained by teacher forcing (교사 강요): it reads the right target, moved one place to the right by
-`shift_right`, and at each place predicts the token that stands there. To write, `greedy` hands it its own tokens.
+The decoder is trained by teacher forcing (교사 강요): it reads the right target, moved one place to the right (see
+`shift_right` in training/), and at each place predicts the token that stands there. To write, `greedy` hands it its
+own tokens.
 
 Book 2.5 인코더, 2.6 디코더. Paper: Vaswani et al. 2017. Held against torch.nn.Transformer with the same weights.
 This is the paper's network for lessons and experiments: it has no format of Hugging Face's to be stored in (T5 and
@@ -71,18 +72,6 @@ class TransformerConfig:
         check_choice("activation_function", self.activation_function, tuple(ACTIVATIONS))
         check_number("dropout", self.dropout, 0.0, 1.0)
         check_flag("pre_norm", self.pre_norm), check_flag("cross", self.cross)
-
-
-def shift_right(labels: Tensor, start: int, padding: int) -> Tensor:
-    """What the decoder reads to predict labels (B, T): the start token, then the labels but the last one.
-
-    -100 marks places that are not predicted; the decoder reads `padding` there.
-    shift_right([[5, 6, 2]], start=1, padding=0) -> [[1, 5, 6]]
-    """
-    if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.dim() != 2:
-        raise ValueError(f"labels must be a LongTensor (B, T), got {describe(labels)}")
-    read = torch.cat((labels.new_full((len(labels), 1), start), labels[:, :-1]), dim=1)
-    return read.masked_fill(read == -100, padding)
 
 
 class Transformer(nn.Module):

@@ -33,6 +33,7 @@ from minillm.nn.positions import (
     alibi_slopes,
     sinusoids,
 )
+from minillm.nn.relative_bias import RelativeBias, relative_buckets
 from minillm.nn.rope_scaling import rope_frequencies
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "Position",
     "PositionScheme",
     "RMSNorm",
+    "RelativeBias",
     "RoPE",
     "SinusoidalPosition",
     "SwiGLU",
@@ -65,6 +67,7 @@ __all__ = [
     "layer_norm_plain",
     "padding_mask",
     "plain_attention",
+    "relative_buckets",
     "rms_norm_plain",
     "rope_frequencies",
     "sdpa_attention",

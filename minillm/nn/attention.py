@@ -230,27 +230,36 @@ class MultiHeadAttention(nn.Module):
         """x (B, T, C) -> (B, T, C); keys and values come from `context` (B, S, C) when it is given, else from x.
 
         mask: bool, broadcastable to (B, H, T, S), True = may attend; a causal layer applies its own on top.
-        cache: keys and values of the tokens before x; x's are appended. positions: the first one, or a
-        LongTensor (T,) or (B, T), or what `position.at` made of them (a model does that once for all its
-        layers); by default counted on from the cache. ValueError for shapes that do not fit.
+        cache: keys and values of the tokens before x; x's are appended. With a context it keeps those of the
+        context instead: they are the same for every token. positions: the first one, or a LongTensor (T,) or
+        (B, T), or what `position.at` made of them (a model does that once for all its layers, and may keep the
+        scheme to itself); by default counted on from the cache. ValueError for shapes that do not fit.
         """
         self._check(x, context, cache)
-        source = x if context is None else context
         q = self._split(self.q_proj(x), self.heads)  # (B, H, T, D)
-        k = self._split(self.k_proj(source), self.kv_heads)  # (B, K, S, D)
-        v = self._split(self.v_proj(source), self.kv_heads)
-        if self.q_norm is not None:
-            q, k = self.q_norm(q), self.k_norm(k)
+        q = q if self.q_norm is None else self.q_norm(q)
+        k, v = self._keys_values(x) if context is None else self._of_context(context, cache)  # (B, K, S, D)
         bias = None
-        if self.position is not None:
+        if self.position is not None or isinstance(positions, Position):
             place = self._place(x, positions, cache)
             (q, k), bias = place.turn(q, k), place.bias()
-        if cache is not None:
+        if cache is not None and context is None:
             y = cache.attend(self.layer, q, k, v, mask=mask, causal=self.causal, scale=self.scale, bias=bias)
         else:
             dropout = self.dropout if self.training else 0.0
             y = attention(q, k, v, mask, self.causal, self.scale, bias, dropout=dropout)  # (B, H, T, D)
         return self.o_proj(y.transpose(1, 2).flatten(2))
+
+    def _keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """What the tokens of a text (B, S, C) are found by, and what they answer with, (B, K, S, D) each."""
+        k = self._split(self.k_proj(source), self.kv_heads)
+        v = self._split(self.v_proj(source), self.kv_heads)
+        return k if self.k_norm is None else self.k_norm(k), v
+
+    def _of_context(self, context: Tensor, cache: Cache | None) -> tuple[Tensor, Tensor]:
+        """The same of a context: with a cache made once a text, not once a token."""
+        make = self._keys_values
+        return make(context) if cache is None else cache.of_context(self.layer, context, make)
 
     def _split(self, x: Tensor, heads: int) -> Tensor:
         """(B, T, heads · D) -> (B, heads, T, D)."""
@@ -275,7 +284,5 @@ class MultiHeadAttention(nn.Module):
                 raise ValueError(f"{name} must be a float tensor (B, length, {width}), got {describe(value)}")
         if cache is not None and not hasattr(cache, "attend"):
             raise ValueError(f"cache must be a KVCache or None, got {describe(cache)}")
-        if context is not None and (cache is not None or self.causal or self.position is not None):
-            raise ValueError(
-                "a context has no common order with x: use a layer without cache, causal and position"
-            )
+        if context is not None and (self.causal or self.position is not None):
+            raise ValueError("a context has no common order with x: use a layer without causal and position")

@@ -269,11 +269,11 @@ class DecoderBlock(EncoderBlock):
         if self.pre_norm:
             x = x + drop(self.attention(self.norm1(x), mask=mask, cache=cache, positions=positions))
             if context is not None:
-                x = x + drop(self.cross_attention(self.norm3(x), context, context_mask))
+                x = x + drop(self.cross_attention(self.norm3(x), context, context_mask, cache))
             return x + drop(self.feed_forward(self.norm2(x)))
         x = self.norm1(x + drop(self.attention(x, mask=mask, cache=cache, positions=positions)))
         if context is not None:
-            x = self.norm3(x + drop(self.cross_attention(x, context, context_mask)))
+            x = self.norm3(x + drop(self.cross_attention(x, context, context_mask, cache)))
         return self.norm2(x + drop(self.feed_forward(x)))
 
 

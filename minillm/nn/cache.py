@@ -3,7 +3,8 @@
     bytes = 2 (K and V) · layers · tokens · kv_heads · D · bytes a number · batch
 
 A cache attends itself: a layer hands it q, k and v of the new tokens and gets back what attention over everything so
-far gives. How the past is stored (in one block here, in pages for serving) is the cache's own affair.
+far gives. How the past is stored (in one block here, in pages for serving) is the cache's own affair. What
+cross-attention reads is the same for every token: its keys and values are made of the encoder's output once a text.
 
 A forward pass counts when its last layer has attended: only then does the cache's length move on. A pass that fails
 or is interrupted before leaves nothing behind, because what it wrote lies beyond the length and is written over.
@@ -15,7 +16,7 @@ Leaves out: dropping old tokens of a sliding window, pages (8.3.2 페이지어�
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -47,6 +48,11 @@ class Cache(Protocol):
     ) -> Tensor:
         """Take in k and v (B, K, T, D) of a layer's new tokens, let q (B, H, T, D) attend to all -> (B, H, T, D)."""
 
+    def of_context(
+        self, layer: int, context: Tensor, make: Callable[[Tensor], tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        """The keys and values (B, K, S, D) of a layer's cross-attention: make(context), kept for the next tokens."""
+
     def extend(self, attention_mask: Tensor | None, batch_size: int, tokens: int) -> Tensor | None:
         """Announce T new tokens a text: the mask bool (B, past + T) of all, or None if nothing is padding."""
 
@@ -60,21 +66,27 @@ class Cache(Protocol):
 def kv_cache_bytes(config: Any, batch_size: int, length: int, dtype: torch.dtype = torch.float16) -> int:
     """Bytes of the keys and values of `batch_size` texts of `length` tokens.
 
-    config: any model config with num_layers, kv_heads and head_dim. ValueError for sizes below zero or no
-    dtype. kv_cache_bytes(Llama-2-7B, 1, 4096, torch.float16) -> 2_147_483_648 (2 GiB)
+    config: any model config with num_layers, kv_heads and head_dim; of an encoder-decoder the decoder's layers count,
+    and length is that of source and target together. ValueError for sizes below zero or no dtype.
+    kv_cache_bytes(Llama-2-7B, 1, 4096, torch.float16) -> 2_147_483_648 (2 GiB)
     """
     _check_config(config)
     check_int("batch_size", batch_size, 0), check_int("length", length, 0)
     if not isinstance(dtype, torch.dtype):
         raise ValueError(f"dtype must be a torch.dtype, got {describe(dtype)}")
     # 2 (K and V) · layers · tokens · kv_heads · D · bytes a number · batch
-    return 2 * config.num_layers * length * config.kv_heads * config.head_dim * dtype.itemsize * batch_size
+    return 2 * _layers(config) * length * config.kv_heads * config.head_dim * dtype.itemsize * batch_size
 
 
 def _check_config(config: Any) -> None:
     for name in ("num_layers", "kv_heads", "head_dim"):
         if not isinstance(getattr(config, name, None), int):
             raise ValueError(f"config must have num_layers, kv_heads and head_dim, got {describe(config)}")
+
+
+def _layers(config: Any) -> int:
+    """The blocks that keep keys and values: all, or an encoder-decoder's decoder."""
+    return getattr(config, "num_decoder_layers", config.num_layers)
 
 
 def joined_mask(before: Tensor | None, given: Tensor | None, B: int, past: int, T: int) -> Tensor:
@@ -117,13 +129,19 @@ class KVCache:
         self.batch_size = check_int("batch_size", batch_size, 1)
         self.max_length = check_int("max_length", max_length, 1)
         place = check_place(dtype, device)
-        self.num_layers = config.num_layers
+        self.num_layers = _layers(config)
         self._shape = (batch_size, config.kv_heads, max_length, config.head_dim)  # (B, K, S, D)
         self._undecided = dtype is None and device is None
         self._allocate(torch.float32 if dtype is None else dtype, place)
         self.length = 0
         self.attention_mask: Tensor | None = None  # bool (B, length), once a text was padded
         self._next_mask: Tensor | None = None  # what attention_mask will be when the running pass has ended
+        self.source: Any = (
+            None  # what a model keeps of the text its decoder reads: the encoder's output, its mask
+        )
+        self._of_context: dict[
+            int, tuple[Tensor, Tensor, Tensor]
+        ] = {}  # layer -> context, its keys and values
 
     def _allocate(self, dtype: torch.dtype, device: torch.device) -> None:
         with torch.inference_mode(False):  # a cache filled in inference mode must serve outside it, too
@@ -137,8 +155,9 @@ class KVCache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes taken, whether filled or not."""
-        return sum(tensor.nbytes for tensor in (*self.keys, *self.values))
+        """Bytes taken, whether filled or not, those of a context included."""
+        kept = (tensor for _, *pair in self._of_context.values() for tensor in pair)
+        return sum(tensor.nbytes for tensor in (*self.keys, *self.values, *kept))
 
     def attend(
         self,
@@ -176,13 +195,36 @@ class KVCache:
         values.narrow(2, start, count).copy_(v)
         return keys.narrow(2, 0, start + count), values.narrow(2, 0, start + count)
 
+    def of_context(
+        self, layer: int, context: Tensor, make: Callable[[Tensor], tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        """make(context), the keys and values (B, K, S, D) of a layer's cross-attention, worked out once.
+
+        They are kept until another context (another tensor) comes. ValueError if they do not fit, as `update`.
+        """
+        kept = self._of_context.get(layer)
+        if kept is None or kept[0] is not context:
+            k, v = make(context)
+            self._check_shape(layer, k, v)
+            self._settle(layer, k)
+            like = self.keys[layer]
+            with torch.inference_mode(
+                False
+            ):  # as with the tokens' own: filled in inference mode, of use outside
+                keys, values = (torch.empty(x.shape, dtype=like.dtype, device=like.device) for x in (k, v))
+            kept = self._of_context[layer] = context, keys.copy_(k), values.copy_(v)
+        return kept[1], kept[2]
+
     def _check(self, layer: int, k: Tensor, v: Tensor) -> None:
+        self._check_shape(layer, k, v)
+        self._check_room(k.shape[2])
+
+    def _check_shape(self, layer: int, k: Tensor, v: Tensor) -> None:
         if not isinstance(k, Tensor) or not isinstance(v, Tensor) or k.dim() != 4 or k.shape != v.shape:
             raise ValueError(f"k and v must be tensors (B, K, T, D), got {describe(k)} and {describe(v)}")
         check_int("layer", layer, 0, self.num_layers - 1)
         B, K, _, D = self._shape
         T = k.shape[2]
-        self._check_room(T)
         if k.shape != (B, K, T, D):
             raise ValueError(f"this cache takes (B, K, T, D) like {self._shape}, got k {tuple(k.shape)}")
 
@@ -234,11 +276,11 @@ class KVCache:
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:
         """For a whole model: whatever is raised inside, after the last layer too, leaves the cache as it was."""
-        before = self.length, self.attention_mask, self._undecided
+        before = self.length, self.attention_mask, self._undecided, self.source, dict(self._of_context)
         try:
             yield
         except BaseException:
-            self.length, self.attention_mask, self._undecided = before
+            self.length, self.attention_mask, self._undecided, self.source, self._of_context = before
             raise
         finally:
             self._next_mask = None
@@ -250,5 +292,6 @@ class KVCache:
             self.attention_mask = self.attention_mask[:, :length] if length else None
 
     def reset(self) -> None:
-        """Forget everything; the memory stays taken."""
+        """Forget everything; the memory of the tokens stays taken, that of a context is given back."""
         self.crop(0)
+        self.source, self._of_context = None, {}

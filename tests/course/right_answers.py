@@ -271,6 +271,53 @@ why = 'b'""",
         "torch sizes": "prediction = tuple(torch.zeros(3, 4, *ends).shape for ends in ((20, 20), (11, 11), (11, 20)))",
         "lists": "prediction = [[3, 4, 20, 20], [3, 4, 11, 11], [3, 4, 11, 20]]",
     },
+    "02-8-a": {
+        "from the end": """def corrupt(ids, spans, sentinels):
+    inputs, targets = list(ids), []
+    for (start, stop), sentinel in reversed(list(zip(spans, sentinels))):
+        targets = [sentinel] + inputs[start:stop] + targets
+        inputs[start:stop] = [sentinel]
+    return [inputs, targets]""",
+        "token by token, a mask": """def corrupt(ids, spans, sentinels):
+    place = {i: sentinels[k] for k, (start, stop) in enumerate(spans) for i in range(start, stop)}
+    inputs, targets = [], []
+    for i, token in enumerate(ids):
+        if i in place and place.get(i - 1) != place[i]:
+            inputs.append(place[i])
+            targets.append(place[i])
+        (targets if i in place else inputs).append(token)
+    return inputs, targets""",
+        "numpy arrays": """def corrupt(ids, spans, sentinels):
+    ids = np.array(ids)
+    edges = [0, *[edge for span in spans for edge in span], len(ids)]
+    pieces = [ids[start:stop] for start, stop in zip(edges, edges[1:])]
+    inputs, targets = [pieces[0]], [ids[:0]]
+    for k in range(len(spans)):
+        inputs += [sentinels[k : k + 1], pieces[2 * k + 2]]
+        targets += [sentinels[k : k + 1], pieces[2 * k + 1]]
+    return np.concatenate(inputs).astype(int), np.concatenate(targets).astype(int)""",
+    },
+    "02-8-b": {
+        "numpy": """def leak(inputs, labels):
+    inputs, labels = np.array(inputs), np.array(labels)
+    kept = labels != -100
+    return np.mean(inputs[kept] == labels[kept]) if kept.any() else 0
+
+
+wrong = "C"
+reason = "b\"""",
+        "torch": """def leak(inputs, labels):
+    labels = torch.tensor(labels)
+    same = (torch.tensor(inputs) == labels)[labels != -100].float()
+    return same.mean() if len(same) else torch.zeros(())
+
+
+wrong, reason = "c", "b\"""",
+    },
+    "02-8-c": {
+        "a tuple of floats": "prediction = 399.0, 60.0, 81.0, 400.0",
+        "counted": "prediction = np.array([400 - 1, 0.15 * 400, 60 + 20 + 1, 400]).round()",
+    },
     "07-1-a": {
         "in closed form": """def tokens_computed(prompt, new, cache):
     return prompt + new - 1 if cache else new * prompt + new * (new - 1) // 2""",

@@ -389,7 +389,7 @@ def test_load_model_goes_by_architectures(kind, tmp_path):
             assert torch.equal(load_model(named(f"whole{tied}"))(IDS).logits, expected.logits)
     with pytest.raises(BadFileError, match="lm_head"):
         type(model).from_pretrained(tmp_path / "bodyFalse")
-    for name in ("BertModel", "LlamaForSequenceClassification"):
+    for name in ("BertModel", "LlamaForTokenClassification"):
         with pytest.raises(BadFileError, match=name):
             load_model(named("wholeTrue", name))
     other = {"gpt2": "LlamaForCausalLM", "llama": "GPT2LMHeadModel"}[kind]

@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from minillm.models import Transformer, TransformerConfig
-from minillm.models.transformer import shift_right
 
 TINY = {"d_model": 24, "encoder_layers": 2, "decoder_layers": 3, "encoder_attention_heads": 4,
         "decoder_attention_heads": 4, "encoder_ffn_dim": 40, "decoder_ffn_dim": 40,
@@ -194,14 +193,6 @@ def test_greedy_ends_rows_at_the_end_token_and_pads_them():
     assert model.greedy(ids(3, 4), max_tokens=5).tolist() == [[2]] * 3
     model.config.eos_token_id = 4
     assert model.greedy(ids(3, 4), max_tokens=5).tolist() == [[2] * 5] * 3
-
-
-def test_shift_right():
-    labels = torch.tensor([[5, 6, 2], [7, 2, -100]])
-    assert shift_right(labels, 1, 0).tolist() == [[1, 5, 6], [1, 7, 2]]
-    assert shift_right(torch.tensor([[7, -100, -100]]), 1, 0).tolist() == [[1, 7, 0]]
-    with pytest.raises(ValueError, match="labels"):
-        shift_right(torch.ones(2, 3), 1, 0)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,12 @@ LLAMA = {
     "num_key_value_heads": 2, "max_position_embeddings": WINDOW, **IDS,
 }  # fmt: skip
 GPT2 = {"vocab_size": V, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": WINDOW, **IDS}
+BERT = {
+    "vocab_size": V, "hidden_size": 30, "intermediate_size": 44, "num_hidden_layers": 3, "num_attention_heads": 5,
+    "max_position_embeddings": 37, "type_vocab_size": 2, "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}  # fmt: skip
+SIZES = {"GPT2": GPT2, "Bert": BERT, "Roberta": BERT, "XLMRoberta": BERT}  # of the others: Llama's
 
 
 @dataclass
@@ -40,12 +46,13 @@ class Case:
     save: dict[str, Any] = field(default_factory=dict)
     dtype: torch.dtype = torch.float32
     body: bool = False  # save the body alone
+    head: str | None = None  # how transformers' class is named after the family; None: a language model
 
     def write(self, folder):
-        sizes = GPT2 if self.family == "GPT2" else LLAMA
+        sizes = SIZES.get(self.family, LLAMA)
         config = getattr(transformers, f"{self.family}Config")(**sizes | json.loads(json.dumps(self.options)))
-        heads = "LMHeadModel" if self.family == "GPT2" else "ForCausalLM"
-        model = getattr(transformers, self.family + ("Model" if self.body else heads))(config)
+        head = self.head or ("LMHeadModel" if self.family == "GPT2" else "ForCausalLM")
+        model = getattr(transformers, self.family + ("Model" if self.body else head))(config)
         model = spread(model).to(self.dtype)
         model.config.dtype = self.dtype
         model.save_pretrained(folder, **self.save)
@@ -59,7 +66,7 @@ def spread(model):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.25)
-            if ("norm" in name or "ln_" in name) and "weight" in name:
+            if ("norm" in name.lower() or "ln_" in name) and "weight" in name:
                 parameter.add_(1)
     return model.eval()
 
@@ -283,15 +290,18 @@ CASES = {
 }
 
 
-def opener(tmp_path_factory):
-    """A function from a name to (transformers' model, ours, their folder); each is made once."""
+def opener(tmp_path_factory, cases=CASES, peer=lambda folder: transformers.AutoModelForCausalLM):
+    """A function from a name of `cases` to (transformers' model, ours, their folder); each is made once.
+
+    peer: the class of transformers that opens a folder.
+    """
     made = {}
 
     def get(name):
         if name not in made:
             folder = tmp_path_factory.mktemp("folder")
-            CASES[name].write(folder)
-            theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="auto").eval()
+            cases[name].write(folder)
+            theirs = peer(folder).from_pretrained(folder, dtype="auto").eval()
             made[name] = theirs, load_model(folder), folder
         made[name][0](ids(1, 2))  # "dynamic" frequencies stay in transformers' model until a short text comes
         return made[name]
@@ -301,6 +311,11 @@ def opener(tmp_path_factory):
 
 def ids(batch=2, length=20, seed=0):
     return torch.randint(0, V, (batch, length), generator=torch.Generator().manual_seed(seed))
+
+
+def architecture(folder):
+    """The class of transformers that a folder names."""
+    return getattr(transformers, config_of(folder)["architectures"][0])
 
 
 def close(found, expected):

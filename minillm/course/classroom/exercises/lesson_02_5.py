@@ -17,8 +17,8 @@ from minillm.course.classroom.checkers import (
     shown,
 )
 from minillm.models import Transformer, TransformerConfig
-from minillm.models.transformer import shift_right
 from minillm.nn import DecoderBlock, MultiHeadAttention, padding_mask
+from minillm.training import shift_right
 
 NO_BLOCK = "build the block yourself"
 # what each norm is called in the exercise, and in the library's block
@@ -87,7 +87,7 @@ def teacher_forcing(answer):
         expected_inputs = [[start, *text, *[padding] * (longest - len(text))] for text in targets]
         expected_labels = [[*text, end, *[-100] * (longest - len(text))] for text in targets]
         given = copy.deepcopy(targets)
-        with forbid("make the rows yourself", "minillm.models.transformer.shift_right", answer=answer):
+        with forbid("make the rows yourself", "minillm.training.objectives.shift_right", answer=answer):
             found = as_list(answer(given, start, end, padding), "the pair of inputs and labels", length=2)
         where = f"targets {shown(targets)}, start {start}, end {end}, padding {padding}"
         expect(found[0], expected_inputs, hint=f"inputs for {where}")

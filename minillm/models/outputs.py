@@ -1,0 +1,63 @@
+"""What the models give back: small dataclasses with transformers' field names.
+
+Every one is a BodyOutput: it has last_hidden_state, and hidden_states where they were asked for. What stands on a body
+adds its own fields. Shape letters: B texts, T tokens of a text (S of the encoder's), C the model's width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass
+class BodyOutput:
+    """last_hidden_state (B, T, C): after the last norm. hidden_states: (B, T, C) of the embeddings and after each
+    block, the last one after the norm, if asked for."""
+
+    last_hidden_state: Tensor
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class PooledOutput(BodyOutput):
+    """As BodyOutput, and pooler_output (B, C): one vector for each text; None from a body without a pooler."""
+
+    pooler_output: Tensor | None = None
+
+
+@dataclass
+class LogitsOutput(BodyOutput):
+    """As BodyOutput, and logits: scores (B, T, V) for every token or (B, labels) for every text, as the head says."""
+
+    logits: Tensor = field(kw_only=True)
+
+
+@dataclass
+class CausalLMOutput(LogitsOutput):
+    """As BodyOutput, and logits (B, T, V): scores of the token that follows each token."""
+
+
+@dataclass
+class QuestionAnsweringOutput(BodyOutput):
+    """As BodyOutput, and start_logits, end_logits (B, T): how well the answer starts, or ends, at each token."""
+
+    start_logits: Tensor = field(kw_only=True)
+    end_logits: Tensor = field(kw_only=True)
+
+
+@dataclass
+class Seq2SeqOutput(BodyOutput):
+    """An encoder-decoder's: the fields of BodyOutput are the decoder's, encoder_last_hidden_state (B, S, C) and
+    encoder_hidden_states the encoder's."""
+
+    encoder_last_hidden_state: Tensor = field(kw_only=True)
+    encoder_hidden_states: tuple[Tensor, ...] | None = field(default=None, kw_only=True)
+
+
+@dataclass
+class Seq2SeqLMOutput(Seq2SeqOutput):
+    """As Seq2SeqOutput, and logits (B, T, V): scores of the token that follows each token of the decoder's text."""
+
+    logits: Tensor = field(kw_only=True)
