@@ -1,5 +1,6 @@
 """Text to work on: the Python reference, questions on it, a Korean corpus, and real data sets by name."""
 
+from minillm.data.characters import Characters
 from minillm.data.datasets import DatasetInfo, cache_folder, dataset_info, dataset_names, load_dataset
 from minillm.data.documents import Document, Passage, Question
 from minillm.data.downloads import DownloadError
@@ -11,10 +12,13 @@ from minillm.data.proof import HeldOut, prove_held_out
 from minillm.data.python_questions import python_questions, read_questions
 from minillm.data.python_reference import python_docs, standard_library_docs
 from minillm.data.text_files import read_documents
+from minillm.data.toy_translation import SPELLINGS, date_pairs, word_pairs
 from minillm.data.unanswerable import DECLINING, unanswerable_questions
 
 __all__ = [
     "DECLINING",
+    "SPELLINGS",
+    "Characters",
     "DatasetInfo",
     "Document",
     "DownloadError",
@@ -25,6 +29,7 @@ __all__ = [
     "cache_folder",
     "dataset_info",
     "dataset_names",
+    "date_pairs",
     "korean_documents",
     "korean_english_pairs",
     "korean_questions",
@@ -43,4 +48,5 @@ __all__ = [
     "train_and_held_out",
     "unanswerable_questions",
     "with_particle",
+    "word_pairs",
 ]

@@ -1,4 +1,4 @@
-"""Whole models on the parts of minillm.nn: GPT-2, Llama and its family, BERT, RoBERTa and XLM-R, T5, BART."""
+"""Whole models on the parts of minillm.nn: GPT-2, Llama and its family, BERT, RoBERTa, T5, BART, the 2017 one."""
 
 from minillm.models.auto import load_model
 from minillm.models.bart import BART, BARTBody, BARTConfig
@@ -38,6 +38,7 @@ from minillm.models.roberta import (
 )
 from minillm.models.seq2seq import Seq2SeqBody, Seq2SeqEncoder, Seq2SeqLM
 from minillm.models.t5 import T5, T5Body, T5Config, T5Encoder
+from minillm.models.transformer import Transformer, TransformerConfig
 
 __all__ = [
     "BART",
@@ -84,6 +85,8 @@ __all__ = [
     "T5Config",
     "T5Encoder",
     "TaskModel",
+    "Transformer",
+    "TransformerConfig",
     "load_llama2c",
     "load_model",
 ]

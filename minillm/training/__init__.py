@@ -6,18 +6,40 @@ from minillm.training.checkpoint import best_checkpoint, checkpoints, latest_che
 from minillm.training.clipping import clip_gradients, gradient_norm
 from minillm.training.config import TrainerConfig, pick_device, pick_precision
 from minillm.training.cross_entropy import cross_entropy, cross_entropy_plain
+from minillm.training.denoising import BARTNoise
+from minillm.training.labelled import LabelledSet, PairSet
 from minillm.training.linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_plain
-from minillm.training.objectives import CausalLMObjective, Objective, Outcome
+from minillm.training.masking import MaskedLMNoise
+from minillm.training.noise import NoisySet
+from minillm.training.objectives import (
+    CausalLMObjective,
+    ClassificationObjective,
+    MaskedLMObjective,
+    Objective,
+    Outcome,
+    Seq2SeqObjective,
+    shift_right,
+)
 from minillm.training.schedule import cosine_schedule
+from minillm.training.spans import SpanCorruption
 from minillm.training.trainer import EvalPrediction, Trainer, TrainingDiverged
 
 __all__ = [
     "AdamW",
+    "BARTNoise",
     "CausalLMObjective",
+    "ClassificationObjective",
     "EvalPrediction",
     "ExampleSet",
+    "LabelledSet",
+    "MaskedLMNoise",
+    "MaskedLMObjective",
+    "NoisySet",
     "Objective",
     "Outcome",
+    "PairSet",
+    "Seq2SeqObjective",
+    "SpanCorruption",
     "TokenStream",
     "Trainer",
     "TrainerConfig",
@@ -34,4 +56,5 @@ __all__ = [
     "linear_cross_entropy_plain",
     "pick_device",
     "pick_precision",
+    "shift_right",
 ]

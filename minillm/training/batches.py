@@ -30,7 +30,7 @@ class TokenStream:
     """
 
     def __init__(self, ids: Any) -> None:
-        self.ids = _id_array("a token stream", ids)
+        self.ids = id_array("a token stream", ids)
         if not len(self.ids):
             raise ValueError("a token stream must hold at least one id, got none")
 
@@ -102,7 +102,7 @@ class ExampleSet:
             or not len(examples)
         ):
             raise ValueError(f"examples must be a non-empty sequence of examples, got {describe(examples)}")
-        self.rows = [_example(i, example) for i, example in enumerate(examples)]
+        self.rows = [self._example(i, example) for i, example in enumerate(examples)]
         self.lengths = np.array([len(ids) for ids, _ in self.rows])
 
     def __len__(self) -> int:
@@ -138,17 +138,22 @@ class ExampleSet:
         for part in _spread(np.arange(len(self.rows)), rows, limit):
             yield self._padded(part)
 
+    def _example(self, number: int, example: Any) -> tuple[np.ndarray, np.ndarray]:
+        what = f"example {number}"
+        ids, fields = example_ids(what, example)
+        if len(ids) < 2:
+            raise ValueError(
+                f"{what} must have at least two ids (one to read, one to predict), got {len(ids)}"
+            )
+        if fields.get("labels") is None:
+            return ids, ids
+        labels = label_ids(what, fields["labels"])
+        if len(labels) != len(ids):
+            raise ValueError(f"the labels of {what} must be {len(ids)} ids or -100, got {len(labels)}")
+        return ids, labels
+
     def _padded(self, chosen: Sequence[int]) -> Batch:
-        picked = [self.rows[i] for i in chosen]
-        shape = (len(picked), max(len(ids) for ids, _ in picked))
-        input_ids = torch.full(shape, self.pad_id)
-        labels = torch.full(shape, -100)
-        mask = torch.zeros(shape, dtype=torch.int64)
-        for row, (ids, targets) in enumerate(picked):
-            input_ids[row, : len(ids)] = torch.from_numpy(ids)
-            labels[row, : len(ids)] = torch.from_numpy(targets)
-            mask[row, : len(ids)] = 1
-        return {"input_ids": input_ids, "labels": labels, "attention_mask": mask}
+        return padded([self.rows[i] for i in chosen], self.pad_id)
 
 
 def as_source(data: Any, pad_id: int = 0) -> Any:
@@ -161,6 +166,19 @@ def as_source(data: Any, pad_id: int = 0) -> Any:
     if isinstance(data, (list, tuple)) and len(data) and not isinstance(data[0], (int, np.integer)):
         return ExampleSet(data, pad_id)
     return TokenStream(data)
+
+
+def padded(rows: Sequence[tuple[np.ndarray, np.ndarray]], pad_id: int) -> Batch:
+    """Rows of (ids, labels), filled up on the right: ids with `pad_id` and mask 0, labels with -100, int64."""
+    longest = [max(len(row[part]) for row in rows) for part in (0, 1)]
+    input_ids = torch.full((len(rows), longest[0]), pad_id)
+    labels = torch.full((len(rows), longest[1]), -100)
+    mask = torch.zeros_like(input_ids)
+    for row, (ids, targets) in enumerate(rows):
+        input_ids[row, : len(ids)] = torch.from_numpy(ids)
+        labels[row, : len(targets)] = torch.from_numpy(targets)
+        mask[row, : len(ids)] = 1
+    return {"input_ids": input_ids, "labels": labels, "attention_mask": mask}
 
 
 def _places(step: int, rows: int, size: int) -> Iterator[tuple[int, int]]:
@@ -176,7 +194,8 @@ def _spread(items: np.ndarray, rows: int, limit: int | None) -> Iterator[np.ndar
     return (items[start : start + rows] for start in range(0, len(items), rows))
 
 
-def _id_array(what: str, ids: Any) -> np.ndarray:
+def id_array(what: str, ids: Any) -> np.ndarray:
+    """Ids as a 1-D integer array, of the dtype they have; ValueError for what is no flat sequence of ids >= 0."""
     if isinstance(ids, Tensor):
         ids = ids.detach().cpu().numpy()
     if isinstance(ids, (str, bytes)) or not isinstance(ids, (Sequence, np.ndarray)):
@@ -192,17 +211,18 @@ def _id_array(what: str, ids: Any) -> np.ndarray:
     return array
 
 
-def _example(number: int, example: Any) -> tuple[np.ndarray, np.ndarray]:
-    what = f"example {number}"
-    given = example if isinstance(example, Mapping) else {"input_ids": example}
-    if "input_ids" not in given:
-        raise ValueError(f"{what} must have input_ids, got the keys {sorted(given)}")
-    ids = _id_array(what, given["input_ids"]).astype(np.int64)
-    if len(ids) < 2:
-        raise ValueError(f"{what} must have at least two ids (one to read, one to predict), got {len(ids)}")
-    if given.get("labels") is None:
-        return ids, ids
-    labels = np.asarray(given["labels"])
-    if labels.shape != ids.shape or labels.dtype.kind not in "iu" or (labels[labels != -100] < 0).any():
-        raise ValueError(f"the labels of {what} must be {len(ids)} ids or -100, got {describe(labels)}")
-    return ids, labels.astype(np.int64)
+def example_ids(what: str, example: Any) -> tuple[np.ndarray, Mapping[str, Any]]:
+    """(ids int64, all fields) of an example: a sequence of ids, or a mapping with `input_ids`."""
+    fields = example if isinstance(example, Mapping) else {"input_ids": example}
+    if "input_ids" not in fields:
+        raise ValueError(f"{what} must have input_ids, got the keys {sorted(fields)}")
+    return id_array(what, fields["input_ids"]).astype(np.int64), fields
+
+
+def label_ids(what: str, labels: Any) -> np.ndarray:
+    """Labels as int64 ids or -100."""
+    array = np.asarray(labels)
+    array = array.astype(np.int64) if array.shape == (0,) else array
+    if array.ndim != 1 or array.dtype.kind not in "iu" or (array[array != -100] < 0).any():
+        raise ValueError(f"the labels of {what} must be ids or -100, got {describe(array)}")
+    return array.astype(np.int64)

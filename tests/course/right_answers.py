@@ -391,6 +391,120 @@ def feed_forward_share(width, multiple):
     parts = torch.tensor([3 * int(swiglu_width(width, multiple)), 4 * width]).double()
     return (parts / parts.sum())[0]""",
     },
+    "02-5-a": {
+        "masks of its own": """def decoder_block(x, memory, source_mask, parts):
+    T = x.shape[1]
+    past = torch.ones(T, T).tril().bool()
+    real = (source_mask == 1).unsqueeze(1).unsqueeze(1).expand(-1, -1, T, -1)
+    steps = (
+        (parts.norm1, lambda x: parts.self_attention(x, mask=past)),
+        (parts.norm2, lambda x: parts.cross_attention(x, context=memory, mask=real)),
+        (parts.norm3, parts.feed_forward),
+    )
+    for norm, part in steps:
+        x = norm(x + part(x))
+    return x""",
+        "x as its own context, text by text": """def decoder_block(x, memory, source_mask, parts):
+    found = []
+    for one, read, mask in zip(x.split(1), memory.split(1), source_mask.bool()):
+        h = parts.norm1(parts.self_attention(one, one, causal_mask(one.shape[1], one.shape[1])) + one)
+        h = parts.norm2(parts.cross_attention(h, read[:, mask]) + h)
+        found.append(parts.norm3(parts.feed_forward(h) + h))
+    return torch.cat(found)""",
+        "a causal layer": """def decoder_block(x, memory, source_mask, parts):
+    parts.self_attention.causal = True
+    y = parts.norm1(x + parts.self_attention(x))
+    z = parts.norm2(y + parts.cross_attention(y, memory, padding_mask(source_mask)))
+    return parts.norm3(z + parts.feed_forward(z))""",
+    },
+    "02-5-b": {
+        "tensors": """def teacher_forcing(targets, start, end, padding):
+    longest = max(map(len, targets)) + 1
+    labels = torch.full((len(targets), longest), -100)
+    inputs = torch.full((len(targets), longest), padding)
+    inputs[:, 0] = start
+    for row, text in enumerate(targets):
+        labels[row, : len(text) + 1] = torch.tensor([*text, end])
+        inputs[row, 1 : len(text) + 1] = torch.tensor(text, dtype=torch.long)
+    return inputs, labels""",
+        "tuples, by zip_longest": """def teacher_forcing(targets, start, end, padding):
+    from itertools import zip_longest
+
+    inputs = list(zip(*zip_longest(*[(start, *text) for text in targets], fillvalue=padding)))
+    return [inputs, list(zip(*zip_longest(*[(*text, end) for text in targets], fillvalue=-100)))]""",
+    },
+    "02-5-c": {
+        "by loops": """def diagnose(before, after):
+    T, sees = len(before), set()
+    for label in range(T):
+        for place in range(T):
+            if (after[label][place] - before[place]).abs().max() > 1e-3:
+                sees.add((label, place))
+    names = {(False, False): "fine", (False, True): "shift", (True, False): "mask", (True, True): "both"}
+    return names[any(j > i for j, i in sees), (T - 1, T - 1) in sees]
+
+
+why = 'B'""",
+        "at place 0 and at the last place": """def diagnose(before, after):
+    moved = ((after - before).abs() > 1e-3).any(-1).numpy()
+    if moved[-1, -1]:
+        return "both" if moved[-1, 0] else "shift"
+    return "mask" if moved[1, 0] else "fine"
+
+
+why = 'b'""",
+    },
+    "02-5-d": {
+        "torch sizes": "prediction = tuple(torch.zeros(3, 4, *ends).shape for ends in ((20, 20), (11, 11), (11, 20)))",
+        "lists": "prediction = [[3, 4, 20, 20], [3, 4, 11, 11], [3, 4, 11, 20]]",
+    },
+    "02-8-a": {
+        "from the end": """def corrupt(ids, spans, sentinels):
+    inputs, targets = list(ids), []
+    for (start, stop), sentinel in reversed(list(zip(spans, sentinels))):
+        targets = [sentinel] + inputs[start:stop] + targets
+        inputs[start:stop] = [sentinel]
+    return [inputs, targets]""",
+        "token by token, a mask": """def corrupt(ids, spans, sentinels):
+    place = {i: sentinels[k] for k, (start, stop) in enumerate(spans) for i in range(start, stop)}
+    inputs, targets = [], []
+    for i, token in enumerate(ids):
+        if i in place and place.get(i - 1) != place[i]:
+            inputs.append(place[i])
+            targets.append(place[i])
+        (targets if i in place else inputs).append(token)
+    return inputs, targets""",
+        "numpy arrays": """def corrupt(ids, spans, sentinels):
+    ids = np.array(ids)
+    edges = [0, *[edge for span in spans for edge in span], len(ids)]
+    pieces = [ids[start:stop] for start, stop in zip(edges, edges[1:])]
+    inputs, targets = [pieces[0]], [ids[:0]]
+    for k in range(len(spans)):
+        inputs += [sentinels[k : k + 1], pieces[2 * k + 2]]
+        targets += [sentinels[k : k + 1], pieces[2 * k + 1]]
+    return np.concatenate(inputs).astype(int), np.concatenate(targets).astype(int)""",
+    },
+    "02-8-b": {
+        "numpy": """def leak(inputs, labels):
+    inputs, labels = np.array(inputs), np.array(labels)
+    kept = labels != -100
+    return np.mean(inputs[kept] == labels[kept]) if kept.any() else 0
+
+
+wrong = "C"
+reason = "b\"""",
+        "torch": """def leak(inputs, labels):
+    labels = torch.tensor(labels)
+    same = (torch.tensor(inputs) == labels)[labels != -100].float()
+    return same.mean() if len(same) else torch.zeros(())
+
+
+wrong, reason = "c", "b\"""",
+    },
+    "02-8-c": {
+        "a tuple of floats": "prediction = 399.0, 60.0, 81.0, 400.0",
+        "counted": "prediction = np.array([400 - 1, 0.15 * 400, 60 + 20 + 1, 400]).round()",
+    },
     "07-1-a": {
         "in closed form": """def tokens_computed(prompt, new, cache):
     return prompt + new - 1 if cache else new * prompt + new * (new - 1) // 2""",
