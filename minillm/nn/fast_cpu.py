@@ -5,8 +5,8 @@ The layers of the house are torch's own. Four things are faster by another way o
 
     one row, no gradient    writing one token reads every weight once, so a matrix times a vector should take as long
                             as reading the matrix. torch's BLAS keeps to one stream of memory; `four_rows` reads four.
-    many rows, a gradient   a training step. torch sends a float32 product to its BLAS; of the two libraries it ships
-                            with, oneDNN is the quicker one.
+    many rows               a training step, the reading of a prompt. torch sends a float32 product to its BLAS; of the
+                            two libraries it ships with, oneDNN is the quicker one.
     GPT-2's GELU            x σ(2√(2/π) (x + 0.044715 x³)), the same as with tanh, because 1 + tanh(u) = 2 σ(2u): σ is
     and its gradient        the cheaper one, and value and slope come of one pass, in pieces that stay in the cache.
     norms under autocast    what a norm gives, q, k, v and the feed-forward layer each narrow to bfloat16 for
@@ -97,8 +97,8 @@ def _way(x: Tensor, weight: Tensor) -> Callable[..., Tensor] | None:
     rows, learning = x.numel() // x.shape[-1], torch.is_grad_enabled()
     if rows == 1 and not learning and weight.shape[0] % 4 == 0:
         return one_row_linear
-    if rows >= MANY and learning and ONE_DNN:
-        return _OneDNNLinear.apply
+    if rows >= MANY and ONE_DNN:
+        return _OneDNNLinear.apply if learning else _product
     return None
 
 

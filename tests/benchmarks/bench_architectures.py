@@ -3,8 +3,8 @@
     training step    forward, loss from the labels, backward, torch's own fused AdamW; batch 4 x 128, vocabulary 4,096
     prefill          one forward pass without gradient, in evaluation mode; 1 x 512 tokens
 
-Float32, one thread, same weights, same batch, no dropout. The loss of each side is its own. Ours trains as in the
-Trainer, inside `fast_layers`. An architecture is one function of ARCHITECTURES: (layers, width) -> Sides.
+Float32, one thread, same weights, same batch, no dropout. The loss of each side is its own. Ours runs as in the
+Trainer and in generation, inside `fast_layers`. An architecture is one function of ARCHITECTURES: (layers, width) -> Sides.
 """
 
 from __future__ import annotations
@@ -148,10 +148,10 @@ def training_step(model: nn.Module, loss: Loss, ids: Tensor) -> Callable[[], flo
     return step
 
 
-def inside_fast_layers(model: nn.Module, step: Callable[[], float]) -> Callable[[], float]:
-    """The step as the Trainer makes it."""
+def inside_fast_layers(model: nn.Module, step: Callable[[], Any]) -> Callable[[], Any]:
+    """The step as the Trainer makes it, or the prefill as generation does."""
 
-    def call() -> float:
+    def call() -> Any:
         with fast_layers(model):
             return step()
 
@@ -182,7 +182,7 @@ def run(quick: bool) -> list[Row]:
         for layers, width in ((2, 128),) if quick else SIZES:
             sides = make(layers, width)
             train = {"ours": inside_fast_layers(sides.ours, training_step(sides.ours, sides.loss, train_ids))}
-            fill = {"ours": prefill(sides.ours, sides.forward, ids)}
+            fill = {"ours": inside_fast_layers(sides.ours, prefill(sides.ours, sides.forward, ids))}
             if transformers:
                 theirs = peer_model(transformers, sides)
                 fill["theirs"] = prefill(theirs, sides.peer_forward, ids)

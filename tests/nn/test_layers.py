@@ -103,7 +103,8 @@ def test_gelu_new_equals_the_formula_of_gpt2():
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(
-    ("shape", "learning"), [((1, 1, 512), False), ((512,), False), ((2, 150, 512), True)]
+    ("shape", "learning"),
+    [((1, 1, 512), False), ((512,), False), ((2, 150, 512), True), ((2, 150, 512), False)],
 )
 def test_fast_layers_equals_float64_and_is_taken_back(bias, shape, learning):
     model = torch.nn.Sequential(torch.nn.Linear(512, 256, bias=bias))
