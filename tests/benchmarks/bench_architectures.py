@@ -4,7 +4,8 @@
     prefill          one forward pass without gradient, in evaluation mode; 1 x 512 tokens
 
 Float32, one thread, same weights, same batch, no dropout. The loss of each side is its own. Ours runs as in the
-Trainer and in generation, inside `fast_layers`. An architecture is one function of ARCHITECTURES: (layers, width) -> Sides.
+Trainer and in generation, inside `fast_layers`. An architecture is one function of ARCHITECTURES:
+(layers, width) -> Sides.
 """
 
 from __future__ import annotations
