@@ -61,13 +61,17 @@ def leak(answer):
     for case in cases(length=(0, 1, 8, 200), targets=("none", "masked", "all"), mask_share=(0.8, 1.0, 0.0)):
         inputs = Inputs(case.seed)
         ids = inputs.integers(case.length, 5, 12)  # few words, so that a random one is often the old one
-        noise = MaskedLMNoise(3, 12, rate=0.4, mask_share=case.mask_share, random_share=(1 - case.mask_share) / 2)
+        noise = MaskedLMNoise(
+            3, 12, rate=0.4, mask_share=case.mask_share, random_share=(1 - case.mask_share) / 2
+        )
         given, labels = (part.tolist() for part in noise(ids, np.random.default_rng(case.seed)))
         labels = {"none": [-100] * len(ids), "masked": labels, "all": ids}[case.targets]
         same = [one == label for one, label in zip(given, labels) if label != -100]
         before = [list(given), list(labels)]
         expected = sum(same) / len(same) if same else 0.0
-        expect(share(given, labels), expected, 1e-6, f"inputs {shown(given)}, labels {shown(labels)}: the share")
+        expect(
+            share(given, labels), expected, 1e-6, f"inputs {shown(given)}, labels {shown(labels)}: the share"
+        )
         expect([given, labels], before, hint="the lists that you are given must stay as they are")
     letters = {name: plain(found[name], name) for name in ("wrong", "reason")}
     for name, letter in letters.items():
