@@ -26,6 +26,7 @@ from minillm._files import CHECKSUMS, write_checksums, write_json
 from minillm.tokenizer.batch import check_ids, check_texts, encode_for_model
 from minillm.tokenizer.decoders import ByteLevel, build_decoder
 from minillm.tokenizer.normalizers import build_normalizer
+from minillm.tokenizer.offsets import Token, trace_text
 from minillm.tokenizer.parts import BLANKS
 from minillm.tokenizer.post_processors import build_post_processor
 from minillm.tokenizer.pre_tokenizers import build_pre_tokenizer
@@ -43,6 +44,8 @@ class Model(Protocol):
     vocab: Mapping[str, int]
 
     def encode(self, text: str, pre_tokenizer: Any, starts: bool) -> list[int]: ...
+
+    def trace(self, piece: str) -> list[tuple[int, int, int]]: ...  # (id, start, end) of the tokens of one piece
 
     def to_json(self) -> dict[str, Any]: ...
 
@@ -176,11 +179,7 @@ class Tokenizer:
 
     def _parts(self, text: str, names: frozenset[str]) -> Iterator[tuple[str, AddedToken | None, bool]]:
         """`text` as (part, its added token if it is one, whether it begins the text); ordinary parts normalised."""
-        finder = self._finders.get(names)
-        if finder is None:
-            finder = self._finder(names)
-            self._finders = {names: finder}  # the latest choice is remembered
-        (raw, raw_pattern), (late, late_pattern) = finder
+        (raw, raw_pattern), (late, late_pattern) = self._finder(names)
         for start, end, token in find_added(text, raw, raw_pattern):
             part, starts = text[start:end], start == 0
             if token is not None or not (self.normalizer or late):
@@ -191,19 +190,54 @@ class Tokenizer:
             for begin, stop, found in find_added(normal, late, late_pattern):
                 yield normal[begin:stop], found, starts and begin == 0
 
+    def traced_parts(
+        self, text: str, names: frozenset[str]
+    ) -> Iterator[tuple[str, list[tuple[int, int]], AddedToken | None, bool]]:
+        """As `_parts`, each part with the place in `text`, (start, end), of each of its characters."""
+        (raw, raw_pattern), (late, late_pattern) = self._finder(names)
+        for start, end, token in find_added(text, raw, raw_pattern):
+            part, starts = text[start:end], start == 0
+            places = [(place, place + 1) for place in range(start, end)]
+            if token is not None or not (self.normalizer or late):
+                yield part, places, token, starts
+                continue
+            normal = self.normalizer(part) if self.normalizer else part
+            if self.normalizer:
+                origins = self.normalizer.origins(part)
+                places = [places[place] if place >= 0 else (start, start) for place in origins]
+                starts = starts and not self.normalizer.drops_front(part)
+            for begin, stop, found in find_added(normal, late, late_pattern):
+                yield normal[begin:stop], places[begin:stop], found, starts and begin == 0
+
     def _finder(self, names: frozenset[str]) -> tuple:
         """The tokens `names` that are looked for before and after the normalizer, each with its pattern."""
+        if names in self._finders:
+            return self._finders[names]
         raw = {name: self.added_tokens[name] for name in names if name not in self._normal_names}
         late = {
             spelled: self.added_tokens[name] for name, spelled in self._normal_names.items() if name in names
         }
-        return tuple((tokens, special_pattern(frozenset(tokens))) for tokens in (raw, late))
+        finder = tuple((tokens, special_pattern(frozenset(tokens))) for tokens in (raw, late))
+        self._finders = {names: finder}  # the latest choice is remembered
+        return finder
 
     def _recognised(self, allowed_special: str | Collection[str]) -> frozenset[str]:
         if isinstance(allowed_special, str) and allowed_special == "all":
             return self._all_names
         allowed = allowed_tokens(allowed_special, self.special_tokens)
         return allowed | (self.added_tokens.keys() - self.special_tokens.keys())
+
+    def encode_with_offsets(
+        self, text: str, allowed_special: str | Collection[str] = "all"
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """(the ids of `encode`, where each lies in `text`: (start, end) in characters, end not included)."""
+        encode_text(text)
+        tokens = self.post_processor.trim(self, self.trace(text, self._recognised(allowed_special)))
+        return [token.id for token in tokens], [(token.start, token.end) for token in tokens]
+
+    def trace(self, text: str, names: frozenset[str]) -> list[Token]:
+        """The tokens of `text` with their places, when exactly the added tokens `names` are recognised."""
+        return trace_text(self, text, names)
 
     def encode_batch(
         self, texts: Iterable[str], allowed_special: str | Collection[str] = "all"

@@ -26,6 +26,7 @@ from minillm.tokenizer.bpe_encode import BPE
 from minillm.tokenizer.llama2c import Llama2cTokenizer
 from minillm.tokenizer.parts import as_list, as_mapping
 from minillm.tokenizer.special import encode_text
+from minillm.tokenizer.wordpiece import WordPiece, WordPieceTokenizer
 
 
 def load_tokenizer(path: str | Path) -> BPETokenizer | Llama2cTokenizer:
@@ -74,7 +75,17 @@ def _bpe(model: dict[str, Any], tokens: list[AddedToken], layout: dict[str, Any]
     return BPETokenizer.from_parts(BPE(check_vocab(model.get("vocab")), merges, options), tokens, layout)
 
 
-MODELS: dict[str, Callable[[dict[str, Any], list[AddedToken], dict[str, Any]], Tokenizer]] = {"BPE": _bpe}
+def _wordpiece(
+    model: dict[str, Any], tokens: list[AddedToken], layout: dict[str, Any]
+) -> WordPieceTokenizer:
+    options = {name: value for name, value in model.items() if name not in ("type", "vocab")}
+    return WordPieceTokenizer(WordPiece(check_vocab(model.get("vocab")), options), tokens, layout)
+
+
+MODELS: dict[str, Callable[[dict[str, Any], list[AddedToken], dict[str, Any]], Tokenizer]] = {
+    "BPE": _bpe,
+    "WordPiece": _wordpiece,
+}
 
 
 def _added_token(token: Any) -> AddedToken:
