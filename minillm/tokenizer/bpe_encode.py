@@ -424,11 +424,11 @@ class BPE:
         if self.options["ignore_merges"] and piece in self.vocab:
             return [(ids[0], 0, len(piece))]
         if self._sizes is None:  # how many first symbols an id is made of
-            self._sizes = {}
-            for left, right in self.merges:
-                parts = self._sizes.get(left, 1) + self._sizes.get(right, 1)
-                self._sizes[left + right.removeprefix(self.options["continuing_subword_prefix"] or "")] = parts
-            self._sizes = {self.vocab[token]: size for token, size in self._sizes.items()}
+            prefix = self.options["continuing_subword_prefix"] or ""
+            sizes: dict[str, int] = {}
+            for left, right in sorted(self.merges, key=lambda pair: len(pair[0]) + len(pair[1])):
+                sizes[left + right.removeprefix(prefix)] = sizes.get(left, 1) + sizes.get(right, 1)
+            self._sizes = {self.vocab[token]: size for token, size in sizes.items()}
         places = [place for place, character in enumerate(piece) for _ in character.encode("utf-8")]
         widths = iter([width for _, width in self._first_symbols(piece)])
         found, at = [], 0

@@ -11,7 +11,6 @@ NFC and NFD are forms of Unicode. 완성형 and 조합형 are neither: they are 
 1001) and of letters in three fields of five bits.
 
 Book: 2.2.1 토큰화. Held against: tokenizers.normalizers, whose Unicode tables are older than Python's (unicode_age.py).
-Left out: Nmt.
 """
 
 from __future__ import annotations
@@ -23,27 +22,10 @@ from typing import Any
 import regex
 
 from minillm._checks import check_flag, check_text
-from minillm.tokenizer.parts import BLANKS, Finder, as_list, build
+from minillm.tokenizer.charsmap import Precompiled
+from minillm.tokenizer.parts import BLANKS, Finder, Normalizer, as_list, build
 from minillm.tokenizer.unicode_age import LATER_ACCENTS, LATER_CONTROLS, LATER_FORMS, LATER_MARKS
 from minillm.tokenizer.unicode_forms import form_origins
-
-
-class Normalizer:
-    """str -> str.
-
-    origins(text): for each character of the result, the place in `text` that it comes from; -1: none, it was put in
-    front. Offsets need it.   drops_front(text): whether the first characters go without a trace; what is left then no
-    longer begins where the text began, and Metaspace's "first" does not apply to it.
-    """
-
-    def __call__(self, text: str) -> str:
-        raise NotImplementedError
-
-    def origins(self, text: str) -> list[int]:
-        raise NotImplementedError
-
-    def drops_front(self, text: str) -> bool:
-        return False
 
 
 class UnicodeForm(Normalizer):
@@ -150,6 +132,22 @@ class Prepend(Normalizer):
         return [0] * len(self.prepend) + list(range(len(text))) if text else []
 
 
+class Nmt(Normalizer):
+    """Control characters go, tabs, line ends and signs of no width become blanks (SentencePiece's "nmt" rules)."""
+
+    _controls = regex.compile(r"[\x01-\x08\x0b\x0e-\x1f\x7f\x8f\x9f]")
+    _blanks = regex.compile(r"[\t\n\f\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]")
+
+    def __call__(self, text: str) -> str:
+        return self._blanks.sub(" ", self._controls.sub("", text))
+
+    def origins(self, text: str) -> list[int]:
+        return [place for place in range(len(text)) if not self._controls.match(text, place)]
+
+    def drops_front(self, text: str) -> bool:
+        return self._controls.match(text) is not None
+
+
 class _Accents(StripAccents):
     """The marks of no width only."""
 
@@ -238,7 +236,7 @@ class Sequence(Normalizer):
 KINDS = {
     **{form: partial(UnicodeForm, form) for form in ("NFC", "NFD", "NFKC", "NFKD")},
     **{kind.__name__: kind for kind in 
-(Lowercase, Strip, StripAccents, Replace, Prepend, BertNormalizer, Sequence)},
+(Lowercase, Strip, StripAccents, Replace, Prepend, BertNormalizer, Nmt, Precompiled, Sequence)},
 }
 
 

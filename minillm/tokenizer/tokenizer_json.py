@@ -25,7 +25,9 @@ from minillm.tokenizer.bpe import BPETokenizer, check_vocab, read_merges
 from minillm.tokenizer.bpe_encode import BPE
 from minillm.tokenizer.llama2c import Llama2cTokenizer
 from minillm.tokenizer.parts import as_list, as_mapping
+from minillm.tokenizer.sentencepiece import load_sentencepiece
 from minillm.tokenizer.special import encode_text
+from minillm.tokenizer.unigram import Unigram, UnigramTokenizer
 from minillm.tokenizer.wordpiece import WordPiece, WordPieceTokenizer
 
 
@@ -46,6 +48,8 @@ def load_tokenizer(path: str | Path) -> BPETokenizer | Llama2cTokenizer:
         path = path / "tokenizer.json"
     elif path.suffix == ".bin":
         return Llama2cTokenizer.from_file(path)
+    elif path.suffix == ".model":
+        return load_sentencepiece(path)
     content = read_json(path, "tokenizer")
     try:
         return from_json(content)
@@ -82,9 +86,17 @@ def _wordpiece(
     return WordPieceTokenizer(WordPiece(check_vocab(model.get("vocab")), options), tokens, layout)
 
 
+def _unigram(model: dict[str, Any], tokens: list[AddedToken], layout: dict[str, Any]) -> UnigramTokenizer:
+    options = {name: value for name, value in model.items() if name not in ("type", "vocab")}
+    if strange := sorted(options.keys() - {"unk_id", "byte_fallback"}):
+        raise ValueError(f"model.{strange[0]} {describe(options[strange[0]])} is not supported")
+    return UnigramTokenizer(Unigram(as_list("model.vocab", model.get("vocab")), **options), tokens, layout)
+
+
 MODELS: dict[str, Callable[[dict[str, Any], list[AddedToken], dict[str, Any]], Tokenizer]] = {
     "BPE": _bpe,
     "WordPiece": _wordpiece,
+    "Unigram": _unigram,
 }
 
 

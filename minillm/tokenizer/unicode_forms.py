@@ -13,6 +13,7 @@ Paper: Unicode standard annex 15. Held against: tokenizers.normalizers (their of
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 Traced = tuple[str, int]  # a character, and how many characters more (1) or fewer (-n) there are since it
 
@@ -27,8 +28,13 @@ def form_origins(form: str, text: str) -> list[int]:
     characters = _in_order(characters)
     if form in ("NFC", "NFKC"):
         characters = _composed(characters)
+    return origins_of(more for _, more in characters)
+
+
+def origins_of(changes: Iterable[int]) -> list[int]:
+    """For each new character the place of the old one: 0 it stands for the next, 1 it is one more, -n the next n go."""
     origins, at = [], 0
-    for _, more in characters:
+    for more in changes:
         if more > 0:
             origins.append(at - 1)
         else:

@@ -1,0 +1,208 @@
+"""SentencePiece's table of normalisations (문자 변환표): which characters become which others before a text is cut.
+
+    "ｱ" -> "ア"   "ﬁ" -> "fi"   "e◌́" -> "é"   "\u200b" -> " "   "①" -> "1"
+
+A model file carries the table in compiled form ("precompiled charsmap"): the size of a double-array trie, the trie,
+and the results, each ended by a zero byte. In the trie every number is a node: eight bits are the byte that leads to
+it, one bit says whether a key ends there, the others where its children lie; the child for byte b of node n is at
+(n's offset) XOR b, and is one if its own label is b (`Trie`).
+
+The longest key wins, as in SentencePiece (`Charsmap`). The tokenizers library reads the same table another way
+(`Precompiled`): where a cluster of letter and marks has less than six bytes, its shortest key replaces all of it, else
+every character stands for itself. So Hangul written in single letters stays so there, and SentencePiece composes it.
+
+Papers: Kudo and Richardson 2018 (SentencePiece); Aoe 1989 (double array). Held against: sentencepiece, tokenizers.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import regex
+
+from minillm._checks import check_text
+from minillm.tokenizer.parts import Normalizer
+from minillm.tokenizer.unicode_forms import origins_of
+
+_LONGEST_KEY = 16  # characters; real tables have keys of 4
+_REMEMBERED = 1 << 14
+_DAMAGED = "the table of normalisations is cut short or damaged"
+_LABEL, _VALUE = 0x800000FF, 0x7FFFFFFF
+
+
+def children_of(unit):
+    """Where the children of a node lie, relative to the node itself."""
+    return (unit >> 10) << ((unit & 0x200) >> 6)
+
+
+class Trie:
+    """The compiled table: `matches` looks a text up, `characters` lists what keys begin with."""
+
+    def __init__(self, data: bytes) -> None:
+        """`data` as model files hold it. Raises ValueError when it is cut short or damaged."""
+        size = int.from_bytes(data[:4], "little")
+        if size % 4 or not 4 <= size <= len(data) - 5 or data[-1]:
+            raise ValueError(_DAMAGED)
+        self._array = np.frombuffer(data, "<u4", size // 4, 4).astype(np.int64)
+        self._units: list[int] = self._array.tolist()
+        self._results = data[4 + size :]
+        self.root = children_of(self._units[0])
+        self._check()
+
+    def _check(self) -> None:
+        """Every node that can be reached must lie inside, and every result begin where one begins."""
+        try:
+            self._results.decode("utf-8")
+        except UnicodeDecodeError:
+            raise ValueError(_DAMAGED) from None
+        begins = np.frombuffer(b"\0" + self._results, np.uint8) == 0
+        seen = np.zeros(self._array.size, dtype=bool)
+        nodes = np.array([self.root])
+        while nodes.size:
+            _, _, places = self._step(nodes)
+            places = np.unique(places[~seen[places]])
+            seen[places] = True
+            nodes = places ^ children_of(self._array[places])
+            ends = nodes[(self._array[places] >> 8 & 1) == 1]
+            if ends.size and ends.max() >= seen.size:
+                raise ValueError(_DAMAGED)
+            values = self._array[ends] & _VALUE
+            if values.size and (values.max() >= len(self._results) or not begins[values].all()):
+                raise ValueError(_DAMAGED)
+
+    def _step(self, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(which of `nodes`, by which byte, where) of all children."""
+        found = []
+        labels = np.arange(1, 256)
+        for first in range(0, nodes.size, 4096):  # 8 MB at a time
+            at = nodes[first : first + 4096, None] ^ labels
+            inside = at < self._array.size
+            which, label = np.nonzero(inside & (self._array[np.where(inside, at, 0)] & _LABEL == labels))
+            found.append((which + first, label + 1, at[which, label]))
+        return tuple(np.concatenate(column) for column in zip(*found))
+
+    def characters(self, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(code point, node behind it, whether a key ends there) of every character that leads on from `nodes`."""
+        done = []
+        codes, missing = np.zeros(nodes.size, dtype=np.int64), np.full(nodes.size, -1)
+        while nodes.size:
+            which, byte, places = self._step(nodes)
+            codes, missing = codes[which], missing[which]
+            first = missing < 0
+            width = 1 * (byte >= 0xC0) + (byte >= 0xE0) + (byte >= 0xF0)
+            codes = np.where(first, byte & (0x7F >> (width + (width > 0))), codes << 6 | byte & 0x3F)
+            missing = np.where(first, width, missing - 1)
+            nodes = places ^ children_of(self._array[places])
+            whole = missing == 0
+            done.append((codes[whole], nodes[whole], (self._array[places[whole]] >> 8 & 1) == 1))
+            codes, missing, nodes = codes[~whole], missing[~whole], nodes[~whole]
+        return tuple(np.concatenate(column) for column in zip(*done))
+
+    def matches(self, text: str) -> list[tuple[int, str]]:
+        """(its characters, its replacement) of every key that `text` begins with, the shortest first."""
+        found: list[tuple[int, str]] = []
+        at = self.root
+        for count, letter in enumerate(text, 1):
+            for byte in letter.encode("utf-8"):
+                place = at ^ byte
+                unit = self._units[place] if place < len(self._units) else -1
+                if unit & _LABEL != byte or not byte:
+                    return found
+                at = place ^ children_of(unit)
+            if unit >> 8 & 1:
+                value = self._units[at] & _VALUE
+                found.append((count, self._results[value : self._results.index(0, value)].decode("utf-8")))
+        return found
+
+
+class Charsmap(Normalizer):
+    """A table of normalisations, the longest key first."""
+
+    def __init__(self, trie: Trie) -> None:
+        self.trie = trie
+        codes, nodes, ends = trie.characters(np.array([trie.root]))
+        after, _, _ = trie.characters(np.unique(nodes))
+        parts = [_class(codes[ends])] if ends.any() else []
+        if after.size:
+            parts.append(f"{_class(codes)}(?={_class(after)})")
+        self._begins = re.compile("|".join(parts) or r"(?!)")  # where a key may begin
+        self._known: dict[str, list[tuple[int, str]]] = {}
+
+    def matches(self, text: str) -> list[tuple[int, str]]:
+        """`Trie.matches` of a short text, remembered."""
+        found = self._known.get(text)
+        if found is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            found = self._known[text] = self.trie.matches(text)
+        return found
+
+    def __call__(self, text: str) -> str:
+        if not self._begins.search(text):
+            return text
+        return "".join([new for _, new in self.parts(text)])
+
+    def parts(self, text: str) -> Iterator[tuple[str, str]]:
+        """`text` as (part, what it becomes)."""
+        done = 0
+        for match in self._begins.finditer(text):
+            start = match.start()
+            if start < done:
+                continue
+            if found := self.matches(text[start : start + _LONGEST_KEY]):
+                if done < start:
+                    yield text[done:start], text[done:start]
+                size, new = found[-1]
+                yield text[start : start + size], new
+                done = start + size
+        if done < len(text):
+            yield text[done:], text[done:]
+
+    def origins(self, text: str) -> list[int]:
+        changes: list[int] = []
+        for old, new in self.parts(text):
+            more = len(new) - len(old)
+            changes += [0] * min(len(old), len(new)) + [1] * max(more, 0)
+            if more < 0 and changes:  # what goes without a trace counts to the character before it
+                changes[-1] += more
+        return origins_of(changes)
+
+    def drops_front(self, text: str) -> bool:
+        return next((new == "" for _, new in self.parts(text)), False)
+
+
+class Precompiled(Charsmap):
+    """The table of a tokenizer.json, read as the tokenizers library reads it."""
+
+    _clusters = regex.compile(r"\X")
+
+    def __init__(self, precompiled_charsmap: str | None) -> None:
+        try:
+            data = base64.b64decode(check_text("precompiled_charsmap", precompiled_charsmap), validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ValueError(f"precompiled_charsmap is no base64: {error}") from None
+        super().__init__(Trie(data))
+
+    def parts(self, text: str) -> Iterator[tuple[str, str]]:
+        for cluster in self._clusters.findall(text):
+            found = self.matches(cluster) if len(cluster) < 6 and len(cluster.encode("utf-8")) < 6 else []
+            if found:
+                yield cluster, found[0][1]
+                continue
+            for letter in cluster:
+                alone = self.matches(letter)
+                yield letter, alone[0][1] if alone else letter
+
+
+def _class(codes: np.ndarray) -> str:
+    """A regular expression for one of the characters."""
+    codes = np.unique(codes[codes <= 0x10FFFF])
+    if not codes.size:
+        return r"(?!)"
+    breaks = np.nonzero(np.diff(codes) > 1)[0]
+    lows, highs = codes[np.append(0, breaks + 1)], codes[np.append(breaks, codes.size - 1)]
+    return "[" + "".join(f"\\U{low:08x}-\\U{high:08x}" for low, high in zip(lows, highs)) + "]"

@@ -1,0 +1,231 @@
+"""Unigram (유니그램): every piece has a probability, and a text is spelled in the likeliest way.
+
+    best(spelling) = argmax sum log p(piece)          "▁unlock" -> "▁un" "lock", if p(▁un) p(lock) beats all others
+
+A sum over neighbours only, so the best way to each place is the best way to some earlier place and one piece more:
+Viterbi's dynamic programme, `viterbi`. A character that is no piece may stand alone at the lowest score of all less 10;
+neighbours of that kind become one unknown token, or their bytes <0xED><0x95><0x9C> (byte fallback).
+
+Book: 2.2.1 토큰화. Paper: Kudo 2018 (subword regularization). Held against: tokenizers, sentencepiece.
+Left out: sampling from the spellings (n-best, alpha).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from minillm._checks import check_flag, check_int, describe
+from minillm.tokenizer.base import AddedToken, Tokenizer
+from minillm.tokenizer.special import encode_text
+
+if TYPE_CHECKING:
+    from minillm.tokenizer.pre_tokenizers import Sequence as PreTokenizer
+
+UNKNOWN_PENALTY = 10.0
+_REMEMBERED, _WORD = 1 << 16, 32  # pieces of text that are kept, and the characters of the longest of them
+
+
+def viterbi(text: str, scores: Mapping[str, float], unknown: float) -> list[str]:
+    """The likeliest spelling: pieces that are keys of `scores`, and single characters at the score `unknown`."""
+    longest = max(map(len, scores), default=1)
+    best, begins = [0.0] + [-math.inf] * len(text), [0] * (len(text) + 1)
+    for start in range(len(text)):
+        for end in range(start + 1, min(len(text), start + longest) + 1):
+            piece = text[start:end]
+            score = scores.get(piece, unknown if end == start + 1 else -math.inf)
+            if best[start] + score > best[end]:
+                best[end], begins[end] = best[start] + score, start
+    pieces: list[str] = []
+    end = len(text)
+    while end > 0:
+        pieces.append(text[begins[end] : end])
+        end = begins[end]
+    return pieces[::-1]
+
+
+class Unigram:
+    """Pieces with scores, and the words seen before."""
+
+    def __init__(
+        self, pieces: Sequence[tuple[str, float]], unk_id: int | None = None, byte_fallback: bool = False
+    ) -> None:
+        """`pieces[i]` are the spelling and the log-probability of id i; `unk_id` is what unknown characters become.
+
+        Raises:
+            ValueError: no pieces, one twice, a score that is no finite number, `unk_id` out of range.
+        """
+        self.pieces = [_checked(number, piece) for number, piece in enumerate(pieces)]
+        self.vocab = {piece: index for index, (piece, _) in enumerate(self.pieces)}
+        if not self.pieces:
+            raise ValueError("the vocabulary has no pieces")
+        if len(self.vocab) < len(self.pieces):
+            twice = next(piece for i, (piece, _) in enumerate(self.pieces) if self.vocab[piece] != i)
+            raise ValueError(f"piece {twice!r} is listed twice")
+        self.unk_id = None if unk_id is None else check_int("unk_id", unk_id, 0, len(self.pieces) - 1)
+        self.byte_fallback = check_flag("byte_fallback", byte_fallback)
+        self.unknown_score = min(score for _, score in self.pieces) - UNKNOWN_PENALTY
+        byte_ids = [self.vocab.get(f"<0x{byte:02X}>") for byte in range(256)]
+        self._byte_ids = byte_ids if byte_fallback else [None] * 256
+        self._scores = {piece: score for piece, score in self.pieces if piece}
+        self._known: dict[str, list[int]] = {}
+
+    def leave_out(self, names: Iterable[str]) -> None:
+        """These pieces keep their ids, but no text is spelled with them."""
+        for name in names:
+            self._scores.pop(name, None)
+
+    def encode(self, text: str, pre_tokenizer: PreTokenizer, starts: bool = True) -> list[int]:
+        """The ids of `text`, in which no added tokens are looked for; `starts`: it begins where the input begins."""
+        known = self._known
+        ids: list[int] = []
+        for piece in pre_tokenizer(text, starts):
+            found = known.get(piece)
+            ids += self.encode_piece(piece) if found is None else found
+        return ids
+
+    def encode_piece(self, piece: str) -> list[int]:
+        """The ids of one piece of text."""
+        ids = [index for index, _, _ in self.trace(piece)]
+        if len(piece) <= _WORD:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[piece] = ids
+        return ids
+
+    def trace(self, piece: str) -> list[tuple[int, int, int]]:
+        """(id, start, end) of each token of one piece of text."""
+        found: list[tuple[int, int, int]] = []
+        start = 0
+        for spelled in self.spell(piece):
+            end = start + len(spelled)
+            index = self.vocab.get(spelled)
+            if index is not None:
+                found.append((index, start, end))
+            else:
+                ids = [self._byte_ids[byte] for byte in spelled.encode("utf-8")]
+                if None in ids:
+                    ids = [self.unk_id]
+                if ids == [None]:
+                    raise ValueError(f"{spelled!r} is no token, and this vocabulary has no unknown token")
+                found += [(index, start, end) for index in ids]
+            start = end
+        return found
+
+    def spell(self, piece: str) -> list[str]:
+        """The likeliest spelling, neighbours that are unknown joined."""
+        spelled: list[str] = []
+        joins = False
+        for part in viterbi(piece, self._scores, self.unknown_score):
+            unknown = self.unk_id is not None and self.vocab.get(part, self.unk_id) == self.unk_id
+            if unknown and joins:
+                spelled[-1] += part
+            else:
+                spelled.append(part)
+            joins = unknown
+        return spelled
+
+    def to_json(self) -> dict[str, Any]:
+        """The model as tokenizer.json writes it."""
+        vocab = [[piece, score] for piece, score in self.pieces]
+        return {"type": "Unigram", "unk_id": self.unk_id, "vocab": vocab, "byte_fallback": self.byte_fallback}
+
+
+def _checked(number: int, entry: Any) -> tuple[str, float]:
+    piece, score = entry if isinstance(entry, (tuple, list)) and len(entry) == 2 else (None, None)
+    real = isinstance(score, (int, float)) and not isinstance(score, bool) and math.isfinite(score)
+    if not isinstance(piece, str) or not real:
+        raise ValueError(f"piece {number} must be a str and its score, a finite number; got {describe(entry)}")
+    encode_text(piece, "a piece")
+    return piece, float(score)
+
+
+class UnigramTokenizer(Tokenizer):
+    """A Unigram tokenizer. Make one with `train`, `from_vocab` or `load_tokenizer`."""
+
+    model: Unigram
+
+    def __init__(
+        self,
+        model: Unigram,
+        added_tokens: Iterable[AddedToken] = (),
+        layout: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(model, added_tokens, layout)
+        model.leave_out(self.special_tokens)  # no text is spelled with them, recognised or not
+
+    @classmethod
+    def from_vocab(
+        cls,
+        pieces_and_scores: Sequence[tuple[str, float]],
+        unk_token: str | None = "<unk>",
+        bos_token: str | None = None,
+        eos_token: str | None = "</s>",
+        pad_token: str | None = "<pad>",
+        byte_fallback: bool = False,
+        normalizer: Mapping[str, Any] | None = None,
+    ) -> UnigramTokenizer:
+        """A tokenizer from pieces and their log-probabilities, in the order of ids.
+
+        Blanks become ▁ at the front of their word; `normalizer` is written as in tokenizer.json, None is NFKC with runs
+        of blanks made one. Calling the tokenizer puts `bos_token` in front and `eos_token` behind each text, if they
+        are given and are pieces. Special tokens that are no pieces are left out, but for the unknown one.
+
+        Raises:
+            ValueError: the pieces are no list of (str, number), one is listed twice, `unk_token` is not among them.
+        """
+        names = [piece for piece, _ in pieces_and_scores] if _is_pairs(pieces_and_scores) else []
+        if unk_token is not None and unk_token not in names:
+            raise ValueError(f"unk_token {unk_token!r} is not among the {len(names)} pieces")
+        unk_id = None if unk_token is None else names.index(unk_token)
+        wanted = [name for name in (pad_token, bos_token, eos_token, unk_token) if name in names]
+        added = [AddedToken(names.index(name), name) for name in dict.fromkeys(wanted)]
+        return cls(
+            Unigram(pieces_and_scores, unk_id, byte_fallback),
+            sorted(added, key=lambda token: token.id),
+            metaspace_layout(normalizer or NFKC_ONE_BLANK, names, bos_token, eos_token),
+        )
+
+
+NFKC_ONE_BLANK = {
+    "type": "Sequence",
+    "normalizers": [
+        {"type": "NFKC"},
+        {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "},
+    ],
+}
+
+
+def _is_pairs(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(
+        isinstance(entry, (list, tuple)) and len(entry) == 2 for entry in value
+    )
+
+
+def metaspace_layout(
+    normalizer: Mapping[str, Any], names: Sequence[str], bos: str | None, eos: str | None
+) -> dict[str, Any]:
+    """The parts of a tokenizer whose words begin with ▁, and whose texts stand between `bos` and `eos`."""
+    metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+    around = {name: names.index(name) for name in (bos, eos) if name in names}
+
+    def part(text: str) -> list[dict[str, Any]]:
+        return [
+            *([{"SpecialToken": {"id": bos, "type_id": 0}}] if bos in around else []),
+            {"Sequence": {"id": text, "type_id": 0}},
+            *([{"SpecialToken": {"id": eos, "type_id": 0}}] if eos in around else []),
+        ]
+
+    template = {
+        "type": "TemplateProcessing",
+        "single": part("A"),
+        "pair": part("A") + part("B"),
+        "special_tokens": {name: {"id": name, "ids": [i], "tokens": [name]} for name, i in around.items()},
+    }
+    return {
+        "normalizer": dict(normalizer),
+        "pre_tokenizer": metaspace,
+        "post_processor": template if around else None,
+        "decoder": metaspace,
+    }
