@@ -13,6 +13,7 @@ Book: 2.2.1 토큰화. Held against: tokenizers.Tokenizer, transformers.PreTrain
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +24,7 @@ import regex
 
 from minillm._checks import check_flag, check_int, check_path, check_text, describe
 from minillm._files import CHECKSUMS, write_checksums, write_json
-from minillm.tokenizer.batch import check_ids, check_texts, encode_for_model
+from minillm.tokenizer.batch import Batch, check_ids, check_texts, encode_for_model
 from minillm.tokenizer.decoders import ByteLevel, build_decoder
 from minillm.tokenizer.normalizers import build_normalizer
 from minillm.tokenizer.offsets import Token, trace_text
@@ -35,6 +36,11 @@ from minillm.tokenizer.streaming import encode_stream
 
 _LETTER = regex.compile(r"[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]")
 _BLANK_RUN = regex.compile(r"\p{White_Space}*")
+_CALL_OPTIONS = {
+    name
+    for name, parameter in inspect.signature(encode_for_model).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+}
 PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
@@ -45,7 +51,9 @@ class Model(Protocol):
 
     def encode(self, text: str, pre_tokenizer: Any, starts: bool) -> list[int]: ...
 
-    def trace(self, piece: str) -> list[tuple[int, int, int]]: ...  # (id, start, end) of the tokens of one piece
+    def trace(
+        self, piece: str
+    ) -> list[tuple[int, int, int]]: ...  # (id, start, end) of the tokens of one piece
 
     def to_json(self) -> dict[str, Any]: ...
 
@@ -97,7 +105,13 @@ def find_added(
 
 
 class Tokenizer:
-    """Text to ids and back. Subclasses bring a model; `load_tokenizer` opens files of every kind built here."""
+    """Text to ids and back. Subclasses bring a model; `load_tokenizer` opens files of every kind built here.
+
+    padding_side, truncation_side: "right" or "left", where calls fill up and cut; yours to set, as in transformers.
+    """
+
+    padding_side = "right"
+    truncation_side = "right"
 
     def __init__(
         self, model: Model, added_tokens: Iterable[AddedToken] = (), layout: Mapping[str, Any] | None = None
@@ -231,13 +245,14 @@ class Tokenizer:
         self, text: str, allowed_special: str | Collection[str] = "all"
     ) -> tuple[list[int], list[tuple[int, int]]]:
         """(the ids of `encode`, where each lies in `text`: (start, end) in characters, end not included)."""
-        encode_text(text)
-        tokens = self.post_processor.trim(self, self.trace(text, self._recognised(allowed_special)))
+        tokens = self.trace(text, allowed_special)
         return [token.id for token in tokens], [(token.start, token.end) for token in tokens]
 
-    def trace(self, text: str, names: frozenset[str]) -> list[Token]:
-        """The tokens of `text` with their places, when exactly the added tokens `names` are recognised."""
-        return trace_text(self, text, names)
+    def trace(self, text: str, allowed_special: str | Collection[str] = "all") -> list[Token]:
+        """The tokens of `encode`, each with its place in `text` and the number of its piece; see offsets.py."""
+        encode_text(text)
+        tokens = trace_text(self, text, self._recognised(allowed_special))
+        return self.post_processor.trim(self, tokens)
 
     def encode_batch(
         self, texts: Iterable[str], allowed_special: str | Collection[str] = "all"
@@ -268,16 +283,26 @@ class Tokenizer:
 
     def __call__(
         self,
-        texts: str | Sequence[str],
-        text_pair: str | Sequence[str] | None = None,
+        texts: str | Sequence[Any],
+        text_pair: str | Sequence[Any] | None = None,
         padding: bool | str = False,
-        truncation: bool = False,
+        truncation: bool | str = False,
         max_length: int | None = None,
         return_tensors: str | None = None,
-    ) -> dict[str, Any]:
-        """A batch for a model, special tokens around the texts: input_ids, attention_mask and token_type_ids; see
-        `batch.encode_for_model`."""
-        return encode_for_model(self, texts, text_pair, padding, truncation, max_length, return_tensors)
+        **options: Any,
+    ) -> Batch:
+        """A batch for a model, special tokens around the texts: input_ids, attention_mask and token_type_ids.
+
+        `options` are those of `batch.encode_for_model`, and have transformers' names: stride, padding_side,
+        return_overflowing_tokens, return_offsets_mapping, is_split_into_words, ...
+        """
+        if unknown := sorted(options.keys() - _CALL_OPTIONS):
+            raise ValueError(
+                f"{unknown[0]!r} is no option here; there are {', '.join(sorted(_CALL_OPTIONS))}"
+            )
+        return encode_for_model(
+            self, texts, text_pair, padding, truncation, max_length, return_tensors, **options
+        )
 
     # --- ids to text ------------------------------------------------------------------------------------------
 

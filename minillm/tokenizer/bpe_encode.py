@@ -398,7 +398,9 @@ class BPE:
         suffix = self.options["end_of_word_suffix"] or ""
         unknown = self.vocab.get(self.options["unk_token"])
         symbols: list[tuple[int, int]] = []
-        waiting: list[tuple[int, int]] = []  # an unknown character, not yet written: more of them may fuse with it
+        waiting: list[
+            tuple[int, int]
+        ] = []  # an unknown character, not yet written: more of them may fuse with it
         for place, character in enumerate(piece):
             token = (prefix if place else "") + character + (suffix if place == len(piece) - 1 else "")
             index, width = self.vocab.get(token), len(character.encode("utf-8"))

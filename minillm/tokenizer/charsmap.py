@@ -19,17 +19,19 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import regex
 
-from minillm._checks import check_text
+from minillm._checks import check_text, describe
 from minillm.tokenizer.parts import Normalizer
+from minillm.tokenizer.special import encode_text
 from minillm.tokenizer.unicode_forms import origins_of
 
 _LONGEST_KEY = 16  # characters; real tables have keys of 4
-_REMEMBERED = 1 << 14
+_REMEMBERED, _WINDOW = 1 << 14, 1 << 8
 _DAMAGED = "the table of normalisations is cut short or damaged"
 _LABEL, _VALUE = 0x800000FF, 0x7FFFFFFF
 
@@ -117,6 +119,49 @@ class Trie:
                 value = self._units[at] & _VALUE
                 found.append((count, self._results[value : self._results.index(0, value)].decode("utf-8")))
         return found
+
+
+def write_charsmap(table: Mapping[str, str]) -> bytes:
+    """The compiled form of a table {key: replacement}, which sentencepiece and tokenizers read, too.
+
+    Every node takes the first place (of the last few hundred) where all of its children are free; no two nodes share
+    a place, so that a label alone tells whose child a node is. Raises ValueError for an empty key or a zero in a text.
+    """
+    tree: dict[int, Any] = {}  # byte -> subtree; 0 -> where the replacement begins
+    results = bytearray(b"\0")
+    for key, new in table.items():
+        if not check_text("a key", key) or "\0" in key + check_text("a replacement", new):
+            raise ValueError(
+                f"{describe(key)}: {describe(new)} cannot be written: empty, or with a zero byte"
+            )
+        node = tree
+        for byte in encode_text(key, "a key"):
+            node = node.setdefault(byte, {})
+        node[0] = len(results) if new else 0
+        results += encode_text(new, "a replacement") + b"\0" if new else b""
+    units: dict[int, int] = {0: 0}
+    bases: set[int] = {0}
+    waiting = [(0, tree)]
+    first, last = 1, 0  # no base before the first is free; none behind the last is taken
+    for place, node in waiting:
+        base = max(first, last - _WINDOW)
+        while base in bases or any(base ^ byte in units for byte in node):
+            base += 1
+        bases.add(base)
+        while first in bases:
+            first += 1
+        units[place] |= (place ^ base) << 10 | (0 in node) << 8
+        last = max(last, base)
+        for byte, child in node.items():
+            units[base ^ byte] = byte if byte else child | 1 << 31
+            if byte:
+                waiting.append((base ^ byte, child))
+    size = (max(units) | 0xFF) + 1
+    if size > 1 << 21:
+        raise ValueError(f"a table of {len(table)} keys is too large to be written")
+    array = np.zeros(size, dtype="<u4")
+    array[list(units)] = list(units.values())
+    return (4 * size).to_bytes(4, "little") + array.tobytes() + bytes(results)
 
 
 class Charsmap(Normalizer):

@@ -197,7 +197,11 @@ class BertNormalizer(Normalizer):
         if self.spaces:
             places = [p for p in places for _ in range(3 if self._ideographs.match(text, p) else 1)]
         done = BertNormalizer(self.clean_text, self.spaces, False, False)(text)
-        for wanted, step in ((self.strip, self._nfd), (self.strip, self._accents), (self.lowercase, self._lower)):
+        for wanted, step in (
+            (self.strip, self._nfd),
+            (self.strip, self._accents),
+            (self.lowercase, self._lower),
+        ):
             if wanted:
                 places, done = [places[i] for i in step.origins(done)], step(done)
         return list(places)
@@ -235,8 +239,20 @@ class Sequence(Normalizer):
 
 KINDS = {
     **{form: partial(UnicodeForm, form) for form in ("NFC", "NFD", "NFKC", "NFKD")},
-    **{kind.__name__: kind for kind in 
-(Lowercase, Strip, StripAccents, Replace, Prepend, BertNormalizer, Nmt, Precompiled, Sequence)},
+    **{
+        kind.__name__: kind
+        for kind in (
+            Lowercase,
+            Strip,
+            StripAccents,
+            Replace,
+            Prepend,
+            BertNormalizer,
+            Nmt,
+            Precompiled,
+            Sequence,
+        )
+    },
 }
 
 

@@ -284,7 +284,15 @@ class Sequence:
 STEPS = {
     kind.__name__: kind
     for kind in (
-        Split, Digits, Punctuation, WhitespaceSplit, Whitespace, BertPreTokenizer, Metaspace, ByteLevel, Sequence
+        Split,
+        Digits,
+        Punctuation,
+        WhitespaceSplit,
+        Whitespace,
+        BertPreTokenizer,
+        Metaspace,
+        ByteLevel,
+        Sequence,
     )
 }
 

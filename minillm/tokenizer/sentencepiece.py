@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm._files import BadFileError, read_bytes
-from minillm.tokenizer.base import AddedToken, Tokenizer
+from minillm.tokenizer.base import AddedToken
 from minillm.tokenizer.bpe import BPETokenizer
 from minillm.tokenizer.bpe_encode import BPE
 from minillm.tokenizer.charsmap import Charsmap, Trie
@@ -133,7 +133,9 @@ def build_tokenizer(model: SentencePieceModel) -> UnigramTokenizer | BPETokenize
     if len(unknown) != 1:
         raise ValueError(f"one piece must be the unknown one, {len(unknown)} are")
     if USER_DEFINED in model.types:  # SentencePiece keeps them whole without cutting the text around them
-        raise ValueError(f"the user-defined piece {model.pieces[model.types.index(USER_DEFINED)]!r} is not supported")
+        raise ValueError(
+            f"the user-defined piece {model.pieces[model.types.index(USER_DEFINED)]!r} is not supported"
+        )
     added = [
         AddedToken(index, model.pieces[index])
         for index, kind in enumerate(model.types)

@@ -23,6 +23,7 @@ from minillm._files import BadFileError, read_json, verify_checksums
 from minillm.tokenizer.base import PARTS, AddedToken, Tokenizer
 from minillm.tokenizer.bpe import BPETokenizer, check_vocab, read_merges
 from minillm.tokenizer.bpe_encode import BPE
+from minillm.tokenizer.clip import load_clip
 from minillm.tokenizer.llama2c import Llama2cTokenizer
 from minillm.tokenizer.parts import as_list, as_mapping
 from minillm.tokenizer.sentencepiece import load_sentencepiece
@@ -31,9 +32,11 @@ from minillm.tokenizer.unigram import Unigram, UnigramTokenizer
 from minillm.tokenizer.wordpiece import WordPiece, WordPieceTokenizer
 
 
-def load_tokenizer(path: str | Path) -> BPETokenizer | Llama2cTokenizer:
-    """Open a tokenizer: a folder with tokenizer.json (or GPT-2's vocab.json and merges.txt), such a file, or a
-    llama2.c `.bin`.
+def load_tokenizer(path: str | Path) -> Tokenizer:
+    """Open a tokenizer: a folder with tokenizer.json (or GPT-2's vocab.json and merges.txt, or BERT's vocab.txt), such
+    a file, SentencePiece's `.model`, a llama2.c `.bin`, or CLIP's list of merges (`.txt.gz`).
+
+    A folder with vocab.txt alone is uncased unless its tokenizer_config.json says `do_lower_case` false.
 
     Raises:
         BadFileError: the file is missing, cut short, damaged, or asks for something that is not built here.
@@ -44,17 +47,33 @@ def load_tokenizer(path: str | Path) -> BPETokenizer | Llama2cTokenizer:
         old_pair = path / "vocab.json", path / "merges.txt"
         if not (path / "tokenizer.json").exists() and all(file.exists() for file in old_pair):
             return BPETokenizer.from_files(*old_pair)
+        if not (path / "tokenizer.json").exists() and (path / "vocab.txt").exists():
+            return _bert_folder(path)
         verify_checksums(path)
         path = path / "tokenizer.json"
     elif path.suffix == ".bin":
         return Llama2cTokenizer.from_file(path)
     elif path.suffix == ".model":
         return load_sentencepiece(path)
+    elif path.suffix == ".gz":
+        return load_clip(path)
     content = read_json(path, "tokenizer")
     try:
         return from_json(content)
     except (ValueError, RecursionError) as error:  # parts may be nested without end
         raise BadFileError(f"tokenizer {str(path)!r} is refused: {error}") from None
+
+
+def _bert_folder(path: Path) -> WordPieceTokenizer:
+    config: dict[str, Any] = {}
+    if (path / "tokenizer_config.json").exists():
+        file = path / "tokenizer_config.json"
+        config = read_json(file, "tokenizer")
+        if not isinstance(config, dict):
+            raise BadFileError(f"tokenizer {str(file)!r} is refused: it holds no object")
+    options = {"lowercase": "do_lower_case", "strip_accents": "strip_accents", "tokenize_chinese_chars": None}
+    chosen = {name: config[key or name] for name, key in options.items() if (key or name) in config}
+    return WordPieceTokenizer.from_vocab(path / "vocab.txt", **chosen)
 
 
 def from_json(content: Any) -> Tokenizer:
@@ -79,9 +98,7 @@ def _bpe(model: dict[str, Any], tokens: list[AddedToken], layout: dict[str, Any]
     return BPETokenizer.from_parts(BPE(check_vocab(model.get("vocab")), merges, options), tokens, layout)
 
 
-def _wordpiece(
-    model: dict[str, Any], tokens: list[AddedToken], layout: dict[str, Any]
-) -> WordPieceTokenizer:
+def _wordpiece(model: dict[str, Any], tokens: list[AddedToken], layout: dict[str, Any]) -> WordPieceTokenizer:
     options = {name: value for name, value in model.items() if name not in ("type", "vocab")}
     return WordPieceTokenizer(WordPiece(check_vocab(model.get("vocab")), options), tokens, layout)
 

@@ -1,7 +1,7 @@
 """Characters that the tokenizers library does not know yet (유니코드 버전).
 
-Its normalizers carry the Unicode tables of version 9, its BertNormalizer and Punctuation those of version 8; Python and `regex` know
-later ones, each version more. A model was trained with what the library did, so for these characters we do the same:
+Its normalizers carry the Unicode tables of version 9, its BertNormalizer and Punctuation those of version 8; Python
+and `regex` know later ones, each version more. A model was trained with what the library did, so for these characters we do the same:
 a later mark is no accent and stays where it is, a later letter has no other form, a later sign is no punctuation.
 
 Held against: tokenizers.normalizers and tokenizers.pre_tokenizers on every character of Unicode.
@@ -26,7 +26,9 @@ _WITH_OTHER_FORMS = """
     1CCD6-1CCF9 1E030-1E06D 1F16C 1FBF0-1FBF9
 """
 _ACCENTS_SINCE_8 = """
-    8D4-8E1 1885-1886 1DFB A8C5 A9BD 1123E 11438-1143F 11442-11444 11446 11C30-11C36 11C38-11C3D 11C3F 11C92-11CA7 11CAA-11CB0 11CB2-11CB3 11CB5-11CB6 1E000-1E006 1E008-1E018 1E01B-1E021 1E023-1E024 1E026-1E02A 1E944-1E94A
+    8D4-8E1 1885-1886 1DFB A8C5 A9BD 1123E 11438-1143F 11442-11444 11446 11C30-11C36 11C38-11C3D 11C3F
+    11C92-11CA7 11CAA-11CB0 11CB2-11CB3 11CB5-11CB6 1E000-1E006 1E008-1E018 1E01B-1E021 1E023-1E024
+    1E026-1E02A 1E944-1E94A
 """
 _CONTROLS = "890-891 8E2 110CD 13430-1343F"
 _PUNCTUATION = """

@@ -136,7 +136,9 @@ def _checked(number: int, entry: Any) -> tuple[str, float]:
     piece, score = entry if isinstance(entry, (tuple, list)) and len(entry) == 2 else (None, None)
     real = isinstance(score, (int, float)) and not isinstance(score, bool) and math.isfinite(score)
     if not isinstance(piece, str) or not real:
-        raise ValueError(f"piece {number} must be a str and its score, a finite number; got {describe(entry)}")
+        raise ValueError(
+            f"piece {number} must be a str and its score, a finite number; got {describe(entry)}"
+        )
     encode_text(piece, "a piece")
     return piece, float(score)
 

@@ -64,7 +64,9 @@ class WordPiece:
             raise ValueError(f"model.{strange[0]} {describe(self.options[strange[0]])} is not supported")
         self.prefix = check_text("model.continuing_subword_prefix", self.options["continuing_subword_prefix"])
         unknown = check_text("model.unk_token", self.options["unk_token"])
-        self.longest = check_int("model.max_input_chars_per_word", self.options["max_input_chars_per_word"], 0)
+        self.longest = check_int(
+            "model.max_input_chars_per_word", self.options["max_input_chars_per_word"], 0
+        )
         if unknown not in self.vocab:
             raise ValueError(f"model.unk_token {unknown!r} is not in the vocabulary")
         self.unknown = self.vocab[unknown]
