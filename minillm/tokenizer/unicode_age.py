@@ -1,8 +1,9 @@
 """Characters that the tokenizers library does not know yet (유니코드 버전).
 
 Its normalizers carry the Unicode tables of version 9, its BertNormalizer and Punctuation those of version 8; Python
-and `regex` know later ones, each version more. A model was trained with what the library did, so for these characters we do the same:
-a later mark is no accent and stays where it is, a later letter has no other form, a later sign is no punctuation.
+and `regex` know later ones, each version more. A model was trained with what the library did, so for these characters
+we do the same: a later mark is no accent and stays where it is, a later letter has no other form, a later sign is no
+punctuation, a later control character stays.
 
 Held against: tokenizers.normalizers and tokenizers.pre_tokenizers on every character of Unicode.
 """

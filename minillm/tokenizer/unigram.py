@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from minillm._checks import check_flag, check_int, describe
 from minillm.tokenizer.base import AddedToken, Tokenizer
-from minillm.tokenizer.special import encode_text
+from minillm.tokenizer.batch import check_texts
+from minillm.tokenizer.special import check_special_tokens, encode_text
+from minillm.tokenizer.unigram_train import learn_pieces
+from minillm.tokenizer.wordpiece_train import count_words
 
 if TYPE_CHECKING:
     from minillm.tokenizer.pre_tokenizers import Sequence as PreTokenizer
@@ -156,6 +159,53 @@ class UnigramTokenizer(Tokenizer):
     ) -> None:
         super().__init__(model, added_tokens, layout)
         model.leave_out(self.special_tokens)  # no text is spelled with them, recognised or not
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str],
+        vocab_size: int,
+        special_tokens: Iterable[str] = ("<pad>", "</s>", "<unk>"),
+        unk_token: str = "<unk>",
+        bos_token: str | None = None,
+        eos_token: str | None = "</s>",
+        normalizer: Mapping[str, Any] | None = None,
+        max_piece_length: int = 16,
+    ) -> UnigramTokenizer:
+        """Learn pieces and their probabilities from `texts`, which are read once, one by one, and not kept.
+
+        Args:
+            texts: iterable of str. No piece crosses two texts, a blank, or a special token found in a text.
+            vocab_size: ids in all: special tokens and pieces. Fewer come out of a corpus that has no more pieces.
+            special_tokens: the first ids; `unk_token` is among them.
+            bos_token, eos_token, normalizer: as in `from_vocab`.
+            max_piece_length: characters of the longest piece.
+
+        Raises:
+            ValueError: `texts` is a str, holds something else than str, or no character; `vocab_size` is below the
+                special tokens and the different characters; another argument is out of its range.
+        """
+        names = check_special_tokens(special_tokens)
+        check_int("vocab_size", vocab_size, 1)
+        check_int("max_piece_length", max_piece_length, 1)
+        if unk_token not in names:
+            raise ValueError(f"unk_token {describe(unk_token)} is not among the special tokens")
+        layout = metaspace_layout(normalizer or NFKC_ONE_BLANK, names, bos_token, eos_token)
+        words = count_words(check_texts(texts), names, layout)
+        characters = set("".join(words))
+        if not characters:
+            raise ValueError("texts have no character to learn from")
+        if vocab_size < len(names) + len(characters):
+            raise ValueError(
+                f"vocab_size must be at least {len(names) + len(characters)} for {len(names)} special tokens and "
+                f"{len(characters)} characters, got {vocab_size}"
+            )
+        pieces = learn_pieces(words, vocab_size, len(names), max_piece_length)
+        return cls(
+            Unigram([*((name, 0.0) for name in names), *pieces], names.index(unk_token)),
+            [AddedToken(index, name) for index, name in enumerate(names)],
+            layout,
+        )
 
     @classmethod
     def from_vocab(

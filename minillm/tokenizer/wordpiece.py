@@ -20,8 +20,11 @@ from typing import TYPE_CHECKING, Any
 from minillm._checks import check_int, check_text, describe
 from minillm._files import BadFileError, read_bytes
 from minillm.tokenizer.base import AddedToken, Tokenizer, find_added
+from minillm.tokenizer.batch import check_texts
 from minillm.tokenizer.normalizers import BertNormalizer
 from minillm.tokenizer.pre_tokenizers import BertPreTokenizer
+from minillm.tokenizer.special import check_special_tokens
+from minillm.tokenizer.wordpiece_train import count_words, learn_wordpieces
 
 if TYPE_CHECKING:
     from minillm.tokenizer.pre_tokenizers import Sequence as PreTokenizer
@@ -178,6 +181,56 @@ class WordPieceTokenizer(Tokenizer):
             if isinstance(vocab_txt, Mapping):
                 raise
             raise BadFileError(f"vocabulary {str(vocab_txt)!r} makes no tokenizer: {error}") from None
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str],
+        vocab_size: int,
+        lowercase: bool = True,
+        strip_accents: bool | None = None,
+        special_tokens: Iterable[str] = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+        min_frequency: int = 2,
+        limit_alphabet: int | None = None,
+        tokenize_chinese_chars: bool = True,
+        clean_text: bool = True,
+    ) -> WordPieceTokenizer:
+        """Learn a vocabulary from `texts`, which are read once, one by one, and not kept.
+
+        Args:
+            texts: iterable of str. No token crosses two texts, two words, or a special token found in a text.
+            vocab_size: ids in all: special tokens, characters (twice, plain and with ##), merged tokens. Fewer come
+                out when no pair occurs `min_frequency` times.
+            special_tokens: the first ids; [UNK], [CLS] and [SEP] are among them.
+            limit_alphabet: keep that many characters at most, the commonest; words with others become [UNK].
+
+        Raises:
+            ValueError: `texts` is a str or holds something else than str, a text has a lone surrogate, `vocab_size`
+                is below the special tokens and characters, or another argument is out of its range.
+        """
+        names = check_special_tokens(special_tokens)
+        check_int("vocab_size", vocab_size, 1)
+        check_int("min_frequency", min_frequency, 0)
+        if limit_alphabet is not None:
+            check_int("limit_alphabet", limit_alphabet, 1)
+        options = {
+            "clean_text": clean_text, "handle_chinese_chars": tokenize_chinese_chars,
+            "strip_accents": strip_accents, "lowercase": lowercase,
+        }  # fmt: skip
+        ids = {name: index for index, name in enumerate(names)}
+        layout = bert_layout(ids, "[CLS]", "[SEP]", "##", options)
+        words = count_words(check_texts(texts), names, layout)
+        tokens = learn_wordpieces(words, vocab_size, names, min_frequency, limit_alphabet)
+        if len(tokens) > vocab_size:
+            raise ValueError(
+                f"vocab_size must be at least {len(tokens)} for the special tokens and the characters (limit_alphabet "
+                f"would keep fewer), got {vocab_size}"
+            )
+        return cls(
+            WordPiece({token: index for index, token in enumerate(tokens)}),
+            [AddedToken(index, name) for name, index in ids.items()],
+            layout,
+        )
 
     def encode_with(self, text: str, names: frozenset[str]) -> list[int]:
         if not self._by_chunk:
