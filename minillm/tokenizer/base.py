@@ -200,7 +200,8 @@ class Tokenizer:
                 yield part, token, starts
                 continue
             normal = self.normalizer(part) if self.normalizer else part
-            starts = starts and not (self.normalizer and self.normalizer.drops_front(part))
+            if starts and self.normalizer and self.pre_tokenizer.asks_for_first:
+                starts = not self.normalizer.drops_front(part)
             for begin, stop, found in find_added(normal, late, late_pattern):
                 yield normal[begin:stop], found, starts and begin == 0
 
@@ -219,7 +220,8 @@ class Tokenizer:
             if self.normalizer:
                 origins = self.normalizer.origins(part)
                 places = [places[place] if place >= 0 else (start, start) for place in origins]
-                starts = starts and not self.normalizer.drops_front(part)
+                if starts and self.pre_tokenizer.asks_for_first:
+                    starts = not self.normalizer.drops_front(part)
             for begin, stop, found in find_added(normal, late, late_pattern):
                 yield normal[begin:stop], places[begin:stop], found, starts and begin == 0
 

@@ -89,7 +89,7 @@ class Trie:
 
     def characters(self, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(code point, node behind it, whether a key ends there) of every character that leads on from `nodes`."""
-        done = []
+        done = [(nodes[:0], nodes[:0], nodes[:0] > 0)]
         codes, missing = np.zeros(nodes.size, dtype=np.int64), np.full(nodes.size, -1)
         while nodes.size:
             which, byte, places = self._step(nodes)

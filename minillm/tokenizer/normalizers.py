@@ -15,6 +15,7 @@ Book: 2.2.1 토큰화. Held against: tokenizers.normalizers, whose Unicode table
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import partial
 from typing import Any
@@ -34,7 +35,7 @@ class UnicodeForm(Normalizer):
     def __init__(self, form: str) -> None:
         self.form = form
 
-    _later = regex.compile(f"([{LATER_FORMS}]+)")  # they stand between the parts that have forms
+    _later = re.compile(f"([{LATER_FORMS}]+)")  # they stand between the parts that have forms
 
     def __call__(self, text: str) -> str:
         if text.isascii():

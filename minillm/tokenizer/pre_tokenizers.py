@@ -178,7 +178,12 @@ class Metaspace(MetaspaceOptions, PreTokenizer):
         found: list[str] = []
         for number, piece in enumerate(pieces):
             text = self.signed(piece, number == 0 and starts)
-            found += [text[start:end] for start, end in self.spans(text)]
+            if not self.split:
+                found.append(text)
+                continue
+            first, *rest = text.split(self.sign)  # the cut of `spans`, in fewer steps
+            found += [first] if first else []
+            found += [self.sign + part for part in rest]
         return found, starts
 
     def trace(self, pieces: list[Traced], starts: bool) -> tuple[list[Traced], bool]:
@@ -219,6 +224,7 @@ class Sequence:
     """All steps of a tokenizer, one after another; none leaves the text in one piece.
 
     `byte_level` is the last step if it is ByteLevel: a model of bytes then takes the pieces as they were before it.
+    `asks_for_first`: whether it matters that a text begins where the caller's began.
     """
 
     def __init__(self, pretokenizers: list) -> None:
@@ -233,6 +239,7 @@ class Sequence:
         self.byte_level = last if isinstance(last, ByteLevel) else None
         self.is_gpt2 = len(self.steps) == 1 and self.byte_level is not None
         self.is_gpt2 = self.is_gpt2 and last.use_regex and not last.prefix
+        self.asks_for_first = any(getattr(step, "scheme", "") == "first" for step in self.steps)
         for earlier, later in zip(self.steps, self.steps[1:]):
             if isinstance(earlier, ByteLevel) and getattr(later, "scheme", "") == "first":
                 raise ValueError(

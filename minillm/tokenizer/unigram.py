@@ -30,9 +30,9 @@ UNKNOWN_PENALTY = 10.0
 _REMEMBERED, _WORD = 1 << 16, 32  # pieces of text that are kept, and the characters of the longest of them
 
 
-def viterbi(text: str, scores: Mapping[str, float], unknown: float) -> list[str]:
-    """The likeliest spelling: pieces that are keys of `scores`, and single characters at the score `unknown`."""
-    longest = max(map(len, scores), default=1)
+def viterbi(text: str, scores: Mapping[str, float], unknown: float, longest: int = 1 << 30) -> list[str]:
+    """The likeliest spelling: pieces that are keys of `scores` (of `longest` characters at most), and single
+    characters at the score `unknown`."""
     best, begins = [0.0] + [-math.inf] * len(text), [0] * (len(text) + 1)
     for start in range(len(text)):
         for end in range(start + 1, min(len(text), start + longest) + 1):
@@ -72,6 +72,7 @@ class Unigram:
         byte_ids = [self.vocab.get(f"<0x{byte:02X}>") for byte in range(256)]
         self._byte_ids = byte_ids if byte_fallback else [None] * 256
         self._scores = {piece: score for piece, score in self.pieces if piece}
+        self._longest = max(map(len, self._scores), default=1)
         self._known: dict[str, list[int]] = {}
 
     def leave_out(self, names: Iterable[str]) -> None:
@@ -103,9 +104,8 @@ class Unigram:
         start = 0
         for spelled in self.spell(piece):
             end = start + len(spelled)
-            index = self.vocab.get(spelled)
-            if index is not None:
-                found.append((index, start, end))
+            if spelled in self._scores:
+                found.append((self.vocab[spelled], start, end))
             else:
                 ids = [self._byte_ids[byte] for byte in spelled.encode("utf-8")]
                 if None in ids:
@@ -120,8 +120,9 @@ class Unigram:
         """The likeliest spelling, neighbours that are unknown joined."""
         spelled: list[str] = []
         joins = False
-        for part in viterbi(piece, self._scores, self.unknown_score):
-            unknown = self.unk_id is not None and self.vocab.get(part, self.unk_id) == self.unk_id
+        for part in viterbi(piece, self._scores, self.unknown_score, self._longest):
+            known = part in self._scores and self.vocab[part] != self.unk_id
+            unknown = self.unk_id is not None and not known
             if unknown and joins:
                 spelled[-1] += part
             else:

@@ -79,14 +79,34 @@ def split_by(pattern):
 
 
 CHANGES = {
-    "model.type": (lambda c: c["model"].update(type="Unigram"), "Unigram"),
-    "WordPiece": (lambda c: c["model"].update(type="WordPiece"), "WordPiece"),
+    "model.type": (lambda c: c["model"].update(type="WordLevel"), "WordLevel"),
+    "another model": (lambda c: c["model"].update(type="Unigram"), "model.byte_fallback|model.merges|model"),
+    "WordPiece": (
+        lambda c: c["model"].update(type="WordPiece"),
+        "model.byte_fallback False is not supported",
+    ),
+    "WordPiece's unknown": (
+        lambda c: c.update(model={"type": "WordPiece", "vocab": c["model"]["vocab"]}),
+        r"unk_token '\[UNK\]' is not in the vocabulary",
+    ),
+    "Unigram's pieces": (
+        lambda c: c.update(model={"type": "Unigram", "vocab": [["a", "b"]]}),
+        "piece 0 must be",
+    ),
+    "Unigram's unknown": (
+        lambda c: c.update(model={"type": "Unigram", "unk_id": 7, "vocab": [["a", 1.0]]}),
+        "unk_id must be between 0 and 0",
+    ),
+    "Unigram's option": (
+        lambda c: c.update(model={"type": "Unigram", "vocab": [["a", 1.0]], "alpha": 0.1}),
+        "model.alpha",
+    ),
     "no model": (lambda c: c.pop("model"), "model must be an object"),
     "dropout": (lambda c: c["model"].update(dropout=0.1), "dropout"),
     "unknown": (lambda c: c["model"].update(unk_token="<unk>"), "unk_token"),
     "a flag": (lambda c: c["model"].update(byte_fallback="yes"), "byte_fallback"),
     "a new option": (lambda c: c["model"].update(new_option=1), "model.new_option"),
-    "normalizer": (lambda c: c.update(normalizer={"type": "Nmt"}), "normalizer Nmt"),
+    "normalizer": (lambda c: c.update(normalizer={"type": "Nmt2"}), "normalizer Nmt2"),
     "normalizer's option": (
         lambda c: c.update(normalizer={"type": "NFC", "x": 1}),
         "NFC with the option 'x'",
@@ -98,7 +118,15 @@ CHANGES = {
     "nested": (lambda c: c.update(normalizer=sequence_of({"type": "Precompiled"})), "Precompiled"),
     "truncation": (lambda c: c.update(truncation={"max_length": 5}), "truncation"),
     "padding": (lambda c: c.update(padding={"pad_id": 5}), "padding"),
-    "decoder": (lambda c: c.update(decoder={"type": "WordPiece"}), "decoder"),
+    "decoder": (lambda c: c.update(decoder={"type": "CTC"}), "decoder CTC"),
+    "a table": (
+        lambda c: c.update(normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+        "Precompiled: the table of normalisations is cut short or damaged",
+    ),
+    "no table": (
+        lambda c: c.update(normalizer={"type": "Precompiled", "precompiled_charsmap": "?"}),
+        "Precompiled: precompiled_charsmap is no base64",
+    ),
     "template": (lambda c: c.update(post_processor={"type": "TemplateProcessing"}), "TemplateProcessing"),
     "template's token": (
         lambda c: c.update(post_processor=template([{"SpecialToken": {"id": "<s>", "type_id": 0}}, A])),
