@@ -4,7 +4,8 @@
 
 A sum over neighbours only, so the best way to each place is the best way to some earlier place and one piece more:
 Viterbi's dynamic programme, `viterbi`. A character that is no piece may stand alone at the lowest score of all less 10;
-neighbours of that kind become one unknown token, or their bytes <0xED><0x95><0x9C> (byte fallback).
+neighbours of that kind become one unknown token, or their bytes <0xED><0x95><0x9C> (byte fallback). Encoding runs it
+in compiled code (unigram_trie.py), and only for words that were not seen before.
 
 Book: 2.2.1 토큰화. Paper: Kudo 2018 (subword regularization). Held against: tokenizers, sentencepiece.
 Left out: sampling from the spellings (n-best, alpha).
@@ -21,13 +22,14 @@ from minillm.tokenizer.base import AddedToken, Tokenizer
 from minillm.tokenizer.batch import check_texts
 from minillm.tokenizer.special import check_special_tokens, encode_text
 from minillm.tokenizer.unigram_train import learn_pieces
+from minillm.tokenizer.unigram_trie import PieceTrie
 from minillm.tokenizer.wordpiece_train import count_words
 
 if TYPE_CHECKING:
     from minillm.tokenizer.pre_tokenizers import Sequence as PreTokenizer
 
 UNKNOWN_PENALTY = 10.0
-_REMEMBERED, _WORD = 1 << 16, 32  # pieces of text that are kept, and the characters of the longest of them
+_REMEMBERED = 1 << 16  # pieces of text that are kept
 
 
 def viterbi(text: str, scores: Mapping[str, float], unknown: float, longest: int = 1 << 30) -> list[str]:
@@ -74,35 +76,40 @@ class Unigram:
         self._scores = {piece: score for piece, score in self.pieces if piece}
         self._longest = max(map(len, self._scores), default=1)
         self._known: dict[str, list[int]] = {}
+        self._trie: PieceTrie | None = None
 
     def leave_out(self, names: Iterable[str]) -> None:
         """These pieces keep their ids, but no text is spelled with them."""
         for name in names:
             self._scores.pop(name, None)
+        self._trie = None
 
     def encode(self, text: str, pre_tokenizer: PreTokenizer, starts: bool = True) -> list[int]:
         """The ids of `text`, in which no added tokens are looked for; `starts`: it begins where the input begins."""
+        pieces = pre_tokenizer(text, starts)
         known = self._known
-        ids: list[int] = []
-        for piece in pre_tokenizer(text, starts):
-            found = known.get(piece)
-            ids += self.encode_piece(piece) if found is None else found
-        return ids
-
-    def encode_piece(self, piece: str) -> list[int]:
-        """The ids of one piece of text."""
-        ids = [index for index, _, _ in self.trace(piece)]
-        if len(piece) <= _WORD:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[piece] = ids
-        return ids
+        new = [piece for piece in dict.fromkeys(pieces) if piece not in known]
+        if new:
+            if self._trie is None:
+                self._trie = PieceTrie(self._scores, self.unknown_score)
+            ids = [[index for index, _, _ in self._tokens(way)] for way in self._trie.spell(new)]
+            known.update(zip(new, ids))
+            if len(known) > _REMEMBERED:
+                self._known = {}  # the words of this text are looked up below, and then forgotten
+        found: list[int] = []
+        for piece in pieces:
+            found += known[piece]
+        return found
 
     def trace(self, piece: str) -> list[tuple[int, int, int]]:
-        """(id, start, end) of each token of one piece of text."""
+        """(id, start, end) of each token of one piece of text, by the plain `viterbi`."""
+        return self._tokens(viterbi(piece, self._scores, self.unknown_score, self._longest))
+
+    def _tokens(self, way: Sequence[str]) -> list[tuple[int, int, int]]:
+        """(id, start, end) of each token of a spelling; neighbours that are unknown are one, or are their bytes."""
         found: list[tuple[int, int, int]] = []
         start = 0
-        for spelled in self.spell(piece):
+        for spelled in self._fused(way):
             end = start + len(spelled)
             if spelled in self._scores:
                 found.append((self.vocab[spelled], start, end))
@@ -116,11 +123,10 @@ class Unigram:
             start = end
         return found
 
-    def spell(self, piece: str) -> list[str]:
-        """The likeliest spelling, neighbours that are unknown joined."""
+    def _fused(self, way: Sequence[str]) -> list[str]:
         spelled: list[str] = []
         joins = False
-        for part in viterbi(piece, self._scores, self.unknown_score, self._longest):
+        for part in way:
             known = part in self._scores and self.vocab[part] != self.unk_id
             unknown = self.unk_id is not None and not known
             if unknown and joins:

@@ -12,6 +12,7 @@ from minillm._files import BadFileError
 from minillm.tokenizer import UnigramTokenizer, load_tokenizer
 from minillm.tokenizer.unigram import Unigram, viterbi
 from minillm.tokenizer.unigram_train import _expected, digamma, lattices, learn_pieces, seed_pieces
+from minillm.tokenizer.unigram_trie import PieceTrie
 from tests.helpers import cuts
 
 SCORES = {"a": -1.0, "b": -2.3, "ab": -2.5, "ba": -4.1, "aba": -4.2, "bb": -3.7, "한": -3.1, "abb": -9.0}
@@ -40,6 +41,21 @@ def test_the_likeliest_spelling(text):
     found = viterbi(text, SCORES, -19.0)
     assert "".join(found) == text
     assert score(found) == pytest.approx(max(map(score, spellings(text, SCORES))))
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("ab한x🚀", min_size=1, max_size=12), max_size=6))
+def test_the_compiled_version_spells_alike(words):
+    assert PieceTrie(SCORES, -19.0).spell(words) == [viterbi(word, SCORES, -19.0) for word in words]
+
+
+def test_what_is_remembered_changes_nothing(monkeypatch):
+    tokenizer = UnigramTokenizer.from_vocab(PIECES)
+    monkeypatch.setattr("minillm.tokenizer.unigram._REMEMBERED", 2)
+    for text in ("a ab ba aba", "a b", "bab abb x", "a ab"):
+        assert (
+            tokenizer.encode(text) == tokenizer.encode_with_offsets(text)[0]
+        )  # that one asks the plain version
 
 
 def test_unknown_characters_and_bytes(tokenizer):
