@@ -14,33 +14,33 @@ Book: 2.2.1 토큰화. Held against: tokenizers.Tokenizer, transformers.PreTrain
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-import regex
-
 from minillm._checks import check_flag, check_int, check_path, check_text, describe
 from minillm._files import CHECKSUMS, write_checksums, write_json
+from minillm.tokenizer.added import AddedToken, find_added
 from minillm.tokenizer.batch import Batch, check_ids, check_texts, encode_for_model
 from minillm.tokenizer.decoders import ByteLevel, build_decoder
 from minillm.tokenizer.normalizers import build_normalizer
 from minillm.tokenizer.offsets import Token, trace_text
-from minillm.tokenizer.parts import BLANKS
 from minillm.tokenizer.post_processors import build_post_processor
 from minillm.tokenizer.pre_tokenizers import build_pre_tokenizer
 from minillm.tokenizer.special import allowed_tokens, encode_text, special_pattern
 from minillm.tokenizer.streaming import encode_stream
 
-_LETTER = regex.compile(r"[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]")
-_BLANK_RUN = regex.compile(r"\p{White_Space}*")
 _CALL_OPTIONS = {
     name
     for name, parameter in inspect.signature(encode_for_model).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY
 }
+_ROLES = {  # what transformers calls the special tokens that go by these names
+    "<|endoftext|>": "eos_token", "<s>": "bos_token", "</s>": "eos_token", "[CLS]": "cls_token", "[SEP]": "sep_token",
+    "<unk>": "unk_token", "[UNK]": "unk_token", "<pad>": "pad_token", "[PAD]": "pad_token", "<mask>": "mask_token",
+    "[MASK]": "mask_token",
+}  # fmt: skip
 PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
@@ -56,52 +56,6 @@ class Model(Protocol):
     ) -> list[tuple[int, int, int]]: ...  # (id, start, end) of the tokens of one piece
 
     def to_json(self) -> dict[str, Any]: ...
-
-
-@dataclass(frozen=True)
-class AddedToken:
-    """A token that is found in the text before the model sees it.
-
-    special: left out by `decode(skip_special_tokens=True)`, and recognised only where `allowed_special` says so.
-    single_word: not inside a word. lstrip, rstrip: takes the blanks in front, behind. normalized: looked for in the
-    text after the normalizer, else before.
-    """
-
-    id: int
-    content: str
-    single_word: bool = False
-    lstrip: bool = False
-    rstrip: bool = False
-    normalized: bool = False
-    special: bool = True
-
-
-def find_added(
-    text: str, tokens: Mapping[str, AddedToken], pattern: re.Pattern | None
-) -> Iterator[tuple[int, int, AddedToken | None]]:
-    """(start, end, token or None for ordinary text) of the parts of `text`, in order.
-
-    `pattern` finds the keys of `tokens`, the longest where several begin at one place.
-    """
-    done = 0
-    for match in pattern.finditer(text) if pattern else ():
-        token, (start, end) = tokens[match.group()], match.span()
-        if token.single_word and (
-            (start > 0 and _LETTER.match(text, start - 1)) or (end < len(text) and _LETTER.match(text, end))
-        ):
-            continue
-        if token.lstrip:
-            start = done + len(text[done:start].rstrip(BLANKS))
-        if token.rstrip:
-            end = _BLANK_RUN.match(text, end).end()
-        if start >= end:  # the token in front has taken all of it
-            continue
-        if done < start:
-            yield done, start, None
-        yield start, end, token
-        done = end
-    if done < len(text):
-        yield done, len(text), None
 
 
 class Tokenizer:
@@ -398,8 +352,7 @@ class Tokenizer:
             "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": False,
         }
-        if "<|endoftext|>" in self.special_tokens:
-            config["eos_token"] = "<|endoftext|>"
+        config |= {role: name for name, role in _ROLES.items() if name in self.special_tokens}
         write_json(path / "tokenizer_config.json", config)
         file = write_json(path / "tokenizer.json", self.to_json())
         write_checksums(path, ("tokenizer.json", "tokenizer_config.json"))

@@ -2,11 +2,6 @@
 
     "Hi", "Hello there"  ->  input_ids [[5, 0, 0], [7, 8, 9]]   attention_mask [[1, 0, 0], [1, 1, 1]]
 
-Truncation (절단) shortens the texts, never the special tokens around them. What is cut off can come back as rows of its
-own (overflow), each starting `stride` tokens before the end of the last: so a long passage is read in windows.
-
-    room 4, stride 1:   a b c d e f g   ->   a b c d | d e f g
-
 A model must ignore the positions whose mask is 0. Book: 2.2.1 토큰화, 3.3.2. Held against: transformers'
 PreTrainedTokenizerFast. Left out: `model_max_length`, return_length, target texts.
 """
@@ -19,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from minillm._checks import check_choice, check_flag, check_int, describe, is_listing
 from minillm.tokenizer.special import encode_text
+from minillm.tokenizer.truncation import Span, choices, rooms, windows
 
 if TYPE_CHECKING:
     from minillm.tokenizer.base import Tokenizer
@@ -27,51 +23,7 @@ if TYPE_CHECKING:
 PADDING = (False, True, "longest", "max_length", "do_not_pad")
 TRUNCATION = (False, True, "longest_first", "only_first", "only_second", "do_not_truncate")
 SIDES = ("right", "left")
-Span = tuple[int, int]
 Text = Any  # a str, or the list of the words that it was split into
-
-
-def windows(length: int, room: int, stride: int = 0, side: str = "right") -> list[Span]:
-    """(start, end) of the windows that cover `length` tokens, `room` each; two neighbours share `stride` tokens.
-
-    `side` is where a text is cut: from "left" the first window is the text's end.
-    """
-    if length <= room:
-        return [(0, length)]
-    if room == 0:
-        return [(0, 0), (0, length)]
-    found: list[Span] = []
-    for start in range(0, length, room - stride):
-        found.append((start, min(start + room, length)))
-        if start + room >= length:
-            break
-    return found if side == "right" else [(length - end, length - start) for start, end in found]
-
-
-def rooms(first: int, second: int | None, room: int, strategy: str) -> Span:
-    """How many tokens of each text are kept. longest_first: the longer one gives until both are equally long.
-
-    Raises:
-        ValueError: the one text that may be cut is too short for it.
-    """
-    over = first + (second or 0) - room
-    if over <= 0:
-        return first, second or 0
-    if strategy == "longest_first":
-        if second is None:
-            return room, 0
-        short = min(first, second)
-        if short > room - short:
-            short = room // 2
-        return (room - short, short) if first > second else (short, room - short)
-    target = first if strategy == "only_first" else second
-    if target is None:
-        raise ValueError("truncation 'only_second' needs a text_pair")
-    if target <= over:
-        raise ValueError(
-            f"truncation {strategy!r} cannot take {over} tokens from a text of {target}; cut the other one, too"
-        )
-    return (first - over, second or 0) if strategy == "only_first" else (first, target - over)
 
 
 class Row:
@@ -252,7 +204,7 @@ def encode_for_model(
                     )
             side = tokenizer.truncation_side
             spans = [windows(len(part), size, stride, side) for part, size in zip(ids, kept)]
-        for choice in _choices(spans) if return_overflowing_tokens else [[part[0] for part in spans]]:
+        for choice in choices(spans) if return_overflowing_tokens else [[part[0] for part in spans]]:
             row = Row(number, items, choice)
             parts = list(row.parts(ids))
             row.width = sum(len(part) for _, _, part in parts)
@@ -285,17 +237,6 @@ def encode_for_model(
     if single and not return_overflowing_tokens:
         entries = {name: values[0] for name, values in entries.items()}
     return Batch(entries, rows, samples, tokenizer)
-
-
-def _choices(spans: list[list[Span]]) -> Iterator[list[Span]]:
-    """The windows of one text, or of two with each other: the first of both, then those of the second text with each
-    further one of the first, last the further ones of the second with the first of the first."""
-    first = spans[0]
-    second: list[list[Span]] = [[span] for span in spans[1]] if len(spans) > 1 else [[]]
-    yield [first[0], *second[0]]
-    for span in first[1:]:
-        yield from ([span, *other] for other in second)
-    yield from ([first[0], *other] for other in second[1:])
 
 
 def _tensors(entries: dict[str, list], rows: list[Row]) -> dict[str, Any]:

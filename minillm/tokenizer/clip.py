@@ -19,7 +19,7 @@ import zlib
 from pathlib import Path
 
 from minillm._files import BadFileError, read_bytes
-from minillm.tokenizer.base import AddedToken
+from minillm.tokenizer.added import AddedToken
 from minillm.tokenizer.bpe import BPETokenizer
 from minillm.tokenizer.bpe_encode import BPE
 from minillm.tokenizer.byte_alphabet import ALPHABET, BYTE_TO_CHARACTER

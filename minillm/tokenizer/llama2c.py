@@ -22,7 +22,8 @@ from typing import Any
 
 from minillm._checks import check_int, describe, is_listing
 from minillm._files import BadFileError, read_bytes
-from minillm.tokenizer.base import AddedToken, Tokenizer
+from minillm.tokenizer.added import AddedToken
+from minillm.tokenizer.base import Tokenizer
 from minillm.tokenizer.batch import check_texts
 from minillm.tokenizer.offsets import Token
 

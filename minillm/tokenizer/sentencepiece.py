@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm._files import BadFileError, read_bytes
-from minillm.tokenizer.base import AddedToken
+from minillm.tokenizer.added import AddedToken
 from minillm.tokenizer.bpe import BPETokenizer
 from minillm.tokenizer.bpe_encode import BPE
 from minillm.tokenizer.charsmap import Charsmap, Trie

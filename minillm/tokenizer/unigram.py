@@ -18,7 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from minillm._checks import check_flag, check_int, describe
-from minillm.tokenizer.base import AddedToken, Tokenizer
+from minillm.tokenizer.added import AddedToken
+from minillm.tokenizer.base import Tokenizer
 from minillm.tokenizer.batch import check_texts
 from minillm.tokenizer.special import check_special_tokens, encode_text
 from minillm.tokenizer.unigram_train import learn_pieces

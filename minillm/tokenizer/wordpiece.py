@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from minillm._checks import check_int, check_text, describe
 from minillm._files import BadFileError, read_bytes
-from minillm.tokenizer.base import AddedToken, Tokenizer, find_added
+from minillm.tokenizer.added import AddedToken, find_added
+from minillm.tokenizer.base import Tokenizer
 from minillm.tokenizer.batch import check_texts
 from minillm.tokenizer.normalizers import BertNormalizer
 from minillm.tokenizer.pre_tokenizers import BertPreTokenizer

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minillm.tokenizer import BPETokenizer
-from minillm.tokenizer.batch import SIDES, rooms, windows
+from minillm.tokenizer.batch import SIDES
 from minillm.tokenizer.normalizers import build_normalizer
+from minillm.tokenizer.truncation import rooms, windows
 
 
 @pytest.fixture(scope="module")
