@@ -309,8 +309,9 @@ class Tokenizer:
 
     @property
     def pad_token_id(self) -> int | None:
-        """What fills a batch: `<pad>`, `<|pad|>` or `[PAD]` if it is a special token, else the first special token."""
-        for name in ("<pad>", "<|pad|>", "[PAD]", *self.special_tokens):
+        """What fills a batch: the first of `<pad>`, `<|pad|>`, `[PAD]`, `<|endoftext|>` that is a special token, else
+        the first special token."""
+        for name in ("<pad>", "<|pad|>", "[PAD]", "<|endoftext|>", *self.special_tokens):
             if name in self.special_tokens:
                 return self.special_tokens[name]
         return None

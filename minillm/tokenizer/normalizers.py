@@ -152,7 +152,7 @@ class Nmt(Normalizer):
 class _Accents(StripAccents):
     """The marks of no width only."""
 
-    _marks = regex.compile(rf"[\p{{Mn}}\u1734--[{LATER_ACCENTS}]]", regex.V1)
+    _marks = regex.compile(rf"[\p{{Mn}}\u1734\U0001171e--[{LATER_ACCENTS}]]", regex.V1)
 
 
 class BertNormalizer(Normalizer):
