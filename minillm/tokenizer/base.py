@@ -61,11 +61,14 @@ class Model(Protocol):
 class Tokenizer:
     """Text to ids and back. Subclasses bring a model; `load_tokenizer` opens files of every kind built here.
 
-    padding_side, truncation_side: "right" or "left", where calls fill up and cut; yours to set, as in transformers.
+    padding_side, truncation_side: "right" or "left", where calls fill up and cut.   pad_token: what fills up (None: see
+    `pad_token_id`).   model_max_length: the `max_length` of calls that name none.   Yours to set, as in transformers.
     """
 
     padding_side = "right"
     truncation_side = "right"
+    pad_token: str | None = None
+    model_max_length: int | None = None
 
     def __init__(
         self, model: Model, added_tokens: Iterable[AddedToken] = (), layout: Mapping[str, Any] | None = None
@@ -76,6 +79,7 @@ class Tokenizer:
             ValueError: a part that is not supported, by its name; tokens and ids that do not fit each other.
         """
         self.layout: dict[str, Any] = {name: (layout or {}).get(name) for name in PARTS}
+        self.kept: dict[str, Any] = {"truncation": None, "padding": None}  # what a file says of calls
         self.model = model
         self.normalizer = None
         if self.layout["normalizer"] is not None:
@@ -309,8 +313,10 @@ class Tokenizer:
 
     @property
     def pad_token_id(self) -> int | None:
-        """What fills a batch: the first of `<pad>`, `<|pad|>`, `[PAD]`, `<|endoftext|>` that is a special token, else
-        the first special token."""
+        """What fills a batch: `pad_token` if it is set, else the first of `<pad>`, `<|pad|>`, `[PAD]`, `<|endoftext|>`
+        that is a special token, else the first special token."""
+        if self.pad_token is not None:
+            return self.token_to_id(self.pad_token)
         for name in ("<pad>", "<|pad|>", "[PAD]", "<|endoftext|>", *self.special_tokens):
             if name in self.special_tokens:
                 return self.special_tokens[name]
@@ -330,8 +336,7 @@ class Tokenizer:
         """The content of tokenizer.json."""
         return {
             "version": "1.0",
-            "truncation": None,
-            "padding": None,
+            **self.kept,
             "added_tokens": [
                 asdict(t) for t in sorted(self.added_tokens.values(), key=lambda token: token.id)
             ],

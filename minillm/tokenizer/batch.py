@@ -150,6 +150,8 @@ def encode_for_model(
         check_flag(name, flag)
     strategy = {True: "longest_first", "do_not_truncate": False}.get(truncation, truncation)
     padding = {True: "longest", "do_not_pad": False}.get(padding, padding)
+    if max_length is None and (strategy or padding == "max_length"):
+        max_length = tokenizer.model_max_length
     if max_length is not None:
         max_length = check_int("max_length", max_length, minimum=1)
     elif strategy or padding == "max_length":

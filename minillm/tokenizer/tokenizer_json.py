@@ -18,7 +18,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from minillm._checks import check_flag, check_path, describe
+from minillm._checks import check_choice, check_flag, check_int, check_path, describe
 from minillm._files import BadFileError, read_json, verify_checksums
 from minillm.tokenizer.base import PARTS, AddedToken, Tokenizer
 from minillm.tokenizer.bpe import BPETokenizer, check_vocab, read_merges
@@ -83,13 +83,39 @@ def from_json(content: Any) -> Tokenizer:
     kind = model.get("type")
     if not isinstance(kind, str) or kind not in MODELS:
         raise ValueError(f"model.type must be {' or '.join(map(repr, MODELS))}, got {describe(kind)}")
-    for name in ("truncation", "padding"):
-        if content.get(name) is not None:
-            raise ValueError(f"{name} {describe(content[name])} is not supported")
     tokens = [_added_token(t) for t in as_list("added_tokens", content.get("added_tokens") or [])]
     if len({token.content for token in tokens}) < len(tokens):
         raise ValueError("an added token is listed twice")
-    return MODELS[kind](model, tokens, {name: content.get(name) for name in PARTS})
+    tokenizer = MODELS[kind](model, tokens, {name: content.get(name) for name in PARTS})
+    _keep_defaults(tokenizer, content)
+    return tokenizer
+
+
+def _keep_defaults(tokenizer: Tokenizer, content: dict[str, Any]) -> None:
+    """`truncation` and `padding` of a file: sides, the length of `truncation=True`, what fills a batch.
+
+    As in transformers a call cuts and fills only if it is asked to. Both are written back when the tokenizer is saved.
+    """
+    known = {
+        "truncation": {"direction", "max_length", "strategy", "stride"},
+        "padding": {"strategy", "direction", "pad_to_multiple_of", "pad_id", "pad_type_id", "pad_token"},
+    }
+    for name, options in known.items():
+        if (value := content.get(name)) is None:
+            continue
+        if set(as_mapping(name, value)) | {"direction"} != options:
+            raise ValueError(f"{name} {describe(value)} is not supported")
+        side = check_choice(f"{name}.direction", value.get("direction", "Right"), ("Right", "Left")).lower()
+        tokenizer.kept[name] = value
+        if name == "truncation":
+            tokenizer.truncation_side = side
+            tokenizer.model_max_length = check_int("truncation.max_length", value["max_length"], 1)
+            continue
+        tokenizer.padding_side = side
+        index = check_int("padding.pad_id", value["pad_id"], 0, tokenizer.vocab_size - 1)
+        if value["pad_type_id"] != 0 or tokenizer.id_to_token(index) != value["pad_token"]:
+            raise ValueError(f"padding {describe(value)} is not supported")
+        tokenizer.pad_token = value["pad_token"]
 
 
 def _bpe(model: dict[str, Any], tokens: list[AddedToken], layout: dict[str, Any]) -> BPETokenizer:
