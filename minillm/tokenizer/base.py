@@ -313,11 +313,11 @@ class Tokenizer:
 
     @property
     def pad_token_id(self) -> int | None:
-        """What fills a batch: `pad_token` if it is set, else the first of `<pad>`, `<|pad|>`, `[PAD]`, `<|endoftext|>`
-        that is a special token, else the first special token."""
+        """What fills a batch: `pad_token` if it is set, else `<pad>`, `<|pad|>` or `[PAD]` if it is a special token,
+        else the first special token."""
         if self.pad_token is not None:
             return self.token_to_id(self.pad_token)
-        for name in ("<pad>", "<|pad|>", "[PAD]", "<|endoftext|>", *self.special_tokens):
+        for name in ("<pad>", "<|pad|>", "[PAD]", *self.special_tokens):
             if name in self.special_tokens:
                 return self.special_tokens[name]
         return None

@@ -70,7 +70,9 @@ def load_clip(path: str | Path) -> BPETokenizer:
         vocab = {token: index for index, token in enumerate(tokens)}
         options = {"unk_token": END, "end_of_word_suffix": "</w>"}
         added = [AddedToken(vocab[END], END), AddedToken(vocab[BEGIN], BEGIN)]
-        return BPETokenizer.from_parts(BPE(vocab, merges, options), added, _layout(vocab))
+        tokenizer = BPETokenizer.from_parts(BPE(vocab, merges, options), added, _layout(vocab))
+        tokenizer.pad_token = END
+        return tokenizer
     except (ValueError, zlib.error) as error:
         raise BadFileError(f"tokenizer {str(path)!r} is refused: {error}") from None
 
