@@ -105,7 +105,7 @@ TOKENIZER = [
         "skip_special_tokens must be True or False, got 'no'",
     ),
     (lambda p: p.tok.decode_bytes([-1]), "id -1 is out of range"),
-    (lambda p: p.tok(["a"], padding="longest"), "padding must be one of .* got 'longest'"),
+    (lambda p: p.tok(["a"], padding="longer"), "padding must be one of .* got 'longer'"),
     (lambda p: p.tok(["a"], truncation=True), "max_length must be given"),
     (lambda p: p.tok(["a", "bb cc"], return_tensors="pt"), "make no tensor: pass padding=True"),
     (lambda p: p.tok(["a"], ["b", "c"]), "texts and text_pair must be as many, got 1 and 2"),

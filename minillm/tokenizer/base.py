@@ -13,27 +13,34 @@ Book: 2.2.1 토큰화. Held against: tokenizers.Tokenizer, transformers.PreTrain
 
 from __future__ import annotations
 
-import re
+import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-import regex
-
 from minillm._checks import check_flag, check_int, check_path, check_text, describe
 from minillm._files import CHECKSUMS, write_checksums, write_json
-from minillm.tokenizer.batch import check_ids, check_texts, encode_for_model
+from minillm.tokenizer.added import AddedToken, find_added
+from minillm.tokenizer.batch import Batch, check_ids, check_texts, encode_for_model
 from minillm.tokenizer.decoders import ByteLevel, build_decoder
 from minillm.tokenizer.normalizers import build_normalizer
-from minillm.tokenizer.parts import BLANKS
+from minillm.tokenizer.offsets import Token, trace_text
 from minillm.tokenizer.post_processors import build_post_processor
 from minillm.tokenizer.pre_tokenizers import build_pre_tokenizer
 from minillm.tokenizer.special import allowed_tokens, encode_text, special_pattern
 from minillm.tokenizer.streaming import encode_stream
 
-_LETTER = regex.compile(r"[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]")
-_BLANK_RUN = regex.compile(r"\p{White_Space}*")
+_CALL_OPTIONS = {
+    name
+    for name, parameter in inspect.signature(encode_for_model).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+}
+_ROLES = {  # what transformers calls the special tokens that go by these names
+    "<|endoftext|>": "eos_token", "<s>": "bos_token", "</s>": "eos_token", "[CLS]": "cls_token", "[SEP]": "sep_token",
+    "<unk>": "unk_token", "[UNK]": "unk_token", "<pad>": "pad_token", "[PAD]": "pad_token", "<mask>": "mask_token",
+    "[MASK]": "mask_token",
+}  # fmt: skip
 PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
@@ -44,57 +51,24 @@ class Model(Protocol):
 
     def encode(self, text: str, pre_tokenizer: Any, starts: bool) -> list[int]: ...
 
+    def trace(
+        self, piece: str
+    ) -> list[tuple[int, int, int]]: ...  # (id, start, end) of the tokens of one piece
+
     def to_json(self) -> dict[str, Any]: ...
 
 
-@dataclass(frozen=True)
-class AddedToken:
-    """A token that is found in the text before the model sees it.
-
-    special: left out by `decode(skip_special_tokens=True)`, and recognised only where `allowed_special` says so.
-    single_word: not inside a word. lstrip, rstrip: takes the blanks in front, behind. normalized: looked for in the
-    text after the normalizer, else before.
-    """
-
-    id: int
-    content: str
-    single_word: bool = False
-    lstrip: bool = False
-    rstrip: bool = False
-    normalized: bool = False
-    special: bool = True
-
-
-def find_added(
-    text: str, tokens: Mapping[str, AddedToken], pattern: re.Pattern | None
-) -> Iterator[tuple[int, int, AddedToken | None]]:
-    """(start, end, token or None for ordinary text) of the parts of `text`, in order.
-
-    `pattern` finds the keys of `tokens`, the longest where several begin at one place.
-    """
-    done = 0
-    for match in pattern.finditer(text) if pattern else ():
-        token, (start, end) = tokens[match.group()], match.span()
-        if token.single_word and (
-            (start > 0 and _LETTER.match(text, start - 1)) or (end < len(text) and _LETTER.match(text, end))
-        ):
-            continue
-        if token.lstrip:
-            start = done + len(text[done:start].rstrip(BLANKS))
-        if token.rstrip:
-            end = _BLANK_RUN.match(text, end).end()
-        if start >= end:  # the token in front has taken all of it
-            continue
-        if done < start:
-            yield done, start, None
-        yield start, end, token
-        done = end
-    if done < len(text):
-        yield done, len(text), None
-
-
 class Tokenizer:
-    """Text to ids and back. Subclasses bring a model; `load_tokenizer` opens files of every kind built here."""
+    """Text to ids and back. Subclasses bring a model; `load_tokenizer` opens files of every kind built here.
+
+    padding_side, truncation_side: "right" or "left", where calls fill up and cut.   pad_token: what fills up (None: see
+    `pad_token_id`).   model_max_length: the `max_length` of calls that name none.   Yours to set, as in transformers.
+    """
+
+    padding_side = "right"
+    truncation_side = "right"
+    pad_token: str | None = None
+    model_max_length: int | None = None
 
     def __init__(
         self, model: Model, added_tokens: Iterable[AddedToken] = (), layout: Mapping[str, Any] | None = None
@@ -105,6 +79,7 @@ class Tokenizer:
             ValueError: a part that is not supported, by its name; tokens and ids that do not fit each other.
         """
         self.layout: dict[str, Any] = {name: (layout or {}).get(name) for name in PARTS}
+        self.kept: dict[str, Any] = {"truncation": None, "padding": None}  # what a file says of calls
         self.model = model
         self.normalizer = None
         if self.layout["normalizer"] is not None:
@@ -176,34 +151,68 @@ class Tokenizer:
 
     def _parts(self, text: str, names: frozenset[str]) -> Iterator[tuple[str, AddedToken | None, bool]]:
         """`text` as (part, its added token if it is one, whether it begins the text); ordinary parts normalised."""
-        finder = self._finders.get(names)
-        if finder is None:
-            finder = self._finder(names)
-            self._finders = {names: finder}  # the latest choice is remembered
-        (raw, raw_pattern), (late, late_pattern) = finder
+        (raw, raw_pattern), (late, late_pattern) = self._finder(names)
         for start, end, token in find_added(text, raw, raw_pattern):
             part, starts = text[start:end], start == 0
             if token is not None or not (self.normalizer or late):
                 yield part, token, starts
                 continue
             normal = self.normalizer(part) if self.normalizer else part
-            starts = starts and not (self.normalizer and self.normalizer.drops_front(part))
+            if starts and self.normalizer and self.pre_tokenizer.asks_for_first:
+                starts = not self.normalizer.drops_front(part)
             for begin, stop, found in find_added(normal, late, late_pattern):
                 yield normal[begin:stop], found, starts and begin == 0
 
+    def traced_parts(
+        self, text: str, names: frozenset[str]
+    ) -> Iterator[tuple[str, list[tuple[int, int]], AddedToken | None, bool]]:
+        """As `_parts`, each part with the place in `text`, (start, end), of each of its characters."""
+        (raw, raw_pattern), (late, late_pattern) = self._finder(names)
+        for start, end, token in find_added(text, raw, raw_pattern):
+            part, starts = text[start:end], start == 0
+            places = [(place, place + 1) for place in range(start, end)]
+            if token is not None or not (self.normalizer or late):
+                yield part, places, token, starts
+                continue
+            normal = self.normalizer(part) if self.normalizer else part
+            if self.normalizer:
+                origins = self.normalizer.origins(part)
+                places = [places[place] if place >= 0 else (start, start) for place in origins]
+                if starts and self.pre_tokenizer.asks_for_first:
+                    starts = not self.normalizer.drops_front(part)
+            for begin, stop, found in find_added(normal, late, late_pattern):
+                yield normal[begin:stop], places[begin:stop], found, starts and begin == 0
+
     def _finder(self, names: frozenset[str]) -> tuple:
         """The tokens `names` that are looked for before and after the normalizer, each with its pattern."""
+        if names in self._finders:
+            return self._finders[names]
         raw = {name: self.added_tokens[name] for name in names if name not in self._normal_names}
         late = {
             spelled: self.added_tokens[name] for name, spelled in self._normal_names.items() if name in names
         }
-        return tuple((tokens, special_pattern(frozenset(tokens))) for tokens in (raw, late))
+        finder = tuple((tokens, special_pattern(frozenset(tokens))) for tokens in (raw, late))
+        self._finders = {names: finder}  # the latest choice is remembered
+        return finder
 
     def _recognised(self, allowed_special: str | Collection[str]) -> frozenset[str]:
         if isinstance(allowed_special, str) and allowed_special == "all":
             return self._all_names
         allowed = allowed_tokens(allowed_special, self.special_tokens)
         return allowed | (self.added_tokens.keys() - self.special_tokens.keys())
+
+    def encode_with_offsets(
+        self, text: str, allowed_special: str | Collection[str] = "all"
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """(the ids of `encode`, where each lies in `text`: (start, end) in characters, end not included)."""
+        tokens = self.trace(text, allowed_special)
+        return [token.id for token in tokens], [(token.start, token.end) for token in tokens]
+
+    def trace(self, text: str, allowed_special: str | Collection[str] = "all") -> list[Token]:
+        """The tokens of `encode`, each with its place in `text` and the number of its piece; see offsets.py."""
+        encode_text(text)
+        tokens = trace_text(self, text, self._recognised(allowed_special))
+        return self.post_processor.trim(self, tokens)
 
     def encode_batch(
         self, texts: Iterable[str], allowed_special: str | Collection[str] = "all"
@@ -234,16 +243,26 @@ class Tokenizer:
 
     def __call__(
         self,
-        texts: str | Sequence[str],
-        text_pair: str | Sequence[str] | None = None,
+        texts: str | Sequence[Any],
+        text_pair: str | Sequence[Any] | None = None,
         padding: bool | str = False,
-        truncation: bool = False,
+        truncation: bool | str = False,
         max_length: int | None = None,
         return_tensors: str | None = None,
-    ) -> dict[str, Any]:
-        """A batch for a model, special tokens around the texts: input_ids, attention_mask and token_type_ids; see
-        `batch.encode_for_model`."""
-        return encode_for_model(self, texts, text_pair, padding, truncation, max_length, return_tensors)
+        **options: Any,
+    ) -> Batch:
+        """A batch for a model, special tokens around the texts: input_ids, attention_mask and token_type_ids.
+
+        `options` are those of `batch.encode_for_model`, and have transformers' names: stride, padding_side,
+        return_overflowing_tokens, return_offsets_mapping, is_split_into_words, ...
+        """
+        if unknown := sorted(options.keys() - _CALL_OPTIONS):
+            raise ValueError(
+                f"{unknown[0]!r} is no option here; there are {', '.join(sorted(_CALL_OPTIONS))}"
+            )
+        return encode_for_model(
+            self, texts, text_pair, padding, truncation, max_length, return_tensors, **options
+        )
 
     # --- ids to text ------------------------------------------------------------------------------------------
 
@@ -294,7 +313,10 @@ class Tokenizer:
 
     @property
     def pad_token_id(self) -> int | None:
-        """What fills a batch: `<pad>`, `<|pad|>` or `[PAD]` if it is a special token, else the first special token."""
+        """What fills a batch: `pad_token` if it is set, else `<pad>`, `<|pad|>` or `[PAD]` if it is a special token,
+        else the first special token."""
+        if self.pad_token is not None:
+            return self.token_to_id(self.pad_token)
         for name in ("<pad>", "<|pad|>", "[PAD]", *self.special_tokens):
             if name in self.special_tokens:
                 return self.special_tokens[name]
@@ -314,8 +336,7 @@ class Tokenizer:
         """The content of tokenizer.json."""
         return {
             "version": "1.0",
-            "truncation": None,
-            "padding": None,
+            **self.kept,
             "added_tokens": [
                 asdict(t) for t in sorted(self.added_tokens.values(), key=lambda token: token.id)
             ],
@@ -337,8 +358,7 @@ class Tokenizer:
             "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": False,
         }
-        if "<|endoftext|>" in self.special_tokens:
-            config["eos_token"] = "<|endoftext|>"
+        config |= {role: name for name, role in _ROLES.items() if name in self.special_tokens}
         write_json(path / "tokenizer_config.json", config)
         file = write_json(path / "tokenizer.json", self.to_json())
         write_checksums(path, ("tokenizer.json", "tokenizer_config.json"))

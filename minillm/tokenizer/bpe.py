@@ -24,7 +24,8 @@ import numpy as np
 
 from minillm._checks import check_int, describe, is_listing
 from minillm._files import BadFileError, read_bytes, read_json
-from minillm.tokenizer.base import AddedToken, Tokenizer
+from minillm.tokenizer.added import AddedToken
+from minillm.tokenizer.base import Tokenizer
 from minillm.tokenizer.batch import check_texts
 from minillm.tokenizer.bpe_encode import BPE
 from minillm.tokenizer.bpe_plain import Pair

@@ -17,7 +17,7 @@ Left out: threads; dropout.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -319,6 +319,7 @@ class BPE:
         table = np.array(pairs, dtype=np.int32).reshape(-1, 2)
         _fill(self._keys, self._ranks, table[:, 0].copy(), table[:, 1].copy())
         self._known: dict[str, list[int]] = {}  # pieces seen before
+        self._sizes: dict | None = None
         self._tables: tuple[np.ndarray, ...] | None = None
         byte_ids = [self.vocab.get(character, -1) for character in BYTE_TO_CHARACTER]
         changed = ("continuing_subword_prefix", "end_of_word_suffix", "ignore_merges")
@@ -383,7 +384,7 @@ class BPE:
             if self.options["ignore_merges"] and piece in self.vocab:
                 ids = [self.vocab[piece]]
             else:
-                symbols = np.array(self._first_ids(piece), dtype=np.int32)
+                symbols = np.array([index for index, _ in self._first_symbols(piece)], dtype=np.int32)
                 ids = symbols[: _merge(symbols, self._keys, self._ranks, self._results)].tolist()
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
@@ -391,30 +392,53 @@ class BPE:
                 self._known[piece] = ids
         return ids
 
-    def _first_ids(self, piece: str) -> list[int]:
-        """The ids of the characters, before any merge."""
+    def _first_symbols(self, piece: str) -> list[tuple[int, int]]:
+        """(id, bytes of `piece`) of each symbol before any merge."""
         prefix = self.options["continuing_subword_prefix"] or ""
         suffix = self.options["end_of_word_suffix"] or ""
         unknown = self.vocab.get(self.options["unk_token"])
-        ids: list[int] = []
-        waiting = False  # an unknown character, not yet written: more of them may fuse with it
+        symbols: list[tuple[int, int]] = []
+        waiting: list[
+            tuple[int, int]
+        ] = []  # an unknown character, not yet written: more of them may fuse with it
         for place, character in enumerate(piece):
             token = (prefix if place else "") + character + (suffix if place == len(piece) - 1 else "")
-            index = self.vocab.get(token)
+            index, width = self.vocab.get(token), len(character.encode("utf-8"))
             if index is not None:
-                ids += [unknown, index] if waiting else [index]
-                waiting = False
+                symbols += [*waiting, (index, width)]
+                waiting = []
                 continue
             if self.options["byte_fallback"]:
                 bytes_ids = [self.vocab.get(f"<0x{byte:02X}>") for byte in token.encode("utf-8")]
                 if None not in bytes_ids:
-                    ids += bytes_ids  # a waiting unknown token comes behind them, as in tokenizers
-                    continue
+                    symbols += [(byte, 1) for byte in bytes_ids]
+                    continue  # a waiting unknown token comes behind them, as in tokenizers
             if unknown is not None:
-                if waiting and not self.options["fuse_unk"]:
-                    ids.append(unknown)
-                waiting = True
-        return [*ids, unknown] if waiting else ids
+                if waiting and self.options["fuse_unk"]:
+                    width += waiting.pop()[1]
+                symbols += waiting
+                waiting = [(unknown, width)]
+        return symbols + waiting
+
+    def trace(self, piece: str) -> list[tuple[int, int, int]]:
+        """(id, start, end) of each token of one piece, in characters of the piece."""
+        ids = self.encode_piece(piece)
+        if self.options["ignore_merges"] and piece in self.vocab:
+            return [(ids[0], 0, len(piece))]
+        if self._sizes is None:  # how many first symbols an id is made of
+            prefix = self.options["continuing_subword_prefix"] or ""
+            sizes: dict[str, int] = {}
+            for left, right in sorted(self.merges, key=lambda pair: len(pair[0]) + len(pair[1])):
+                sizes[left + right.removeprefix(prefix)] = sizes.get(left, 1) + sizes.get(right, 1)
+            self._sizes = {self.vocab[token]: size for token, size in sizes.items()}
+        places = [place for place, character in enumerate(piece) for _ in character.encode("utf-8")]
+        widths = iter([width for _, width in self._first_symbols(piece)])
+        found, at = [], 0
+        for index in ids:
+            end = at + sum(islice(widths, self._sizes.get(index, 1)))
+            found.append((index, places[at], places[end - 1] + 1))
+            at = end
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """The model as tokenizer.json writes it."""

@@ -6,7 +6,7 @@
 A decoder sees the whole list, because the first token may lose its blank and a character may lie in several tokens.
 `inside(token)` is what one token adds in the middle of a text: its bytes, whatever stands around it.
 
-Book: 2.2.1 토큰화. Held against: tokenizers.decoders. Left out: WordPiece, CTC.
+Book: 2.2.1 토큰화. Held against: tokenizers.decoders. Left out: CTC.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from minillm._checks import check_int, check_text
+from minillm._checks import check_flag, check_int, check_text
 from minillm.tokenizer.byte_alphabet import CHARACTER_TO_BYTE
 from minillm.tokenizer.parts import ByteLevelOptions, Finder, MetaspaceOptions, as_list, build, one_character
 
@@ -117,6 +117,31 @@ class Strip(Decoder):
         return token[: len(token) - min(end, self.stop)]
 
 
+class WordPiece(Decoder):
+    """A blank in front of every token but the first, unless it goes on with a word ("##able"); `cleanup` then draws
+    punctuation and English contractions to the word before them."""
+
+    _CLEAN = (
+        (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
+        (" do not", " don't"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
+    )  # fmt: skip
+
+    def __init__(self, prefix: str = "##", cleanup: bool = True) -> None:
+        self.prefix, self.cleanup = check_text("prefix", prefix), check_flag("cleanup", cleanup)
+
+    def __call__(self, tokens: list[str]) -> list[str]:
+        return [*map(self._clean, tokens[:1]), *map(self.one, tokens[1:])]
+
+    def one(self, token: str) -> str:
+        inside = token.startswith(self.prefix)
+        return self._clean(token[len(self.prefix) :] if inside else f" {token}")
+
+    def _clean(self, token: str) -> str:
+        for dirty, clean in self._CLEAN if self.cleanup else ():
+            token = token.replace(dirty, clean)
+        return token
+
+
 class BPEDecoder(Decoder):
     """The sign at the end of a word becomes a blank, and nothing behind the last word."""
 
@@ -155,7 +180,7 @@ class Sequence(Decoder):
 
 KINDS = {
     kind.__name__: kind
-    for kind in (ByteLevel, Metaspace, Replace, ByteFallback, Fuse, Strip, BPEDecoder, Sequence)
+    for kind in (ByteLevel, Metaspace, Replace, ByteFallback, Fuse, Strip, WordPiece, BPEDecoder, Sequence)
 }
 
 

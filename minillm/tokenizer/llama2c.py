@@ -22,8 +22,10 @@ from typing import Any
 
 from minillm._checks import check_int, describe, is_listing
 from minillm._files import BadFileError, read_bytes
-from minillm.tokenizer.base import AddedToken, Tokenizer
+from minillm.tokenizer.added import AddedToken
+from minillm.tokenizer.base import Tokenizer
 from minillm.tokenizer.batch import check_texts
+from minillm.tokenizer.offsets import Token
 
 _FIRST_BYTE, _FIRST_PIECE = 3, 259
 
@@ -108,6 +110,16 @@ class Llama2cTokenizer(Tokenizer):
         ids = super().encode(text, allowed_special)
         return [self.bos_token_id] * bool(bos) + ids + [self.eos_token_id] * bool(eos)
 
+    def trace(self, text: str, allowed_special: str | Collection[str] = ()) -> list[Token]:
+        """The tokens of `encode`, each with its place in `text`."""
+        return super().trace(text, allowed_special)
+
+    def encode_with_offsets(
+        self, text: str, allowed_special: str | Collection[str] = ()
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """(the ids of `encode`, where each lies in `text`)."""
+        return super().encode_with_offsets(text, allowed_special)
+
     def encode_batch(self, texts: Iterable[str], bos: bool = False, eos: bool = False) -> list[list[int]]:
         """The ids of each text, as `encode` gives them."""
         return [self.encode(text, bos, eos) for text in check_texts(texts)]
@@ -190,6 +202,16 @@ class ScoredBPE:
             offer(i)
             offer(before[i])
         return [index for index in ids if index >= 0]
+
+    def trace(self, piece: str) -> list[tuple[int, int, int]]:
+        """(id, start, end) of each token, in characters of `piece`."""
+        places = [place for place, character in enumerate(piece) for _ in character.encode("utf-8")]
+        found, at = [], 0
+        for index in self.encode(piece):
+            end = at + len(self.spelled[index])
+            found.append((index, places[at], places[end - 1] + 1))
+            at = end
+        return found
 
     def _spelling(self, index: int) -> bytes:
         """What merging reads: a byte token is spelled <0x41> there, so that bytes never join into pieces."""

@@ -55,6 +55,24 @@ def as_list(what: str, value: Any) -> list:
     return value
 
 
+class Normalizer:
+    """str -> str.
+
+    origins(text): for each character of the result, the place in `text` that it comes from; -1: none, it was put in
+    front. Offsets need it.   drops_front(text): whether the first characters go without a trace; what is left then no
+    longer begins where the text began, and Metaspace's "first" does not apply to it.
+    """
+
+    def __call__(self, text: str) -> str:
+        raise NotImplementedError
+
+    def origins(self, text: str) -> list[int]:
+        raise NotImplementedError
+
+    def drops_front(self, text: str) -> bool:
+        return False
+
+
 class Finder:
     """Where a `{"String": ...}` or `{"Regex": ...}` lies in a text."""
 

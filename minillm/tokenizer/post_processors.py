@@ -11,6 +11,7 @@ from collections.abc import Sequence as Listing
 from typing import Any
 
 from minillm._checks import check_flag, check_int, check_text, describe
+from minillm.tokenizer.offsets import Token, trim
 from minillm.tokenizer.parts import ByteLevelOptions, as_list, as_mapping, build
 
 Item = tuple[Any, int]  # "A" or "B" for a text, or the ids of a special token; and the token type
@@ -35,6 +36,10 @@ class Template:
     def added(self, pair: bool) -> int:
         """How many special tokens are put around one text, or around two."""
         return sum(len(what) for what, _ in (self.pair if pair else self.single) if what not in ("A", "B"))
+
+    def trim(self, tokenizer: Any, tokens: list[Token]) -> list[Token]:
+        """The tokens of one text with the places that are reported; here as they are."""
+        return tokens
 
     def special_ids(self) -> set[int]:
         """The ids that are put around texts."""
@@ -94,26 +99,37 @@ class RobertaProcessing(Template):
         self, sep: list, cls: list, trim_offsets: bool = True, add_prefix_space: bool = True
     ) -> None:
         end, start = _name_and_id("sep", sep), _name_and_id("cls", cls)
-        check_flag("trim_offsets", trim_offsets)  # these two concern offsets only
-        check_flag("add_prefix_space", add_prefix_space)
+        self.trim_offsets = check_flag("trim_offsets", trim_offsets)  # these two concern offsets only
+        self.prefix = check_flag("add_prefix_space", add_prefix_space)
         self.single = [(start, 0), ("A", 0), (end, 0)]
         self.pair = [*self.single, (end, 0), ("B", 0), (end, 0)]
 
+    def trim(self, tokenizer: Any, tokens: list[Token]) -> list[Token]:
+        return trim(tokenizer, tokens, self.prefix) if self.trim_offsets else tokens
+
 
 class ByteLevel(ByteLevelOptions, Template):
-    """Concerns offsets only: the texts alone."""
+    """Concerns offsets only: the texts alone, and no token begins or ends with a blank."""
+
+    def trim(self, tokenizer: Any, tokens: list[Token]) -> list[Token]:
+        return trim(tokenizer, tokens, self.prefix) if self.trim_offsets else tokens
 
 
 class Sequence(Template):
     """One after another; at most one of them may add tokens."""
 
     def __init__(self, processors: list) -> None:
-        parts = [build_post_processor(layout) for layout in as_list("processors", processors)]
-        adding = [part for part in parts if type(part) not in (Template, ByteLevel)]
+        self.parts = [build_post_processor(layout) for layout in as_list("processors", processors)]
+        adding = [part for part in self.parts if type(part) not in (Template, ByteLevel)]
         if len(adding) > 1:
             raise ValueError("more than one template in a sequence is not supported")
         if adding:
             self.single, self.pair = adding[0].single, adding[0].pair
+
+    def trim(self, tokenizer: Any, tokens: list[Token]) -> list[Token]:
+        for part in self.parts:
+            tokens = part.trim(tokenizer, tokens)
+        return tokens
 
 
 KINDS = {

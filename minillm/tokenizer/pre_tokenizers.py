@@ -5,7 +5,9 @@
     ByteLevel   GPT-2's pattern, then every byte as one printable character (byte_alphabet.py)
     Metaspace   blanks become ▁, which stays at the front of its word: "a b" -> ▁a|▁b
 
-Book: 2.2.1 토큰화. Held against: tokenizers.pre_tokenizers. Left out: BertPreTokenizer, UnicodeScripts, FixedLength.
+Each step also has `trace`, which keeps the place in the source of every character (offsets.py reads it).
+
+Book: 2.2.1 토큰화. Held against: tokenizers.pre_tokenizers. Left out: UnicodeScripts, FixedLength.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from minillm.tokenizer.splitting import GPT2_PATTERN, split
 from minillm.tokenizer.unicode_age import LATER_PUNCTUATION
 
 Span = tuple[int, int]
+Traced = tuple[str, list[Span]]  # a piece, and for each of its characters (start, end) in the source
 BEHAVIORS = ("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous")
 
 
@@ -67,6 +70,16 @@ class PreTokenizer:
             if number == 0:
                 starts = starts and spans[:1] != [] and spans[0][0] == 0
             found += [piece[start:end] for start, end in spans]
+        return found, starts
+
+    def trace(self, pieces: list[Traced], starts: bool) -> tuple[list[Traced], bool]:
+        """As the call, each piece with the place in the source of each of its characters."""
+        found: list[Traced] = []
+        for number, (piece, places) in enumerate(pieces):
+            spans = self.spans(piece)
+            if number == 0:
+                starts = starts and spans[:1] != [] and spans[0][0] == 0
+            found += [(piece[start:end], places[start:end]) for start, end in spans]
         return found, starts
 
 
@@ -132,19 +145,53 @@ class Whitespace(PreTokenizer):
         return [match.span() for match in self._pieces.finditer(piece)]
 
 
+class BertPreTokenizer(PreTokenizer):
+    """Cut at blanks, which go, and around every sign of punctuation."""
+
+    def __init__(self) -> None:
+        self.blanks, self.signs = WhitespaceSplit(), Punctuation()
+
+    def spans(self, piece: str) -> list[Span]:
+        return [
+            (start + first, start + last)
+            for start, end in self.blanks.spans(piece)
+            for first, last in self.signs.spans(piece[start:end])
+        ]
+
+
 class Metaspace(MetaspaceOptions, PreTokenizer):
     """Blanks become ▁; one is put in front of every piece ("always"), of the text's first ("first") or of none."""
+
+    def signed(self, piece: str, first: bool) -> str:
+        """The piece with its signs; `first`: it begins the text."""
+        text = piece.replace(" ", self.sign)
+        wanted = self.scheme == "always" or (self.scheme == "first" and first)
+        return self.sign + text if wanted and not text.startswith(self.sign) else text
+
+    def spans(self, piece: str) -> list[Span]:
+        if not self.split:
+            return [(0, len(piece))]
+        signs = [(at, at + 1) for at, character in enumerate(piece) if character == self.sign]
+        return cut(piece, signs, "MergedWithNext")
 
     def __call__(self, pieces: list[str], starts: bool) -> tuple[list[str], bool]:
         found: list[str] = []
         for number, piece in enumerate(pieces):
-            text = piece.replace(" ", self.sign)
-            wanted = self.scheme == "always" or (self.scheme == "first" and number == 0 and starts)
-            if wanted and not text.startswith(self.sign):
-                text = self.sign + text
-            signs = [(at, at + 1) for at, character in enumerate(text) if character == self.sign]
-            spans = cut(text, signs, "MergedWithNext") if self.split else [(0, len(text))]
-            found += [text[start:end] for start, end in spans]
+            text = self.signed(piece, number == 0 and starts)
+            if not self.split:
+                found.append(text)
+                continue
+            first, *rest = text.split(self.sign)  # the cut of `spans`, in fewer steps
+            found += [first] if first else []
+            found += [self.sign + part for part in rest]
+        return found, starts
+
+    def trace(self, pieces: list[Traced], starts: bool) -> tuple[list[Traced], bool]:
+        found: list[Traced] = []
+        for number, (piece, places) in enumerate(pieces):
+            text = self.signed(piece, number == 0 and starts)
+            places = places[:1] * (len(text) - len(piece)) + places
+            found += [(text[start:end], places[start:end]) for start, end in self.spans(text)]
         return found, starts
 
 
@@ -160,11 +207,24 @@ class ByteLevel(ByteLevelOptions, PreTokenizer):
     def __call__(self, pieces: list[str], starts: bool) -> tuple[list[str], bool]:
         return [to_characters(piece.encode("utf-8")) for piece in self.cut(pieces)], starts
 
+    def trace(self, pieces: list[Traced], starts: bool) -> tuple[list[Traced], bool]:
+        found: list[Traced] = []
+        for piece, places in pieces:
+            parts = self.cut([piece])
+            places = places[:1] * (sum(map(len, parts)) - len(piece)) + places  # a blank put in front
+            at = 0
+            for part in parts:
+                spread = [places[at + i] for i, letter in enumerate(part) for _ in letter.encode("utf-8")]
+                found.append((to_characters(part.encode("utf-8")), spread))
+                at += len(part)
+        return found, starts
+
 
 class Sequence:
     """All steps of a tokenizer, one after another; none leaves the text in one piece.
 
     `byte_level` is the last step if it is ByteLevel: a model of bytes then takes the pieces as they were before it.
+    `asks_for_first`: whether it matters that a text begins where the caller's began.
     """
 
     def __init__(self, pretokenizers: list) -> None:
@@ -179,6 +239,7 @@ class Sequence:
         self.byte_level = last if isinstance(last, ByteLevel) else None
         self.is_gpt2 = len(self.steps) == 1 and self.byte_level is not None
         self.is_gpt2 = self.is_gpt2 and last.use_regex and not last.prefix
+        self.asks_for_first = any(getattr(step, "scheme", "") == "first" for step in self.steps)
         for earlier, later in zip(self.steps, self.steps[1:]):
             if isinstance(earlier, ByteLevel) and getattr(later, "scheme", "") == "first":
                 raise ValueError(
@@ -212,6 +273,13 @@ class Sequence:
         """The pieces as text, before the last step (ByteLevel) writes their bytes as characters."""
         return self.byte_level.cut(self._run(self.steps[:-1], text, starts))
 
+    def trace(self, text: str, places: list[Span], starts: bool = True) -> list[Traced]:
+        """The pieces of `text`, each with the place in the source of each of its characters."""
+        pieces = [(text, places)] if text else []
+        for step in self.steps:
+            pieces, starts = step.trace(pieces, starts)
+        return pieces
+
     @staticmethod
     def _run(steps: list[Callable], text: str, starts: bool) -> list[str]:
         pieces = [text] if text else []
@@ -222,7 +290,17 @@ class Sequence:
 
 STEPS = {
     kind.__name__: kind
-    for kind in (Split, Digits, Punctuation, WhitespaceSplit, Whitespace, Metaspace, ByteLevel, Sequence)
+    for kind in (
+        Split,
+        Digits,
+        Punctuation,
+        WhitespaceSplit,
+        Whitespace,
+        BertPreTokenizer,
+        Metaspace,
+        ByteLevel,
+        Sequence,
+    )
 }
 
 

@@ -18,19 +18,25 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from minillm._checks import check_flag, check_path, describe
+from minillm._checks import check_choice, check_flag, check_int, check_path, describe
 from minillm._files import BadFileError, read_json, verify_checksums
 from minillm.tokenizer.base import PARTS, AddedToken, Tokenizer
 from minillm.tokenizer.bpe import BPETokenizer, check_vocab, read_merges
 from minillm.tokenizer.bpe_encode import BPE
+from minillm.tokenizer.clip import load_clip
 from minillm.tokenizer.llama2c import Llama2cTokenizer
 from minillm.tokenizer.parts import as_list, as_mapping
+from minillm.tokenizer.sentencepiece import load_sentencepiece
 from minillm.tokenizer.special import encode_text
+from minillm.tokenizer.unigram import Unigram, UnigramTokenizer
+from minillm.tokenizer.wordpiece import WordPiece, WordPieceTokenizer
 
 
-def load_tokenizer(path: str | Path) -> BPETokenizer | Llama2cTokenizer:
-    """Open a tokenizer: a folder with tokenizer.json (or GPT-2's vocab.json and merges.txt), such a file, or a
-    llama2.c `.bin`.
+def load_tokenizer(path: str | Path) -> Tokenizer:
+    """Open a tokenizer: a folder with tokenizer.json (or GPT-2's vocab.json and merges.txt, or BERT's vocab.txt), such
+    a file, SentencePiece's `.model`, a llama2.c `.bin`, or CLIP's list of merges (`.txt.gz`).
+
+    A folder with vocab.txt alone is uncased unless its tokenizer_config.json says `do_lower_case` false.
 
     Raises:
         BadFileError: the file is missing, cut short, damaged, or asks for something that is not built here.
@@ -41,15 +47,33 @@ def load_tokenizer(path: str | Path) -> BPETokenizer | Llama2cTokenizer:
         old_pair = path / "vocab.json", path / "merges.txt"
         if not (path / "tokenizer.json").exists() and all(file.exists() for file in old_pair):
             return BPETokenizer.from_files(*old_pair)
+        if not (path / "tokenizer.json").exists() and (path / "vocab.txt").exists():
+            return _bert_folder(path)
         verify_checksums(path)
         path = path / "tokenizer.json"
     elif path.suffix == ".bin":
         return Llama2cTokenizer.from_file(path)
+    elif path.suffix == ".model":
+        return load_sentencepiece(path)
+    elif path.suffix == ".gz":
+        return load_clip(path)
     content = read_json(path, "tokenizer")
     try:
         return from_json(content)
     except (ValueError, RecursionError) as error:  # parts may be nested without end
         raise BadFileError(f"tokenizer {str(path)!r} is refused: {error}") from None
+
+
+def _bert_folder(path: Path) -> WordPieceTokenizer:
+    config: dict[str, Any] = {}
+    if (path / "tokenizer_config.json").exists():
+        file = path / "tokenizer_config.json"
+        config = read_json(file, "tokenizer")
+        if not isinstance(config, dict):
+            raise BadFileError(f"tokenizer {str(file)!r} is refused: it holds no object")
+    options = {"lowercase": "do_lower_case", "strip_accents": "strip_accents", "tokenize_chinese_chars": None}
+    chosen = {name: config[key or name] for name, key in options.items() if (key or name) in config}
+    return WordPieceTokenizer.from_vocab(path / "vocab.txt", **chosen)
 
 
 def from_json(content: Any) -> Tokenizer:
@@ -59,13 +83,39 @@ def from_json(content: Any) -> Tokenizer:
     kind = model.get("type")
     if not isinstance(kind, str) or kind not in MODELS:
         raise ValueError(f"model.type must be {' or '.join(map(repr, MODELS))}, got {describe(kind)}")
-    for name in ("truncation", "padding"):
-        if content.get(name) is not None:
-            raise ValueError(f"{name} {describe(content[name])} is not supported")
     tokens = [_added_token(t) for t in as_list("added_tokens", content.get("added_tokens") or [])]
     if len({token.content for token in tokens}) < len(tokens):
         raise ValueError("an added token is listed twice")
-    return MODELS[kind](model, tokens, {name: content.get(name) for name in PARTS})
+    tokenizer = MODELS[kind](model, tokens, {name: content.get(name) for name in PARTS})
+    _keep_defaults(tokenizer, content)
+    return tokenizer
+
+
+def _keep_defaults(tokenizer: Tokenizer, content: dict[str, Any]) -> None:
+    """`truncation` and `padding` of a file: sides, the length of `truncation=True`, what fills a batch.
+
+    As in transformers a call cuts and fills only if it is asked to. Both are written back when the tokenizer is saved.
+    """
+    known = {
+        "truncation": {"direction", "max_length", "strategy", "stride"},
+        "padding": {"strategy", "direction", "pad_to_multiple_of", "pad_id", "pad_type_id", "pad_token"},
+    }
+    for name, options in known.items():
+        if (value := content.get(name)) is None:
+            continue
+        if set(as_mapping(name, value)) | {"direction"} != options:
+            raise ValueError(f"{name} {describe(value)} is not supported")
+        side = check_choice(f"{name}.direction", value.get("direction", "Right"), ("Right", "Left")).lower()
+        tokenizer.kept[name] = value
+        if name == "truncation":
+            tokenizer.truncation_side = side
+            tokenizer.model_max_length = check_int("truncation.max_length", value["max_length"], 1)
+            continue
+        tokenizer.padding_side = side
+        index = check_int("padding.pad_id", value["pad_id"], 0, tokenizer.vocab_size - 1)
+        if value["pad_type_id"] != 0 or tokenizer.id_to_token(index) != value["pad_token"]:
+            raise ValueError(f"padding {describe(value)} is not supported")
+        tokenizer.pad_token = value["pad_token"]
 
 
 def _bpe(model: dict[str, Any], tokens: list[AddedToken], layout: dict[str, Any]) -> BPETokenizer:
@@ -74,7 +124,23 @@ def _bpe(model: dict[str, Any], tokens: list[AddedToken], layout: dict[str, Any]
     return BPETokenizer.from_parts(BPE(check_vocab(model.get("vocab")), merges, options), tokens, layout)
 
 
-MODELS: dict[str, Callable[[dict[str, Any], list[AddedToken], dict[str, Any]], Tokenizer]] = {"BPE": _bpe}
+def _wordpiece(model: dict[str, Any], tokens: list[AddedToken], layout: dict[str, Any]) -> WordPieceTokenizer:
+    options = {name: value for name, value in model.items() if name not in ("type", "vocab")}
+    return WordPieceTokenizer(WordPiece(check_vocab(model.get("vocab")), options), tokens, layout)
+
+
+def _unigram(model: dict[str, Any], tokens: list[AddedToken], layout: dict[str, Any]) -> UnigramTokenizer:
+    options = {name: value for name, value in model.items() if name not in ("type", "vocab")}
+    if strange := sorted(options.keys() - {"unk_id", "byte_fallback"}):
+        raise ValueError(f"model.{strange[0]} {describe(options[strange[0]])} is not supported")
+    return UnigramTokenizer(Unigram(as_list("model.vocab", model.get("vocab")), **options), tokens, layout)
+
+
+MODELS: dict[str, Callable[[dict[str, Any], list[AddedToken], dict[str, Any]], Tokenizer]] = {
+    "BPE": _bpe,
+    "WordPiece": _wordpiece,
+    "Unigram": _unigram,
+}
 
 
 def _added_token(token: Any) -> AddedToken:

@@ -1,8 +1,9 @@
 """Characters that the tokenizers library does not know yet (유니코드 버전).
 
-Its normalizers carry the Unicode tables of version 9, its Punctuation those of version 8; Python and `regex` know
-later ones, each version more. A model was trained with what the library did, so for these characters we do the same:
-a later mark is no accent and stays where it is, a later letter has no other form, a later sign is no punctuation.
+Its normalizers carry the Unicode tables of version 9, its BertNormalizer and Punctuation those of version 8; Python
+and `regex` know later ones, each version more. A model was trained with what the library did, so for these characters
+we do the same: a later mark is no accent and stays where it is, a later letter has no other form, a later sign is no
+punctuation, a later control character stays.
 
 Held against: tokenizers.normalizers and tokenizers.pre_tokenizers on every character of Unicode.
 """
@@ -25,6 +26,12 @@ _WITH_OTHER_FORMS = """
     32FF A7F1-A7F4 AB69 105C9 105E4 10781-107BA 11383 11385 1138E 11391 113C5 113C7-113C8 11938 16121-16128 16D68-16D6A
     1CCD6-1CCF9 1E030-1E06D 1F16C 1FBF0-1FBF9
 """
+_ACCENTS_SINCE_8 = """
+    8D4-8E1 1885-1886 1DFB A8C5 A9BD 1123E 11438-1143F 11442-11444 11446 11C30-11C36 11C38-11C3D 11C3F
+    11C92-11CA7 11CAA-11CB0 11CB2-11CB3 11CB5-11CB6 1E000-1E006 1E008-1E018 1E01B-1E021 1E023-1E024
+    1E026-1E02A 1E944-1E94A
+"""
+_CONTROLS = "890-891 8E2 110CD 13430-1343F"
 _PUNCTUATION = """
     61D 9FD A76 C77 C84 1B4E-1B4F 1B7D-1B7F 2E43-2E4F 2E52-2E5D 2E60-2E63 10D6E 10EAD 10ED0 10F55-10F59
     10F86-10F89 113D4-113D5 113D7-113D8 1144B-1144F 1145A-1145B 1145D 11660-1166C 116B9 1183B 11944-11946
@@ -40,5 +47,7 @@ def _class(ranges: str) -> str:
 
 
 LATER_MARKS = _class(_MARKS)
+LATER_ACCENTS = _class(_MARKS + _ACCENTS_SINCE_8)
+LATER_CONTROLS = _class(_CONTROLS)
 LATER_FORMS = _class(_MARKS + _WITH_OTHER_FORMS)
 LATER_PUNCTUATION = _class(_PUNCTUATION)

@@ -214,10 +214,12 @@ def differences(peer, ours, seeds):
     """What differs first, or None."""
     for seed in seeds:
         text = hostile(seed)
-        theirs = peer.encode(text, add_special_tokens=False).ids
+        theirs = peer.encode(text, add_special_tokens=False)
         ids = ours.encode(text)
-        if ids != theirs:
-            return "ids", seed, text, ids, theirs
+        if ids != theirs.ids:
+            return "ids", seed, text, ids, theirs.ids
+        if (found := ours.encode_with_offsets(text)) != (ids, theirs.offsets):
+            return "offsets", seed, text, found, theirs.offsets
         for skip in (False, True):
             decoded = ours.decode(ids, skip_special_tokens=skip)
             if decoded != peer.decode(ids, skip_special_tokens=skip):

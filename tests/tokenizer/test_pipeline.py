@@ -4,7 +4,7 @@ the standards they follow; random pipelines against the library itself are in te
 import pytest
 
 from minillm.tokenizer import BPETokenizer
-from minillm.tokenizer.base import AddedToken
+from minillm.tokenizer.added import AddedToken
 from minillm.tokenizer.bpe_encode import BPE
 from minillm.tokenizer.decoders import build_decoder
 from minillm.tokenizer.normalizers import build_normalizer

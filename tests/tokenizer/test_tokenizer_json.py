@@ -78,15 +78,40 @@ def split_by(pattern):
     return {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
 
 
+TRUNCATION = {"direction": "Left", "max_length": 3, "strategy": "LongestFirst", "stride": 0}
+PADDING = {
+    "strategy": "BatchLongest", "direction": "Left", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0,
+    "pad_token": END,
+}  # fmt: skip
 CHANGES = {
-    "model.type": (lambda c: c["model"].update(type="Unigram"), "Unigram"),
-    "WordPiece": (lambda c: c["model"].update(type="WordPiece"), "WordPiece"),
+    "model.type": (lambda c: c["model"].update(type="WordLevel"), "WordLevel"),
+    "another model": (lambda c: c["model"].update(type="Unigram"), "model.byte_fallback|model.merges|model"),
+    "WordPiece": (
+        lambda c: c["model"].update(type="WordPiece"),
+        "model.byte_fallback False is not supported",
+    ),
+    "WordPiece's unknown": (
+        lambda c: c.update(model={"type": "WordPiece", "vocab": c["model"]["vocab"]}),
+        r"unk_token '\[UNK\]' is not in the vocabulary",
+    ),
+    "Unigram's pieces": (
+        lambda c: c.update(model={"type": "Unigram", "vocab": [["a", "b"]]}),
+        "piece 0 must be",
+    ),
+    "Unigram's unknown": (
+        lambda c: c.update(model={"type": "Unigram", "unk_id": 7, "vocab": [["a", 1.0]]}),
+        "unk_id must be between 0 and 0",
+    ),
+    "Unigram's option": (
+        lambda c: c.update(model={"type": "Unigram", "vocab": [["a", 1.0]], "alpha": 0.1}),
+        "model.alpha",
+    ),
     "no model": (lambda c: c.pop("model"), "model must be an object"),
     "dropout": (lambda c: c["model"].update(dropout=0.1), "dropout"),
     "unknown": (lambda c: c["model"].update(unk_token="<unk>"), "unk_token"),
     "a flag": (lambda c: c["model"].update(byte_fallback="yes"), "byte_fallback"),
     "a new option": (lambda c: c["model"].update(new_option=1), "model.new_option"),
-    "normalizer": (lambda c: c.update(normalizer={"type": "Nmt"}), "normalizer Nmt"),
+    "normalizer": (lambda c: c.update(normalizer={"type": "Nmt2"}), "normalizer Nmt2"),
     "normalizer's option": (
         lambda c: c.update(normalizer={"type": "NFC", "x": 1}),
         "NFC with the option 'x'",
@@ -98,7 +123,26 @@ CHANGES = {
     "nested": (lambda c: c.update(normalizer=sequence_of({"type": "Precompiled"})), "Precompiled"),
     "truncation": (lambda c: c.update(truncation={"max_length": 5}), "truncation"),
     "padding": (lambda c: c.update(padding={"pad_id": 5}), "padding"),
-    "decoder": (lambda c: c.update(decoder={"type": "WordPiece"}), "decoder"),
+    "truncation's side": (
+        lambda c: c.update(truncation={**TRUNCATION, "direction": "Up"}),
+        "truncation.direction",
+    ),
+    "truncation's length": (
+        lambda c: c.update(truncation={**TRUNCATION, "max_length": 0}),
+        "truncation.max_length",
+    ),
+    "padding's id": (lambda c: c.update(padding={**PADDING, "pad_id": 9999}), "padding.pad_id"),
+    "padding's token": (lambda c: c.update(padding={**PADDING, "pad_token": "?"}), "padding"),
+    "padding's type": (lambda c: c.update(padding={**PADDING, "pad_type_id": 1}), "padding"),
+    "decoder": (lambda c: c.update(decoder={"type": "CTC"}), "decoder CTC"),
+    "a table": (
+        lambda c: c.update(normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+        "Precompiled: the table of normalisations is cut short or damaged",
+    ),
+    "no table": (
+        lambda c: c.update(normalizer={"type": "Precompiled", "precompiled_charsmap": "?"}),
+        "Precompiled: precompiled_charsmap is no base64",
+    ),
     "template": (lambda c: c.update(post_processor={"type": "TemplateProcessing"}), "TemplateProcessing"),
     "template's token": (
         lambda c: c.update(post_processor=template([{"SpecialToken": {"id": "<s>", "type_id": 0}}, A])),
@@ -248,3 +292,14 @@ def test_vocab_and_merges_open(tokenizer, tmp_path):
     vocab.write_text(json.dumps(bare.vocab), encoding="utf-8")
     (tmp_path / "merges.txt").write_text("\n".join(bare.to_json()["model"]["merges"]), encoding="utf-8")
     assert load_tokenizer(tmp_path).vocab == bare.vocab  # the folder GPT-2 came in
+
+
+def test_what_a_file_says_of_calls_waits_until_they_ask(tokenizer, tmp_path):
+    content = {**tokenizer.to_json(), "truncation": TRUNCATION, "padding": PADDING}
+    ours = from_json(content)
+    ids = tokenizer.encode("a b c d e")
+    assert ours("a b c d e")["input_ids"] == ids
+    assert ours("a b c d e", truncation=True)["input_ids"] == ids[-3:]
+    assert ours(["a b", "a"], padding=True)["attention_mask"][1][0] == 0
+    assert ours.pad_token_id == 0
+    assert json.loads(ours.save(tmp_path / "x.json").read_text(encoding="utf-8")) == content

@@ -1,0 +1,150 @@
+"""Calling a tokenizer against transformers' fast tokenizers: every option, random and hostile texts, one and pairs.
+
+The same tokenizer.json is opened by both. Random options come from a seed; where transformers refuses, we must."""
+
+import random
+
+import pytest
+
+from minillm.data import korean_documents, python_docs
+from minillm.tokenizer import BPETokenizer, UnigramTokenizer, WordPieceTokenizer, load_tokenizer
+from tests.helpers import soak_count
+from tests.tokenizer.hostile import hostile
+
+tokenizers = pytest.importorskip("tokenizers", reason="the peer: pip install -e '.[parity]'")
+transformers = pytest.importorskip("transformers", reason="the peer: pip install -e '.[parity]'")
+T = tokenizers.processors
+
+
+def words():
+    return [d.text[:600] for d in korean_documents(20, seed=4)] + [d.text[:900] for d in python_docs()[:8]]
+
+
+def bert():
+    letters = sorted({c for text in map(hostile, range(40)) for c in text.lower() if c.isalnum()})
+    tokens = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *letters,
+        *("##" + c for c in letters),
+        "low",
+        "##est",
+    ]
+    return WordPieceTokenizer.from_vocab({token: index for index, token in enumerate(tokens)})
+
+
+def roberta():
+    ours = BPETokenizer.train(words(), 700, ("<s>", "<pad>", "</s>", "<unk>", "<mask>"))
+    layout = {**ours.layout, "post_processor": {
+        "type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0], "trim_offsets": True,
+        "add_prefix_space": False,
+    }}  # fmt: skip
+    return BPETokenizer.from_parts(ours.model, ours.added_tokens.values(), layout)
+
+
+def t5():
+    counts = {}
+    for word in " ".join(words()).split():
+        for piece in ("▁" + word, *("▁" + word)):
+            counts[piece] = counts.get(piece, 0) + 1
+    pieces = [(piece, -10 / n) for piece, n in sorted(counts.items()) if n > 2]
+    return UnigramTokenizer.from_vocab([("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *pieces])
+
+
+def plain():
+    return BPETokenizer.train(words(), 600, ("<|endoftext|>",))
+
+
+MAKERS = {maker.__name__: maker for maker in (bert, roberta, t5, plain)}
+
+
+@pytest.fixture(scope="module", params=MAKERS)
+def both(request, tmp_path_factory):
+    ours = MAKERS[request.param]()
+    file = ours.save(tmp_path_factory.mktemp("tokenizer") / "tokenizer.json")
+    pad = next(name for name, index in ours.special_tokens.items() if index == ours.pad_token_id)
+    return load_tokenizer(file), transformers.PreTrainedTokenizerFast(tokenizer_file=str(file), pad_token=pad)
+
+
+def text(rng, split):
+    if split:
+        return [hostile(rng.randrange(10**6))[:30] for _ in range(rng.randrange(1, 6))]
+    return hostile(rng.randrange(10**6))[: rng.choice((5, 80, 400))]
+
+
+def arguments(rng):
+    """(texts, second texts, options) of one call."""
+    split = rng.random() < 0.2
+    many = rng.random() < 0.7
+    rows = rng.randrange(1, 4)
+    texts = [text(rng, split) for _ in range(rows)] if many else text(rng, split)
+    pairs = None
+    if rng.random() < 0.5:
+        pairs = [text(rng, split) for _ in range(rows)] if many else text(rng, split)
+    strategies = ("longest_first", "only_first", "only_second") if pairs is not None else ("longest_first",)
+    options = {
+        "padding": rng.choice((False, True, "longest", "max_length", "do_not_pad")),
+        "truncation": rng.choice(("do_not_truncate", True, *strategies, *strategies)),
+        "max_length": rng.randrange(6, 60),
+        "stride": rng.choice((0, 0, 1, 2, 5)),
+        "add_special_tokens": rng.random() < 0.8,
+        "is_split_into_words": split,
+        "padding_side": rng.choice((None, "left", "right")),
+        "pad_to_multiple_of": rng.choice((None, None, 8)),
+        **{
+            name: rng.random() < 0.6
+            for name in (
+                "return_overflowing_tokens", "return_special_tokens_mask", "return_offsets_mapping",
+                "return_attention_mask", "return_token_type_ids",
+            )
+        },
+    }  # fmt: skip
+    return texts, pairs, options
+
+
+def attempt(tokenizer, texts, pairs, options):
+    """(what it gives, or None where it refuses; the object)."""
+    try:
+        batch = tokenizer(texts, pairs, **options)
+    except BaseException as error:  # a panic of the Rust library is no Exception
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return None, error
+    return dict(batch), batch
+
+
+def check(both, seeds):
+    ours, theirs = both
+    refused = 0
+    for seed in seeds:
+        rng = random.Random(seed)
+        texts, pairs, options = arguments(rng)
+        roberta = type(ours.post_processor).__name__ == "RobertaProcessing" and options["add_special_tokens"]
+        if options["return_overflowing_tokens"] and ("B", 1) not in ours.post_processor.pair and not roberta:
+            options["return_token_type_ids"] = (
+                False  # theirs are the template's in the first row only, then 0 and 1
+            )
+        ours.truncation_side = theirs.truncation_side = rng.choice(("right", "left"))
+        expected, peer = attempt(theirs, texts, pairs, options)
+        found, batch = attempt(ours, texts, pairs, options)
+        assert found == expected, (seed, options, batch, peer)
+        if expected is None:
+            assert isinstance(batch, ValueError), (seed, batch)
+            refused += 1
+            continue
+        for row in range(len(peer.encodings)):
+            assert batch.word_ids(row) == peer.word_ids(row), (seed, options)
+            assert batch.sequence_ids(row) == peer.sequence_ids(row), (seed, options)
+    return refused
+
+
+def test_every_option_is_transformers(both):
+    assert check(both, range(60)) < 30
+
+
+@pytest.mark.soak
+def test_every_option_is_transformers_thousands_of_times(both):
+    check(both, range(1000, 1000 + soak_count(5000)))
