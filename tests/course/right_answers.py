@@ -395,7 +395,7 @@ def feed_forward_share(width, multiple):
         "shape by shape": """def count(vocab, width, layers, heads, hidden, places, types):
     shapes = [(vocab, width), (places, width), (types, width), (width,), (width,), (width, width), (width,)]
     block = 4 * [(width, width), (width,)] + 4 * [(width,)] + [(hidden, width), (hidden,), (width, hidden), (width,)]
-    return sum(math.prod(shape) for shape in shapes + layers * block)""",
+    return sum(torch.Size(shape).numel() for shape in shapes + layers * block)""",
         "a float": """def count(vocab, width, layers, heads, hidden, places, types):
     head = width / heads
     attention = heads * (3 * (width * head + head) + head * width) + width
@@ -445,7 +445,7 @@ def feed_forward_share(width, multiple):
         for i in range(layers):
             block = f"encoder.layer.{i}."
             parts = [linear(x, block + f"attention.self.{part}").chunk(heads, 1) for part in ("query", "key", "value")]
-            y = torch.cat([F.softmax(q @ k.T / math.sqrt(q.shape[1]), 1) @ v for q, k, v in zip(*parts)], 1)
+            y = torch.cat([F.softmax(q @ k.T * q.shape[1] ** -0.5, 1) @ v for q, k, v in zip(*parts)], 1)
             x = norm(x + linear(y, block + "attention.output.dense"), block + "attention.output.LayerNorm")
             y = linear(F.gelu(linear(x, block + "intermediate.dense")), block + "output.dense")
             x = norm(x + y, block + "output.LayerNorm")
