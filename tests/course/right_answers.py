@@ -505,6 +505,79 @@ wrong, reason = "c", "b\"""",
         "a tuple of floats": "prediction = 399.0, 60.0, 81.0, 400.0",
         "counted": "prediction = np.array([400 - 1, 0.15 * 400, 60 + 20 + 1, 400]).round()",
     },
+    "02-7-a": {
+        "shape by shape": """def count(vocab, width, layers, heads, hidden, places, types):
+    shapes = [(vocab, width), (places, width), (types, width), (width,), (width,), (width, width), (width,)]
+    block = 4 * [(width, width), (width,)] + 4 * [(width,)] + [(hidden, width), (hidden,), (width, hidden), (width,)]
+    return sum(torch.Size(shape).numel() for shape in shapes + layers * block)""",
+        "a float": """def count(vocab, width, layers, heads, hidden, places, types):
+    head = width / heads
+    attention = heads * (3 * (width * head + head) + head * width) + width
+    return (vocab + places + types + 2) * width + (width + 1) * width + layers * (
+        attention + 4 * width + (width + 1) * hidden + (hidden + 1) * width)""",
+    },
+    "02-7-b": {
+        "einsum, F.linear, a finite mask": """def read(tensors, ids, types, mask, heads):
+    import re
+
+    t = {name: one.double() for name, one in tensors.items()}
+    C = t["pooler.dense.bias"].numel()
+
+    def linear(x, name):
+        return F.linear(x, t[name + ".weight"], t[name + ".bias"])
+
+    def norm(x, name):
+        mean, variance = x.mean(-1, keepdim=True), x.var(-1, keepdim=True, correction=0)
+        return (x - mean) / (variance + 1e-12) ** 0.5 * t[name + ".weight"] + t[name + ".bias"]
+
+    e = "embeddings."
+    x = F.embedding(ids, t[e + "word_embeddings.weight"]) + F.embedding(types, t[e + "token_type_embeddings.weight"])
+    x = norm(x + t[e + "position_embeddings.weight"][torch.arange(ids.shape[1])], e + "LayerNorm")
+    numbers = {int(found[1]) for name in t if (found := re.match(r"encoder.layer.(\\d+)", name))}
+    for i in sorted(numbers):
+        b = f"encoder.layer.{i}."
+        q, k, v = (linear(x, b + "attention.self." + part).view(*ids.shape, heads, C // heads)
+                   for part in ("query", "key", "value"))
+        scores = torch.einsum("bthd,bshd->bhts", q, k) / (C // heads) ** 0.5 + (mask[:, None, None] - 1) * 1e9
+        y = torch.einsum("bhts,bshd->bthd", torch.softmax(scores, 3), v).reshape(*ids.shape, C)
+        x = norm(x + linear(y, b + "attention.output.dense"), b + "attention.output.LayerNorm")
+        y = linear(x, b + "intermediate.dense")
+        x = norm(x + linear(y / 2 * (1 + torch.erf(y / 2**0.5)), b + "output.dense"), b + "output.LayerNorm")
+    return [x.float(), linear(x[:, 0], "pooler.dense").tanh().float()]""",
+        "padding comes out as zeros": """def read(tensors, ids, types, mask, heads):
+    def linear(x, name):
+        return torch.addmm(tensors[name + ".bias"], x, tensors[name + ".weight"].T)
+
+    def norm(x, name):
+        return F.layer_norm(x, (x.shape[-1],), tensors[name + ".weight"], tensors[name + ".bias"], eps=1e-12)
+
+    E, P, S = (tensors[f"embeddings.{kind}_embeddings.weight"] for kind in ("word", "position", "token_type"))
+    layers = 1 + max(int(name.split(".")[2]) for name in tensors if name.startswith("encoder."))
+    vectors, pooled = torch.zeros(*ids.shape, E.shape[1]), torch.zeros(len(ids), E.shape[1])
+    for b, words in enumerate(mask.bool()):
+        x = norm((E[ids[b]] + P[: len(words)] + S[types[b]])[words], "embeddings.LayerNorm")
+        for i in range(layers):
+            block = f"encoder.layer.{i}."
+            parts = [linear(x, block + f"attention.self.{part}").chunk(heads, 1) for part in ("query", "key", "value")]
+            y = torch.cat([F.softmax(q @ k.T * q.shape[1] ** -0.5, 1) @ v for q, k, v in zip(*parts)], 1)
+            x = norm(x + linear(y, block + "attention.output.dense"), block + "attention.output.LayerNorm")
+            y = linear(F.gelu(linear(x, block + "intermediate.dense")), block + "output.dense")
+            x = norm(x + y, block + "output.LayerNorm")
+        vectors[b, words] = x
+        pooled[b] = torch.tanh(linear(x[:1], "pooler.dense"))[0]
+    return vectors, pooled""",
+    },
+    "02-7-c": {
+        "tensors": "batch = torch.tensor([[0, 5, 6]]), torch.tensor([[0, 1, 1]])",
+        "two words, seven of padding": "batch = [[[0, 0, 0, 0, 0, 0, 3, 4]], [[False] * 6 + [True] * 2]]",
+        "rows of three lengths": """rows = [[7, 8, 9], [5, 6], [4]]
+ids = [[0] * (5 - len(row)) + row for row in rows]
+batch = ids, [[int(one > 0) for one in row] for row in ids]""",
+    },
+    "02-7-d": {
+        "a tuple of numbers": "changes = 1, 0, 0, 1, 0, 1",
+        "a tensor": "changes = torch.tensor([True, False, False, True, False, True])",
+    },
     "07-1-a": {
         "in closed form": """def tokens_computed(prompt, new, cache):
     return prompt + new - 1 if cache else new * prompt + new * (new - 1) // 2""",
