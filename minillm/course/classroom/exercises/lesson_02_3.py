@@ -36,6 +36,7 @@ MASKS = (
     "minillm.nn.backends.window_mask",
     "minillm.nn.attention.padding_mask",
 )
+ARRAYS = tuple(f"numpy.{name}" for name in ("inner", "dot", "matmul", "einsum", "exp2", "expm1", "asmatrix", "matrix"))
 SOFTMAX = ("torch.softmax", "torch.Tensor.softmax", "torch.nn.functional.softmax")
 
 
@@ -55,8 +56,11 @@ def attend(answer):
 
     def ask(query, keys, values, hint):
         expected = attended(query, keys, values)
-        with forbid("plain numbers and math only", *READY_MADE, *SOFTMAX, *BY_HAND, answer=answer):
+        names = (*READY_MADE, *SOFTMAX, *BY_HAND, *ARRAYS)
+        with forbid("plain numbers and math only", *names, answer=answer), watch() as seen:
             found = answer(list(query), [list(key) for key in keys], [list(value) for value in values])
+        made = [one.name for one in seen.operations]
+        assert not made, f"the exercise says: plain numbers and math only; your answer runs torch's {made[0]}"
         expect(as_floats(found, length=len(values[0])), expected, 1e-6, hint)
 
     ask([1.0, 0.0], [[0.0, 1.0], [0.0, -1.0]], [[2.0, 0.0], [4.0, 8.0]],
