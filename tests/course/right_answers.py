@@ -369,6 +369,10 @@ rows = {
     "copy": "BRL", "other text": "rl", "vector plus": "b", "token times": "R, L", "token plus": "L ",
     "plus 10": "BL", "times 3": "blr",
 }""",
+        "lists and sets of letters": """prediction = {
+    "times 3": ["L", "R", "B"], "plus 10": {"L", "B"}, "token plus": ("L",), "token times": "LR", "vector plus": {"B"},
+    "other text": list("LR"), "copy": set("LRB"),
+}""",
     },
     "02-4-d": {
         "math.ceil": """import math

@@ -87,6 +87,16 @@ WRONG = {
         "torch's softmax": """def attend(query, keys, values):
     q, k, v = (torch.tensor(one, dtype=torch.float64) for one in (query, keys, values))
     return (torch.softmax(k @ q / len(query) ** 0.5, dim=0) @ v).tolist()""",
+        "torch's log_softmax": """def attend(query, keys, values):
+    scores = torch.DoubleTensor(keys) @ torch.DoubleTensor(query) / len(query) ** 0.5
+    return (torch.log_softmax(scores, 0).exp() @ torch.DoubleTensor(values)).tolist()""",
+        "numpy's inner product": """import numpy as np
+
+
+def attend(query, keys, values):
+    scores = np.inner(keys, query) / len(query) ** 0.5
+    shares = np.exp2((scores - scores.max()) * np.log2(np.e))
+    return [float(one) for one in np.inner(list(zip(*values)), shares) / shares.sum()]""",
         "says that it is equal": """class Equal(list):
     __eq__ = lambda self, other: True
     __len__ = lambda self: 2

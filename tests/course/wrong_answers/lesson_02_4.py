@@ -99,6 +99,20 @@ WRONG = {
         "torch's own for y": NORM.format(
             **FINE | {"y": "torch.nn.functional.layer_norm(x, x.shape[-1:], weight, bias, eps)"}
         ),
+        "torch's own by its operation": """def norm_and_gradients(x, weight, bias, eps, grad):
+    y, mean, root = torch.ops.aten.native_layer_norm(x, x.shape[1:], weight, bias, eps)
+    back = torch.ops.aten.native_layer_norm_backward
+    return y, *back(grad, x, x.shape[1:], mean, root, weight, bias, [True] * 3)""",
+        "torch's group norm for n": NORM.format(**FINE).replace(
+            "n, g = centred / root", "n, g = torch.group_norm(x, 1, None, None, eps)"
+        ),
+        "torch's batch norm, turned": NORM.format(**FINE).replace(
+            "n, g = centred / root",
+            "n, g = torch.batch_norm(x.T, None, None, None, None, True, 0.0, eps, False).T",
+        ),
+        "torch's RMS norm for n": NORM.format(**FINE).replace(
+            "n, g = centred / root", "n, g = torch.rms_norm(centred, x.shape[1:], None, eps)"
+        ),
         "the library's own for y": NORM.format(**FINE | {"y": "layer_norm_plain(x, weight, bias, eps)"}),
         "finite differences": DIFFERENCES,
     },
@@ -106,6 +120,7 @@ WRONG = {
         "eps that hardly matters": ROWS.format(**BROKEN | {"eps": "[1, 2, 3, 4]"}),
         "eps as large as the mean square": ROWS.format(**BROKEN | {"eps": "[1e-3] * 4"}),
         "eps matters on both sides": ROWS.format(**BROKEN | {"eps": "[1e-7] * 4"}),
+        "so small that ε decides": ROWS.format(**BROKEN | {"agree": "[1e-7, 0, 0, 0]"}),
         "zeros agree": ROWS.format(**BROKEN | {"agree": "[0, 0, 0, 0]"}),
         "a mean that is small only": ROWS.format(**BROKEN | {"agree": "[1, -1, 2, -1.9]"}),
         "apart with signs": ROWS.format(**BROKEN | {"apart": "[5, -5, 5, -5]"}),

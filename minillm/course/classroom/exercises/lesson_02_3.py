@@ -36,6 +36,9 @@ MASKS = (
     "minillm.nn.backends.window_mask",
     "minillm.nn.attention.padding_mask",
 )
+ARRAYS = tuple(
+    f"numpy.{name}" for name in ("inner", "dot", "matmul", "einsum", "exp2", "expm1", "asmatrix", "matrix")
+)
 SOFTMAX = ("torch.softmax", "torch.Tensor.softmax", "torch.nn.functional.softmax")
 
 
@@ -53,11 +56,24 @@ def attend(answer):
     copied = copied_library(answer)
     assert not copied, f"write the attention yourself: your answer uses {copied}"
 
-    def ask(query, keys, values, hint):
-        expected = attended(query, keys, values)
-        with forbid("plain numbers and math only", *READY_MADE, *SOFTMAX, *BY_HAND, answer=answer):
-            found = answer(list(query), [list(key) for key in keys], [list(value) for value in values])
-        expect(as_floats(found, length=len(values[0])), expected, 1e-6, hint)
+    with forbid("plain numbers and math only", *READY_MADE, *SOFTMAX, *BY_HAND, *ARRAYS, answer=answer):
+        for query, keys, values, hint in _questions():
+            with watch() as seen:
+                found = answer(list(query), [list(key) for key in keys], [list(value) for value in values])
+            made = [one.name for one in seen.operations]
+            assert not made, (
+                f"the exercise says: plain numbers and math only; your answer runs torch's {made[0]}"
+            )
+            found = as_floats(found, length=len(values[0]))
+            expect(found, attended(query, keys, values), 1e-6, hint)
+
+
+def _questions():
+    """(query, keys, values, hint) of every question."""
+    asked = []
+
+    def ask(*question):
+        asked.append(question)
 
     ask([1.0, 0.0], [[0.0, 1.0], [0.0, -1.0]], [[2.0, 0.0], [4.0, 8.0]],
         "both keys are at right angles to the query, so the shares are equal")  # fmt: skip
@@ -75,6 +91,7 @@ def attend(answer):
         inputs = Inputs(case.seed)
         query, keys = inputs.floats(case.D, -case.scale, case.scale), inputs.matrix(case.S, case.D, -3, 3)
         ask(query, keys, inputs.matrix(case.S, case.width), f"{case}")
+    return asked
 
 
 @exercise("02-3-b", points=2)
@@ -88,12 +105,13 @@ def visible(answer):
         (3, 3, 2, "a window of 2 is the token itself and the one before it"),
     )
     every = cases(T=(1, 2, 3, 5), past=(0, 1, 4), window=(None, 1, 2, 3, 12))
-    for T, S, window, hint in (*hints, *((case.T, case.T + case.past, case.window, "") for case in every)):
-        here = f"T={T}, S={S}, window={window}"
-        expected = [[0 <= S - T + t - s < (window or S) for s in range(S)] for t in range(T)]
-        with forbid("build the mask yourself", *MASKS, answer=answer):
+    asked = (*hints, *((case.T, case.T + case.past, case.window, "") for case in every))
+    with forbid("build the mask yourself", *MASKS, answer=answer):
+        for T, S, window, hint in asked:
+            here = f"T={T}, S={S}, window={window}"
+            expected = [[0 <= S - T + t - s < (window or S) for s in range(S)] for t in range(T)]
             found = answer(T, S) if window is None else answer(T, S, window)
-        expect(as_list(found, length=T), expected, hint=f"{here}{': ' if hint else ''}{hint}")
+            expect(as_list(found, length=T), expected, hint=f"{here}{': ' if hint else ''}{hint}")
 
 
 @exercise("02-3-c", points=4)

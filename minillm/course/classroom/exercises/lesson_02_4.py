@@ -1,6 +1,7 @@
 """Checkers of lesson 02_4, norms and feed-forward."""
 
 import math
+import re
 
 import torch
 import torch.nn.functional as F
@@ -18,13 +19,16 @@ from minillm.course.classroom.checkers import (
     shown,
 )
 from minillm.course.classroom.exercises.lesson_08_3 import DERIVATIVES
+from minillm.course.page.instruments import watch
 
 BY_HAND = "by hand, without torch's or the library's norms and without autograd"
 NORMS = (
     "torch.layer_norm", "torch.native_layer_norm", "torch.nn.functional.layer_norm", "torch.nn.LayerNorm.forward",
+    "torch.rms_norm", "torch.batch_norm", "torch.group_norm", "torch.instance_norm",
     "torch.nn.functional.batch_norm", "torch.nn.functional.group_norm", "torch.nn.functional.instance_norm",
     "torch.nn.functional.rms_norm",
 )  # fmt: skip
+READY_MADE = re.compile("(layer|batch|group|rms|instance)_?norm")  # whatever name an operation was called by
 PARTS = ("y", "the gradient for x", "the gradient for weight", "the gradient for bias")
 HINTS = (
     "(x - mean) / √(variance + eps) · weight + bias over each row; the variance divides by C",
@@ -46,8 +50,10 @@ def norm_and_gradients(answer):
         for case, given, expected in problems:
             copies = [one.clone() for one in given]
             x, weight, bias, grad = copies
-            with torch.autograd.graph.saved_tensors_hooks(_no_autograd, _no_autograd):
+            with torch.autograd.graph.saved_tensors_hooks(_no_autograd, _no_autograd), watch() as seen:
                 found = answer(x, weight, bias, case.eps, grad)
+            ready = [one.name for one in seen.operations if READY_MADE.search(one.name)]
+            assert not ready, f"the exercise says: {BY_HAND}; your answer runs torch's {ready[0]}"
             found = as_list(found, f"{case}: the result", 4)
             for what, one, wanted, hint in zip(PARTS, found, expected, HINTS):
                 expect(one, wanted, 1e-9, f"{case}: {what}: {hint}; float64 throughout")
@@ -104,7 +110,8 @@ def rows(answer):
     assert gap > 0.8, (
         f"'eps': inside and outside the root differ by {gap:.3g} at most, more than 0.8 is asked for"
     )
-    assert any(row["agree"]), "'agree': the row must not be 0 everywhere"
+    largest = max(map(abs, row["agree"]))
+    assert largest >= 1, f"'agree': a number of size 1 or more is asked for, the largest has {largest:.3g}"
     gap = _furthest(_rms_norm(row["agree"]), _layer_norm(row["agree"]))
     assert gap < 0.001, f"'agree': RMS norm and layer norm differ by {gap:.3g}, less than 0.001 is asked for"
     smallest = min(map(abs, _rms_norm(row["apart"])))
@@ -146,6 +153,8 @@ def prediction(answer):
     for key, (letters, hint) in STAYS.items():
         assert key in found, f"the dict needs the key {key!r}, it has {shown(list(found))}"
         given = found[key]
+        if isinstance(given, (list, set)) and all(isinstance(one, str) for one in given):
+            given = "".join(given)
         assert isinstance(given, str), f"{key!r} must be a text such as 'LB', got {shown(given)}"
         given = set(given.upper()) - set(" ,")
         assert given <= set("LRB"), f"{key!r}: the letters are L, R and B, got {shown(found[key])}"
