@@ -52,7 +52,7 @@ def decoder_block(answer):
     assert not copied, f"{NO_BLOCK}: your answer uses {copied}"
     names = [f"minillm.nn.blocks.{one}" for one in ("DecoderBlock.forward", "EncoderBlock.forward")]
     for case in cases(
-        B=(1, 2, 3), T=(1, 2, 5), S=(1, 3, 7), heads=(1, 2), padding=("none", "right", "left"), most=40
+        B=(1, 2, 3), T=(1, 2, 5), S=(1, 3, 7), heads=(1, 2), padding=("none", "right", "left", "both"), most=40
     ):
         inputs = Inputs(case.seed)
         block = _filled(DecoderBlock(8, case.heads, 12, cross=True, pre_norm=False), inputs)
@@ -61,6 +61,8 @@ def decoder_block(answer):
         if case.padding != "none" and case.S > 1:
             mask[-1, -(case.S // 2) :] = 0
             mask = mask.flip(1) if case.padding == "left" else mask
+            if case.padding == "both" and case.S > 2:
+                mask[-1, 0] = 0
         expected = block(x, memory, context_mask=padding_mask(mask))
         with forbid(NO_BLOCK, *names, answer=answer), torch.no_grad():
             found = answer(x.clone(), memory.clone(), mask.clone(), _parts(block))
