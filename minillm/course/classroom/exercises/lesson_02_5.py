@@ -97,16 +97,22 @@ def teacher_forcing(answer):
         expect(given, targets, hint="the given lists must stay as they are")
 
 
-def _tables(T, V, shifted, masked, inputs):
-    """(before, after) of a made-up decoder in which every place reacts to every label that it can see."""
+def _tables(T, V, shifted, masked, inputs, change):
+    """(before, after) of a made-up decoder in which every place reacts to every label that it can see.
+
+    change: of "one" logit; of "two" by opposite amounts, so that their sum stays; or of one by a "little".
+    """
     label, place = torch.arange(T)[:, None], torch.arange(T)
     sees = (label + shifted <= place) if masked else (label + shifted < T).expand(T, T)
     before = inputs.tensor(T, V, scale=5.0)
-    strength = torch.tensor(inputs.floats(T * T, 0.01, 3.0)).view(T, T, 1)
+    least, most = (0.002, 0.004) if change == "little" else (0.01, 3.0)
+    strength = torch.tensor(inputs.floats(T * T, least, most)).view(T, T, 1)
     sign = torch.where(inputs.tensor(T, T, 1) > 0, 1.0, -1.0)
-    one_logit = torch.nn.functional.one_hot(torch.tensor(inputs.integers(T * T, 0, V - 1)), V).view(T, T, V)
+    moved = torch.nn.functional.one_hot(torch.tensor(inputs.integers(T * T, 0, V - 1)), V).view(T, T, V)
+    if change == "two":
+        moved = moved - moved.roll(1, dims=-1)
     rounding = 1e-5 * inputs.tensor(T, T, V)
-    return before, before + sees[..., None] * strength * sign * one_logit + rounding
+    return before, before + sees[..., None] * strength * sign * moved + rounding
 
 
 def _of_a_model(T, shifted, masked, seed):
@@ -142,7 +148,10 @@ def find_the_leak(answer):
         names = {(True, True): "fine", (False, True): "shift", (True, False): "mask", (False, False): "both"}
         expected = names[case.shifted, case.masked]
         for before, after in (
-            _tables(case.T, case.V, case.shifted, case.masked, Inputs(case.seed)),
+            *(
+                _tables(case.T, case.V, case.shifted, case.masked, Inputs(case.seed), change)
+                for change in ("one", "two", "little")
+            ),
             _of_a_model(case.T, case.shifted, case.masked, case.seed),
         ):
             found = diagnose(before.clone(), after.clone())
