@@ -52,7 +52,12 @@ def decoder_block(answer):
     assert not copied, f"{NO_BLOCK}: your answer uses {copied}"
     names = [f"minillm.nn.blocks.{one}" for one in ("DecoderBlock.forward", "EncoderBlock.forward")]
     for case in cases(
-        B=(1, 2, 3), T=(1, 2, 5), S=(1, 3, 7), heads=(1, 2), padding=("none", "right", "left", "both"), most=40
+        B=(1, 2, 3),
+        T=(1, 2, 5),
+        S=(1, 3, 7),
+        heads=(1, 2),
+        padding=("none", "right", "left", "both"),
+        most=40,
     ):
         inputs = Inputs(case.seed)
         block = _filled(DecoderBlock(8, case.heads, 12, cross=True, pre_norm=False), inputs)
