@@ -187,6 +187,15 @@ wasted = "학교에 갔다. "
             matrix[a, b], matrix[b, a] = -angle.sin(), angle.sin()
         rows.append(matrix @ row)
     return torch.stack(rows)""",
+        "einsum with a matrix for each pair, float64": """def turn(x, positions, base=10000.0, interleaved=False):
+    T, D = x.shape
+    speeds = torch.exp(-math.log(base) * torch.arange(0, D, 2).double() / D)
+    angles = torch.einsum("t,i->ti", torch.tensor(positions).double(), speeds)
+    cos, sin = angles.cos(), angles.sin()
+    matrices = torch.stack((cos, -sin, sin, cos), dim=-1).view(T, D // 2, 2, 2)
+    pairs = x.double().view(T, D // 2, 2) if interleaved else x.double().view(T, 2, D // 2).mT
+    pairs = torch.einsum("tiab,tib->tia", matrices, pairs)
+    return (pairs if interleaved else pairs.mT).reshape(T, D)""",
         "rotate_half, as in Hugging Face": """def turn(x, positions, base=10000.0, interleaved=False):
     half = x.shape[1] // 2
     if interleaved:
@@ -415,6 +424,28 @@ def feed_forward_share(width, multiple):
         h = parts.norm2(parts.cross_attention(h, read[:, mask]) + h)
         found.append(parts.norm3(parts.feed_forward(h) + h))
     return torch.cat(found)""",
+        "attention written out, einsum": """def attend(layer, x, y, mask):
+    q, k, v = (F.linear(z, p.weight, p.bias).unflatten(-1, (layer.heads, -1))
+               for z, p in ((x, layer.q_proj), (y, layer.k_proj), (y, layer.v_proj)))
+    scores = torch.einsum("bthd,bshd->bhts", q, k) / math.sqrt(q.shape[-1])
+    weights = scores.masked_fill(~mask, -math.inf).softmax(-1)
+    return layer.o_proj(torch.einsum("bhts,bshd->bthd", weights, v).flatten(2))
+
+
+def decoder_block(x, memory, source_mask, parts):
+    T = x.size(1)
+    x = parts.norm1(x + attend(parts.self_attention, x, x, torch.ones(T, T).tril().bool()))
+    x = parts.norm2(x + attend(parts.cross_attention, x, memory, source_mask[:, None, None].bool()))
+    return parts.norm3(x + parts.feed_forward(x))""",
+        "token by token, in float64": """def decoder_block(x, memory, source_mask, parts):
+    for part in vars(parts).values():
+        part.double()
+    x, memory, rows = x.double(), memory.double(), []
+    for t in range(x.shape[1]):
+        h = parts.norm1(x[:, t : t + 1] + parts.self_attention(x[:, t : t + 1], x[:, : t + 1]))
+        h = parts.norm2(h + parts.cross_attention(h, memory, (source_mask > 0)[:, None, None]))
+        rows.append(parts.norm3(h + parts.feed_forward(h)))
+    return torch.cat(rows, dim=1)""",
         "a causal layer": """def decoder_block(x, memory, source_mask, parts):
     parts.self_attention.causal = True
     y = parts.norm1(x + parts.self_attention(x))

@@ -92,6 +92,7 @@ def test_what_lesson_02_2_says_holds_for_each_seed(seed):
     assert mean["sinusoidal"][3] - mean["sinusoidal"][0] > 0.3
     assert mean["RoPE"][3] - mean["RoPE"][0] > 0.5
     assert abs(mean["ALiBi"][3] - mean["ALiBi"][0]) < 0.1
+    assert mean["ALiBi"][0] - mean["RoPE"][0] > 0.05
     assert mean["RoPE, linear"][0] - mean["RoPE"][0] > 0.3
     assert mean["RoPE"][1] - mean["RoPE, dynamic NTK"][1] > 0.15
     assert mean["RoPE"][3] - mean["RoPE, YaRN"][3] > 0.3

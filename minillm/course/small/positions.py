@@ -9,7 +9,7 @@
 
 They learn from bytes of Python's language reference in windows of 32, and are examined on bytes they have not seen, in
 windows of 128. The windows of the exam begin 32 bytes apart. So each byte is predicted once in each quarter of a
-window, and the quarters of the exam differ in position alone.
+window. The quarters of the exam differ in where the byte stands, and in how many bytes stand before it.
 
 Book: 2.2.3 위치 인코딩, 8.2.3 상대적 위치 인코딩. Papers: Press et al. 2021 (train short, test long); Peng et al. 2023.
 Leaves out: training at the new length, which scaled rotary positions are made for.

@@ -64,6 +64,9 @@ WRONG = {
             **RIGHT | {"joined": "torch.cat((a, b), dim=1)"}
         ),
         "degrees": TURN.format(**RIGHT | {"positions": "torch.deg2rad(torch.tensor(positions).float())"}),
+        "positions in 16 bits": TURN.format(
+            **RIGHT | {"positions": "torch.tensor(positions).bfloat16().float()"}
+        ),
         "changes x": """def turn(x, positions, base=10000.0, interleaved=False):
     half = x.shape[1] // 2
     angles = torch.tensor(positions)[:, None] * base ** (-torch.arange(half) / half)

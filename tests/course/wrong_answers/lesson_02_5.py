@@ -57,6 +57,23 @@ WRONG = {
                 "second": "parts.norm2(x + parts.cross_attention(x, memory, padding_mask(source_mask).any(0, True)))"
             }
         ),
+        "padding only at the end": BLOCK.format(
+            **STEPS
+            | {
+                "second": "parts.norm2(x + parts.cross_attention(x, memory, (torch.arange(memory.shape[1]) < "
+                "source_mask.sum(1)[:, None])[:, None, None]))"
+            }
+        ),
+        "padding only at the beginning": BLOCK.format(
+            **STEPS
+            | {
+                "second": "parts.norm2(x + parts.cross_attention(x, memory, padding_mask(source_mask.cumsum(1) > 0)))"
+            }
+        ),
+        "padding made zero, not hidden": BLOCK.format(
+            **STEPS
+            | {"second": "parts.norm2(x + parts.cross_attention(x, memory * source_mask[..., None], None))"}
+        ),
         "the memory asks": BLOCK.format(
             **STEPS | {"second": "parts.norm2(x + parts.cross_attention(memory, x, None)[:, :1])"}
         ),
@@ -150,6 +167,11 @@ WRONG = {
         "calls any leak a forgotten mask": LEAK.format(**FOUND | {"last": "False"}),
         "calls any leak a forgotten shift": LEAK.format(**FOUND | {"later": "False"}),
         "only where logits grow": LEAK.format(**FOUND).replace(".abs()", ""),
+        "adds the changes up": LEAK.format(**FOUND).replace(".abs().amax(dim=-1)", ".sum(dim=-1).abs()"),
+        "the mean change": LEAK.format(**FOUND).replace(".amax(dim=-1)", ".mean(dim=-1)"),
+        "the likeliest token only": LEAK.format(**FOUND).replace(
+            "(after - before).abs().amax(dim=-1) > 1e-3", "after.argmax(dim=-1) != before.argmax(dim=-1)"
+        ),
         "the first logit only": LEAK.format(**FOUND).replace(".amax(dim=-1)", "[..., 0]"),
         "the learning rate": LEAK.format(**FOUND | {"why": '"a"'}),
         "the encoder": LEAK.format(**FOUND | {"why": '"c"'}),

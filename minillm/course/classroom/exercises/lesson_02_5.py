@@ -52,7 +52,12 @@ def decoder_block(answer):
     assert not copied, f"{NO_BLOCK}: your answer uses {copied}"
     names = [f"minillm.nn.blocks.{one}" for one in ("DecoderBlock.forward", "EncoderBlock.forward")]
     for case in cases(
-        B=(1, 2, 3), T=(1, 2, 5), S=(1, 3, 7), heads=(1, 2), padding=("none", "right", "left"), most=40
+        B=(1, 2, 3),
+        T=(1, 2, 5),
+        S=(1, 3, 7),
+        heads=(1, 2),
+        padding=("none", "right", "left", "both"),
+        most=40,
     ):
         inputs = Inputs(case.seed)
         block = _filled(DecoderBlock(8, case.heads, 12, cross=True, pre_norm=False), inputs)
@@ -61,6 +66,8 @@ def decoder_block(answer):
         if case.padding != "none" and case.S > 1:
             mask[-1, -(case.S // 2) :] = 0
             mask = mask.flip(1) if case.padding == "left" else mask
+            if case.padding == "both" and case.S > 2:
+                mask[-1, 0] = 0
         expected = block(x, memory, context_mask=padding_mask(mask))
         with forbid(NO_BLOCK, *names, answer=answer), torch.no_grad():
             found = answer(x.clone(), memory.clone(), mask.clone(), _parts(block))
@@ -95,16 +102,22 @@ def teacher_forcing(answer):
         expect(given, targets, hint="the given lists must stay as they are")
 
 
-def _tables(T, V, shifted, masked, inputs):
-    """(before, after) of a made-up decoder in which every place reacts to every label that it can see."""
+def _tables(T, V, shifted, masked, inputs, change):
+    """(before, after) of a made-up decoder in which every place reacts to every label that it can see.
+
+    change: of "one" logit; of "two" by opposite amounts, so that their sum stays; or of one by a "little".
+    """
     label, place = torch.arange(T)[:, None], torch.arange(T)
     sees = (label + shifted <= place) if masked else (label + shifted < T).expand(T, T)
     before = inputs.tensor(T, V, scale=5.0)
-    strength = torch.tensor(inputs.floats(T * T, 0.01, 3.0)).view(T, T, 1)
+    least, most = (0.002, 0.004) if change == "little" else (0.01, 3.0)
+    strength = torch.tensor(inputs.floats(T * T, least, most)).view(T, T, 1)
     sign = torch.where(inputs.tensor(T, T, 1) > 0, 1.0, -1.0)
-    one_logit = torch.nn.functional.one_hot(torch.tensor(inputs.integers(T * T, 0, V - 1)), V).view(T, T, V)
+    moved = torch.nn.functional.one_hot(torch.tensor(inputs.integers(T * T, 0, V - 1)), V).view(T, T, V)
+    if change == "two":
+        moved = moved - moved.roll(1, dims=-1)
     rounding = 1e-5 * inputs.tensor(T, T, V)
-    return before, before + sees[..., None] * strength * sign * one_logit + rounding
+    return before, before + sees[..., None] * strength * sign * moved + rounding
 
 
 def _of_a_model(T, shifted, masked, seed):
@@ -140,7 +153,10 @@ def find_the_leak(answer):
         names = {(True, True): "fine", (False, True): "shift", (True, False): "mask", (False, False): "both"}
         expected = names[case.shifted, case.masked]
         for before, after in (
-            _tables(case.T, case.V, case.shifted, case.masked, Inputs(case.seed)),
+            *(
+                _tables(case.T, case.V, case.shifted, case.masked, Inputs(case.seed), change)
+                for change in ("one", "two", "little")
+            ),
             _of_a_model(case.T, case.shifted, case.masked, case.seed),
         ):
             found = diagnose(before.clone(), after.clone())
