@@ -10,11 +10,13 @@ from minillm.data.passages import Section, split_passages, split_sections
 from minillm.data.proof import HeldOut, prove_held_out
 from minillm.data.python_questions import python_questions, read_questions
 from minillm.data.python_reference import python_docs, standard_library_docs
+from minillm.data.real_models import REAL_MODELS, available, fetch
 from minillm.data.text_files import read_documents
 from minillm.data.unanswerable import DECLINING, unanswerable_questions
 
 __all__ = [
     "DECLINING",
+    "REAL_MODELS",
     "DatasetInfo",
     "Document",
     "DownloadError",
@@ -22,9 +24,11 @@ __all__ = [
     "Passage",
     "Question",
     "Section",
+    "available",
     "cache_folder",
     "dataset_info",
     "dataset_names",
+    "fetch",
     "korean_documents",
     "korean_english_pairs",
     "korean_questions",

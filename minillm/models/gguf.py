@@ -31,7 +31,7 @@ from minillm.models.bert import BERT
 from minillm.models.gpt2 import GPT2
 from minillm.models.llama import Llama
 from minillm.nn.pairing import convert_pairing
-from minillm.nn.rope_scaling import rope_frequencies, scaled_frequencies
+from minillm.nn.rope_scaling import check_scaling, rope_frequencies, scaled_frequencies
 
 TYPES = {
     "f32": "F32",
@@ -297,6 +297,7 @@ def _llama3_scaling(slower: np.ndarray, values: Mapping[str, Any], window: Any) 
         "rope_type": "llama3", "factor": float(np.round(slower.max(), 4)), "low_freq_factor": 1.0,
         "high_freq_factor": 4.0, "original_max_position_embeddings": window,
     }  # fmt: skip
+    check_scaling(scaling)
     expected = _slower(dim, values.get("rope_theta", 10000.0), scaling)
     if slower.shape != expected.shape or not np.allclose(slower, expected, rtol=1e-4):
         raise ValueError(f"{FREQUENCIES} is not Llama 3.1's way to slow pairs down, and no other is built")

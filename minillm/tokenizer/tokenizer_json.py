@@ -23,14 +23,15 @@ from minillm._files import BadFileError, read_json, verify_checksums
 from minillm.tokenizer.base import PARTS, AddedToken, Tokenizer
 from minillm.tokenizer.bpe import BPETokenizer, check_vocab, read_merges
 from minillm.tokenizer.bpe_encode import BPE
+from minillm.tokenizer.gguf import load_gguf_tokenizer
 from minillm.tokenizer.llama2c import Llama2cTokenizer
 from minillm.tokenizer.parts import as_list, as_mapping
 from minillm.tokenizer.special import encode_text
 
 
 def load_tokenizer(path: str | Path) -> BPETokenizer | Llama2cTokenizer:
-    """Open a tokenizer: a folder with tokenizer.json (or GPT-2's vocab.json and merges.txt), such a file, or a
-    llama2.c `.bin`.
+    """Open a tokenizer: a folder with tokenizer.json (or GPT-2's vocab.json and merges.txt), such a file, a
+    llama2.c `.bin`, or a `.gguf` with a byte-level vocabulary.
 
     Raises:
         BadFileError: the file is missing, cut short, damaged, or asks for something that is not built here.
@@ -45,6 +46,8 @@ def load_tokenizer(path: str | Path) -> BPETokenizer | Llama2cTokenizer:
         path = path / "tokenizer.json"
     elif path.suffix == ".bin":
         return Llama2cTokenizer.from_file(path)
+    elif path.suffix == ".gguf":
+        return load_gguf_tokenizer(path)
     content = read_json(path, "tokenizer")
     try:
         return from_json(content)

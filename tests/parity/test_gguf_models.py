@@ -60,7 +60,9 @@ def test_transformers_opens_our_file(opened, tmp_path, name):
     path = save_gguf(ours, tmp_path / "x.gguf", "f32")
     # what from_pretrained(gguf_file=...) does, without accelerate, which it wants for memory
     config = transformers.AutoConfig.from_pretrained(tmp_path, gguf_file="x.gguf")
-    if name.startswith(("gpt2", "qwen3")):  # it reads no vocabulary, no positions and no width of a head there
+    if name.startswith(
+        ("gpt2", "qwen3")
+    ):  # it reads no vocabulary, no positions and no width of a head there
         config = theirs.config
     found = architecture(folder)(config).eval()
     read = load_gguf_checkpoint(path, return_tensors=True, model_to_load=found)
@@ -198,3 +200,20 @@ def test_what_is_no_model_of_the_format_is_said(tmp_path):
     with pytest.raises(ValueError, match=r"metadata that the model itself gives: llama\.block_count"):
         save_gguf(small(), tmp_path / "x.gguf", metadata={"llama.block_count": 9})
     assert not list(tmp_path.iterdir())
+
+
+def test_metadata_of_any_kind_are_read_or_refused_by_name(tmp_path):
+    path = save_gguf(small(), tmp_path / "x.gguf", "f32")
+    file, refused, count = read_gguf(path), set(), 0
+    arrays = {name: file.read(name) for name in file.tensors}
+    known = [name for name in file.metadata if name.startswith(("llama.", "tokenizer.", "general.arch"))]
+    for name in [*known, "llama.rope.scaling.type", "llama.rope.scaling.factor"]:
+        for value in ("x", -1, 1 << 40, float("nan"), [1, 2], ["a"], True):
+            other = write_gguf(tmp_path / "y.gguf", {**file.metadata, name: value}, arrays)
+            try:
+                load_model(other)
+            except BadFileError as error:
+                refused.add(name)
+                count += "y.gguf" in str(error)
+    assert len(refused) > 12
+    assert count >= 5 * len(refused)
