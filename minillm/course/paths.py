@@ -37,8 +37,8 @@ def tour_folder() -> Path:
 def find_part(given: Path | None, part: str) -> Path:
     """The "model" or "index" folder that the user named: that folder, or the tour's folder that holds it.
 
-    given: None for the tour's in the current folder. A model may also be a llama2.c .bin file. Raises ValueError,
-    saying what to do, where there is no such part.
+    given: None for the tour's in the current folder. A model may also be a .gguf or a llama2.c .bin file. Raises
+    ValueError, saying what to do, where there is no such part.
     """
     if given is None:
         folder = tour_folder() / part
@@ -50,9 +50,9 @@ def find_part(given: Path | None, part: str) -> Path:
     if not given.exists():
         raise ValueError(f"no {part} at {given}: no such file or folder")
     if not given.is_dir():
-        if part == "model" and given.suffix == ".bin":
+        if part == "model" and given.suffix in (".bin", ".gguf"):
             return given
-        bin_file = " or a llama2.c .bin file" if part == "model" else ""
+        bin_file = ", a .gguf or a llama2.c .bin file" if part == "model" else ""
         raise ValueError(f"no {part} at {given}: it is a file, expected a folder{bin_file}")
     if (given / PARTS[part]).exists():
         return given

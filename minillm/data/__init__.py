@@ -11,12 +11,14 @@ from minillm.data.passages import Section, split_passages, split_sections
 from minillm.data.proof import HeldOut, prove_held_out
 from minillm.data.python_questions import python_questions, read_questions
 from minillm.data.python_reference import python_docs, standard_library_docs
+from minillm.data.real_models import REAL_MODELS, available, fetch
 from minillm.data.text_files import read_documents
 from minillm.data.toy_translation import SPELLINGS, date_pairs, word_pairs
 from minillm.data.unanswerable import DECLINING, unanswerable_questions
 
 __all__ = [
     "DECLINING",
+    "REAL_MODELS",
     "SPELLINGS",
     "Characters",
     "DatasetInfo",
@@ -26,10 +28,12 @@ __all__ = [
     "Passage",
     "Question",
     "Section",
+    "available",
     "cache_folder",
     "dataset_info",
     "dataset_names",
     "date_pairs",
+    "fetch",
     "korean_documents",
     "korean_english_pairs",
     "korean_questions",

@@ -15,6 +15,7 @@ from minillm.models.config import ModelConfig
 from minillm.models.decoder import CausalLM, DecoderBody
 from minillm.models.decoder_heads import GPT2ForSequenceClassification, LlamaForSequenceClassification
 from minillm.models.encoder import EncoderBody
+from minillm.models.gguf import load_gguf, save_gguf
 from minillm.models.gpt2 import GPT2, GPT2Body, GPT2Config
 from minillm.models.heads import ModelWithHead, TaskModel
 from minillm.models.llama import Llama, LlamaBody, LlamaConfig
@@ -87,6 +88,8 @@ __all__ = [
     "TaskModel",
     "Transformer",
     "TransformerConfig",
+    "load_gguf",
     "load_llama2c",
     "load_model",
+    "save_gguf",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from minillm._files import BadFileError
 from minillm.models import bart, bert, llama, roberta, t5
 from minillm.models.base import PretrainedModel
 from minillm.models.decoder_heads import GPT2ForSequenceClassification, LlamaForSequenceClassification
+from minillm.models.gguf import load_gguf
 from minillm.models.gpt2 import GPT2, GPT2Body
 from minillm.models.llama import Llama, LlamaBody
 from minillm.models.llama2c import load_llama2c
@@ -56,13 +58,14 @@ ARCHITECTURES: dict[str, type[PretrainedModel]] = {  # transformers' class names
     **{f"{name}{task}": cls for name in bart.FAMILIES.values() for task, cls in BART_TASKS.items()},
 }
 LANGUAGE_MODELS: tuple[type[PretrainedModel], ...] = (GPT2, Llama, t5.T5, bart.BART)
+FILES: dict[str, Callable[..., PretrainedModel]] = {".bin": load_llama2c, ".gguf": load_gguf}
 UNNAMED = (*LANGUAGE_MODELS, bert.BERT, roberta.RoBERTa)  # what a folder without architectures holds
 
 
 def load_model(
     path: str | Path, dtype: torch.dtype | None = None, device: torch.device | str | None = None
 ) -> PretrainedModel:
-    """The model in a Hugging Face folder or in a llama2.c .bin file, in evaluation mode.
+    """The model in a Hugging Face folder, a .gguf file or a llama2.c .bin file, in evaluation mode.
 
     config.json picks the class by `architectures`; a folder that names none holds the language model of its
     `model_type`, or an encoder's body. A folder of a decoder's body alone gives the language model when its output
@@ -70,9 +73,11 @@ def load_model(
     Raises BadFileError (a ValueError) naming what is missing, cut, damaged or of a kind we do not have.
     """
     if not isinstance(path, (str, Path)):
-        raise ValueError(f"load_model takes the path of a folder or a .bin file, got {describe(path)}")
-    if Path(path).suffix == ".bin" and not Path(path).is_dir():
-        return load_llama2c(path, dtype, device)
+        raise ValueError(
+            f"load_model takes the path of a folder, a .gguf or a .bin file, got {describe(path)}"
+        )
+    if Path(path).suffix in FILES and not Path(path).is_dir():
+        return FILES[Path(path).suffix](path, dtype, device)
     config = read_config(path)
     kind, named = config.get("model_type"), config.get("architectures") or []
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):

@@ -99,7 +99,7 @@ class ModelWithHead(PretrainedModel):
             raise KeyError(table)
         head.setdefault(output, body.get(table))
         body.setdefault(table, head[output])
-        if not torch.equal(head[output], body[table]):
+        if head[output] is not body[table] and not torch.equal(head[output], body[table]):
             self.config = replace(self.config, tie_word_embeddings=False)
 
 

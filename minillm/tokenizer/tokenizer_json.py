@@ -24,6 +24,7 @@ from minillm.tokenizer.base import PARTS, AddedToken, Tokenizer
 from minillm.tokenizer.bpe import BPETokenizer, check_vocab, read_merges
 from minillm.tokenizer.bpe_encode import BPE
 from minillm.tokenizer.clip import load_clip
+from minillm.tokenizer.gguf import load_gguf_tokenizer
 from minillm.tokenizer.llama2c import Llama2cTokenizer
 from minillm.tokenizer.parts import as_list, as_mapping
 from minillm.tokenizer.sentencepiece import load_sentencepiece
@@ -34,7 +35,8 @@ from minillm.tokenizer.wordpiece import WordPiece, WordPieceTokenizer
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
     """Open a tokenizer: a folder with tokenizer.json (or GPT-2's vocab.json and merges.txt, or BERT's vocab.txt), such
-    a file, SentencePiece's `.model`, a llama2.c `.bin`, or CLIP's list of merges (`.txt.gz`).
+    a file, SentencePiece's `.model`, a llama2.c `.bin`, CLIP's list of merges (`.txt.gz`), or a `.gguf` with a
+    byte-level vocabulary.
 
     A folder with vocab.txt alone is uncased unless its tokenizer_config.json says `do_lower_case` false.
 
@@ -57,6 +59,8 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         return load_sentencepiece(path)
     elif path.suffix == ".gz":
         return load_clip(path)
+    elif path.suffix == ".gguf":
+        return load_gguf_tokenizer(path)
     content = read_json(path, "tokenizer")
     try:
         return from_json(content)

@@ -1,13 +1,15 @@
 """A question before the result: the same on every page until the reader writes a guess, and then a verdict."""
 
 import importlib.util
+import os
 from types import SimpleNamespace
 
 import pytest
 
 from minillm.course import needs, predict, reveal
-from minillm.course.page.needs import MODELS, missing, names_of
+from minillm.course.page.needs import missing, names_of
 from minillm.course.paths import checkout
+from minillm.data import REAL_MODELS
 
 OPTIONS = ["t and h", "e and a space"]
 
@@ -97,10 +99,11 @@ def put(path):
 def test_a_model_is_needed_and_then_there(folder, place, capsys):
     assert needs("smollm2") is False
     out = capsys.readouterr().out
-    assert out == (
-        "skipped: needs the model smollm2 in models/smollm2, below the folder that MINILLM_DATA names\n"
-    )
-    put(folder / place / MODELS["smollm2"] / "config.json")
+    assert out == "skipped: needs the model smollm2: `minillm fetch smollm2` brings it\n"
+    model = REAL_MODELS["smollm2"]
+    for name, (_, size) in model.files.items():
+        put(folder / place / "models" / model.folder / name)
+        os.truncate(folder / place / "models" / model.folder / name, size)  # sizes alone are looked at
     assert needs("smollm2") is True
     assert needs("smollm2", "e5") is False
     assert "model e5" in capsys.readouterr().out
@@ -145,6 +148,6 @@ def test_nbval_leaves_optional_cells_out_with_a_reason(folder):
         [],
         [],
         [],
-        ["needs the model e5 in models/e5_small, below the folder that MINILLM_DATA names"],
+        ["needs the model e5: `minillm fetch e5` brings it"],
         ["was not run where the lesson was written"],
     ]

@@ -5,7 +5,7 @@
 
 `needs` says why a part is left out and gives False, so that the lesson runs to its end everywhere. The notebook
 runners (nbval, the authoring command) skip such cells by their tag. A NAME is a data set that `load_dataset` knows
-("klue_nli", or one split of it, "klue_nli.validation"), a model of MODELS, or "gpu".
+("klue_nli", or one split of it, "klue_nli.validation"), a real model that `fetch` knows, or "gpu".
 """
 
 from __future__ import annotations
@@ -16,20 +16,15 @@ from pathlib import Path
 import torch
 
 from minillm._checks import check_choice, check_text
-from minillm.data import cache_folder, dataset_info, dataset_names
+from minillm.data import REAL_MODELS, available, cache_folder, dataset_info, dataset_names
 
 TAG = "needs-"
-MODELS = {  # name -> its folder (with config.json) below $MINILLM_DATA or the cache
-    "e5": "models/e5_small",
-    "minilm": "models/minilm",
-    "smollm2": "models/smollm2",
-}
 
 
 def needs(*names: str) -> bool:
     """True when everything named is on this machine; otherwise False, and one line says what is missing.
 
-    Raises ValueError for a name that is neither a data set, nor a model of MODELS, nor "gpu".
+    Raises ValueError for a name that is neither a data set, nor a model that `fetch` knows, nor "gpu".
     """
     if not names:
         raise ValueError("needs takes at least one name, got none")
@@ -44,12 +39,10 @@ def missing(name: str) -> str:
     check_text("name", name)
     if name == "gpu":
         return "" if torch.cuda.is_available() else "needs an NVIDIA GPU"
-    if name in MODELS:
-        if any((folder / MODELS[name] / "config.json").is_file() for folder in _folders()):
-            return ""
-        return f"needs the model {name} in {MODELS[name]}, below the folder that MINILLM_DATA names"
+    if name in REAL_MODELS:
+        return "" if available(name) else f"needs the model {name}: `minillm fetch {name}` brings it"
     data, _, split = name.partition(".")
-    check_choice("name of what a cell needs", data, [*dataset_names(), *MODELS, "gpu"])
+    check_choice("name of what a cell needs", data, [*dataset_names(), *REAL_MODELS, "gpu"])
     splits = dataset_info(data).splits
     wanted = [splits[check_choice(f"split of {data}", split, list(splits))]] if split else splits.values()
     sources = [source for sources in wanted for source in sources]

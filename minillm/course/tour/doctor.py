@@ -19,11 +19,12 @@ import minillm
 from minillm.course.page.style import hangul_font
 from minillm.course.paths import find_checkout, tour_folder
 from minillm.course.tour.settings import available_cores
+from minillm.data import REAL_MODELS, available
 
 
 def report() -> list[dict[str, str]]:
     """Rows of what, found and advice ("" when nothing needs doing), in the order a reader would ask."""
-    return [*_versions(), *_devices(), *_data(), _font(), *_extras()]
+    return [*_versions(), *_devices(), *_data(), *_models(), _font(), *_extras()]
 
 
 def _row(what: str, found: object, advice: str = "") -> dict[str, str]:
@@ -107,6 +108,16 @@ def _data() -> list[dict[str, str]]:
     rows.append(
         _row("tour", made if there else "not run yet", "" if there else "run `minillm tour` (3 minutes)")
     )
+    return rows
+
+
+def _models() -> list[dict[str, str]]:
+    rows = []
+    for name, model in REAL_MODELS.items():
+        there = available(name)
+        size = f"{model.size / 1e6:.0f} MB"
+        advice = "" if there else f"`minillm fetch {name}` ({size}) when a lesson asks for it"
+        rows.append(_row(f"model {name}", f"{'here' if there else 'not fetched'}: {model.about}", advice))
     return rows
 
 
