@@ -18,6 +18,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from minillm._checks import check_int, describe
 from minillm._files import BadFileError
@@ -318,7 +319,7 @@ class PretrainedModel(nn.Module):
                 f"{what} holds {len(tensors)} tensors, its config says {config.most_layers:,} layers"
             )
         try:
-            with torch.device("meta"):  # shapes only: no weight is drawn, no memory taken
+            with torch.device("meta"), _NothingDrawn():  # shapes only: no weight is drawn, no memory taken
                 return cls.unfilled(config)
         except ValueError as error:
             raise BadFileError(f"{what}: no model has this config: {error}") from None
@@ -334,6 +335,15 @@ class PretrainedModel(nn.Module):
 
     def tie(self) -> None:
         """Make tied weights one tensor again after loading."""
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves weights undrawn while layers are made: on tensors without memory torch would load its compiler for it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_):
+            return (kwargs or {}).get("tensor", args[0] if args else None)
+        return func(*args, **(kwargs or {}))
 
 
 def _dtype_of(values: Mapping[str, Any]) -> torch.dtype | None:

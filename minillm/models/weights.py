@@ -12,6 +12,7 @@ Leaves out: writing shards, older pytorch_model.bin files (pickle).
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,10 +69,19 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of one safetensors file; BadFileError naming it if it is missing, cut or damaged."""
+    """The tensors of one safetensors file; BadFileError naming it if it is missing, cut or damaged.
+
+    They are the mapped file itself: memory is taken where a weight is read, and what is written to a tensor goes to a
+    copy of its page, never to the file. As with transformers, the file must not be cut or changed in place while they
+    live; to replace it, as saving does, is fine.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            if (
+                os.name == "nt"
+            ):  # Windows replaces no mapped file: a model could not be saved where it came from
+                tensors = {name: tensor.clone() for name, tensor in tensors.items()}
             expected = (file.metadata() or {}).get("sha256")
     except (OSError, SafetensorError, ValueError) as error:
         raise BadFileError(
