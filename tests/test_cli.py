@@ -530,6 +530,8 @@ def test_every_command_has_help_that_says_what_it_does(capsys):
         "tour",
         "study",
         "train",
+        "convert",
+        "fetch",
         "generate",
         "index",
         "search",
