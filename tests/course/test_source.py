@@ -193,11 +193,11 @@ def test_one_statement_of_a_function():
     heading = "[`minillm/nn/attention.py`](../minillm/nn/attention.py), in `forward`\n"
     assert shown._repr_markdown_().startswith(heading)
     assert code_of(shown) == (
-        "if self.position is not None:\n    place = self._place(x, positions, cache)\n"
+        "if self.position is not None or isinstance(positions, Position):\n    place = self._place(x, positions, cache)\n"
         "    (q, k), bias = place.turn(q, k), place.bias()"
     )
-    several = show(MultiHeadAttention.forward, part=("q = self", "v = self"))
-    assert [line.split(" = ")[0] for line in code_of(several).split("\n")] == ["q", "k", "v"]
+    several = show(MultiHeadAttention._keys_values, part=("k = self", "v = self"))
+    assert [line.split(" = ")[0] for line in code_of(several).split("\n")] == ["k", "v"]
     for part, message in (
         ("if self", r"'if self' begins 'if self\.q_norm is not None:', 'if self\.position is not None:'"),
         ("nothing", "'nothing' begins nothing"),
