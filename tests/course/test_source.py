@@ -199,9 +199,9 @@ def test_one_statement_of_a_function():
     several = show(MultiHeadAttention._keys_values, part=("k = self", "v = self"))
     assert [line.split(" = ")[0] for line in code_of(several).split("\n")] == ["k", "v"]
     for part, message in (
-        ("if self", r"'if self' begins 'if self\.q_norm is not None:', 'if self\.position is not None:'"),
+        ("y = ", r"'y = ' begins 'y = cache\.attend"),
         ("nothing", "'nothing' begins nothing"),
-        (("v = self", "q = self"), "of the same block"),
+        (("k, v =", "q = self"), "of the same block"),
         (("q = self", "place ="), "of the same block"),
     ):
         with pytest.raises(ValueError, match=message):
