@@ -56,8 +56,12 @@ class Conditioned(nn.Module):
         start = said.get("decoder_start_token_id")
         if start is None:
             start = getattr(model.config, "decoder_start_token_id", None)
+        if start is None:  # as in transformers' generate
+            start = said.get("bos_token_id")
         if start is None:
-            raise ValueError("the model has no decoder_start_token_id: nothing to start a text with")
+            raise ValueError(
+                "the model has no decoder_start_token_id and no bos_token_id: nothing to start a text with"
+            )
         self.start = self._check("decoder_start_token_id", start)[0]
         self.first = self._check("forced_bos_token_id", said.get("forced_bos_token_id"))
         self.last = self._check("forced_eos_token_id", said.get("forced_eos_token_id"))

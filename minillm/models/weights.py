@@ -39,6 +39,10 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 def read_config(folder: str | Path) -> dict[str, Any]:
     """config.json of a model folder as a dict; BadFileError if it is missing, cut, damaged or no JSON object."""
     path = check_path("folder", folder) / CONFIG
+    if not path.parent.exists():
+        raise BadFileError(
+            f"model config {str(path)!r} cannot be read: no such folder here, and nothing is downloaded"
+        )
     values = read_json(path, "model config")
     verify_checksums(folder)
     if not isinstance(values, dict):
@@ -137,6 +141,8 @@ def write_folder(
     Each file is written whole or not at all. Returns the folder.
     """
     folder = check_path("folder", folder)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"folder must name a folder, or nothing yet, got the file {str(folder)!r}")
     write_tensors(folder / WEIGHTS, tensors)
     if generation_config:
         write_json(folder / GENERATION, dict(generation_config))

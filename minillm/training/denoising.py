@@ -26,7 +26,7 @@ import numpy as np
 
 from minillm._checks import check_function, check_int, check_number, describe, is_listing
 from minillm.training.batches import id_array
-from minillm.training.noise import id_list, runs_between
+from minillm.training.noise import check_generator, id_list, runs_between
 
 Damage = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -115,6 +115,7 @@ class BARTNoise:
 
     def __call__(self, ids: Any, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """ids (T,) -> (input_ids (S,), labels (T,)), int64; S is at most T."""
+        check_generator(generator)
         ids = id_array("a text", ids).astype(np.int64)
         parts = [np.zeros(0, dtype=np.int64)]
         for special, run in runs_between(ids, self.special_ids):

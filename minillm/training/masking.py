@@ -21,7 +21,7 @@ import numpy as np
 
 from minillm._checks import check_int, check_number
 from minillm.training.batches import id_array
-from minillm.training.noise import id_list
+from minillm.training.noise import check_generator, id_list
 
 
 def place_masks(
@@ -76,6 +76,7 @@ class MaskedLMNoise:
 
     def __call__(self, ids: Any, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """ids (T,) -> (input_ids (T,), labels (T,)), int64 both."""
+        check_generator(generator)
         ids = id_array("a text", ids).astype(np.int64)
         chosen = self._chosen(ids, generator)
         kind, words = generator.random(len(ids)), generator.integers(self.vocab_size, size=len(ids))

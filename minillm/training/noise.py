@@ -83,6 +83,14 @@ class NoisySet:
         return padded(rows, self.pad_id)
 
 
+def check_generator(generator: Any) -> None:
+    """ValueError for anything but numpy's generator: a seed or torch's draws nothing here."""
+    if not isinstance(generator, np.random.Generator):
+        raise ValueError(
+            f"generator must be a numpy.random.Generator (np.random.default_rng(seed)), got {describe(generator)}"
+        )
+
+
 def runs_between(ids: np.ndarray, special_ids: np.ndarray) -> list[tuple[bool, np.ndarray]]:
     """ids (T,) cut where ordinary and special ids meet: (whether it is special, the run), in order.
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from minillm._checks import check_int, check_number
 from minillm.training.batches import id_array
-from minillm.training.noise import id_list, runs_between
+from minillm.training.noise import check_generator, id_list, runs_between
 
 
 def random_lengths(total: int, parts: int, generator: np.random.Generator) -> np.ndarray:
@@ -114,6 +114,7 @@ class SpanCorruption:
 
     def __call__(self, ids: Any, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """ids (T,) -> (input_ids, labels), int64, of lengths that follow from T."""
+        check_generator(generator)
         ids = id_array("a text", ids).astype(np.int64)
         if np.isin(ids, self.sentinel_ids).any():
             raise ValueError(f"a text must not hold sentinels, got {ids[np.isin(ids, self.sentinel_ids)][0]}")

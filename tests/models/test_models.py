@@ -242,6 +242,18 @@ def test_bad_configs_and_paths_are_refused(make):
         make()
 
 
+def test_a_name_of_the_hub_is_no_folder():
+    with pytest.raises(BadFileError, match="cannot be read: no such folder here, and nothing is downloaded"):
+        load_model("bert-base-uncased")
+
+
+def test_a_model_is_not_saved_into_a_file(tmp_path):
+    (tmp_path / "model").write_text("mine")
+    with pytest.raises(ValueError, match="folder must name a folder, or nothing yet, got the file"):
+        GPT2(GPT2Config(**GPT2_SIZES)).save_pretrained(tmp_path / "model")
+    assert (tmp_path / "model").read_text() == "mine"
+
+
 def test_training_reaches_every_weight():
     for model in (
         tiny("gpt2"),

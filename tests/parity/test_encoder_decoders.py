@@ -480,6 +480,8 @@ def test_forced_tokens_are_those_of_the_folder(lively, tmp_path):
             ({"decoder_start_token_id": 4, "eos_token_id": 9, "forced_bos_token_id": 7}, {}),
             ({"decoder_start_token_id": 2, "forced_bos_token_id": 7, "forced_eos_token_id": 11}, {}),
             (None, {"forced_bos_token_id": 8, "forced_eos_token_id": 11, "decoder_start_token_id": 6}),
+            (None, {"decoder_start_token_id": None, "bos_token_id": 5}),
+            ({"bos_token_id": 7, "eos_token_id": 2}, {"decoder_start_token_id": None}),
         )
     ):
         copy = edited(folder, tmp_path / str(number), **keys)

@@ -135,6 +135,13 @@ def test_runs_between_specials():
     assert runs_between(np.zeros(0, dtype=int), np.array([0])) == []
 
 
+@pytest.mark.parametrize("noise", [MASK, SPANS, BARTNoise(3)])
+@pytest.mark.parametrize("generator", [0, None, torch.Generator()])
+def test_only_a_generator_of_numpy_draws(noise, generator):
+    with pytest.raises(ValueError, match=r"generator must be a numpy.random.Generator .*, got"):
+        noise([1, 2, 3], generator)
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match=r"noise must be a function of \(ids, generator\), got 'bert'"):
         NoisySet([1, 2, 3], "bert")

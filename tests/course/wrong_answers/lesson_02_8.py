@@ -61,6 +61,17 @@ WRONG = {
     for start, stop in spans:
         mask[start:stop] = True
     return corrupt_spans(np.array(ids), mask, np.array(sentinels))""",
+        "the checker's": """from minillm.course.classroom.exercises.lesson_02_8 import _expected
+
+def corrupt(ids, spans, sentinels):
+    return _expected(list(ids), spans, sentinels)""",
+        "finds a span by its first token": """def corrupt(ids, spans, sentinels):
+    inputs, targets = list(ids), []
+    for (start, stop), sentinel in zip(spans, sentinels):
+        at = inputs.index(ids[start])
+        inputs[at : at + stop - start] = [sentinel]
+        targets += [sentinel, *ids[start:stop]]
+    return inputs, targets""",
         "the targets first": CORRUPT.format(
             **FINE | {"inputs": "targets", "targets": "inputs + list(ids[done:])"}
         ),
