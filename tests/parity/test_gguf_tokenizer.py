@@ -12,7 +12,8 @@ from minillm.tokenizer import GPT4_PATTERN, BPETokenizer, load_tokenizer
 from minillm.tokenizer.gguf import CUTS, gguf_vocabulary, tokenizer_from
 
 TEXTS = [
-    "In 2024 there were 15 cats", "don't, WON'T and it's", "한국어 문장 3개!\n\n  새 줄", "  def f(x):\n\treturn x**2\r\n",
+    "In 2024 there were 15 cats", "don't, WON'T and it's", "한국어 문장 3개!\n\n  새 줄",
+    "  def f(x):\n\treturn x**2\r\n",
     "", " ",
     "<|endoftext|>a<|endoftext|>", "e\u0301 \u00e9 👩‍👩‍👧 \u200b", "a" * 300, "1234567 ٣٤٥",
 ]  # fmt: skip
