@@ -177,7 +177,7 @@ MODELS = [
     (lambda p: p.llama(torch.tensor([[1]]), logits_to_keep=None), "logits_to_keep must be an integer, got None"),
     (lambda p: models.Llama.from_pretrained(None), "folder must be a path, got None"),
     (lambda p: p.llama.save_pretrained([]), r"folder must be a path, got \[\]"),
-    (lambda p: models.load_model(3), "path of a folder or a .bin file, got 3"),
+    (lambda p: models.load_model(3), "path of a folder, a .gguf or a .bin file, got 3"),
     (lambda p: models.load_model("no/such/folder"), "model config 'no/such/folder/config.json' cannot be read"),
 ]  # fmt: skip
 

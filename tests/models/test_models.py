@@ -4,6 +4,8 @@ import copy
 import hashlib
 import json
 import re
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -551,3 +553,28 @@ def test_caches_ask_for_three_names_only():
     cache = KVCache(SimpleNamespace(num_layers=1, kv_heads=2, head_dim=4), 1, 8)
     k, v = cache.update(0, torch.ones(1, 2, 3, 4), torch.ones(1, 2, 3, 4))
     assert k.shape == v.shape == (1, 2, 3, 4)
+
+
+def test_loaded_weights_are_the_mapped_file_and_never_change_it(tmp_path):
+    folder = Llama(LlamaConfig(**LLAMA_SIZES), seed=1).save_pretrained(tmp_path)
+    before = (folder / "model.safetensors").read_bytes()
+    model = load_model(folder)
+    expected = {name: tensor + 1 for name, tensor in model.state_dict().items()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1)
+    assert (folder / "model.safetensors").read_bytes() == before
+    model.save_pretrained(folder)  # where it came from
+    again = load_model(folder).state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in expected.items())
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
+
+
+def test_opening_a_folder_loads_no_compiler(tmp_path):
+    folder = Llama(LlamaConfig(**LLAMA_SIZES), seed=1).save_pretrained(tmp_path)
+    code = "import sys; from minillm.models import load_model; load_model(sys.argv[1]); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, folder], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert "minillm.models.llama" in done.stdout.split()
+    assert "torch._dynamo" not in done.stdout.split()
