@@ -193,7 +193,8 @@ def test_one_statement_of_a_function():
     heading = "[`minillm/nn/attention.py`](../minillm/nn/attention.py), in `forward`\n"
     assert shown._repr_markdown_().startswith(heading)
     assert code_of(shown) == (
-        "if self.position is not None or isinstance(positions, Position):\n    place = self._place(x, positions, cache)\n"
+        "if self.position is not None or isinstance(positions, Position):\n"
+        "    place = self._place(x, positions, cache)\n"
         "    (q, k), bias = place.turn(q, k), place.bias()"
     )
     several = show(MultiHeadAttention._keys_values, part=("k = self", "v = self"))
