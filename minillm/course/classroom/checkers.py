@@ -28,6 +28,7 @@ from minillm._checks import check_int, check_number
 from minillm.course.classroom.forbidden import copied_library, forbid
 
 __all__ = [
+    "ATTENTION",
     "Case",
     "Inputs",
     "as_floats",
@@ -53,6 +54,18 @@ LONGEST = 200  # characters of a value in a message
 BY_HAND = [
     f"torch.{name}" for name in ("tensor", "as_tensor", "stack", "exp", "softmax", "logsumexp", "logaddexp")
 ] + ["numpy.array", "numpy.asarray", "numpy.exp", "numpy.logaddexp"]
+# Ready-made attention, for exercises in which it is built
+ATTENTION = (
+    "minillm.nn.attention.attention",
+    "minillm.nn.attention.plain_attention",
+    "minillm.nn.attention.attention_weights",
+    "minillm.nn.attention.attention_scores",
+    "minillm.nn.attention.softmax_rows",
+    "torch.nn.functional.scaled_dot_product_attention",
+    "torch._C._nn.scaled_dot_product_attention",
+    "torch.nn.functional.multi_head_attention_forward",
+    "torch.nn.MultiheadAttention.forward",
+)
 
 
 def plain(value: Any, what: str = "the answer") -> Any:

@@ -6,6 +6,7 @@ import torch
 
 from minillm.course import exercise
 from minillm.course.classroom.checkers import (
+    ATTENTION,
     BY_HAND,
     Inputs,
     as_floats,
@@ -19,15 +20,7 @@ from minillm.course.page.instruments import watch
 from minillm.nn import MultiHeadAttention
 
 READY_MADE = (
-    "minillm.nn.attention.attention",
-    "minillm.nn.attention.plain_attention",
-    "minillm.nn.attention.attention_weights",
-    "minillm.nn.attention.attention_scores",
-    "minillm.nn.attention.softmax_rows",
-    "torch.nn.functional.scaled_dot_product_attention",
-    "torch._C._nn.scaled_dot_product_attention",
-    "torch.nn.functional.multi_head_attention_forward",
-    "torch.nn.MultiheadAttention.forward",
+    *ATTENTION,
     "minillm.nn.heads.OneHead.scores",
     "minillm.nn.heads.CrossHead.scores",
 )

@@ -4,6 +4,7 @@ import torch
 
 from minillm.course import exercise
 from minillm.course.classroom.checkers import (
+    ATTENTION,
     Inputs,
     as_list,
     cases,
@@ -31,15 +32,7 @@ READY_MADE = (
     "minillm.nn.blocks.EncoderBlock.forward",
     "minillm.nn.blocks.FeedForward.forward",
     "minillm.nn.attention.MultiHeadAttention.forward",
-    "minillm.nn.attention.attention",
-    "minillm.nn.attention.plain_attention",
-    "minillm.nn.attention.attention_weights",
-    "minillm.nn.attention.attention_scores",
-    "minillm.nn.attention.softmax_rows",
-    "torch.nn.functional.scaled_dot_product_attention",
-    "torch._C._nn.scaled_dot_product_attention",
-    "torch.nn.functional.multi_head_attention_forward",
-    "torch.nn.MultiheadAttention.forward",
+    *ATTENTION,
     "torch.nn.TransformerEncoderLayer.forward",
 )
 
