@@ -1,7 +1,5 @@
 """Objectives and noise against transformers: its models' losses, its collator's draws, its shift."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -192,7 +190,15 @@ def test_whole_words_are_chosen_as_the_collator_chooses_them():
     drawn = np.random.default_rng(5).random(400)
     hit = (drawn < 0.15) & starts
     theirs = collator._whole_word_mask(word_ids, hit[None])[0]
-    fixed = SimpleNamespace(random=lambda size: drawn, integers=lambda high, size: np.zeros(size, dtype=int))
+
+    class Drawn(np.random.Generator):
+        def random(self, size):
+            return drawn
+
+        def integers(self, high, size):
+            return np.zeros(size, dtype=int)
+
+    fixed = Drawn(np.random.PCG64(0))
     assert 20 < theirs.sum() < 200
     assert np.array_equal(noise(ids, fixed)[1] != -100, theirs)
 
