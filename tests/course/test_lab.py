@@ -97,6 +97,8 @@ def test_a_lesson_opens_in_a_browser_and_ctrl_c_ends_the_server(tmp_path):
         [sys.executable, "-m", "minillm.cli", "study", "01_1", "--no-browser", "--ip", "127.0.0.1"],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(root)}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        # under nohup, and in many CI runners, SIGINT is ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         said = ""
