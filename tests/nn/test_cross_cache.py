@@ -152,7 +152,10 @@ def test_filled_in_inference_mode_and_used_in_training(model):
     cache, target = model.new_cache(2, 5), ids(5, seed=1)
     with torch.inference_mode():
         model(ids(6), decoder_input_ids=target[:, :4], cache=cache)
-    model(decoder_input_ids=target[:, 4:], cache=cache).logits.sum().backward()
+    found = model(decoder_input_ids=target[:, 4:], cache=cache).logits
+    torch.testing.assert_close(found, model(ids(6), decoder_input_ids=target).logits[:, 4:])
+    found.sum().backward()
+    assert any(parameter.grad is not None for parameter in model.parameters())
     model.zero_grad()
 
 
