@@ -29,6 +29,8 @@ from minillm.course.classroom.forbidden import copied_library, forbid
 
 __all__ = [
     "ATTENTION",
+    "BY_HAND",
+    "DERIVATIVES",
     "Case",
     "Inputs",
     "as_floats",
@@ -54,6 +56,12 @@ LONGEST = 200  # characters of a value in a message
 BY_HAND = [
     f"torch.{name}" for name in ("tensor", "as_tensor", "stack", "exp", "softmax", "logsumexp", "logaddexp")
 ] + ["numpy.array", "numpy.asarray", "numpy.exp", "numpy.logaddexp"]
+# Derivatives by torch, for exercises in which one is worked out by hand
+DERIVATIVES = (  # those of torch.autograd.functional call torch.autograd.grad
+    "torch.autograd.grad", "torch.autograd.backward", "torch.Tensor.backward", "torch.autograd.forward_ad.make_dual",
+    "torch.func.grad", "torch.func.vjp", "torch.func.jvp", "torch.func.jacrev", "torch.func.jacfwd",
+    "torch.func.linearize",
+)  # fmt: skip
 # Ready-made attention, for exercises in which it is built
 ATTENTION = (
     "minillm.nn.attention.attention",

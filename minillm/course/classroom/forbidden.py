@@ -23,6 +23,7 @@ from typing import Any
 from minillm.course.paths import LIBRARY
 
 OURS = ("minillm", "kernels")
+CHECKERS = "minillm.course.classroom.exercises"  # they work out what is expected
 STANDARD = (string.__file__.rpartition("string")[0], "<frozen")  # where the standard library's code is
 GLOBAL, IMPORT = ("LOAD_GLOBAL", "LOAD_NAME"), ("IMPORT_NAME",)
 ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")
@@ -174,14 +175,19 @@ def _is_installed(value: Any) -> bool:
 
 
 def _is_ours(value: Any) -> bool:
-    """Whether something is the library's own (course/ aside: what lessons call is no answer to an exercise)."""
+    """Whether something is the library's own, a checker's reference among it.
+
+    The rest of course/ is not: what lessons call is no answer to an exercise.
+    """
     return _is_ours_name(
         value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None) or ""
     )
 
 
 def _is_ours_name(name: str) -> bool:
-    return name.split(".")[0] in OURS and not name.startswith("minillm.course")
+    if name.startswith("minillm.course"):
+        return name.startswith(CHECKERS)
+    return name.split(".")[0] in OURS
 
 
 def copied_library(answer: Any, allowed: tuple[str, ...] = ()) -> str:

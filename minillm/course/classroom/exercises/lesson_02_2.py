@@ -44,6 +44,7 @@ def turned(row, position, base=BASE, interleaved=False):
 
 
 def dot(a, b):
+    """a · b, rounded once."""
     return math.fsum(x * y for x, y in zip(a, b))
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from minillm.course import exercise
 from minillm.course.classroom.checkers import (
+    DERIVATIVES,
     Inputs,
     as_floats,
     as_list,
@@ -18,7 +19,6 @@ from minillm.course.classroom.checkers import (
     plain,
     shown,
 )
-from minillm.course.classroom.exercises.lesson_08_3 import DERIVATIVES
 from minillm.course.page.instruments import watch
 
 BY_HAND = "by hand, without torch's or the library's norms and without autograd"

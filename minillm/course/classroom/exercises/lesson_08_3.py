@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from minillm.course import exercise
 from minillm.course.classroom.checkers import (
+    DERIVATIVES,
     Inputs,
     as_floats,
     as_list,
@@ -81,6 +82,7 @@ def add_layer_norm(answer):
 
 
 def check_launches(name: str, watch: LaunchWatch) -> None:
+    """AssertionError unless one kernel did it all, within the rows."""
     assert not watch.astray, (
         f"{name}: {watch.astray}. Is every load and every store masked, and is there one program a row?"
     )
@@ -92,6 +94,7 @@ def check_launches(name: str, watch: LaunchWatch) -> None:
 
 
 def check_like(name: str, found: object, x: Tensor) -> None:
+    """AssertionError unless `found` is a tensor like x, without NaN."""
     assert isinstance(found, Tensor), f"{name} must be a tensor, got {type(found).__name__}"
     assert found.shape == x.shape, f"{name} must have the shape of x, got {tuple(found.shape)}"
     assert found.dtype == x.dtype, f"{name} must have the dtype of x, got {found.dtype}"
@@ -136,13 +139,6 @@ class ByHand(TorchDispatchMode):
 
     def stop(self, *_):
         self.refuse("by hand: without F.cross_entropy, F.nll_loss and autograd")
-
-
-DERIVATIVES = (  # those of torch.autograd.functional call torch.autograd.grad
-    "torch.autograd.grad", "torch.autograd.backward", "torch.Tensor.backward", "torch.autograd.forward_ad.make_dual",
-    "torch.func.grad", "torch.func.vjp", "torch.func.jvp", "torch.func.jacrev", "torch.func.jacfwd",
-    "torch.func.linearize",
-)  # fmt: skip
 
 
 @exercise("08-3-c", points=3, seconds=20)
