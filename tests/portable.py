@@ -1,18 +1,24 @@
 """Runs the suite as other machines would: each leg is one code path of the libraries below us, or another Python.
 
-    python -m tests.portable [ROOM ...] [--legs LEG ...] [--workers N] [--minutes M] [--list] [-- OPTION ...]
+    python -m tests.portable [ROOM ...] [--legs LEG ...] [--workers N] [--minutes M] [--list] [--write] [-- OPTION ...]
 
 The libraries choose their machine code by the processor they find, and round differently on each path; variables of
 the environment make them take the path of another processor. A test that fails in one leg alone asserts the order of a
-near-tie, a last bit, or something only one Python does. Rooms are folders or files below tests/ (default: all but the
-kernels and the benchmarks); what stands after -- goes to pytest, and with --nbval there (`make portable`) the lessons
-are a room, too. Every Python 3.10 or newer that pyenv or PATH has is a leg; its environment is made in
-build/portable/ the first time, which downloads torch (`--legs native` and the like leave that out).
+near-tie, a last bit, or something only one Python does. Rooms are folders or files below tests/; what stands after --
+goes to pytest, and with --nbval there (`make portable`) the lessons are a room, too. By default a Python, and each leg
+of WHOLE, runs all but the kernels and the benchmarks; the other legs, each of which changes how one library computes,
+run what computes (COMPUTES) and the lessons. Every Python 3.10 or newer that pyenv or PATH has is a leg; its
+environment is made in build/portable/ the first time, which downloads torch (`--legs native` and the like leave that
+out).
+
+--write records each leg as it ends, in BENCHMARKS.md, in the place of what that leg had: the legs together take hours,
+and may be run on several days. A row says when it ran and of which commit.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import os
 import re
 import shutil
@@ -23,6 +29,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from minillm._files import write_whole
+from tests.benchmarks import record
 from tests.code_paths import as_the_machine_is
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +61,19 @@ OTHERS = (
     "OPENBLAS_NUM_THREADS",
     "MINILLM_TEST_THREADS",
     "MINILLM_JITTER",
+)
+WHOLE = {"native", "plain", "last-bits-4"}  # of the legs above: they run the rooms that compute nothing, too
+COMPUTES = (
+    "data",
+    "evaluation",
+    "inference",
+    "models",
+    "nn",
+    "parity",
+    "quantization",
+    "search",
+    "tokenizer",
+    "training",
 )
 # What a leg really got, said by the libraries themselves.
 PROBE = """
@@ -176,14 +197,38 @@ def table(legs: list[Leg]) -> str:
     return "\n".join([*lines, *([""] if trouble else []), *trouble])
 
 
-def default_rooms() -> list[str]:
-    """Every folder and test file of tests/ but the kernels (their interpreter is slow) and the benchmarks."""
+def default_rooms(leg: str) -> list[str]:
+    """What a leg runs where no room is named (the head of this file says it). Never the kernels: they are slow."""
+    if leg in PATHS and leg not in WHOLE:
+        return [f"tests/{room}" for room in COMPUTES]
     rooms = [
         folder
         for folder in (ROOT / "tests").iterdir()
         if folder.is_dir() and folder.name not in NOT_BY_DEFAULT
     ]
     return sorted(str(one.relative_to(ROOT)) for one in [*rooms, *(ROOT / "tests").glob("test_*.py")])
+
+
+def commit() -> str:
+    """The commit of the tree, with a + where files have been changed since."""
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=7", "--dirty=+"]
+    return subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
+
+
+def record_leg(leg: Leg, tree: str) -> None:
+    """Put the leg's row into the table of BENCHMARKS.md."""
+    page = record.PAGE.read_text(encoding="utf-8")
+    kept = re.search(r"<!-- bench:portable -->\n(.*?)<!-- /bench:portable -->", page, re.S).group(1)
+    head, *rows = table([leg]).splitlines()[:3]
+    ends = (" day | tree |", "---|---|", f" {datetime.date.today().isoformat()} | {tree} |")
+    head, rule, row = (line + end for line, end in zip((head, *rows), ends))
+    by_name = {one[1]: one[0] for one in re.finditer(r"^\| (?!leg )(\S+) \|.*$", kept, re.M)} | {
+        leg.name: row
+    }
+    order = {name: place for place, name in enumerate(PATHS)}
+    names = sorted(by_name, key=lambda name: (order.get(name, len(order)), len(name), name))
+    block = "\n".join([head, rule, *(by_name[name] for name in names)])
+    write_whole(record.PAGE, record.with_blocks(page, {"portable": block}))
 
 
 def main() -> int:
@@ -195,6 +240,7 @@ def main() -> int:
         "--minutes", type=float, default=60, help="the most that one leg may take (default 60)"
     )
     parser.add_argument("--list", action="store_true", help="print the legs there are")
+    parser.add_argument("--write", action="store_true", help="record each leg in BENCHMARKS.md")
     arguments = sys.argv[1:]
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options, for_pytest = parser.parse_args(arguments[:end]), arguments[end + 1 :]
@@ -208,12 +254,17 @@ def main() -> int:
         room if room.startswith("notebooks") else f"tests/{room.removeprefix('tests/')}"
         for room in options.rooms
     ]
-    rooms = rooms or [*default_rooms(), *(["notebooks"] if "--nbval" in for_pytest else [])]
+    if options.write and rooms:
+        parser.error("--write records whole legs: name no room")
     if missing := [room for room in rooms if not (ROOT / room).exists()]:
         parser.error(f"no such room: {', '.join(missing)}")
-    legs = []
+    lessons = ["notebooks"] if "--nbval" in for_pytest else []
+    legs, tree = [], commit()
     for name in options.legs or every:
-        legs.append(run_leg(name, rooms, options.workers, 60 * options.minutes, for_pytest))
+        what = rooms or [*default_rooms(name), *lessons]
+        legs.append(run_leg(name, what, options.workers, 60 * options.minutes, for_pytest))
+        if options.write:
+            record_leg(legs[-1], tree)
         print(f"{name}: {'green' if legs[-1].green else 'not green'} [{legs[-1].seconds:.0f} s]", flush=True)
     print(f"\n{table(legs)}")
     return 0 if all(leg.green for leg in legs) else 1

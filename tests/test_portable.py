@@ -85,3 +85,39 @@ def test_the_share_of_a_long_run(monkeypatch):
     assert soak_count(3) == 3
     monkeypatch.setenv("MINILLM_SOAK_SHARE", "1")
     assert soak_count(10_000) == 10_000
+
+
+def test_a_leg_that_changes_one_library_leaves_out_the_rooms_that_compute_nothing():
+    for leg in ("native", "plain", "last-bits-4", "python3.12"):
+        assert {"tests/nn", "tests/course", "tests/test_cli.py"} <= set(portable.default_rooms(leg))
+    for leg in portable.PATHS.keys() - portable.WHOLE:
+        rooms = portable.default_rooms(leg)
+        assert "tests/nn" in rooms
+        assert "tests/course" not in rooms
+        assert all((portable.ROOT / room).is_dir() for room in rooms)
+
+
+def test_each_leg_is_recorded_in_the_place_of_its_last_row(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# a\n<!-- bench:portable -->\nnot run yet\n<!-- /bench:portable -->\nb\n", encoding="utf-8"
+    )
+    monkeypatch.setattr(portable.record, "PAGE", page)
+    leg = portable.Leg("python3.12", "Python 3.12.1", {"passed": 3}, 60.0, [])
+    red = portable.Leg("native", "Python 3.11.7", {"passed": 3, "failed": 1}, 60.0, ["tests/a.py::b"])
+    for one, tree in (
+        (leg, "abc"),
+        (red, "abc"),
+        (portable.Leg("native", "x", {"passed": 4}, 60.0, []), "def"),
+    ):
+        portable.record_leg(one, tree)
+    rows = page.read_text(encoding="utf-8").splitlines()[2:-2]
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| leg",
+        "|---|---|---|---|---|---|---|---|",
+        "| native",
+        "| python3.12",
+    ]
+    assert " | 4 | 0 | 0 | 1.0 | " in rows[2]
+    assert rows[2].endswith(" | def |")
+    assert "tests/a.py" not in "".join(rows)
