@@ -372,7 +372,7 @@ class Tokenizer:
         private: bool = False,
         commit_message: str | None = None,
     ) -> str:
-        """Upload what `save` writes to "owner/name" of the hub; its address. As in `minillm.data.hub.push`."""
+        """Upload what `save` writes to "owner/name" of the hub; its address (`minillm.data.hub.push`)."""
         return push(name, self.save, token, private, commit_message or "Upload tokenizer")
 
     def __repr__(self) -> str:
