@@ -95,14 +95,17 @@ def test_the_real_model_answers_from_a_passage():
 
 @pytest.mark.soak
 @needs_model("smollm2")
-def test_it_answers_from_passages_what_it_cannot_know():
+def test_it_answers_from_passages_what_it_cannot_know(monkeypatch):
     """8 of 12 with the passage when this was written."""
+    model, tokenizer = real_model.load_model(real_model.NAME), real_model.load_tokenizer(real_model.NAME)
+    monkeypatch.setattr(real_model, "load_model", lambda name: model)
+    monkeypatch.setattr(real_model, "load_tokenizer", lambda name: tokenizer)
     right = {True: 0, False: 0}
     for line in Path(__file__).with_name("invented_facts.jsonl").read_text(encoding="utf-8").splitlines():
         fact = json.loads(line)
         for given in right:
             passage = Passage("x#0", "x", "x", fact["passage"] if given else "There is nothing here.")
-            told = real_model.ask(fact["question"], passage, 40, print)
+            told = real_model.ask(fact["question"], passage, 25, print)
             right[given] += fact["answer"].lower() in told.value.lower()
     assert right[True] >= 6
     assert right[True] >= right[False] + 4

@@ -27,7 +27,7 @@ NAME = "smollm2"
 
 
 def ask(question: str, passage: Passage | None, max_tokens: int, say: Callable[[str], None]) -> Stage | None:
-    """The stage, or None where it cannot be: `say` gets why, in one line. max_tokens: of the answer; 0 leaves it out."""
+    """The stage, or None where it cannot be: `say` gets why, in one line. max_tokens: of the answer; 0 for no stage."""
     if not max_tokens:
         return None
     if why := why_not(question, passage):
