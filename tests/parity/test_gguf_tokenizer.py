@@ -35,14 +35,6 @@ def test_ids_of_the_gpt2_vocabulary(real_data):
     assert ours.decode(ours.encode(TEXTS[2])) == TEXTS[2]
 
 
-@pytest.mark.parametrize(("name", "kind"), [("phi-3", "llama"), ("bert-bge", "bert")])
-def test_other_kinds_are_refused_by_name(real_data, name, kind):
-    with pytest.raises(
-        BadFileError, match=rf"ggml-vocab-{name}.gguf' is refused: .* of a '{kind}' tokenizer"
-    ):
-        load_tokenizer(real_data("tokenizers/gguf") / f"ggml-vocab-{name}.gguf")
-
-
 @pytest.mark.parametrize("cut", CUTS)
 def test_each_cut_is_the_one_of_tokenizers(trained, tmp_path, cut):
     metadata = gguf_vocabulary(trained, trained.vocab_size) | {"tokenizer.ggml.pre": cut}
