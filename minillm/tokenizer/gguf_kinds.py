@@ -173,7 +173,8 @@ def read_wordpieces(
     if len(vocab) < len(names):
         twice = next(name for index, name in enumerate(names) if vocab[name] != index)
         raise ValueError(f"the token {twice!r} comes twice")
-    ids = {role: index for role, index in (_BERT_IDS | dict(roles)).items() if index < len(names)}
+    start = {"cls_token": roles["bos_token"]} if "bos_token" in roles else {}
+    ids = {role: index for role, index in (_BERT_IDS | start | dict(roles)).items() if index < len(names)}
     if lost := [role for role in ("cls_token", "sep_token", "unk_token") if role not in ids]:
         raise ValueError(f"it has no {lost[0]}")
     special = {ids[role] for role in ids if role in roles or role != "mask_token"}

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tokenizers
 
-from minillm._files import BadFileError
 from minillm.data.gguf import read_gguf, write_gguf
 from minillm.tokenizer import GPT4_PATTERN, BPETokenizer, load_tokenizer
 from minillm.tokenizer.gguf import CUTS, gguf_vocabulary, tokenizer_from
