@@ -310,8 +310,8 @@ class Tokenizer(Chats):
 
     @property
     def pad_token_id(self) -> int | None:
-        """What fills a batch: `pad_token` if it is set, else that of `roles`, else `<pad>`, `<|pad|>` or `[PAD]` if it is a special token,
-        else the first special token."""
+        """What fills a batch: `pad_token` if it is set, else that of `roles`, else `<pad>`, `<|pad|>` or `[PAD]` if it
+        is a special token, else the first special token."""
         if (name := self.pad_token or self.roles.get("pad_token")) is not None:
             return self.token_to_id(name)
         for name in ("<pad>", "<|pad|>", "[PAD]", *self.special_tokens):
