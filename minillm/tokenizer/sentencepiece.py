@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,13 +123,8 @@ def load_sentencepiece(path: str | Path) -> UnigramTokenizer | BPETokenizer:
         raise BadFileError(f"tokenizer {str(path)!r} is refused: {error}") from None
 
 
-def build_tokenizer(
-    model: SentencePieceModel, post_processor: Mapping[str, Any] | None = None
-) -> UnigramTokenizer | BPETokenizer:
-    """The tokenizer of a model; ValueError naming what cannot be honoured.
-
-    post_processor: what calls put around a text, as tokenizer.json writes it; by default nothing.
-    """
+def build_tokenizer(model: SentencePieceModel) -> UnigramTokenizer | BPETokenizer:
+    """The tokenizer of a model; ValueError naming what cannot be honoured."""
     if model.strange:
         raise ValueError(f"{model.strange[0]} is not supported")
     if model.kind not in (UNIGRAM, BPE_MODEL):
@@ -146,7 +141,7 @@ def build_tokenizer(
         for index, kind in enumerate(model.types)
         if kind in (UNKNOWN, CONTROL)
     ]
-    layout = {**_layout(model), "post_processor": post_processor}
+    layout = _layout(model)
     if model.kind == UNIGRAM:
         core = Unigram(list(zip(model.pieces, model.scores)), unknown[0], model.byte_fallback)
         core.leave_out(piece for piece, kind in zip(model.pieces, model.types) if kind in (UNUSED, BYTE))
