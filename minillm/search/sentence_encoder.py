@@ -24,19 +24,17 @@ from torch import Tensor
 from minillm._checks import check_choice, check_flag, check_int, check_path, check_text, describe
 from minillm._files import BadFileError
 from minillm.data.e5s1 import is_e5s1
-from minillm.data.real_models import REAL_MODELS, available, fetch
+from minillm.data.hub import find
 from minillm.models import EncoderBody, PretrainedModel, load_model
 from minillm.search._ids import check_texts
-from minillm.search.sentence_folder import SentenceSettings, read_settings, write_settings
+from minillm.search.sentence_folder import E5, SentenceSettings, read_settings, write_settings
 from minillm.tokenizer import Tokenizer, load_tokenizer
 
-E5_PROMPTS = {"query": "query: ", "document": "passage: ", "passage": "passage: "}
 DOCUMENT_PROMPTS = (
     "document",
     "passage",
     "corpus",
 )  # what sentence-transformers calls the same, in its order
-NAMES = ("e5", "minilm")  # of real models
 
 
 def first_token(hidden: Tensor, mask: Tensor) -> Tensor:
@@ -201,12 +199,12 @@ class SentenceEncoder:
 
         A path that exists goes before a name; what a name stands for must have been fetched (`minillm fetch e5`). A
         folder without modules.json is an encoder's: its tokens are averaged, as sentence-transformers does it.
-        dtype, device: as in `load_model`. Raises BadFileError (a ValueError) naming what is missing, cut, damaged,
-        or asks for what is not built here.
+        dtype, device: as in `load_model`. Raises ValueError for a real model that is not here, BadFileError naming
+        what is missing, cut, damaged, or asks for what is not built here.
         """
-        path = _find(source)
+        path = find(source, "model")
         if is_e5s1(path):
-            return cls(load_model(path, dtype, device), load_tokenizer(path), prompts=E5_PROMPTS)
+            return cls(load_model(path, dtype, device), load_tokenizer(path), E5.pooling, prompts=E5.prompts)
         settings = read_settings(path)
         model = load_model(path / settings.inner, dtype, device)
         model = getattr(model, "body", model)  # a head has no part in it
@@ -224,14 +222,3 @@ class SentenceEncoder:
                 f"its model makes {encoder.dim}"
             )
         return encoder
-
-
-def _find(source: str | Path) -> Path:
-    """The path of a folder, a file or a real model's name."""
-    path, name = check_path("source", source), str(source)
-    if path.exists() or name not in NAMES:
-        return path
-    if not available(name):
-        size = REAL_MODELS[name].size / 1e6
-        raise BadFileError(f"the real model {name!r} is not here: run `minillm fetch {name}` ({size:.0f} MB)")
-    return fetch(name)

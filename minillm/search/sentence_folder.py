@@ -43,6 +43,11 @@ class SentenceSettings(NamedTuple):
     default_prompt_name: str | None = None
 
 
+E5 = SentenceSettings(  # "document" and "passage" are one to its users, and sentence-transformers asks for the first
+    pooling="mean", prompts={"query": "query: ", "document": "passage: ", "passage": "passage: "}
+)
+
+
 def read_settings(folder: Path) -> SentenceSettings:
     """The settings of a folder; one without modules.json is averaged, as sentence-transformers does it.
 
