@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from minillm import __version__
-from minillm.commands import classroom, machine, models, search
+from minillm.commands import classroom, generate, machine, models, search
 from minillm.commands._parser import SEED, Commands, Parser, number, whole
 
 # Threads that spin for long while they wait fight with whatever else the machine runs: beside one busy program a
