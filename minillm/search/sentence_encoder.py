@@ -26,6 +26,7 @@ from minillm._files import BadFileError
 from minillm.data.e5s1 import is_e5s1
 from minillm.data.hub import find
 from minillm.models import EncoderBody, PretrainedModel, load_model
+from minillm.nn.fast_cpu import fast_layers
 from minillm.search._ids import check_texts
 from minillm.search.sentence_folder import E5, SentenceSettings, read_settings, write_settings
 from minillm.tokenizer import Tokenizer, load_tokenizer
@@ -139,9 +140,10 @@ class SentenceEncoder:
         was_training = self.model.training
         self.model.eval()
         try:
-            for start in range(0, len(order), batch_size):
-                places = order[start : start + batch_size]
-                vectors[places] = self._embed([rows[place] for place in places], normalize).cpu().numpy()
+            with fast_layers(self.model):
+                for start in range(0, len(order), batch_size):
+                    places = order[start : start + batch_size]
+                    vectors[places] = self._embed([rows[place] for place in places], normalize).cpu().numpy()
         finally:
             self.model.train(was_training)
         return vectors
