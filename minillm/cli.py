@@ -122,14 +122,16 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("--learning-rate", "peak of the cosine schedule", type=number(0, 1, above=True), default=2e-3)
     one.data().run().json()
 
-    one = top.add("generate", models.generate, "continue a prompt with a trained model")
-    one.take("prompt", "the text to continue")
-    one.take(
-        "--model",
-        "a model folder, a tour's folder, a .gguf or a llama2.c .bin (default: tour/ here)",
-        type=Path,
-        metavar="PATH",
+    one = top.add(
+        "generate", generate.generate, "continue a prompt, or ask a model that was taught to answer"
     )
+    one.parser.intermixed = True
+    places = "a model folder, a tour's folder, a .gguf or a llama2.c .bin"
+    names = "smollm2 (a real model, once `minillm fetch smollm2` has brought it), owner/name of the hub"
+    one.take("named", f"{names}, or what --model takes", type=Path, nargs="?", metavar="model")
+    one.take("prompt", "the text to continue, or the question")
+    one.take("--model", f"{places}, or a name (default: tour/ here)", type=Path, metavar="PATH")
+    one.take("--raw", "continue the prompt as it is, without the model's chat template", action="store_true")
     one.take(
         "--tokenizer", "a tokenizer file or folder (default: beside the model)", type=Path, metavar="PATH"
     )
@@ -153,13 +155,16 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("--seed", "seed of the sampling", type=SEED, default=0).json()
 
     one = top.add("convert", models.convert, "write a model in another format: a .gguf file or a folder")
-    one.take("source", "a model folder, a .gguf file or a llama2.c .bin", type=Path)
+    one.take(
+        "source", "a model folder, a .gguf, a llama2.c .bin, smollm2, or owner/name of the hub", type=Path
+    )
     one.take("target", "the .gguf file to write, or the folder in Hugging Face's layout", type=Path)
     kinds = ["f32", "f16", "q8_0", "q4_0", "q4_1"]
     one.take("--type", "of the matrices in a .gguf file (default f16)", choices=kinds).json()
 
-    one = top.add("fetch", models.fetch, "download a real model once: smollm2, e5 or minilm")
-    one.take("name", "the model's name", choices=["smollm2", "e5", "minilm"]).json()
+    real = ["smollm2", "e5", "minilm"]
+    one = top.add("fetch", models.fetch, "download real models, each once: smollm2, e5, minilm")
+    one.take("names", "the models' names", choices=real, nargs="+", metavar="name").json()
 
     one = top.add("index", search.index, "index text for keyword, dense and hybrid search")
     one.take("--out", "the index folder to write", type=Path, required=True, metavar="DIR")

@@ -26,7 +26,7 @@ def generate(options: Namespace) -> None:
         raise ValueError(f"name the model once: {options.named} and --model {options.model} came")
     folder = find_model(options.model if options.named is None else options.named)
     tokenizer = load_tokenizer(tokenizer_path(folder, options.tokenizer))
-    answers = not options.raw and has_template(tokenizer, folder)
+    answers = not options.raw and bool(getattr(tokenizer, "chat_template", None))
     text = chat_prompt(tokenizer, options.prompt) if answers else options.prompt
     prompt = tokenizer.encode(text, allowed_special="all") or [tokenizer.encode("\n")[0]]
     fitting_tokens(options.max_tokens, len(prompt), window_of(folder), folder)
@@ -76,14 +76,6 @@ def generate(options: Namespace) -> None:
     if options.json:
         text = tokenizer.decode(before + new, skip_special_tokens=answers)
         print_json({"prompt": options.prompt, "token_ids": new, "text": text})
-
-
-def has_template(tokenizer: Any, model: Path) -> bool:
-    """Whether the tokenizer's files bring a chat template: the model was taught to answer."""
-    from minillm.tokenizer.gguf import read_roles
-
-    read_roles(tokenizer, model)
-    return bool(getattr(tokenizer, "chat_template", None))
 
 
 def chat_prompt(tokenizer: Any, question: str) -> str:

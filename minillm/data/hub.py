@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from minillm._checks import check_choice, check_flag, check_text, describe
-from minillm._files import BadFileError
+from minillm._files import BadFileError, read_bytes
 from minillm.data.downloads import DownloadError
 from minillm.data.real_models import REAL_MODELS, fetched
 
@@ -68,8 +68,8 @@ def find(
 ) -> Path:
     """Where a model or a tokenizer (`kind`) is on this machine: a path as it is, else what a name stands for.
 
-    path: a file or folder; "smollm2", "e5" or "minilm", a real model that was fetched; or a hub's "owner/name", which is
-    downloaded. revision: a branch, a tag or a commit (None: main). token: a text, None for the one that is logged in,
+    path: a file or folder; "smollm2", "e5" or "minilm", a real model that was fetched; or "owner/name", for which the
+    hub is asked. revision: a branch, a tag or a commit (None: main). token: a text, None for the one that is logged in,
     False for none. local_files_only: take it from the cache and ask nobody.
 
     Raises ValueError for a real model that is not here, ImportError without the extra, DownloadError (an OSError) when
@@ -136,14 +136,20 @@ def download(
         check_text("revision", revision)
     hub = _library(f"{name!r} is no path here, and as a name on the hub")
     asked = {"repo_type": repo_type, "revision": revision, "token": token}
-    error = None
+    error = info = None
     if not local_files_only:
         try:
-            return _fetch(hub, name, choose, asked)
+            info = _watched(lambda: hub.HfApi().repo_info(name, timeout=TIMEOUT, **asked), PATIENCE)
         except (hub.errors.HTTPError, OSError, ValueError, RuntimeError) as raised:
-            if isinstance(raised, BadFileError) or not _unreachable(hub, raised):
-                raise _mended(hub, name, repo_type, revision, raised) from None
             error = raised
+    if info is not None:
+        files = choose([one.rfilename for one in info.siblings or [] if _stays_inside(one.rfilename)])
+        try:
+            return _fetch(hub, name, files, info.sha, asked)
+        except (hub.errors.HTTPError, OSError, ValueError, RuntimeError) as raised:
+            error = raised
+    if error is not None and not _unreachable(hub, error):
+        raise _mended(hub, name, repo_type, revision, error) from None
     try:  # a folder that is there, whole or not: no connection is opened
         folder = Path(hub.snapshot_download(name, local_files_only=True, **asked))
         choose([path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()])
@@ -157,10 +163,8 @@ def download(
     return folder
 
 
-def _fetch(hub: Any, name: str, choose: Callable[[list[str]], list[str]], asked: dict[str, Any]) -> Path:
-    """Download what is chosen and not in the cache yet; the snapshot's folder."""
-    info = _watched(lambda: hub.HfApi().repo_info(name, timeout=TIMEOUT, **asked), PATIENCE)
-    files = choose([one.rfilename for one in info.siblings or [] if _stays_inside(one.rfilename)])
+def _fetch(hub: Any, name: str, files: Sequence[str], commit: str, asked: dict[str, Any]) -> Path:
+    """Download those of the files that are not in the cache yet; the snapshot's folder."""
     if not files:
         raise BadFileError(f"{name} holds none of the files that are looked for")
     blobs = Path(hub.constants.HF_HUB_CACHE) / f"{asked['repo_type']}s--{name.replace('/', '--')}" / "blobs"
@@ -171,13 +175,27 @@ def _fetch(hub: Any, name: str, choose: Callable[[list[str]], list[str]], asked:
             options = {**asked, "etag_timeout": TIMEOUT, "library_name": "minillm"}
             first = Path(hub.hf_hub_download(name, files[0], **options))
             folder = first.parents[len(PurePosixPath(files[0]).parts) - 1]
-            if folder.name != info.sha:
+            if folder.name != commit:
                 raise DownloadError(f"{name} was changed on the hub just now: load it again")
             for file in files[1:]:
-                hub.hf_hub_download(name, file, **options | {"revision": info.sha})
+                hub.hf_hub_download(name, file, **options | {"revision": commit})
         return folder
 
     return _watched(bring, PATIENCE, lambda: _size(blobs))
+
+
+def metadata(card: Path) -> dict[str, Any]:
+    """What stands in the head of a README.md of the hub, {} where there is none; BadFileError where it is no YAML."""
+    head = read_bytes(card, "dataset card")[:4]
+    if not head.startswith(b"---"):
+        return {}
+    hub = _library(f"to read the head of {card}")
+    try:
+        return hub.metadata_load(card) or {}
+    except Exception as error:  # of a YAML reader that is no dependency of ours
+        raise BadFileError(
+            f"the head of {str(card)!r} is refused: {' '.join(str(error).split())[:150]}"
+        ) from None
 
 
 def push(

@@ -235,7 +235,7 @@ class PretrainedModel(nn.Module):
         private: bool = False,
         commit_message: str | None = None,
     ) -> str:
-        """Upload what `save_pretrained` writes to "owner/name" of the hub; its address. As in `minillm.data.hub.push`."""
+        """Upload what `save_pretrained` writes to "owner/name" of the hub; its address (`minillm.data.hub.push`)."""
         return push(name, self.save_pretrained, token, private, commit_message or "Upload model")
 
     @classmethod

@@ -41,25 +41,6 @@ def files(folder):
     return beside | {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """A running hub that huggingface_hub takes for its own, with an empty cache."""
-    constants = huggingface_hub.constants
-    with running_hub() as running:
-        monkeypatch.setattr(constants, "ENDPOINT", running.url)
-        template = running.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(
-            constants, "HF_HUB_DISABLE_XET", True
-        )  # its servers are other ones: plain LFS instead
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.delenv("HF_TOKEN", raising=False)
-        monkeypatch.chdir(tmp_path)
-        yield running
-
-
 def test_a_name_opens_the_model_and_the_tokenizer_and_brings_nothing_else(hub, files, folder):
     hub.add("someone/tiny", files)
     model, tokenizer = load_model("someone/tiny"), load_tokenizer("someone/tiny")
