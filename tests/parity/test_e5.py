@@ -92,6 +92,10 @@ def test_the_tokenizer_of_a_file_is_what_tokenizers_reads(small):
     assert peer.encode("①").tokens == ["<s>", "▁1", "</s>"]
     assert load_tokenizer(path).pad_token_id == PIECES.index("<pad>")
     assert load_tokenizer(path).model_max_length == 20
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)
+    assert (theirs.cls_token, theirs.sep_token, theirs.pad_token) == ("<s>", "</s>", "<pad>")
+    assert (theirs.unk_token, theirs.mask_token) == ("<unk>", "<mask>")
+    assert theirs("서울", "hello")["input_ids"] == load_tokenizer(path)("서울", "hello")["input_ids"]
 
 
 def test_a_letter_of_the_table_with_a_mark_is_where_the_two_differ(small):
