@@ -93,6 +93,10 @@ def tokenizer_path(model: Path, given: Path | None) -> Path:
         return given
     if model.is_dir() or model.suffix == ".gguf":
         return model
+    from minillm.data.e5s1 import is_e5s1
+
+    if is_e5s1(model):
+        raise ValueError(f"{model} turns text into vectors, it writes none")
     raise ValueError(f"{model} holds a model alone: name its tokenizer's file with --tokenizer")
 
 

@@ -105,6 +105,13 @@ def test_a_model_that_writes_nothing_is_said(capsys):
     assert re.fullmatch(r"minillm: error: \S+minilm holds a BERT, which writes no text\n", err)
 
 
+@needs_model("e5")
+def test_e5_writes_nothing_either(capsys):
+    code, _, err = run(capsys, "generate", "e5", "hello")
+    assert code == 1
+    assert re.fullmatch(r"minillm: error: \S+\.bin turns text into vectors, it writes none\n", err)
+
+
 @needs_model("smollm2")
 def test_the_real_one_answers(capsys):
     code, out, _ = run(
