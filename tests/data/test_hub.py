@@ -12,7 +12,6 @@ from functools import partial
 import huggingface_hub
 import pytest
 import torch
-import transformers
 
 import minillm.data.hub as hub_module
 from minillm._files import BadFileError
@@ -52,6 +51,7 @@ def test_a_name_opens_the_model_and_the_tokenizer_and_brings_nothing_else(hub, f
 
 
 def test_transformers_finds_in_the_cache_what_we_put_there(hub, files):
+    transformers = pytest.importorskip("transformers")
     hub.add("someone/tiny", files)
     ours = load_model("someone/tiny")
     before = len(hub.downloads())
@@ -180,15 +180,16 @@ def test_a_file_that_stops_growing_is_given_up(hub, files, monkeypatch):
 
     monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", and_then_silence)
     start = time.monotonic()
-    with pytest.raises(DownloadError, match="nothing came for 1 seconds"):
+    with pytest.raises(
+        DownloadError, match="nothing came for 1 seconds|does not answer"
+    ):  # older ones try once
         load_model("someone/tiny")
     assert time.monotonic() - start < 10
     hub.silent = False  # the thread that was left behind gets its answer, and ends
     hub.released.set()
-    left = [thread for thread in threading.enumerate() if thread.name == "minillm.data.hub"]
-    assert len(left) == 1
-    left[0].join(60)
-    assert not left[0].is_alive()
+    for thread in [thread for thread in threading.enumerate() if thread.name == "minillm.data.hub"]:
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 def test_a_body_that_is_cut_leaves_nothing_that_would_be_loaded(hub, files, monkeypatch):
