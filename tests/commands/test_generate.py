@@ -105,6 +105,12 @@ def test_a_model_that_writes_nothing_is_said(capsys):
     assert re.fullmatch(r"minillm: error: \S+minilm holds a BERT, which writes no text\n", err)
 
 
+def test_what_is_fetched_is_what_there_is(capsys):
+    with pytest.raises(SystemExit):
+        main(["fetch", "nothing"])
+    assert f"name must be one of {', '.join(REAL_MODELS)}, got 'nothing'" in capsys.readouterr().err
+
+
 @needs_model("e5")
 def test_e5_writes_nothing_either(capsys):
     code, _, err = run(capsys, "generate", "e5", "hello")
