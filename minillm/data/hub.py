@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 from minillm._checks import check_choice, check_flag, check_text, describe
 from minillm._files import BadFileError, read_bytes
@@ -240,6 +240,23 @@ def push(
             return _watched(send, PATIENCE + _size(folder) / SLOWEST)
         except (hub.errors.HTTPError, OSError, ValueError, RuntimeError) as error:
             raise _mended(hub, name, "model", None, error, "pushed") from None
+
+
+class Pushed:
+    """What models and tokenizers share: what they save can be uploaded."""
+
+    saves_by: ClassVar[str] = "save"  # the method that writes the files into a folder
+
+    def push_to_hub(
+        self,
+        name: str,
+        token: str | bool | None = None,
+        private: bool = False,
+        commit_message: str | None = None,
+    ) -> str:
+        """Upload the files to "owner/name" of the hub, as one commit; the repository's address. As in `push`."""
+        message = f"Upload {type(self).__name__}" if commit_message is None else commit_message
+        return push(name, getattr(self, self.saves_by), token, private, message)
 
 
 def _library(why: str) -> Any:
