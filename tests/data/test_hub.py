@@ -186,7 +186,7 @@ def test_a_file_that_stops_growing_is_given_up(hub, files, monkeypatch):
     assert time.monotonic() - start < 10
     hub.silent = False  # the thread that was left behind gets its answer, and ends
     hub.released.set()
-    for thread in [thread for thread in threading.enumerate() if thread.name == "minillm.data.hub"]:
+    for thread in [thread for thread in threading.enumerate() if thread.name == "minillm.data.hub_library"]:
         thread.join(60)
         assert not thread.is_alive()
 
