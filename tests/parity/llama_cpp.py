@@ -5,10 +5,12 @@ log-likelihoods are those of before the grammar. One thread, keys and values in 
 kernel keeps its sums in half precision).
 """
 
+import http.client
 import json
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 def ask(path, texts=(), strings=(), seconds=240):
@@ -50,9 +52,13 @@ def main():
         reply = server.handle_completions({**request, "grammar": f"root ::= {json.dumps(rest)}"})
         tokens = reply["choices"][0]["logprobs"]["content"]
         scores.append((first, [token["id"] for token in tokens], [token["logprob"] for token in tokens]))
+    address = urlsplit(server.listening_address)  # on this machine; ids are asked for there alone
     for string in given["strings"]:
-        reply = server.handle_tokenize({"content": string, "add_special": False, "parse_special": False})
-        ids.append(reply["tokens"])
+        line = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
+        asked = {"content": string, "add_special": False, "parse_special": False}
+        line.request("POST", "/tokenize", json.dumps(asked), {"Content-Type": "application/json"})
+        ids.append(json.loads(line.getresponse().read())["tokens"])
+        line.close()
     print("\nANSWER " + json.dumps({"scores": scores, "ids": ids}), flush=True)
 
 

@@ -9,6 +9,7 @@ import torch
 from minillm.data import available, fetch
 from minillm.models import load_model, save_gguf
 from minillm.tokenizer import load_tokenizer
+from minillm.tokenizer.byte_alphabet import BYTE_TO_CHARACTER
 from minillm.tokenizer.gguf import gguf_vocabulary
 from tests.parity.llama_cpp import ask
 from tests.tokenizer.hostile import hostile
@@ -83,7 +84,12 @@ def written(tokenizer, path, kind):
 
 
 def test_ids_of_500_strings(tokenizer):
-    strings = [text for text in map(hostile, range(700)) if "\0" not in text][:500]  # a NUL ends a text there
+    """Of strings whose bytes all have a token. SmolLM2's vocabulary lacks six control characters, and bytes
+    that no text has: tokenizers, and we, drop them before merging, llama.cpp after it."""
+    lacking = {byte for byte, name in enumerate(BYTE_TO_CHARACTER) if tokenizer.token_to_id(name) is None}
+    assert {byte for byte in lacking if byte < 0xC0} == {4, 6, 19, 20, 22, 29}
+    lacking.add(0)  # a NUL ends a text there
+    strings = [text for text in map(hostile, range(900)) if lacking.isdisjoint(text.encode())][:500]
     theirs = ask(fetch("smollm2"), strings=strings)["ids"]
     assert len(theirs) == 500
     for text, ids in zip(strings, theirs, strict=True):

@@ -72,8 +72,10 @@ def test_logits_of_the_converted_folder_are_transformers(file, folder):
 def mixed(seed):
     """Words of a text, numbers, code, Korean, and strings that trip tokenizers, between each other."""
     rng = random.Random(seed)
-    parts = ["In 2024", " there were", " 15 cats", "\n\tfor x in range(10):", " 한국어 문장", "<|im_start|>", "<|im_end|>",
-             " 3.14159", "it's", "  ", "\r\n", "<|endoftext|>", " 日本語", "e\u0301", "1 2  3", "²", "٣"]  # fmt: skip
+    parts = [
+        "In 2024", " there were", " 15 cats", "\n\tfor x in range(10):", " 한국어 문장", "<|im_start|>", "<|im_end|>",
+        " 3.14159", "it's", "  ", "\r\n", "<|endoftext|>", " 日本語", "e\u0301", "1 2  3", "²", "٣",
+    ]  # fmt: skip
     return "".join(
         rng.choice(parts) if rng.random() < 0.7 else hostile(rng.randrange(1 << 30)) for _ in range(6)
     )
