@@ -4,9 +4,8 @@
 
 1. No way out. jinja's sandbox, and of the methods of texts, lists and dicts only the named ones. `include`, `import`,
    `extends` and `block` are refused by name, so no file is read.
-2. No endless work. Every pass of a loop, call, filter, comparison and piece of output spends from one `Budget` of
-   steps, characters and seconds; what makes a value grow (+ * ** % ~, replace, join, ...) pays before it is done.
-   Budgets are counted inside the template's own compiled code, so they hold on every system and in every thread.
+2. No endless work. Every pass of a loop, call, filter, comparison and piece of output spends from one `Budget`
+   (chat_budget.py). It is counted inside the template's own compiled code, so it holds on every system and thread.
 3. Plain data only. Messages are rebuilt of dicts, lists, texts and numbers before a template sees them.
 
 Held against: transformers' own renderer, which has the first and the third fence and not the second.
@@ -17,9 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Sized, ValuesView
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator, Mapping, Sized
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -32,9 +29,19 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Cycler, Joiner, Namespace, pass_context
 from jinja2.visitor import NodeTransformer
 
-STEPS, CHARACTERS, SECONDS = 300_000, 4_000_000, 10.0
-EACH = 64  # further characters for each that the messages have, and steps for each 16 of them
-LONGEST_TEMPLATE, LARGEST_NUMBER, MOST_BITS = 1 << 17, 10_000, 8192
+from minillm.tokenizer.chat_budget import (
+    BUDGET,
+    EACH,
+    Budget,
+    TooMuch,
+    budget,
+    pay_format,
+    pay_method,
+    pay_operator,
+    size_of,
+)
+
+LONGEST_TEMPLATE, LARGEST_NUMBER = 1 << 17, 10_000
 REFUSED_FILTERS = (
     "attr", "center", "filesizeformat", "forceescape", "pprint", "random", "striptags", "sum", "urlencode", "urlize",
     "wordwrap", "xmlattr",
@@ -52,67 +59,7 @@ METHODS: dict[type, frozenset[str]] = {
     list: frozenset({"count", "index"}),
     tuple: frozenset({"count", "index"}),
 }
-_HOLDERS = (list, tuple, set, frozenset, KeysView, ValuesView, ItemsView)
-_OPEN = (
-    LoopContext,
-    Namespace,
-    Cycler,
-    Joiner,
-    Macro,
-)  # objects of jinja's own, whose attributes are all meant to be read
-_WIDTH = re.compile(
-    r"[%{][^%{}]*\d{5}|%[^%a-zA-Z]*\*|\{[^{}]*\{"
-)  # a width of five digits, or one that is computed
-
-
-class TooMuch(Exception):
-    """A template wants more steps, characters or seconds than it gets."""
-
-
-class Budget:
-    """What one rendering may still spend."""
-
-    def __init__(self, given: int) -> None:
-        """given: characters of the messages."""
-        self.steps = STEPS + given // 16
-        self.characters = CHARACTERS + EACH * given
-        self.end = time.monotonic() + SECONDS
-
-    def spend(self, characters: int = 0) -> None:
-        """One step that touches so many characters; TooMuch where nothing is left."""
-        self.steps -= 1
-        self.characters -= characters
-        if self.steps < 0 or self.characters < 0:
-            raise TooMuch("it loops, calls or grows without end")
-        if time.monotonic() > self.end:
-            raise TooMuch(f"it takes more than {SECONDS:g} seconds")
-
-    def spend_all_of(self, *values: Any, times: int = 1) -> None:
-        """One step that touches all that is in `values`, so many times."""
-        self.spend(times * size_of(values, self.characters))
-
-
-_BUDGET: ContextVar[Budget] = ContextVar("budget")
-
-
-def size_of(value: Any, most: int) -> int:
-    """Characters, numbers and elements in a value, nested ones counted wherever they stand; counts no further than
-    about `most`, so that a list that holds itself, or 2**60 times the same one, takes no time."""
-    total, rest = 0, [value]
-    while rest and total <= most:
-        one = rest.pop()
-        total += 1
-        if isinstance(one, (str, bytes)):
-            total += len(one)
-        elif isinstance(one, int):
-            total += one.bit_length() // 8
-        elif isinstance(one, Mapping):
-            total += 2 * len(one)
-            rest += [*one.keys(), *one.values()]
-        elif isinstance(one, _HOLDERS):
-            total += len(one)
-            rest += one
-    return total
+_OPEN = (LoopContext, Namespace, Cycler, Joiner, Macro)  # jinja's own, whose attributes are meant to be read
 
 
 # --- the environment -----------------------------------------------------------------------------------------------
@@ -161,24 +108,24 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return None
 
         def format(*args: Any, **options: Any) -> str:
-            _pay_format(value.__self__, args, options)
+            pay_format(value.__self__, args, options)
             return work(*args, **options)
 
         return format
 
     def call(__self, __context: Any, __obj: Any, *args: Any, **options: Any) -> Any:
-        budget, owner = _BUDGET.get(), getattr(__obj, "__self__", None)
+        left, owner = budget(), getattr(__obj, "__self__", None)
         name = getattr(__obj, "__name__", "")
         if isinstance(__obj, (Macro, LoopContext)) or isinstance(owner, Mapping):
-            budget.spend()
+            left.spend()
         elif isinstance(owner, str):
-            args = _pay_method(name, owner, args, options)
+            args = pay_method(name, owner, args, options)
         else:
-            budget.spend_all_of(owner, args, options)
+            left.spend_all_of(owner, args, options)
         return super().call(__context, __obj, *args, **options)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        _pay_operator(operator, left, right)
+        pay_operator(operator, left, right)
         return super().call_binop(context, operator, left, right)
 
 
@@ -244,15 +191,15 @@ class _Generation(Extension):
 @pass_context
 def _paid_text(context: Any, value: Any) -> Any:
     """What a template writes."""
-    _BUDGET.get().spend_all_of(value)
+    budget().spend_all_of(value)
     return value
 
 
 @pass_context
 def _paid_value(context: Any, value: Any) -> Any:
     """A new list, dict, tuple or slice. What is hashed pays for its inside, too."""
-    length = len(value) if isinstance(value, list) else size_of(value, _BUDGET.get().characters)
-    _BUDGET.get().spend(length)
+    length = len(value) if isinstance(value, list) else size_of(value, budget().characters)
+    budget().spend(length)
     return value
 
 
@@ -260,16 +207,16 @@ def _paid_value(context: Any, value: Any) -> Any:
 def _paid_operand(context: Any, value: Any) -> Any:
     """One side of a comparison: lists are compared through and through, texts fast."""
     if isinstance(value, (list, tuple, Mapping)):
-        _BUDGET.get().spend_all_of(value)
+        budget().spend_all_of(value)
     else:
-        _BUDGET.get().spend(len(value) // EACH if isinstance(value, str) else 0)
+        budget().spend(len(value) // EACH if isinstance(value, str) else 0)
     return value
 
 
 @pass_context
 def _paid_join(context: Any, values: list[Any]) -> str:
     """`a ~ b`"""
-    _BUDGET.get().spend_all_of(values)
+    budget().spend_all_of(values)
     return "".join(map(str, values))
 
 
@@ -289,7 +236,7 @@ class _Each:
 
     def __iter__(self) -> Iterator[Any]:
         for value in self.values:
-            _BUDGET.get().spend()
+            budget().spend()
             yield value
 
 
@@ -299,23 +246,23 @@ def _paid(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
 
     @pass_context
     def paid(context: Any, value: Any = None, *args: Any, **options: Any) -> Any:
-        budget = _BUDGET.get()
+        left = budget()
         if name in _LAZY:
-            budget.spend(len(value) if isinstance(value, Sized) else 0)
+            left.spend(len(value) if isinstance(value, Sized) else 0)
         elif isinstance(value, Iterator):
             value = list(value)
         sizes = [one for one in (*args, *options.values()) if isinstance(one, int)]
         if any(abs(one) > LARGEST_NUMBER for one in sizes):
             raise TooMuch(f"{name} is asked for {max(map(abs, sizes)):,}")
-        if name in ("format", "replace", "join"):
-            budget.spend()
-            _pay_method(name, value, args, options)
+        if name in ("format", "replace", "join", "trim"):
+            left.spend()
+            pay_method(name, value, args, options)
         elif name in ("int", "float") and isinstance(value, str) and len(value) > LARGEST_NUMBER // 4:
             raise TooMuch(f"{name} of a text of {len(value):,} characters")
         elif name in ("batch", "slice"):
-            budget.spend(sum(map(abs, sizes)))
+            left.spend(sum(map(abs, sizes)))
         elif name not in _LAZY:
-            budget.spend_all_of(value, args, options, times=1 + sum(map(abs, sizes)))
+            left.spend_all_of(value, args, options, times=1 + sum(map(abs, sizes)))
         front = {
             "context": [context],
             "eval_context": [context.eval_ctx],
@@ -323,67 +270,10 @@ def _paid(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
         }
         found = work(*front.get(getattr(kind, "name", ""), ()), value, *args, **options)
         if isinstance(found, (str, list)):
-            budget.spend(len(found))
+            left.spend(len(found))
         return found
 
     return paid
-
-
-def _pay_method(name: str, owner: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
-    """A method of a text, or the filter of its name; the arguments, read once where they can be read only once."""
-    budget, given = _BUDGET.get(), (*args, *options.values())
-    if name == "format":
-        _pay_format(owner, args, options)
-    elif name == "join":  # "sep".join(list), or list|join("sep")
-        if isinstance(owner, str) and args:
-            args = (list(args[0]), *args[1:])
-            budget.spend_all_of(args[0])
-            budget.spend(len(owner) * len(args[0]))
-        else:
-            budget.spend_all_of(owner)
-            budget.spend(size_of(given, budget.characters) * (len(owner) if isinstance(owner, Sized) else 1))
-    elif name == "replace":
-        old, new = (*given, "", "")[:2]
-        many = str(owner).count(str(old)) if isinstance(old, str) else 0
-        budget.spend(size_of(owner, budget.characters) + many * size_of(new, budget.characters))
-    else:
-        budget.spend_all_of(owner, given)
-    return args
-
-
-def _pay_format(text: Any, args: Any, options: Any) -> None:
-    """`text % args` and `text.format(args)`: widths count as characters."""
-    if not isinstance(text, str):
-        return
-    if _WIDTH.search(text):
-        raise TooMuch(f"a text is to be filled up to a width that is computed or very large: {text[:40]!r}")
-    widths = sum(map(int, re.findall(r"\d{1,4}", text))) if re.search(r"[%{]", text) else 0
-    fields = 1 + text.count("%") + text.count("{")
-    _BUDGET.get().spend(widths + len(text))
-    _BUDGET.get().spend_all_of(args, options, times=fields)
-
-
-def _pay_operator(operator: str, left: Any, right: Any) -> None:
-    budget = _BUDGET.get()
-    if isinstance(left, int) and isinstance(right, int):
-        bits = (
-            left.bit_length() * max(1, abs(right))
-            if operator == "**"
-            else left.bit_length() + right.bit_length()
-        )
-        if bits > MOST_BITS:
-            raise TooMuch(f"a number of {bits:,} bits")
-        budget.spend()
-    elif operator == "%" and isinstance(left, str):
-        _pay_format(left, right, ())
-    elif operator == "*" and isinstance(right, int) and isinstance(left, Sized):
-        budget.spend(len(left) * max(0, right))
-    elif operator == "*" and isinstance(left, int) and isinstance(right, Sized):
-        budget.spend(len(right) * max(0, left))
-    elif isinstance(left, tuple):
-        budget.spend_all_of(left, right)
-    else:
-        budget.spend(sum(len(side) for side in (left, right) if isinstance(side, Sized)))
 
 
 # --- what a template may call ----------------------------------------------------------------------------------------
@@ -457,9 +347,11 @@ def render(template: str, names: Mapping[str, Any]) -> str:
     Raises ValueError that begins with "chat template": what it calls `raise_exception` with, where and why it is
     refused (no jinja, import, include, a hidden attribute, endless work), or the error it runs into.
     """
-    token = _BUDGET.set(Budget(size_of(list(names.values()), 1 << 40)))
+    token = None
     try:
-        return _compiled(template).render(**names)
+        program = _compiled(template)
+        token = BUDGET.set(Budget(size_of(list(names.values()), 1 << 40)))
+        return program.render(**names)
     except Raised as error:
         raise ValueError(f"chat template refuses the messages: {error}") from None
     except jinja2.TemplateSyntaxError as error:
@@ -471,4 +363,5 @@ def render(template: str, names: Mapping[str, Any]) -> str:
     except Exception as error:  # a stranger's program may fail in any way
         raise ValueError(f"chat template fails: {type(error).__name__}: {error}") from None
     finally:
-        _BUDGET.reset(token)
+        if token is not None:
+            BUDGET.reset(token)

@@ -13,7 +13,8 @@ import pytest
 
 from minillm._files import BadFileError
 from minillm.tokenizer import BPETokenizer, apply_chat_template, load_tokenizer
-from minillm.tokenizer.chat_sandbox import CHARACTERS, REFUSED_FILTERS, render, size_of
+from minillm.tokenizer.chat_budget import CHARACTERS, size_of
+from minillm.tokenizer.chat_sandbox import REFUSED_FILTERS, render
 
 HI = [{"role": "user", "content": "Hi"}]
 BIG = "{% set ns = namespace(x='ab') %}{% for i in range(99999) %}"
@@ -66,6 +67,10 @@ ENDLESS = {
     "a date without end": "{{ strftime_now('%1000000000d') }}",
     "lists in lists, found": "{% set b = range(9999) | list %}{{ range(99999) | select('in', b) | list | length }}",
     "generators of generators": "{% for i in range(99999) %}{% set x = range(99999) | map('string') | list %}{% endfor %}",
+    "searching from behind": "{% set p = 'a' * 1000000 %}{{ (p + p).rfind('ab' + p) }}",
+    "splitting from behind": "{% set p = 'a' * 1000000 %}{{ (p + p).rsplit('ab' + p) | length }}",
+    "stripping a million letters": "{% set p = 'a' * 1000000 %}{{ (p + 'c').lstrip('b' * 1000000 + 'a') | length }}",
+    "trimming a million letters": "{% set p = 'a' * 1000000 %}{{ (p + 'c') | trim('b' * 1000000 + 'a') | length }}",
     "nested brackets": "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
     "a sum of very many": "{{ 1" + "+1" * 20000 + " }}",
     "nested ifs": "{% if 1 %}" * 500 + "{% endif %}" * 500,
