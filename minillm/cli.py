@@ -138,14 +138,12 @@ def build_parser() -> argparse.ArgumentParser:
     one.take(
         "--max-tokens", "new tokens at most (default: 100, or what the model's window holds)", type=whole(1)
     )
-    own = "default: the checkpoint's generation_config.json"
-    one.take(
-        "--temperature", f"0 takes the likeliest token each time ({own}, else 0.8)", type=number(0, 1000)
-    )
+    own = "default: the checkpoint's generation_config.json"  # else `generate.USUAL` and `generate.ANSWERING`
+    greedy = f"0 takes the likeliest token each time ({own}, else 0.8, or 0.2 for an answer)"
+    one.take("--temperature", greedy, type=number(0, 1000))
     one.take("--top-k", f"sample among the k likeliest, 0 for all ({own}, else 0)", type=whole(0))
-    one.take(
-        "--top-p", f"sample among the likeliest that sum to p ({own}, else 1)", type=number(0, 1, above=True)
-    )
+    nucleus = f"sample among the likeliest that sum to p ({own}, else 1, or 0.9 for an answer)"
+    one.take("--top-p", nucleus, type=number(0, 1, above=True))
     one.take(
         "--min-p",
         f"drop tokens under this share of the likeliest's probability ({own}, else 0)",

@@ -114,7 +114,8 @@ class Parser(argparse.ArgumentParser):
                     f"there is no command {choice[2]!r}{near or '.'} `{self.prog} --help` lists the commands"
                 )
         elif unknown:
-            message += _meant(unknown[1].split("=")[0], self.options)
+            near = _meant(unknown[1].split("=")[0], self.options)
+            message += near if unknown[1].startswith("-") else " (a text of several words needs quotes)"
         else:
             message = re.sub(r"^argument (\S+): (?=must )", r"\1 ", message)
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")

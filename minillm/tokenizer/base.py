@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from minillm._checks import check_flag, check_int, check_path, check_text, describe
 from minillm._files import CHECKSUMS, write_checksums, write_json
-from minillm.data.hub import push
+from minillm.data.hub import Pushed
 from minillm.tokenizer.added import AddedToken, find_added
 from minillm.tokenizer.batch import Batch, check_ids, check_texts, encode_for_model
 from minillm.tokenizer.chat import CONFIG, Chats, drop_template_files, saved_roles
@@ -55,7 +55,7 @@ class Model(Protocol):
     def to_json(self) -> dict[str, Any]: ...
 
 
-class Tokenizer(Chats):
+class Tokenizer(Chats, Pushed):
     """Text to ids and back. Subclasses bring a model; `load_tokenizer` opens files of every kind built here.
 
     padding_side, truncation_side: "right" or "left", where calls fill up and cut.   pad_token: what fills up (None: see
@@ -310,8 +310,8 @@ class Tokenizer(Chats):
 
     @property
     def pad_token_id(self) -> int | None:
-        """What fills a batch: `pad_token` if it is set, else that of `roles`, else `<pad>`, `<|pad|>` or `[PAD]` if it is a special token,
-        else the first special token."""
+        """What fills a batch: `pad_token` if it is set, else that of `roles`, else `<pad>`, `<|pad|>` or `[PAD]` if it
+        is a special token, else the first special token."""
         if (name := self.pad_token or self.roles.get("pad_token")) is not None:
             return self.token_to_id(name)
         for name in ("<pad>", "<|pad|>", "[PAD]", *self.special_tokens):
@@ -360,16 +360,6 @@ class Tokenizer(Chats):
         file = write_json(path / "tokenizer.json", self.to_json())
         write_checksums(path, ("tokenizer.json", CONFIG))
         return file
-
-    def push_to_hub(
-        self,
-        name: str,
-        token: str | bool | None = None,
-        private: bool = False,
-        commit_message: str | None = None,
-    ) -> str:
-        """Upload what `save` writes to "owner/name" of the hub; its address (`minillm.data.hub.push`)."""
-        return push(name, self.save, token, private, commit_message or "Upload tokenizer")
 
     def __repr__(self) -> str:
         name = type(self).__name__

@@ -77,7 +77,7 @@ def apply_chat_template(
 
 class Chats:
     """What a tokenizer of a chat model has: `chat_template`, a template or {name: template}, and `roles`, what its
-    special tokens are there for ({"eos_token": "<|im_end|>"}). Both come from the tokenizer's files, and are yours to set."""
+    special tokens are there for ({"eos_token": "<|im_end|>"}). Both come from its files, and are yours to set."""
 
     chat_template: str | dict[str, str] | None = None
     roles: Mapping[str, str] = {}
@@ -185,7 +185,7 @@ def _checked(messages: Any) -> list[dict[str, Any]]:
 def plain(value: Any) -> Any:
     """A value rebuilt of dicts, lists, tuples, texts and numbers; anything else is the name of its kind, "<Tensor>".
 
-    What has methods of its own (an array writes files) never meets a template. ValueError for what is nested without end.
+    What has methods of its own (an array writes files) never meets a template. ValueError for what holds itself.
     """
     try:
         return _plain(value)

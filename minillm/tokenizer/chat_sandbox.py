@@ -4,9 +4,9 @@
 
 1. No way out. jinja's sandbox, and of the methods of texts, lists and dicts only the named ones. `include`, `import`,
    `extends` and `block` are refused by name, so no file is read.
-2. No endless work. Every pass of a loop, call, filter, comparison and piece of output spends from one `Budget` of steps,
-   characters and seconds; what makes a value grow (+ * ** % ~, replace, join, ...) pays before it is done. Budgets are
-   counted inside the template's own compiled code, so they hold on every system and in every thread.
+2. No endless work. Every pass of a loop, call, filter, comparison and piece of output spends from one `Budget` of
+   steps, characters and seconds; what makes a value grow (+ * ** % ~, replace, join, ...) pays before it is done.
+   Budgets are counted inside the template's own compiled code, so they hold on every system and in every thread.
 3. Plain data only. Messages are rebuilt of dicts, lists, texts and numbers before a template sees them.
 
 Held against: transformers' own renderer, which has the first and the third fence and not the second.
@@ -22,7 +22,7 @@ from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Si
 from contextvars import ContextVar
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import jinja2
 from jinja2 import nodes
@@ -130,8 +130,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         for name in REFUSED_FILTERS:
             del self.filters[name]
         self.filters = {name: _paid(name, work) for name, work in self.filters.items()} | {
-            "tojson": _paid("tojson", _tojson), "paid_text": _paid_text, "paid_each": _paid_each, "paid_join": _paid_join,
-            "paid_value": _paid_value, "paid_operand": _paid_operand,
+            "tojson": _paid("tojson", _tojson), "paid_text": _paid_text, "paid_each": _paid_each,
+            "paid_join": _paid_join, "paid_value": _paid_value, "paid_operand": _paid_operand,
         }  # fmt: skip
         self.tests = {name: _paid(name, work) for name, work in self.tests.items()}
         self.globals = {
@@ -228,9 +228,9 @@ def _filtered(node: nodes.Expr, name: str) -> nodes.Filter:
 
 
 class _Generation(Extension):
-    """`{% generation %}`, which marks what the assistant said for training: its text is rendered, the mark is not kept."""
+    """`{% generation %}`, which marks what the assistant said: its text is rendered, the mark is not kept."""
 
-    tags = {"generation"}
+    tags: ClassVar = {"generation"}
 
     def parse(self, parser: Any) -> nodes.Node:
         line = next(parser.stream).lineno

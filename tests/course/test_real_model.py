@@ -1,5 +1,7 @@
 """The tour's last stage: a real model answers from the passage, or one line says why not."""
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,8 +17,7 @@ PASSAGE = Passage(
     "zorb#0",
     "zorb",
     "Tools",
-    "A zorb is a small copper tool used by bakers in Teral to mark bread. A zorb weighs about 90 grams and has a wooden "
-    "handle.",
+    "A zorb is a small copper tool used by bakers in Teral to mark bread. It weighs about 90 grams.",
 )
 
 
@@ -31,7 +32,9 @@ def stub(monkeypatch):
     monkeypatch.setattr(real_model, "load_model", lambda name: SimpleNamespace(num_parameters=lambda: 135e6))
     monkeypatch.setattr(real_model, "load_tokenizer", lambda name: tokenizer)
     monkeypatch.setattr(real_model, "apply_chat_template", lambda _, messages: messages[-1]["content"])
-    monkeypatch.setattr(real_model, "generate", lambda model, ids, params: [3] * min(5, params.max_tokens))
+    monkeypatch.setattr(
+        real_model, "generate", lambda model, ids, params, tokenizer: [3] * min(5, params.max_tokens)
+    )
     return asked
 
 
@@ -88,3 +91,21 @@ def test_a_tour_can_leave_it_out(stub):
 def test_the_real_model_answers_from_a_passage():
     told = real_model.ask(QUESTION, PASSAGE, 30, print)
     assert "copper" in told.value.lower()
+
+
+@pytest.mark.soak
+@needs_model("smollm2")
+def test_it_answers_from_passages_what_it_cannot_know(monkeypatch):
+    """8 of 12 with the passage when this was written."""
+    model, tokenizer = real_model.load_model(real_model.NAME), real_model.load_tokenizer(real_model.NAME)
+    monkeypatch.setattr(real_model, "load_model", lambda name: model)
+    monkeypatch.setattr(real_model, "load_tokenizer", lambda name: tokenizer)
+    right = {True: 0, False: 0}
+    for line in Path(__file__).with_name("invented_facts.jsonl").read_text(encoding="utf-8").splitlines():
+        fact = json.loads(line)
+        for given in right:
+            passage = Passage("x#0", "x", "x", fact["passage"] if given else "There is nothing here.")
+            told = real_model.ask(fact["question"], passage, 25, print)
+            right[given] += fact["answer"].lower() in told.value.lower()
+    assert right[True] >= 6
+    assert right[True] >= right[False] + 4

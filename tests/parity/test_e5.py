@@ -12,21 +12,20 @@ import pytest
 import torch
 
 from minillm.commands.models import convert
-from minillm.data import available, fetch, korean_documents, python_docs
+from minillm.data import fetch, korean_documents, python_docs
 from minillm.data.e5s1 import read_e5s1
 from minillm.models import BERT, load_model
 from minillm.search import SentenceEncoder
 from minillm.tokenizer import load_tokenizer
 from tests.e5s1 import PIECES, REPLACED, WIDTH, e5s1_bytes
+from tests.helpers import needs_model
 
 transformers = pytest.importorskip("transformers", reason="held against transformers: the parity extra")
 tokenizers = pytest.importorskip("tokenizers", reason="held against tokenizers: the parity extra")
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
-needs_e5 = pytest.mark.skipif(
-    not available("e5"), reason="needs multilingual-e5-small: `minillm fetch e5` (91 MB)"
-)
+needs_e5 = needs_model("e5")
 
 
 def converted(source, target):

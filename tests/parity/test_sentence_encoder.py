@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from minillm.data import available, fetch, korean_documents, python_docs
+from minillm.data import fetch, korean_documents, python_docs
 from minillm.search import SentenceEncoder
+from tests.helpers import needs_model
 from tests.search.test_sentence_encoder import TEXTS, tiny, tokenizer
 
 library = pytest.importorskip("sentence_transformers", reason="held against sentence-transformers")
@@ -51,7 +52,7 @@ def test_a_plain_model_is_averaged_by_both(tokenizer, tmp_path):
     np.testing.assert_allclose(ours.encode(TEXTS, normalize=False), theirs.encode(TEXTS), atol=1e-5)
 
 
-@pytest.mark.skipif(not available("minilm"), reason="needs all-MiniLM-L6-v2: `minillm fetch minilm` (84 MB)")
+@needs_model("minilm")
 def test_the_real_minilm_gives_the_same_vectors():
     english = [part[:200] for d in python_docs() for part in d.text.split("\n\n") if len(part) > 30][:420]
     korean = [d.text[:150] for d in korean_documents(60, seed=1)]

@@ -163,8 +163,8 @@ def _real_answer(result: dict[str, Any]) -> str:
     asked = next(stage for stage in result["stages"] if stage["name"] == "real model")
     return (
         f"\n<p>SmolLM2, a real model of {escape(asked['figure'])} that went through the same code, read this passage "
-        "and the question, and wrote the following. It reads English only, and a model of its size is often wrong: check "
-        f"it against the passage.</p>\n<pre>{escape(told['text'])}</pre>"
+        "and the question, and wrote the following. It reads English only, and a model of its size is often wrong: "
+        f"check it against the passage.</p>\n<pre>{escape(told['text'])}</pre>"
     )
 
 
