@@ -26,7 +26,7 @@ def test_core_is_small_and_the_heavy_parts_are_extras():
     core = {re.match(r"[\w-]+", line)[0] for line in PROJECT["dependencies"]}
     figures = {"matplotlib", "koreanize-matplotlib", "fonttools"}  # the last comes with the first anyway
     assert core == {"torch", "numpy", "safetensors", "regex", "numba", "tqdm", "filelock", "jinja2"} | figures
-    extras = {"kernels", "lab", "test", "parity", "hub", "tables", "classroom"}
+    extras = {"kernels", "lab", "test", "parity", "hub", "tables", "xllamacpp", "classroom"}
     assert extras == set(PROJECT["optional-dependencies"])
 
 

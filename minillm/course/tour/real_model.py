@@ -73,8 +73,8 @@ def answer_in_words(question: str, passage: Passage, max_tokens: int) -> tuple:
 
 
 def messages(question: str, passage: Passage) -> list[dict[str, str]]:
-    """The question with the passage in front of it. Of seven forms that were tried this one gave the shortest answers,
-    and none gave more right ones."""
+    """The question with the passage in front of it. Eight forms were tried on the 12 facts: they gave 6 to 9 right, and
+    this one, with 8, the shortest answers."""
     rule = "You answer questions from the given passage, in one short sentence."
     asked = f"Passage: {passage.text}\n\nQuestion: {question}"
     return [{"role": "system", "content": rule}, {"role": "user", "content": asked}]
