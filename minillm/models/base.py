@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from minillm._checks import check_int, describe
 from minillm._files import BadFileError
 from minillm._tensors import FLOATS, check_place
+from minillm.data.hub import Pushed
 from minillm.models.config import ModelConfig, as_ids, check_ids_field
 from minillm.models.weights import read_config, read_generation_config, read_weights, write_folder
 from minillm.nn.blocks import LayerNorm, RMSNorm
@@ -53,7 +54,7 @@ class Folder(NamedTuple):
     dtype: torch.dtype | None
 
 
-class PretrainedModel(nn.Module):
+class PretrainedModel(Pushed, nn.Module):
     """A network with a config and a folder format. Weights are float32 from `seed` until a folder says otherwise."""
 
     config_class: ClassVar[type[ModelConfig]]
@@ -61,6 +62,7 @@ class PretrainedModel(nn.Module):
     stored_buffers: ClassVar[tuple[str, ...]] = ()  # endings of tensors in older files that are computed here
     older_names: ClassVar[Mapping[str, str]] = {}  # endings of names in older files -> what they are now
     generates: ClassVar[bool] = True  # whether it scores the next token, so that text can be drawn from it
+    saves_by: ClassVar[str] = "save_pretrained"
     prefix: ClassVar[str] = ""  # what stands in front of the body's names in a folder of the body with a head
 
     def __init__(self, config: ModelConfig, seed: int = 0):

@@ -1,0 +1,119 @@
+"""Checksums that are remembered: every way a file can change is noticed, and nothing but the cache is written."""
+
+import json
+import os
+import time
+
+import pytest
+
+from minillm.models import verified
+from minillm.models.verified import forget, holds
+
+SIZE = 1 << 12
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINILLM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(verified, "LARGE", SIZE)
+    path = tmp_path / "weights"
+    path.write_bytes(b"a" * SIZE)
+    return path
+
+
+class Digest:
+    """Stands for the sum of a file, and counts how often it is taken."""
+
+    def __init__(self, path):
+        self.path, self.taken = path, 0
+
+    def __call__(self):
+        self.taken += 1
+        return self.path.read_bytes()[:8].hex()
+
+
+GOOD = (b"a" * 8).hex()
+
+
+def later(monkeypatch, seconds):
+    now = time.time
+    monkeypatch.setattr(verified.time, "time", lambda: now() + seconds)
+
+
+def test_a_file_that_does_not_change_is_read_once(file, monkeypatch):
+    later(monkeypatch, 60)
+    digest = Digest(file)
+    assert all(holds(file, GOOD, digest) for _ in range(5))
+    assert digest.taken == 1
+    forget(file)
+    forget(file)
+    assert holds(file, GOOD, digest)
+    assert digest.taken == 2
+    assert not holds(file, "other", digest)  # another file's sum is another question
+    assert digest.taken == 3
+
+
+def test_a_fresh_file_is_read_each_time(file):
+    """A change within one tick of the file system's clock would leave the times as they are."""
+    digest = Digest(file)
+    assert all(holds(file, GOOD, digest) for _ in range(3))
+    assert digest.taken == 3
+
+
+@pytest.mark.skipif(
+    os.name == "nt", reason="Windows keeps no time of the last change that programs cannot set"
+)
+def test_a_flipped_byte_is_found_although_size_and_time_are_put_back(file, monkeypatch):
+    later(monkeypatch, 60)
+    digest = Digest(file)
+    assert holds(file, GOOD, digest)
+    before = os.stat(file)
+    time.sleep(0.05)
+    with file.open("r+b") as opened:
+        opened.write(b"b")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert os.stat(file).st_mtime_ns == before.st_mtime_ns
+    assert not holds(file, GOOD, digest)
+
+
+@pytest.mark.parametrize("content", [b"b" + b"a" * (SIZE - 1), b"a" * (SIZE + 1), b"a" * (SIZE - 1)])
+def test_another_file_in_its_place_is_read(file, tmp_path, monkeypatch, content):
+    later(monkeypatch, 60)
+    digest = Digest(file)
+    assert holds(file, GOOD, digest)
+    time.sleep(0.05)
+    (tmp_path / "new").write_bytes(content)
+    os.replace(tmp_path / "new", file)
+    assert holds(file, GOOD, digest) == (content[:8].hex() == GOOD)
+    assert digest.taken == 2
+
+
+def test_small_files_are_read_each_time(file, monkeypatch):
+    later(monkeypatch, 60)
+    monkeypatch.setattr(verified, "LARGE", SIZE + 1)
+    digest = Digest(file)
+    assert all(holds(file, GOOD, digest) for _ in range(3))
+    assert digest.taken == 3
+
+
+def test_a_cache_that_is_damaged_or_cannot_be_written_costs_time_only(file, tmp_path, monkeypatch):
+    later(monkeypatch, 60)
+    digest = Digest(file)
+    assert holds(file, GOOD, digest)
+    [note] = (tmp_path / "cache" / "verified").iterdir()
+    for content in (b"", b"\xff", b"[]", b"{}", json.dumps({"size": SIZE}).encode(), b"[" * 9000):
+        note.write_bytes(content)
+        assert holds(file, GOOD, digest)
+        assert not holds(file, "other", digest)
+    monkeypatch.setenv("MINILLM_CACHE", str(file))  # a file where the folder should be
+    assert holds(file, GOOD, digest)
+    assert holds(file, GOOD, digest)
+    assert [path for path in tmp_path.iterdir() if path.is_file()] == [file]
+
+
+def test_a_sum_that_does_not_hold_is_not_remembered(file, monkeypatch):
+    later(monkeypatch, 60)
+    digest = Digest(file)
+    assert not holds(file, "other", digest)
+    assert not holds(file, "other", digest)
+    assert digest.taken == 2
