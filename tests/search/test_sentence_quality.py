@@ -5,15 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from minillm.data import available
 from minillm.evaluation import paired
 from minillm.search import SentenceEncoder
 from tests.benchmarks.search_quality import QuestionSet, klue_set
 from tests.benchmarks.sentence_quality import BASE, places
+from tests.helpers import needs_model
 
-pytestmark = pytest.mark.skipif(
-    not available("e5"), reason="needs multilingual-e5-small: `minillm fetch e5` (91 MB)"
-)
+pytestmark = needs_model("e5")
 
 
 @pytest.fixture(scope="module")
