@@ -126,17 +126,19 @@ def _library(name: str, what: str) -> Any:
 
 
 def frame_columns(frame: Any) -> dict[str, list]:
-    """The columns of a pandas DataFrame as plain lists; NaN of a column that is not of floats, and NaT, are None."""
+    """The columns of a pandas DataFrame as lists; NaN, NaT and NA are None."""
     pandas = _library("pandas", "DataFrames")
     if not isinstance(frame, pandas.DataFrame):
         raise ValueError(f"from_pandas takes a DataFrame, got {describe(frame)}")
     if not isinstance(frame.index, pandas.RangeIndex):
-        frame = frame.reset_index(names=frame.index.name or "__index_level_0__")
+        index = frame.index.name or "__index_level_0__"
+        frame = frame.assign(**{index: frame.index.tolist()})
     return {name: [_cell(value, pandas) for value in frame[name].tolist()] for name in frame.columns}
 
 
 def _cell(value: Any, pandas: Any) -> Any:
-    return None if value is pandas.NA or value is pandas.NaT or value != value else value
+    missing = value is pandas.NA or value is pandas.NaT or (isinstance(value, float) and value != value)
+    return None if missing else value
 
 
 def to_frame(columns: Mapping[str, list]) -> Any:
