@@ -49,6 +49,24 @@ def test_nothing_that_a_user_does_to_a_value_reaches_the_dataset():
     assert nested.to_dict() == {"a": [{"b": [1]}, {"b": [2]}]}
 
 
+def test_what_comes_in_becomes_plain():
+    class Word(str):
+        pass
+
+    rows = Dataset.from_dict({
+        "a": [Word("x"), np.str_("y")], "b": np.array([1, 2]), "c": [np.float64(0.5), 1.5], "d": [True, np.bool_(False)],
+        "e": torch.ones(2, 1, requires_grad=True), "f": [(1, 2), np.array([3])], "g": [bytearray(b"a"), b"b"],
+        "h": [{"k": np.int64(1)}, {"k": (2,)}],
+    })  # fmt: skip
+    assert rows.to_dict() == {
+        "a": ["x", "y"], "b": [1, 2], "c": [0.5, 1.5], "d": [True, False], "e": [[1.0], [1.0]], "f": [[1, 2], [3]],
+        "g": [b"a", b"b"], "h": [{"k": 1}, {"k": [2]}],
+    }  # fmt: skip
+    kinds = ["string", "int64", "float64", "bool", ["float64"], ["int64"], "binary", {"k": "mixed"}]
+    assert list(rows.features.values()) == kinds
+    assert {type(rows[0][name]) for name in "abcd"} == {str, int, float, bool}
+
+
 def test_verbs_share_their_columns_and_leave_the_first_alone(rows):
     others = [
         rows.select([0]), rows.filter(bool), rows.shuffle(), rows.sort("text"), rows.take(2),
@@ -151,7 +169,7 @@ def test_formats_give_tensors_and_leave_what_cannot_be_one():
 
 
 def test_splits_share_their_verbs(rows):
-    parts = DatasetDict({"train": rows, "test": rows.select([0])})
+    parts = DatasetDict({"train": rows}, test=rows.select([0]))
     assert parts.map(lambda row: {"n": 1}).column_names["test"] == ["text", "label", "ids", "n"]
     assert parts.filter(lambda row: row["label"]).num_rows == {"train": 2, "test": 1}
     parts.set_format("torch")
