@@ -54,7 +54,8 @@ def test_what_comes_in_becomes_plain():
         pass
 
     rows = Dataset.from_dict({
-        "a": [Word("x"), np.str_("y")], "b": np.array([1, 2]), "c": [np.float64(0.5), 1.5], "d": [True, np.bool_(False)],
+        "a": [Word("x"), np.str_("y")], "b": np.array([1, 2]), "c": [np.float64(0.5), 1.5],
+        "d": [True, np.bool_(False)],
         "e": torch.ones(2, 1, requires_grad=True), "f": [(1, 2), np.array([3])], "g": [bytearray(b"a"), b"b"],
         "h": [{"k": np.int64(1)}, {"k": (2,)}],
     })  # fmt: skip

@@ -153,7 +153,11 @@ def test_every_option_is_transformers_thousands_of_times(both):
 def test_a_list_of_pairs_is_two_lists(both):
     ours, theirs = both
     first, second = words()[:4], words()[4:8]
-    for texts in ([list(pair) for pair in zip(first, second)], list(zip(first, second)), [(first[0], second[0])]):
+    for texts in (
+        [list(pair) for pair in zip(first, second)],
+        list(zip(first, second)),
+        [(first[0], second[0])],
+    ):
         assert dict(ours(texts)) == dict(theirs(texts, return_token_type_ids=True))
 
 

@@ -42,11 +42,16 @@ def build_the_longest_match(answer):
     assert not copied, f"{BUILD}: your answer uses {copied}"
     for case in cases(
         80, length=(0, 1, 4, 9), alphabet=("ab", "abc", "가나다"), prefix=("##", "@@", "_", ""),
-        size=(1, 4, 20), longest=(0, 3, 8, 100),
+        size=(1, 4, 20), longest=(0, 3, 8, 100), stuck=(False, False, True),
     ):  # fmt: skip
         inputs = Inputs(case.seed)
         word = inputs.text(case.length, case.alphabet)
         vocab = some_vocab(inputs, case.alphabet, case.prefix, case.size)
+        if case.stuck:  # the longest first token leaves a rest that no token fits
+            vocab = {word[:1], word[:2], word[:3], case.prefix + word[2:], case.prefix + word[1:2]} - {
+                "",
+                case.prefix,
+            }
         tokens = longest_match(word, dict.fromkeys(vocab), case.prefix)
         expected, at = [], 0
         for token in tokens or []:
@@ -97,7 +102,12 @@ def build_the_answer_finder(answer):
     copied = copied_library(answer)
     assert not copied, f"{BUILD}: your answer uses {copied}"
     for case in cases(
-        80, tokens=(1, 3, 12, 30), gaps=(False, True), room=(1, 2, 5, 40), stride=(0, 1, 4), none=(False, False, True)
+        80,
+        tokens=(1, 3, 12, 30),
+        gaps=(False, True),
+        room=(1, 2, 5, 40),
+        stride=(0, 1, 4),
+        none=(False, False, True),
     ):
         inputs = Inputs(case.seed)
         offsets, at = [], inputs.integer(0, 3)
@@ -124,15 +134,17 @@ def key(text):
 
 
 def another_way(inputs, text):
-    """The same text, spelled differently: NFD, large letters, other blanks."""
-    way = inputs.integer(0, 4)
+    """The same text, spelled differently: NFD, large letters, other blanks; now and then without its blanks."""
+    way = inputs.integer(0, 5)
     if way == 0:
         return unicodedata.normalize("NFD", text)
     if way == 1:
         return text.upper()
     if way == 2:
         return "\n" + text.replace(" ", " \t ") + "  "
-    return text.replace(" ", "\u00a0") if way == 3 else text
+    if way == 3:
+        return text.replace(" ", "\u00a0")
+    return text.replace(" ", "") if way == 4 else text
 
 
 @exercise("03-3-d", points=3)
@@ -141,7 +153,11 @@ def build_the_leak_finder(answer):
     copied = copied_library(answer)
     assert not copied, f"{BUILD}: your answer uses {copied}"
     for case in cases(
-        60, train=(0, 1, 20), test=(0, 1, 12), alphabet=("ab", "Ab 가각", "É 한글"), length=(0, 2, 12)
+        60,
+        train=(0, 1, 20),
+        test=(0, 1, 12),
+        alphabet=("ab", "Ab 가각", "É 한글", "Ａ1①a", "ßs "),
+        length=(0, 1, 3, 12),
     ):
         inputs = Inputs(case.seed)
         texts = [inputs.text(inputs.integer(0, case.length), case.alphabet) for _ in range(12)]
