@@ -177,3 +177,43 @@ def write_parquet(path: Any, columns: Mapping[str, list]) -> Path:
     arrow, parquet = _library("pyarrow", "parquet files"), _library("pyarrow.parquet", "parquet files")
     table = arrow.table(dict(columns))
     return replace_whole(path, lambda temporary: parquet.write_table(table, temporary))
+
+
+class TableFiles:
+    """The part of Dataset that reads and writes files; it needs `from_list`, `from_dict`, `to_list` and `to_dict`."""
+
+    @classmethod
+    def from_csv(cls, path: Any, **options: Any) -> Any:
+        """From a csv file or a list of them; delimiter, column_names, features, quoting: see `read_csv`."""
+        return cls.from_list(read_files(path, "csv", **options))
+
+    @classmethod
+    def from_json(cls, path: Any, field: str | None = None) -> Any:
+        """From JSON: an object a line, or one list of objects; `field`: where that list stands in one object."""
+        return cls.from_list(read_files(path, "json", field=field))
+
+    @classmethod
+    def from_parquet(cls, path: Any, columns: Sequence[str] | None = None) -> Any:
+        """From parquet files, through pyarrow (extra `tables`); `columns`: only those are read."""
+        return cls.from_list(read_files(path, "parquet", columns=columns))
+
+    @classmethod
+    def from_pandas(cls, frame: Any) -> Any:
+        """From a pandas DataFrame; an index that does more than count becomes a column, NaN becomes None."""
+        return cls.from_dict(frame_columns(frame))
+
+    def to_csv(self, path: Any) -> Path:
+        """Write a csv file with a header line; ValueError for lists and dicts, which it cannot hold."""
+        return write_csv(path, self.to_dict())
+
+    def to_json(self, path: Any) -> Path:
+        """Write JSON, an object a line."""
+        return write_json(path, self.to_list())
+
+    def to_parquet(self, path: Any) -> Path:
+        """Write a parquet file, through pyarrow."""
+        return write_parquet(path, self.to_dict())
+
+    def to_pandas(self) -> Any:
+        """The rows as a pandas DataFrame."""
+        return to_frame(self.to_dict())

@@ -39,8 +39,8 @@ def _array(form: str, kind: Kind, value: Any) -> Any:
         if array.dtype == object and kind != "float64":  # a missing number would become 0
             raise ValueError("missing values")
         array = array.astype(_DTYPES[kind])
-    except ValueError:  # or rows of different lengths: each row for itself
-        return [_array(form, kind, item) for item in value]
+    except (ValueError, OverflowError):  # or rows of different lengths: each row for itself
+        return value if not isinstance(value, list) else [_array(form, kind, item) for item in value]
     if form == "numpy":
         return array
     import torch  # takes a second to import, and plain values need none of it

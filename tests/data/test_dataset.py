@@ -161,6 +161,7 @@ def test_formats_give_tensors_and_leave_what_cannot_be_one():
     gaps = Dataset.from_dict({"n": [1, None], "yes": [True, None], "x": [1.0, None]}).with_format("torch")
     assert gaps["n"][1] is gaps["yes"][1] is gaps[1]["x"] is None
     assert gaps["x"].isnan().tolist() == [False, True]
+    assert Dataset.from_dict({"n": [2**70, 1]}).with_format("torch")[0]["n"] == 2**70
     rows.set_format("torch", columns=["ids"])
     assert list(rows.rename_column("ids", "input_ids")[1]) == ["input_ids"]
     rows.reset_format()
@@ -233,6 +234,9 @@ def test_a_cut_file_is_refused_by_name(rows, tmp_path):
         Dataset.from_json(path)
     path.write_text("a,b\n1\n")
     with pytest.raises(BadFileError, match=r"a\.json.*row 1 has 1 fields, expected 2"):
+        Dataset.from_csv(path)
+    path.write_text("a,a\n1,2\n")
+    with pytest.raises(BadFileError, match=r"a\.json.*two columns have one name: a, a"):
         Dataset.from_csv(path)
     with pytest.raises(BadFileError, match=r"no\.csv"):
         Dataset.from_csv(tmp_path / "no.csv")
