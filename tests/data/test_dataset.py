@@ -4,6 +4,7 @@ import csv
 import datetime
 import json
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -307,3 +308,14 @@ def test_a_row_out_of_range_ends_a_loop(rows):
         rows[4]
     assert Dataset().to_list() == Dataset.from_list([]).to_list() == []
     assert ROWS[1] in rows
+
+
+def test_without_the_extra_one_line_says_what_to_install(rows, tmp_path, monkeypatch):
+    for name in ("pyarrow", "pyarrow.parquet", "pandas"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for call in (lambda: rows.to_parquet(tmp_path / "a"), lambda: Dataset.from_parquet(tmp_path / "a")):
+        with pytest.raises(ImportError, match=r"parquet files need pyarrow: pip install 'minillm\[tables\]'"):
+            call()
+    with pytest.raises(ImportError, match=r"DataFrames need pandas: pip install 'minillm\[tables\]'"):
+        rows.to_pandas()
+    assert not list(tmp_path.iterdir())
