@@ -113,6 +113,17 @@ WRONG = {
             "last = next(number for number, (left, right) in enumerate(offsets)",
             "last = max(number for number, (left, right) in enumerate(offsets)",
         ),
+        "ends belong to a token": FIND.replace("left <= start < right", "left <= start <= right"),
+        "the last token may only begin in the answer": FIND.replace(
+            "left < end <= right", "left <= end < right"
+        )
+        .replace("last = next(number", "last = next((number")
+        .replace("if left <= end < right)", "if left <= end < right), len(offsets) - 1)"),
+        "the answer must end where a token does": FIND.replace(
+            "left < end <= right", "right >= end and right - end < 1"
+        )
+        .replace("last = next(number", "last = next((number")
+        .replace("right - end < 1)", "right - end < 1), 0)"),
         "the first window only": FIND.replace("in windows\n", "in windows[:1]\n"),
         "(0, 0) for none": FIND.replace("else None", "else (0, 0)"),
         "characters for tokens": """def find_answer(offsets, windows, start, end):
