@@ -24,7 +24,8 @@ NAMES = {str: "string", int: "int64", float: "float64", bool: "bool", bytes: "bi
 def plain(value: Any) -> Any:
     """`value` as plain Python: scalars as they are, lists, tuples, arrays and tensors as lists, mappings as dicts.
 
-    Lists and dicts are new ones: whoever holds the old may change it. ValueError for what a generator or a set would
+    A kind of str or int of someone's own becomes the plain one. Lists and dicts are new ones: whoever holds the old may
+    change it. ValueError for what a generator or a set would
     lose, its order; other objects, a date for example, stay themselves.
     """
     if type(value) in NAMES:
@@ -33,13 +34,20 @@ def plain(value: Any) -> Any:
         if all(type(item) in NAMES for item in value):
             return list(value)
         return [plain(item) for item in value]
+    if isinstance(value, str):
+        return str.__str__(value)
+    for kind in (int, float, bytes):
+        if isinstance(value, kind):
+            return kind(value)
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise ValueError(f"the keys of a dict must be names, got {describe(value)}")
         return {key: plain(item) for key, item in value.items()}
     if hasattr(value, "tolist"):  # an array, a tensor, a number of numpy
         return plain(value.detach().cpu().tolist() if hasattr(value, "detach") else value.tolist())
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
+    if isinstance(value, bytearray):
+        return bytes(value)
+    if isinstance(value, Sequence):
         return [plain(item) for item in value]
     if isinstance(value, (set, frozenset)) or hasattr(value, "__next__") or callable(value):
         raise ValueError(f"a value must be text, a number, a list or a dict, got {describe(value)}")

@@ -16,15 +16,14 @@ files larger than memory, streaming, a cache of what `map` gave, several process
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minillm._checks import check_choice, check_flag, check_int, describe
-from minillm.data import dataset_files as files
 from minillm.data.columns import Kind, column, joined, plain
 from minillm.data.dataset_dict import DatasetDict
+from minillm.data.dataset_files import TableFiles
 from minillm.data.dataset_formats import FORMATS, formatted
 from minillm.data.dataset_map import RowFunction, kept_rows, made_columns
 from minillm.data.splits import split_rows, split_sizes, stratified_rows
@@ -33,14 +32,14 @@ Row = dict[str, Any]
 Names = str | Sequence[str]
 
 
-class Dataset(Sequence):
+class Dataset(TableFiles, Sequence):
     """A table of named columns; a sequence of rows, each a dict. Raises ValueError for what it cannot hold.
 
     features: column -> "string", "int64", "float64", "bool", [kind] for lists, {name: kind} for dicts.
     """
 
     def __init__(self, columns: Mapping[str, Any] | None = None) -> None:
-        """Columns of one length; from_list, from_csv, from_json, ... read other forms."""
+        """Columns of one length; from_list, from_csv, from_json, ... take other forms."""
         if columns is not None and not isinstance(columns, Mapping):
             raise ValueError(f"a Dataset is made of a dict of columns, got {describe(columns)}")
         self._columns: dict[str, list] = {}
@@ -90,26 +89,6 @@ class Dataset(Sequence):
         if not callable(generator):
             raise ValueError(f"generator must be a function that yields rows, got {describe(generator)}")
         return cls.from_list(generator(**(gen_kwargs or {})))
-
-    @classmethod
-    def from_csv(cls, path: Any, **options: Any) -> Dataset:
-        """From a csv file or a list of them; delimiter, column_names, features, quoting: `dataset_files.read_csv`."""
-        return cls.from_list(files.read_files(path, "csv", **options))
-
-    @classmethod
-    def from_json(cls, path: Any, field: str | None = None) -> Dataset:
-        """From JSON: an object a line, or one list of objects; `field`: where that list stands in one object."""
-        return cls.from_list(files.read_files(path, "json", field=field))
-
-    @classmethod
-    def from_parquet(cls, path: Any, columns: Sequence[str] | None = None) -> Dataset:
-        """From parquet files, through pyarrow (extra `tables`); `columns`: only those are read."""
-        return cls.from_list(files.read_files(path, "parquet", columns=columns))
-
-    @classmethod
-    def from_pandas(cls, frame: Any) -> Dataset:
-        """From a pandas DataFrame; an index that does more than count becomes a column, NaN becomes None."""
-        return cls(files.frame_columns(frame))
 
     # --- looking at it ----------------------------------------------------------------------------------------
 
@@ -193,18 +172,6 @@ class Dataset(Sequence):
 
     def to_list(self) -> list[Row]:
         return list(self.with_format(None))
-
-    def to_pandas(self) -> Any:
-        return files.to_frame(self.to_dict())
-
-    def to_csv(self, path: Any) -> Path:
-        return files.write_csv(path, self.to_dict())
-
-    def to_json(self, path: Any) -> Path:
-        return files.write_json(path, self.to_list())
-
-    def to_parquet(self, path: Any) -> Path:
-        return files.write_parquet(path, self.to_dict())
 
     def __repr__(self) -> str:
         return f"Dataset(features={self.column_names}, num_rows={self.num_rows})"

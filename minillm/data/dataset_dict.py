@@ -25,8 +25,8 @@ class DatasetDict(dict):
     Raises ValueError for a split that is no Dataset, KeyError with the known names for an unknown one.
     """
 
-    def __init__(self, splits: Mapping[str, Any] | None = None) -> None:
-        super().__init__(splits or {})
+    def __init__(self, splits: Mapping[str, Any] | None = None, **more: Any) -> None:
+        super().__init__(splits or {}, **more)
         for name, split in self.items():
             if not isinstance(name, str) or not hasattr(split, "train_test_split"):
                 raise ValueError(f"split {describe(name)} must be a Dataset, got {describe(split)}")

@@ -126,17 +126,19 @@ def _library(name: str, what: str) -> Any:
 
 
 def frame_columns(frame: Any) -> dict[str, list]:
-    """The columns of a pandas DataFrame as plain lists; NaN of a column that is not of floats, and NaT, are None."""
+    """The columns of a pandas DataFrame as lists; NaN, NaT and NA are None."""
     pandas = _library("pandas", "DataFrames")
     if not isinstance(frame, pandas.DataFrame):
         raise ValueError(f"from_pandas takes a DataFrame, got {describe(frame)}")
     if not isinstance(frame.index, pandas.RangeIndex):
-        frame = frame.reset_index(names=frame.index.name or "__index_level_0__")
+        index = frame.index.name or "__index_level_0__"
+        frame = frame.assign(**{index: frame.index.tolist()})
     return {name: [_cell(value, pandas) for value in frame[name].tolist()] for name in frame.columns}
 
 
 def _cell(value: Any, pandas: Any) -> Any:
-    return None if value is pandas.NA or value is pandas.NaT or value != value else value
+    missing = value is pandas.NA or value is pandas.NaT or (isinstance(value, float) and value != value)
+    return None if missing else value
 
 
 def to_frame(columns: Mapping[str, list]) -> Any:
@@ -175,3 +177,43 @@ def write_parquet(path: Any, columns: Mapping[str, list]) -> Path:
     arrow, parquet = _library("pyarrow", "parquet files"), _library("pyarrow.parquet", "parquet files")
     table = arrow.table(dict(columns))
     return replace_whole(path, lambda temporary: parquet.write_table(table, temporary))
+
+
+class TableFiles:
+    """The part of Dataset that reads and writes files; it needs `from_list`, `from_dict`, `to_list` and `to_dict`."""
+
+    @classmethod
+    def from_csv(cls, path: Any, **options: Any) -> Any:
+        """From a csv file or a list of them; delimiter, column_names, features, quoting: see `read_csv`."""
+        return cls.from_list(read_files(path, "csv", **options))
+
+    @classmethod
+    def from_json(cls, path: Any, field: str | None = None) -> Any:
+        """From JSON: an object a line, or one list of objects; `field`: where that list stands in one object."""
+        return cls.from_list(read_files(path, "json", field=field))
+
+    @classmethod
+    def from_parquet(cls, path: Any, columns: Sequence[str] | None = None) -> Any:
+        """From parquet files, through pyarrow (extra `tables`); `columns`: only those are read."""
+        return cls.from_list(read_files(path, "parquet", columns=columns))
+
+    @classmethod
+    def from_pandas(cls, frame: Any) -> Any:
+        """From a pandas DataFrame; an index that does more than count becomes a column, NaN becomes None."""
+        return cls.from_dict(frame_columns(frame))
+
+    def to_csv(self, path: Any) -> Path:
+        """Write a csv file with a header line; ValueError for lists and dicts, which it cannot hold."""
+        return write_csv(path, self.to_dict())
+
+    def to_json(self, path: Any) -> Path:
+        """Write JSON, an object a line."""
+        return write_json(path, self.to_list())
+
+    def to_parquet(self, path: Any) -> Path:
+        """Write a parquet file, through pyarrow."""
+        return write_parquet(path, self.to_dict())
+
+    def to_pandas(self) -> Any:
+        """The rows as a pandas DataFrame."""
+        return to_frame(self.to_dict())

@@ -2,7 +2,8 @@
 
     None      [[1, 2], [3, 4]]                "torch"     tensor([[1, 2], [3, 4]])          floats as float32
 
-Numbers become tensors; text, missing values and rows of different lengths cannot, and lists of such stay lists.
+Numbers become tensors (a missing float NaN); text, other missing values and rows of different lengths cannot, and
+lists of such stay lists.
 Held against: `datasets`' with_format.
 """
 
@@ -34,9 +35,12 @@ def _array(form: str, kind: Kind, value: Any) -> Any:
     if isinstance(kind, dict) or kind not in _DTYPES or value is None:
         return value
     try:
-        array = np.array(value, dtype=_DTYPES[kind])
-    except (TypeError, ValueError):  # a missing value, or rows of different lengths: each row for itself
-        return [_array(form, kind, item) for item in value]
+        array = np.array(value)
+        if array.dtype == object and kind != "float64":  # a missing number would become 0
+            raise ValueError("missing values")
+        array = array.astype(_DTYPES[kind])
+    except (ValueError, OverflowError):  # or rows of different lengths: each row for itself
+        return value if not isinstance(value, list) else [_array(form, kind, item) for item in value]
     if form == "numpy":
         return array
     import torch  # takes a second to import, and plain values need none of it

@@ -118,6 +118,8 @@ def _squad(path: Path, options: dict) -> list[Row]:
 
 def _table(path: Path, lines: list[list[str]], options: dict) -> list[Row]:
     columns = options.get("columns") or (lines.pop(0) if lines else [])
+    if len(set(columns)) < len(columns):
+        raise _refuse(path, f"two columns have one name: {', '.join(columns)}")
     types: dict[str, Callable[[str], Any]] = {
         column: {"int": int, "float": float}[kind] for column, kind in options.get("types", {}).items()
     }

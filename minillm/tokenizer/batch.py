@@ -114,6 +114,8 @@ def encode_for_model(
 ) -> Batch:
     """Encode one text or a list of texts, each with a second text if `text_pair` is given.
 
+    A list of pairs, [["a question", "a passage"], ...], is the same as two lists.
+
     Args:
         padding: False or "do_not_pad", True or "longest" (of the batch), "max_length".
         truncation: False or "do_not_truncate", True or "longest_first", "only_first", "only_second": which text is
@@ -135,6 +137,8 @@ def encode_for_model(
             short for the strategy, a stride as long as a window, padding without a special token to pad with, or
             tensors from rows of different lengths.
     """
+    if text_pair is None and not check_flag("is_split_into_words", is_split_into_words) and _are_pairs(texts):
+        texts, text_pair = map(list, zip(*texts))
     single, samples = _samples(texts, text_pair, check_flag("is_split_into_words", is_split_into_words))
     check_choice("padding", padding, PADDING)
     check_choice("truncation", truncation, TRUNCATION)
@@ -284,6 +288,16 @@ def _samples(texts: Any, text_pair: Any, words: bool) -> tuple[bool, list[list[T
     if len(firsts) != len(seconds):
         raise ValueError(f"texts and text_pair must be as many, got {len(firsts)} and {len(seconds)}")
     return single, [list(pair) for pair in zip(firsts, seconds)]
+
+
+def _are_pairs(texts: Any) -> bool:
+    """Whether `texts` lists pairs of texts: [["first", "second"], ...]."""
+    return (
+        isinstance(texts, (list, tuple))
+        and len(texts) > 0
+        and all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in texts)
+        and all(isinstance(text, str) for pair in texts for text in pair)
+    )
 
 
 def _texts(name: str, texts: Any, words: bool, kind: str) -> tuple[bool, list[Text]]:

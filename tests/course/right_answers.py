@@ -613,6 +613,63 @@ batch = ids, [[int(one > 0) for one in row] for row in ids]""",
         "a tuple of numbers": "changes = 1, 0, 0, 1, 0, 1",
         "a tensor": "changes = torch.tensor([True, False, False, True, False, True])",
     },
+    "03-3-a": {
+        "with removeprefix and lists": """def wordpiece(word, vocab, prefix, longest):
+    rows, at = [], 0
+    while at < len(word) <= longest:
+        ends = [end for end in range(at + 1, len(word) + 1) if (prefix if at else "") + word[at:end] in vocab]
+        if not ends:
+            return [["[UNK]", 0, len(word)]]
+        rows.append([(prefix if at else "") + word[at : max(ends)], at, max(ends)])
+        at = max(ends)
+    return rows if at == len(word) else [["[UNK]", 0, len(word)]]""",
+        "by recursion": """def wordpiece(word, vocab, prefix, longest):
+    def rest(start, mark):
+        if start == len(word):
+            return ()
+        for end in reversed(range(start + 1, len(word) + 1)):
+            if mark + word[start:end] in vocab:
+                behind = rest(end, prefix)
+                return None if behind is None else ((mark + word[start:end], start, end), *behind)
+        return None
+
+    found = rest(0, "") if len(word) <= longest else None
+    return (("[UNK]", 0, len(word)),) if found is None else found""",
+    },
+    "03-3-b": {
+        "a tuple, Korean": "trap = (('가나', '가나다', '##다라', '##마'), '가나다라')",
+        "a dict of ids": "trap = [list({'ab': 0, 'abc': 1, '##cd': 2}), 'abcd']",
+        "stuck in the middle": "trap = (['ab', '##c', '##cd', '##def'], 'abcdef')",
+    },
+    "03-3-c": {
+        "numpy": """def find_answer(offsets, windows, start, end):
+    import numpy as np
+
+    lefts, rights = np.array(offsets).T
+    touched = np.flatnonzero((lefts < end) & (rights > start))
+    return [
+        np.array([touched[0] - a, touched[-1] - a]) if a <= touched[0] and touched[-1] < b else None
+        for a, b in windows
+    ]""",
+        "each window for itself": """def find_answer(offsets, windows, start, end):
+    for a, b in windows:
+        inside = [n for n, (left, right) in enumerate(offsets[a:b]) if left < end and start < right]
+        whole = inside and offsets[a + inside[0]][0] <= start and end <= offsets[a + inside[-1]][1]
+        yield [inside[0], inside[-1]] if whole else None""",
+    },
+    "03-3-d": {
+        "a regular expression": """def leaks(train, test):
+    seen, numbers = set(), []
+    for place, text in enumerate([*train, *test], -len(train)):
+        same = re.sub(r"\\s+", " ", unicodedata.normalize("NFC", text).lower()).strip()
+        if place >= 0 and same in seen:
+            numbers.append(place)
+        seen.add(same)
+    return tuple(numbers)""",
+        "slowly, by lists": """def leaks(train, test):
+    rows = [unicodedata.normalize("NFC", text).lower().split() for text in train + test]
+    return [n for n in range(len(test)) if rows[len(train) + n] in rows[: len(train) + n]]""",
+    },
     "07-1-a": {
         "in closed form": """def tokens_computed(prompt, new, cache):
     return prompt + new - 1 if cache else new * prompt + new * (new - 1) // 2""",

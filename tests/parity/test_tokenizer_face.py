@@ -148,3 +148,24 @@ def test_every_option_is_transformers(both):
 @pytest.mark.soak
 def test_every_option_is_transformers_thousands_of_times(both):
     check(both, range(1000, 1000 + soak_count(5000)))
+
+
+def test_a_list_of_pairs_is_two_lists(both):
+    ours, theirs = both
+    first, second = words()[:4], words()[4:8]
+    for texts in (
+        [list(pair) for pair in zip(first, second)],
+        list(zip(first, second)),
+        [(first[0], second[0])],
+    ):
+        assert dict(ours(texts)) == dict(theirs(texts, return_token_type_ids=True))
+
+
+def test_batch_decode_is_transformers(both):
+    ours, theirs = both
+    batch = ours(words()[:6], padding=True, truncation=True, max_length=40)["input_ids"]
+    for skip in (False, True):
+        expected = theirs.batch_decode(batch, skip_special_tokens=skip)
+        assert ours.batch_decode(batch, skip_special_tokens=skip) == expected
+    with pytest.raises(ValueError, match="sequences must be rows of ids, got 5"):
+        ours.batch_decode(5)

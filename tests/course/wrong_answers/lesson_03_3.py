@@ -1,0 +1,162 @@
+"""Plausible wrong answers to the exercises of lesson 03_3."""
+
+CUT = """
+def wordpiece(word, vocab, prefix, longest):
+    unknown = [("[UNK]", 0, len(word))]
+    if len(word) > longest:
+        return unknown
+    found, start = [], 0
+    while start < len(word):
+        for end in range(len(word), start, -1):
+            token = (prefix if start else "") + word[start:end]
+            if token in vocab:
+                break
+        else:
+            return unknown
+        found.append((token, start, end))
+        start = end
+    return found
+"""
+
+FIND = """
+def find_answer(offsets, windows, start, end):
+    first = next(number for number, (left, right) in enumerate(offsets) if left <= start < right)
+    last = next(number for number, (left, right) in enumerate(offsets) if left < end <= right)
+    return [
+        (first - begin, last - begin) if begin <= first and last < stop else None for begin, stop in windows
+    ]
+"""
+
+LEAKS = """
+def leaks(train, test):
+    def key(text):
+        return " ".join(unicodedata.normalize("NFC", text).lower().split())
+
+    known, found = {key(text) for text in train}, []
+    for number, text in enumerate(test):
+        if key(text) in known:
+            found.append(number)
+        known.add(key(text))
+    return found
+"""
+
+WRONG = {
+    "03-3-a": {
+        "the shortest match": CUT.replace("range(len(word), start, -1)", "range(start + 1, len(word) + 1)"),
+        "## whatever the prefix is": CUT.replace("(prefix if", '("##" if'),
+        "no prefix": CUT.replace('(prefix if start else "") + ', ""),
+        "the prefix from the first token on": CUT.replace('(prefix if start else "")', "prefix"),
+        "no limit": CUT.replace("len(word) > longest", "False"),
+        "the limit is too long itself": CUT.replace("len(word) > longest", "len(word) >= longest"),
+        "a limit of 100": CUT.replace("len(word) > longest", "len(word) > 100"),
+        "only the rest is unknown": CUT.replace(
+            "            return unknown", '            return found + [("[UNK]", start, len(word))]'
+        ),
+        "one letter is unknown": CUT.replace(
+            "            return unknown", '            token, end = "[UNK]", start + 1'
+        ),
+        "no unknown words": CUT.replace("            return unknown", "            return []"),
+        "tokens without places": CUT.replace("(token, start, end)", "token"),
+        "tokens without their prefix": CUT.replace("(token, start, end)", "(word[start:end], start, end)"),
+        "lengths for ends": CUT.replace("(token, start, end)", "(token, start, end - start)"),
+        "unknown without a place": CUT.replace("0, len(word))]", "0, 0)]"),
+        "goes back when stuck": """def wordpiece(word, vocab, prefix, longest):
+    def ways(start):
+        if start == len(word):
+            return []
+        for end in range(len(word), start, -1):
+            token = (prefix if start else "") + word[start:end]
+            if token in vocab and (rest := ways(end)) is not None:
+                return [(token, start, end), *rest]
+    found = ways(0)
+    return [("[UNK]", 0, len(word))] if found is None or len(word) > longest else found""",
+        "the library's": """def wordpiece(word, vocab, prefix, longest):
+    tokens = longest_match(word, dict.fromkeys(vocab), prefix)
+    if tokens is None or len(word) > longest:
+        return [("[UNK]", 0, len(word))]
+    found, at = [], 0
+    for token in tokens:
+        size = len(token) - (len(prefix) if at else 0)
+        found.append((token, at, at + size))
+        at += size
+    return found""",
+        "empties the vocabulary": CUT.replace(
+            "        start = end\n", "        start = end\n        vocab.discard(token)\n"
+        ),
+    },
+    "03-3-b": {
+        "greed spells it": 'trap = (["ab", "abc", "##cd", "##d"], "abcd")',
+        "nothing spells it": 'trap = (["abc", "##cd"], "abcd")',
+        "too short a word": 'trap = (["a", "ab", "##bc"], "abc")',
+        "the first token is a letter": 'trap = (["a", "##b", "##bc", "##cd"], "abcd")',
+        "no ##": 'trap = (["ab", "abc", "cd"], "abcd")',
+        "the other way round": 'trap = ("abcd", ["ab", "abc", "##cd"])',
+        "the word alone": 'trap = "abcd"',
+        "a hash in the word": 'trap = (["##", "##ab", "##a", "##bc"], "##abc")',
+    },
+    "03-3-c": {
+        "counted from the start of the passage": FIND.replace(
+            "(first - begin, last - begin)", "(first, last)"
+        ),
+        "the last one not included": FIND.replace("last - begin)", "last - begin + 1)"),
+        "a part is enough": FIND.replace("begin <= first and last < stop", "begin <= last and first < stop"),
+        "the window's last token is in": FIND.replace("last < stop", "last <= stop"),
+        "the window's first token is out": FIND.replace("begin <= first", "begin < first"),
+        "windows without the answer are left out": FIND.replace(
+            "(first - begin, last - begin) if begin <= first and last < stop else None for begin, stop in windows",
+            "(first - begin, last - begin) for begin, stop in windows if begin <= first and last < stop",
+        ),
+        "tokens must begin where the answer does": FIND.replace("left <= start < right", "left == start")
+        .replace("next(number", "next((number", 1)
+        .replace("if left == start)", "if left == start), 0)"),
+        "the token behind the answer": FIND.replace("left < end <= right", "left <= end <= right").replace(
+            "last = next(number for number, (left, right) in enumerate(offsets)",
+            "last = max(number for number, (left, right) in enumerate(offsets)",
+        ),
+        "ends belong to a token": FIND.replace("left <= start < right", "left <= start <= right"),
+        "the last token may only begin in the answer": FIND.replace(
+            "left < end <= right", "left <= end < right"
+        )
+        .replace("last = next(number", "last = next((number")
+        .replace("if left <= end < right)", "if left <= end < right), len(offsets) - 1)"),
+        "the answer must end where a token does": FIND.replace(
+            "left < end <= right", "right >= end and right - end < 1"
+        )
+        .replace("last = next(number", "last = next((number")
+        .replace("right - end < 1)", "right - end < 1), 0)"),
+        "the first window only": FIND.replace("in windows\n", "in windows[:1]\n"),
+        "(0, 0) for none": FIND.replace("else None", "else (0, 0)"),
+        "characters for tokens": """def find_answer(offsets, windows, start, end):
+    return [(start, end) if offsets[a][0] <= start and end <= offsets[b - 1][1] else None for a, b in windows]""",
+        "fails without windows": FIND.replace("    return [", "    windows[0]\n    return ["),
+    },
+    "03-3-d": {
+        "as they are written": LEAKS.replace(
+            '" ".join(unicodedata.normalize("NFC", text).lower().split())', "text"
+        ),
+        "NFKC": LEAKS.replace("NFC", "NFKC"),
+        "casefold": LEAKS.replace("lower", "casefold"),
+        "no NFC": LEAKS.replace('unicodedata.normalize("NFC", text)', "text"),
+        "no small letters": LEAKS.replace(".lower()", ""),
+        "no blanks at all": LEAKS.replace('" ".join', '"".join'),
+        "ends only": LEAKS.replace('" ".join(', "(").replace(".split()", ".strip()"),
+        "one blank for one tab only": LEAKS.replace('" ".join(', "(").replace(
+            ".split()", '.strip().replace("\\t", " ")'
+        ),
+        "repeats within the test stay": LEAKS.replace("        known.add(key(text))\n", ""),
+        "the first of two is found, too": LEAKS.replace(
+            "    known, found", "    keys = [key(t) for t in test]\n    known, found"
+        ).replace("if key(text) in known:", "if key(text) in known or keys.count(key(text)) > 1:"),
+        "the training rows": LEAKS.replace("enumerate(test)", "enumerate(train)").replace(
+            "for text in train}", "for text in test}"
+        ),
+        "the texts themselves": LEAKS.replace("found.append(number)", "found.append(text)"),
+        "a share": LEAKS.replace("return found", "return len(found) / max(1, len(test))"),
+        "flags": LEAKS.replace("return found", "return [number in found for number in range(len(test))]"),
+        "falling order": LEAKS.replace("return found", "return found[::-1]"),
+        "whoever contains a training text": LEAKS.replace(
+            "if key(text) in known", "if any(one in key(text) for one in known)"
+        ),
+        "changes the list": LEAKS.replace("    return found", "    test.clear()\n    return found"),
+    },
+}
