@@ -24,9 +24,9 @@ from minillm.training.tally import zeros_for_sums
 class EvalPrediction(NamedTuple):
     """What `compute_metrics` is given, as in transformers: `predictions, labels = eval_prediction`.
 
-    Rows that are shorter than others are filled up with -100, in both. For a causal language model predictions are the
-    logits (N, L - 1, V) and label_ids (N, L - 1) the ids that came next: both at the same place, already shifted. (In
-    transformers they are not: there logits and labels have L places, and a metric shifts them.)
+    Rows that are shorter than others are filled up with -100, in both. For a causal language model trained by a
+    TrainerConfig predictions are the logits (N, L - 1, V) and label_ids (N, L - 1) the ids that came next: both at the
+    same place, already shifted. With TrainingArguments both have L places and are not shifted, as in transformers.
     """
 
     predictions: np.ndarray

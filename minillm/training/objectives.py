@@ -65,13 +65,21 @@ class CausalLMObjective:
     `ignore_index` marks labels that teach nothing (padding, a prompt); `label_smoothing` in [0, 1]. `fused`: take the
     last layer and its loss together (`linear_cross_entropy`), so that the logits, V numbers a token, are never there
     as a whole; the model then has a `body` and a `head`, an nn.Linear. The last token of a row has no successor, so
-    it is not run through the model: a row of L tokens costs L - 1.
+    it is not run through the model: a row of L tokens costs L - 1. `shifted=False`: predictions and labels of a metric
+    have all L places, as transformers' Trainer gives them; the metric then moves one against the other.
     """
 
-    def __init__(self, ignore_index: int = -100, label_smoothing: float = 0.0, fused: bool = False) -> None:
+    def __init__(
+        self,
+        ignore_index: int = -100,
+        label_smoothing: float = 0.0,
+        fused: bool = False,
+        shifted: bool = True,
+    ) -> None:
         self.ignore_index = check_int("ignore_index", ignore_index)
         self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
         self.fused = check_flag("fused", fused)
+        self.shifted = check_flag("shifted", shifted)
 
     def __call__(self, model: Any, batch: Mapping[str, Tensor], predict: bool = False) -> Outcome:
         """Mean cross-entropy in nats over the targets of the batch, a 0-d tensor with a gradient.
@@ -80,6 +88,8 @@ class CausalLMObjective:
         fused objective has logits only if `predict` asks for them. ValueError for a batch without `labels` (B, L),
         L >= 2, or a fused objective's model without an nn.Linear as head.
         """
+        if predict and not self.shifted:
+            return self._whole_rows(model, batch)
         targets = _labels(batch, shortest=2)[:, 1:]
         mask = batch.get("attention_mask")
         inputs = {"input_ids": batch["input_ids"][:, :-1]}
@@ -97,6 +107,13 @@ class CausalLMObjective:
         logits = model(**inputs).logits  # (B, L - 1, V)
         loss = token_loss(logits, targets, self.ignore_index, self.label_smoothing)
         return Outcome(loss, logits, targets)
+
+    def _whole_rows(self, model: Any, batch: Mapping[str, Tensor]) -> Outcome:
+        """The same loss; logits and labels of all L places."""
+        labels = _labels(batch, shortest=2)
+        logits = model(**_inputs(batch, ("input_ids", "attention_mask"))).logits  # (B, L, V)
+        loss = token_loss(logits[:, :-1], labels[:, 1:], self.ignore_index, self.label_smoothing)
+        return Outcome(loss, logits, labels)
 
     def count(self, batch: Mapping[str, Tensor]) -> int:
         """Number of targets in the batch. ValueError for a batch without `labels` (B, L), L >= 2."""
@@ -258,16 +275,18 @@ BY_TASK = {
 }
 
 
-def objective_for(model: nn.Module, label_smoothing: float = 0.0) -> Any:
+def objective_for(model: nn.Module, label_smoothing: float = 0.0, shifted: bool = True) -> Any:
     """The objective that a model's head is made for; a causal language model's where nothing says otherwise.
 
-    A model of others, whose forward takes `labels`, computes its own loss. ValueError for label smoothing where the
+    shifted: see CausalLMObjective. A model of others, whose forward takes `labels`, computes its own loss. ValueError for label smoothing where the
     objective has none.
     """
     name = model.architecture() if hasattr(model, "architecture") else ""
     kind = next((kind for ending, kind in BY_TASK.items() if name.endswith(ending)), CausalLMObjective)
     if not name and "labels" in inspect.signature(type(model).forward).parameters:
         kind = OwnLossObjective
+    if kind is CausalLMObjective:
+        return kind(label_smoothing=label_smoothing, shifted=shifted)
     if not label_smoothing:
         return kind()
     if kind in (OwnLossObjective, QuestionAnsweringObjective):
