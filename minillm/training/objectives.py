@@ -265,6 +265,14 @@ class OwnLossObjective:
         return int((labels != -100).sum())
 
 
+def scores_without_labels(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    """What a model says of a batch that has no labels: its logits, or start and end scores (B, 2, T)."""
+    out = model(**_inputs(batch, READ + READ_BY_A_DECODER))
+    return (
+        torch.stack([out.start_logits, out.end_logits], dim=1) if hasattr(out, "start_logits") else out.logits
+    )
+
+
 # how transformers' names of models end -> what they are trained for
 BY_TASK = {
     "ForSequenceClassification": ClassificationObjective,
@@ -278,8 +286,8 @@ BY_TASK = {
 def objective_for(model: nn.Module, label_smoothing: float = 0.0, shifted: bool = True) -> Any:
     """The objective that a model's head is made for; a causal language model's where nothing says otherwise.
 
-    shifted: see CausalLMObjective. A model of others, whose forward takes `labels`, computes its own loss. ValueError for label smoothing where the
-    objective has none.
+    shifted: see CausalLMObjective. A model of others, whose forward takes `labels`, computes its own loss. ValueError
+    for label smoothing where the objective has none.
     """
     name = model.architecture() if hasattr(model, "architecture") else ""
     kind = next((kind for ending, kind in BY_TASK.items() if name.endswith(ending)), CausalLMObjective)

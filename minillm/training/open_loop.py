@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from minillm._checks import check_int, describe
@@ -53,7 +54,7 @@ def open_loop(
     starts = range(0, len(rows), batch_size)
     rate = schedule("linear", epochs * len(starts), learning_rate)
     model.train()
-    with fast_layers(model):
+    with torch.random.fork_rng([]), fast_layers(model):
         for epoch in range(epochs):
             order = epoch_order(len(rows), seed, epoch)
             for start in starts:

@@ -159,7 +159,7 @@ class Trainer:
         if eval_dataset is None and self.eval_feed is None:
             raise ValueError("evaluate() needs eval_data, the Trainer was given none")
         feed = self.eval_feed if eval_dataset is None else self.new_feed("eval_dataset", eval_dataset)
-        with self._autocast(), self._seeded():
+        with self._autocast(), self._seeded(), fast_layers(self.model):
             batches = feed.eval_batches(self.args.eval_batches)
             figures = evaluate(
                 self.model, batches, self.objective, self.compute_metrics, self._to_device, metric_key_prefix

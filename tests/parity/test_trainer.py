@@ -189,10 +189,10 @@ def test_a_language_model_learns_the_same_in_several_passes(tmp_path, passes):
 
 
 def test_evaluation_and_the_best_model_are_the_same(tmp_path):
-    """Evaluated at every epoch, the best of them loaded at the end; early stopping at the same step."""
+    """Evaluated at every epoch, the best of them loaded at the end; the same checkpoints are left."""
     model = fold(tmp_path, transformers.BertForSequenceClassification, transformers.BertConfig(**BERT))
-    settings = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True, "num_train_epochs": 6,
-                "metric_for_best_model": "loss", "save_total_limit": 2}  # fmt: skip
+    settings = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True,
+                "num_train_epochs": 6, "metric_for_best_model": "loss", "save_total_limit": 2}  # fmt: skip
     theirs, ours = both(tmp_path, model, classes(30), pads(), classes(11, seed=3), accuracy, **settings)
     logs = [[x for x in run.state.log_history if "eval_loss" in x] for run in (theirs, ours)]
     assert len(logs[0]) == len(logs[1]) == 6
