@@ -79,7 +79,6 @@ class CausalLMObjective:
         self.ignore_index = check_int("ignore_index", ignore_index)
         self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
         self.fused = check_flag("fused", fused)
-        self.shifted = check_flag("shifted", shifted)
 
     def __call__(self, model: Any, batch: Mapping[str, Tensor], predict: bool = False) -> Outcome:
         """Mean cross-entropy in nats over the targets of the batch, a 0-d tensor with a gradient.
@@ -88,8 +87,6 @@ class CausalLMObjective:
         fused objective has logits only if `predict` asks for them. ValueError for a batch without `labels` (B, L),
         L >= 2, or a fused objective's model without an nn.Linear as head.
         """
-        if predict and not self.shifted:
-            return self._whole_rows(model, batch)
         targets = _labels(batch, shortest=2)[:, 1:]
         mask = batch.get("attention_mask")
         inputs = {"input_ids": batch["input_ids"][:, :-1]}
@@ -108,16 +105,25 @@ class CausalLMObjective:
         loss = token_loss(logits, targets, self.ignore_index, self.label_smoothing)
         return Outcome(loss, logits, targets)
 
-    def _whole_rows(self, model: Any, batch: Mapping[str, Tensor]) -> Outcome:
-        """The same loss; logits and labels of all L places."""
+    def count(self, batch: Mapping[str, Tensor]) -> int:
+        """Number of targets in the batch. ValueError for a batch without `labels` (B, L), L >= 2."""
+        return int((_labels(batch, shortest=2)[:, 1:] != self.ignore_index).sum())
+
+
+class UnshiftedCausalLMObjective(CausalLMObjective):
+    """The same, but a metric is given all L places, logits and labels as they stand: as by transformers' Trainer.
+
+    The metric then moves one against the other itself.
+    """
+
+    def __call__(self, model: Any, batch: Mapping[str, Tensor], predict: bool = False) -> Outcome:
+        """As CausalLMObjective's; predictions (B, L, V), labels (B, L) as they came."""
+        if not predict:
+            return super().__call__(model, batch)
         labels = _labels(batch, shortest=2)
         logits = model(**_inputs(batch, ("input_ids", "attention_mask"))).logits  # (B, L, V)
         loss = token_loss(logits[:, :-1], labels[:, 1:], self.ignore_index, self.label_smoothing)
         return Outcome(loss, logits, labels)
-
-    def count(self, batch: Mapping[str, Tensor]) -> int:
-        """Number of targets in the batch. ValueError for a batch without `labels` (B, L), L >= 2."""
-        return int((_labels(batch, shortest=2)[:, 1:] != self.ignore_index).sum())
 
 
 class MaskedLMObjective:
@@ -286,15 +292,15 @@ BY_TASK = {
 def objective_for(model: nn.Module, label_smoothing: float = 0.0, shifted: bool = True) -> Any:
     """The objective that a model's head is made for; a causal language model's where nothing says otherwise.
 
-    shifted: see CausalLMObjective. A model of others, whose forward takes `labels`, computes its own loss. ValueError
-    for label smoothing where the objective has none.
+    shifted: whether a metric is given a causal model's logits beside the ids that came next. A model of others, whose
+    forward takes `labels`, computes its own loss. ValueError for label smoothing where the objective has none.
     """
     name = model.architecture() if hasattr(model, "architecture") else ""
     kind = next((kind for ending, kind in BY_TASK.items() if name.endswith(ending)), CausalLMObjective)
     if not name and "labels" in inspect.signature(type(model).forward).parameters:
         kind = OwnLossObjective
-    if kind is CausalLMObjective:
-        return kind(label_smoothing=label_smoothing, shifted=shifted)
+    if kind is CausalLMObjective and not shifted:
+        kind = UnshiftedCausalLMObjective
     if not label_smoothing:
         return kind()
     if kind in (OwnLossObjective, QuestionAnsweringObjective):

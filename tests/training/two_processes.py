@@ -6,8 +6,14 @@ import sys
 import time
 from pathlib import Path
 
-from minillm.training import DataCollatorForLanguageModeling, EarlyStoppingCallback, Trainer, TrainerCallback
-from minillm.training import TrainerConfig, TrainingArguments
+from minillm.training import (
+    DataCollatorForLanguageModeling,
+    EarlyStoppingCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerConfig,
+    TrainingArguments,
+)
 from tests.training.classifier import Padding, classes, classifier_run, tiny_classifier
 from tests.training.toy import COUNTING, ToyLM
 
@@ -28,14 +34,13 @@ class Spoiled(TrainerCallback):
             time.sleep(600)
 
 
-def make(kind, folder):
-    size = 8 // PROCESSES
+def make(kind, folder, processes=PROCESSES):
+    size = 8 // processes
     if kind == "stream":
         config = TrainerConfig(10, batch_size=size, context_length=8, precision="fp32", learning_rate=1e-2)
         return Trainer(ToyLM(dropout=0.0), config, COUNTING)
-    if (
-        kind == "texts"
-    ):  # of different lengths, so that the parts of a batch have different numbers of targets
+    if kind == "texts":
+        # of different lengths, so that the parts of a batch have different numbers of targets
         rows = [{"input_ids": COUNTING[i : i + 2 + i * 7 % 11].tolist()} for i in range(45)]
         args = TrainingArguments(per_device_train_batch_size=size, gradient_accumulation_steps=2, learning_rate=1e-2,
                                  logging_steps=1, max_steps=10)  # fmt: skip
@@ -46,7 +51,6 @@ def make(kind, folder):
         folder / "run", model=tiny_classifier(dropout=0.0, seed=RANK), eval_rows=classes(20, seed=1),
         callbacks=callbacks, per_device_train_batch_size=size, max_steps=10, logging_steps=1, eval_strategy="steps",
         eval_steps=2, save_steps=4, metric_for_best_model="loss", ddp_timeout=20,
-        disable_tqdm=False,
     )  # fmt: skip
 
 
@@ -57,4 +61,4 @@ if __name__ == "__main__":
     found = {"loss": [one["train_loss"] for one in run.history], "eval": [one["eval_loss"] for one in run.history],
              "tokens": run.history[-1]["tokens"],
              "weights": {name: tensor.tolist() for name, tensor in run.model.state_dict().items()}}  # fmt: skip
-    (folder / f"found-{PROCESSES}-{RANK}.json").write_text(json.dumps(found))
+    (folder / f"found-{RANK}.json").write_text(json.dumps(found))
