@@ -43,6 +43,7 @@ from minillm.training.config import TrainerConfig, pick_device
 from minillm.training.distributed import Processes
 from minillm.training.evaluate import EvalPrediction, PredictionOutput, evaluate, predict
 from minillm.training.history import History
+from minillm.training.loss_scaling import LossScale
 from minillm.training.objectives import Objective
 from minillm.training.parts import make_feed, make_objective, make_optimizer, make_settings, one_of, set_rates
 from minillm.training.randomness import seed_step
@@ -112,6 +113,7 @@ class Trainer:
         self.compute_metrics = check_function("compute_metrics", compute_metrics)
         self.on_step = check_function("on_step", on_step)
         self.optimizer, self.lr_scheduler, self._peaks = make_optimizer(model, self.args, optimizers)
+        self.loss_scale = LossScale(fixed=not self.args.fp16)
         self.processes = Processes(self.device, self.args.ddp_timeout)
         # on a GPU the host would wait for all that it has asked for
         self._reads_are_free = self.device.type == "cpu" or not isinstance(self.optimizer, AdamW)
@@ -333,22 +335,21 @@ class Trainer:
             with self._autocast():
                 # each part weighs by its targets, so that the sum is the mean over all targets of the step
                 share = self.objective(self.model, self._to_device(part)).loss * (count / total)
-            share.backward()
+            (share if self.loss_scale.fixed else share * self.loss_scale.scale).backward()
             loss += share.detach()
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         loss = processes.sum_gradients(parameters, loss)
+        fits = self.loss_scale.undo([p.grad for p in parameters if p.grad is not None])
         limit = args.max_grad_norm
         norm = clip_gradients(parameters, limit) if limit else gradient_norm(parameters)
-        good = self._history.add(loss, norm)
+        good = self._history.add(loss, norm if fits else torch.zeros_like(norm))
         if self._reads_are_free:
             self._read_tally()
         rate = set_rates(
             self.optimizer, self.lr_scheduler, self._peaks, self.rate(self.step), args.learning_rate
         )
-        if isinstance(self.optimizer, AdamW):
-            self.optimizer.step(good)
-        else:
-            self.optimizer.step()
+        if fits:
+            self.optimizer.step(*[good] * isinstance(self.optimizer, AdamW))
         if self.lr_scheduler is not None:
             self.lr_scheduler.step()
         return rate, total
@@ -364,6 +365,7 @@ class Trainer:
                 "config": self.config.what_decides_the_weights(), "history": self.history,
                 "eval_loss": self.history[-1]["eval_loss"], "state": asdict(state), "control": asdict(self.control),
                 "place": self._place, "logged": self._logged, "callbacks": self.callbacks.saved(),
+                "loss_scale": self.loss_scale.state_dict(),
                 "schedule": None if self.lr_scheduler is None else self.lr_scheduler.state_dict(),
             }  # fmt: skip
             save_checkpoint(folder, state.global_step, self.model, self.optimizer, meta, self.tokenizer)
@@ -412,6 +414,7 @@ class Trainer:
         self._place, self._logged = tuple(meta["place"]), meta["logged"]
         self.callbacks.restore(meta["callbacks"])
         self._history.load(meta["history"])
+        self.loss_scale.load_state_dict(meta["loss_scale"])
         if self.lr_scheduler is not None:
             self.lr_scheduler.load_state_dict(meta["schedule"])
 
@@ -469,4 +472,6 @@ class Trainer:
             yield
 
     def _autocast(self) -> AbstractContextManager:
-        return torch.autocast(self.device.type, torch.bfloat16) if self.args.bf16 else nullcontext()
+        if not (self.args.bf16 or self.args.fp16):
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.float16 if self.args.fp16 else torch.bfloat16)
