@@ -6,8 +6,8 @@ So all processes make the same update of the same weights. Process 0 alone write
 
     torchrun --nproc-per-node 2 train.py
 
-Book: 5.3 분산 학습. Held against: one process with the same batches. Leaves out: overlapping the sums with the
-backward pass, and cutting up the optimiser's averages (both are chapter 5's, by hand).
+Book: 5.3 분산 학습. Held against: one process with the same batches. Leaves out: several GPUs, sums that overlap
+with the backward pass, and cutting up the optimiser's averages (chapter 5).
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ from torch import Tensor, nn
 
 
 class Processes:
-    """The processes that torchrun started, or this one alone. `rank` of `count`; on the CPU they talk by gloo.
+    """The processes that torchrun started, or this one alone. `rank` of `count`; they talk by gloo, on the CPU.
 
-    seconds: how long a process waits for the others before it fails: torchrun then ends all of them.
+    seconds: how long a process waits for the others before it fails: torchrun then ends all of them. ValueError for
+    several processes on another device.
     """
 
     def __init__(self, device: torch.device, seconds: float = 1800.0) -> None:
         self.device = device
         self.rank, self.count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        if self.count > 1 and device.type != "cpu":
+            raise ValueError(f"several processes train on the CPU only (device='cpu'), got {device}")
         if self.count > 1 and not dist.is_initialized():
-            backend = "nccl" if device.type == "cuda" else "gloo"
-            dist.init_process_group(backend, timeout=timedelta(seconds=seconds))
+            dist.init_process_group("gloo", timeout=timedelta(seconds=seconds))
 
     @property
     def first(self) -> bool:

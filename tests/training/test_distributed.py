@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from minillm.training import checkpoints
+from minillm.training.distributed import Processes
 from tests.training.two_processes import make
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
@@ -76,3 +78,9 @@ def test_a_process_that_fails_or_hangs_ends_all(tmp_path, kind):
     assert time.monotonic() - begin < 200
     assert not list(tmp_path.glob("found-*"))
     assert ("rank 1 has had enough" in done.stderr) == (kind == "raises")
+
+
+def test_several_processes_are_for_the_cpu(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="on the CPU only .*got meta"):
+        Processes(torch.device("meta"))
