@@ -82,5 +82,5 @@ def test_a_process_that_fails_or_hangs_ends_all(tmp_path, kind):
 
 def test_several_processes_are_for_the_cpu(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="on the CPU only .*got meta"):
+    with pytest.raises(ValueError, match=r"on the CPU only .*got meta"):
         Processes(torch.device("meta"))
