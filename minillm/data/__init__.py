@@ -1,9 +1,12 @@
 """Text to work on: the Python reference, questions on it, a Korean corpus, and real data sets by name."""
 
 from minillm.data.characters import Characters
+from minillm.data.dataset import Dataset, concatenate_datasets
+from minillm.data.dataset_dict import DatasetDict
 from minillm.data.datasets import DatasetInfo, cache_folder, dataset_info, dataset_names, load_dataset
 from minillm.data.documents import Document, Passage, Question
 from minillm.data.downloads import DownloadError
+from minillm.data.headlines import TOPICS, korean_headlines
 from minillm.data.held_out import overlap, paragraphs_once, repeated_share, train_and_held_out
 from minillm.data.korean import korean_documents, korean_english_pairs, korean_questions
 from minillm.data.particles import with_particle
@@ -12,6 +15,7 @@ from minillm.data.proof import HeldOut, prove_held_out
 from minillm.data.python_questions import python_questions, read_questions
 from minillm.data.python_reference import python_docs, standard_library_docs
 from minillm.data.real_models import REAL_MODELS, available, fetch
+from minillm.data.stratified import stratified_split
 from minillm.data.text_files import read_documents
 from minillm.data.toy_translation import SPELLINGS, date_pairs, word_pairs
 from minillm.data.unanswerable import DECLINING, unanswerable_questions
@@ -20,7 +24,10 @@ __all__ = [
     "DECLINING",
     "REAL_MODELS",
     "SPELLINGS",
+    "TOPICS",
     "Characters",
+    "Dataset",
+    "DatasetDict",
     "DatasetInfo",
     "Document",
     "DownloadError",
@@ -30,12 +37,14 @@ __all__ = [
     "Section",
     "available",
     "cache_folder",
+    "concatenate_datasets",
     "dataset_info",
     "dataset_names",
     "date_pairs",
     "fetch",
     "korean_documents",
     "korean_english_pairs",
+    "korean_headlines",
     "korean_questions",
     "load_dataset",
     "overlap",
@@ -49,6 +58,7 @@ __all__ = [
     "split_passages",
     "split_sections",
     "standard_library_docs",
+    "stratified_split",
     "train_and_held_out",
     "unanswerable_questions",
     "with_particle",
