@@ -1,6 +1,7 @@
 """Pipelines against transformers' on the same folders: labels, scores, words, spans, texts; Korean and English."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def same(found, expected, tolerance=1e-5):
 
 def clear(scores, gap=1e-4):
     """No two neighbours of ranked scores are nearly equal, so that two right programs rank alike."""
-    assert all(a - b > gap * max(a, 1e-3) for a, b in zip(scores, scores[1:]))
+    assert all(a - b > gap * max(a, 1e-3) for a, b in pairwise(scores))
 
 
 CLASSIFIERS = ("Bert", "Roberta", "GPT2", "Llama")
@@ -169,7 +170,7 @@ def test_a_repetition_penalty_as_transformers_has_it(both):
 
 
 @pytest.mark.parametrize(
-    "family, head",
+    ("family", "head"),
     [("Bert", "ForMaskedLM"), ("Roberta", "Model"), ("GPT2", "LMHeadModel"), ("Llama", "Model")],
 )
 def test_feature_extraction(both, family, head):
@@ -204,7 +205,7 @@ def test_token_classification(both, family, strategy):
 def test_names_in_korean_bytes(both, strategy):
     theirs, ours = both("ner", "Roberta", "ForTokenClassification", id2label=TAGS)
     options = {"aggregation_strategy": strategy}
-    for text, expected, found in zip(KOREAN, theirs(KOREAN, **options), ours(KOREAN, **options)):
+    for expected, found in zip(theirs(KOREAN, **options), ours(KOREAN, **options)):
         for one in (*expected, *found):
             del one["word"]
         same(found, expected)

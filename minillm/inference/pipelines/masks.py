@@ -58,10 +58,17 @@ class FillMask(Pipeline):
             raise ValueError(f"fill-mask needs a tokenizer with a mask, {' or '.join(MASKS)}, it has none")
         return found
 
+    @property
+    def known(self) -> int:
+        """Words to choose from: some models have more rows than the tokenizer has words."""
+        return min(self.model.config.vocab_size, self.tokenizer.vocab_size)
+
     def settle(self, options: Mapping[str, Any]) -> MaskOptions:
-        """As Pipeline's; the targets are known words, and top_k is at most the vocabulary."""
+        """As Pipeline's; there is a mask, the targets are known words, and top_k is at most the vocabulary."""
         chosen = super().settle(options)
-        check_int("top_k", chosen.top_k, 1, self.model.config.vocab_size)
+        check_int("top_k", chosen.top_k, 1, self.known)
+        if self.mask_id >= self.known:
+            raise ValueError(f"the mask's id is {self.mask_id}, the model has {self.known} words")
         self.target_ids(chosen)
         return chosen
 
@@ -98,7 +105,7 @@ class FillMask(Pipeline):
         scores = output.logits[number, row.about].float().softmax(-1)  # (masks, V)
         targets = self.target_ids(options)
         if targets is None:
-            best = scores.topk(options.top_k)
+            best = scores[:, : self.known].topk(options.top_k)
             return best.values.cpu(), best.indices.cpu()
         best = scores[:, targets].topk(min(options.top_k, len(targets)))
         return best.values.cpu(), torch.tensor(targets)[best.indices.cpu()]

@@ -104,7 +104,7 @@ class TextGeneration(Pipeline):
 
     def is_single(self, inputs: Any) -> bool:
         """A text or a chat."""
-        return isinstance(inputs, str) or is_chat(inputs)
+        return super().is_single(inputs) or is_chat(inputs)
 
     def preprocess(self, item: Any, options: TextOptions) -> list[Row]:
         """One row: the prompt's ids, and its settings."""
