@@ -136,7 +136,7 @@ def convert(options: Namespace) -> None:
 
     from minillm.models import load_model, save_gguf
     from minillm.tokenizer import load_tokenizer
-    from minillm.tokenizer.gguf import gguf_vocabulary, read_roles, save_roles
+    from minillm.tokenizer.gguf import gguf_vocabulary
 
     has_tokenizer = source.suffix == ".gguf" or any(
         (source / name).is_file() for name in ("tokenizer.json", "vocab.json")
@@ -151,7 +151,6 @@ def convert(options: Namespace) -> None:
     if to_file:
         vocabulary = {}
         if tokenizer is not None:
-            read_roles(tokenizer, source)
             try:
                 vocabulary = gguf_vocabulary(tokenizer, model.config.vocab_size)
             except ValueError as error:
@@ -164,7 +163,6 @@ def convert(options: Namespace) -> None:
         model.save_pretrained(target)
         if tokenizer is not None:
             tokenizer.save(target)
-            save_roles(tokenizer, target)
     summary = {
         "path": str(target),
         "model": type(model).__name__,

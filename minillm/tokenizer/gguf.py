@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from minillm._checks import check_int, describe
-from minillm._files import BadFileError, read_bytes, read_json, write_checksums, write_json
+from minillm._files import BadFileError
 from minillm.data.gguf import read_gguf
 from minillm.tokenizer.base import AddedToken, Tokenizer
 from minillm.tokenizer.bpe import BPETokenizer, byte_level_cut, check_vocab, read_merges
@@ -177,30 +177,3 @@ def _steps(layout: Any) -> list[Any]:
         return [step for part in layout["pretokenizers"] for step in _steps(part)]
     kept = {name: value for name, value in dict(layout or {}).items() if name != "trim_offsets"}
     return [{"use_regex": True, **kept} if kept.get("type") == "ByteLevel" else kept]
-
-
-def read_roles(tokenizer: Tokenizer, folder: Path) -> None:
-    """Give a tokenizer of a folder its `roles` and `chat_template`, as the files beside tokenizer.json say them."""
-    if not folder.is_dir():
-        return
-    path, own = folder / "tokenizer_config.json", folder / "chat_template.jinja"
-    found = read_json(path, "tokenizer config") if path.exists() else {}
-    if not isinstance(found, dict):
-        raise BadFileError(f"tokenizer config {str(path)!r} must hold a JSON object, got {describe(found)}")
-    named = {role: found.get(role) for role in ROLES}
-    named = {role: t.get("content") if isinstance(t, dict) else t for role, t in named.items()}
-    tokenizer.roles = {role: token for role, token in named.items() if isinstance(token, str)}
-    template = found.get("chat_template")
-    if own.exists():  # transformers' place for it since 2025
-        template = read_bytes(own, "chat template").decode("utf-8", "replace")
-    tokenizer.chat_template = template if isinstance(template, str) else None
-
-
-def save_roles(tokenizer: Tokenizer, folder: Path) -> None:
-    """Write `roles` and `chat_template` into the tokenizer_config.json of a folder, where transformers reads them."""
-    path = folder / "tokenizer_config.json"
-    values = {**read_json(path, "tokenizer config"), **getattr(tokenizer, "roles", {})}
-    if template := getattr(tokenizer, "chat_template", None):
-        values["chat_template"] = template
-    write_json(path, values)
-    write_checksums(folder, [path.name])
