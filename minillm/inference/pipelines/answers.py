@@ -138,7 +138,10 @@ class QuestionAnswering(Pipeline):
             return_offsets_mapping=True,
         )
         rows = self.rows(batch)
-        first = self.special_id("[CLS]", "<s>")
+        first = self.role_id("cls_token")
+        first = (
+            self.role_id("bos_token") if first is None else first
+        )  # RoBERTa's, where the files say nothing
         for number, row in enumerate(rows):
             inside = torch.tensor([text == 1 for text in batch.sequence_ids(number)])
             if not inside.any():

@@ -27,6 +27,7 @@ from minillm.inference.generate import _Evaluating
 from minillm.models.base import PretrainedModel
 from minillm.tokenizer.base import Tokenizer
 from minillm.tokenizer.batch import TRUNCATION, Batch
+from minillm.tokenizer.chat import known_roles
 
 
 @dataclass
@@ -233,10 +234,10 @@ class Pipeline:
         own = self.model.config.pad_token_id
         return own if own is not None else self.tokenizer.pad_token_id or 0
 
-    def special_id(self, *names: str) -> int | None:
-        """The id of the first of these special tokens that the tokenizer has."""
-        special = self.tokenizer.special_tokens
-        return next((special[name] for name in names if name in special), None)
+    def role_id(self, role: str) -> int | None:
+        """The id of the special token with this role: "cls_token", "mask_token", "unk_token"."""
+        name = known_roles(self.tokenizer).get(role)
+        return None if name is None else self.tokenizer.token_to_id(name)
 
     def longest(self, options: Options) -> int:
         """Tokens of a row at most. ValueError for a max_length that the model cannot read."""

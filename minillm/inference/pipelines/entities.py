@@ -164,7 +164,7 @@ class TokenClassification(Pipeline):
     def piece(self, text: str, token: int, scores: Tensor, place: tuple[int, int], index: int) -> Piece:
         """One token, and whether it goes on with a word: by its mark, else because no blank stands before it."""
         name, (start, end) = self.tokenizer.id_to_token(token), place
-        if token == self.special_id("[UNK]", "<unk>"):
+        if token == self.role_id("unk_token"):
             return Piece(text[start:end], scores, start, end, index, False)
         mark = getattr(self.tokenizer.model, "prefix", "")
         goes_on = name.startswith(mark) if mark else start > 0 and " " not in text[start - 1 : start + 1]

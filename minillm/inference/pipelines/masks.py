@@ -19,8 +19,6 @@ from minillm._checks import check_int, describe
 from minillm.inference.pipelines.base import Options, Pipeline, Row
 from minillm.models.encoder_heads import ForMaskedLM
 
-MASKS = ("[MASK]", "<mask>")
-
 
 @dataclass(frozen=True)
 class MaskOptions(Options):
@@ -53,9 +51,9 @@ class FillMask(Pipeline):
     @property
     def mask_id(self) -> int:
         """The mask's id; ValueError for a tokenizer without one."""
-        found = self.special_id(*MASKS)
+        found = self.role_id("mask_token")
         if found is None:
-            raise ValueError(f"fill-mask needs a tokenizer with a mask, {' or '.join(MASKS)}, it has none")
+            raise ValueError("fill-mask needs a tokenizer with a mask, such as [MASK], this one has none")
         return found
 
     @property
@@ -83,7 +81,7 @@ class FillMask(Pipeline):
         index = self.tokenizer.token_to_id(word)
         ids = self.tokenizer.encode(word) if index is None else [index]
         pieces = [self.tokenizer.id_to_token(i) for i in ids]
-        if len(ids) != 1 or ids[0] == self.special_id("[UNK]", "<unk>") != index:
+        if len(ids) != 1 or ids[0] == self.role_id("unk_token") != index:
             raise ValueError(
                 f"the target {word!r} is no single token of the vocabulary, it is {describe(pieces)}"
             )

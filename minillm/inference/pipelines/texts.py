@@ -22,6 +22,7 @@ from minillm.inference.generate import Completion, check_prompt, generate_batch
 from minillm.inference.params import SamplingParams, sampling_fields
 from minillm.inference.pipelines.base import Pipeline, Row
 from minillm.models.decoder import CausalLM
+from minillm.tokenizer.chat import apply_chat_template
 
 NEW_TOKENS = 256  # where nobody says how many, if the window has room: transformers' number
 THEIRS = {  # transformers' name -> SamplingParams'
@@ -122,14 +123,10 @@ class TextGeneration(Pipeline):
     def chat_text(self, messages: Sequence[Mapping[str, Any]]) -> str:
         """The chat through the tokenizer's template, up to where the answer begins, or goes on in a last message of
         the assistant."""
-        from minillm.tokenizer.chat import apply_chat_template  # needs jinja2, which plain texts do without
-
         begun = messages[-1]["role"] == "assistant"
-        text = apply_chat_template(self.tokenizer, list(messages), add_generation_prompt=not begun)
-        if not begun:
-            return text
-        start = messages[-1]["content"].strip()
-        return text[: text.rindex(start) + len(start)]
+        return apply_chat_template(
+            self.tokenizer, list(messages), add_generation_prompt=not begun, continue_final_message=begun
+        )
 
     def run(self, rows: Sequence[Row], batch_size: int, options: TextOptions) -> list[list[Completion]]:
         """The completions of each prompt; neighbours with the same settings go together."""
