@@ -9,6 +9,7 @@ from minillm.data.downloads import DownloadError
 from minillm.data.headlines import TOPICS, korean_headlines
 from minillm.data.held_out import overlap, paragraphs_once, repeated_share, train_and_held_out
 from minillm.data.korean import korean_documents, korean_english_pairs, korean_questions
+from minillm.data.korean_events import korean_events
 from minillm.data.particles import with_particle
 from minillm.data.passages import Section, split_passages, split_sections
 from minillm.data.proof import HeldOut, prove_held_out
@@ -44,6 +45,7 @@ __all__ = [
     "fetch",
     "korean_documents",
     "korean_english_pairs",
+    "korean_events",
     "korean_headlines",
     "korean_questions",
     "load_dataset",
