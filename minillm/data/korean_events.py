@@ -1,11 +1,11 @@
 """Small Korean news of made-up people, with questions and the places of every name: text to answer from, and to label.
 
-    김민준은 어제 부산에서 서점을 열었다. 이서연은 지난주 대구에서 상을 받았다.
-    상을 받은 사람은 누구인가?                 이서연     characters 22 to 25
-    김민준은 어디에서 서점을 열었는가?           부산       characters 8 to 10
+    날씨는 맑고 바람은 약했다. 김민준은 어제 부산에서 서점을 열었다.
+    서점을 연 사람은 누구인가?                    김민준     characters 16 to 19
+    김민준은 어디에서 서점을 열었는가?               부산       characters 24 to 26
 
-A question names what happened, so that the sentence has to be found before the name in it. Held out by construction:
-part="train" and part="held_out" share no person's name. Book: 3.5.1 파이프라인을 활용한 추론. Left out: anything true.
+Held out by construction: part="train" and part="held_out" share no person's name. Book: 3.5.1 파이프라인을 활용한 추론.
+Left out: anything true.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from minillm._checks import check_choice, check_int
+from minillm._checks import check_choice, check_int, check_number
 from minillm.data.particles import with_particle
 
 FAMILIES = "김이박최정강조윤장임한오서신권황안송류홍"
@@ -46,22 +46,26 @@ FILLERS = (  # without a name, a town or a day
     "비슷한 일이 전에도 있었다고 한다.", "누구나 쉽게 할 수 있는 일은 아니다.",
     "앞으로의 계획은 정해지지 않았다.", "길가에는 꽃이 가득 피어 있었다.",
     "소문은 금세 온 동네에 퍼졌다.", "사진은 신문에도 실렸다.",
+    "저녁에는 비가 조금 내렸다.", "아이들은 밖에서 뛰어놀았다.",
+    "모두가 박수를 보냈다.", "주민들은 반가워했다.",
+    "비용은 밝혀지지 않았다.", "작은 음악회도 함께 열렸다.",
+    "차가 많아 길이 막혔다.", "이야기는 밤늦게까지 이어졌다.",
 )  # fmt: skip
 ASKED = ("PER", "LOC", "DAT")
 
 
 def korean_events(
-    n: int = 200, seed: int = 0, part: str = "all", events: int = 1, fillers: int = 2
+    n: int = 200, seed: int = 0, part: str = "all", fillers: int = 2, unanswered: float = 0.0
 ) -> list[dict[str, Any]]:
     """`n` examples: {"context", "question", "answer": {"text", "start"}, "entities": [{"start", "end", "label"}, ...]}.
 
-    events: sentences that tell what somebody did, 1 to 12. fillers: sentences that tell nothing, up to so many,
-    anywhere between them. Labels: PER a person, LOC a town, DAT a day. start, end: characters of the context. A longer list
-    begins with the shorter one of the same seed. part: "all", or "train" and "held_out", which share no name of a
-    person. ValueError for numbers out of range.
+    The context tells what somebody did, and up to `fillers` (0 to 20) sentences stand around it that tell nothing. Of a
+    share `unanswered` of the examples it holds such sentences alone, and the answer is None. Labels: PER a person, LOC
+    a town, DAT a day. start, end: characters of the context. A longer list begins with the shorter one of the same
+    seed. part: "all", or "train" and "held_out", which share no name of a person. ValueError for numbers out of range.
     """
     check_choice("part", part, ("all", "train", "held_out"))
-    check_int("events", events, 1, len(DONE)), check_int("fillers", fillers, 0, 100)
+    check_int("fillers", fillers, 0, len(FILLERS)), check_number("unanswered", unanswered, 0, 1)
     rng = random.Random(check_int("seed", seed, 0))
     people = [
         family + given
@@ -69,39 +73,40 @@ def korean_events(
         for b, given in enumerate(GIVEN)
         if part == "all" or ((a + b) % 5 == 4) == (part == "held_out")  # every fifth, of all families
     ]
-    return [_example(rng, people, events, fillers) for _ in range(check_int("n", n, 1))]
+    return [_example(rng, people, fillers, unanswered) for _ in range(check_int("n", n, 1))]
 
 
-def _example(rng: random.Random, people: list[str], events: int, fillers: int) -> dict[str, Any]:
-    names, towns = rng.sample(people, events), rng.sample(CITIES, events)
-    days, done = [rng.choice(DAYS) for _ in range(events)], rng.sample(DONE, events)
-    order: list[int | None] = [*range(events), *[None] * rng.randint(0, fillers)]
-    rng.shuffle(order)
-    context, entities = "", {}
-    for number in order:
-        context += " " if context else ""
-        if number is None:
-            context += rng.choice(FILLERS)
-            continue
-        said = (
-            (names[number], "PER", with_particle(names[number], "은/는") + " "),
-            (days[number], "DAT", days[number] + " "),
-            (towns[number], "LOC", towns[number] + "에서 "),
-        )
-        for word, label, text in said:
-            entities[number, label] = {"start": len(context), "end": len(context) + len(word), "label": label}
-            context += text
-        what, past, _, _ = done[number]
-        context += f"{with_particle(what, '을/를')} {past}."
-    number, asked = rng.randrange(events), rng.choice(ASKED)
-    what, _, before, question = done[number]
-    thing, name = with_particle(what, "을/를"), with_particle(names[number], "은/는")
-    text = {
-        "PER": f"{thing} {before} 사람은 누구인가?",
-        "LOC": f"{name} 어디에서 {thing} {question}?",
-        "DAT": f"{name} 언제 {thing} {question}?",
-    }[asked]
-    own = entities[number, asked]
+def _example(rng: random.Random, people: list[str], fillers: int, unanswered: float) -> dict[str, Any]:
+    name, town, day, done = (rng.choice(some) for some in (people, CITIES, DAYS, DONE))
+    missing = rng.random() < unanswered
+    around = rng.sample(FILLERS, max(rng.randint(0, fillers), missing))
+    place, asked = rng.randint(0, len(around)), rng.choice(ASKED)
+    question = _question(name, done, asked)
+    if missing:
+        return {"context": " ".join(around), "question": question, "answer": None, "entities": []}
+    event, entities = _event(name, town, day, done, at=len("".join(f"{one} " for one in around[:place])))
+    context = " ".join((*around[:place], event, *around[place:]))
+    own = next(entity for entity in entities if entity["label"] == asked)
     answer = {"text": context[own["start"] : own["end"]], "start": own["start"]}
-    found = sorted(entities.values(), key=lambda entity: entity["start"])
-    return {"context": context, "question": text, "answer": answer, "entities": found}
+    return {"context": context, "question": question, "answer": answer, "entities": entities}
+
+
+def _event(
+    name: str, town: str, day: str, done: tuple[str, ...], at: int
+) -> tuple[str, list[dict[str, Any]]]:
+    """The sentence of an event that begins at character `at` of a context, and the places of its names."""
+    text, entities = "", []
+    parts = ((name, "PER", with_particle(name, "은/는")), (day, "DAT", day), (town, "LOC", f"{town}에서"))
+    for word, label, shown in parts:
+        start = at + len(text)
+        entities.append({"start": start, "end": start + len(word), "label": label})
+        text += f"{shown} "
+    return text + f"{with_particle(done[0], '을/를')} {done[1]}.", entities
+
+
+def _question(name: str, done: tuple[str, ...], asked: str) -> str:
+    what, _, before, question = done
+    thing, who = with_particle(what, "을/를"), with_particle(name, "은/는")
+    if asked == "PER":
+        return f"{thing} {before} 사람은 누구인가?"
+    return f"{who} {'어디에서' if asked == 'LOC' else '언제'} {thing} {question}?"
