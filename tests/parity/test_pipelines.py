@@ -266,3 +266,30 @@ def test_a_pipeline_on_a_model_that_is_open(both):
     theirs, ours = both("text-classification", "Bert", "ForSequenceClassification", id2label=LABELS)
     model = load_model(Path(theirs.model.name_or_path))
     same(pipeline("text-classification", model, ours.tokenizer)(TEXTS), theirs(TEXTS))
+
+
+TEMPLATE = (
+    "{% for m in messages %}{{ '<' + m['role'] + '>' + m['content'] + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}"
+)
+CHATS = [
+    [{"role": "user", "content": "서울은 어디에 있나?"}],
+    [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Who won?"}],
+    [{"role": "user", "content": "Who won?"}, {"role": "assistant", "content": "They"}],
+]
+
+
+def test_chats_through_the_template(both):
+    theirs, ours = both("text-generation", "Llama", "ForCausalLM", scale=0.6)
+    theirs.tokenizer.chat_template = ours.tokenizer.chat_template = TEMPLATE
+    greedy = {"do_sample": False, "max_new_tokens": 8}
+    for chat in CHATS:
+        same(ours(chat, **greedy), theirs(chat, **greedy))
+        same(ours(chat, return_full_text=False, **greedy), theirs(chat, return_full_text=False, **greedy))
+    same(ours(CHATS, batch_size=2, **greedy), theirs(CHATS, **greedy))
+
+
+def test_a_chat_without_a_template(both):
+    _, ours = both("text-generation", "GPT2", "LMHeadModel")
+    with pytest.raises(ValueError, match="template"):
+        ours(CHATS[0])
