@@ -106,7 +106,7 @@ def padding(answer):
     assert 2 <= len(row) <= 40, f"row has 2 to 40 logits, got {len(row)}"
     good = [isinstance(x, (int, float)) and not isinstance(x, bool) and -20 <= x <= 20 for x in row]
     assert all(good), f"each logit is a number from -20 to 20, got {shown(row)}"
-    assert isinstance(length, int) and not isinstance(length, bool), f"length is an int, got {shown(length)}"
+    assert type(length) is int, f"length is an int, got {shown(length)}"
     assert 1 <= length < len(row), f"length is from 1 to {len(row) - 1}, so that there is padding, got {length}"
     best = math.exp(max(row[:length]))
     right, forgetful = (best / sum(math.exp(x) for x in some) for some in (row[:length], row))
