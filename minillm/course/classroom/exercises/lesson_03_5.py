@@ -15,13 +15,17 @@ def answer(found):
     """The best span of two rows of logits."""
     copied = copied_library(found)
     assert not copied, f"{BUILD}: your answer uses {copied}"
-    for case in cases(length=(2, 3, 8, 20), longest=(1, 2, 5, 30), holes=(False, True), backwards=(False, True)):
+    for case in cases(
+        length=(2, 3, 8, 20), longest=(1, 2, 5, 30), holes=(False, True), backwards=(False, True)
+    ):
         start, end, places, inside = _row(Inputs(case.seed), case)
         given = [list(start), list(end), list(places), list(inside)]
         expected = _best(start, end, places, inside, case.longest)
         with forbid(BUILD, f"{ANSWERS}.span_scores", f"{ANSWERS}.best_spans", answer=found):
             result = found(*given, case.longest)
-        hint = f"start {shown(start)}, end {shown(end)}, inside {shown(inside)}, at most {case.longest} tokens"
+        hint = (
+            f"start {shown(start)}, end {shown(end)}, inside {shown(inside)}, at most {case.longest} tokens"
+        )
         expect(result, expected, 1e-5, f"{hint}: (from, to, score)")
         expect(given, [start, end, places, inside], hint=f"{hint}: the lists must stay as they are")
 
@@ -107,7 +111,9 @@ def padding(answer):
     good = [isinstance(x, (int, float)) and not isinstance(x, bool) and -20 <= x <= 20 for x in row]
     assert all(good), f"each logit is a number from -20 to 20, got {shown(row)}"
     assert type(length) is int, f"length is an int, got {shown(length)}"
-    assert 1 <= length < len(row), f"length is from 1 to {len(row) - 1}, so that there is padding, got {length}"
+    assert 1 <= length < len(row), (
+        f"length is from 1 to {len(row) - 1}, so that there is padding, got {length}"
+    )
     best = math.exp(max(row[:length]))
     right, forgetful = (best / sum(math.exp(x) for x in some) for some in (row[:length], row))
     assert right >= 0.9, f"with the right softmax the best token has {right:.3f}, at least 0.9 is asked for"
