@@ -670,6 +670,65 @@ batch = ids, [[int(one > 0) for one in row] for row in ids]""",
     rows = [unicodedata.normalize("NFC", text).lower().split() for text in train + test]
     return [n for n in range(len(test)) if rows[len(train) + n] in rows[: len(train) + n]]""",
     },
+    "03-5-a": {
+        "log-probabilities": """def answer(start, end, places, inside, longest):
+    allowed = torch.tensor(inside)
+    allowed[0] = True
+    rows = [torch.tensor(x).masked_fill(~allowed, -1e9).log_softmax(0).tolist() for x in (start, end)]
+    spans = {}
+    for i, mine in enumerate(inside):
+        for j in range(i, len(inside)):
+            if mine and inside[j] and j - i + 1 <= longest:
+                spans[i, j] = rows[0][i] + rows[1][j]
+    i, j = max(spans, key=spans.get)
+    return [places[i][0], places[j][1], torch.tensor(spans[i, j]).exp()]""",
+        "a matrix": """def answer(start, end, places, inside, longest):
+    import numpy as np
+
+    inside = np.array(inside)
+    shares = []
+    for row in (start, end):
+        row = np.exp(np.array(row) - max(row))
+        shares.append(np.where(inside, row, 0) / (row[inside].sum() + row[0]))
+    scores = np.tril(np.triu(np.outer(*shares)), longest - 1)
+    i, j = np.unravel_index(scores.argmax(), scores.shape)
+    return places[i][0], places[j][1], scores[i, j]""",
+    },
+    "03-5-b": {
+        "a generator of tuples": """def names(labels, places):
+    def gather():
+        name = None
+        for label, place in [*zip(labels, places), ("O", None)]:
+            kind, _, tag = label.partition("-")
+            if name and not (kind == "I" and tag == name[0]):
+                yield tuple(name)
+                name = None
+            if kind != "O":
+                name = [tag, name[1] if name else place[0], place[1]]
+
+    return list(gather())""",
+        "where names begin": """def names(labels, places):
+    begins = [
+        i
+        for i, one in enumerate(labels)
+        if one[0] == "B" or (one[0] == "I" and (i == 0 or labels[i - 1][1:] != one[1:]))
+    ]
+    found = []
+    for i in begins:
+        j = i + 1
+        while j < len(labels) and labels[j] == "I" + labels[i][1:]:
+            j += 1
+        found.append([labels[i][2:], places[i][0], places[j - 1][1]])
+    return found""",
+    },
+    "03-5-c": {
+        "one real token": "row, length, why = [0, 3], 1, 'B'",
+        "much padding": "row, length, why = [1.0] + [0.0] * 39, 1, 'b'",
+    },
+    "03-5-d": {
+        "a tuple": "prediction = (45, 15, 3, 18)",
+        "an array": "prediction = torch.tensor([45, 15, 3, 18])",
+    },
     "07-1-a": {
         "in closed form": """def tokens_computed(prompt, new, cache):
     return prompt + new - 1 if cache else new * prompt + new * (new - 1) // 2""",

@@ -1,0 +1,143 @@
+"""Plausible wrong answers to the exercises of lesson 03_5."""
+
+SPAN = """
+import math
+
+def answer(start, end, places, inside, longest):
+    allowed = {allowed}
+    sums = [sum(math.exp(row[i]) for i in allowed) for row in (start, end)]
+    best = (-1.0, 0, 0)
+    for i in range(len(start)):
+        for j in {ends}:
+            if {fits}:
+                score = math.exp(start[i]) / sums[0] * math.exp(end[j]) / sums[1]
+                best = max(best, (score, i, j))
+    score, i, j = best
+    return {result}
+"""
+RIGHT = {
+    "allowed": "[i for i in range(len(start)) if inside[i] or i == 0]",
+    "ends": "range(i, min(i + longest, len(start)))",
+    "fits": "inside[i] and inside[j]",
+    "result": "places[i][0], places[j][1], score",
+}
+
+
+def span(**changes):
+    return SPAN.format(**RIGHT | changes)
+
+
+NAMES = """
+def names(labels, places):
+    found, before = [], "O"
+    for label, (start, end) in zip(labels, places):
+        tag = {tag}
+        if {joins}:
+            found[-1] = (found[-1][0], found[-1][1], {end})
+        elif {begins}:
+            found.append((tag, start, end))
+        {remember}
+    return found
+"""
+GOOD = {
+    "tag": "label[2:]",
+    "joins": "label.startswith('I-') and before[2:] == tag",
+    "end": "end",
+    "begins": "label != 'O'",
+    "remember": "before = label",
+}
+
+
+def labels(**changes):
+    return NAMES.format(**GOOD | changes)
+
+
+def broken(row, length, why="b"):
+    return f"row, length, why = {row}, {length}, {why!r}"
+
+
+WRONG = {
+    "03-5-a": {
+        "leaves [CLS] out of the softmax": span(allowed="[i for i in range(len(start)) if inside[i]]"),
+        "softmax over all tokens": span(allowed="range(len(start))"),
+        "the end may stand before the start": span(ends="range(len(start))"),
+        "one token too many": span(ends="range(i, min(i + longest + 1, len(start)))"),
+        "one token too few": span(ends="range(i, min(i + max(longest - 1, 1), len(start)))"),
+        "ignores the longest": span(ends="range(i, len(start))"),
+        "a span of two at least": span(ends="range(i + 1, min(i + longest, len(start)))"),
+        "does not look where the end lies": span(fits="inside[i]"),
+        "does not look where the start lies": span(fits="inside[j]"),
+        "[CLS] may be an answer": span(fits="(inside[i] or i == 0) and (inside[j] or j == 0)"),
+        "every token between must be inside": span(fits="all(inside[i : j + 1])"),
+        "gives tokens, not characters": span(result="i, j, score"),
+        "the last token's first character": span(result="places[i][0], places[j][0], score"),
+        "the sum of both": span(
+            result="places[i][0], places[j][1], math.exp(start[i]) / sums[0] + math.exp(end[j]) / sums[1]"
+        ),
+        "the best start, then the best end behind it": """
+import math
+
+def answer(start, end, places, inside, longest):
+    allowed = [i for i in range(len(start)) if inside[i] or i == 0]
+    sums = [sum(math.exp(row[i]) for i in allowed) for row in (start, end)]
+    mine = [i for i in allowed if inside[i]]
+    i = max(mine, key=lambda n: start[n])
+    j = max((n for n in mine if i <= n < i + longest), key=lambda n: end[n])
+    return places[i][0], places[j][1], math.exp(start[i] + end[j]) / sums[0] / sums[1]
+""",
+        "the library's own": """
+from minillm.inference.pipelines.answers import best_spans, span_scores
+
+def answer(start, end, places, inside, longest):
+    mine = torch.tensor(inside)
+    allowed = mine.clone()
+    allowed[0] = True
+    scores = span_scores(torch.tensor(start), torch.tensor(end), allowed, longest)
+    score, i, j = best_spans(scores, mine, 1)[0]
+    return places[i][0], places[j][1], score
+""",
+    },
+    "03-5-b": {
+        "an I- without a beginning is no name": labels(begins="label.startswith('B-')"),
+        "joins names of any tag": labels(joins="label.startswith('I-') and before != 'O'"),
+        "B- goes on, too": labels(joins="label != 'O' and before[2:] == tag"),
+        "an O does not end a name": labels(remember="before = label if label != 'O' else before"),
+        "O is a name": labels(begins="True"),
+        "cuts the tag at its last hyphen": labels(tag="label.split('-')[-1]"),
+        "only the part before the next hyphen": labels(
+            tag="label.split('-')[1] if '-' in label else ''",
+            joins="label.startswith('I-') and before.split('-')[1:2] == [tag]",
+        ),
+        "the end of the first piece": labels(end="found[-1][2]"),
+        "one name a token": labels(joins="False"),
+        "forgets the tag": labels()
+        + "\n_names = names\n\ndef names(labels, places):\n    return [one[1:] for one in _names(labels, places)]",
+        "the library's own": """
+from minillm.inference.pipelines.entities import Tagged, grouped
+
+def names(labels, places):
+    words = [Tagged(label, 1.0, [], *place) for label, place in zip(labels, places)]
+    return [(g[0].label[2:], g[0].start, g[-1].end) for g in grouped(words) if g[0].label != "O"]
+""",
+    },
+    "03-5-c": {
+        "padding of zeros changes little": broken([9.0, 0.0, 0.0, 0.0], 2),
+        "two real tokens that are equal": broken([5.0, 5.0, 20.0], 2),
+        "no padding": broken([9.0, 0.0], 2),
+        "logits beyond the limit": broken([50.0, 0.0, 90.0], 2),
+        "the reason is another": broken([5.0, 0.0, 9.0], 2, "a"),
+        "the order": broken([5.0, 0.0, 9.0], 2, "c"),
+        "texts": broken(["5", "0", "9"], 2),
+        "not a number": broken("[float('nan')] * 3", 2),
+        "length is a float": broken([5.0, 0.0, 9.0], 2.0),
+    },
+    "03-5-d": {
+        "forgets that the shorter row is padded": "prediction = [69, 15, 3, 18]",
+        "sorted is free": "prediction = [45, 0, 3, 18]",
+        "windows without overlap": "prediction = [45, 15, 2.5, 18]",
+        "one window more": "prediction = [45, 15, 4, 18]",
+        "all pairs": "prediction = [45, 15, 3, 36]",
+        "all spans": "prediction = [45, 15, 3, 21]",
+        "three numbers": "prediction = [45, 15, 3]",
+    },
+}
