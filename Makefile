@@ -27,7 +27,9 @@ study: .venv/lab ## your own copies of the lessons in JupyterLab (ARGS="02_1", A
 
 test: .venv/test ## unit, parity and strict notebook tests
 	$(BIN)/python -m minillm.course.small # once, before two workers ask for it; a minute the first time
+	@$(BIN)/minillm fetch $(MODELS) || echo "Tests that need a real model are skipped: .venv/bin/minillm fetch $(MODELS)"
 	$(PYTEST) $(NBVAL) tests notebooks $(ARGS)
+MODELS := smollm2 e5 minilm # 270 MB, once; without them `make test` does the rest
 
 paths: .venv/test ## the quick suite on the code path of a plain x86-64 processor
 	$(BIN)/python -m tests.portable search nn inference training models --legs plain

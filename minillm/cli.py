@@ -9,19 +9,17 @@ programs. `minillm` alone prints its help. `--json` prints one JSON value on sta
 from __future__ import annotations
 
 import argparse
-import difflib
 import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, TextIO
+from typing import TextIO
 
 from minillm import __version__
-from minillm._checks import describe
-from minillm.commands import classroom, machine, models, search
-from minillm.course.tour.settings import available_cores
+from minillm.commands import classroom, generate, machine, models, search
+from minillm.commands._parser import SEED, Commands, Parser, number, whole
 
 # Threads that spin for long while they wait fight with whatever else the machine runs: beside one busy program a
 # training step took about 190 ms, and about 130 with short spins; alone, 50 to 60 either way. GNU OpenMP reads this
@@ -87,162 +85,15 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-MANY = 2**63 - 1  # what numpy and torch hold in an integer
-
-
-def whole(minimum: int, maximum: int = MANY, multiple: int = 1) -> Callable[[str], int]:
-    """Reads a whole number from `minimum` to `maximum`, for argparse, which names the option before the message."""
-
-    def read(typed: str) -> int:
-        try:
-            number = int(typed)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"must be a whole number, got {describe(typed)}") from None
-        if not minimum <= number <= maximum:
-            from_below = number < minimum and maximum == MANY
-            bounds = f"at least {minimum}" if from_below else f"between {minimum} and {maximum}"
-            raise argparse.ArgumentTypeError(f"must be {bounds}, got {describe(number)}")
-        if number % multiple:
-            below = number - number % multiple
-            raise argparse.ArgumentTypeError(
-                f"must be a multiple of {multiple}, got {number}; the nearest are {below or multiple} and "
-                f"{below + multiple}"
-            )
-        return number
-
-    return read
-
-
-def number(minimum: float, maximum: float, above: bool = False) -> Callable[[str], float]:
-    """Reads a number from `minimum` (or above it) to `maximum`, for argparse."""
-
-    def read(typed: str) -> float:
-        try:
-            value = float(typed)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"must be a number, got {describe(typed)}") from None
-        if not minimum <= value <= maximum or (above and value == minimum):  # nan is in no range
-            bounds = f"above {minimum:g} and at most" if above else f"between {minimum:g} and"
-            raise argparse.ArgumentTypeError(f"must be {bounds} {maximum:g}, got {describe(typed)}")
-        return value
-
-    return read
-
-
-def text(typed: str) -> str:
-    """Reads a text, for argparse; a shell can hand over bytes that are none."""
-    try:
-        typed.encode("utf-8")
-    except UnicodeEncodeError:
-        came = os.fsencode(typed)
-        try:
-            return came.decode(
-                "utf-8"
-            )  # it is text, only the shell's language settings know no more than ASCII
-        except UnicodeDecodeError:
-            raise argparse.ArgumentTypeError(f"must be UTF-8 text, got {describe(came)}") from None
-    return typed
-
-
-def path(typed: str) -> Path:
-    """Reads a path, for argparse; an empty one, of a shell variable that is not set, would be the folder we are in."""
-    if not typed:
-        raise argparse.ArgumentTypeError("must be a path, got an empty text")
-    return Path(typed)
-
-
-SEED = whole(0)
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, and which word was probably meant."""
-
-    options: ClassVar[set[str]] = set()  # of all commands
-
-    def print_help(self, file: Any = None) -> None:
-        """As argparse's, which keeps quiet when nobody reads it."""
-        print(self.format_help(), end="", file=file)
-
-    def error(self, message: str) -> NoReturn:
-        choice = re.match(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)$", message, re.DOTALL)
-        unknown = re.match(r"unrecognized arguments: (\S*)", message)
-        if choice:
-            listed = choice[3].replace("'", "")
-            near = _meant(choice[2], listed.split(", "))
-            message = f"{choice[1]} must be one of {listed}, got {choice[2]!r}{near}"
-            if choice[1] == "COMMAND":
-                message = (
-                    f"there is no command {choice[2]!r}{near or '.'} `{self.prog} --help` lists the commands"
-                )
-        elif unknown:
-            message += _meant(unknown[1].split("=")[0], self.options)
-        else:
-            message = re.sub(r"^argument (\S+): (?=must )", r"\1 ", message)
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
-
-
-def _meant(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, sorted(known), 1)
-    return f": did you mean {near[0]!r}?" if near else ""
-
-
-class _Commands:
-    """Adds commands and their options to a parser, one line each."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self.verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    def add(self, name: str, run: Callable[[argparse.Namespace], None] | None, summary: str) -> _Options:
-        parser = self.verbs.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-        parser.set_defaults(command=run)
-        return _Options(parser)
-
-
-class _Options:
-    """The options of one command; those that several commands share are named once, here."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self.parser = parser
-
-    def take(self, name: str, summary: str, **how: Any) -> _Options:
-        if name.startswith("-"):
-            _Parser.options.add(name)
-        if how.get("default") is not None:
-            summary = f"{summary} (default {how['default']})"
-        if not {"type", "action", "choices"} & set(how):
-            how["type"] = text
-        elif how.get("type") is Path:
-            how["type"] = path
-        elif "type" in how and name.startswith("-"):
-            how.setdefault("metavar", "N")
-        self.parser.add_argument(*name.split(), help=summary, **how)
-        return self
-
-    def data(self) -> _Options:
-        summary = (
-            "your own text: a file, or a folder of .txt, .md, .rst and .py files, of which docstrings and code are "
-            "read (default: Python's language reference)"
-        )
-        return self.take("--data", summary, type=Path, metavar="PATH")
-
-    def run(self) -> _Options:
-        self.take("--seed", "the same seed on the same machine gives the same figures", type=SEED, default=0)
-        summary = "CPU threads (default: OMP_NUM_THREADS, else two, or one on a one-core machine)"
-        return self.take("--threads", summary, type=whole(1, available_cores()))
-
-    def json(self) -> _Options:
-        return self.take("--json", "print one JSON value instead of text", action="store_true")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Every command with its options and help."""
-    parser = _Parser(
+    parser = Parser(
         prog="minillm",
         description="Every system of a modern LLM stack, built by hand. Start with `minillm tour`.",
         epilog="`minillm COMMAND --help` explains one command.",
     )
     parser.add_argument("--version", action="version", version=f"minillm {__version__}")
-    top = _Commands(parser)
+    top = Commands(parser)
 
     one = top.add("tour", machine.tour, "the whole stack here, from raw text to an answer with its source")
     one.take("--ask", "the question to answer at the end", metavar="QUESTION")
@@ -271,28 +122,28 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("--learning-rate", "peak of the cosine schedule", type=number(0, 1, above=True), default=2e-3)
     one.data().run().json()
 
-    one = top.add("generate", models.generate, "continue a prompt with a trained model")
-    one.take("prompt", "the text to continue")
-    one.take(
-        "--model",
-        "a model folder, a tour's folder, a .gguf or a llama2.c .bin (default: tour/ here)",
-        type=Path,
-        metavar="PATH",
+    one = top.add(
+        "generate", generate.generate, "continue a prompt, or ask a model that was taught to answer"
     )
+    one.parser.intermixed = True
+    places = "a model folder, a tour's folder, a .gguf or a llama2.c .bin"
+    names = "smollm2 (a real model, once `minillm fetch smollm2` has brought it), owner/name of the hub"
+    one.take("named", f"{names}, or what --model takes", type=Path, nargs="?", metavar="model")
+    one.take("prompt", "the text to continue, or the question")
+    one.take("--model", f"{places}, or a name (default: tour/ here)", type=Path, metavar="PATH")
+    one.take("--raw", "continue the prompt as it is, without the model's chat template", action="store_true")
     one.take(
         "--tokenizer", "a tokenizer file or folder (default: beside the model)", type=Path, metavar="PATH"
     )
     one.take(
         "--max-tokens", "new tokens at most (default: 100, or what the model's window holds)", type=whole(1)
     )
-    own = "default: the checkpoint's generation_config.json"
-    one.take(
-        "--temperature", f"0 takes the likeliest token each time ({own}, else 0.8)", type=number(0, 1000)
-    )
+    own = "default: the checkpoint's generation_config.json"  # else `generate.USUAL` and `generate.ANSWERING`
+    greedy = f"0 takes the likeliest token each time ({own}, else 0.8, or 0.2 for an answer)"
+    one.take("--temperature", greedy, type=number(0, 1000))
     one.take("--top-k", f"sample among the k likeliest, 0 for all ({own}, else 0)", type=whole(0))
-    one.take(
-        "--top-p", f"sample among the likeliest that sum to p ({own}, else 1)", type=number(0, 1, above=True)
-    )
+    nucleus = f"sample among the likeliest that sum to p ({own}, else 1, or 0.9 for an answer)"
+    one.take("--top-p", nucleus, type=number(0, 1, above=True))
     one.take(
         "--min-p",
         f"drop tokens under this share of the likeliest's probability ({own}, else 0)",
@@ -302,13 +153,16 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("--seed", "seed of the sampling", type=SEED, default=0).json()
 
     one = top.add("convert", models.convert, "write a model in another format: a .gguf file or a folder")
-    one.take("source", "a model folder, a .gguf file or a llama2.c .bin", type=Path)
+    one.take(
+        "source", "a model folder, a .gguf, a llama2.c .bin, smollm2, or owner/name of the hub", type=Path
+    )
     one.take("target", "the .gguf file to write, or the folder in Hugging Face's layout", type=Path)
     kinds = ["f32", "f16", "q8_0", "q4_0", "q4_1"]
     one.take("--type", "of the matrices in a .gguf file (default f16)", choices=kinds).json()
 
-    one = top.add("fetch", models.fetch, "download a real model once: smollm2, e5 or minilm")
-    one.take("name", "the model's name", choices=["smollm2", "e5", "minilm"]).json()
+    real = ["smollm2", "e5", "minilm"]
+    one = top.add("fetch", models.fetch, "download real models, each once: smollm2, e5, minilm")
+    one.take("names", "the models' names", choices=real, nargs="+", metavar="name").json()
 
     one = top.add("index", search.index, "index text for keyword, dense and hybrid search")
     one.take("--out", "the index folder to write", type=Path, required=True, metavar="DIR")
@@ -337,7 +191,7 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("--write", "record the results in BENCHMARKS.md", action="store_true").json()
 
     group = top.add("assignment", None, "hand a lesson out to a class, and grade what comes back")
-    verbs = _Commands(group.parser)
+    verbs = Commands(group.parser)
     one = verbs.add("make", classroom.assignment_make, "write the student version of a lesson")
     one.take("lesson", "the lesson's number, for example 02_1")
     one.take("--out", "the course folder to write", type=Path, required=True, metavar="DIR").json()

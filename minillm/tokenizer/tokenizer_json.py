@@ -20,10 +20,14 @@ from typing import Any
 
 from minillm._checks import check_choice, check_flag, check_int, check_path, describe
 from minillm._files import BadFileError, read_json, verify_checksums
+from minillm.data.e5s1 import is_e5s1
+from minillm.data.hub import find
 from minillm.tokenizer.base import PARTS, AddedToken, Tokenizer
 from minillm.tokenizer.bpe import BPETokenizer, check_vocab, read_merges
 from minillm.tokenizer.bpe_encode import BPE
+from minillm.tokenizer.chat import read_roles
 from minillm.tokenizer.clip import load_clip
+from minillm.tokenizer.e5s1 import load_e5s1_tokenizer
 from minillm.tokenizer.gguf import load_gguf_tokenizer
 from minillm.tokenizer.llama2c import Llama2cTokenizer
 from minillm.tokenizer.parts import as_list, as_mapping
@@ -33,34 +37,52 @@ from minillm.tokenizer.unigram import Unigram, UnigramTokenizer
 from minillm.tokenizer.wordpiece import WordPiece, WordPieceTokenizer
 
 
-def load_tokenizer(path: str | Path) -> Tokenizer:
+def load_tokenizer(
+    path: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+) -> Tokenizer:
     """Open a tokenizer: a folder with tokenizer.json (or GPT-2's vocab.json and merges.txt, or BERT's vocab.txt), such
-    a file, SentencePiece's `.model`, a llama2.c `.bin`, CLIP's list of merges (`.txt.gz`), or a `.gguf` with a
-    byte-level vocabulary.
+    a file, SentencePiece's `.model`, a llama2.c or an E5S1 `.bin`, CLIP's list of merges (`.txt.gz`), or a `.gguf`.
+    A folder's chat template and what its special tokens are there for come with it: `chat_template`, `roles`.
 
+    A name serves, too: a real model's ("smollm2"), or "owner/name" of the hub, as in `load_model`.
     A folder with vocab.txt alone is uncased unless its tokenizer_config.json says `do_lower_case` false.
 
     Raises:
         BadFileError: the file is missing, cut short, damaged, or asks for something that is not built here.
         ValueError: `path` is no path.
     """
-    path = check_path("path", path)
+    check_path("path", path)
+    path = find(path, "tokenizer", revision, token, local_files_only)
     if path.is_dir():
-        old_pair = path / "vocab.json", path / "merges.txt"
-        if not (path / "tokenizer.json").exists() and all(file.exists() for file in old_pair):
-            return BPETokenizer.from_files(*old_pair)
-        if not (path / "tokenizer.json").exists() and (path / "vocab.txt").exists():
-            return _bert_folder(path)
-        verify_checksums(path)
-        path = path / "tokenizer.json"
-    elif path.suffix == ".bin":
-        return Llama2cTokenizer.from_file(path)
-    elif path.suffix == ".model":
+        tokenizer = _in_folder(path)
+        read_roles(tokenizer, path)
+        return tokenizer
+    if path.suffix == ".bin":
+        return load_e5s1_tokenizer(path) if is_e5s1(path) else Llama2cTokenizer.from_file(path)
+    if path.suffix == ".model":
         return load_sentencepiece(path)
-    elif path.suffix == ".gz":
+    if path.suffix == ".gz":
         return load_clip(path)
-    elif path.suffix == ".gguf":
+    if path.suffix == ".gguf":
         return load_gguf_tokenizer(path)
+    return _from_file(path)
+
+
+def _in_folder(path: Path) -> Tokenizer:
+    old_pair = path / "vocab.json", path / "merges.txt"
+    if not (path / "tokenizer.json").exists() and all(file.exists() for file in old_pair):
+        return BPETokenizer.from_files(*old_pair)
+    if not (path / "tokenizer.json").exists() and (path / "vocab.txt").exists():
+        return _bert_folder(path)
+    verify_checksums(path)
+    return _from_file(path / "tokenizer.json")
+
+
+def _from_file(path: Path) -> Tokenizer:
     content = read_json(path, "tokenizer")
     try:
         return from_json(content)
