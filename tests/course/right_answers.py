@@ -540,6 +540,111 @@ wrong, reason = "c", "b\"""",
         "a tuple of floats": "prediction = 399.0, 60.0, 81.0, 400.0",
         "counted": "prediction = np.array([400 - 1, 0.15 * 400, 60 + 20 + 1, 400]).round()",
     },
+    "03-1-a": {
+        "frombuffer": """def tensors_of(data):
+    size = struct.unpack("<Q", data[:8])[0]
+    header, body = json.loads(data[8 : size + 8].decode("utf-8")), bytearray(data[size + 8 :])
+    header.pop("__metadata__", None)
+    tensors = dict()
+    for name in sorted(header):
+        dtype, shape = DTYPES[header[name]["dtype"]], header[name]["shape"]
+        start, stop = header[name]["data_offsets"]
+        if start == stop:
+            tensors[name] = torch.empty(shape, dtype=dtype)
+        else:
+            tensors[name] = torch.frombuffer(body[start:stop], dtype=dtype).view(shape)
+    return tensors""",
+        "numpy, bfloat16 by hand": """def tensors_of(data):
+    length = int.from_bytes(data[:8], "little")
+    kinds = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+             "U8": "u1", "BOOL": "?"}
+    found = {}
+    for name, entry in json.loads(data[8 : 8 + length]).items():
+        if name == "__metadata__":
+            continue
+        start, stop = entry["data_offsets"]
+        raw = data[8 + length + start : 8 + length + stop]
+        if entry["dtype"] == "BF16":
+            upper = np.frombuffer(raw, "<u2").astype(np.uint32) << 16
+            tensor = torch.from_numpy(upper.view(np.float32).copy()).bfloat16()
+        else:
+            tensor = torch.from_numpy(np.frombuffer(raw, kinds[entry["dtype"]]).copy())
+        found[name] = tensor.reshape(tuple(entry["shape"]))
+    return found""",
+    },
+    "03-1-b": {
+        "numpy": """def weights_of(data, kind):
+    size = {"Q4_0": 18, "Q4_1": 20, "Q8_0": 34}[kind]
+    blocks = np.frombuffer(data, np.uint8).reshape(-1, size)
+    d = blocks[:, :2].copy().view(np.float16).astype(np.float32)
+    if kind == "Q8_0":
+        return (d * blocks[:, 2:].view(np.int8)).reshape(-1)
+    packed = blocks[:, 4 if kind == "Q4_1" else 2 :]
+    q = np.concatenate([packed % 16, packed // 16], axis=1).astype(np.float32)
+    if kind == "Q4_0":
+        return (d * (q - 8)).flatten()
+    return (d * q + blocks[:, 2:4].copy().view(np.float16).astype(np.float32)).flatten()""",
+        "a generator, torch scales": """def weights_of(data, kind):
+    def numbers():
+        size = 34 if kind == "Q8_0" else 18 if kind == "Q4_0" else 20
+        for at in range(0, len(data), size):
+            pairs = torch.tensor(list(data[at : at + 4]), dtype=torch.uint8)
+            d, m = pairs.view(torch.half).tolist()
+            rest = data[at + 2 + 2 * (kind == "Q4_1") : at + size]
+            if kind == "Q8_0":
+                yield from (d * (byte - 256 * (byte > 127)) for byte in rest)
+            for half in (0, 4) if kind != "Q8_0" else ():
+                for byte in rest:
+                    q = byte >> half & 15
+                    yield d * q + m if kind == "Q4_1" else d * (q - 8)
+    return tuple(numbers())""",
+    },
+    "03-1-c": {
+        "rows picked one by one": """def renamed(tensors, heads, kv_heads):
+    result = {}
+    for name in tensors:
+        parts = name.split(".")
+        layered = parts[0] == "blk" and parts[1].isdigit()
+        key = ".".join(["blk", "{i}", *parts[2:-1]] if layered else parts[:-1])
+        if key not in NAMES or parts[-1] not in {"weight", "bias"}:
+            raise ValueError("unknown tensor " + name)
+        tensor = tensors[name]
+        count = {"attn_q": heads, "attn_k": kv_heads}.get(parts[-2])
+        if count:
+            width = len(tensor) // count
+            order = [h * width + i for h in range(count) for first in (0, 1) for i in range(first, width, 2)]
+            tensor = tensor[order]
+        result[NAMES[key].format(i=parts[1] if layered else 0) + "." + parts[-1]] = tensor
+    return result""",
+        "reshape and swapaxes, numpy inside": """def renamed(tensors, heads, kv_heads):
+    found = {}
+    for name, tensor in sorted(tensors.items()):
+        match = re.fullmatch(r"(?:blk\\.(\\d+)\\.)?(\\w+)\\.(weight|bias)", name)
+        known = ("blk.{i}." if match and match[1] else "") + match[2] if match else None
+        if known not in NAMES:
+            raise ValueError(f"unknown: {name}")
+        if match[2] in ("attn_q", "attn_k"):
+            n = heads if match[2] == "attn_q" else kv_heads
+            array = tensor.numpy()
+            moved = array.reshape(n, len(array) // n // 2, 2, *array.shape[1:]).swapaxes(1, 2)
+            tensor = torch.from_numpy(moved.reshape(array.shape).copy())
+        found[NAMES[known].replace("{i}", match[1] or "") + "." + match[3]] = tensor
+    return found""",
+    },
+    "03-1-d": {
+        "names exchanged, header padded": """def exchange(data, a, b):
+    (length,) = struct.unpack_from("<Q", data)
+    head = json.loads(data[8 : 8 + length].decode())
+    other = {a: b, b: a}
+    head = {other.get(name, name): entry for name, entry in head.items()}
+    text = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    return bytearray(struct.pack("<Q", len(text)) + text + data[8 + length :])
+
+
+caught, missed = "C", " c "
+""",
+    },
     "02-7-a": {
         "shape by shape": """def count(vocab, width, layers, heads, hidden, places, types):
     shapes = [(vocab, width), (places, width), (types, width), (width,), (width,), (width, width), (width,)]

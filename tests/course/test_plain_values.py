@@ -51,6 +51,7 @@ def test_tensors(dtype):
         assert (found.dtype, tuple(found.shape)) == (dtype, shape)
         assert torch.equal(found, value)
     assert torch.equal(loads(dumps(torch.ones(3, 2).T)), torch.ones(2, 3))
+    assert loads(dumps(torch.from_numpy(np.frombuffer(b"", "<i8").copy()))).shape == (0,)
     assert not loads(dumps(torch.ones(2, requires_grad=True))).requires_grad
 
 

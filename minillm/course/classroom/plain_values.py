@@ -91,7 +91,8 @@ def _tensor(value: torch.Tensor) -> list:
     if name not in DTYPES or value.layout != torch.strided:
         raise NotPlainError(f"a tensor of {value.dtype} ({value.layout})")
     flat = value.detach().cpu().contiguous().reshape(-1)
-    return [name, list(value.shape), _text(flat.view(torch.uint8).numpy().tobytes())]
+    raw = flat.view(torch.uint8).numpy().tobytes() if len(flat) else b""  # numpy's empty ones have stride 0
+    return [name, list(value.shape), _text(raw)]
 
 
 def _unpacked(packed: list) -> Any:

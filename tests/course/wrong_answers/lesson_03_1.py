@@ -1,0 +1,234 @@
+"""Plausible wrong answers to the exercises of lesson 03_1."""
+
+TENSORS = """def tensors_of(data):
+    length = int.from_bytes(data[:8], "{order}")
+    found, at = {{}}, 0
+    for name, entry in json.loads(data[8 : 8 + length]).items():
+        if {skip}:
+            continue
+        start, stop = (offset + {base} for offset in entry["data_offsets"])
+        raw = torch.tensor(list(data[start:stop]), dtype=torch.uint8)
+        found[name] = raw.view({dtype}).reshape({shape})
+    return found"""
+READ = {
+    "order": "little",
+    "skip": 'name == "__metadata__"',
+    "base": "8 + length",
+    "dtype": 'DTYPES[entry["dtype"]]',
+    "shape": 'entry["shape"]',
+}
+
+WEIGHTS = """def weights_of(data, kind):
+    first, size = {{"Q4_0": (2, 18), "Q4_1": (4, 20), "Q8_0": (2, 34)}}[kind]
+    weights = []
+    for start in range(0, {end}, size):
+        block = data[start : start + size]
+        d = struct.unpack("{half}", block[:2])[0]
+        if kind == "Q8_0":
+            weights += [d * q for q in struct.unpack("32{byte}", block[first:])]
+        else:
+            q = {nibbles}
+            m = struct.unpack("<e", block[2:4])[0] if kind == "Q4_1" else {zero} * d
+            weights += [d * one + m for one in q]
+    return weights"""
+BLOCK = {
+    "end": "len(data)",
+    "half": "<e",
+    "byte": "b",
+    "nibbles": "[byte & 15 for byte in block[first:]] + [byte >> 4 for byte in block[first:]]",
+    "zero": "-8",
+}
+
+RENAMED = """def renamed(tensors, heads, kv_heads):
+    found = {start}
+    for name, tensor in tensors.items():
+        layer, _, kind = name.rpartition(".")
+        number = re.search(r"(?<=^blk\\.){digits}(?=\\.)", layer)
+        known = layer.replace(f"blk.{{number[0]}}.", "blk.{{i}}.") if number else layer
+        if known not in NAMES or kind not in ("weight", "bias"):
+            {strange}
+        for part, count in {parts}:
+            if known.endswith(part){only}:
+                tensor = {turned}
+        new = NAMES[known].replace("{{i}}", number[0]) if number else NAMES[known]
+        found[f"{{new}}.{{kind}}"] = tensor
+    return found"""
+SOUND = {
+    "start": "{}",
+    "digits": "\\d+",
+    "strange": "raise ValueError(name)",
+    "parts": '(("attn_q", heads), ("attn_k", kv_heads))',
+    "only": "",
+    "turned": "tensor.unflatten(0, (count, -1, 2)).transpose(1, 2).flatten(0, 2)",
+}
+
+EXCHANGE = """def exchange(data, a, b):
+    length = int.from_bytes(data[:8], "little")
+    head = json.loads(data[8 : 8 + length])
+    {swap}
+    text = json.dumps(head).encode()
+    return {made}
+
+caught = "{caught}"
+missed = "{missed}\""""
+LIE = {
+    "swap": 'head[a]["data_offsets"], head[b]["data_offsets"] = head[b]["data_offsets"], head[a]["data_offsets"]',
+    "made": 'len(text).to_bytes(8, "little") + text + data[8 + length :]',
+    "caught": "c",
+    "missed": "c",
+}
+
+WRONG = {
+    "03-1-a": {
+        "the metadata is a tensor": TENSORS.format(**READ | {"skip": "False"}),
+        "offsets from the start of the file": TENSORS.format(**READ | {"base": "0"}),
+        "forgets the 8 bytes": TENSORS.format(**READ | {"base": "length"}),
+        "the length's highest byte first": TENSORS.format(**READ | {"order": "big"}),
+        "all is float32": TENSORS.format(**READ | {"dtype": "torch.float32"}),
+        "bfloat16 taken for half precision": TENSORS.format(
+            **READ | {"dtype": '{**DTYPES, "BF16": torch.float16}[entry["dtype"]]'}
+        ),
+        "flat tensors": TENSORS.format(**READ | {"shape": "-1"}),
+        "a number is a list of one": TENSORS.format(**READ | {"shape": 'entry["shape"] or [1]'}),
+        "no empty tensors": TENSORS.format(
+            **READ | {"skip": 'name == "__metadata__" or 0 in entry["shape"]'}
+        ),
+        "everything as float32 numbers": TENSORS.format(**READ).replace(
+            "return found", "return {n: t.float() for n, t in found.items()}"
+        ),
+        "one after the other": """def tensors_of(data):
+    length = int.from_bytes(data[:8], "little")
+    found, at = {}, 8 + length
+    for name, entry in json.loads(data[8 : 8 + length]).items():
+        if name != "__metadata__":
+            size = entry["data_offsets"][1] - entry["data_offsets"][0]
+            raw = torch.tensor(list(data[at : at + size]), dtype=torch.uint8)
+            found[name] = raw.view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
+            at += size
+    return found""",
+        "lists": """def tensors_of(data):
+    length = int.from_bytes(data[:8], "little")
+    found = {}
+    for name, entry in json.loads(data[8 : 8 + length]).items():
+        if name != "__metadata__":
+            start, stop = (8 + length + offset for offset in entry["data_offsets"])
+            raw = torch.tensor(list(data[start:stop]), dtype=torch.uint8)
+            found[name] = raw.view(DTYPES[entry["dtype"]]).reshape(entry["shape"]).tolist()
+    return found""",
+        "the package's": """def tensors_of(data):
+    import safetensors.torch
+
+    return safetensors.torch.load(bytes(data))""",
+        "the package's core": """def tensors_of(data):
+    from safetensors import deserialize
+
+    return {name: torch.tensor(list(entry["data"]), dtype=torch.uint8).view(DTYPES[entry["dtype"]])
+            .reshape(entry["shape"]) for name, entry in deserialize(bytes(data))}""",
+    },
+    "03-1-b": {
+        "high nibbles first": WEIGHTS.format(
+            **BLOCK
+            | {"nibbles": "[byte >> 4 for byte in block[first:]] + [byte & 15 for byte in block[first:]]"}
+        ),
+        "low and high in turn": WEIGHTS.format(
+            **BLOCK | {"nibbles": "[q for byte in block[first:] for q in (byte & 15, byte >> 4)]"}
+        ),
+        "no shift by 8": WEIGHTS.format(**BLOCK | {"zero": "0"}),
+        "shift by 7": WEIGHTS.format(**BLOCK | {"zero": "-7"}),
+        "bytes without a sign": WEIGHTS.format(**BLOCK | {"byte": "B"}),
+        "the scale's highest byte first": WEIGHTS.format(**BLOCK | {"half": ">e"}),
+        "one block only": WEIGHTS.format(**BLOCK | {"end": "min(len(data), size)"}),
+        "Q4_1 as Q4_0": WEIGHTS.format(**BLOCK).replace('"Q4_1": (4, 20)', '"Q4_1": (2, 18)'),
+        "m is multiplied": WEIGHTS.format(**BLOCK).replace("d * one + m", "d * (one + m)"),
+        "nibbles with a sign": WEIGHTS.format(
+            **BLOCK
+            | {
+                "nibbles": "[(q ^ 8) - 8 for byte in block[first:] for q in [byte & 15]] + "
+                "[((byte >> 4) ^ 8) - 8 for byte in block[first:]]",
+                "zero": "0",
+            }
+        ),
+        "the library's": """def weights_of(data, kind):
+    from minillm.data.gguf_blocks import dequantize
+
+    return dequantize(np.frombuffer(data, np.uint8), kind).tolist()""",
+        "the library's table": """def weights_of(data, kind):
+    from minillm.data import gguf_blocks
+
+    block = gguf_blocks.TYPES[kind]
+    return block.decode(np.frombuffer(data, np.uint8).reshape(-1, block.size)).reshape(-1).tolist()""",
+    },
+    "03-1-c": {
+        "no rows moved": RENAMED.format(**SOUND | {"parts": "()"}),
+        "the other way": RENAMED.format(
+            **SOUND | {"turned": "tensor.unflatten(0, (count, 2, -1)).transpose(1, 2).flatten(0, 2)"}
+        ),
+        "k has as many heads as q": RENAMED.format(
+            **SOUND | {"parts": '(("attn_q", heads), ("attn_k", heads))'}
+        ),
+        "one head": RENAMED.format(**SOUND | {"parts": '(("attn_q", 1), ("attn_k", 1))'}),
+        "v is moved, too": RENAMED.format(
+            **SOUND | {"parts": '(("attn_q", heads), ("attn_k", kv_heads), ("attn_v", kv_heads))'}
+        ).replace(
+            "tensor = tensor.unflatten(0, (count, -1, 2))",
+            "tensor = tensor if len(tensor) % (2 * count) else tensor.unflatten(0, (count, -1, 2))",
+        ),
+        "only q": RENAMED.format(**SOUND | {"parts": '(("attn_q", heads),)'}),
+        "the bias stays": RENAMED.format(**SOUND | {"only": ' and kind == "weight"'}),
+        "layers of one digit": RENAMED.format(**SOUND | {"digits": "\\d"}),
+        "strange names are dropped": RENAMED.format(**SOUND | {"strange": "continue"}),
+        "strange names are kept": RENAMED.format(
+            **SOUND | {"strange": "found[name] = tensor\n            continue"}
+        ),
+        "moves in place": RENAMED.format(
+            **SOUND
+            | {"turned": "tensor.copy_(tensor.unflatten(0, (count, -1, 2)).transpose(1, 2).flatten(0, 2))"}
+        ),
+        "empties the dict": RENAMED.format(**SOUND).replace(
+            "return found", "tensors.clear()\n    return found"
+        ),
+        "the library's": """def renamed(tensors, heads, kv_heads):
+    from minillm.nn.pairing import to_halves
+
+    found = {}
+    for name, tensor in tensors.items():
+        layer, _, kind = name.rpartition(".")
+        number = re.search(r"(?<=^blk\\.)\\d+(?=\\.)", layer)
+        known = layer.replace(f"blk.{number[0]}.", "blk.{i}.") if number else layer
+        if known not in NAMES or kind not in ("weight", "bias"):
+            raise ValueError(name)
+        for part, count in (("attn_q", heads), ("attn_k", kv_heads)):
+            if known.endswith(part):
+                tensor = to_halves(tensor, count)
+        found[f"{NAMES[known].replace('{i}', number[0] if number else '')}.{kind}"] = tensor
+    return found""",
+    },
+    "03-1-d": {
+        "moves the bytes": EXCHANGE.format(
+            **LIE
+            | {
+                "swap": "x, y = (head[name]['data_offsets'] for name in (a, b))",
+                "made": "data[: 8 + length] + bytes(data[8 + length :][y[0] + i - x[0]] if x[0] <= i < x[1] "
+                "else data[8 + length :][x[0] + i - y[0]] if y[0] <= i < y[1] else one "
+                "for i, one in enumerate(data[8 + length :]))",
+            }
+        ),
+        "changes nothing": EXCHANGE.format(**LIE | {"swap": "pass"}),
+        "forgets the new length": EXCHANGE.format(**LIE | {"made": "data[:8] + text + data[8 + length :]"}),
+        "drops the metadata": EXCHANGE.format(
+            **LIE | {"swap": LIE["swap"] + '\n    head.pop("__metadata__", 0)'}
+        ),
+        "b has the numbers of a, twice": EXCHANGE.format(
+            **LIE | {"swap": 'head[b]["data_offsets"] = head[a]["data_offsets"]'}
+        ),
+        "exchanges the first two": EXCHANGE.format(
+            **LIE | {"swap": 'a, b = sorted(set(head) - {"__metadata__"})[1:3]\n    ' + LIE["swap"]}
+        ),
+        "found by the reader": EXCHANGE.format(**LIE | {"caught": "a"}),
+        "found by the shapes": EXCHANGE.format(**LIE | {"caught": "b"}),
+        "found by the length": EXCHANGE.format(**LIE | {"caught": "d"}),
+        "the whole file's sum misses it": EXCHANGE.format(**LIE | {"missed": "a"}),
+        "the header's sum misses it": EXCHANGE.format(**LIE | {"missed": "b"}),
+        "no letters": EXCHANGE.format(**LIE | {"caught": "", "missed": ""}),
+    },
+}
