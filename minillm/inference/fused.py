@@ -13,20 +13,24 @@ from typing import Any
 import numba
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._python_dispatch import _len_torch_dispatch_stack
 from torch.overrides import _len_torch_function_stack
+from torch.utils._python_dispatch import _len_torch_dispatch_stack
 
+from minillm._kernels import kernels_mode
 from minillm.inference import fused_decode as compiled
 from minillm.models.gpt2 import GPT2
 from minillm.models.llama import Llama
-from minillm.nn.attention import MultiHeadAttention
+from minillm.nn.attention import RUN, MultiHeadAttention
+from minillm.nn.backends import chosen_backend
 from minillm.nn.blocks import GELU_TANH, DecoderBlock, FeedForward, LayerNorm, RMSNorm, SwiGLU
 from minillm.nn.cache import KVCache
-from minillm.nn.rope import RoPE
+from minillm.nn.fast_cpu import fast_gelu, is_own
 from minillm.quantization.linear import Int8Linear
 from minillm.quantization.packed import PackedEmbedding, PackedLinear
 
+_OWN_ATTENTION = dict(RUN)
 _ONE_AT_A_TIME = Lock()  # numba's simplest thread pool breaks when two threads use it at once
 
 
@@ -34,15 +38,22 @@ class FusedStep:
     """`step(token)` -> logits (1, V): the model's decode step for one text, as one compiled function.
 
     Made for one text and its cache, at no cost worth counting; `FusedStep.of(model, cache)` is None for what it does
-    not take. The weights must stay where they are while it is in use.
+    not take. It sees weights that are changed in place; one that is replaced while it is in use stays the old one.
     """
 
     def __init__(self, model: GPT2 | Llama, cache: KVCache, weights: Any) -> None:
-        self.model, self.cache, self.weights = model, cache, weights
+        self.cache, self.weights, self.vocabulary = cache, weights, model.head.out_features
         body, block = model.body, model.body.blocks[0]
         self.run = compiled.llama_step if isinstance(model, Llama) else compiled.gpt2_step
         self.wide = block.feed_forward.up_proj.out_features
+        table = body.tokens
+        self.embed = table.weight.detach().__getitem__ if type(table) is nn.Embedding else table.row
+        self.places = None if isinstance(model, Llama) else body.positions.weight.detach()
         self.rope = body.rope if isinstance(model, Llama) else None
+        # what stands at the addresses must not be freed
+        self.kept = [
+            one.detach() for one in (*model.parameters(), *model.buffers(), *cache.keys, *cache.values)
+        ]
         self.where = compiled.CacheAt(_addresses(cache.keys), _addresses(cache.values), cache.max_length)
 
     @classmethod
@@ -53,27 +64,29 @@ class FusedStep:
         weights = _weights(model)
         return None if weights is None else cls(model, cache, weights)
 
+    @torch.no_grad()
     def __call__(self, token: int) -> Tensor:
         """Scores (1, V) of what follows `token`, whose keys and values are kept."""
-        cache, body = self.cache, self.model.body
+        cache = self.cache
         position = cache.length
-        cache._check_room(1)
-        x = body.tokens(torch.tensor([token]))[0]
+        cache.check_room(1)
+        x = self.embed(token)
         cos = sin = np.empty(0, np.float32)
         if self.rope is None:
-            x = x + body.positions.weight[position]
+            x = x + self.places[position]
         else:
             rotation = self.rope.at(position, x[None])
             half = rotation.cos.shape[-1] // 2
             cos, sin = rotation.cos[0, :half].numpy(), rotation.sin[0, half:].numpy()
-        x = x.numpy()  # a row of its own, not the table's
-        logits = torch.empty(1, self.model.head.out_features)
+        x = x.clone().numpy()  # used up
+        logits = torch.empty(1, self.vocabulary)
         threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
         with _ONE_AT_A_TIME:
             if threads > 1:
                 numba.set_num_threads(threads)
-            self.run(x, position, self.weights, self.where, cos, sin, self.wide, logits[0].numpy(), threads)
-        cache._commit(1)
+            several = threads if threads > 1 else None
+            self.run(x, position, self.weights, self.where, cos, sin, self.wide, logits[0].numpy(), several)
+        cache.commit(1)
         return logits
 
 
@@ -81,11 +94,18 @@ def plain(model: nn.Module, cache: KVCache) -> bool:
     """Whether nothing watches or changes what the layers of the model do, and all stands in float32 on a CPU."""
     if _len_torch_dispatch_stack() or _len_torch_function_stack() or torch.is_autocast_enabled("cpu"):
         return False
+    if chosen_backend() != "auto" or dict(RUN) != _OWN_ATTENTION or kernels_mode() == "always":
+        return False
     keys = cache.keys[0]
-    if cache.batch_size != 1 or keys.dtype != torch.float32 or keys.device.type != "cpu":
+    if (
+        cache.batch_size != 1
+        or cache.attention_mask is not None
+        or keys.dtype != torch.float32
+        or keys.device.type != "cpu"
+    ):
         return False
     for module in model.modules():
-        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+        if module._forward_hooks or module._forward_pre_hooks or not is_own(module):
             return False
     return True
 
@@ -98,11 +118,16 @@ def _weights(model: GPT2 | Llama) -> Any:
     wanted = (RMSNorm, SwiGLU) if llama else (LayerNorm, FeedForward)
     for block in blocks:
         a, f = block.attention, block.feed_forward
-        if (type(block), type(a), type(block.norm1), type(f)) != (DecoderBlock, MultiHeadAttention, wanted[0], wanted[1]):
+        if (type(block), type(a), type(block.norm1), type(f)) != (
+            DecoderBlock,
+            MultiHeadAttention,
+            wanted[0],
+            wanted[1],
+        ):
             return None
         if (a.heads, a.kv_heads, a.head_dim) != (first.heads, first.kv_heads, first.head_dim):
             return None
-        if f.activation is not (torch.nn.functional.silu if llama else GELU_TANH):
+        if f.activation not in ((F.silu,) if llama else (GELU_TANH, fast_gelu)):
             return None
     if llama and (body.rope.interleaved or body.rope.scaling["rope_type"] == "dynamic"):
         return None

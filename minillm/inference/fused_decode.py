@@ -9,8 +9,8 @@ in torch, a small model spends most of its time on the way from one operation to
 numbers. The weights stay where the model has them: a step is given their addresses, so it computes with whatever they
 are at that moment, and takes no memory of its own.
 
-Book 7.1 언어 모델 추론 이해하기, 7.2 양자화로 모델 용량 줄이기. The idea is that of Karpathy's llama2.c. Held against the
-models' own forward pass. fused.py says which models it takes. Leaves out: batches, pages, other dtypes, GPUs.
+Book 7.1 언어 모델 추론 이해하기, 7.2 양자화로 모델 용량 줄이기. The idea is that of Karpathy's llama2.c. Held against
+the models' own forward pass. fused.py says which models it takes. Leaves out: batches, pages, other dtypes, GPUs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ import numpy as np
 from numba import carray, njit, prange, types
 from numba.extending import intrinsic, overload
 
-QUICK: dict[str, Any] = {"cache": True, "fastmath": True, "nogil": True}  # sums in any order: wide registers
+# Sums in any order let the compiler use wide registers; infinities and NaNs still mean what they mean.
+ANY_ORDER = {"reassoc", "contract", "nsz", "arcp"}
+QUICK: dict[str, Any] = {"cache": True, "fastmath": ANY_ORDER, "nogil": True}
 NONE = np.float32(0)
 
 
@@ -102,9 +104,11 @@ def _rows_of(matrix):
     return lambda matrix: matrix.blocks
 
 
-@overload(multiply_rows, jit_options={"fastmath": True})
+@overload(multiply_rows, jit_options={"fastmath": ANY_ORDER})
 def _multiply_rows(matrix, layer, x, y, first, last):
-    return {Floats: _by_floats, Bytes: _by_bytes, Groups8: _by_groups8, Groups4: _by_groups4}[matrix.instance_class]
+    return {Floats: _by_floats, Bytes: _by_bytes, Groups8: _by_groups8, Groups4: _by_groups4}[
+        matrix.instance_class
+    ]
 
 
 def _by_floats(matrix, layer, x, y, first, last):  # pragma: no cover
@@ -135,7 +139,12 @@ def _by_bytes(matrix, layer, x, y, first, last):  # pragma: no cover
             b += np.float32(w[o + 1, i]) * x[i]
             c += np.float32(w[o + 2, i]) * x[i]
             d += np.float32(w[o + 3, i]) * x[i]
-        y[o], y[o + 1], y[o + 2], y[o + 3] = a * scale[o], b * scale[o + 1], c * scale[o + 2], d * scale[o + 3]
+        y[o], y[o + 1], y[o + 2], y[o + 3] = (
+            a * scale[o],
+            b * scale[o + 1],
+            c * scale[o + 2],
+            d * scale[o + 3],
+        )
     if 4 * last >= matrix.rows:
         for o in range(matrix.rows // 4 * 4, matrix.rows):
             a = NONE
@@ -180,7 +189,9 @@ def _by_groups4(matrix, layer, x, y, first, last):  # pragma: no cover
         for g in range(G):
             sums[:] = 0
             whole = NONE
-            for j in range(0, 16, 4):  # four bytes, eight weights at a time; the high halves are 16 columns on
+            for j in range(
+                0, 16, 4
+            ):  # four bytes, eight weights at a time; the high halves are 16 columns on
                 i, k = 32 * g + j, 32 * g + j + 16
                 x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
                 z0, z1, z2, z3 = x[k], x[k + 1], x[k + 2], x[k + 3]
@@ -213,8 +224,8 @@ def _side_by_side(matrix, layer, x, y, threads):  # pragma: no cover
 
 @njit(**QUICK)
 def linear(weights, layer, x, y, threads):  # pragma: no cover
-    """y = W x + b of a layer."""
-    if threads == 1:
+    """y = W x + b of a layer. threads: None for one (the loops for several are not even compiled then)."""
+    if threads is None:
         multiply_rows(weights.matrix, layer, x, y, 0, rows_of(weights.matrix))
     else:
         _side_by_side(weights.matrix, layer, x, y, threads)
@@ -293,11 +304,11 @@ def _heads_side_by_side(q, keys, values, start, stop, scale, y):  # pragma: no c
 def attend(q, keys, values, start, stop, scale, y, threads):  # pragma: no cover
     """softmax(scale · q · keys) · values over the tokens from start to stop: q, y (H, D), keys, values (K, S, D)."""
     shared = q.shape[0] // keys.shape[0]
-    if threads > 1:
-        _heads_side_by_side(q, keys, values, start, stop, scale, y)
-    else:
+    if threads is None:
         for h in range(q.shape[0]):
             _attend_head(q[h], keys[h // shared], values[h // shared], start, stop, scale, y[h])
+    else:
+        _heads_side_by_side(q, keys, values, start, stop, scale, y)
 
 
 @njit(**QUICK)

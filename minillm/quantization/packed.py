@@ -63,7 +63,7 @@ class PackedLinear(QuantizedLinear):
         return nn.functional.linear(x, self.dequantize())
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (..., in_features) -> (..., out_features). One row of a whole model goes inference/fused_decode.py's way."""
+        """x (..., in_features) -> (..., out_features). One row of a whole model goes the way of fused_decode.py."""
         return self.forward_plain(x)
 
 
@@ -88,6 +88,10 @@ class PackedEmbedding(nn.Module):
             rows = rows + self.lows[block, :, row, None]
         return rows.reshape(*ids.shape, self.embedding_dim)
 
+    def row(self, token: int) -> Tensor:
+        """The row (C,) of one token."""
+        return self(torch.tensor(token))
+
 
 def load_packed(path: str | Path) -> Llama:
     """The model of a GGUF file of the Llama family, its 4- and 8-bit matrices kept as they are, in evaluation mode.
@@ -101,11 +105,15 @@ def load_packed(path: str | Path) -> Llama:
     if family.model_class is not Llama:
         raise BadFileError(f"{what} is of architecture {describe(file.metadata['general.architecture'])}: "
                            "load_packed takes llama, qwen2 and qwen3")  # fmt: skip
-    packed = {name for name, tensor in file.tensors.items() if tensor.type in KINDS and len(tensor.shape) == 2}
+    packed = {
+        name for name, tensor in file.tensors.items() if tensor.type in KINDS and len(tensor.shape) == 2
+    }
     tied = "output.weight" not in file.tensors
     if not tied:
         packed.discard("token_embd.weight")
-    model = family.model_class.from_tensors(config, file_tensors(file, family, config, shapes_only=packed), what)
+    model = family.model_class.from_tensors(
+        config, file_tensors(file, family, config, shapes_only=packed), what
+    )
     places = {theirs: ours[0].removesuffix(".weight") for ours, theirs, _ in model.body.weight_rows()}
     turned = file.metadata["general.architecture"] == "llama"
     for name in packed:
@@ -113,7 +121,9 @@ def load_packed(path: str | Path) -> Llama:
         place = "head" if theirs in ("model.embed_tokens.weight", "lm_head.weight") else (
             "body." + places[theirs.removeprefix(model.body.prefix)]
         )  # fmt: skip
-        heads = {"q_proj": config.num_attention_heads, "k_proj": config.kv_heads}.get(place.rpartition(".")[2])
+        heads = {"q_proj": config.num_attention_heads, "k_proj": config.kv_heads}.get(
+            place.rpartition(".")[2]
+        )
         layer = _packed(file, name, heads if turned else None, model.get_submodule(place).bias)
         replace_layer(model, place, layer)
         if place == "head" and tied:
@@ -165,4 +175,6 @@ def _unpack8(codes, scales, weight):  # pragma: no cover
         for g in range(codes.shape[1]):
             for r in range(codes.shape[3]):
                 for j in range(32):
-                    weight[b * codes.shape[3] + r, 32 * g + j] = scales[b, g, r] * np.float32(codes[b, g, j, r])
+                    weight[b * codes.shape[3] + r, 32 * g + j] = scales[b, g, r] * np.float32(
+                        codes[b, g, j, r]
+                    )
