@@ -85,6 +85,11 @@ def use_kernels(mode: str) -> Iterator[None]:
         _mode = before
 
 
+def kernels_mode() -> str:
+    """What `use_kernels` says now: "auto", "always" or "never"."""
+    return _mode
+
+
 class Kernel:
     """A function of two versions. Made by `register`; calling it takes the kernel or the plain version.
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from minillm._checks import check_flag, check_int, describe
 from minillm.inference.conditioned import conditioned, is_encoder_decoder
+from minillm.inference.fused import FusedStep
 from minillm.inference.params import SamplingParams
 from minillm.inference.sampling import new_generator, sample_rows
 from minillm.inference.stopping import Stopper
@@ -134,11 +135,14 @@ def generation_loop(
     store = model.new_cache(len(rows), longest) if cache else None
     active = list(range(len(rows)))
     newest = last = None  # tokens (B,) of the step before, and where they stand
+    fused = FusedStep.of(model, store)  # `decode` as one compiled function, for one text on a CPU; else None
     with fast_layers(model):
         for step in range(params.max_tokens):
             with torch.inference_mode(), _Evaluating(model):
                 if step == 0 or store is None:  # without a cache every step reads the whole texts
                     logits, last = prefill(model, [row.prompt + row.stop.new for row in rows], store)
+                elif fused is not None:
+                    logits = fused(rows[0].stop.new[-1])
                 else:
                     logits, last = decode(model, newest, store, last)
                 newest = _choose(logits, params, rows, active, step)  # (B,)

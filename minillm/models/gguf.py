@@ -14,7 +14,7 @@ that changes the numbers and is not built is refused by its name.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,32 @@ def load_gguf(
     file = read_gguf(path)
     what = f"GGUF model {str(path)!r}"
     family, config = model_config(file)
-    names = {name: _translated(name, family.names) for name in file.tensors if name != FREQUENCIES}
+    tensors = file_tensors(file, family, config, dtype)
+    return family.model_class.from_tensors(config, tensors, what, dtype, device)
+
+
+def file_tensors(
+    file: GGUFFile,
+    family: Family,
+    config: Any,
+    dtype: torch.dtype | None = None,
+    shapes_only: Collection[str] = (),
+) -> dict[str, Tensor]:
+    """A file's tensors under Hugging Face's names, in its layout and order of rows, float32 or of `dtype`.
+
+    shapes_only: names of tensors that are not read, but stand there without memory (on the meta device). Raises
+    BadFileError for a tensor that the model has no place for.
+    """
+    what = f"GGUF model {str(file.path)!r}"
+    names = {name: translated(name, family.names) for name in file.tensors if name != FREQUENCIES}
     if strange := [name for name, theirs in names.items() if theirs is None]:
         raise BadFileError(f"{what} holds tensors the model has no place for: {', '.join(strange[:3])}")
     tensors = {}
     for name, theirs in names.items():
-        tensor = torch.from_numpy(file.read(name))
+        if name in shapes_only:
+            tensor = torch.empty(file.tensors[name].shape, device="meta")
+        else:
+            tensor = torch.from_numpy(file.read(name))
         if theirs.endswith(family.transposed or "\0") and tensor.dim() == 2:
             tensor = tensor.T
         if dtype is not None:  # one by one: the float32 of all of them would be twice as much memory
@@ -70,7 +90,7 @@ def load_gguf(
             tensors = convert_pairing(tensors, config.num_attention_heads, config.kv_heads, interleaved=False)
         except ValueError as error:
             raise BadFileError(f"{what}: {error}") from None
-    return family.model_class.from_tensors(config, tensors, what, dtype, device)
+    return tensors
 
 
 def model_config(file: GGUFFile) -> tuple[Family, Any]:
@@ -193,7 +213,7 @@ def _slower(dim: int, base: float, scaling: Mapping[str, Any]) -> np.ndarray:
     return (rope_frequencies(dim, base) / scaled_frequencies(dim, base, scaling, 1)[0]).numpy()
 
 
-def _translated(name: str, names: Mapping[str, str]) -> str | None:
+def translated(name: str, names: Mapping[str, str]) -> str | None:
     """A tensor's name under the other names: 'blk.3.ffn_up.weight' -> 'model.layers.3.mlp.up_proj.weight'."""
     stem, _, kind = name.rpartition(".")
     number = re.search(r"(?<=\.)(0|[1-9]\d{0,5})(?=\.|$)", stem)
@@ -231,7 +251,7 @@ def save_gguf(
     back = {theirs: ours for ours, theirs in family.names.items()}
     arrays = {}
     for theirs, tensor in tensors.items():
-        ours = _translated(theirs, back)
+        ours = translated(theirs, back)
         if ours is None and name == "bert" and theirs.startswith("pooler."):
             continue
         if ours is None:

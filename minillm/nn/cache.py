@@ -178,7 +178,7 @@ class KVCache:
         keys, values = self.update(layer, k, v)
         y = attention(q, keys, values, mask, causal, scale, bias)
         if layer == self.num_layers - 1:
-            self._commit(k.shape[2])
+            self.commit(k.shape[2])
         return y
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -217,7 +217,7 @@ class KVCache:
 
     def _check(self, layer: int, k: Tensor, v: Tensor) -> None:
         self._check_shape(layer, k, v)
-        self._check_room(k.shape[2])
+        self.check_room(k.shape[2])
 
     def _check_shape(self, layer: int, k: Tensor, v: Tensor) -> None:
         if not isinstance(k, Tensor) or not isinstance(v, Tensor) or k.dim() != 4 or k.shape != v.shape:
@@ -228,7 +228,8 @@ class KVCache:
         if k.shape != (B, K, T, D):
             raise ValueError(f"this cache takes (B, K, T, D) like {self._shape}, got k {tuple(k.shape)}")
 
-    def _check_room(self, tokens: int) -> None:
+    def check_room(self, tokens: int) -> None:
+        """ValueError if `tokens` more do not fit."""
         if self.length + tokens > self.max_length:
             raise ValueError(
                 f"the cache has room for {self.max_length} tokens, {self.length + tokens} would be in it"
@@ -258,13 +259,14 @@ class KVCache:
             raise ValueError(
                 f"the cache was made for {self.batch_size} texts, got input_ids {(batch_size, tokens)}"
             )
-        self._check_room(tokens)
+        self.check_room(tokens)
         if attention_mask is not None or self.attention_mask is not None:
             past = self.length
             self._next_mask = joined_mask(self.attention_mask, attention_mask, batch_size, past, tokens)
         return self._next_mask
 
-    def _commit(self, tokens: int) -> None:
+    def commit(self, tokens: int) -> None:
+        """Count `tokens` more, which stand behind the others in every layer."""
         self.length += tokens
         if self._next_mask is not None:
             self.attention_mask = self._next_mask

@@ -70,6 +70,12 @@ def _swaps(module: nn.Module) -> Iterator[tuple[nn.Module, str, Callable[..., Te
                 yield norm, "forward", partial(_narrowed_norm, norm)
 
 
+def is_own(module: nn.Module) -> bool:
+    """Whether a module computes what its class does: by it, or by one of the ways above."""
+    forward = vars(module).get("forward")
+    return forward is None or getattr(forward, "func", None) in (_forward, _narrowed_norm)
+
+
 def _narrowed_norm(norm: LayerNorm | RMSNorm, x: Tensor) -> Tensor:
     """x (..., C) -> (..., C) in the dtype that autocast gives linear layers."""
     y = type(norm).forward(norm, x)

@@ -6,6 +6,7 @@ from minillm.quantization.codebooks import NF4_CODEBOOK, normal_codebook, quanti
 from minillm.quantization.folder import load_quantized, save_quantized
 from minillm.quantization.linear import FourBitLinear, Int8Linear, QuantizedLinear
 from minillm.quantization.model import METHODS, model_size_bytes, quantize
+from minillm.quantization.packed import PackedLinear, load_packed
 from minillm.quantization.packing import pack_codes, unpack_codes
 from minillm.quantization.zeropoint import ZeropointQuantized, zeropoint_quantize
 
@@ -16,10 +17,12 @@ __all__ = [
     "BlockwiseQuantized",
     "FourBitLinear",
     "Int8Linear",
+    "PackedLinear",
     "QuantizedLinear",
     "ZeropointQuantized",
     "absmax_quantize",
     "blockwise_quantize",
+    "load_packed",
     "load_quantized",
     "model_size_bytes",
     "normal_codebook",
