@@ -1,6 +1,8 @@
 """Text to work on: the Python reference, questions on it, a Korean corpus, and real data sets by name."""
 
 from minillm.data.characters import Characters
+from minillm.data.dataset import Dataset, concatenate_datasets
+from minillm.data.dataset_dict import DatasetDict
 from minillm.data.datasets import DatasetInfo, cache_folder, dataset_info, dataset_names, load_dataset
 from minillm.data.documents import Document, Passage, Question
 from minillm.data.downloads import DownloadError
@@ -24,6 +26,8 @@ __all__ = [
     "SPELLINGS",
     "TOPICS",
     "Characters",
+    "Dataset",
+    "DatasetDict",
     "DatasetInfo",
     "Document",
     "DownloadError",
@@ -33,6 +37,7 @@ __all__ = [
     "Section",
     "available",
     "cache_folder",
+    "concatenate_datasets",
     "dataset_info",
     "dataset_names",
     "date_pairs",

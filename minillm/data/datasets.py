@@ -11,7 +11,8 @@ Trust: a file with a known sha256 is checked every time it is read. Where the pu
 (`verified` is False), nothing is downloaded silently: `allow_unverified=True` does it, and the sha256 of that first
 download is written down beside the file, so that later damage is noticed.
 
-Book: 3.2 허깅페이스 허브 탐색하기. Peer: datasets.load_dataset. Left out: streaming, parquet, code in data sets.
+Book: 3.2 허깅페이스 허브 탐색하기, 3.3.3 데이터셋 활용하기. Peer: datasets.load_dataset. Left out: streaming, code in
+data sets.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from typing import Any
 
 from minillm._checks import check_flag, check_function, check_text
 from minillm._files import BadFileError, read_json, write_whole
+from minillm.data.dataset import Dataset
+from minillm.data.dataset_dict import DatasetDict
+from minillm.data.dataset_files import READERS
 from minillm.data.downloads import DownloadError, download, sha256_of
 from minillm.data.readers import read_source
 
@@ -88,16 +92,28 @@ def load_dataset(
     split: str | None = None,
     allow_unverified: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
+    data_files: Any = None,
+    **options: Any,
 ) -> Any:
-    """The split of a data set: a list of dicts; for some a str, a dict of uint8 arrays, or a dict of paths.
+    """The split of a data set: a Dataset; of the few that are no tables a str, a dict of arrays, or a dict of paths.
 
-    tinyshakespeare gives one str; mnist and fashion_mnist {"images": (N, 28, 28), "labels": (N,)}; SQLite and tar
-    files {name: path}. split may be left out where there is only one. progress(bytes so far, bytes in all or None)
-    is called while downloading.
+    name "csv", "json" or "parquet": your own data_files, a path, a list of paths, or a dict of them by split, with the
+    `options` of Dataset.from_csv, ...; as in `datasets` a DatasetDict (its split "train" for a path or a list), or
+    the one split that is named.
+    Any other name: what `dataset_names()` lists. Rows give a Dataset. tinyshakespeare gives one str; mnist and
+    fashion_mnist {"images": (N, 28, 28), "labels": (N,)}; SQLite and tar files {name: path}. split may be left out
+    where there is only one. progress(bytes so far, bytes in all or None) is called while downloading.
 
     Raises ValueError for an unknown name or split (with the known ones), BadFileError for a file whose content is
     not what it must be, DownloadError (an OSError) when the data is not on disk and cannot be fetched.
     """
+    if check_text("name", name) in READERS:
+        return _own_files(name, data_files, split, options)
+    if data_files is not None or options:
+        given = "data_files" if data_files is not None else next(iter(options))
+        raise ValueError(
+            f"{given} goes with the names {', '.join(map(repr, READERS))}, got the name {name!r}"
+        )
     entry = _entry(name)
     if split is None and len(entry["splits"]) == 1:
         split = next(iter(entry["splits"]))
@@ -113,8 +129,24 @@ def load_dataset(
             break
     else:
         source, paths = _fetch(name, split, sources, allow_unverified, progress)
-    options = {**entry, **source, "add": [file.get("add", {}) for file in source["files"]]}
-    return read_source(paths, options["format"], options)
+    how = {**entry, **source, "add": [file.get("add", {}) for file in source["files"]]}
+    value = read_source(paths, how["format"], how)
+    return Dataset.from_list(value) if isinstance(value, list) else value
+
+
+def _own_files(kind: str, data_files: Any, split: str | None, options: Mapping[str, Any]) -> Any:
+    """The user's own files as a DatasetDict, or one split of it."""
+    if not data_files:
+        raise ValueError(
+            f"load_dataset({kind!r}) needs data_files: a path, a list of paths or a dict of them"
+        )
+    by_split = data_files if isinstance(data_files, Mapping) else {"train": data_files}
+    if split is not None and split not in by_split:
+        raise ValueError(f"split must be one of {', '.join(map(repr, by_split))}, got {split!r}")
+    reader = getattr(Dataset, f"from_{kind}")
+    if split is not None:
+        return reader(by_split[split], **options)
+    return DatasetDict({part: reader(paths, **options) for part, paths in by_split.items()})
 
 
 def cache_folder() -> Path:

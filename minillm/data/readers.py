@@ -1,4 +1,4 @@
-"""From the files that data sets come in to plain values: a list of dicts, a text, or arrays of pixels.
+"""From the files that data sets come in to plain values: rows as dicts, a text, or arrays of pixels.
 
     json, jsonl     a list of objects, or one object a line
     csv, tsv        a table with a header line (or given columns); csv with quotes, tsv without
@@ -9,7 +9,7 @@
     files           no reading: a dict from each file's name to its path
 
 A name that ends in .gz is unpacked on the way. A file that is cut or damaged is refused by name (BadFileError).
-Book: 3.3 허깅페이스 라이브러리 사용법 익히기. Left out: parquet, which is why hub data sets are taken as files here.
+Book: 3.3 허깅페이스 라이브러리 사용법 익히기. Left out: parquet, which dataset_files.py reads through pyarrow.
 """
 
 from __future__ import annotations
@@ -55,13 +55,18 @@ def _refuse(path: Path, why: object) -> BadFileError:
     return BadFileError(f"data file {str(path)!r} is cut short or damaged: {why}")
 
 
-def _json(path: Path, options: dict) -> list[Row]:
+def read_json_value(path: Path) -> Any:
+    """The one value of a JSON file."""
     try:
-        rows = json.loads(read_text(path))
+        return json.loads(read_text(path))
     except BadFileError:
         raise
     except (ValueError, RecursionError) as error:
         raise _refuse(path, error) from None
+
+
+def _json(path: Path, options: dict) -> list[Row]:
+    rows = read_json_value(path)
     if not isinstance(rows, list):
         raise _refuse(path, f"expected a JSON list, got {type(rows).__name__}")
     return rows
@@ -76,6 +81,11 @@ def _jsonl(path: Path, options: dict) -> list[Row]:
             except (ValueError, RecursionError) as error:
                 raise _refuse(path, f"line {number}: {error}") from None
     return rows
+
+
+def _json_or_jsonl(path: Path, options: dict) -> list[Row]:
+    """Which of the two it is shows in the first character: a list begins with [."""
+    return (_json if read_text(path).lstrip().startswith("[") else _jsonl)(path, options)
 
 
 def _squad(path: Path, options: dict) -> list[Row]:
@@ -127,7 +137,9 @@ def _table(path: Path, lines: list[list[str]], options: dict) -> list[Row]:
 def _csv(path: Path, options: dict) -> list[Row]:
     try:
         text = io.StringIO(read_text(path), newline="")
-        lines = list(csv.reader(text, strict=True, skipinitialspace=options.get("skip_spaces", False)))
+        dialect = {name: options[name] for name in ("delimiter", "quoting") if name in options}
+        spaces = options.get("skip_spaces", False)
+        lines = list(csv.reader(text, strict=True, skipinitialspace=spaces, **dialect))
     except csv.Error as error:
         raise _refuse(path, error) from None
     return _table(path, [line for line in lines if line], options)
@@ -164,6 +176,7 @@ def read_idx(path: Path) -> np.ndarray:
 _ROW_READERS: dict[str, Callable[[Path, dict], list[Row]]] = {
     "json": _json,
     "jsonl": _jsonl,
+    "json or jsonl": _json_or_jsonl,
     "squad": _squad,
     "csv": _csv,
     "tsv": _tsv,
@@ -191,9 +204,14 @@ def read_source(paths: Sequence[Path], kind: str, options: dict) -> list[Row] | 
     return [
         {**row, **added}
         for path, added in zip(paths, options["add"])
-        for row in _objects(path, _ROW_READERS[kind](path, options))
+        for row in read_rows(path, kind, options)
         if all(row.get(column) == value for column, value in wanted)
     ]
+
+
+def read_rows(path: Path, kind: str, options: dict) -> list[Row]:
+    """The rows of one file of a table's `kind`; for "csv" options may name "delimiter" and "quoting", too."""
+    return _objects(path, _ROW_READERS[kind](path, options))
 
 
 def _objects(path: Path, rows: list[Any]) -> list[Row]:

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from minillm._checks import check_flag, check_int, check_path, check_text, describe
+from minillm._checks import check_flag, check_int, check_path, check_text, describe, is_listing
 from minillm._files import CHECKSUMS, write_checksums, write_json
 from minillm.tokenizer.added import AddedToken, find_added
 from minillm.tokenizer.batch import Batch, check_ids, check_texts, encode_for_model
@@ -292,6 +292,14 @@ class Tokenizer:
             return self.decode_bytes(ids, skip_special_tokens).decode("utf-8", "replace")
         tokens = [self._shown[index] for index in self._checked(ids, skip_special_tokens)]
         return " ".join(tokens) if self.decoder is None else "".join(self.decoder(tokens))
+
+    def batch_decode(
+        self, sequences: Iterable[Iterable[int]], skip_special_tokens: bool = False
+    ) -> list[str]:
+        """The text of each row of a batch, as `decode` gives it; tensors (B, T) too. transformers' name."""
+        if not is_listing(sequences):
+            raise ValueError(f"sequences must be rows of ids, got {describe(sequences)}")
+        return [self.decode(row, skip_special_tokens) for row in sequences]
 
     def _checked(self, ids: Iterable[int], skip_special_tokens: bool) -> list[int]:
         known = check_ids(ids, self.vocab_size)

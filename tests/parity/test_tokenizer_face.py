@@ -148,3 +148,13 @@ def test_every_option_is_transformers(both):
 @pytest.mark.soak
 def test_every_option_is_transformers_thousands_of_times(both):
     check(both, range(1000, 1000 + soak_count(5000)))
+
+
+def test_batch_decode_is_transformers(both):
+    ours, theirs = both
+    batch = ours(words()[:6], padding=True, truncation=True, max_length=40)["input_ids"]
+    for skip in (False, True):
+        expected = theirs.batch_decode(batch, skip_special_tokens=skip)
+        assert ours.batch_decode(batch, skip_special_tokens=skip) == expected
+    with pytest.raises(ValueError, match="sequences must be rows of ids, got 5"):
+        ours.batch_decode(5)

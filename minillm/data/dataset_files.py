@@ -1,0 +1,179 @@
+"""A Dataset's ways from and to files: csv and JSON by Python's own readers, parquet and DataFrames by pyarrow, pandas.
+
+csv has no types: a column whose every field is a whole number is "int64", a number "float64", True or False "bool",
+anything else text; an empty field is None. A number with a leading zero (a telephone number, a postal code) is text.
+
+Book: 3.3.3 데이터셋 활용하기. Held against: `datasets`, which reads csv by pandas: there "NA" and "null" are missing
+values, too, and 010 is 10. Left out: streams, files larger than memory.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from minillm._checks import check_path, describe
+from minillm._files import BadFileError, replace_whole, write_whole
+from minillm.data.columns import NAMES
+from minillm.data.readers import Row, read_json_value, read_rows
+
+_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})")
+_NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_READ: dict[str, Callable[[str], Any]] = {
+    "int64": int, "float64": float, "bool": {"True": True, "true": True, "False": False, "false": False}.__getitem__,
+    "string": str,
+}  # fmt: skip
+
+
+def read_csv(
+    path: Path,
+    delimiter: str = ",",
+    column_names: Sequence[str] | None = None,
+    features: Mapping[str, str] | None = None,
+    quoting: int = csv.QUOTE_MINIMAL,
+) -> list[Row]:
+    """The rows of a csv file. column_names: of a file without a header line; features: column -> "string", "int64",
+    "float64" or "bool", where the guess would be wrong; quoting: csv.QUOTE_NONE for files whose quotes are text."""
+    if not isinstance(delimiter, str) or len(delimiter) != 1:
+        raise ValueError(f"delimiter must be one character, got {describe(delimiter)}")
+    if isinstance(column_names, str):
+        raise ValueError(f"column_names must be a list of names, got {describe(column_names)}")
+    options = {"delimiter": delimiter, "quoting": quoting, "columns": list(column_names or [])}
+    rows = read_rows(path, "csv", options)
+    wanted = dict(features or {})
+    names = list(rows[0]) if rows else []
+    for name, kind in wanted.items():
+        if kind not in _READ or (rows and name not in names):
+            raise ValueError(
+                f"features must name columns ({', '.join(names)}) and one of {', '.join(_READ)}, "
+                f"got {name!r}: {describe(kind)}"
+            )
+    for name in names:
+        fields = [row[name] for row in rows]
+        kind = wanted.get(name) or _guess(fields)
+        for number, (row, field) in enumerate(zip(rows, fields), 1):
+            try:
+                row[name] = None if field == "" else _READ[kind](field)
+            except (ValueError, KeyError):
+                raise BadFileError(
+                    f"data file {str(path)!r}: {name!r} of row {number} must be {kind}, got {describe(field)}"
+                ) from None
+    return rows
+
+
+def _guess(fields: Sequence[str]) -> str:
+    filled = [field for field in fields if field]
+    if not filled:
+        return "string"
+    if all(map(_WHOLE.fullmatch, filled)):
+        return "int64"
+    if all(map(_NUMBER.fullmatch, filled)):
+        return "float64"
+    return "bool" if all(field in ("True", "False", "true", "false") for field in filled) else "string"
+
+
+def read_json(path: Path, field: str | None = None) -> list[Row]:
+    """The rows of a JSON file: an object a line, one list of objects, or (`field`) such a list within one object."""
+    if field is not None:
+        value = read_json_value(path)
+        if not isinstance(value, dict) or not isinstance(value.get(field), list):
+            raise BadFileError(f"data file {str(path)!r} must be an object with a list {describe(field)}")
+        return value[field]
+    return read_rows(path, "json or jsonl", {})
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> list[Row]:
+    """The rows of a parquet file, by pyarrow."""
+    parquet = _library("pyarrow.parquet", "parquet files")
+    try:
+        table = parquet.read_table(path, columns=None if columns is None else list(columns))
+    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+        raise BadFileError(f"data file {str(path)!r} is no whole parquet file: {error}") from None
+    if missing := set(columns or ()) - set(table.column_names):
+        raise ValueError(
+            f"{str(path)!r} has no column {min(missing)!r}; it has {', '.join(table.column_names)}"
+        )
+    return table.to_pylist()
+
+
+READERS: dict[str, Callable[..., list[Row]]] = {"csv": read_csv, "json": read_json, "parquet": read_parquet}
+
+
+def read_files(paths: Any, kind: str, **options: Any) -> list[Row]:
+    """The rows of a file, or of a list of files one after the other."""
+    several = paths if isinstance(paths, (list, tuple)) else [paths]
+    if not several:
+        raise ValueError("a path or a list of paths must be given, got an empty list")
+    checked = [check_path("path", path) for path in several]
+    return [row for path in checked for row in READERS[kind](path, **options)]
+
+
+def _library(name: str, what: str) -> Any:
+    """A package that core installs do without."""
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"{what} need {name.partition('.')[0]}: pip install 'minillm[tables]' ({error})"
+        ) from None
+
+
+def frame_columns(frame: Any) -> dict[str, list]:
+    """The columns of a pandas DataFrame as lists; NaN, NaT and NA are None."""
+    pandas = _library("pandas", "DataFrames")
+    if not isinstance(frame, pandas.DataFrame):
+        raise ValueError(f"from_pandas takes a DataFrame, got {describe(frame)}")
+    if not isinstance(frame.index, pandas.RangeIndex):
+        index = frame.index.name or "__index_level_0__"
+        frame = frame.assign(**{index: frame.index.tolist()})
+    return {name: [_cell(value, pandas) for value in frame[name].tolist()] for name in frame.columns}
+
+
+def _cell(value: Any, pandas: Any) -> Any:
+    missing = value is pandas.NA or value is pandas.NaT or (isinstance(value, float) and value != value)
+    return None if missing else value
+
+
+def to_frame(columns: Mapping[str, list]) -> Any:
+    """The columns as a pandas DataFrame."""
+    return _library("pandas", "DataFrames").DataFrame(dict(columns))
+
+
+def write_csv(path: Any, columns: Mapping[str, list]) -> Path:
+    """A csv file with a header line, UTF-8; None is an empty field. ValueError for lists, dicts and bytes."""
+    for name, values in columns.items():
+        for row, value in enumerate(values):
+            if isinstance(value, (list, dict, bytes)):
+                raise ValueError(
+                    f"a csv file holds text and numbers; {name!r} of row {row} is {describe(value)}: use to_json"
+                )
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values()))
+    return write_whole(path, text.getvalue())
+
+
+def write_json(path: Any, rows: Iterable[Row]) -> Path:
+    """A file of JSON lines: an object a row, Korean as it is."""
+    try:
+        lines = [json.dumps(row, ensure_ascii=False, allow_nan=True) + "\n" for row in rows]
+    except TypeError as error:
+        raise ValueError(
+            f"to_json cannot write a value that is not of {', '.join(NAMES.values())}: {error}"
+        ) from None
+    return write_whole(path, "".join(lines))
+
+
+def write_parquet(path: Any, columns: Mapping[str, list]) -> Path:
+    """A parquet file, by pyarrow."""
+    arrow, parquet = _library("pyarrow", "parquet files"), _library("pyarrow.parquet", "parquet files")
+    table = arrow.table(dict(columns))
+    return replace_whole(path, lambda temporary: parquet.write_table(table, temporary))
