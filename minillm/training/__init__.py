@@ -1,12 +1,23 @@
-"""Training by hand: AdamW, the cosine schedule, clipping, objectives, and a loop that resumes bit for bit."""
+"""Training by hand: AdamW, schedules, clipping, collators, objectives, and a loop that resumes bit for bit."""
 
 from minillm.training.adamw import AdamW
+from minillm.training.arguments import TrainingArguments
 from minillm.training.batches import ExampleSet, TokenStream
+from minillm.training.callbacks import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState
 from minillm.training.checkpoint import best_checkpoint, checkpoints, latest_checkpoint
 from minillm.training.clipping import clip_gradients, gradient_norm
+from minillm.training.collators import (
+    DataCollatorForLanguageModeling,
+    DataCollatorForSeq2Seq,
+    DataCollatorForTokenClassification,
+    DataCollatorWithPadding,
+    default_data_collator,
+)
 from minillm.training.config import TrainerConfig, pick_device, pick_precision
 from minillm.training.cross_entropy import cross_entropy, cross_entropy_plain
 from minillm.training.denoising import BARTNoise
+from minillm.training.evaluate import EvalPrediction, PredictionOutput
+from minillm.training.groups import decay_groups
 from minillm.training.labelled import LabelledSet, PairSet
 from minillm.training.linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_plain
 from minillm.training.masking import MaskedLMNoise
@@ -17,18 +28,25 @@ from minillm.training.objectives import (
     MaskedLMObjective,
     Objective,
     Outcome,
+    OwnLossObjective,
+    QuestionAnsweringObjective,
     Seq2SeqObjective,
     shift_right,
 )
-from minillm.training.schedule import cosine_schedule
+from minillm.training.schedule import cosine_schedule, schedule
 from minillm.training.spans import SpanCorruption
-from minillm.training.trainer import EvalPrediction, Trainer, TrainingDiverged
+from minillm.training.trainer import Trainer, TrainingDiverged
 
 __all__ = [
     "AdamW",
     "BARTNoise",
     "CausalLMObjective",
     "ClassificationObjective",
+    "DataCollatorForLanguageModeling",
+    "DataCollatorForSeq2Seq",
+    "DataCollatorForTokenClassification",
+    "DataCollatorWithPadding",
+    "EarlyStoppingCallback",
     "EvalPrediction",
     "ExampleSet",
     "LabelledSet",
@@ -37,12 +55,19 @@ __all__ = [
     "NoisySet",
     "Objective",
     "Outcome",
+    "OwnLossObjective",
     "PairSet",
+    "PredictionOutput",
+    "QuestionAnsweringObjective",
     "Seq2SeqObjective",
     "SpanCorruption",
     "TokenStream",
     "Trainer",
+    "TrainerCallback",
     "TrainerConfig",
+    "TrainerControl",
+    "TrainerState",
+    "TrainingArguments",
     "TrainingDiverged",
     "best_checkpoint",
     "checkpoints",
@@ -50,11 +75,14 @@ __all__ = [
     "cosine_schedule",
     "cross_entropy",
     "cross_entropy_plain",
+    "decay_groups",
+    "default_data_collator",
     "gradient_norm",
     "latest_checkpoint",
     "linear_cross_entropy",
     "linear_cross_entropy_plain",
     "pick_device",
     "pick_precision",
+    "schedule",
     "shift_right",
 ]

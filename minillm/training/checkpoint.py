@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from minillm._checks import describe
 from minillm._files import BadFileError
@@ -74,9 +74,15 @@ def save_checkpoint(
             tokenizer.save(draft / "tokenizer.json")
         state = optimizer.state_dict()
         averages = {
-            f"{index}.{name}": entry[name] for index, entry in state["state"].items() for name in "mv"
+            f"{index}.{name}": value
+            for index, entry in state["state"].items()
+            for name, value in entry.items()
+            if isinstance(value, Tensor)
         }
-        counts = {str(index): entry["step"] for index, entry in state["state"].items()}
+        counts = {
+            str(index): {name: value for name, value in entry.items() if not isinstance(value, Tensor)}
+            for index, entry in state["state"].items()
+        }
         whole = {"step": step, "counts": counts, "groups": state["param_groups"], "meta": meta}
         save_tensors(draft / STATE, KIND, averages, whole | {"weights": weights_digest(model)})
         umask = os.umask(0)
@@ -110,27 +116,46 @@ def load_checkpoint(path: str | Path, model: nn.Module, optimizer: AdamW) -> int
     averages, found = load_tensors(path / STATE, KIND)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     try:
-        if (path / WEIGHTS).exists() or not hasattr(type(model), "from_pretrained"):
-            weights, _ = load_tensors(path / WEIGHTS, "weights")
-        else:
-            weights = type(model).from_pretrained(path).state_dict()
-        try:
-            model.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ValueError(f"checkpoint {str(path)!r} is of another model: {error}") from None
-        if weights_digest(model) != found["weights"]:
-            raise BadFileError(
-                f"checkpoint {str(path)!r} is refused: its weights are not those its state was saved with"
-            )
-        states = {
-            int(index): {"step": count, "m": averages[f"{index}.m"], "v": averages[f"{index}.v"]}
-            for index, count in found["counts"].items()
+        _fill(model, path, found["weights"])
+        states: dict[int, dict[str, Any]] = {
+            int(index): dict(count) for index, count in found["counts"].items()
         }
+        for name, tensor in averages.items():
+            index, _, part = name.partition(".")
+            states[int(index)][part] = tensor
         optimizer.load_state_dict({"state": states, "param_groups": found["groups"]})
     except BaseException:
         model.load_state_dict(before)
         raise
     return found["step"]
+
+
+def load_weights(path: str | Path, model: nn.Module) -> None:
+    """Put the weights of a checkpoint into `model`; raises as `load_checkpoint` does, the model as it was."""
+    path = Path(path)
+    _, found = load_tensors(path / STATE, KIND)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    try:
+        _fill(model, path, found["weights"])
+    except BaseException:
+        model.load_state_dict(before)
+        raise
+
+
+def _fill(model: nn.Module, path: Path, digest: str) -> None:
+    """The weights of a checkpoint, if they have this digest."""
+    if (path / WEIGHTS).exists() or not hasattr(type(model), "from_pretrained"):
+        weights, _ = load_tensors(path / WEIGHTS, "weights")
+    else:
+        weights = type(model).from_pretrained(path).state_dict()
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"checkpoint {str(path)!r} is of another model: {error}") from None
+    if weights_digest(model) != digest:
+        raise BadFileError(
+            f"checkpoint {str(path)!r} is refused: its weights are not those its state was saved with"
+        )
 
 
 def checkpoints(folder: str | Path) -> list[Path]:
@@ -160,12 +185,13 @@ def _best(losses: list[tuple[float | None, Path]]) -> Path | None:
     return min(scored)[2] if scored else None
 
 
-def remove_old(folder: str | Path, keep_last: int) -> None:
-    """Delete all checkpoints but the newest `keep_last` and the best.
+def remove_old(folder: str | Path, keep_last: int, best: Path | None = None) -> None:
+    """Delete all checkpoints but the newest `keep_last` and `best`, by default the one with the lowest eval_loss.
 
     A state file is read once in a process, and again only if it has changed.
     """
-    best = _best([(_remembered_loss(path), path) for path in checkpoints(folder)])
+    if best is None:
+        best = _best([(_remembered_loss(path), path) for path in checkpoints(folder)])
     for path in checkpoints(folder)[:-keep_last]:
         if path != best:
             # a half-deleted folder must not look whole

@@ -1,11 +1,12 @@
-"""The settings of one training run, checked when they are made.
+"""The course's short form of the settings of a run: AdamW, a cosine schedule, a text as one stream of ids.
 
-Names follow transformers.TrainingArguments where it has one.
+`long_form` (arguments.py) says the same as TrainingArguments; the Trainer reads only those.
 Book: 3.4 모델 학습시키기, 5.2 단일 GPU 효율적으로 활용하기 (gradient_accumulation).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from minillm._checks import check_choice, check_int, check_number, describe
+from minillm.training.schedule import cosine_schedule
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,14 @@ class TrainerConfig:
         if self.checkpoint_every is not None and self.checkpoint_folder is None:
             raise ValueError("checkpoint_every needs a checkpoint_folder, got None")
         pick_device(self.device)
+
+    def rate(self, max_steps: int) -> Callable[[int], float]:
+        """The learning rate of update number 0, 1, ..., max_steps - 1.
+
+        The updates lie between the two ends of the curve, so that none is spent at rate zero.
+        """
+        shape = (max_steps + 1, self.learning_rate, self.warmup_steps, self.min_learning_rate)
+        return lambda step: cosine_schedule(step + 1, *shape)
 
     def what_decides_the_weights(self) -> dict[str, Any]:
         """The settings that a resumed run must share with the run it goes on with, as JSON-able values."""

@@ -24,12 +24,21 @@ from minillm.training.tally import zeros_for_sums
 class EvalPrediction(NamedTuple):
     """What `compute_metrics` is given, as in transformers: `predictions, labels = eval_prediction`.
 
-    For a causal language model predictions are the logits (N, L - 1, V) and label_ids (N, L - 1) the ids that
-    came next, -100 where nothing counts: both at the same place, already shifted.
+    Rows that are shorter than others are filled up with -100, in both. For a causal language model predictions are the
+    logits (N, L - 1, V) and label_ids (N, L - 1) the ids that came next: both at the same place, already shifted. (In
+    transformers they are not: there logits and labels have L places, and a metric shifts them.)
     """
 
     predictions: np.ndarray
     label_ids: np.ndarray
+
+
+class PredictionOutput(NamedTuple):
+    """What `Trainer.predict` gives, as in transformers; label_ids is None for examples without labels."""
+
+    predictions: np.ndarray
+    label_ids: np.ndarray | None
+    metrics: dict[str, float]
 
 
 @torch.no_grad()
@@ -39,12 +48,29 @@ def evaluate(
     objective: Objective,
     compute_metrics: Callable[[EvalPrediction], Mapping[str, float]] | None = None,
     to_device: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict,
+    prefix: str = "eval",
 ) -> dict[str, float]:
     """{"eval_loss": nats a target, "eval_<metric>": ...} over all batches, the model in evaluation mode meanwhile.
 
     The model runs once a batch, after `to_device(batch)`. Predictions are kept only if `compute_metrics` is given:
     they take V times the memory of the text. Raises ValueError if no batch has a target.
     """
+    return predict(
+        model, batches, objective, compute_metrics, to_device, prefix, compute_metrics is not None
+    ).metrics
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module,
+    batches: Iterable[Mapping[str, Tensor]],
+    objective: Objective,
+    compute_metrics: Callable[[EvalPrediction], Mapping[str, float]] | None = None,
+    to_device: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict,
+    prefix: str = "test",
+    keep: bool = True,
+) -> PredictionOutput:
+    """Predictions, labels and `evaluate`'s figures; arrays of length 0 unless they are to be kept."""
     was_training = model.training
     model.eval()
     total: Tensor | None = None  # stays on the device: a batch does not wait for the one before it
@@ -53,28 +79,30 @@ def evaluate(
     try:
         for batch in batches:
             targets = objective.count(batch)
-            if targets == 0:
+            if targets == 0 and not keep:
                 continue
-            found = objective(model, to_device(batch), predict=compute_metrics is not None)
-            total = (zeros_for_sums(found.loss.device) if total is None else total) + found.loss * targets
+            found = objective(model, to_device(batch), predict=keep)
+            if targets:
+                total = (zeros_for_sums(found.loss.device) if total is None else total) + found.loss * targets
             count += targets
-            if compute_metrics is not None:
+            if keep:
                 kept.append((found.predictions.float().cpu(), found.labels.cpu()))
     finally:
         model.train(was_training)
     if count == 0:
         raise ValueError("eval_data has no targets: every label is ignored")
-    scores = {"eval_loss": float(total) / count}
+    scores = {f"{prefix}_loss": float(total) / count}
+    predictions, labels = (_joined(list(part)) for part in zip(*kept)) if keep else (np.zeros(0),) * 2
     if compute_metrics is not None:
-        predictions, labels = zip(*kept)
-        metrics = compute_metrics(EvalPrediction(_joined(predictions, 0), _joined(labels, -100)))
+        metrics = compute_metrics(EvalPrediction(predictions, labels))
         scores |= {
-            name if name.startswith("eval_") else f"eval_{name}": float(metrics[name]) for name in metrics
+            name if name.startswith(f"{prefix}_") else f"{prefix}_{name}": float(metrics[name])
+            for name in metrics
         }
-    return scores
+    return PredictionOutput(predictions, labels, scores)
 
 
-def _joined(tensors: tuple[Tensor, ...], fill: float) -> np.ndarray:
+def _joined(tensors: list[Tensor], fill: float = -100) -> np.ndarray:
     """Batches as one array; rows padded to the width of their batch are padded further, with `fill`."""
     if tensors[0].ndim > 1:
         width = max(tensor.shape[1] for tensor in tensors)
@@ -82,5 +110,5 @@ def _joined(tensors: tuple[Tensor, ...], fill: float) -> np.ndarray:
             tensor.new_full((len(tensor), width - tensor.shape[1], *tensor.shape[2:]), fill)
             for tensor in tensors
         ]
-        tensors = tuple(torch.cat(pair, dim=1) for pair in zip(tensors, missing))
+        tensors = [torch.cat(pair, dim=1) for pair in zip(tensors, missing)]
     return torch.cat(tensors).numpy()

@@ -4,6 +4,7 @@
     masked language model   mean over masked t of  -log p(x_t | the text with holes)
     sequence to sequence    mean over t of  -log p(y_t | x, y_1 ... y_{t-1})         T5, BART, translation
     classification          -log p(label | x); for numbers (label - output)²; several labels: one yes or no each
+    question answering      -(log p(start | x) + log p(end | x)) / 2                 where the answer stands
 
 An objective is any object with the two methods below. A batch is a dict of tensors: `input_ids` (B, L) int64,
 `labels` with -100 where nothing is to be learned, and `attention_mask` (B, L) of 0/1 if rows are padded. As in
@@ -11,11 +12,12 @@ transformers, labels of a causal model stand at the same place as the ids they c
 
 Book: 2.8 주요 사전 학습 메커니즘. Papers: Radford et al. 2019 (GPT-2), Devlin et al. 2019 (BERT), Raffel et al. 2020
 (T5), Lewis et al. 2020 (BART). Held against: the losses of transformers' models.
-Leaves out: the start and end of an answer (question answering), BERT's next-sentence prediction.
+Leaves out: BERT's next-sentence prediction.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -199,6 +201,78 @@ class ClassificationObjective:
         labels = _labels(batch, axes=(1, 2))
         classes = self.problem_type in (None, self.KINDS[1]) and not labels.is_floating_point()
         return int((labels != -100).sum()) if classes else labels.numel()
+
+
+class QuestionAnsweringObjective:
+    """Where the answer starts and where it ends: two classifications over the places of the text.
+
+    A place behind the end of the row is no target, as in transformers.
+    """
+
+    def __call__(self, model: Any, batch: Mapping[str, Tensor], predict: bool = False) -> Outcome:
+        """Mean of both losses; predictions (B, 2, T) hold start and end scores, labels (B, 2) the places.
+
+        ValueError for a batch without `start_positions` and `end_positions` (B,).
+        """
+        targets = self._targets(batch)
+        out = model(**_inputs(batch, READ))
+        logits = torch.stack([out.start_logits, out.end_logits], dim=1)  # (B, 2, T)
+        targets = targets.masked_fill(targets >= logits.shape[-1], -100)
+        loss = sum(token_loss(logits[:, part], targets[:, part], -100, 0.0) for part in (0, 1)) / 2
+        return Outcome(loss, logits, targets)
+
+    def count(self, batch: Mapping[str, Tensor]) -> int:
+        """Number of texts in the batch."""
+        return len(self._targets(batch))
+
+    def _targets(self, batch: Mapping[str, Tensor]) -> Tensor:
+        places = [batch.get(f"{end}_positions") for end in ("start", "end")]
+        if not all(isinstance(one, Tensor) and one.ndim == 1 for one in places):
+            raise ValueError(f"a batch needs start_positions and end_positions (B,), got {sorted(batch)}")
+        return torch.stack(places, dim=1)  # (B, 2)
+
+
+class OwnLossObjective:
+    """The loss that a model computes itself from `labels`, as transformers' models do."""
+
+    def __call__(self, model: Any, batch: Mapping[str, Tensor], predict: bool = False) -> Outcome:
+        """The model's own loss; predictions are its logits, labels as they came."""
+        out = model(**batch)
+        if getattr(out, "loss", None) is None:
+            raise ValueError(f"the model gave no loss for a batch of {sorted(batch)}")
+        return Outcome(out.loss, out.logits, batch["labels"])
+
+    def count(self, batch: Mapping[str, Tensor]) -> int:
+        """Number of labels that are not ignored. ValueError for a batch without `labels`."""
+        labels = _labels(batch, axes=(1, 2))
+        return int((labels != -100).sum())
+
+
+# how transformers' names of models end -> what they are trained for
+BY_TASK = {
+    "ForSequenceClassification": ClassificationObjective,
+    "ForTokenClassification": MaskedLMObjective,
+    "ForMaskedLM": MaskedLMObjective,
+    "ForQuestionAnswering": QuestionAnsweringObjective,
+    "ForConditionalGeneration": Seq2SeqObjective,
+}
+
+
+def objective_for(model: nn.Module, label_smoothing: float = 0.0) -> Any:
+    """The objective that a model's head is made for; a causal language model's where nothing says otherwise.
+
+    A model of others, whose forward takes `labels`, computes its own loss. ValueError for label smoothing where the
+    objective has none.
+    """
+    name = model.architecture() if hasattr(model, "architecture") else ""
+    kind = next((kind for ending, kind in BY_TASK.items() if name.endswith(ending)), CausalLMObjective)
+    if not name and "labels" in inspect.signature(type(model).forward).parameters:
+        kind = OwnLossObjective
+    if not label_smoothing:
+        return kind()
+    if kind in (OwnLossObjective, QuestionAnsweringObjective):
+        raise ValueError(f"label smoothing is not for {kind.__name__}, got {label_smoothing:g}")
+    return kind(label_smoothing=label_smoothing)
 
 
 def shift_right(
