@@ -21,9 +21,8 @@ def test_core_is_small_and_the_heavy_parts_are_extras():
     core = {re.match(r"[\w-]+", line)[0] for line in PROJECT["dependencies"]}
     figures = {"matplotlib", "koreanize-matplotlib", "fonttools"}  # the last comes with the first anyway
     assert core == {"torch", "numpy", "safetensors", "regex", "numba", "tqdm", "filelock"} | figures
-    assert {"kernels", "lab", "test", "parity", "tables", "classroom"} == set(
-        PROJECT["optional-dependencies"]
-    )
+    extras = {"kernels", "lab", "test", "parity", "hub", "tables", "classroom"}
+    assert extras == set(PROJECT["optional-dependencies"])
 
 
 def test_environment_yml_names_extras_and_lists_no_package_of_its_own():

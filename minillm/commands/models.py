@@ -1,18 +1,15 @@
-"""`minillm train`, `generate`, `convert` and `fetch`. A wrong path, text or number is said before torch is imported."""
+"""`minillm train`, `convert` and `fetch`. A wrong path, text or number is said before torch is imported."""
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from minillm.commands._find import find_model
 from minillm.commands._show import print_json
 
 if TYPE_CHECKING:
     from minillm.course.tour.settings import TourSettings
-
-DEFAULT_TOKENS = 100
 
 
 def train(options: Namespace) -> None:
@@ -62,69 +59,11 @@ def check_memory(settings: TourSettings) -> None:
         )
 
 
-def generate(options: Namespace) -> None:
-    """Print the continuation as it is drawn, or one JSON value at its end."""
-    from minillm.course.paths import find_part
-    from minillm.tokenizer import load_tokenizer
-
-    folder = find_part(options.model, "model")
-    tokenizer = load_tokenizer(tokenizer_path(folder, options.tokenizer))
-    prompt = tokenizer.encode(options.prompt) or [tokenizer.encode("\n")[0]]
-    fitting_tokens(options.max_tokens, len(prompt), window_of(folder), folder)
-
-    from minillm.inference import SamplingParams, is_encoder_decoder, stream
-    from minillm.models import load_model
-
-    model = load_model(folder)
-    goes_on = not is_encoder_decoder(
-        model
-    )  # with the prompt's own text; else it reads that and writes another
-    if not goes_on:
-        prompt = tokenizer(options.prompt)["input_ids"]
-    mismatch = (
-        f"the tokenizer {options.tokenizer or folder} has {tokenizer.vocab_size:,} tokens and the model {folder} "
-        f"{model.config.vocab_size:,}: they do not belong together"
-    )
-    if tokenizer.vocab_size > model.config.vocab_size:
-        raise ValueError(mismatch)
-    before = prompt if goes_on else []
-    max_tokens = fitting_tokens(options.max_tokens, len(before) or 1, model.config.max_length, folder)
-    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    given |= {"max_tokens": max_tokens, "seed": options.seed, "n": 1}
-    if model.generation_config:  # the settings that the model's makers found to work
-        params = SamplingParams.from_folder(folder, **given)
-    else:
-        params = SamplingParams(**{"temperature": 0.8} | given)
-    new: list[int] = []
-    shown = options.prompt if goes_on else ""
-    if not options.json:
-        print(shown, end="", flush=True)
-    try:
-        for token in stream(model, prompt, params, tokenizer=tokenizer):
-            if (
-                token >= tokenizer.vocab_size
-            ):  # models may have room to spare, which a trained one never chooses
-                raise ValueError(mismatch)
-            new.append(token)
-            text = tokenizer.decode(before + new, skip_special_tokens=not goes_on)
-            # a character may be split over two tokens: print only what later tokens cannot change
-            if not options.json and not text.endswith("\ufffd") and text.startswith(shown):
-                print(text[len(shown) :], end="", flush=True)
-                shown = text
-    finally:
-        if not options.json:
-            print()
-    if options.json:
-        text = tokenizer.decode(before + new, skip_special_tokens=not goes_on)
-        print_json({"prompt": options.prompt, "token_ids": new, "text": text})
-
-
 def convert(options: Namespace) -> None:
     """A model in another format, and its tokenizer with it where there is one."""
-    from minillm.course.paths import check_out, find_part
+    from minillm.course.paths import check_out
 
-    source, target = find_part(options.source, "model"), options.target
+    source, target = find_model(options.source), options.target
     to_file = target.suffix == ".gguf"
     if options.type is not None and not to_file:
         raise ValueError(f"--type is for a file that ends in .gguf, got {target}")
@@ -195,47 +134,3 @@ def fetch(options: Namespace) -> None:
         print_json({"path": str(path), **about})
     else:
         print(path)
-
-
-def tokenizer_path(model: Path, given: Path | None) -> Path:
-    """The tokenizer that the user named, or the one beside the model; ValueError where there is none."""
-    if given is not None:
-        if not given.exists():
-            raise ValueError(f"no tokenizer at {given}: no such file or folder")
-        return given
-    if model.is_dir() or model.suffix == ".gguf":
-        return model
-    raise ValueError(f"{model} holds a model alone: name its tokenizer's file with --tokenizer")
-
-
-def window_of(model: Path) -> int | None:
-    """The most tokens, prompt and new ones, that config.json says; None where only opening the model will tell."""
-    try:
-        config: Any = json.loads((model / "config.json").read_bytes())
-        if config.get("is_encoder_decoder"):
-            return None  # the prompt has the window to itself
-        window = config.get("max_position_embeddings", config.get("n_positions"))
-    except (OSError, ValueError, RecursionError, AttributeError):
-        return None  # `load_model` says what is wrong
-    return window if isinstance(window, int) and window > 0 else None
-
-
-def fitting_tokens(asked: int | None, prompt: int, window: int | None, model: Path) -> int:
-    """How many new tokens to make after a prompt of so many: those asked for (None: as many as are usual and fit).
-
-    Raises ValueError, naming the most that fit, when prompt and new tokens are longer than the model's window.
-    """
-    room = DEFAULT_TOKENS if window is None else window - prompt
-    if room < 1:
-        raise ValueError(
-            f"the prompt has {prompt:,} tokens, and {model} reads at most {window:,}, the new ones included: "
-            "shorten it"
-        )
-    if asked is None:
-        return min(DEFAULT_TOKENS, room)
-    if window is not None and asked > room:
-        raise ValueError(
-            f"--max-tokens must be at most {room} here, got {asked}: {model} reads at most {window:,} tokens, and the "
-            f"prompt has {prompt:,}"
-        )
-    return asked

@@ -162,6 +162,19 @@ def available(name: str) -> bool:
     return _found(REAL_MODELS[check_choice("real model", name, REAL_MODELS)]) is not None
 
 
+def fetched(name: str) -> Path:
+    """The path of a real model that is here, checked as `fetch` does; ValueError, with the command, where it is not."""
+    if not available(name):
+        raise ValueError(f"{name} is not here: {how_to_fetch(name)} brings it, once")
+    return fetch(name)
+
+
+def how_to_fetch(name: str) -> str:
+    """The command that brings a real model, and how much it downloads."""
+    size = REAL_MODELS[check_choice("real model", name, REAL_MODELS)].size
+    return f"`minillm fetch {name}` ({size / 1e6:.0f} MB)"
+
+
 def model_folders(name: str) -> Iterator[Path]:
     """Where a real model is looked for, in order."""
     folder = REAL_MODELS[check_choice("real model", name, REAL_MODELS)].folder

@@ -9,6 +9,7 @@ import torch
 
 from minillm._checks import describe
 from minillm._files import BadFileError
+from minillm.data.hub import find
 from minillm.models import bart, bert, llama, roberta, t5
 from minillm.models.base import PretrainedModel
 from minillm.models.decoder_heads import GPT2ForSequenceClassification, LlamaForSequenceClassification
@@ -63,9 +64,19 @@ UNNAMED = (*LANGUAGE_MODELS, bert.BERT, roberta.RoBERTa)  # what a folder withou
 
 
 def load_model(
-    path: str | Path, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+    path: str | Path,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
 ) -> PretrainedModel:
     """The model in a Hugging Face folder, a .gguf file or a llama2.c .bin file, in evaluation mode.
+
+    A name serves, too: that of a real model that was fetched ("smollm2"), or "owner/name" of the hub, which is
+    downloaded once (extra `hub`; revision, token, local_files_only and what goes wrong: `minillm.data.hub.find`). A
+    path that exists wins.
 
     config.json picks the class by `architectures`; a folder that names none holds the language model of its
     `model_type`, or an encoder's body. A folder of a decoder's body alone gives the language model when its output
@@ -76,6 +87,7 @@ def load_model(
         raise ValueError(
             f"load_model takes the path of a folder, a .gguf or a .bin file, got {describe(path)}"
         )
+    path = find(path, "model", revision, token, local_files_only)
     if Path(path).suffix in FILES and not Path(path).is_dir():
         return FILES[Path(path).suffix](path, dtype, device)
     config = read_config(path)

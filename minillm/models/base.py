@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from minillm._checks import check_int, describe
 from minillm._files import BadFileError
 from minillm._tensors import FLOATS, check_place
+from minillm.data.hub import push
 from minillm.models.config import ModelConfig, as_ids, check_ids_field
 from minillm.models.weights import read_config, read_generation_config, read_weights, write_folder
 from minillm.nn.blocks import LayerNorm, RMSNorm
@@ -226,6 +227,16 @@ class PretrainedModel(nn.Module):
             "dtype": str(self.dtype).removeprefix("torch."),
         }
         return write_folder(folder, values, self.to_hugging_face(self.state_dict()), self.generation_config)
+
+    def push_to_hub(
+        self,
+        name: str,
+        token: str | bool | None = None,
+        private: bool = False,
+        commit_message: str | None = None,
+    ) -> str:
+        """Upload what `save_pretrained` writes to "owner/name" of the hub; its address. As in `minillm.data.hub.push`."""
+        return push(name, self.save_pretrained, token, private, commit_message or "Upload model")
 
     @classmethod
     def from_pretrained(

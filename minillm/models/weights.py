@@ -41,7 +41,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     path = check_path("folder", folder) / CONFIG
     if not path.parent.exists():
         raise BadFileError(
-            f"model config {str(path)!r} cannot be read: no such folder here, and nothing is downloaded"
+            f"model config {str(path)!r} cannot be read: no such folder here (a name on the hub is owner/name)"
         )
     values = read_json(path, "model config")
     verify_checksums(folder)

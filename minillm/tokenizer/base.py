@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from minillm._checks import check_flag, check_int, check_path, check_text, describe, is_listing
 from minillm._files import CHECKSUMS, write_checksums, write_json
+from minillm.data.hub import push
 from minillm.tokenizer.added import AddedToken, find_added
 from minillm.tokenizer.batch import Batch, check_ids, check_texts, encode_for_model
 from minillm.tokenizer.decoders import ByteLevel, build_decoder
@@ -371,6 +372,16 @@ class Tokenizer:
         file = write_json(path / "tokenizer.json", self.to_json())
         write_checksums(path, ("tokenizer.json", "tokenizer_config.json"))
         return file
+
+    def push_to_hub(
+        self,
+        name: str,
+        token: str | bool | None = None,
+        private: bool = False,
+        commit_message: str | None = None,
+    ) -> str:
+        """Upload what `save` writes to "owner/name" of the hub; its address. As in `minillm.data.hub.push`."""
+        return push(name, self.save, token, private, commit_message or "Upload tokenizer")
 
     def __repr__(self) -> str:
         name = type(self).__name__

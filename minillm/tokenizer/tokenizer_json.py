@@ -20,6 +20,7 @@ from typing import Any
 
 from minillm._checks import check_choice, check_flag, check_int, check_path, describe
 from minillm._files import BadFileError, read_json, verify_checksums
+from minillm.data.hub import find
 from minillm.tokenizer.base import PARTS, AddedToken, Tokenizer
 from minillm.tokenizer.bpe import BPETokenizer, check_vocab, read_merges
 from minillm.tokenizer.bpe_encode import BPE
@@ -33,18 +34,26 @@ from minillm.tokenizer.unigram import Unigram, UnigramTokenizer
 from minillm.tokenizer.wordpiece import WordPiece, WordPieceTokenizer
 
 
-def load_tokenizer(path: str | Path) -> Tokenizer:
+def load_tokenizer(
+    path: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+) -> Tokenizer:
     """Open a tokenizer: a folder with tokenizer.json (or GPT-2's vocab.json and merges.txt, or BERT's vocab.txt), such
     a file, SentencePiece's `.model`, a llama2.c `.bin`, CLIP's list of merges (`.txt.gz`), or a `.gguf` with a
     byte-level vocabulary.
 
+    A name serves, too: a real model's ("smollm2"), or "owner/name" of the hub, as in `load_model`.
     A folder with vocab.txt alone is uncased unless its tokenizer_config.json says `do_lower_case` false.
 
     Raises:
         BadFileError: the file is missing, cut short, damaged, or asks for something that is not built here.
         ValueError: `path` is no path.
     """
-    path = check_path("path", path)
+    check_path("path", path)
+    path = find(path, "tokenizer", revision, token, local_files_only)
     if path.is_dir():
         old_pair = path / "vocab.json", path / "merges.txt"
         if not (path / "tokenizer.json").exists() and all(file.exists() for file in old_pair):

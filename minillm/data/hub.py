@@ -1,0 +1,349 @@
+"""Models, tokenizers and data sets of the hub by "owner/name", through huggingface_hub (the extra `hub`).
+
+    find("owner/name", "model")  ->  the folder of the hub's cache that now holds config.json and model.safetensors
+    push("owner/name", model.save_pretrained, token="hf_...")
+
+Only the files that are opened are downloaded, and none that holds a pickle: opening one can run any program. They go to
+the cache that all of Hugging Face's libraries share, and without a network they are taken from there. A path that
+exists wins over a name. Nothing waits for ever: a request that gets no answer, and a file that does not grow, are
+given up.
+
+Book 3.2 허깅페이스 허브 탐색하기. Held against transformers' from_pretrained and push_to_hub on a local server.
+Leaves out: Spaces, GGUF files of a repository (download one, then open its path), code that comes with a model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from minillm._checks import check_choice, check_flag, check_text, describe
+from minillm._files import BadFileError
+from minillm.data.downloads import DownloadError
+from minillm.data.real_models import REAL_MODELS, fetched
+
+TIMEOUT = 10.0  # seconds that one request may go without an answer
+PATIENCE = 300.0  # seconds without a new part of a file (the library writes 10 MB at a time)
+SLOWEST = 50_000  # bytes a second, on average, that an upload must reach
+
+NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
+FILE_ENDINGS = (".gguf", ".bin", ".json", ".model", ".gz", ".txt", ".safetensors")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+TOKENIZER_FILES = {
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "vocab.json", "merges.txt", "vocab.txt",
+}  # fmt: skip
+SENTENCEPIECE = {
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+}  # opened where tokenizer.json is not
+WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
+MODEL_FILES = {"config.json", "generation_config.json", "model.safetensors.index.json"}
+
+
+def is_name(text: Any) -> bool:
+    """Whether `text` can be a name on the hub, "owner/name", and is no path that exists."""
+    return (
+        isinstance(text, str)
+        and NAME.fullmatch(text) is not None
+        and not text.endswith(FILE_ENDINGS)
+        and not Path(text).exists()
+    )
+
+
+def find(
+    path: str | Path,
+    kind: str,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """Where a model or a tokenizer (`kind`) is on this machine: a path as it is, else what a name stands for.
+
+    path: a file or folder; "smollm2", "e5" or "minilm", a real model that was fetched; or a hub's "owner/name", which is
+    downloaded. revision: a branch, a tag or a commit (None: main). token: a text, None for the one that is logged in,
+    False for none. local_files_only: take it from the cache and ask nobody.
+
+    Raises ValueError for a real model that is not here, ImportError without the extra, DownloadError (an OSError) when
+    the hub cannot give it, BadFileError for a repository without weights that can be opened safely. Each says what to
+    do.
+    """
+    check_choice("kind", kind, ("model", "tokenizer"))
+    if not isinstance(path, str) or Path(path).exists():
+        return Path(path)
+    if path in REAL_MODELS:
+        return fetched(path)
+    if not is_name(path):
+        return Path(path)
+    chosen = model_files if kind == "model" else tokenizer_files
+    return download(path, "model", lambda files: chosen(path, files), revision, token, local_files_only)
+
+
+def model_files(name: str, files: Sequence[str]) -> list[str]:
+    """Of a repository's files those that open its model; BadFileError where none holds weights without a pickle."""
+    weights = [file for file in files if WEIGHTS.fullmatch(file)]
+    if "model.safetensors" in weights:  # one file: shards and their index beside it say the same again
+        return sorted({"config.json", "generation_config.json", "model.safetensors"} & set(files))
+    if weights:
+        return sorted([file for file in files if file in MODEL_FILES] + weights)
+    if pickled := [file for file in files if file.endswith(PICKLES)]:
+        raise BadFileError(
+            f"{name} holds its weights as {pickled[0]} and not as model.safetensors: a pickle, which can run any "
+            "program when it is opened, so it is not. Choose a revision or another copy with safetensors"
+        )
+    quantized = [file for file in files if file.endswith(".gguf")]
+    instead = f"download {quantized[0]} and open its path" if quantized else "choose another repository"
+    raise BadFileError(f"{name} holds no model.safetensors: {instead}")
+
+
+def tokenizer_files(name: str, files: Sequence[str]) -> list[str]:
+    """Of a repository's files those that open its tokenizer; BadFileError where there are none."""
+    chosen = [file for file in files if file in TOKENIZER_FILES]
+    if "tokenizer.json" in chosen:
+        return [file for file in chosen if file not in {"vocab.json", "merges.txt", "vocab.txt"}]
+    if not {"vocab.json", "merges.txt"} <= set(chosen) and "vocab.txt" not in chosen:
+        only = [file for file in files if file in SENTENCEPIECE]
+        instead = f": download {only[0]} and open its path" if only else ""
+        raise BadFileError(
+            f"{name} holds no tokenizer.json, vocab.txt, or vocab.json with merges.txt{instead}"
+        )
+    return chosen
+
+
+def download(
+    name: str,
+    repo_type: str,
+    choose: Callable[[list[str]], list[str]],
+    revision: str | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """The folder of the cache with the files that `choose` takes from the list of a repository's; as in `find`.
+
+    repo_type: "model" or "dataset". What is in the cache is not downloaded again. Without a network the files that are
+    there are what `choose` gets.
+    """
+    check_text("name", name), check_flag("local_files_only", local_files_only)
+    if revision is not None:
+        check_text("revision", revision)
+    hub = _library(f"{name!r} is no path here, and as a name on the hub")
+    asked = {"repo_type": repo_type, "revision": revision, "token": token}
+    error = None
+    if not local_files_only:
+        try:
+            return _fetch(hub, name, choose, asked)
+        except (hub.errors.HTTPError, OSError, ValueError, RuntimeError) as raised:
+            if isinstance(raised, BadFileError) or not _unreachable(hub, raised):
+                raise _mended(hub, name, repo_type, revision, raised) from None
+            error = raised
+    try:  # a folder that is there, whole or not: no connection is opened
+        folder = Path(hub.snapshot_download(name, local_files_only=True, **asked))
+        choose([path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()])
+    except (OSError, ValueError) as raised:
+        if isinstance(raised, hub.errors.HFValidationError) or error is not None:
+            raise _mended(hub, name, repo_type, revision, error or raised) from None
+        where = f"not in the hub's cache ({hub.constants.HF_HUB_CACHE})"
+        raise DownloadError(
+            f"{name!r} is no path here and {where}: load it once without local_files_only"
+        ) from None
+    return folder
+
+
+def _fetch(hub: Any, name: str, choose: Callable[[list[str]], list[str]], asked: dict[str, Any]) -> Path:
+    """Download what is chosen and not in the cache yet; the snapshot's folder."""
+    info = _watched(lambda: hub.HfApi().repo_info(name, timeout=TIMEOUT, **asked), PATIENCE)
+    files = choose([one.rfilename for one in info.siblings or [] if _stays_inside(one.rfilename)])
+    if not files:
+        raise BadFileError(f"{name} holds none of the files that are looked for")
+    blobs = Path(hub.constants.HF_HUB_CACHE) / f"{asked['repo_type']}s--{name.replace('/', '--')}" / "blobs"
+
+    def bring() -> Path:
+        with _bounded(hub):
+            # the first by its branch, which the cache then knows; the others from the same commit
+            options = {**asked, "etag_timeout": TIMEOUT, "library_name": "minillm"}
+            first = Path(hub.hf_hub_download(name, files[0], **options))
+            folder = first.parents[len(PurePosixPath(files[0]).parts) - 1]
+            if folder.name != info.sha:
+                raise DownloadError(f"{name} was changed on the hub just now: load it again")
+            for file in files[1:]:
+                hub.hf_hub_download(name, file, **options | {"revision": info.sha})
+        return folder
+
+    return _watched(bring, PATIENCE, lambda: _size(blobs))
+
+
+def push(
+    name: str,
+    save: Callable[[Path], Any],
+    token: str | bool | None = None,
+    private: bool = False,
+    commit_message: str | None = None,
+) -> str:
+    """Write files with `save(folder)` and upload them as one commit to the model repository `name`; its address.
+
+    The repository is made where there is none, private or not. token: as in `find`, one that may write. Raises
+    ValueError for a name that is none, ImportError without the extra, DownloadError (an OSError) when the hub does not
+    take it: no token, no right to write there, no network. The repository then has all of the files or none of them.
+    """
+    check_flag("private", private)
+    if commit_message is not None:
+        check_text("commit_message", commit_message)
+    if not isinstance(name, str) or NAME.fullmatch(name) is None:
+        raise ValueError(f"a name on the hub is owner/name, got {describe(name)}")
+    hub = _library("to push to the hub")
+    if token is False or (token is None and not hub.get_token()):
+        raise DownloadError(
+            f"{name} cannot be pushed without a token: pass token=, set HF_TOKEN, or `hf auth login`"
+        )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        save(folder)
+
+        def send() -> str:
+            with _bounded(hub):
+                api = hub.HfApi(token=token)
+                made = api.create_repo(name, private=private, exist_ok=True)
+                # the hub keeps checksums of its own, and files may be edited there
+                without = ["checksums.json"]
+                api.upload_folder(
+                    repo_id=name, folder_path=folder, commit_message=commit_message, ignore_patterns=without
+                )
+            return str(made)
+
+        try:
+            return _watched(send, PATIENCE + _size(folder) / SLOWEST)
+        except (hub.errors.HTTPError, OSError, ValueError, RuntimeError) as error:
+            raise _mended(hub, name, "model", None, error, "pushed") from None
+
+
+def _library(why: str) -> Any:
+    try:
+        import huggingface_hub
+        import huggingface_hub.constants
+        import huggingface_hub.errors
+    except ImportError as error:
+        raise ImportError(f"{why} it needs huggingface_hub ({error}): pip install 'minillm[hub]'") from None
+    return huggingface_hub
+
+
+@contextlib.contextmanager
+def _bounded(hub: Any) -> Iterator[None]:
+    """Requests for which the library sets no limit, uploads above all, get one: a minute without any byte."""
+    session = hub.get_session()
+    before, session.timeout = session.timeout, 6 * TIMEOUT
+    try:
+        yield
+    finally:
+        session.timeout = before
+
+
+def _watched(work: Callable[[], Any], patience: float, grown: Callable[[], int] = lambda: 0) -> Any:
+    """What work() returns or raises; DownloadError after `patience` seconds in which `grown()` stayed the same.
+
+    The work is done in a thread of its own, which is left behind then: the library has no other way to stop it.
+    """
+    outcome: list[tuple[Any, BaseException | None]] = []
+
+    def run() -> None:
+        try:
+            outcome.append((work(), None))
+        except BaseException as error:  # it belongs to the caller's thread
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=run, daemon=True, name=__name__)
+    thread.start()
+    size, since = grown(), time.monotonic()
+    while thread.is_alive():
+        thread.join(min(1.0, patience / 4))
+        if (now := grown()) != size:
+            size, since = now, time.monotonic()
+        if thread.is_alive() and time.monotonic() - since > patience:
+            raise DownloadError(f"nothing came for {patience:,.0f} seconds")
+    result, error = outcome[0]
+    if error is not None:
+        raise error
+    return result
+
+
+def _size(folder: Path) -> int:
+    """Bytes in the files of a folder; those that vanish meanwhile count nothing."""
+    total = 0
+    for path in folder.rglob("*") if folder.is_dir() else ():
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size
+    return total
+
+
+def _stays_inside(file: str) -> bool:
+    parts = PurePosixPath(file).parts
+    return (
+        bool(parts) and ".." not in parts and not file.startswith("/") and not set(file) & {"\\", ":", "\0"}
+    )
+
+
+def _status(error: BaseException) -> int | None:
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def _unreachable(hub: Any, error: BaseException) -> bool:
+    """Whether the hub gave no answer at all, so that what is in the cache may serve."""
+    if isinstance(error, hub.errors.OfflineModeIsEnabled) or (_status(error) or 0) >= 500:
+        return True
+    return isinstance(error, hub.errors.HTTPError) and _status(error) is None
+
+
+def _mended(
+    hub: Any, name: str, repo_type: str, revision: str | None, error: BaseException, verb: str = "downloaded"
+) -> BaseException:
+    """An error of the library as one line that says what to do."""
+    errors, status, what = hub.errors, _status(error), {"model": "model", "dataset": "data set"}[repo_type]
+    if isinstance(error, BadFileError) or getattr(error, "errno", None) == errno.ENOSPC:
+        return error
+    cause = error
+    while cause is not None and not isinstance(cause, errors.HTTPError):  # an upload's is wrapped
+        cause = cause.__cause__
+    status = _status(cause) if status is None and cause is not None else status
+    if isinstance(error, errors.HFValidationError):
+        return ValueError(f"{name!r} is no path here and no name that the hub takes: a name is owner/name")
+    if isinstance(error, errors.GatedRepoError):
+        reason = (
+            "its owner asks for consent: accept the terms on its page, then pass token= or `hf auth login`"
+        )
+    elif isinstance(error, errors.RevisionNotFoundError):
+        reason = f"it has no revision {revision!r}"
+    elif isinstance(error, errors.RepositoryNotFoundError):
+        reason = f"the hub has no {what} of this name, or it is private (then pass token=)"
+        if verb == "pushed":
+            reason = "the hub does not know the owner, or the token"
+    elif status in (401, 403):
+        reason = "the hub refuses the token: make one that may " + (
+            "write" if verb == "pushed" else "read it"
+        )
+    elif status == 429:
+        reason = "the hub has had too many requests: wait some minutes"
+    elif isinstance(error, errors.OfflineModeIsEnabled):
+        reason = "it is not in the hub's cache, and HF_HUB_OFFLINE forbids to ask the hub: unset it once"
+    elif status is not None:
+        reason = f"the hub answered {status}: try again later"
+    elif isinstance(cause, errors.HTTPError):
+        late = "timeout" in type(cause).__name__.lower()
+        found = "does not answer" if late else "cannot be reached"
+        reason = f"the hub ({hub.constants.ENDPOINT}) {found}"
+        if verb == "downloaded":
+            reason += ". Load it once with a network, or give the path of a copy"
+    else:
+        reason = " ".join(str(error).split())[:200]
+    begun = (
+        f"{name} cannot be pushed"
+        if verb == "pushed"
+        else f"{name!r} is no path here and cannot be downloaded"
+    )
+    return DownloadError(f"{begun}: {reason}")
