@@ -73,12 +73,17 @@ def convert(options: Namespace) -> None:
         raise ValueError(f"cannot write {target}: it is a folder")
     check_out(target.parent if to_file else target)
 
+    from minillm.data.e5s1 import is_e5s1
     from minillm.models import load_model, save_gguf
+    from minillm.search.sentence_folder import E5, write_settings
     from minillm.tokenizer import load_tokenizer
     from minillm.tokenizer.gguf import gguf_vocabulary, read_roles, save_roles
 
-    has_tokenizer = source.suffix == ".gguf" or any(
-        (source / name).is_file() for name in ("tokenizer.json", "vocab.json")
+    sentences = is_e5s1(source)
+    has_tokenizer = (
+        sentences
+        or source.suffix == ".gguf"
+        or any((source / name).is_file() for name in ("tokenizer.json", "vocab.json"))
     )
     tokenizer, why = None, "none beside the model"
     if has_tokenizer:
@@ -104,6 +109,8 @@ def convert(options: Namespace) -> None:
         if tokenizer is not None:
             tokenizer.save(target)
             save_roles(tokenizer, target)
+        if sentences:  # how its tokens become one vector, for SentenceEncoder and sentence-transformers
+            write_settings(target, E5._replace(width=model.config.width, max_length=model.config.max_length))
     summary = {
         "path": str(target),
         "model": type(model).__name__,

@@ -9,10 +9,12 @@ import torch
 
 from minillm._checks import describe
 from minillm._files import BadFileError
+from minillm.data.e5s1 import is_e5s1
 from minillm.data.hub import find
 from minillm.models import bart, bert, llama, roberta, t5
 from minillm.models.base import PretrainedModel
 from minillm.models.decoder_heads import GPT2ForSequenceClassification, LlamaForSequenceClassification
+from minillm.models.e5s1 import load_e5s1
 from minillm.models.gguf import load_gguf
 from minillm.models.gpt2 import GPT2, GPT2Body
 from minillm.models.llama import Llama, LlamaBody
@@ -59,7 +61,16 @@ ARCHITECTURES: dict[str, type[PretrainedModel]] = {  # transformers' class names
     **{f"{name}{task}": cls for name in bart.FAMILIES.values() for task, cls in BART_TASKS.items()},
 }
 LANGUAGE_MODELS: tuple[type[PretrainedModel], ...] = (GPT2, Llama, t5.T5, bart.BART)
-FILES: dict[str, Callable[..., PretrainedModel]] = {".bin": load_llama2c, ".gguf": load_gguf}
+
+
+def load_bin(
+    path: str | Path, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+) -> PretrainedModel:
+    """The model of a .bin file: an E5S1 file begins with its name, a llama2.c file with a number."""
+    return (load_e5s1 if is_e5s1(path) else load_llama2c)(path, dtype, device)
+
+
+FILES: dict[str, Callable[..., PretrainedModel]] = {".bin": load_bin, ".gguf": load_gguf}
 UNNAMED = (*LANGUAGE_MODELS, bert.BERT, roberta.RoBERTa)  # what a folder without architectures holds
 
 
@@ -72,7 +83,7 @@ def load_model(
     token: str | bool | None = None,
     local_files_only: bool = False,
 ) -> PretrainedModel:
-    """The model in a Hugging Face folder, a .gguf file or a llama2.c .bin file, in evaluation mode.
+    """The model in a Hugging Face folder, a .gguf file, a llama2.c or an E5S1 .bin file, in evaluation mode.
 
     A name serves, too: that of a real model that was fetched ("smollm2"), or "owner/name" of the hub, which is
     downloaded once (extra `hub`; revision, token, local_files_only and what goes wrong: `minillm.data.hub.find`). A

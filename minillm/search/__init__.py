@@ -12,6 +12,7 @@ from minillm.search.hybrid import HybridSearch
 from minillm.search.losses import contrastive_loss, cosine_similarity_loss, mnr_loss
 from minillm.search.passage_index import PassageIndex
 from minillm.search.self_grading import Choice, choose, first_places, hold_out
+from minillm.search.sentence_encoder import SentenceEncoder
 from minillm.search.snippets import Snippet, find_snippet
 from minillm.search.static_encoder import StaticEncoder
 from minillm.search.weighted import WeightedSearch, standard_scores
@@ -25,6 +26,7 @@ __all__ = [
     "FieldSearch",
     "HybridSearch",
     "PassageIndex",
+    "SentenceEncoder",
     "Snippet",
     "StaticEncoder",
     "WeightedSearch",

@@ -1,7 +1,8 @@
 """Dense search (의미 검색): texts and questions become vectors, and the nearest vectors are the answer.
 
 Book: 10.3 실습: 의미 검색 구현하기. The two parts are exchangeable: any encoder with `encode(texts) -> (N, D)` and
-`dim`, any index with the methods of ExactIndex.
+`dim`, any index with the methods of ExactIndex. An encoder that was trained with other prompts for questions than for
+texts has `encode_query` and `encode_document`, too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from minillm._checks import check_int, check_path, describe
 from minillm._files import BadFileError, read_json, write_json
 from minillm.search._ids import DocumentId, Ranking, check_document_ids, check_texts
 from minillm.search.exact import ExactIndex, check_vectors
-from minillm.search.static_encoder import StaticEncoder
+from minillm.search.sentence_encoder import SentenceEncoder
+from minillm.search.static_encoder import MODULES, StaticEncoder
 
 
 class DenseRetriever:
@@ -33,6 +35,8 @@ class DenseRetriever:
         if getattr(index, "dim", None) != encoder.dim or len(index):
             raise ValueError(f"index must be empty and of width {encoder.dim}, got {describe(index)}")
         self.encoder, self.index = encoder, index
+        self._query = getattr(encoder, "encode_query", encoder.encode)
+        self._document = getattr(encoder, "encode_document", encoder.encode)
         self.ids: list[DocumentId] = []
 
     def __len__(self) -> int:
@@ -49,7 +53,7 @@ class DenseRetriever:
             raise ValueError("corpus must hold at least one text, got none")
         ids = check_document_ids(ids, len(texts))
         # Checked before anything is removed: an encoder that fails leaves the index as it was.
-        vectors = check_vectors("the encoder's vectors", self.encoder.encode(texts), self.index.dim)
+        vectors = check_vectors("the encoder's vectors", self._document(texts), self.index.dim)
         if len(vectors) != len(texts):
             raise ValueError(f"the encoder must give a vector a text, got {len(vectors)} for {len(texts)}")
         self.index.remove(range(len(self.ids)))
@@ -62,7 +66,7 @@ class DenseRetriever:
         `search`. All 0 for a query without any known token. Raises ValueError as BM25.scores."""
         if not self.ids:
             raise ValueError("this retriever is empty: call fit(corpus) first")
-        vector = self.encoder.encode(check_texts("query", [query]))
+        vector = self._query(check_texts("query", [query]))
         places, distances = self.index.search(vector, len(self))
         scores = np.zeros(len(self), np.float32)
         if vector.any():
@@ -79,7 +83,7 @@ class DenseRetriever:
             raise ValueError("this retriever is empty: call fit(corpus) first")
         queries = check_texts("queries", queries)
         k = min(check_int("k", k, minimum=1), len(self))
-        vectors = self.encoder.encode(queries)
+        vectors = self._query(queries)
         places, distances = self.index.search(vectors, k)
         highest = 0.0 if self.index.metric == "l2" else 1.0  # distance = 1 - similarity for cosine and ip
         return [
@@ -103,10 +107,11 @@ class DenseRetriever:
 
     @classmethod
     def load(cls, folder: str | Path) -> DenseRetriever:
-        """The retriever (StaticEncoder and ExactIndex) that `save` wrote; BadFileError (a ValueError) naming what is
-        missing, cut or damaged."""
+        """The retriever (StaticEncoder or SentenceEncoder, and ExactIndex) that `save` wrote; BadFileError (a
+        ValueError) naming what is missing, cut or damaged."""
         folder = check_path("folder", folder)
-        retriever = cls(StaticEncoder.from_pretrained(folder / "encoder"))
+        static = read_json(folder / "encoder" / "modules.json", "list of modules") == MODULES
+        retriever = cls((StaticEncoder if static else SentenceEncoder).from_pretrained(folder / "encoder"))
         index = ExactIndex.load(folder / "vectors.safetensors")
         names = read_json(folder / "documents.json", "list of documents")
         ids = names.get("ids") if isinstance(names, dict) else None

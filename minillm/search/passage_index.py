@@ -73,19 +73,25 @@ class PassageIndex:
         return len(self.passages)
 
     @classmethod
-    def build(cls, passages: Sequence[Passage], seed: int = 0, **training: Any) -> PassageIndex:
-        """Index the passages; the vectors come from an encoder trained here, on these passages alone.
+    def build(
+        cls, passages: Sequence[Passage], seed: int = 0, encoder: Any = None, **training: Any
+    ) -> PassageIndex:
+        """Index the passages; the vectors come from `encoder` (a SentenceEncoder, say), or from one that is trained
+        here, on these passages alone.
 
         training: options of `train_encoder` (steps, dim, vocab_size, ...). Raises ValueError for anything but a list
-        of at least two Passages with different ids, and for training options out of range.
+        of at least two Passages with different ids, for training options out of range, or beside an encoder.
         """
         passages = list(passages) if isinstance(passages, Sequence) and not isinstance(passages, str) else []
         if len(passages) < 2 or not all(isinstance(passage, Passage) for passage in passages):
             raise ValueError(f"passages must be a list of at least two Passages, got {describe(passages)}")
+        if encoder is not None and training:
+            raise ValueError(f"an encoder that is given is not trained: {', '.join(training)} has no use")
         start = time.perf_counter()
         held = hold_out(passages, seed)
         graded = len(held.queries) >= FEWEST_QUERIES
-        encoder = train_encoder(held.passages if graded else passages, seed=seed, **training)
+        if encoder is None:
+            encoder = train_encoder(held.passages if graded else passages, seed=seed, **training)
         grading = time.perf_counter()
         choice = choose(first_places(held, *fit_both(held.passages, encoder))) if graded else Choice()
         graded_at = time.perf_counter()

@@ -20,11 +20,13 @@ from typing import Any
 
 from minillm._checks import check_choice, check_flag, check_int, check_path, describe
 from minillm._files import BadFileError, read_json, verify_checksums
+from minillm.data.e5s1 import is_e5s1
 from minillm.data.hub import find
 from minillm.tokenizer.base import PARTS, AddedToken, Tokenizer
 from minillm.tokenizer.bpe import BPETokenizer, check_vocab, read_merges
 from minillm.tokenizer.bpe_encode import BPE
 from minillm.tokenizer.clip import load_clip
+from minillm.tokenizer.e5s1 import load_e5s1_tokenizer
 from minillm.tokenizer.gguf import load_gguf_tokenizer
 from minillm.tokenizer.llama2c import Llama2cTokenizer
 from minillm.tokenizer.parts import as_list, as_mapping
@@ -42,8 +44,8 @@ def load_tokenizer(
     local_files_only: bool = False,
 ) -> Tokenizer:
     """Open a tokenizer: a folder with tokenizer.json (or GPT-2's vocab.json and merges.txt, or BERT's vocab.txt), such
-    a file, SentencePiece's `.model`, a llama2.c `.bin`, CLIP's list of merges (`.txt.gz`), or a `.gguf` with a
-    byte-level vocabulary.
+    a file, SentencePiece's `.model`, a llama2.c or an E5S1 `.bin`, CLIP's list of merges (`.txt.gz`), or a `.gguf` with
+    a byte-level vocabulary.
 
     A name serves, too: a real model's ("smollm2"), or "owner/name" of the hub, as in `load_model`.
     A folder with vocab.txt alone is uncased unless its tokenizer_config.json says `do_lower_case` false.
@@ -63,7 +65,7 @@ def load_tokenizer(
         verify_checksums(path)
         path = path / "tokenizer.json"
     elif path.suffix == ".bin":
-        return Llama2cTokenizer.from_file(path)
+        return load_e5s1_tokenizer(path) if is_e5s1(path) else Llama2cTokenizer.from_file(path)
     elif path.suffix == ".model":
         return load_sentencepiece(path)
     elif path.suffix == ".gz":

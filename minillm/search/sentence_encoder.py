@@ -1,0 +1,224 @@
+"""A sentence encoder (문장 임베딩): a transformer reads a text, and one vector is made of its tokens' vectors.
+
+    cls   h of the first token      mean   sum of h over the real tokens / how many      max   the largest of each
+    encode(text) = pooled / |pooled|                                                     h (T, C) -> pooled (C,)
+
+Unlike StaticEncoder's means, h of a token knows the words around it. Models are trained with a pooling, and often with
+a prompt in front of a text ("query: ", "passage: "): a folder of sentence-transformers says which, and is opened here.
+The real ones are `SentenceEncoder.from_pretrained("e5")` (100 languages, Korean among them) and `"minilm"` (English).
+
+Book: 10.2 문장 임베딩 방식. Papers: Reimers and Gurevych 2019 (Sentence-BERT); Wang et al. 2024 (multilingual E5).
+Held against: sentence_transformers' SentenceTransformer. Leaves out: training, several poolings at once, other modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from minillm._checks import check_choice, check_flag, check_int, check_path, check_text, describe
+from minillm._files import BadFileError
+from minillm.data.e5s1 import is_e5s1
+from minillm.data.hub import find
+from minillm.models import EncoderBody, PretrainedModel, load_model
+from minillm.search._ids import check_texts
+from minillm.search.sentence_folder import E5, SentenceSettings, read_settings, write_settings
+from minillm.tokenizer import Tokenizer, load_tokenizer
+
+DOCUMENT_PROMPTS = (
+    "document",
+    "passage",
+    "corpus",
+)  # what sentence-transformers calls the same, in its order
+
+
+def first_token(hidden: Tensor, mask: Tensor) -> Tensor:
+    """The vector of the first token, which BERT was trained to put a text into: (B, T, C) -> (B, C)."""
+    return hidden[:, 0]
+
+
+def mean_of_tokens(hidden: Tensor, mask: Tensor) -> Tensor:
+    """The mean of the real tokens' vectors; mask (B, T) is 1 for them, 0 for padding."""
+    weights = mask[:, :, None].to(hidden.dtype)  # (B, T, 1)
+    return (hidden * weights).sum(1) / weights.sum(1)
+
+
+def max_of_tokens(hidden: Tensor, mask: Tensor) -> Tensor:
+    """The largest value of each of the C numbers over the real tokens."""
+    return hidden.masked_fill(mask[:, :, None] == 0, -torch.inf).amax(1)
+
+
+POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cls": first_token,
+    "mean": mean_of_tokens,
+    "max": max_of_tokens,
+}
+
+
+class SentenceEncoder:
+    """An encoder's body, its tokenizer and a pooling.
+
+    model: a BERT or RoBERTa without a head. tokenizer: one with a padding token. pooling: "cls", "mean" or "max".
+    max_length: tokens after which a text is cut, special ones counted; None is as many as the model reads.
+    prompts: name -> text put in front; default_prompt_name: the one that `encode` takes when none is named.
+    Raises ValueError when they do not fit each other.
+    """
+
+    def __init__(
+        self,
+        model: PretrainedModel,
+        tokenizer: Tokenizer,
+        pooling: str = "mean",
+        max_length: int | None = None,
+        prompts: Mapping[str, str] | None = None,
+        default_prompt_name: str | None = None,
+    ) -> None:
+        if not isinstance(model, EncoderBody):
+            raise ValueError(
+                f"model must be a BERT or a RoBERTa without a head, got {describe(type(model).__name__)}"
+            )
+        if not isinstance(tokenizer, Tokenizer) or tokenizer.pad_token_id is None:
+            raise ValueError(f"tokenizer must be a Tokenizer with a padding token, got {describe(tokenizer)}")
+        if tokenizer.vocab_size > model.config.vocab_size:
+            raise ValueError(
+                f"the tokenizer has {tokenizer.vocab_size:,} tokens and the model {model.config.vocab_size:,}: they "
+                "do not belong together"
+            )
+        longest = model.config.max_length
+        self.model, self.tokenizer = model, tokenizer
+        self.pooling = check_choice("pooling", pooling, POOLINGS)
+        self.max_length = (
+            longest if max_length is None else min(check_int("max_length", max_length, 1), longest)
+        )
+        self.prompts = dict(prompts or {})
+        for name, text in self.prompts.items():
+            check_text(f"prompt {name!r}", text)
+        if default_prompt_name is not None:
+            check_choice("default_prompt_name", default_prompt_name, self.prompts)
+        self.default_prompt_name = default_prompt_name
+        self.tokens([""])  # ValueError where max_length leaves no room
+
+    @property
+    def dim(self) -> int:
+        """Width C of the vectors."""
+        return self.model.config.width
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids that the model reads for each text, special ones around them, cut to max_length."""
+        asked = {"return_attention_mask": False, "return_token_type_ids": False}
+        return self.tokenizer(list(texts), truncation=True, max_length=self.max_length, **asked)["input_ids"]
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        batch_size: int = 32,
+        normalize: bool = True,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+    ) -> np.ndarray:
+        """Vectors of `texts`, float32 (N, C), of length 1 with `normalize`.
+
+        prompt: put in front of every text; prompt_name: one of `prompts`, if `prompt` is not given; with neither it
+        is the default prompt, if there is one. Texts of like length go through the model together, so the order and
+        the batch size change nothing but the time. Raises ValueError when `texts` is no list of str (a single str is
+        refused), for batch_size < 1 and for a prompt that is not known.
+        """
+        texts = check_texts("texts", texts)
+        batch_size = check_int("batch_size", batch_size, minimum=1)
+        check_flag("normalize", normalize)
+        front = self._front(prompt_name, prompt)
+        vectors = np.empty((len(texts), self.dim), np.float32)
+        rows = self.tokens([front + text for text in texts]) if texts else []
+        # the longest first: a batch that needs too much memory fails at once
+        order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            for start in range(0, len(order), batch_size):
+                places = order[start : start + batch_size]
+                vectors[places] = self._embed([rows[place] for place in places], normalize).cpu().numpy()
+        finally:
+            self.model.train(was_training)
+        return vectors
+
+    def encode_query(self, texts: Sequence[str], batch_size: int = 32, normalize: bool = True) -> np.ndarray:
+        """`encode` with the prompt called "query"; without a prompt where there is none of that name."""
+        return self.encode(texts, batch_size, normalize, prompt=self.prompts.get("query", ""))
+
+    def encode_document(
+        self, texts: Sequence[str], batch_size: int = 32, normalize: bool = True
+    ) -> np.ndarray:
+        """`encode` with the first prompt that is called "document", "passage" or "corpus", else without one."""
+        names = [name for name in DOCUMENT_PROMPTS if name in self.prompts]
+        return self.encode(texts, batch_size, normalize, prompt=self.prompts[names[0]] if names else "")
+
+    def _front(self, name: str | None, prompt: str | None) -> str:
+        if prompt is not None:
+            return check_text("prompt", prompt)
+        name = self.default_prompt_name if name is None else check_choice("prompt_name", name, self.prompts)
+        return "" if name is None else self.prompts[name]
+
+    @torch.inference_mode()
+    def _embed(self, rows: Sequence[Sequence[int]], normalize: bool) -> Tensor:
+        """Lists of token ids -> (B, C) float32."""
+        longest, pad = max(map(len, rows)), self.tokenizer.pad_token_id
+        ids = torch.tensor([[*row, *[pad] * (longest - len(row))] for row in rows], device=self.model.device)
+        lengths = torch.tensor([len(row) for row in rows], device=self.model.device)
+        mask = (torch.arange(longest, device=self.model.device) < lengths[:, None]).long()  # (B, T)
+        hidden = self.model(ids, attention_mask=mask).last_hidden_state  # (B, T, C)
+        pooled = POOLINGS[self.pooling](hidden.float(), mask)
+        return F.normalize(pooled, dim=1) if normalize else pooled
+
+    # --- folders ----------------------------------------------------------------------------------------------
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write a folder of sentence-transformers, whose vectors it makes of length 1: the model, its tokenizer and
+        the settings. transformers opens it as a BertModel (or RobertaModel), too."""
+        folder = check_path("folder", folder)
+        self.model.save_pretrained(folder)
+        self.tokenizer.save(folder)
+        settings = SentenceSettings(
+            "", self.pooling, self.dim, self.max_length, self.prompts, self.default_prompt_name
+        )
+        write_settings(folder, settings)
+        return folder
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> SentenceEncoder:
+        """The encoder in a folder of sentence-transformers, in an E5S1 file, or of the name "e5" or "minilm".
+
+        A path that exists goes before a name; what a name stands for must have been fetched (`minillm fetch e5`). A
+        folder without modules.json is an encoder's: its tokens are averaged, as sentence-transformers does it.
+        dtype, device: as in `load_model`. Raises ValueError for a real model that is not here, BadFileError naming
+        what is missing, cut, damaged, or asks for what is not built here.
+        """
+        path = find(source, "model")
+        if is_e5s1(path):
+            return cls(load_model(path, dtype, device), load_tokenizer(path), E5.pooling, prompts=E5.prompts)
+        settings = read_settings(path)
+        model = load_model(path / settings.inner, dtype, device)
+        model = getattr(model, "body", model)  # a head has no part in it
+        tokenizer = load_tokenizer(path / settings.inner)
+        try:
+            encoder = cls(
+                model, tokenizer, settings.pooling, settings.max_length, settings.prompts,
+                settings.default_prompt_name,
+            )  # fmt: skip
+        except ValueError as error:
+            raise BadFileError(f"sentence encoder {str(path)!r} is refused: {error}") from None
+        if settings.width not in (None, encoder.dim):
+            raise BadFileError(
+                f"sentence encoder {str(path)!r} is refused: its pooling expects vectors of {settings.width} numbers, "
+                f"its model makes {encoder.dim}"
+            )
+        return encoder
