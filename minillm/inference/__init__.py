@@ -1,8 +1,9 @@
-"""From a model to text: the KV cache, sampling, generation and streaming."""
+"""From a model to text: the KV cache, sampling, generation, streaming and pipelines."""
 
 from minillm.inference.conditioned import is_encoder_decoder
 from minillm.inference.generate import Completion, generate, generate_batch, next_logits, stream
 from minillm.inference.params import SamplingParams
+from minillm.inference.pipelines import Pipeline, pipeline
 from minillm.inference.sampling import (
     apply_min_p,
     apply_repetition_penalty,
@@ -17,6 +18,7 @@ from minillm.nn.cache import KVCache, kv_cache_bytes
 __all__ = [
     "Completion",
     "KVCache",
+    "Pipeline",
     "SamplingParams",
     "apply_min_p",
     "apply_repetition_penalty",
@@ -28,6 +30,7 @@ __all__ = [
     "is_encoder_decoder",
     "kv_cache_bytes",
     "next_logits",
+    "pipeline",
     "process_logits",
     "sample",
     "stream",

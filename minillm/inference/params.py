@@ -132,7 +132,7 @@ class SamplingParams:
             content = read_generation_config(path)
             if (path / CONFIG).exists() and read_config(path).get("is_encoder_decoder") is True:
                 content = {name: value for name, value in content.items() if name not in _FORCED}
-            fields = _fields(content)
+            fields = sampling_fields(content)
             cls(**{"max_tokens": LARGEST} | fields)  # whether the file's own values will do
         except ValueError as error:
             raise BadFileError(f"generation config in {str(path)!r} is refused: {error}") from None
@@ -149,7 +149,7 @@ class SamplingParams:
         return tuple(item for item in self.stop if not isinstance(item, str))
 
 
-def _fields(content: Any) -> dict[str, Any]:
+def sampling_fields(content: Any) -> dict[str, Any]:
     """The fields of SamplingParams that a parsed generation_config.json sets; ValueError for what we do not do."""
     for name, harmless in _REFUSED.items():
         value = content.get(name)
