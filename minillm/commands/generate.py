@@ -52,7 +52,9 @@ def generate(options: Namespace) -> None:
     if model.generation_config:  # the settings that the model's makers found to work
         params = SamplingParams.from_folder(folder, **given)
     else:
-        params = SamplingParams(**(ANSWERING if answers and len(text) > len(options.prompt) else USUAL) | given)
+        params = SamplingParams(
+            **(ANSWERING if answers and len(text) > len(options.prompt) else USUAL) | given
+        )
     before = [] if answers else prompt  # an answer is shown alone, a continuation after its prompt
     new: list[int] = []
     shown = "" if answers else options.prompt

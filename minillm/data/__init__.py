@@ -15,7 +15,6 @@ from minillm.data.proof import HeldOut, prove_held_out
 from minillm.data.python_questions import python_questions, read_questions
 from minillm.data.python_reference import python_docs, standard_library_docs
 from minillm.data.real_models import REAL_MODELS, available, fetch
-from minillm.data.stratified import stratified_split
 from minillm.data.text_files import read_documents
 from minillm.data.toy_translation import SPELLINGS, date_pairs, word_pairs
 from minillm.data.unanswerable import DECLINING, unanswerable_questions
@@ -58,7 +57,6 @@ __all__ = [
     "split_passages",
     "split_sections",
     "standard_library_docs",
-    "stratified_split",
     "train_and_held_out",
     "unanswerable_questions",
     "with_particle",
