@@ -6,7 +6,7 @@ from minillm.data.dataset_dict import DatasetDict
 from minillm.data.datasets import DatasetInfo, cache_folder, dataset_info, dataset_names, load_dataset
 from minillm.data.documents import Document, Passage, Question
 from minillm.data.downloads import DownloadError
-from minillm.data.headlines import TOPICS, korean_headlines
+from minillm.data.headlines import TOPICS, headline_events, korean_headlines
 from minillm.data.held_out import overlap, paragraphs_once, repeated_share, train_and_held_out
 from minillm.data.korean import korean_documents, korean_english_pairs, korean_questions
 from minillm.data.particles import with_particle
@@ -41,6 +41,7 @@ __all__ = [
     "dataset_names",
     "date_pairs",
     "fetch",
+    "headline_events",
     "korean_documents",
     "korean_english_pairs",
     "korean_headlines",
