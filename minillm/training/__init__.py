@@ -33,6 +33,7 @@ from minillm.training.objectives import (
     Seq2SeqObjective,
     shift_right,
 )
+from minillm.training.open_loop import open_loop
 from minillm.training.schedule import cosine_schedule, schedule
 from minillm.training.spans import SpanCorruption
 from minillm.training.trainer import Trainer, TrainingDiverged
@@ -81,6 +82,7 @@ __all__ = [
     "latest_checkpoint",
     "linear_cross_entropy",
     "linear_cross_entropy_plain",
+    "open_loop",
     "pick_device",
     "pick_precision",
     "schedule",

@@ -72,6 +72,7 @@ class TrainingArguments:
     """transformers' older name of train_sampling_strategy="group_by_length" """
     length_column_name: str = "length"
     dataloader_drop_last: bool = False
+    """leave out the last batch of an epoch if it is not full; an evaluation leaves out nothing"""
     remove_unused_columns: bool = True
     """columns that the model's forward does not take are left out before the collator sees them"""
     eval_strategy: str = "no"

@@ -11,22 +11,23 @@ Held against: transformers.Trainer.evaluate.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from minillm.training.objectives import Objective
+from minillm.training.objectives import Objective, scores_without_labels
 from minillm.training.tally import zeros_for_sums
 
 
 class EvalPrediction(NamedTuple):
     """What `compute_metrics` is given, as in transformers: `predictions, labels = eval_prediction`.
 
-    Rows that are shorter than others are filled up with -100, in both. For a causal language model predictions are the
-    logits (N, L - 1, V) and label_ids (N, L - 1) the ids that came next: both at the same place, already shifted. (In
-    transformers they are not: there logits and labels have L places, and a metric shifts them.)
+    Rows that are shorter than others are filled up with -100, in both. For a causal language model trained by a
+    TrainerConfig predictions are the logits (N, L - 1, V) and label_ids (N, L - 1) the ids that came next: both at the
+    same place, already shifted. With TrainingArguments both have L places and are not shifted, as in transformers.
     """
 
     predictions: np.ndarray
@@ -70,7 +71,17 @@ def predict(
     prefix: str = "test",
     keep: bool = True,
 ) -> PredictionOutput:
-    """Predictions, labels and `evaluate`'s figures; arrays of length 0 unless they are to be kept."""
+    """Predictions, labels and `evaluate`'s figures; arrays of length 0 unless they are to be kept.
+
+    If the first batch has no labels, label_ids is None and there are no figures.
+    """
+    batches = iter(batches)
+    first = next(batches, None)
+    if first is None:
+        raise ValueError("there is no batch to predict from")
+    batches = chain([first], batches)
+    if keep and not {"labels", "start_positions"} & set(first):
+        return PredictionOutput(_joined(_unlabelled(model, batches, to_device)), None, {})
     was_training = model.training
     model.eval()
     total: Tensor | None = None  # stays on the device: a batch does not wait for the one before it
@@ -100,6 +111,20 @@ def predict(
             for name in metrics
         }
     return PredictionOutput(predictions, labels, scores)
+
+
+def _unlabelled(
+    model: nn.Module,
+    batches: Iterable[Mapping[str, Tensor]],
+    to_device: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]],
+) -> list[Tensor]:
+    """Scores of each batch, on the CPU."""
+    was_training = model.training
+    model.eval()
+    try:
+        return [scores_without_labels(model, to_device(batch)).float().cpu() for batch in batches]
+    finally:
+        model.train(was_training)
 
 
 def _joined(tensors: list[Tensor], fill: float = -100) -> np.ndarray:

@@ -47,5 +47,6 @@ def their_names(model: nn.Module) -> dict[str, str]:
     for prefix, module in model.named_modules():
         if hasattr(module, "weight_rows"):
             for ours, theirs, _ in module.weight_rows():
-                names |= {f"{prefix}.{name}".lstrip("."): theirs for name in ours}
+                behind = module.prefix if prefix else ""  # of a body under a head
+                names |= {f"{prefix}.{name}".lstrip("."): behind + theirs for name in ours}
     return names

@@ -65,10 +65,17 @@ class CausalLMObjective:
     `ignore_index` marks labels that teach nothing (padding, a prompt); `label_smoothing` in [0, 1]. `fused`: take the
     last layer and its loss together (`linear_cross_entropy`), so that the logits, V numbers a token, are never there
     as a whole; the model then has a `body` and a `head`, an nn.Linear. The last token of a row has no successor, so
-    it is not run through the model: a row of L tokens costs L - 1.
+    it is not run through the model: a row of L tokens costs L - 1. `shifted=False`: predictions and labels of a metric
+    have all L places, as transformers' Trainer gives them; the metric then moves one against the other.
     """
 
-    def __init__(self, ignore_index: int = -100, label_smoothing: float = 0.0, fused: bool = False) -> None:
+    def __init__(
+        self,
+        ignore_index: int = -100,
+        label_smoothing: float = 0.0,
+        fused: bool = False,
+        shifted: bool = True,
+    ) -> None:
         self.ignore_index = check_int("ignore_index", ignore_index)
         self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
         self.fused = check_flag("fused", fused)
@@ -101,6 +108,22 @@ class CausalLMObjective:
     def count(self, batch: Mapping[str, Tensor]) -> int:
         """Number of targets in the batch. ValueError for a batch without `labels` (B, L), L >= 2."""
         return int((_labels(batch, shortest=2)[:, 1:] != self.ignore_index).sum())
+
+
+class UnshiftedCausalLMObjective(CausalLMObjective):
+    """The same, but a metric is given all L places, logits and labels as they stand: as by transformers' Trainer.
+
+    The metric then moves one against the other itself.
+    """
+
+    def __call__(self, model: Any, batch: Mapping[str, Tensor], predict: bool = False) -> Outcome:
+        """As CausalLMObjective's; predictions (B, L, V), labels (B, L) as they came."""
+        if not predict:
+            return super().__call__(model, batch)
+        labels = _labels(batch, shortest=2)
+        logits = model(**_inputs(batch, ("input_ids", "attention_mask"))).logits  # (B, L, V)
+        loss = token_loss(logits[:, :-1], labels[:, 1:], self.ignore_index, self.label_smoothing)
+        return Outcome(loss, logits, labels)
 
 
 class MaskedLMObjective:
@@ -248,6 +271,14 @@ class OwnLossObjective:
         return int((labels != -100).sum())
 
 
+def scores_without_labels(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    """What a model says of a batch that has no labels: its logits, or start and end scores (B, 2, T)."""
+    out = model(**_inputs(batch, READ + READ_BY_A_DECODER))
+    return (
+        torch.stack([out.start_logits, out.end_logits], dim=1) if hasattr(out, "start_logits") else out.logits
+    )
+
+
 # how transformers' names of models end -> what they are trained for
 BY_TASK = {
     "ForSequenceClassification": ClassificationObjective,
@@ -258,16 +289,18 @@ BY_TASK = {
 }
 
 
-def objective_for(model: nn.Module, label_smoothing: float = 0.0) -> Any:
+def objective_for(model: nn.Module, label_smoothing: float = 0.0, shifted: bool = True) -> Any:
     """The objective that a model's head is made for; a causal language model's where nothing says otherwise.
 
-    A model of others, whose forward takes `labels`, computes its own loss. ValueError for label smoothing where the
-    objective has none.
+    shifted: whether a metric is given a causal model's logits beside the ids that came next. A model of others, whose
+    forward takes `labels`, computes its own loss. ValueError for label smoothing where the objective has none.
     """
     name = model.architecture() if hasattr(model, "architecture") else ""
     kind = next((kind for ending, kind in BY_TASK.items() if name.endswith(ending)), CausalLMObjective)
     if not name and "labels" in inspect.signature(type(model).forward).parameters:
         kind = OwnLossObjective
+    if kind is CausalLMObjective and not shifted:
+        kind = UnshiftedCausalLMObjective
     if not label_smoothing:
         return kind()
     if kind in (OwnLossObjective, QuestionAnsweringObjective):

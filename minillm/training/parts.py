@@ -78,10 +78,13 @@ def make_feed(
     return feed
 
 
-def make_objective(model: nn.Module, objective: Any, label_smoothing: float) -> Any:
-    """The objective that was given, or the one that the model's head is for."""
+def make_objective(model: nn.Module, objective: Any, settings: Any, label_smoothing: float) -> Any:
+    """The objective that was given, or the one that the model's head is for.
+
+    With TrainingArguments a metric gets the logits of a causal model as in transformers: all places, not shifted.
+    """
     if objective is None:
-        return objective_for(model, label_smoothing)
+        return objective_for(model, label_smoothing, shifted=isinstance(settings, TrainerConfig))
     for method in ("__call__", "count"):
         if not callable(getattr(objective, method, None)):
             raise ValueError(f"objective must be like CausalLMObjective(), got {describe(objective)}")

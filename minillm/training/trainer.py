@@ -108,7 +108,7 @@ class Trainer:
         self.data_collator = check_function("data_collator", data_collator)
         self.train_feed = self.new_feed("train_data", train_data)
         self.eval_feed = None if eval_data is None else self.new_feed("eval_data", eval_data)
-        self.objective = make_objective(model, objective, self.args.label_smoothing_factor)
+        self.objective = make_objective(model, objective, self.config, self.args.label_smoothing_factor)
         self.compute_metrics = check_function("compute_metrics", compute_metrics)
         self.on_step = check_function("on_step", on_step)
         self.optimizer, self.lr_scheduler, self._peaks = make_optimizer(model, self.args, optimizers)
@@ -159,7 +159,7 @@ class Trainer:
         if eval_dataset is None and self.eval_feed is None:
             raise ValueError("evaluate() needs eval_data, the Trainer was given none")
         feed = self.eval_feed if eval_dataset is None else self.new_feed("eval_dataset", eval_dataset)
-        with self._autocast(), self._seeded():
+        with self._autocast(), self._seeded(), fast_layers(self.model):
             batches = feed.eval_batches(self.args.eval_batches)
             figures = evaluate(
                 self.model, batches, self.objective, self.compute_metrics, self._to_device, metric_key_prefix

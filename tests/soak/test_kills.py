@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from minillm.search import BM25, ExactIndex
-from minillm.training import checkpoints
+from minillm.training import EarlyStoppingCallback, checkpoints
 from tests.helpers import soak_count
+from tests.training.classifier import bits, classes, classifier_run
 from tests.training.test_trainer import same, trainer
 
 pytestmark = [
@@ -80,3 +81,27 @@ def test_a_killed_training_goes_on_from_its_last_whole_checkpoint(tmp_path):
         resumed.train(resume_from_checkpoint=True)
         assert same(straight.model, resumed.model), f"killed with {[path.name for path in found]}"
     assert at_work > 0
+
+
+def test_a_run_of_epochs_killed_again_and_again_is_the_unbroken_one(tmp_path):
+    """Killed and resumed in the same folder until it is done: weights, order of the data, best metric, counters."""
+    settings = {
+        "eval_rows": classes(20, seed=1), "eval_strategy": "steps", "eval_steps": 1, "save_steps": 1,
+        "num_train_epochs": 6, "per_device_train_batch_size": 16, "load_best_model_at_end": True,
+        "metric_for_best_model": "loss", "logging_steps": 3, "save_total_limit": 2, "warmup_ratio": 0.2,
+    }  # fmt: skip
+
+    def run(folder):
+        return classifier_run(folder, callbacks=[EarlyStoppingCallback(4, 0.003)], **settings)
+
+    unbroken = run(tmp_path / "unbroken")
+    unbroken.train()
+    expected, rng, kills = bits(unbroken), random.Random(1), 0
+    for number in range(soak_count(100)):
+        folder = tmp_path / str(number)
+        for _ in range(4):
+            kills += killed(lambda: run(folder).train(resume_from_checkpoint=True), rng.uniform(0.02, 0.5))  # noqa: B023
+        resumed = run(folder)
+        resumed.train(resume_from_checkpoint=True)
+        assert bits(resumed) == expected
+    assert kills > 0
