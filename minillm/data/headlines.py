@@ -119,6 +119,6 @@ def _held_out(pair: str) -> bool:
 
 
 def headline_events(kind: str = "before") -> dict[str, tuple[str, ...]]:
-    """The events of each topic: kind "before" those that one can look forward to (월드컵 앞두고), "after" the others."""
+    """The events of each topic: kind "before" those that are expected (월드컵 앞두고), "after" the others."""
     check_choice("kind", kind, ("before", "after"))
     return {topic: tuple(words[kind]) for topic, words in _words()["topics"].items()}

@@ -541,12 +541,15 @@ why = 'b'""",
     },
     "03-4-c": {
         "numpy": """def judge(gold, said, classes):
-    import numpy as np
-
     table = np.zeros((classes, classes), dtype=int)
     np.add.at(table, (np.array(gold), np.array(said)), 1)
     both = table.sum(0) + table.sum(1)
-    return table, np.mean(2 * table.diagonal() / np.maximum(both, 1))""",
+    return table, np.mean(2 * table.diagonal() / np.maximum(both, 1))
+
+
+gold_broken = np.array([3] * 500 + [0, 1, 2, 4, 5, 6])
+said_broken = np.full(506, 3)
+reason = "B\"""",
         "precision and recall": """def judge(gold, said, classes):
     from collections import Counter
 
@@ -556,16 +559,14 @@ why = 'b'""",
         hits = counts[k, k]
         precision, recall = hits / max(1, list(said).count(k)), hits / max(1, list(gold).count(k))
         scores.append(2 * precision * recall / (precision + recall) if hits else 0)
-    return [[counts[i, j] for j in range(classes)] for i in range(classes)], sum(scores) / len(scores)""",
+    return [[counts[i, j] for j in range(classes)] for i in range(classes)], sum(scores) / len(scores)
+
+
+gold_broken = (*range(7), *[6] * 400)
+said_broken = [6 for _ in gold_broken]
+reason = " b\"""",
     },
     "03-4-d": {
-        "arrays, another class": """import numpy as np
-
-gold_broken = np.array([3] * 500 + [0, 1, 2, 4, 5, 6])
-said_broken = np.full(506, 3)
-reason = "B\"""",
-    },
-    "03-4-e": {
         "computed": """import math
 
 prediction = (129 * 9, round(math.log(9), 2), 3 * math.ceil(5000 / 64), 12 * 4 - 40)""",

@@ -85,7 +85,9 @@ def test_bad_arguments(arguments):
 
 
 def test_events_are_of_one_topic_each():
-    events = [event for kind in ("before", "after") for own in headline_events(kind).values() for event in own]
+    events = [
+        event for kind in ("before", "after") for own in headline_events(kind).values() for event in own
+    ]
     assert len(events) == len(set(events)) == 42
     assert headline_events()["스포츠"][0] == "월드컵"
     with pytest.raises(ValueError, match="kind"):

@@ -45,8 +45,9 @@ COUNTED = {
     "empty": "0.0",
     "over": "classes",
 }
-BROKEN = 'gold_broken = {gold}\nsaid_broken = {said}\nreason = "{reason}"'
+BROKEN = '\n\ngold_broken = {gold}\nsaid_broken = {said}\nreason = "{reason}"'
 NOTHING = {"gold": "[0] * 94 + [1, 2, 3, 4, 5, 6]", "said": "[0] * 100", "reason": "b"}
+SOUND = BROKEN.format(**NOTHING) + "\n\n"
 
 WRONG = {
     "03-4-a": {
@@ -100,7 +101,8 @@ def collate_rows(rows, pad_id):
             **WHOLE | {"loss": "torch.nn.functional.cross_entropy(model(x), labels, ignore_index=-100)"}
         ),
         "weighed by rows": STEP.format(**WHOLE).replace(
-            "sum(int((labels != -100).sum()) for _, labels in passes)", "sum(len(labels) for _, labels in passes)"
+            "sum(int((labels != -100).sum()) for _, labels in passes)",
+            "sum(len(labels) for _, labels in passes)",
         ),
         "the sum, not the mean": STEP.format(**WHOLE).replace(" / targets", ""),
         "gradients from before": STEP.format(**WHOLE | {"clear": "pass"}),
@@ -133,50 +135,59 @@ def collate_rows(rows, pad_id):
     return loss.item()""",
         "never steps": STEP.format(**WHOLE).replace("    optimizer.step()\n", ""),
         "the last pass's loss": STEP.format(**WHOLE | {"result": "loss.item()"}),
-        "the first pass alone": STEP.format(**WHOLE).replace("for x, labels in passes:", "for x, labels in passes[:1]:"),
+        "the first pass alone": STEP.format(**WHOLE).replace(
+            "for x, labels in passes:", "for x, labels in passes[:1]:"
+        ),
     },
     "03-4-c": {
-        "rows are the answers": JUDGE.format(**COUNTED | {"row": "answer", "column": "true"}),
-        "the mean over the classes there are": JUDGE.format(**COUNTED | {"over": "present"}),
-        "an absent class is perfect": JUDGE.format(**COUNTED | {"empty": "1.0"}),
-        "accuracy": JUDGE.format(**COUNTED).replace(
+        "rows are the answers": SOUND + JUDGE.format(**COUNTED | {"row": "answer", "column": "true"}),
+        "the mean over the classes there are": SOUND + JUDGE.format(**COUNTED | {"over": "present"}),
+        "an absent class is perfect": SOUND + JUDGE.format(**COUNTED | {"empty": "1.0"}),
+        "accuracy": SOUND
+        + JUDGE.format(**COUNTED).replace(
             "return table, total / classes",
             "return table, sum(table[k][k] for k in range(classes)) / len(gold)",
         ),
-        "recall": JUDGE.format(**COUNTED | {"f1": "table[k][k] / max(1, sum(table[k]))"}),
-        "precision": JUDGE.format(**COUNTED | {"f1": "table[k][k] / max(1, sum(row[k] for row in table))"}),
-        "without the 2": JUDGE.format(**COUNTED | {"f1": "table[k][k] / both"}),
-        "weighed by frequency": JUDGE.format(
-            **COUNTED | {"f1": "2 * table[k][k] / both * sum(table[k]) / len(gold)", "over": "1"}
-        ),
-        "divides by nothing": JUDGE.format(**COUNTED).replace(" if both else 0.0", ""),
-        "shared rows": JUDGE.format(**COUNTED).replace(
+        "recall": SOUND + JUDGE.format(**COUNTED | {"f1": "table[k][k] / max(1, sum(table[k]))"}),
+        "precision": SOUND
+        + JUDGE.format(**COUNTED | {"f1": "table[k][k] / max(1, sum(row[k] for row in table))"}),
+        "without the 2": SOUND + JUDGE.format(**COUNTED | {"f1": "table[k][k] / both"}),
+        "weighed by frequency": SOUND
+        + JUDGE.format(**COUNTED | {"f1": "2 * table[k][k] / both * sum(table[k]) / len(gold)", "over": "1"}),
+        "divides by nothing": SOUND + JUDGE.format(**COUNTED).replace(" if both else 0.0", ""),
+        "shared rows": SOUND
+        + JUDGE.format(**COUNTED).replace(
             "[[0] * classes for _ in range(classes)]", "[[0] * classes] * classes"
         ),
-        "scikit-learn's": """def judge(gold, said, classes):
+        "scikit-learn's": SOUND
+        + """def judge(gold, said, classes):
     from sklearn.metrics import confusion_matrix, f1_score
 
     labels = list(range(classes))
     return (confusion_matrix(gold, said, labels=labels),
             f1_score(gold, said, labels=labels, average="macro", zero_division=0))""",
-        "the checker's": """from minillm.course.classroom.exercises.lesson_03_4 import _judged
+        "the checker's": SOUND
+        + """from minillm.course.classroom.exercises.lesson_03_4 import _judged
 
 def judge(gold, said, classes):
     return _judged(list(gold), list(said), classes)""",
+        "accuracy too low": JUDGE.format(**COUNTED)
+        + BROKEN.format(**NOTHING | {"gold": "[0] * 88 + [1, 2, 3, 4, 5, 6] * 2"}),
+        "a class is missing": JUDGE.format(**COUNTED)
+        + BROKEN.format(**NOTHING | {"gold": "[0] * 95 + [1, 2, 3, 4, 5]"}),
+        "right for the rare ones": JUDGE.format(**COUNTED)
+        + BROKEN.format(**NOTHING | {"said": "[0] * 97 + [4, 5, 6]"}),
+        "too short": JUDGE.format(**COUNTED)
+        + BROKEN.format(**NOTHING | {"gold": "[0] * 84 + [1, 2, 3, 4, 5, 6]", "said": "[0] * 90"}),
+        "unequal lengths": JUDGE.format(**COUNTED) + BROKEN.format(**NOTHING | {"said": "[0] * 101"}),
+        "another class": JUDGE.format(**COUNTED) + BROKEN.format(**NOTHING | {"said": "[0] * 99 + [7]"}),
+        "halves": JUDGE.format(**COUNTED)
+        + BROKEN.format(**NOTHING | {"gold": "[0] * 94 + [1, 2, 3, 4, 5, 6.5]"}),
+        "chance": JUDGE.format(**COUNTED) + BROKEN.format(**NOTHING | {"reason": "a"}),
+        "always": JUDGE.format(**COUNTED) + BROKEN.format(**NOTHING | {"reason": "c"}),
+        "too few": JUDGE.format(**COUNTED) + BROKEN.format(**NOTHING | {"reason": "d"}),
     },
     "03-4-d": {
-        "accuracy too low": BROKEN.format(**NOTHING | {"gold": "[0] * 88 + [1, 2, 3, 4, 5, 6] * 2"}),
-        "a class is missing": BROKEN.format(**NOTHING | {"gold": "[0] * 95 + [1, 2, 3, 4, 5]"}),
-        "right for the rare ones": BROKEN.format(**NOTHING | {"said": "[0] * 97 + [4, 5, 6]"}),
-        "too short": BROKEN.format(**NOTHING | {"gold": "[0] * 84 + [1, 2, 3, 4, 5, 6]", "said": "[0] * 90"}),
-        "unequal lengths": BROKEN.format(**NOTHING | {"said": "[0] * 101"}),
-        "another class": BROKEN.format(**NOTHING | {"said": "[0] * 99 + [7]"}),
-        "halves": BROKEN.format(**NOTHING | {"gold": "[0] * 94 + [1, 2, 3, 4, 5, 6.5]"}),
-        "chance": BROKEN.format(**NOTHING | {"reason": "a"}),
-        "always": BROKEN.format(**NOTHING | {"reason": "c"}),
-        "too few": BROKEN.format(**NOTHING | {"reason": "d"}),
-    },
-    "03-4-e": {
         "no bias": "prediction = [1152, 2.20, 237, 8]",
         "bits": "prediction = [1161, 3.17, 237, 8]",
         "the last batch is dropped": "prediction = [1161, 2.20, 234, 8]",

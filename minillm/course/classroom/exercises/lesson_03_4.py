@@ -6,7 +6,15 @@ import torch
 
 from minillm.course import exercise
 from minillm.course.classroom.checkers import (
-    Inputs, as_floats, as_list, cases, copied_library, expect, forbid, plain, shown,
+    Inputs,
+    as_floats,
+    as_list,
+    cases,
+    copied_library,
+    expect,
+    forbid,
+    plain,
+    shown,
 )  # fmt: skip
 
 COLLATE = "build the batch yourself"
@@ -60,7 +68,9 @@ def step(answer):
     copied = copied_library(answer)
     assert not copied, f"write the step yourself: your answer uses {copied}"
     for case in cases(
-        sizes=((3,), (2, 2), (1, 4, 2), (5, 1)), ignored=("none", "some", "a whole pass"), before=(False, True)
+        sizes=((3,), (2, 2), (1, 4, 2), (5, 1)),
+        ignored=("none", "some", "a whole pass"),
+        before=(False, True),
     ):
         if case.ignored == "a whole pass" and len(case.sizes) == 1:
             continue
@@ -119,19 +129,43 @@ def _one_batch(model, passes):
     return loss.item(), {name: value.clone() for name, value in whole.state_dict().items()}
 
 
-@exercise("03-4-c", points=3)
+@exercise("03-4-c", points=4)
 def judge(answer):
-    """Confusion matrix and macro-F1."""
+    """Confusion matrix and macro-F1, and lists on which accuracy says nothing."""
+    found = answer if isinstance(answer, dict) else {}
+    missing = [name for name in ("judge", "gold", "said", "reason") if name not in found]
+    assert not missing, f"the answer lacks {', '.join(missing)}"
+    _check_judge(found["judge"])
+    gold, said = (as_floats(found[name], f"{name}_broken") for name in ("gold", "said"))
+    assert len(gold) == len(said), f"the lists must be equally long, got {len(gold)} and {len(said)}"
+    assert 100 <= len(gold) <= 1000, f"the lists must have 100 to 1,000 numbers, got {len(gold)}"
+    strange = [one for one in gold + said if one not in range(7)]
+    assert not strange, f"classes are whole numbers from 0 to 6, got {shown(strange[:1])}"
+    gold, said = (list(map(int, one)) for one in (gold, said))
+    absent = sorted(set(range(7)) - set(gold))
+    assert not absent, f"every class must stand in gold_broken, {absent[:1]} does not"
+    right = sum(a == b for a, b in zip(gold, said)) / len(gold)
+    assert right >= 0.9, f"the accuracy must be at least 0.9, it is {right:.3f}"
+    score = _judged(gold, said, 7)[1]
+    assert score <= 0.2, f"macro-F1 must be at most 0.2, it is {score:.3f}"
+    reason = plain(found["reason"], "reason")
+    assert isinstance(reason, str), f"reason is a letter from a to d, got {shown(reason)}"
+    assert reason.strip().lower() == "b", (
+        f"reason: {shown(reason)} is not it. What are the F1 scores of the seven classes in your lists?"
+    )
+
+
+def _check_judge(answer):
     copied = copied_library(answer)
     assert not copied, f"{JUDGE}: your answer uses {copied}"
-    names = [f"sklearn.metrics.{name}" for name in ("f1_score", "confusion_matrix", "precision_recall_fscore_support")]
+    scores = ("f1_score", "confusion_matrix", "precision_recall_fscore_support")
     for case in cases(size=(1, 2, 30, 200), classes=(1, 2, 3, 7), skew=(False, True)):
         inputs = Inputs(case.seed)
         top = max(0, case.classes - 2) if case.skew else case.classes - 1  # the last class may be absent
         gold, said = inputs.integers(case.size, 0, top), inputs.integers(case.size, 0, top)
         expected = _judged(gold, said, case.classes)
         given = [list(gold), list(said)]
-        with forbid(JUDGE, *names, answer=answer):
+        with forbid(JUDGE, *[f"sklearn.metrics.{name}" for name in scores], answer=answer):
             found = as_list(answer(*given, case.classes), "the answer", 2)
         hint = f"gold {shown(gold)}, said {shown(said)}, {case.classes} classes"
         expect(found[0], expected[0], hint=f"{hint}: the matrix; rows are the true classes")
@@ -150,30 +184,6 @@ def _judged(gold, said, classes):
 
 
 @exercise("03-4-d", points=2)
-def accuracy(answer):
-    """A good accuracy that is worth nothing."""
-    found = answer if isinstance(answer, dict) else {}
-    missing = [name for name in ("gold", "said", "reason") if name not in found]
-    assert not missing, f"the answer lacks {', '.join(missing)}"
-    gold, said = ([*as_floats(found[name], name)] for name in ("gold", "said"))
-    assert len(gold) == len(said), f"the lists must be equally long, got {len(gold)} and {len(said)}"
-    assert 100 <= len(gold) <= 1000, f"the lists must have 100 to 1,000 numbers, got {len(gold)}"
-    strange = [one for one in gold + said if one not in range(7)]
-    assert not strange, f"classes are whole numbers from 0 to 6, got {shown(strange[0])}"
-    absent = sorted(set(range(7)) - set(map(int, gold)))
-    assert not absent, f"every class must stand in gold, class {absent} does not"
-    right = sum(a == b for a, b in zip(gold, said)) / len(gold)
-    assert right >= 0.9, f"the accuracy must be at least 0.9, it is {right:.3f}"
-    score = _judged(list(map(int, gold)), list(map(int, said)), 7)[1]
-    assert score <= 0.2, f"macro-F1 must be at most 0.2, it is {score:.3f}"
-    reason = plain(found["reason"], "reason")
-    assert isinstance(reason, str), f"reason is a letter from a to d, got {shown(reason)}"
-    assert reason.strip().lower() == "b", (
-        f"reason: {shown(reason)} is not it. What are the F1 scores of the seven classes in your lists?"
-    )
-
-
-@exercise("03-4-e", points=2)
 def counted(answer):
     """Head, loss, updates, padding."""
     found = as_floats(answer, "the prediction", 4)
