@@ -533,7 +533,7 @@ why = 'b'""",
         kept = labels != -100
         loss = -model(x).log_softmax(dim=-1)[kept].gather(1, labels[kept][:, None]).sum()
         loss.backward()
-        total, targets = total + float(loss), targets + int(kept.sum())
+        total, targets = total + loss.item(), targets + int(kept.sum())
     for parameter in model.parameters():
         parameter.grad /= targets
     optimizer.step()
