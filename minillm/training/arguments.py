@@ -201,7 +201,11 @@ class TrainingArguments:
             raise ValueError("bf16 and fp16 exclude each other, got both")
         if self.load_best_model_at_end:
             self._check_best()
-        pick_device(self.device)
+        device = pick_device(self.device)
+        if self.fp16 and device.type not in ("cpu", "cuda"):
+            raise ValueError(
+                f"fp16=True is for a CPU or a CUDA device, got {device}; pass bf16=True or neither"
+            )
 
     def _check_best(self) -> None:
         """What load_best_model_at_end needs: every checkpoint has been evaluated."""

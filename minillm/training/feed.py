@@ -158,10 +158,9 @@ def used_columns(model: nn.Module) -> set[str]:
 
 def has_columns(data: Any) -> bool:
     """Whether `data` is a sequence of dicts."""
-    if (
-        isinstance(data, (str, bytes, Mapping))
-        or not hasattr(data, "__getitem__")
-        or not hasattr(data, "__len__")
-    ):
+    if isinstance(data, (str, bytes, Mapping)) or not hasattr(data, "__getitem__"):
         return False
-    return len(data) > 0 and isinstance(data[0], Mapping)
+    try:
+        return len(data) > 0 and isinstance(data[0], Mapping)
+    except TypeError:  # one number in the form of an array
+        return False

@@ -25,7 +25,7 @@ class History:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.records: list[dict[str, Any]] = []
+        self.entries: list[dict[str, Any]] = []
         self.restart()
         self.recorded = 0  # the step of the last record
         self.tokens, self.seconds = 0, 0.0  # of all steps up to it
@@ -60,10 +60,10 @@ class History:
 
     def record(self, reading: Reading, step: int, rate: float, epoch: float | None) -> dict[str, Any]:
         """Add the record of `step`; one that is there already is given back."""
-        if self.records and self.records[-1]["step"] == step:
-            return self.records[-1]
+        if self.entries and self.entries[-1]["step"] == step:
+            return self.entries[-1]
         targets, seconds = self.close(step)
-        self.records.append({
+        self.entries.append({
             "step": step,
             "train_loss": reading.mean_loss,
             "eval_loss": None,
@@ -74,11 +74,11 @@ class History:
             "tokens_per_second": targets / max(seconds, 1e-9),
         } | ({} if epoch is None else {"epoch": epoch}))  # fmt: skip
         self.tally.restart()
-        return self.records[-1]
+        return self.entries[-1]
 
     def load(self, records: list[dict[str, Any]]) -> None:
         """Go on from the records of a checkpoint."""
-        self.records = records
+        self.entries = records
         last = records[-1]
         self.tokens, self.seconds, self.recorded = last["tokens"], last["seconds"], last["step"]
         self.since = []
@@ -87,7 +87,7 @@ class History:
     def mean_loss(self, after: int) -> float:
         """Mean of the train losses of all steps after step `after`, by the records."""
         total, last = 0.0, 0
-        for record in self.records:
+        for record in self.entries:
             if record["step"] > after:
                 total += record["train_loss"] * (record["step"] - max(last, after))
             last = record["step"]

@@ -5,6 +5,7 @@ Book: 3.4.2 트레이너 API를 사용해 학습하기. Held against: what trans
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -59,12 +60,7 @@ def make_feed(
             pads = tokenizer is not None and hasattr(tokenizer, "pad_token_id")
             collate = DataCollatorWithPadding(tokenizer) if pads else default_data_collator
         return ExampleFeed(name, data, collate, model, args)
-    if (
-        isinstance(settings, TrainingArguments)
-        and settings.max_steps <= 0
-        and hasattr(data, "__len__")
-        and not len(data)
-    ):
+    if isinstance(settings, TrainingArguments) and isinstance(data, Sequence) and not data:
         raise ValueError(f"{name} must hold at least one example, got none")
     feed = SourceFeed(name, as_source(data), args)
     limits = getattr(model, "config", None)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +27,18 @@ from minillm.nn.fast_cpu import fast_layers
 from minillm.training.adamw import AdamW
 from minillm.training.arguments import TrainingArguments, steps_of
 from minillm.training.batches import Batch
-from minillm.training.callbacks import Callbacks, TrainerControl, TrainerState, metric_name, restored
-from minillm.training.checkpoint import (
-    checkpoint_meta,
-    checkpoints,
-    latest_checkpoint,
-    load_checkpoint,
-    load_weights,
-    remove_old,
-    save_checkpoint,
-)
+from minillm.training.callbacks import Callbacks, TrainerControl, TrainerState, metric_name
+from minillm.training.checkpoint import load_weights
 from minillm.training.clipping import clip_gradients, gradient_norm
 from minillm.training.config import TrainerConfig, pick_device
 from minillm.training.distributed import Processes
 from minillm.training.evaluate import EvalPrediction, PredictionOutput, evaluate, predict
 from minillm.training.history import History
+from minillm.training.loss_scaling import LossScale
 from minillm.training.objectives import Objective
 from minillm.training.parts import make_feed, make_objective, make_optimizer, make_settings, one_of, set_rates
 from minillm.training.randomness import seed_step
+from minillm.training.resume import resume_run, save_run
 from minillm.training.tally import Reading
 
 
@@ -112,16 +105,17 @@ class Trainer:
         self.compute_metrics = check_function("compute_metrics", compute_metrics)
         self.on_step = check_function("on_step", on_step)
         self.optimizer, self.lr_scheduler, self._peaks = make_optimizer(model, self.args, optimizers)
+        self.loss_scale = LossScale(fixed=not self.args.fp16)
         self.processes = Processes(self.device, self.args.ddp_timeout)
         # on a GPU the host would wait for all that it has asked for
         self._reads_are_free = self.device.type == "cpu" or not isinstance(self.optimizer, AdamW)
-        self._history = History(self.device)
+        self.records = History(self.device)
         self.control, self.state = TrainerControl(), self._new_state()
         self.rate = self.config.rate(self.state.max_steps)
         self.callbacks = Callbacks(callbacks)
-        self._place = (0, 0)  # the epoch, and how many of its updates are done
+        self.place = (0, 0)  # the epoch, and how many of its updates are done
         self._trail: list[tuple[int, int]] = []  # the places of the steps since the last record
-        self._logged = 0  # the step of the last record of the loss in log_history
+        self.logged = 0  # the step of the last record of the loss in log_history
         self._call("on_init_end")
 
     def train(self, resume_from_checkpoint: bool | str | Path | None = None) -> list[dict[str, Any]]:
@@ -135,7 +129,7 @@ class Trainer:
         leaves the checkpoints written so far, all of them whole.
         """
         if resume_from_checkpoint is not False and resume_from_checkpoint is not None:
-            self._resume(resume_from_checkpoint)
+            resume_run(self, resume_from_checkpoint)
         self.processes.same_start(self.model)
         was_training = self.model.training
         # tqdm's None: silent where standard error is no terminal
@@ -184,6 +178,10 @@ class Trainer:
     def save_model(self, output_dir: str | Path | None = None) -> Path:
         """Write the model, and the tokenizer if there is one, into a folder that `load_model` opens; returns it."""
         folder = check_path("output_dir", self.args.output_dir if output_dir is None else output_dir)
+        if not hasattr(self.model, "save_pretrained"):
+            raise ValueError(
+                f"the model must have a method save_pretrained(folder), got {describe(self.model)}"
+            )
         if self.processes.first:
             self.model.save_pretrained(folder)
             if self.tokenizer is not None:
@@ -206,13 +204,13 @@ class Trainer:
     @property
     def history(self) -> list[dict[str, Any]]:
         """The records, as `train` returns them."""
-        return self._history.records
+        return self.records.entries
 
     def _loop(self, bar: tqdm) -> None:
         state = self.state
         self.model.train()
-        self._history.restart()
-        self._history.close(self.step)  # steps that Ctrl-C left without a record
+        self.records.restart()
+        self.records.close(self.step)  # steps that Ctrl-C left without a record
         self._trail = []
         if state.global_step == 0:
             self.control = TrainerControl()
@@ -220,36 +218,38 @@ class Trainer:
         if self.args.eval_on_start and state.global_step == 0:
             self._evaluated(self.evaluate())
         while state.global_step < state.max_steps and not self.control.should_training_stop:
-            if self._place[1] == 0:
+            if self.place[1] == 0:
                 self.control.should_epoch_stop = False
                 self._call("on_epoch_begin")
             self.control.new_step()
             self._call("on_step_begin")
-            self._trail.append(self._place)
-            with self._history.timed() as targets:
+            self._trail.append(self.place)
+            with self.records.timed() as targets:
                 rate, count = self._update()
                 targets.append(count)
             self._advance()
             bar.update()
             self._call("on_step_end")
             # an epoch ends before its last step is recorded, evaluated and saved: a checkpoint leaves nothing to do
-            over = self._place[1] == 0
+            over = self.place[1] == 0
             if over or self.control.should_epoch_stop or self.control.should_training_stop:
-                self._place = self._place if over else (self._place[0] + 1, 0)
+                self.place = self.place if over else (self.place[0] + 1, 0)
                 self._call("on_epoch_end")
             self._act(rate, bar)
-        if self._place[1]:  # an evaluation has ended the run within an epoch
+        if self.history and "train_loss" not in (state.log_history or [{}])[-1]:
+            self._log({"train_loss": self.records.mean_loss(0)})
+        if self.place[1]:  # an evaluation has ended the run within an epoch
             self._call("on_epoch_end")
 
     def _advance(self) -> None:
         """Count the update."""
-        state, (epoch, place) = self.state, self._place
+        state, (epoch, place) = self.state, self.place
         state.global_step += 1
         if self.steps_per_epoch is None:
-            self._place = (0, place + 1)
+            self.place = (0, place + 1)
             return
         state.epoch = epoch + (place + 1) / self.steps_per_epoch
-        self._place = (epoch + 1, 0) if place + 1 == self.steps_per_epoch else (epoch, place + 1)
+        self.place = (epoch + 1, 0) if place + 1 == self.steps_per_epoch else (epoch, place + 1)
 
     def _act(self, rate: float, bar: tqdm) -> None:
         """Do what the callbacks ask for: a record, an evaluation, a checkpoint. The last step always has a record."""
@@ -257,14 +257,14 @@ class Trainer:
         last = state.global_step >= state.max_steps or control.should_training_stop
         if not (control.should_log or control.should_evaluate or control.should_save or last):
             return
-        with self._history.timed():  # of the steps that a GPU was still busy with
+        with self.records.timed():  # of the steps that a GPU was still busy with
             reading = self._read_tally()
-        record = self._history.record(reading, state.global_step, rate, state.epoch)
+        record = self.records.record(reading, state.global_step, rate, state.epoch)
         self._trail = []
         if control.should_log:
-            loss = self._history.mean_loss(self._logged)
+            loss = self.records.mean_loss(self.logged)
             self._log({"loss": loss, "grad_norm": record["gradient_norm"], "learning_rate": rate})
-            self._logged = state.global_step
+            self.logged = state.global_step
         if control.should_evaluate:
             metrics = self.evaluate()
             record |= metrics
@@ -272,7 +272,7 @@ class Trainer:
         shown = {"loss": record["train_loss"], "eval": record["eval_loss"]}
         bar.set_postfix({name: f"{x:.3f}" for name, x in shown.items() if x is not None}, refresh=False)
         if self.control.should_save:
-            self._save()
+            save_run(self)
             self._call("on_save")
         if self.on_step is not None:
             self.on_step(record)
@@ -302,13 +302,13 @@ class Trainer:
 
     def _read_tally(self) -> Reading:
         """Loss and gradient norm so far; TrainingDiverged, with the count of steps put right, after a bad step."""
-        reading = self._history.read()
+        reading = self.records.read()
         if not reading.good:
-            good = self._history.recorded + reading.steps
+            good = self.records.recorded + reading.steps
             self.optimizer.uncount(self.step - good)
-            self.step, self._place = good, self._trail[reading.steps]
+            self.step, self.place = good, self._trail[reading.steps]
             self.control = TrainerControl()
-            del self._history.since[reading.steps :]
+            del self.records.since[reading.steps :]
             raise TrainingDiverged(
                 f"training stopped at step {self.step + 1}: loss {reading.loss}, gradient norm {reading.norm}; a "
                 f"lower learning_rate (now {self.args.learning_rate:g}), more warmup_steps or a smaller "
@@ -320,7 +320,7 @@ class Trainer:
         """One update; returns (learning rate, targets). Reads nothing from a GPU: the host runs ahead of it."""
         args, processes = self.args, self.processes
         seed_step(args.seed, self.step, processes.rank, self.device)
-        parts = self.train_feed.passes(self.step, *self._place, processes.rank, processes.count)
+        parts = self.train_feed.passes(self.step, *self.place, processes.rank, processes.count)
         counts = [self.objective.count(part) for part in parts]
         total = processes.total(sum(counts))
         if total == 0:
@@ -333,87 +333,24 @@ class Trainer:
             with self._autocast():
                 # each part weighs by its targets, so that the sum is the mean over all targets of the step
                 share = self.objective(self.model, self._to_device(part)).loss * (count / total)
-            share.backward()
+            (share if self.loss_scale.fixed else share * self.loss_scale.scale).backward()
             loss += share.detach()
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         loss = processes.sum_gradients(parameters, loss)
+        fits = self.loss_scale.undo([p.grad for p in parameters if p.grad is not None])
         limit = args.max_grad_norm
         norm = clip_gradients(parameters, limit) if limit else gradient_norm(parameters)
-        good = self._history.add(loss, norm)
+        good = self.records.add(loss, norm if fits else torch.zeros_like(norm))
         if self._reads_are_free:
             self._read_tally()
         rate = set_rates(
             self.optimizer, self.lr_scheduler, self._peaks, self.rate(self.step), args.learning_rate
         )
-        if isinstance(self.optimizer, AdamW):
-            self.optimizer.step(good)
-        else:
-            self.optimizer.step()
+        if fits:
+            self.optimizer.step(*[good] * isinstance(self.optimizer, AdamW))
         if self.lr_scheduler is not None:
             self.lr_scheduler.step()
         return rate, total
-
-    def _save(self) -> None:
-        """A checkpoint; the best one is kept beside the newest."""
-        args, state = self.args, self.state
-        folder = Path(args.output_dir)
-        if state.best_global_step == state.global_step:
-            state.best_model_checkpoint = str(folder / f"step-{state.global_step:06d}")
-        if self.processes.first:
-            meta = {
-                "config": self.config.what_decides_the_weights(), "history": self.history,
-                "eval_loss": self.history[-1]["eval_loss"], "state": asdict(state), "control": asdict(self.control),
-                "place": self._place, "logged": self._logged, "callbacks": self.callbacks.saved(),
-                "schedule": None if self.lr_scheduler is None else self.lr_scheduler.state_dict(),
-            }  # fmt: skip
-            save_checkpoint(folder, state.global_step, self.model, self.optimizer, meta, self.tokenizer)
-            if isinstance(self.config, TrainerConfig):
-                remove_old(folder, self.config.keep_last)
-            elif (keep := args.save_total_limit) is not None:
-                best = Path(state.best_model_checkpoint or folder)
-                # as in transformers, the best is one of those that the limit allows, and the newest is kept, too
-                if best != folder and best not in checkpoints(folder)[-keep:]:
-                    keep = max(1, keep - 1)
-                remove_old(folder, keep, best)
-        self.processes.wait()
-
-    def _resume(self, checkpoint: bool | str | Path) -> None:
-        if checkpoint is True:
-            if self.args.output_dir is None:
-                name = "checkpoint_folder" if isinstance(self.config, TrainerConfig) else "output_dir"
-                raise ValueError(f"resume_from_checkpoint=True needs a {name}, got None")
-            checkpoint = latest_checkpoint(self.args.output_dir)
-            if checkpoint is None:
-                return
-        if not isinstance(checkpoint, (str, Path)):
-            raise ValueError(
-                f"resume_from_checkpoint must be True, False or a path, got {describe(checkpoint)}"
-            )
-        meta = checkpoint_meta(checkpoint)
-        ours, theirs = self.config.what_decides_the_weights(), meta["config"]
-        changed = [
-            f"{key} {theirs.get(key)!r} -> {ours[key]!r}" for key in ours if ours[key] != theirs.get(key)
-        ]
-        if changed:
-            raise ValueError(f"checkpoint {str(checkpoint)!r} has other settings: {', '.join(changed)}")
-        if meta["state"]["max_steps"] != self.state.max_steps:
-            raise ValueError(
-                f"checkpoint {str(checkpoint)!r} is of a run of {meta['state']['max_steps']} updates, this one has "
-                f"{self.state.max_steps}: the data are not as many as they were"
-            )
-        load_checkpoint(checkpoint, self.model, self.optimizer)
-        self.state = restored(TrainerState, meta["state"])
-        if self.state.best_model_checkpoint is not None and self.args.output_dir is not None:
-            # the folder may have been moved
-            self.state.best_model_checkpoint = str(
-                Path(self.args.output_dir) / Path(self.state.best_model_checkpoint).name
-            )
-        self.control = restored(TrainerControl, meta["control"])
-        self._place, self._logged = tuple(meta["place"]), meta["logged"]
-        self.callbacks.restore(meta["callbacks"])
-        self._history.load(meta["history"])
-        if self.lr_scheduler is not None:
-            self.lr_scheduler.load_state_dict(meta["schedule"])
 
     def new_feed(self, name: str, data: Any) -> Any:
         """The batches of a set of data, by the Trainer's collator and arguments."""
@@ -469,4 +406,6 @@ class Trainer:
             yield
 
     def _autocast(self) -> AbstractContextManager:
-        return torch.autocast(self.device.type, torch.bfloat16) if self.args.bf16 else nullcontext()
+        if not (self.args.bf16 or self.args.fp16):
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.float16 if self.args.fp16 else torch.bfloat16)

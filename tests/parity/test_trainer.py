@@ -1,5 +1,7 @@
 """Our Trainer against transformers': the same tiny folder, the same order of the data, step by step."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -323,3 +325,28 @@ def test_masks_have_the_peers_shares():
     for a, b in zip(*counts):
         assert abs(a - b) <= 5 * np.sqrt(2 * max(a, b))
         assert b > 500
+
+
+OURS = {"device", "context_length", "eval_batches", "group_by_length", "warmup_ratio", "save_strategy"}
+
+
+def test_names_and_defaults_are_theirs():
+    theirs = {field.name: field for field in dataclasses.fields(transformers.TrainingArguments)}
+    fields = dataclasses.fields(TrainingArguments)
+    for field in fields:
+        if field.name in OURS:
+            continue
+        other = theirs[field.name].default
+        value = getattr(TrainingArguments(), field.name)
+        assert value == other or (not value and not other), field.name
+    assert len(fields) > 40
+
+
+@pytest.mark.parametrize("steps", [1, 10, 333])
+@pytest.mark.parametrize(
+    "warmup", [{"warmup_steps": 3}, {"warmup_steps": 0.1}, {"warmup_ratio": 0.25}, {}], ids=str
+)
+def test_warm_up_is_counted_as_theirs(steps, warmup):
+    older = {"warmup_steps": warmup["warmup_ratio"]} if "warmup_ratio" in warmup else warmup  # its newer name
+    expected = transformers.TrainingArguments("out", **older).get_warmup_steps(steps)
+    assert TrainingArguments(**warmup).get_warmup_steps(steps) == expected

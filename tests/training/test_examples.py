@@ -201,12 +201,14 @@ def test_what_a_run_logs_and_when():
     run = classifier_run(eval_rows=classes(5), num_train_epochs=2, eval_strategy="steps", eval_steps=5, logging_steps=4,
                          logging_first_step=True, eval_on_start=True, eval_delay=4)  # fmt: skip
     run.train()
-    kinds = [("eval" if "eval_loss" in one else "loss", one["step"]) for one in run.state.log_history]
+    *log, end = run.state.log_history
+    kinds = [("eval" if "eval_loss" in one else "loss", one["step"]) for one in log]
     assert kinds == [("eval", 0), ("loss", 1), ("loss", 4), ("eval", 5), ("loss", 8), ("eval", 10), ("loss", 12),
                      ("eval", 12)]  # fmt: skip
     logged = {one["step"]: one["loss"] for one in run.state.log_history if "loss" in one}
     every = classifier_run(num_train_epochs=2, logging_steps=1)
     steps = [record["train_loss"] for record in every.train()]
+    assert end["train_loss"] == pytest.approx(np.mean(steps), rel=1e-6)
     assert logged[8] == pytest.approx(np.mean(steps[4:8]), rel=1e-6)
     assert logged[4] == pytest.approx(np.mean(steps[1:4]), rel=1e-6)
 

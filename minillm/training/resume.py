@@ -1,0 +1,94 @@
+"""A run in a checkpoint: everything but weights and averages that decides how it goes on.
+
+    where it is (step, epoch, place in the epoch), the records, the best metric, what callbacks count, the loss's scale
+
+Random generators are not among it: every step draws from (seed, step), see randomness.py.
+
+Book: 3.4 모델 학습시키기. Held against: the trainer_state.json of transformers.Trainer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from minillm._checks import describe
+from minillm.training.callbacks import TrainerControl, TrainerState, restored
+from minillm.training.checkpoint import (
+    checkpoint_meta,
+    checkpoints,
+    latest_checkpoint,
+    load_checkpoint,
+    remove_old,
+    save_checkpoint,
+)
+from minillm.training.config import TrainerConfig
+
+
+def save_run(run: Any) -> None:
+    """Write a checkpoint of a Trainer, and delete those that are no longer wanted; the best one is kept."""
+    args, state = run.args, run.state
+    folder = Path(args.output_dir)
+    if state.best_global_step == state.global_step:
+        state.best_model_checkpoint = str(folder / f"step-{state.global_step:06d}")
+    if run.processes.first:
+        meta = {
+            "config": run.config.what_decides_the_weights(), "history": run.history,
+            "eval_loss": run.history[-1]["eval_loss"], "state": asdict(state), "control": asdict(run.control),
+            "place": run.place, "logged": run.logged, "callbacks": run.callbacks.saved(),
+            "loss_scale": run.loss_scale.state_dict(),
+            "schedule": None if run.lr_scheduler is None else run.lr_scheduler.state_dict(),
+        }  # fmt: skip
+        save_checkpoint(folder, state.global_step, run.model, run.optimizer, meta, run.tokenizer)
+        if isinstance(run.config, TrainerConfig):
+            remove_old(folder, run.config.keep_last)
+        elif (keep := args.save_total_limit) is not None:
+            best = Path(state.best_model_checkpoint or folder)
+            # as in transformers, the best is one of those that the limit allows, and the newest is kept, too
+            if best != folder and best not in checkpoints(folder)[-keep:]:
+                keep = max(1, keep - 1)
+            remove_old(folder, keep, best)
+    run.processes.wait()
+
+
+def resume_run(run: Any, checkpoint: bool | str | Path) -> None:
+    """Put a Trainer where a checkpoint left one: True takes the newest of its folder, if there is one.
+
+    Raises ValueError, and changes nothing, for a checkpoint that is damaged, of another model, or of a run with other
+    settings or data.
+    """
+    if checkpoint is True:
+        if run.args.output_dir is None:
+            name = "checkpoint_folder" if isinstance(run.config, TrainerConfig) else "output_dir"
+            raise ValueError(f"resume_from_checkpoint=True needs a {name}, got None")
+        checkpoint = latest_checkpoint(run.args.output_dir)
+        if checkpoint is None:
+            return
+    if not isinstance(checkpoint, (str, Path)):
+        raise ValueError(f"resume_from_checkpoint must be True, False or a path, got {describe(checkpoint)}")
+    meta = checkpoint_meta(checkpoint)
+    ours, theirs = run.config.what_decides_the_weights(), meta["config"]
+    changed = [f"{key} {theirs.get(key)!r} -> {ours[key]!r}" for key in ours if ours[key] != theirs.get(key)]
+    if changed:
+        raise ValueError(f"checkpoint {str(checkpoint)!r} has other settings: {', '.join(changed)}")
+    if meta["state"]["max_steps"] != run.state.max_steps:
+        raise ValueError(
+            f"checkpoint {str(checkpoint)!r} is of a run of {meta['state']['max_steps']} updates, this one has "
+            f"{run.state.max_steps}: the data are not as many as they were"
+        )
+    load_checkpoint(checkpoint, run.model, run.optimizer)
+    run.state = restored(TrainerState, meta["state"])
+    run.state.is_local_process_zero = run.state.is_world_process_zero = run.processes.first
+    if run.state.best_model_checkpoint is not None and run.args.output_dir is not None:
+        # the folder may have been moved
+        run.state.best_model_checkpoint = str(
+            Path(run.args.output_dir) / Path(run.state.best_model_checkpoint).name
+        )
+    run.control = restored(TrainerControl, meta["control"])
+    run.place, run.logged = tuple(meta["place"]), meta["logged"]
+    run.callbacks.restore(meta["callbacks"])
+    run.records.load(meta["history"])
+    run.loss_scale.load_state_dict(meta["loss_scale"])
+    if run.lr_scheduler is not None:
+        run.lr_scheduler.load_state_dict(meta["schedule"])
