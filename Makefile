@@ -27,7 +27,10 @@ study: .venv/lab ## your own copies of the lessons in JupyterLab (ARGS="02_1", A
 
 test: .venv/test ## unit, parity and strict notebook tests
 	$(BIN)/python -m minillm.course.small # once, before two workers ask for it; a minute the first time
+	@$(BIN)/minillm fetch $(MODELS) || echo "(tests that need a real model are skipped until $(BIN)/minillm fetch works)"
 	$(PYTEST) $(NBVAL) tests notebooks $(ARGS)
+# 270 MB, once; without them `make test` does the rest
+MODELS := smollm2 e5 minilm
 
 paths: .venv/test ## the quick suite on the code path of a plain x86-64 processor
 	$(BIN)/python -m tests.portable search nn inference training models --legs plain

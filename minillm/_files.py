@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -92,6 +93,18 @@ def read_bytes(path: str | Path, what: str = "file") -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise BadFileError(f"{what} {str(path)!r} cannot be read: {error.strerror or error}") from None
+
+
+def map_file(path: str | Path, what: str = "file") -> mmap.mmap:
+    """The file mapped for reading, so that its bytes are read where they are used; BadFileError as `read_bytes`, and
+    for an empty file, which cannot be mapped."""
+    path = check_path(what, path)
+    try:
+        with path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is empty"
+        raise BadFileError(f"{what} {str(path)!r} cannot be read: {why}") from None
 
 
 def read_json(path: str | Path, what: str = "JSON file") -> Any:

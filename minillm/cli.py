@@ -122,28 +122,28 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("--learning-rate", "peak of the cosine schedule", type=number(0, 1, above=True), default=2e-3)
     one.data().run().json()
 
-    one = top.add("generate", models.generate, "continue a prompt with a trained model")
-    one.take("prompt", "the text to continue")
-    one.take(
-        "--model",
-        "a model folder, a tour's folder, a .gguf or a llama2.c .bin (default: tour/ here)",
-        type=Path,
-        metavar="PATH",
+    one = top.add(
+        "generate", generate.generate, "continue a prompt, or ask a model that was taught to answer"
     )
+    one.parser.intermixed = True
+    places = "a model folder, a tour's folder, a .gguf or a llama2.c .bin"
+    names = "smollm2 (a real model, once `minillm fetch smollm2` has brought it), owner/name of the hub"
+    one.take("named", f"{names}, or what --model takes", type=Path, nargs="?", metavar="model")
+    one.take("prompt", "the text to continue, or the question")
+    one.take("--model", f"{places}, or a name (default: tour/ here)", type=Path, metavar="PATH")
+    one.take("--raw", "continue the prompt as it is, without the model's chat template", action="store_true")
     one.take(
         "--tokenizer", "a tokenizer file or folder (default: beside the model)", type=Path, metavar="PATH"
     )
     one.take(
         "--max-tokens", "new tokens at most (default: 100, or what the model's window holds)", type=whole(1)
     )
-    own = "default: the checkpoint's generation_config.json"
-    one.take(
-        "--temperature", f"0 takes the likeliest token each time ({own}, else 0.8)", type=number(0, 1000)
-    )
+    own = "default: the checkpoint's generation_config.json"  # else `generate.USUAL` and `generate.ANSWERING`
+    greedy = f"0 takes the likeliest token each time ({own}, else 0.8, or 0.2 for an answer)"
+    one.take("--temperature", greedy, type=number(0, 1000))
     one.take("--top-k", f"sample among the k likeliest, 0 for all ({own}, else 0)", type=whole(0))
-    one.take(
-        "--top-p", f"sample among the likeliest that sum to p ({own}, else 1)", type=number(0, 1, above=True)
-    )
+    nucleus = f"sample among the likeliest that sum to p ({own}, else 1, or 0.9 for an answer)"
+    one.take("--top-p", nucleus, type=number(0, 1, above=True))
     one.take(
         "--min-p",
         f"drop tokens under this share of the likeliest's probability ({own}, else 0)",
@@ -153,13 +153,16 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("--seed", "seed of the sampling", type=SEED, default=0).json()
 
     one = top.add("convert", models.convert, "write a model in another format: a .gguf file or a folder")
-    one.take("source", "a model folder, a .gguf file or a llama2.c .bin", type=Path)
+    one.take(
+        "source", "a model folder, a .gguf, a llama2.c .bin, smollm2, or owner/name of the hub", type=Path
+    )
     one.take("target", "the .gguf file to write, or the folder in Hugging Face's layout", type=Path)
     kinds = ["f32", "f16", "q8_0", "q4_0", "q4_1"]
     one.take("--type", "of the matrices in a .gguf file (default f16)", choices=kinds).json()
 
-    one = top.add("fetch", models.fetch, "download a real model once: smollm2, e5 or minilm")
-    one.take("name", "the model's name", choices=["smollm2", "e5", "minilm"]).json()
+    real = ["smollm2", "e5", "minilm"]
+    one = top.add("fetch", models.fetch, "download real models, each once: smollm2, e5, minilm")
+    one.take("names", "the models' names", choices=real, nargs="+", metavar="name").json()
 
     one = top.add("index", search.index, "index text for keyword, dense and hybrid search")
     one.take("--out", "the index folder to write", type=Path, required=True, metavar="DIR")

@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from minillm.data.real_models import available, how_to_fetch
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -20,6 +23,12 @@ ROOT = Path(__file__).parents[1]
 def pyproject() -> dict[str, Any]:
     """The project's one file of settings."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def needs_model(*names: str) -> pytest.MarkDecorator:
+    """A mark for tests that need real models: they are skipped, with the command to run, where one was not fetched."""
+    lacking = [how_to_fetch(name) for name in names if not available(name)]
+    return pytest.mark.skipif(bool(lacking), reason=f"needs a real model: {' and '.join(lacking)}")
 
 
 class HostReads(TorchDispatchMode):

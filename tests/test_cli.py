@@ -26,7 +26,8 @@ from minillm.models import Llama, LlamaConfig
 from minillm.tokenizer import BPETokenizer
 
 TINY = TourSettings(
-    vocab_size=300, layers=1, width=64, context=32, batch_size=4, steps=4, new_tokens=12, dense_steps=3, threads=1
+    vocab_size=300, layers=1, width=64, context=32, batch_size=4, steps=4, new_tokens=12, dense_steps=3,
+    answer_tokens=0, threads=1,
 )  # fmt: skip
 
 

@@ -63,7 +63,8 @@ def test_speed_is_claimed_only_where_the_record_writes_it():
 
 def test_the_sample_is_what_a_tour_prints():
     sample = re.search(r"^```text\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)[1]
-    source = (ROOT / "minillm/course/tour/stages.py").read_text(encoding="utf-8")
+    tour = ROOT / "minillm/course/tour"
+    source = "".join((tour / name).read_text(encoding="utf-8") for name in ("stages.py", "real_model.py"))
     names = re.findall(r'^@stage\("(.+?)"', source, flags=re.MULTILINE)
     lines = re.findall(r"^ *\d+\.\d s  (.{15}) (\S.*?): \S", sample, flags=re.MULTILINE)
     assert [name.strip() for name, _ in lines] == names

@@ -1,7 +1,12 @@
 """One dependency list, with a reason on each line; environment.yml and the Makefile point to it."""
 
 import re
+import shutil
+import subprocess
 
+import pytest
+
+from minillm.data import REAL_MODELS
 from tests.helpers import ROOT, pyproject
 
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -20,7 +25,7 @@ def test_every_dependency_has_its_reason_in_one_line():
 def test_core_is_small_and_the_heavy_parts_are_extras():
     core = {re.match(r"[\w-]+", line)[0] for line in PROJECT["dependencies"]}
     figures = {"matplotlib", "koreanize-matplotlib", "fonttools"}  # the last comes with the first anyway
-    assert core == {"torch", "numpy", "safetensors", "regex", "numba", "tqdm", "filelock"} | figures
+    assert core == {"torch", "numpy", "safetensors", "regex", "numba", "tqdm", "filelock", "jinja2"} | figures
     extras = {"kernels", "lab", "test", "parity", "hub", "tables", "classroom"}
     assert extras == set(PROJECT["optional-dependencies"])
 
@@ -43,3 +48,15 @@ def test_versions_agree():
     import minillm
 
     assert minillm.__version__ == PROJECT["version"]
+
+
+@pytest.mark.skipif(shutil.which("sh") is None, reason="needs sh, as make does")
+def test_make_test_goes_on_without_the_real_models():
+    """The recipe's line as it stands, with a `minillm` that cannot fetch."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^\t@(.* fetch .*)$", makefile, flags=re.MULTILINE)
+    assert set(re.search(r"^MODELS := (.+)$", makefile, flags=re.MULTILINE)[1].split()) == set(REAL_MODELS)
+    command = line.replace("$(BIN)/minillm fetch $(MODELS) ||", "false ||").replace("$(BIN)", ".venv/bin")
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1)
+    assert "minillm fetch" in done.stdout

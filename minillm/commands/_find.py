@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 
@@ -22,10 +23,8 @@ def find_model(given: Path | None) -> Path:
         return find(name, "model")
     if is_name(name):
         folder = find(name, "model")
-        try:
+        with contextlib.suppress(ValueError):  # it holds none: `generate` says so, `convert` does without
             find(name, "tokenizer")
-        except ValueError:  # it holds none: `generate` says so, `convert` does without
-            pass
         return folder
     if len(given.parts) == 1 and not given.suffix:
         raise ValueError(

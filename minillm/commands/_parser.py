@@ -86,6 +86,17 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, and which word was probably meant."""
 
     options: ClassVar[set[str]] = set()  # of all commands
+    intermixed = False  # options may stand between the words of the command
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, which by itself gives all words before an option to the first places that take them."""
+        if not self.intermixed:
+            return super().parse_known_args(args, namespace)
+        self.intermixed = False  # the other one comes back here
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self.intermixed = True
 
     def print_help(self, file: Any = None) -> None:
         """As argparse's, which keeps quiet when nobody reads it."""
@@ -103,7 +114,8 @@ class Parser(argparse.ArgumentParser):
                     f"there is no command {choice[2]!r}{near or '.'} `{self.prog} --help` lists the commands"
                 )
         elif unknown:
-            message += _meant(unknown[1].split("=")[0], self.options)
+            near = _meant(unknown[1].split("=")[0], self.options)
+            message += near if unknown[1].startswith("-") else " (a text of several words needs quotes)"
         else:
             message = re.sub(r"^argument (\S+): (?=must )", r"\1 ", message)
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")

@@ -26,8 +26,8 @@ def generate(options: Namespace) -> None:
         raise ValueError(f"name the model once: {options.named} and --model {options.model} came")
     folder = find_model(options.model if options.named is None else options.named)
     tokenizer = load_tokenizer(tokenizer_path(folder, options.tokenizer))
-    answers = not options.raw and has_template(tokenizer, folder)
-    text = chat_prompt(tokenizer, options.prompt) if answers else options.prompt
+    chat = not options.raw and bool(getattr(tokenizer, "chat_template", None))
+    text = chat_prompt(tokenizer, options.prompt) if chat else options.prompt
     prompt = tokenizer.encode(text, allowed_special="all") or [tokenizer.encode("\n")[0]]
     fitting_tokens(options.max_tokens, len(prompt), window_of(folder), folder)
 
@@ -35,8 +35,9 @@ def generate(options: Namespace) -> None:
     from minillm.models import load_model
 
     model = load_model(folder)
-    if is_encoder_decoder(model):  # it reads the prompt and writes another text
-        answers, prompt = True, tokenizer(options.prompt)["input_ids"]
+    translates = is_encoder_decoder(model)  # it reads the prompt and writes another text
+    if translates:
+        prompt = tokenizer(options.prompt)["input_ids"]
     elif not model.generates:
         raise ValueError(f"{folder} holds a {type(model).__name__}, which writes no text")
     mismatch = (
@@ -45,16 +46,16 @@ def generate(options: Namespace) -> None:
     )
     if tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(mismatch)
-    room = 1 if is_encoder_decoder(model) else len(prompt)
-    max_tokens = fitting_tokens(options.max_tokens, room, model.config.max_length, folder)
+    max_tokens = fitting_tokens(
+        options.max_tokens, 1 if translates else len(prompt), model.config.max_length, folder
+    )
     given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
     given |= {"max_tokens": max_tokens, "seed": options.seed, "n": 1}
     if model.generation_config:  # the settings that the model's makers found to work
         params = SamplingParams.from_folder(folder, **given)
     else:
-        params = SamplingParams(
-            **(ANSWERING if answers and len(text) > len(options.prompt) else USUAL) | given
-        )
+        params = SamplingParams(**(ANSWERING if chat else USUAL) | given)
+    answers = chat or translates
     before = [] if answers else prompt  # an answer is shown alone, a continuation after its prompt
     new: list[int] = []
     shown = "" if answers else options.prompt
@@ -78,14 +79,6 @@ def generate(options: Namespace) -> None:
         print_json({"prompt": options.prompt, "token_ids": new, "text": text})
 
 
-def has_template(tokenizer: Any, model: Path) -> bool:
-    """Whether the tokenizer's files bring a chat template: the model was taught to answer."""
-    from minillm.tokenizer.gguf import read_roles
-
-    read_roles(tokenizer, model)
-    return bool(getattr(tokenizer, "chat_template", None))
-
-
 def chat_prompt(tokenizer: Any, question: str) -> str:
     """The question as the model was taught to be asked."""
     from minillm.tokenizer.chat import apply_chat_template
@@ -101,6 +94,10 @@ def tokenizer_path(model: Path, given: Path | None) -> Path:
         return given
     if model.is_dir() or model.suffix == ".gguf":
         return model
+    from minillm.data.e5s1 import is_e5s1
+
+    if is_e5s1(model):
+        raise ValueError(f"{model} turns text into vectors, it writes none")
     raise ValueError(f"{model} holds a model alone: name its tokenizer's file with --tokenizer")
 
 

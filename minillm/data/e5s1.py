@@ -26,8 +26,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minillm._checks import check_path, describe
-from minillm._files import BadFileError
+from minillm._checks import describe
+from minillm._files import BadFileError, map_file
 from minillm.data.gguf_blocks import TYPES, dequantize
 
 MAGIC, VERSION, BLOCK = b"E5S1", 1, 32
@@ -90,15 +90,9 @@ def read_e5s1(path: str | Path) -> E5S1File:
     Raises BadFileError naming the file and the place: missing, cut at any byte, longer than it says, sizes, counts and
     places that the file has no room for, text that is no UTF-8, what comes twice, types that are not built here.
     """
-    path = check_path("E5S1 file", path)
+    data = map_file(path, "E5S1 file")
     try:
-        with path.open("rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:  # an empty file cannot be mapped
-        why = getattr(error, "strerror", None) or "it is empty"
-        raise BadFileError(f"E5S1 file {str(path)!r} cannot be read: {why}") from None
-    try:
-        return _read(path, data)
+        return _read(Path(path), data)
     except ValueError as error:
         raise BadFileError(f"E5S1 file {str(path)!r} is refused: {error}") from None
 

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from minillm._checks import check_choice, check_path, check_text, describe
-from minillm._files import BadFileError, replace_whole
+from minillm._files import BadFileError, map_file, replace_whole
 from minillm.data.gguf_blocks import TYPES, dequantize, quantize
 
 MAGIC, VERSIONS, ALIGNMENT, CHECKSUM = b"GGUF", (2, 3), 32, "minillm.sha256"
@@ -84,14 +84,8 @@ def read_gguf(path: str | Path) -> GGUFFile:
     Raises BadFileError naming the file and the place: missing, cut at any byte, damaged, sizes and counts that the
     file has no room for, names that come twice, types of values or weights that are not built here.
     """
-    path = check_path("GGUF file", path)
-    try:
-        with path.open("rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:  # an empty file cannot be mapped
-        why = getattr(error, "strerror", None) or "it is empty"
-        raise BadFileError(f"GGUF file {str(path)!r} cannot be read: {why}") from None
-    found = GGUFFile(path, data)
+    data = map_file(path, "GGUF file")
+    found = GGUFFile(Path(path), data)
     try:
         _Reader(data).read_into(found)
     except BadFileError as error:

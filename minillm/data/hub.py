@@ -14,19 +14,16 @@ Leaves out: Spaces, GGUF files of a repository (download one, then open its path
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import re
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 from minillm._checks import check_choice, check_flag, check_text, describe
-from minillm._files import BadFileError
+from minillm._files import BadFileError, read_bytes
 from minillm.data.downloads import DownloadError
+from minillm.data.hub_library import bounded, library, mended, size_of, unreachable, watched
 from minillm.data.real_models import REAL_MODELS, fetched
 
 TIMEOUT = 10.0  # seconds that one request may go without an answer
@@ -68,8 +65,8 @@ def find(
 ) -> Path:
     """Where a model or a tokenizer (`kind`) is on this machine: a path as it is, else what a name stands for.
 
-    path: a file or folder; "smollm2", "e5" or "minilm", a real model that was fetched; or a hub's "owner/name", which is
-    downloaded. revision: a branch, a tag or a commit (None: main). token: a text, None for the one that is logged in,
+    path: a file or folder; "smollm2", "e5" or "minilm", a real model that was fetched; or "owner/name", for which the
+    hub is asked. revision: a branch, a tag or a commit (None: main). token: a text, None for the one that is logged in,
     False for none. local_files_only: take it from the cache and ask nobody.
 
     Raises ValueError for a real model that is not here, ImportError without the extra, DownloadError (an OSError) when
@@ -134,22 +131,28 @@ def download(
     check_text("name", name), check_flag("local_files_only", local_files_only)
     if revision is not None:
         check_text("revision", revision)
-    hub = _library(f"{name!r} is no path here, and as a name on the hub")
+    hub = library(f"{name!r} is no path here, and as a name on the hub")
     asked = {"repo_type": repo_type, "revision": revision, "token": token}
-    error = None
+    error = info = None
     if not local_files_only:
         try:
-            return _fetch(hub, name, choose, asked)
+            info = watched(lambda: hub.HfApi().repo_info(name, timeout=TIMEOUT, **asked), PATIENCE)
         except (hub.errors.HTTPError, OSError, ValueError, RuntimeError) as raised:
-            if isinstance(raised, BadFileError) or not _unreachable(hub, raised):
-                raise _mended(hub, name, repo_type, revision, raised) from None
             error = raised
+    if info is not None:
+        files = choose([one.rfilename for one in info.siblings or [] if _stays_inside(one.rfilename)])
+        try:
+            return _fetch(hub, name, files, info.sha, asked)
+        except (hub.errors.HTTPError, OSError, ValueError, RuntimeError) as raised:
+            error = raised
+    if error is not None and not unreachable(hub, error):
+        raise mended(hub, name, repo_type, revision, error) from None
     try:  # a folder that is there, whole or not: no connection is opened
         folder = Path(hub.snapshot_download(name, local_files_only=True, **asked))
         choose([path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()])
     except (OSError, ValueError) as raised:
         if isinstance(raised, hub.errors.HFValidationError) or error is not None:
-            raise _mended(hub, name, repo_type, revision, error or raised) from None
+            raise mended(hub, name, repo_type, revision, error or raised) from None
         where = f"not in the hub's cache ({hub.constants.HF_HUB_CACHE})"
         raise DownloadError(
             f"{name!r} is no path here and {where}: load it once without local_files_only"
@@ -157,27 +160,39 @@ def download(
     return folder
 
 
-def _fetch(hub: Any, name: str, choose: Callable[[list[str]], list[str]], asked: dict[str, Any]) -> Path:
-    """Download what is chosen and not in the cache yet; the snapshot's folder."""
-    info = _watched(lambda: hub.HfApi().repo_info(name, timeout=TIMEOUT, **asked), PATIENCE)
-    files = choose([one.rfilename for one in info.siblings or [] if _stays_inside(one.rfilename)])
+def _fetch(hub: Any, name: str, files: Sequence[str], commit: str, asked: dict[str, Any]) -> Path:
+    """Download those of the files that are not in the cache yet; the snapshot's folder."""
     if not files:
         raise BadFileError(f"{name} holds none of the files that are looked for")
     blobs = Path(hub.constants.HF_HUB_CACHE) / f"{asked['repo_type']}s--{name.replace('/', '--')}" / "blobs"
 
     def bring() -> Path:
-        with _bounded(hub):
+        with bounded(hub, 6 * TIMEOUT):
             # the first by its branch, which the cache then knows; the others from the same commit
             options = {**asked, "etag_timeout": TIMEOUT, "library_name": "minillm"}
             first = Path(hub.hf_hub_download(name, files[0], **options))
             folder = first.parents[len(PurePosixPath(files[0]).parts) - 1]
-            if folder.name != info.sha:
+            if folder.name != commit:
                 raise DownloadError(f"{name} was changed on the hub just now: load it again")
             for file in files[1:]:
-                hub.hf_hub_download(name, file, **options | {"revision": info.sha})
+                hub.hf_hub_download(name, file, **options | {"revision": commit})
         return folder
 
-    return _watched(bring, PATIENCE, lambda: _size(blobs))
+    return watched(bring, PATIENCE, lambda: size_of(blobs))
+
+
+def metadata(card: Path) -> dict[str, Any]:
+    """What stands in the head of a README.md of the hub, {} where there is none; BadFileError where it is no YAML."""
+    head = read_bytes(card, "dataset card")[:4]
+    if not head.startswith(b"---"):
+        return {}
+    hub = library(f"to read the head of {card}")
+    try:
+        return hub.metadata_load(card) or {}
+    except Exception as error:  # of a YAML reader that is no dependency of ours
+        raise BadFileError(
+            f"the head of {str(card)!r} is refused: {' '.join(str(error).split())[:150]}"
+        ) from None
 
 
 def push(
@@ -198,7 +213,7 @@ def push(
         check_text("commit_message", commit_message)
     if not isinstance(name, str) or NAME.fullmatch(name) is None:
         raise ValueError(f"a name on the hub is owner/name, got {describe(name)}")
-    hub = _library("to push to the hub")
+    hub = library("to push to the hub")
     if token is False or (token is None and not hub.get_token()):
         raise DownloadError(
             f"{name} cannot be pushed without a token: pass token=, set HF_TOKEN, or `hf auth login`"
@@ -208,7 +223,7 @@ def push(
         save(folder)
 
         def send() -> str:
-            with _bounded(hub):
+            with bounded(hub, 6 * TIMEOUT):
                 api = hub.HfApi(token=token)
                 made = api.create_repo(name, private=private, exist_ok=True)
                 # the hub keeps checksums of its own, and files may be edited there
@@ -219,67 +234,26 @@ def push(
             return str(made)
 
         try:
-            return _watched(send, PATIENCE + _size(folder) / SLOWEST)
+            return watched(send, PATIENCE + size_of(folder) / SLOWEST)
         except (hub.errors.HTTPError, OSError, ValueError, RuntimeError) as error:
-            raise _mended(hub, name, "model", None, error, "pushed") from None
+            raise mended(hub, name, "model", None, error, "pushed") from None
 
 
-def _library(why: str) -> Any:
-    try:
-        import huggingface_hub
-        import huggingface_hub.constants
-        import huggingface_hub.errors
-    except ImportError as error:
-        raise ImportError(f"{why} it needs huggingface_hub ({error}): pip install 'minillm[hub]'") from None
-    return huggingface_hub
+class Pushed:
+    """What models and tokenizers share: what they save can be uploaded."""
 
+    saves_by: ClassVar[str] = "save"  # the method that writes the files into a folder
 
-@contextlib.contextmanager
-def _bounded(hub: Any) -> Iterator[None]:
-    """Requests for which the library sets no limit, uploads above all, get one: a minute without any byte."""
-    session = hub.get_session()
-    before, session.timeout = session.timeout, 6 * TIMEOUT
-    try:
-        yield
-    finally:
-        session.timeout = before
-
-
-def _watched(work: Callable[[], Any], patience: float, grown: Callable[[], int] = lambda: 0) -> Any:
-    """What work() returns or raises; DownloadError after `patience` seconds in which `grown()` stayed the same.
-
-    The work is done in a thread of its own, which is left behind then: the library has no other way to stop it.
-    """
-    outcome: list[tuple[Any, BaseException | None]] = []
-
-    def run() -> None:
-        try:
-            outcome.append((work(), None))
-        except BaseException as error:  # it belongs to the caller's thread
-            outcome.append((None, error))
-
-    thread = threading.Thread(target=run, daemon=True, name=__name__)
-    thread.start()
-    size, since = grown(), time.monotonic()
-    while thread.is_alive():
-        thread.join(min(1.0, patience / 4))
-        if (now := grown()) != size:
-            size, since = now, time.monotonic()
-        if thread.is_alive() and time.monotonic() - since > patience:
-            raise DownloadError(f"nothing came for {patience:,.0f} seconds")
-    result, error = outcome[0]
-    if error is not None:
-        raise error
-    return result
-
-
-def _size(folder: Path) -> int:
-    """Bytes in the files of a folder; those that vanish meanwhile count nothing."""
-    total = 0
-    for path in folder.rglob("*") if folder.is_dir() else ():
-        with contextlib.suppress(OSError):
-            total += path.stat().st_size
-    return total
+    def push_to_hub(
+        self,
+        name: str,
+        token: str | bool | None = None,
+        private: bool = False,
+        commit_message: str | None = None,
+    ) -> str:
+        """Upload the files to "owner/name" of the hub, as one commit; the repository's address. As in `push`."""
+        message = f"Upload {type(self).__name__}" if commit_message is None else commit_message
+        return push(name, getattr(self, self.saves_by), token, private, message)
 
 
 def _stays_inside(file: str) -> bool:
@@ -287,63 +261,3 @@ def _stays_inside(file: str) -> bool:
     return (
         bool(parts) and ".." not in parts and not file.startswith("/") and not set(file) & {"\\", ":", "\0"}
     )
-
-
-def _status(error: BaseException) -> int | None:
-    return getattr(getattr(error, "response", None), "status_code", None)
-
-
-def _unreachable(hub: Any, error: BaseException) -> bool:
-    """Whether the hub gave no answer at all, so that what is in the cache may serve."""
-    if isinstance(error, hub.errors.OfflineModeIsEnabled) or (_status(error) or 0) >= 500:
-        return True
-    return isinstance(error, hub.errors.HTTPError) and _status(error) is None
-
-
-def _mended(
-    hub: Any, name: str, repo_type: str, revision: str | None, error: BaseException, verb: str = "downloaded"
-) -> BaseException:
-    """An error of the library as one line that says what to do."""
-    errors, status, what = hub.errors, _status(error), {"model": "model", "dataset": "data set"}[repo_type]
-    if isinstance(error, BadFileError) or getattr(error, "errno", None) == errno.ENOSPC:
-        return error
-    cause = error
-    while cause is not None and not isinstance(cause, errors.HTTPError):  # an upload's is wrapped
-        cause = cause.__cause__
-    status = _status(cause) if status is None and cause is not None else status
-    if isinstance(error, errors.HFValidationError):
-        return ValueError(f"{name!r} is no path here and no name that the hub takes: a name is owner/name")
-    if isinstance(error, errors.GatedRepoError):
-        reason = (
-            "its owner asks for consent: accept the terms on its page, then pass token= or `hf auth login`"
-        )
-    elif isinstance(error, errors.RevisionNotFoundError):
-        reason = f"it has no revision {revision!r}"
-    elif isinstance(error, errors.RepositoryNotFoundError):
-        reason = f"the hub has no {what} of this name, or it is private (then pass token=)"
-        if verb == "pushed":
-            reason = "the hub does not know the owner, or the token"
-    elif status in (401, 403):
-        reason = "the hub refuses the token: make one that may " + (
-            "write" if verb == "pushed" else "read it"
-        )
-    elif status == 429:
-        reason = "the hub has had too many requests: wait some minutes"
-    elif isinstance(error, errors.OfflineModeIsEnabled):
-        reason = "it is not in the hub's cache, and HF_HUB_OFFLINE forbids to ask the hub: unset it once"
-    elif status is not None:
-        reason = f"the hub answered {status}: try again later"
-    elif isinstance(cause, errors.HTTPError):
-        late = "timeout" in type(cause).__name__.lower()
-        found = "does not answer" if late else "cannot be reached"
-        reason = f"the hub ({hub.constants.ENDPOINT}) {found}"
-        if verb == "downloaded":
-            reason += ". Load it once with a network, or give the path of a copy"
-    else:
-        reason = " ".join(str(error).split())[:200]
-    begun = (
-        f"{name} cannot be pushed"
-        if verb == "pushed"
-        else f"{name!r} is no path here and cannot be downloaded"
-    )
-    return DownloadError(f"{begun}: {reason}")

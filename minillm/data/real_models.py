@@ -25,8 +25,7 @@ from filelock import FileLock, Timeout
 
 from minillm._checks import check_choice, check_text
 from minillm._files import BadFileError, replace_whole
-from minillm.data.datasets import cache_folder
-from minillm.data.downloads import DownloadError, sha256_of
+from minillm.data.downloads import DownloadError, cache_folder, sha256_of
 
 LONGEST = 1800  # seconds that pip may take, and that another process's fetch is waited for
 

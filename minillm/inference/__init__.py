@@ -14,12 +14,14 @@ from minillm.inference.sampling import (
     sample,
 )
 from minillm.nn.cache import KVCache, kv_cache_bytes
+from minillm.tokenizer.chat import apply_chat_template
 
 __all__ = [
     "Completion",
     "KVCache",
     "Pipeline",
     "SamplingParams",
+    "apply_chat_template",
     "apply_min_p",
     "apply_repetition_penalty",
     "apply_temperature",

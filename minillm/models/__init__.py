@@ -14,6 +14,7 @@ from minillm.models.bert import (
 from minillm.models.config import ModelConfig
 from minillm.models.decoder import CausalLM, DecoderBody
 from minillm.models.decoder_heads import GPT2ForSequenceClassification, LlamaForSequenceClassification
+from minillm.models.e5s1 import load_e5s1
 from minillm.models.encoder import EncoderBody
 from minillm.models.gguf import load_gguf, save_gguf
 from minillm.models.gpt2 import GPT2, GPT2Body, GPT2Config
@@ -88,6 +89,7 @@ __all__ = [
     "TaskModel",
     "Transformer",
     "TransformerConfig",
+    "load_e5s1",
     "load_gguf",
     "load_llama2c",
     "load_model",

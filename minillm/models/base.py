@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 from minillm._checks import check_int, describe
 from minillm._files import BadFileError
 from minillm._tensors import FLOATS, check_place
-from minillm.data.hub import push
+from minillm.data.hub import Pushed
 from minillm.models.config import ModelConfig, as_ids, check_ids_field
 from minillm.models.weights import read_config, read_generation_config, read_weights, write_folder
 from minillm.nn.blocks import LayerNorm, RMSNorm
@@ -54,7 +54,7 @@ class Folder(NamedTuple):
     dtype: torch.dtype | None
 
 
-class PretrainedModel(nn.Module):
+class PretrainedModel(Pushed, nn.Module):
     """A network with a config and a folder format. Weights are float32 from `seed` until a folder says otherwise."""
 
     config_class: ClassVar[type[ModelConfig]]
@@ -62,6 +62,7 @@ class PretrainedModel(nn.Module):
     stored_buffers: ClassVar[tuple[str, ...]] = ()  # endings of tensors in older files that are computed here
     older_names: ClassVar[Mapping[str, str]] = {}  # endings of names in older files -> what they are now
     generates: ClassVar[bool] = True  # whether it scores the next token, so that text can be drawn from it
+    saves_by: ClassVar[str] = "save_pretrained"
     prefix: ClassVar[str] = ""  # what stands in front of the body's names in a folder of the body with a head
 
     def __init__(self, config: ModelConfig, seed: int = 0):
@@ -227,16 +228,6 @@ class PretrainedModel(nn.Module):
             "dtype": str(self.dtype).removeprefix("torch."),
         }
         return write_folder(folder, values, self.to_hugging_face(self.state_dict()), self.generation_config)
-
-    def push_to_hub(
-        self,
-        name: str,
-        token: str | bool | None = None,
-        private: bool = False,
-        commit_message: str | None = None,
-    ) -> str:
-        """Upload what `save_pretrained` writes to "owner/name" of the hub; its address. As in `minillm.data.hub.push`."""
-        return push(name, self.save_pretrained, token, private, commit_message or "Upload model")
 
     @classmethod
     def from_pretrained(

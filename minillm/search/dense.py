@@ -35,8 +35,6 @@ class DenseRetriever:
         if getattr(index, "dim", None) != encoder.dim or len(index):
             raise ValueError(f"index must be empty and of width {encoder.dim}, got {describe(index)}")
         self.encoder, self.index = encoder, index
-        self._query = getattr(encoder, "encode_query", encoder.encode)
-        self._document = getattr(encoder, "encode_document", encoder.encode)
         self.ids: list[DocumentId] = []
 
     def __len__(self) -> int:
@@ -53,7 +51,7 @@ class DenseRetriever:
             raise ValueError("corpus must hold at least one text, got none")
         ids = check_document_ids(ids, len(texts))
         # Checked before anything is removed: an encoder that fails leaves the index as it was.
-        vectors = check_vectors("the encoder's vectors", self._document(texts), self.index.dim)
+        vectors = check_vectors("the encoder's vectors", self._encode(texts, "document"), self.index.dim)
         if len(vectors) != len(texts):
             raise ValueError(f"the encoder must give a vector a text, got {len(vectors)} for {len(texts)}")
         self.index.remove(range(len(self.ids)))
@@ -66,7 +64,7 @@ class DenseRetriever:
         `search`. All 0 for a query without any known token. Raises ValueError as BM25.scores."""
         if not self.ids:
             raise ValueError("this retriever is empty: call fit(corpus) first")
-        vector = self._query(check_texts("query", [query]))
+        vector = self._encode(check_texts("query", [query]), "query")
         places, distances = self.index.search(vector, len(self))
         scores = np.zeros(len(self), np.float32)
         if vector.any():
@@ -83,7 +81,7 @@ class DenseRetriever:
             raise ValueError("this retriever is empty: call fit(corpus) first")
         queries = check_texts("queries", queries)
         k = min(check_int("k", k, minimum=1), len(self))
-        vectors = self._query(queries)
+        vectors = self._encode(queries, "query")
         places, distances = self.index.search(vectors, k)
         highest = 0.0 if self.index.metric == "l2" else 1.0  # distance = 1 - similarity for cosine and ip
         return [
@@ -94,6 +92,10 @@ class DenseRetriever:
             ]
             for *row, known in zip(places.tolist(), distances.tolist(), vectors.any(axis=1), strict=True)
         ]
+
+    def _encode(self, texts: list[str], kind: str) -> Any:
+        """Vectors of texts that are a "query" or a "document", by the encoder's own call for them if it has one."""
+        return getattr(self.encoder, f"encode_{kind}", self.encoder.encode)(texts)
 
     def save(self, folder: str | Path) -> Path:
         """Write encoder/, vectors.safetensors and documents.json into `folder`, each file whole or not at all."""

@@ -24,10 +24,11 @@ from torch import Tensor
 from minillm._checks import check_choice, check_flag, check_int, check_path, check_text, describe
 from minillm._files import BadFileError
 from minillm.data.e5s1 import is_e5s1
-from minillm.data.hub import find
+from minillm.data.hub import download, find, is_name
 from minillm.models import EncoderBody, PretrainedModel, load_model
+from minillm.nn.fast_cpu import fast_layers
 from minillm.search._ids import check_texts
-from minillm.search.sentence_folder import E5, SentenceSettings, read_settings, write_settings
+from minillm.search.sentence_folder import E5, SentenceSettings, folder_files, read_settings, write_settings
 from minillm.tokenizer import Tokenizer, load_tokenizer
 
 DOCUMENT_PROMPTS = (
@@ -139,9 +140,10 @@ class SentenceEncoder:
         was_training = self.model.training
         self.model.eval()
         try:
-            for start in range(0, len(order), batch_size):
-                places = order[start : start + batch_size]
-                vectors[places] = self._embed([rows[place] for place in places], normalize).cpu().numpy()
+            with fast_layers(self.model):
+                for start in range(0, len(order), batch_size):
+                    places = order[start : start + batch_size]
+                    vectors[places] = self._embed([rows[place] for place in places], normalize).cpu().numpy()
         finally:
             self.model.train(was_training)
         return vectors
@@ -197,12 +199,15 @@ class SentenceEncoder:
     ) -> SentenceEncoder:
         """The encoder in a folder of sentence-transformers, in an E5S1 file, or of the name "e5" or "minilm".
 
-        A path that exists goes before a name; what a name stands for must have been fetched (`minillm fetch e5`). A
-        folder without modules.json is an encoder's: its tokens are averaged, as sentence-transformers does it.
-        dtype, device: as in `load_model`. Raises ValueError for a real model that is not here, BadFileError naming
-        what is missing, cut, damaged, or asks for what is not built here.
+        "owner/name" of the hub is downloaded once (extra `hub`, as in `load_model`). A path that exists goes before a
+        name; a real model must have been fetched (`minillm fetch e5`). In a folder without modules.json the tokens
+        are averaged, as sentence-transformers does it. dtype, device: as in `load_model`. Raises ValueError for a
+        real model that is not here, BadFileError naming what is missing, cut, damaged, or not built here.
         """
-        path = find(source, "model")
+        if is_name(source):
+            path = download(source, "model", lambda files: folder_files(source, files))
+        else:
+            path = find(source, "model")
         if is_e5s1(path):
             return cls(load_model(path, dtype, device), load_tokenizer(path), E5.pooling, prompts=E5.prompts)
         settings = read_settings(path)

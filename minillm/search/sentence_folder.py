@@ -11,14 +11,17 @@ Leaves out: other modules, several poolings at once, a prompt that is left out o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from minillm._checks import check_int, describe
 from minillm._files import BadFileError, read_json, write_checksums, write_json
+from minillm.data.hub import model_files, tokenizer_files
 
 MODULES, LENGTH, PROMPTS = "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"
+SETTINGS = re.compile(r"\d+_\w+/config\.json")
 STEPS = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}  # where we write them
 POOLINGS = ("cls", "mean", "max")
 FLAGS = {  # pooling_mode_... of older files
@@ -69,6 +72,12 @@ def read_settings(folder: Path) -> SentenceSettings:
     if default is not None and (not isinstance(default, str) or default not in prompts):
         raise BadFileError(f"{str(path)!r} is refused: no prompt is called {describe(default)}")
     return found._replace(prompts=prompts, default_prompt_name=default)
+
+
+def folder_files(name: str, files: Sequence[str]) -> list[str]:
+    """Of a hub repository's files those that open its encoder; BadFileError where there is none."""
+    ours = [file for file in files if file in (MODULES, LENGTH, PROMPTS) or SETTINGS.fullmatch(file)]
+    return sorted({*model_files(name, files), *tokenizer_files(name, files), *ours})
 
 
 def write_settings(folder: Path, settings: SentenceSettings) -> None:

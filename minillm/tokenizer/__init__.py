@@ -2,6 +2,7 @@
 
 from minillm.tokenizer.base import Tokenizer
 from minillm.tokenizer.bpe import BPETokenizer
+from minillm.tokenizer.chat import apply_chat_template
 from minillm.tokenizer.llama2c import Llama2cTokenizer
 from minillm.tokenizer.splitting import GPT2_PATTERN, GPT4_PATTERN
 from minillm.tokenizer.tokenizer_json import load_tokenizer
@@ -16,5 +17,6 @@ __all__ = [
     "Tokenizer",
     "UnigramTokenizer",
     "WordPieceTokenizer",
+    "apply_chat_template",
     "load_tokenizer",
 ]

@@ -21,9 +21,10 @@ from typing import Any, Protocol
 
 from minillm._checks import check_flag, check_int, check_path, check_text, describe, is_listing
 from minillm._files import CHECKSUMS, write_checksums, write_json
-from minillm.data.hub import push
+from minillm.data.hub import Pushed
 from minillm.tokenizer.added import AddedToken, find_added
 from minillm.tokenizer.batch import Batch, check_ids, check_texts, encode_for_model
+from minillm.tokenizer.chat import CONFIG, Chats, drop_template_files, saved_roles
 from minillm.tokenizer.decoders import ByteLevel, build_decoder
 from minillm.tokenizer.normalizers import build_normalizer
 from minillm.tokenizer.offsets import Token, trace_text
@@ -37,11 +38,6 @@ _CALL_OPTIONS = {
     for name, parameter in inspect.signature(encode_for_model).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY
 }
-_ROLES = {  # what transformers calls the special tokens that go by these names
-    "<|endoftext|>": "eos_token", "<s>": "bos_token", "</s>": "eos_token", "[CLS]": "cls_token", "[SEP]": "sep_token",
-    "<unk>": "unk_token", "[UNK]": "unk_token", "<pad>": "pad_token", "[PAD]": "pad_token", "<mask>": "mask_token",
-    "[MASK]": "mask_token",
-}  # fmt: skip
 PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
@@ -59,7 +55,7 @@ class Model(Protocol):
     def to_json(self) -> dict[str, Any]: ...
 
 
-class Tokenizer:
+class Tokenizer(Chats, Pushed):
     """Text to ids and back. Subclasses bring a model; `load_tokenizer` opens files of every kind built here.
 
     padding_side, truncation_side: "right" or "left", where calls fill up and cut.   pad_token: what fills up (None: see
@@ -322,10 +318,10 @@ class Tokenizer:
 
     @property
     def pad_token_id(self) -> int | None:
-        """What fills a batch: `pad_token` if it is set, else `<pad>`, `<|pad|>` or `[PAD]` if it is a special token,
-        else the first special token."""
-        if self.pad_token is not None:
-            return self.token_to_id(self.pad_token)
+        """What fills a batch: `pad_token` if it is set, else that of `roles`, else `<pad>`, `<|pad|>` or `[PAD]` if it
+        is a special token, else the first special token."""
+        if (name := self.pad_token or self.roles.get("pad_token")) is not None:
+            return self.token_to_id(name)
         for name in ("<pad>", "<|pad|>", "[PAD]", *self.special_tokens):
             if name in self.special_tokens:
                 return self.special_tokens[name]
@@ -367,21 +363,11 @@ class Tokenizer:
             "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": False,
         }
-        config |= {role: name for name, role in _ROLES.items() if name in self.special_tokens}
-        write_json(path / "tokenizer_config.json", config)
+        write_json(path / CONFIG, config | saved_roles(self))
+        drop_template_files(path)
         file = write_json(path / "tokenizer.json", self.to_json())
-        write_checksums(path, ("tokenizer.json", "tokenizer_config.json"))
+        write_checksums(path, ("tokenizer.json", CONFIG))
         return file
-
-    def push_to_hub(
-        self,
-        name: str,
-        token: str | bool | None = None,
-        private: bool = False,
-        commit_message: str | None = None,
-    ) -> str:
-        """Upload what `save` writes to "owner/name" of the hub; its address. As in `minillm.data.hub.push`."""
-        return push(name, self.save, token, private, commit_message or "Upload tokenizer")
 
     def __repr__(self) -> str:
         name = type(self).__name__

@@ -17,7 +17,7 @@ import base64
 from pathlib import Path
 
 from minillm._files import BadFileError
-from minillm.data.e5s1 import E5S1File, read_e5s1
+from minillm.data.e5s1 import SPECIAL, E5S1File, read_e5s1
 from minillm.tokenizer.added import AddedToken
 from minillm.tokenizer.charsmap import Charsmap, Trie, write_charsmap
 from minillm.tokenizer.unigram import Unigram, UnigramTokenizer, metaspace_layout
@@ -47,7 +47,7 @@ def _tokenizer(file: E5S1File) -> UnigramTokenizer:
             {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "},
         ],
     }
-    bos, eos, pad = (file.pieces[file.special[name]] for name in ("bos", "eos", "pad"))
+    bos, eos, pad, unk = (file.pieces[file.special[name]] for name in SPECIAL)
     layout = metaspace_layout(normalizer, file.pieces, bos, eos)
     first, text, last = layout["post_processor"]["single"]
     second = {"Sequence": {**text["Sequence"], "id": "B"}}
@@ -59,5 +59,8 @@ def _tokenizer(file: E5S1File) -> UnigramTokenizer:
     )
     tokenizer.normalizer.steps[0] = Charsmap(Trie(table))  # the longest key first, as the file means it
     tokenizer.pad_token = pad
+    tokenizer.roles = {  # <s> and </s> are BERT's [CLS] and [SEP], too
+        "bos_token": bos, "eos_token": eos, "cls_token": bos, "sep_token": eos, "pad_token": pad, "unk_token": unk,
+    }  # fmt: skip
     tokenizer.model_max_length = file.sizes["positions"]
     return tokenizer

@@ -1,11 +1,11 @@
 """The tokenizer inside a GGUF file: tokens, their kinds and merges among the metadata, both ways.
 
-    tokenizer.ggml.model    "gpt2": byte-level BPE, the only kind built here
+    tokenizer.ggml.model    "gpt2": byte-level BPE, here; "llama", "t5" and "bert" in gguf_kinds.py
     tokenizer.ggml.pre      how text is cut, by a name: the pattern itself is not in the file, but in `CUTS`
     tokenizer.ggml.tokens, .merges, .token_type (1 ordinary, 3 control, 4 added by a user, 5 unused)
     tokenizer.chat_template, .bos_token_id, .eos_token_id, .padding_token_id
 
-Book: 2.2.1 토큰화, 3.2. Held against: tokenizers, llama.cpp. Leaves out: SentencePiece and WordPiece vocabularies.
+Book: 2.2.1 토큰화, 3.2. Held against: tokenizers, llama.cpp. Leaves out: other kinds of vocabulary (rwkv, plamo2).
 """
 
 from __future__ import annotations
@@ -17,15 +17,33 @@ from typing import Any
 import numpy as np
 
 from minillm._checks import check_int, describe
-from minillm._files import BadFileError, read_bytes, read_json, write_checksums, write_json
+from minillm._files import BadFileError
 from minillm.data.gguf import read_gguf
 from minillm.tokenizer.base import AddedToken, Tokenizer
 from minillm.tokenizer.bpe import BPETokenizer, byte_level_cut, check_vocab, read_merges
 from minillm.tokenizer.bpe_encode import BPE
+from minillm.tokenizer.chat import known_roles, one_or_named
+from minillm.tokenizer.gguf_kinds import (
+    CONTROL,
+    ORDINARY,
+    UNUSED,
+    USER,
+    read_pieces,
+    read_wordpieces,
+    write_pieces,
+    write_wordpieces,
+)
 from minillm.tokenizer.splitting import GPT2_PATTERN
+from minillm.tokenizer.unigram import Unigram
+from minillm.tokenizer.wordpiece import WordPiece
 
-ORDINARY, CONTROL, USER, UNUSED = 1, 3, 4, 5
-ROLES = {"bos_token": "bos_token_id", "eos_token": "eos_token_id", "pad_token": "padding_token_id"}
+KINDS = ("gpt2", "llama", "t5", "bert")
+ROLES = {
+    "bos_token": "bos_token_id", "eos_token": "eos_token_id", "pad_token": "padding_token_id",
+    "unk_token": "unknown_token_id", "sep_token": "seperator_token_id", "cls_token": "cls_token_id",
+    "mask_token": "mask_token_id",
+}  # fmt: skip
+_AROUND = {"llama": (True, False), "t5": (False, True)}
 _LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
     r"\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -43,7 +61,7 @@ CUTS: dict[str, dict[str, Any]] = {  # names -> the parts of a tokenizer.json th
 _DECODER = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 
 
-def load_gguf_tokenizer(path: str | Path) -> BPETokenizer:
+def load_gguf_tokenizer(path: str | Path) -> Tokenizer:
     """The tokenizer of a GGUF file; `chat_template` and `roles` (bos_token and the like) are the file's own.
 
     Raises BadFileError for a file that is cut, damaged, or whose tokenizer is of a kind that is not built here.
@@ -55,49 +73,72 @@ def load_gguf_tokenizer(path: str | Path) -> BPETokenizer:
         raise BadFileError(f"tokenizer of {str(path)!r} is refused: {error}") from None
 
 
-def tokenizer_from(metadata: Mapping[str, Any]) -> BPETokenizer:
+def tokenizer_from(metadata: Mapping[str, Any]) -> Tokenizer:
     """The tokenizer that a file's metadata describe; ValueError naming what is missing or not built here."""
     own = {name.removeprefix("tokenizer.ggml."): value for name, value in metadata.items()}
-    if not isinstance(own.get("model"), str) or own["model"] != "gpt2":
+    if not isinstance(own.get("model"), str) or own["model"] not in KINDS:
         raise ValueError(
-            f"it holds the vocabulary of a {describe(own.get('model'))} tokenizer; we read 'gpt2'"
+            f"it holds the vocabulary of a {describe(own.get('model'))} tokenizer; we read {', '.join(KINDS)}"
         )
-    if not isinstance(own.get("pre"), str) or own["pre"] not in CUTS:
-        raise ValueError(f"it cuts text by {describe(own.get('pre'))}, we know {', '.join(CUTS)}")
-    cut = CUTS[own["pre"]]
-    tokens, merges = own.get("tokens"), own.get("merges")
-    if not isinstance(tokens, list) or not isinstance(merges, list):
-        raise ValueError("it lacks tokens or merges")
+    tokens = own.get("tokens")
+    if not isinstance(tokens, list) or not tokens:
+        raise ValueError("it lacks tokens")
     kinds = own.get("token_type", np.full(len(tokens), ORDINARY))
-    if not isinstance(kinds, np.ndarray) or len(kinds) != len(tokens):
+    if not isinstance(kinds, np.ndarray) or len(kinds) != len(tokens) or kinds.dtype.kind not in "iu":
         raise ValueError(
             f"token_type must name a kind for each of {len(tokens)} tokens, got {describe(kinds)}"
         )
-    vocab = {token: index for index, token in enumerate(tokens)}
-    if len(vocab) < len(tokens):
+    if own["model"] != "bert" and len(set(tokens)) < len(tokens):
         raise ValueError("a token comes twice")
-    ids = {role: own.get(name) for role, name in ROLES.items()}
+    ids = {role: own[name] for role, name in ROLES.items() if own.get(name) is not None}
     for role, index in ids.items():
-        if index is not None:
-            check_int(role, index, 0, len(tokens) - 1)
+        check_int(role, index, 0, len(tokens) - 1)
+    if own["model"] == "gpt2":
+        tokenizer: Tokenizer = _read_bytes(own, tokens, kinds, _frame(tokens, ids, own))
+    elif own["model"] == "bert":
+        tokenizer = read_wordpieces(own, tokens, kinds, ids)
+    else:
+        tokenizer = read_pieces(own, tokens, kinds, ids, _frame(tokens, ids, own))
+    tokenizer.chat_template = _templates(metadata)
+    tokenizer.roles = {role: tokenizer.id_to_token(index) for role, index in ids.items()}
+    return tokenizer
+
+
+def _templates(metadata: Mapping[str, Any]) -> str | dict[str, str] | None:
+    """The chat template of a file, or several by their names."""
+    front = "tokenizer.chat_template."
+    named = {name.removeprefix(front): value for name, value in metadata.items() if name.startswith(front)}
+    own = metadata.get("tokenizer.chat_template")
+    return one_or_named({**({} if own is None else {"default": own}), **named})
+
+
+def _read_bytes(
+    own: Mapping[str, Any], tokens: list[str], kinds: np.ndarray, frame: dict[str, Any] | None
+) -> BPETokenizer:
+    """The byte-level BPE of a `gpt2` file."""
+    if not isinstance(own.get("pre"), str) or own["pre"] not in CUTS:
+        raise ValueError(f"it cuts text by {describe(own.get('pre'))}, we know {', '.join(CUTS)}")
+    cut, merges = CUTS[own["pre"]], own.get("merges")
+    if not isinstance(merges, list):
+        raise ValueError("it lacks merges")
+    vocab = {token: index for index, token in enumerate(tokens)}
     layout = {"normalizer": cut.get("normalizer"), "pre_tokenizer": cut["pre_tokenizer"], "decoder": _DECODER}
-    layout["post_processor"] = _frame(tokens, ids, own)
+    layout["post_processor"] = frame
     added = [
         AddedToken(index, tokens[index], special=bool(kinds[index] != USER))
         for index in np.flatnonzero(~np.isin(kinds, (ORDINARY, UNUSED))).tolist()
     ]
     options = {"ignore_merges": cut.get("ignore_merges", False)}
-    tokenizer = BPETokenizer.from_parts(BPE(check_vocab(vocab), read_merges(merges), options), added, layout)
-    template = metadata.get("tokenizer.chat_template")
-    tokenizer.chat_template = template if isinstance(template, str) else None
-    tokenizer.roles = {role: tokens[index] for role, index in ids.items() if index is not None}
-    return tokenizer
+    return BPETokenizer.from_parts(BPE(check_vocab(vocab), read_merges(merges), options), added, layout)
 
 
 def _frame(tokens: list[str], ids: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any] | None:
     """The post-processor that puts the tokens around a text which the file wants there."""
-    front = [tokens[ids["bos_token"]]] if own.get("add_bos_token") and ids["bos_token"] is not None else []
-    back = [tokens[ids["eos_token"]]] if own.get("add_eos_token") and ids["eos_token"] is not None else []
+    wants_bos, wants_eos = _AROUND.get(
+        own["model"], (False, False)
+    )  # what llama.cpp does where the file says nothing
+    front = [tokens[ids["bos_token"]]] if own.get("add_bos_token", wants_bos) and "bos_token" in ids else []
+    back = [tokens[ids["eos_token"]]] if own.get("add_eos_token", wants_eos) and "eos_token" in ids else []
     if not front + back:
         return None
     index = {token: tokens.index(token) for token in front + back}
@@ -119,12 +160,50 @@ def gguf_vocabulary(tokenizer: Tokenizer, rows: int) -> dict[str, Any]:
     """The metadata that stand for a tokenizer in a GGUF file; `load_gguf_tokenizer` reads them.
 
     rows: of the model's embedding table; ids that the tokenizer does not use are filled up. Raises ValueError for a
-    tokenizer that is no byte-level BPE, or is cut in a way that no name in CUTS stands for.
+    tokenizer that a file cannot hold without a loss: one that cuts or changes text in a way without a name there, or
+    puts something else than bos and eos (BERT: [CLS] and [SEP]) around a text.
     """
-    model, layout = tokenizer.model, tokenizer.layout
     check_int("rows", rows, tokenizer.vocab_size)
-    if not isinstance(model, BPE) or not tokenizer.pre_tokenizer.byte_level:
-        raise ValueError(f"a GGUF file holds byte-level BPE here, got {describe(tokenizer)}")
+    tokens = [f"[PAD{index}]" for index in range(rows)]
+    kinds = np.full(rows, UNUSED, np.int32)
+    for token, index in tokenizer.vocab.items():
+        tokens[index], kinds[index] = token, ORDINARY
+    for token in tokenizer.added_tokens.values():
+        kinds[token.id] = CONTROL if token.special else USER
+    if isinstance(tokenizer.model, WordPiece):
+        metadata = write_wordpieces(tokenizer, kinds, tokens)
+    elif isinstance(tokenizer.model, Unigram) or (
+        isinstance(tokenizer.model, BPE) and not _is_byte_level(tokenizer)
+    ):
+        metadata = write_pieces(tokenizer, kinds, tokens)
+    elif isinstance(tokenizer.model, BPE):
+        metadata = _write_bytes(tokenizer)
+    else:
+        raise ValueError(f"a GGUF file holds BPE, Unigram or WordPiece, got {describe(tokenizer)}")
+    roles = known_roles(tokenizer) if metadata["model"] != "gpt2" else dict(tokenizer.roles)
+    for role, token in roles.items():
+        if (index := tokenizer.token_to_id(token)) is not None:
+            metadata.setdefault(ROLES[role], index)
+    if metadata["model"] != "bert":
+        metadata |= _around(tokenizer, roles)
+    found = {f"tokenizer.ggml.{name}": value for name, value in metadata.items()}
+    found |= {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": kinds}
+    if isinstance(template := tokenizer.chat_template, Mapping):
+        others = [name for name in template if name != "default"]
+        found |= {f"tokenizer.chat_template.{name}": template[name] for name in others}
+        found["tokenizer.chat_templates"] = others
+        template = template.get("default")
+    if template:
+        found["tokenizer.chat_template"] = template
+    return found
+
+
+def _is_byte_level(tokenizer: Tokenizer) -> bool:
+    return tokenizer.pre_tokenizer.byte_level
+
+
+def _write_bytes(tokenizer: Tokenizer) -> dict[str, Any]:
+    model, layout = tokenizer.model, tokenizer.layout
     asked = {
         "pre_tokenizer": tokenizer.pre_tokenizer, "normalizer": layout["normalizer"],
         "ignore_merges": model.options["ignore_merges"],
@@ -132,34 +211,21 @@ def gguf_vocabulary(tokenizer: Tokenizer, rows: int) -> dict[str, Any]:
     name = next((name for name, cut in CUTS.items() if _same_cut(cut, asked, layout)), None)
     if name is None:
         raise ValueError("no name of a GGUF file stands for the way in which this tokenizer cuts text")
-    tokens = [f"[PAD{index}]" for index in range(rows)]
-    kinds = np.full(rows, UNUSED, np.int32)
-    for token, index in tokenizer.vocab.items():
-        tokens[index], kinds[index] = token, ORDINARY
-    for token in tokenizer.added_tokens.values():
-        kinds[token.id] = CONTROL if token.special else USER
-    metadata: dict[str, Any] = {
-        "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": name,
-        "tokenizer.ggml.tokens": tokens,
-        "tokenizer.ggml.token_type": kinds,
-        "tokenizer.ggml.merges": [f"{left} {right}" for left, right in model.merges],
-    }
-    framed = tokenizer("a")["input_ids"]
-    plain = tokenizer.encode("a")
-    roles = dict(getattr(tokenizer, "roles", {}))
-    bos = tokenizer.token_to_id(roles["bos_token"]) if "bos_token" in roles else None
-    if framed not in (plain, [bos, *plain]):
-        raise ValueError(
-            "a GGUF file puts a bos_token alone in front of a text, this tokenizer adds something else"
-        )
-    metadata["tokenizer.ggml.add_bos_token"] = framed != plain
-    for role, index in ((role, tokenizer.token_to_id(token)) for role, token in roles.items()):
-        if index is not None:
-            metadata[f"tokenizer.ggml.{ROLES[role]}"] = index
-    if template := getattr(tokenizer, "chat_template", None):
-        metadata["tokenizer.chat_template"] = template
-    return metadata
+    return {"model": "gpt2", "pre": name, "merges": [f"{left} {right}" for left, right in model.merges]}
+
+
+def _around(tokenizer: Tokenizer, roles: Mapping[str, str]) -> dict[str, bool]:
+    """Whether bos stands in front of a text and eos behind it; ValueError for anything else around it."""
+    plain, framed = tokenizer.encode("a"), tokenizer("a")["input_ids"]
+    bos, eos = (
+        [tokenizer.token_to_id(roles[role])] if role in roles else [] for role in ("bos_token", "eos_token")
+    )
+    for front, back in ((False, False), (True, False), (False, True), (True, True)):
+        if framed == bos * front + plain + eos * back and (bos or not front) and (eos or not back):
+            return {"add_bos_token": front, "add_eos_token": back}
+    raise ValueError(
+        "a GGUF file puts bos_token and eos_token around a text, this tokenizer adds something else"
+    )
 
 
 def _same_cut(cut: Mapping[str, Any], asked: Mapping[str, Any], layout: Mapping[str, Any]) -> bool:
@@ -177,30 +243,3 @@ def _steps(layout: Any) -> list[Any]:
         return [step for part in layout["pretokenizers"] for step in _steps(part)]
     kept = {name: value for name, value in dict(layout or {}).items() if name != "trim_offsets"}
     return [{"use_regex": True, **kept} if kept.get("type") == "ByteLevel" else kept]
-
-
-def read_roles(tokenizer: Tokenizer, folder: Path) -> None:
-    """Give a tokenizer of a folder its `roles` and `chat_template`, as the files beside tokenizer.json say them."""
-    if not folder.is_dir():
-        return
-    path, own = folder / "tokenizer_config.json", folder / "chat_template.jinja"
-    found = read_json(path, "tokenizer config") if path.exists() else {}
-    if not isinstance(found, dict):
-        raise BadFileError(f"tokenizer config {str(path)!r} must hold a JSON object, got {describe(found)}")
-    named = {role: found.get(role) for role in ROLES}
-    named = {role: t.get("content") if isinstance(t, dict) else t for role, t in named.items()}
-    tokenizer.roles = {role: token for role, token in named.items() if isinstance(token, str)}
-    template = found.get("chat_template")
-    if own.exists():  # transformers' place for it since 2025
-        template = read_bytes(own, "chat template").decode("utf-8", "replace")
-    tokenizer.chat_template = template if isinstance(template, str) else None
-
-
-def save_roles(tokenizer: Tokenizer, folder: Path) -> None:
-    """Write `roles` and `chat_template` into the tokenizer_config.json of a folder, where transformers reads them."""
-    path = folder / "tokenizer_config.json"
-    values = {**read_json(path, "tokenizer config"), **getattr(tokenizer, "roles", {})}
-    if template := getattr(tokenizer, "chat_template", None):
-        values["chat_template"] = template
-    write_json(path, values)
-    write_checksums(folder, [path.name])

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,8 +123,16 @@ def load_sentencepiece(path: str | Path) -> UnigramTokenizer | BPETokenizer:
         raise BadFileError(f"tokenizer {str(path)!r} is refused: {error}") from None
 
 
-def build_tokenizer(model: SentencePieceModel) -> UnigramTokenizer | BPETokenizer:
-    """The tokenizer of a model; ValueError naming what cannot be honoured."""
+def build_tokenizer(
+    model: SentencePieceModel,
+    added: Sequence[AddedToken] | None = None,
+    frame: Mapping[str, Any] | None = None,
+) -> UnigramTokenizer | BPETokenizer:
+    """The tokenizer of a model; ValueError naming what cannot be honoured.
+
+    added: the tokens that are found before the model; None takes the unknown and the control pieces. frame: the
+    post-processor, as tokenizer.json writes it.
+    """
     if model.strange:
         raise ValueError(f"{model.strange[0]} is not supported")
     if model.kind not in (UNIGRAM, BPE_MODEL):
@@ -136,12 +144,13 @@ def build_tokenizer(model: SentencePieceModel) -> UnigramTokenizer | BPETokenize
         raise ValueError(
             f"the user-defined piece {model.pieces[model.types.index(USER_DEFINED)]!r} is not supported"
         )
-    added = [
-        AddedToken(index, model.pieces[index])
-        for index, kind in enumerate(model.types)
-        if kind in (UNKNOWN, CONTROL)
-    ]
-    layout = _layout(model)
+    if added is None:
+        added = [
+            AddedToken(index, model.pieces[index])
+            for index, kind in enumerate(model.types)
+            if kind in (UNKNOWN, CONTROL)
+        ]
+    layout = {**sentencepiece_layout(model), "post_processor": frame}
     if model.kind == UNIGRAM:
         core = Unigram(list(zip(model.pieces, model.scores)), unknown[0], model.byte_fallback)
         core.leave_out(piece for piece, kind in zip(model.pieces, model.types) if kind in (UNUSED, BYTE))
@@ -174,7 +183,7 @@ def merges_from_scores(
     return [(pieces[left], pieces[right]) for _, _, left, right in sorted(merges)]
 
 
-def _layout(model: SentencePieceModel) -> dict[str, Any]:
+def sentencepiece_layout(model: SentencePieceModel) -> dict[str, Any]:
     """The parts of the pipeline as tokenizer.json writes them."""
     steps: list[dict[str, Any]] = []
     if model.charsmap:

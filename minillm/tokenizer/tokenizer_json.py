@@ -25,6 +25,7 @@ from minillm.data.hub import find
 from minillm.tokenizer.base import PARTS, AddedToken, Tokenizer
 from minillm.tokenizer.bpe import BPETokenizer, check_vocab, read_merges
 from minillm.tokenizer.bpe_encode import BPE
+from minillm.tokenizer.chat import read_roles
 from minillm.tokenizer.clip import load_clip
 from minillm.tokenizer.e5s1 import load_e5s1_tokenizer
 from minillm.tokenizer.gguf import load_gguf_tokenizer
@@ -44,8 +45,8 @@ def load_tokenizer(
     local_files_only: bool = False,
 ) -> Tokenizer:
     """Open a tokenizer: a folder with tokenizer.json (or GPT-2's vocab.json and merges.txt, or BERT's vocab.txt), such
-    a file, SentencePiece's `.model`, a llama2.c or an E5S1 `.bin`, CLIP's list of merges (`.txt.gz`), or a `.gguf` with
-    a byte-level vocabulary.
+    a file, SentencePiece's `.model`, a llama2.c or an E5S1 `.bin`, CLIP's list of merges (`.txt.gz`), or a `.gguf`.
+    A folder's chat template and what its special tokens are there for come with it: `chat_template`, `roles`.
 
     A name serves, too: a real model's ("smollm2"), or "owner/name" of the hub, as in `load_model`.
     A folder with vocab.txt alone is uncased unless its tokenizer_config.json says `do_lower_case` false.
@@ -57,21 +58,31 @@ def load_tokenizer(
     check_path("path", path)
     path = find(path, "tokenizer", revision, token, local_files_only)
     if path.is_dir():
-        old_pair = path / "vocab.json", path / "merges.txt"
-        if not (path / "tokenizer.json").exists() and all(file.exists() for file in old_pair):
-            return BPETokenizer.from_files(*old_pair)
-        if not (path / "tokenizer.json").exists() and (path / "vocab.txt").exists():
-            return _bert_folder(path)
-        verify_checksums(path)
-        path = path / "tokenizer.json"
-    elif path.suffix == ".bin":
+        tokenizer = _in_folder(path)
+        read_roles(tokenizer, path)
+        return tokenizer
+    if path.suffix == ".bin":
         return load_e5s1_tokenizer(path) if is_e5s1(path) else Llama2cTokenizer.from_file(path)
-    elif path.suffix == ".model":
+    if path.suffix == ".model":
         return load_sentencepiece(path)
-    elif path.suffix == ".gz":
+    if path.suffix == ".gz":
         return load_clip(path)
-    elif path.suffix == ".gguf":
+    if path.suffix == ".gguf":
         return load_gguf_tokenizer(path)
+    return _from_file(path)
+
+
+def _in_folder(path: Path) -> Tokenizer:
+    old_pair = path / "vocab.json", path / "merges.txt"
+    if not (path / "tokenizer.json").exists() and all(file.exists() for file in old_pair):
+        return BPETokenizer.from_files(*old_pair)
+    if not (path / "tokenizer.json").exists() and (path / "vocab.txt").exists():
+        return _bert_folder(path)
+    verify_checksums(path)
+    return _from_file(path / "tokenizer.json")
+
+
+def _from_file(path: Path) -> Tokenizer:
     content = read_json(path, "tokenizer")
     try:
         return from_json(content)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from minillm.course.tour import doctor
+from minillm.data import REAL_MODELS
 
 
 def rows():
@@ -36,6 +37,17 @@ def test_it_says_what_to_do_about_missing_data(monkeypatch, tmp_path):
     assert rows()["MINILLM_DATA"]["advice"]
     monkeypatch.setenv("MINILLM_DATA", str(tmp_path))
     assert rows()["MINILLM_DATA"] == {"what": "MINILLM_DATA", "found": str(tmp_path), "advice": ""}
+
+
+def test_real_models_are_here_or_come_with_their_command(monkeypatch, tmp_path):
+    monkeypatch.delenv("MINILLM_DATA", raising=False)
+    monkeypatch.setenv("MINILLM_CACHE", str(tmp_path))
+    row = rows()["model smollm2"]
+    assert row["found"] == "not fetched: SmolLM2-135M-Instruct, 4 bits a weight: answers in English"
+    assert row["advice"].startswith('`minillm fetch smollm2` (93 MB) for `minillm generate smollm2 "..."`')
+    monkeypatch.setattr(doctor, "available", lambda name: name != "e5")
+    table = rows()
+    assert [table[f"model {name}"]["advice"] == "" for name in REAL_MODELS] == [True, False, True]
 
 
 def test_missing_packages_come_with_a_pip_line(monkeypatch):

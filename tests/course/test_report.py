@@ -32,6 +32,7 @@ RESULT = {
     "stages": STAGES, "seconds": 80.0, "peak_memory_bytes": 812_000_000, "prompt": "The <b>with</b>",
     "question": "왜 a < b 인가?",
     "answer": {"id": "with#1", "title": "with & as", "text": "<script>quoted</script>", "declined": False},
+    "real_answer": None,
     "sample": "The with 문장 & more",
     "settings": {"vocab_size": 2048, "steps": 1600, "seed": 17, "threads": 2},
     "corpus": {
@@ -220,3 +221,16 @@ def test_a_declined_passage_is_not_shown_as_the_answer(made, tmp_path):
         "Nothing in the index matches well. The nearest passage in the index is from with & as" in page.text
     )
     assert "best passage" not in page.text
+
+
+def test_the_words_of_a_real_model_are_introduced_for_what_they_are(made, tmp_path):
+    assert "SmolLM2" not in made[1].text
+    asked = STAGES[1] | {"name": "real model", "figure": "135M weights", "meaning": "Copper."}
+    _, page = write(tmp_path, stages=[*STAGES, asked], real_answer={"text": "Copper <and>\nwood."})
+    told = page.text[
+        page.text.index("SmolLM2, a real model of 135M weights that went through the same code") :
+    ]
+    assert (
+        "It reads English only, and a model of its size is often wrong: check it against the passage." in told
+    )
+    assert "Copper <and> wood." in told

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from minillm._files import BadFileError
-from minillm.data import DownloadError, cache_folder, dataset_info, dataset_names, datasets, load_dataset
+from minillm.data import (
+    DownloadError,
+    cache_folder,
+    dataset_info,
+    dataset_names,
+    datasets,
+    downloads,
+    load_dataset,
+)
 
 ROWS = [{"text": "한국어 문장"}, {"text": "두 번째"}]
 CONTENT = "\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS).encode()
@@ -173,7 +181,7 @@ def test_cache_folder_follows_the_environment_and_the_platform(monkeypatch, tmp_
         ("darwin", "Library/Caches/minillm"),
         ("win32", "minillm/cache"),
     ):
-        monkeypatch.setattr(datasets.sys, "platform", platform)
+        monkeypatch.setattr(downloads.sys, "platform", platform)
         assert cache_folder().as_posix().endswith(ending)
 
 

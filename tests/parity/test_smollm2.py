@@ -8,14 +8,13 @@ import torch
 import transformers
 
 from minillm.cli import main
-from minillm.data import available, fetch
+from minillm.data import fetch
 from minillm.data.gguf import read_gguf
 from minillm.models import load_model
 from minillm.tokenizer import load_tokenizer
+from tests.helpers import needs_model
 
-pytestmark = pytest.mark.skipif(
-    not available("smollm2"), reason="needs SmolLM2-135M-Instruct: `minillm fetch smollm2` (93 MB)"
-)
+pytestmark = needs_model("smollm2")
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from minillm.course.page.style import hangul_font
 from minillm.course.paths import find_checkout, tour_folder
 from minillm.course.tour.settings import available_cores
 from minillm.data import REAL_MODELS, available
+from minillm.data.real_models import how_to_fetch
 
 
 def report() -> list[dict[str, str]]:
@@ -112,11 +113,15 @@ def _data() -> list[dict[str, str]]:
 
 
 def _models() -> list[dict[str, str]]:
+    uses = {
+        "smollm2": 'for `minillm generate smollm2 "..."`, the last answer of the tour, and lessons',
+        "e5": "for search by meaning in Korean and English, and lessons",
+        "minilm": "for search by meaning in English, and tests",
+    }
     rows = []
     for name, model in REAL_MODELS.items():
         there = available(name)
-        size = f"{model.size / 1e6:.0f} MB"
-        advice = "" if there else f"`minillm fetch {name}` ({size}) when a lesson asks for it"
+        advice = "" if there else f"{how_to_fetch(name)} {uses[name]}"
         rows.append(_row(f"model {name}", f"{'here' if there else 'not fetched'}: {model.about}", advice))
     return rows
 

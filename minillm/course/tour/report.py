@@ -68,7 +68,7 @@ def write_report(
 {_facts(result)}
 {_stages(result["stages"], Path(path).resolve().parent)}
 <h2>{escape(result["question"])}</h2>
-{_answer(result["answer"])}
+{_answer(result["answer"])}{_real_answer(result)}
 <h2>What the model writes</h2>
 {_sample(result)}
 <h2>Figures</h2>
@@ -113,7 +113,7 @@ def _stages(stages: list[dict[str, Any]], folder: Path) -> str:
             escape(stage["name"]),
             f"{stage['seconds']:.1f}",
             escape(stage["figure"]),
-            escape(stage["meaning"].splitlines()[0]),
+            escape(stage["meaning"].splitlines()[0][:300]),
             _link(escape(stage["lesson"]), lesson, folder),
             _link(
                 f"<code>{escape(stage['file']).replace('/', '/<wbr>')}</code>",
@@ -153,6 +153,18 @@ def _answer(answer: dict[str, Any]) -> str:
     return (
         f"{declined}<p>The {nearest} passage in the index is from <b>{escape(answer['title'])}</b> "
         f"(<code>{escape(answer['id'])}</code>):</p>\n<pre>{escape(answer['text'])}</pre>"
+    )
+
+
+def _real_answer(result: dict[str, Any]) -> str:
+    """What the real model made of the passage, introduced for what it is; nothing where none was asked."""
+    if (told := result["real_answer"]) is None:
+        return ""
+    asked = next(stage for stage in result["stages"] if stage["name"] == "real model")
+    return (
+        f"\n<p>SmolLM2, a real model of {escape(asked['figure'])} that went through the same code, read this passage "
+        "and the question, and wrote the following. It reads English only, and a model of its size is often wrong: "
+        f"check it against the passage.</p>\n<pre>{escape(told['text'])}</pre>"
     )
 
 

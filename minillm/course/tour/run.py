@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.course.paths import tour_folder
-from minillm.course.tour import stages
+from minillm.course.tour import real_model, stages
 from minillm.course.tour.corpus import Corpus, load_corpus
 from minillm.course.tour.report import write_report
 from minillm.course.tour.settings import TourSettings
@@ -35,8 +35,9 @@ def run_tour(
 
     data: the user's own text files instead of Python's reference; ask: the question to answer at the end; corpus: what
     `load_corpus(settings, data)` gave, where it was called before.
-    Returns a dict: "stages" (name, seconds, figures, ... of each), "answer", "seconds", "peak_memory_bytes" (None
-    where the system does not tell), "folder", "report". Same settings, same machine: the same figures, times aside.
+    Returns a dict: "stages" (name, seconds, figures, ... of each), "answer", "real_answer" (None where no real
+    model was asked), "seconds", "peak_memory_bytes" (None where the system does not tell), "folder", "report". Same
+    settings, same machine: the same figures, times aside.
     Raises ValueError for too little text or settings out of range.
     """
     start = time.perf_counter()
@@ -47,7 +48,7 @@ def run_tour(
 
     def keep(stage: Stage) -> Any:
         done.append(stage)
-        say(f"{stage.seconds:6.1f} s  {stage.name:<15} {stage.figure}: {stage.meaning.splitlines()[0]}")
+        say(f"{stage.seconds:6.1f} s  {stage.name:<15} {stage.figure}: {shortened(stage.meaning)}")
         return stage.value
 
     threads = stages.use_threads(settings)
@@ -67,7 +68,10 @@ def run_tour(
         say(quality_table(quality))
     question = ask or (DEFAULT_QUESTION if data is None else corpus.documents[0].title)
     answered = stages.answer_question(index, question)
-    keep(answered)
+    passage = keep(answered)
+    told = real_model.ask(question, passage, settings.answer_tokens, lambda why: say(f"{'':10}{why}"))
+    if told:
+        keep(told)
 
     seconds = time.perf_counter() - start
     result = {
@@ -78,15 +82,17 @@ def run_tour(
         },
         "folder": str(out), "report": str(out / "tour.html"), "prompt": prompt, "sample": text,
         "stages": [stage.as_dict() for stage in done], "question": question, "answer": answered.figures,
+        "real_answer": told.figures if told else None,
         "seconds": seconds, "peak_memory_bytes": peak_memory_bytes(),
     }  # fmt: skip
     write_report(out / "tour.html", result, history, curves, sizes, quality)
-    for line in summary(result, done):
+    closing = answered.meaning + (f"\n\n{real_model.words(told)}" if told else "")
+    for line in summary(result, done, closing):
         say(line)
     return result
 
 
-def summary(result: dict[str, Any], done: list[Stage]) -> list[str]:
+def summary(result: dict[str, Any], done: list[Stage], answer: str) -> list[str]:
     """The closing lines: a table of the stages, each with what its figure means, then the answer and the totals."""
     rows = [("stage", "seconds", "figure", "lesson", "file")]
     rows += [(stage.name, f"{stage.seconds:.1f}", stage.figure, stage.lesson, stage.file) for stage in done]
@@ -94,11 +100,16 @@ def summary(result: dict[str, Any], done: list[Stage]) -> list[str]:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     table = [lines[0], "  ".join("-" * width for width in widths)]
     for stage, line in zip(done, lines[1:]):
-        table += [line, f"    {stage.meaning.splitlines()[0]}"]
+        table += [line, f"    {shortened(stage.meaning)}"]
     memory = result["peak_memory_bytes"]
     peak = f", {memory / 1e9:.1f} GB of memory at most" if memory else ""
     totals = f"{result['seconds']:.0f} s in all{peak}. Plots and figures: {result['report']}"
-    return ["", *table, "", result["question"], f"-> {done[-1].meaning}", "", totals]
+    return ["", *table, "", result["question"], f"-> {answer}", "", totals]
+
+
+def shortened(meaning: str) -> str:
+    """What a figure means, as one line of a table."""
+    return textwrap.shorten(meaning.splitlines()[0], 200, placeholder=" ...")
 
 
 def quality_table(quality: dict[str, dict[str, float]]) -> str:

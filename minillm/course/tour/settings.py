@@ -22,12 +22,13 @@ class TourSettings:
     learning_rate: float = 2e-3
     new_tokens: int = 120
     dense_steps: int = 400
+    answer_tokens: int = 50  # of a real model's answer at the end, where there is one; 0: it is not asked
     seed: int = 0
     threads: int | None = None  # None: OMP_NUM_THREADS, else two, or one where there is one
 
     def quick(self) -> TourSettings:
         """The same tour with a smaller model and fewer steps."""
-        return replace(self, steps=350, new_tokens=60, dense_steps=200)
+        return replace(self, steps=350, new_tokens=60, dense_steps=200, answer_tokens=30)
 
 
 def available_cores() -> int:

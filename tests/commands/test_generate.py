@@ -1,0 +1,135 @@
+"""`minillm generate` with a model that was taught to answer, and the ways to name a model."""
+
+import json
+import re
+
+import pytest
+
+from minillm.cli import main
+from minillm.data.real_models import REAL_MODELS, model_folders
+from minillm.models import Llama, LlamaConfig
+from minillm.tokenizer import BPETokenizer, load_tokenizer
+from tests.helpers import needs_model
+
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A tiny chat model: what it says means nothing."""
+    path = tmp_path_factory.mktemp("chat") / "smollm2"
+    tokenizer = BPETokenizer.train(
+        ["user and assistant"], 280, special_tokens=["<|im_start|>", "<|im_end|>"], min_frequency=1
+    )
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save(path)
+    config = LlamaConfig(
+        vocab_size=tokenizer.vocab_size, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+        num_attention_heads=2, max_position_embeddings=128, eos_token_id=tokenizer.token_to_id("<|im_end|>"),
+    )  # fmt: skip
+    Llama(config, seed=1).save_pretrained(path)
+    return path
+
+
+def run(capsys, *arguments):
+    code = main(list(map(str, arguments)))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_a_model_that_was_taught_to_answer_gets_its_template(folder, capsys, monkeypatch):
+    seen = []
+    import minillm.inference as inference
+
+    real = inference.stream
+    monkeypatch.setattr(
+        inference,
+        "stream",
+        lambda model, ids, *rest, **how: seen.append(ids) or real(model, ids, *rest, **how),
+    )
+    code, out, err = run(capsys, "generate", folder, "hello", "--max-tokens", 4)
+    assert (code, err) == (0, "")
+    tokenizer = load_tokenizer(folder)
+    asked = "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n"
+    assert tokenizer.decode(seen[0]) == asked
+    assert seen[0][0] == tokenizer.token_to_id("<|im_start|>")  # one token, not the letters of its name
+    assert not out.startswith("hello")
+    code, out, _ = run(capsys, "generate", folder, "--raw", "--max-tokens", 4, "hello")
+    assert tokenizer.decode(seen[1]) == "hello"
+    assert out.startswith("hello")
+
+
+def test_json_holds_the_answer_alone(folder, capsys):
+    code, out, _ = run(capsys, "generate", "--model", folder, "hello", "--max-tokens", 4, "--json")
+    told = json.loads(out)
+    assert code == 0
+    assert told["prompt"] == "hello"
+    assert told["text"] == load_tokenizer(folder).decode(told["token_ids"], skip_special_tokens=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("smollm2", "hi", "--model", "there"), "name the model once: smollm2 and --model there came"),
+        (("smollm2", "hi"), r"smollm2 is not here: `minillm fetch smollm2` \(93 MB\) brings it, once"),
+        (
+            ("smollm", "hi"),
+            r"no model at smollm: .*, nor a real model \(smollm2, e5, minilm\) or owner/name of the hub",
+        ),
+    ],
+)
+def test_a_model_that_is_not_there_is_one_line(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINILLM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MINILLM_DATA", raising=False)
+    code, out, err = run(capsys, "generate", *arguments)
+    assert (code, out) == (1, "")
+    assert re.fullmatch(f"minillm: error: {message}\n", err)
+    assert run(capsys, "convert", *arguments[:1], tmp_path / "x.gguf")[0] == 1
+
+
+def test_a_folder_of_that_name_wins_over_the_real_model(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    code, out, _ = run(capsys, "generate", "smollm2", "hello", "--max-tokens", 1, "--json")
+    assert code == 0
+    assert len(json.loads(out)["token_ids"]) == 1
+
+
+@needs_model("minilm")
+def test_a_model_that_writes_nothing_is_said(capsys):
+    code, _, err = run(capsys, "generate", "minilm", "hello")
+    assert code == 1
+    assert re.fullmatch(r"minillm: error: \S+minilm holds a BERT, which writes no text\n", err)
+
+
+def test_what_is_fetched_is_what_there_is(capsys):
+    with pytest.raises(SystemExit):
+        main(["fetch", "nothing"])
+    assert f"name must be one of {', '.join(REAL_MODELS)}, got 'nothing'" in capsys.readouterr().err
+
+
+@needs_model("e5")
+def test_e5_writes_nothing_either(capsys):
+    code, _, err = run(capsys, "generate", "e5", "hello")
+    assert code == 1
+    assert re.fullmatch(r"minillm: error: \S+\.bin turns text into vectors, it writes none\n", err)
+
+
+@needs_model("smollm2")
+def test_the_real_one_answers(capsys):
+    code, out, _ = run(
+        capsys,
+        "generate",
+        "smollm2",
+        "What is the capital of France?",
+        "--temperature",
+        0,
+        "--max-tokens",
+        12,
+    )
+    assert code == 0
+    assert "Paris" in out
+    assert list(model_folders("smollm2"))[-1].name == REAL_MODELS["smollm2"].folder
