@@ -6,7 +6,7 @@ from minillm.data.dataset_dict import DatasetDict
 from minillm.data.datasets import DatasetInfo, cache_folder, dataset_info, dataset_names, load_dataset
 from minillm.data.documents import Document, Passage, Question
 from minillm.data.downloads import DownloadError
-from minillm.data.headlines import TOPICS, korean_headlines
+from minillm.data.headlines import TOPICS, headline_events, korean_headlines
 from minillm.data.held_out import overlap, paragraphs_once, repeated_share, train_and_held_out
 from minillm.data.korean import korean_documents, korean_english_pairs, korean_questions
 from minillm.data.korean_events import korean_events
@@ -16,7 +16,6 @@ from minillm.data.proof import HeldOut, prove_held_out
 from minillm.data.python_questions import python_questions, read_questions
 from minillm.data.python_reference import python_docs, standard_library_docs
 from minillm.data.real_models import REAL_MODELS, available, fetch
-from minillm.data.stratified import stratified_split
 from minillm.data.text_files import read_documents
 from minillm.data.toy_translation import SPELLINGS, date_pairs, word_pairs
 from minillm.data.unanswerable import DECLINING, unanswerable_questions
@@ -43,6 +42,7 @@ __all__ = [
     "dataset_names",
     "date_pairs",
     "fetch",
+    "headline_events",
     "korean_documents",
     "korean_english_pairs",
     "korean_events",
@@ -60,7 +60,6 @@ __all__ = [
     "split_passages",
     "split_sections",
     "standard_library_docs",
-    "stratified_split",
     "train_and_held_out",
     "unanswerable_questions",
     "with_particle",

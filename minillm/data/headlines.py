@@ -116,3 +116,9 @@ def _numbered(rng: random.Random, predicate: str) -> str:
 def _held_out(pair: str) -> bool:
     """Whether a pair is of the held-out side: every fifth, by its checksum."""
     return zlib.crc32(pair.encode()) % _FIFTH == 0
+
+
+def headline_events(kind: str = "before") -> dict[str, tuple[str, ...]]:
+    """The events of each topic: kind "before" those that are expected (월드컵 앞두고), "after" the others."""
+    check_choice("kind", kind, ("before", "after"))
+    return {topic: tuple(words[kind]) for topic, words in _words()["topics"].items()}

@@ -37,7 +37,7 @@ class CharacterNaiveBayes:
         self.labels: list[Hashable] = []
 
     def fit(self, texts: Iterable[str], labels: Iterable[Hashable]) -> CharacterNaiveBayes:
-        """Count the n-grams of each label. ValueError for no texts, not one label a text, or labels of two types."""
+        """Count the n-grams of each label. ValueError for no texts, too few or many labels, or two types of them."""
         texts, labels = _checked_texts(texts), list(labels)
         if not texts or len(texts) != len(labels):
             raise ValueError(f"fit needs one label a text, got {len(texts)} texts and {len(labels)} labels")

@@ -493,6 +493,85 @@ why = 'b'""",
         "torch sizes": "prediction = tuple(torch.zeros(3, 4, *ends).shape for ends in ((20, 20), (11, 11), (11, 20)))",
         "lists": "prediction = [[3, 4, 20, 20], [3, 4, 11, 11], [3, 4, 11, 20]]",
     },
+    "03-4-a": {
+        "tensors": """def collate_rows(rows, pad_id):
+    width = max(len(row["input_ids"]) for row in rows)
+    ids, mask = torch.full((len(rows), width), pad_id), torch.zeros(len(rows), width)
+    for place, row in enumerate(rows):
+        ids[place, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
+        mask[place, : len(row["input_ids"])] = 1
+    return {"input_ids": ids, "attention_mask": mask.long(), "labels": torch.tensor([r["label"] for r in rows])}""",
+        "zip_longest": """def collate_rows(rows, pad_id):
+    from itertools import zip_longest
+
+    missing = object()
+    columns = list(zip_longest(*[row["input_ids"] for row in rows], fillvalue=missing))
+    table = list(zip(*columns))
+    return dict(
+        input_ids=[[pad_id if one is missing else one for one in row] for row in table],
+        attention_mask=[[int(one is not missing) for one in row] for row in table],
+        labels=tuple(row["label"] for row in rows),
+    )""",
+    },
+    "03-4-b": {
+        "means times their share": """def step(model, passes, optimizer):
+    model.zero_grad()
+    counts = [(labels != -100).sum() for _, labels in passes]
+    total = torch.zeros(())
+    for (x, labels), count in zip(passes, counts):
+        if count == 0:
+            continue
+        share = torch.nn.functional.cross_entropy(model(x), labels) * (count / sum(counts))
+        share.backward()
+        total += share.detach()
+    optimizer.step()
+    return total""",
+        "gradients divided at the end": """def step(model, passes, optimizer):
+    optimizer.zero_grad()
+    total = targets = 0
+    for x, labels in passes:
+        kept = labels != -100
+        loss = -model(x).log_softmax(dim=-1)[kept].gather(1, labels[kept][:, None]).sum()
+        loss.backward()
+        total, targets = total + loss.item(), targets + int(kept.sum())
+    for parameter in model.parameters():
+        parameter.grad /= targets
+    optimizer.step()
+    return total / targets""",
+    },
+    "03-4-c": {
+        "numpy": """def judge(gold, said, classes):
+    table = np.zeros((classes, classes), dtype=int)
+    np.add.at(table, (np.array(gold), np.array(said)), 1)
+    both = table.sum(0) + table.sum(1)
+    return table, np.mean(2 * table.diagonal() / np.maximum(both, 1))
+
+
+gold_broken = np.array([3] * 500 + [0, 1, 2, 4, 5, 6])
+said_broken = np.full(506, 3)
+reason = "B\"""",
+        "precision and recall": """def judge(gold, said, classes):
+    from collections import Counter
+
+    counts = Counter(zip(gold, said))
+    scores = []
+    for k in range(classes):
+        hits = counts[k, k]
+        precision, recall = hits / max(1, list(said).count(k)), hits / max(1, list(gold).count(k))
+        scores.append(2 * precision * recall / (precision + recall) if hits else 0)
+    return [[counts[i, j] for j in range(classes)] for i in range(classes)], sum(scores) / len(scores)
+
+
+gold_broken = (*range(7), *[6] * 400)
+said_broken = [6 for _ in gold_broken]
+reason = " b\"""",
+    },
+    "03-4-d": {
+        "computed": """import math
+
+prediction = (129 * 9, round(math.log(9), 2), 3 * math.ceil(5000 / 64), 12 * 4 - 40)""",
+        "a tensor": "prediction = torch.tensor([1161, 2.1972, 237, 8])",
+    },
     "02-8-a": {
         "from the end": """def corrupt(ids, spans, sentinels):
     inputs, targets = list(ids), []

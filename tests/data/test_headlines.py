@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from minillm.data import TOPICS, korean_headlines, prove_held_out
+from minillm.data import TOPICS, headline_events, korean_headlines, prove_held_out
 from minillm.evaluation import CharacterNaiveBayes
 
 
@@ -82,3 +82,13 @@ def test_the_largest_sets_are_there():
 def test_bad_arguments(arguments):
     with pytest.raises(ValueError):
         korean_headlines(*arguments)
+
+
+def test_events_are_of_one_topic_each():
+    events = [
+        event for kind in ("before", "after") for own in headline_events(kind).values() for event in own
+    ]
+    assert len(events) == len(set(events)) == 42
+    assert headline_events()["스포츠"][0] == "월드컵"
+    with pytest.raises(ValueError, match="kind"):
+        headline_events("during")

@@ -54,8 +54,11 @@ def _name(function: ast.expr) -> str:
 
 
 def calls(node: ast.AST, name: str) -> bool:
-    """Whether a function of that name is called anywhere in the code."""
-    return any(isinstance(one, ast.Call) and _name(one.func) == name for one in ast.walk(node))
+    """Whether a function of that name, and no method, is called anywhere in the code."""
+    return any(
+        isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id == name
+        for one in ast.walk(node)
+    )
 
 
 def _is_exercise(cell: dict[str, Any]) -> bool:
