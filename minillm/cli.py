@@ -206,7 +206,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--jobs", "answers graded at a time (default: one a core, four at most)", type=whole(1, 64)
     ).json()
 
-    top.add("doctor", machine.doctor, "what this machine has, and what to do about what is missing").json()
+    one = top.add("doctor", machine.doctor, "what this machine has, and what to do about what is missing")
+    whole_file = "a model to read through instead, byte by byte: is it whole? A folder, a file or a name"
+    one.take("model", whole_file, type=Path, nargs="?").json()
     return parser
 
 

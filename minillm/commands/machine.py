@@ -57,10 +57,18 @@ def bench(options: Namespace) -> None:
 
 
 def doctor(options: Namespace) -> None:
-    """One line a fact, with advice under what is missing."""
-    from minillm.course.tour.doctor import report
+    """One line a fact, with advice under what is missing; of a model that is named, whether it is whole."""
+    if options.model is None:
+        from minillm.course.tour.doctor import report
 
-    rows = report()
+        rows = report()
+    else:
+        from minillm.commands._find import find_model
+
+        path = find_model(options.model)
+        from minillm.course.tour.doctor import model_row
+
+        rows = [model_row(path)]
     if options.json:
         print_json(rows)
         return

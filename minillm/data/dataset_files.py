@@ -121,7 +121,7 @@ def _library(name: str, what: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise ImportError(
-            f"{what} need {name.partition('.')[0]}: pip install 'minillm[tables]' ({error})"
+            f"{what} need {name.partition('.')[0]}: pip install -e '.[tables]' ({error})"
         ) from None
 
 

@@ -35,7 +35,7 @@ class DownloadError(OSError):
 def cache_folder() -> Path:
     """Where downloads are kept: $MINILLM_CACHE, else the platform's place for caches."""
     if chosen := os.environ.get("MINILLM_CACHE"):
-        return Path(chosen)
+        return Path(chosen).expanduser()  # in a file of settings no shell replaces the ~
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "minillm" / "cache"
     if sys.platform == "darwin":

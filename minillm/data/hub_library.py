@@ -27,7 +27,7 @@ def library(why: str) -> Any:
         import huggingface_hub.constants
         import huggingface_hub.errors
     except ImportError as error:
-        raise ImportError(f"{why} it needs huggingface_hub ({error}): pip install 'minillm[hub]'") from None
+        raise ImportError(f"{why} it needs huggingface_hub ({error}): pip install -e '.[hub]'") from None
     return huggingface_hub
 
 

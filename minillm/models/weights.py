@@ -100,6 +100,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def has_checksum(path: Path) -> bool:
+    """Whether a safetensors file that can be read says the sha256 of its tensors, as those do that we wrote."""
+    with safe_open(path, framework="pt") as file:
+        return "sha256" in (file.metadata() or {})
+
+
 def verify_weights(folder: str | Path) -> None:
     """Look at every byte of a folder's weights, those whose checksum is remembered, too.
 

@@ -5,9 +5,13 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from minillm._files import BadFileError
 from minillm.course.tour import doctor
-from minillm.data import REAL_MODELS
+from minillm.data import REAL_MODELS, fetch
+from minillm.models import Llama, LlamaConfig, save_gguf
+from tests.helpers import needs_model
 
 
 def rows():
@@ -48,6 +52,34 @@ def test_real_models_are_here_or_come_with_their_command(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "available", lambda name: name != "e5")
     table = rows()
     assert [table[f"model {name}"]["advice"] == "" for name in REAL_MODELS] == [True, False, True]
+
+
+def test_a_model_is_read_through(tmp_path):
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1}
+    model = Llama(LlamaConfig(vocab_size=300, max_position_embeddings=32, **sizes))
+    folder, file = tmp_path / "folder", tmp_path / "x.gguf"
+    model.save_pretrained(folder)
+    save_gguf(model, file)
+    for path in (folder, file):
+        row = doctor.model_row(path)
+        assert row == {"what": f"model {path}", "found": "whole: every byte is as it was saved", "advice": ""}
+    other = tmp_path / "other"  # as somebody else would have saved it
+    other.mkdir()
+    save_file(load_file(folder / "model.safetensors"), other / "model.safetensors")
+    (other / "config.json").write_bytes((folder / "config.json").read_bytes())
+    assert "carries no checksum" in doctor.model_row(other)["found"]
+    for path in (folder / "model.safetensors", file):
+        data = bytearray(path.read_bytes())
+        data[-40] ^= 1
+        path.write_bytes(data)
+    for path, named in ((folder, "model.safetensors"), (file, "x.gguf")):
+        with pytest.raises(BadFileError, match=f"{named}.*checksum"):
+            doctor.model_row(path)
+
+
+@needs_model("smollm2")
+def test_a_real_model_is_held_to_the_checksum_that_we_know():
+    assert "every byte is as it was saved" in doctor.model_row(fetch("smollm2"))["found"]
 
 
 def test_missing_packages_come_with_a_pip_line(monkeypatch):

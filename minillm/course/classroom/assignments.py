@@ -74,7 +74,7 @@ def course_folder(value: Any) -> Path:
 def need_nbgrader() -> None:
     """ImportError with the command that installs nbgrader, when it is missing."""
     if importlib.util.find_spec("nbgrader") is None:
-        raise ImportError("nbgrader is not installed: pip install 'minillm[classroom]'")
+        raise ImportError("nbgrader is not installed: pip install -e '.[classroom]'")
 
 
 def _nbgrader(folder: Path, command: str, *arguments: str, seconds: float) -> None:

@@ -1,7 +1,7 @@
 """What this machine has, and what to do about what is missing: the data behind `minillm doctor`.
 
 `report()` looks, and changes nothing: it imports no optional library (only their installed versions are read), opens
-no connection and writes no file.
+no connection and writes no file. `model_row(path)` reads one model through.
 """
 
 from __future__ import annotations
@@ -19,13 +19,40 @@ import minillm
 from minillm.course.page.style import hangul_font
 from minillm.course.paths import find_checkout, tour_folder
 from minillm.course.tour.settings import available_cores
-from minillm.data import REAL_MODELS, available
-from minillm.data.real_models import how_to_fetch
+from minillm.data import REAL_MODELS, available, fetch
+from minillm.data.real_models import how_to_fetch, model_folders
 
 
 def report() -> list[dict[str, str]]:
     """Rows of what, found and advice ("" when nothing needs doing), in the order a reader would ask."""
     return [*_versions(), *_devices(), *_data(), *_models(), _font(), *_extras()]
+
+
+def model_row(path: Path) -> dict[str, str]:
+    """Whether a model's folder or file is whole: all of it is read, also weights whose checksum is remembered.
+
+    Raises BadFileError, naming the file, for one that is missing, cut or damaged.
+    """
+    from minillm.data.gguf import CHECKSUM, read_gguf
+    from minillm.models import load_model
+    from minillm.models.weights import has_checksum, read_config, verify_weights
+
+    if path.is_dir():
+        read_config(path)
+        verify_weights(path)
+        summed = all(map(has_checksum, path.glob("*.safetensors")))
+    elif path.suffix == ".gguf":
+        summed = CHECKSUM in read_gguf(path).metadata
+    else:
+        load_model(path)
+        summed = False
+    for name, model in REAL_MODELS.items():  # their checksums are known
+        if any(path in (folder, *(folder / file for file in model.files)) for folder in model_folders(name)):
+            fetch(name)
+            summed = True
+    sure = "whole: every byte is as it was saved"
+    unsure = "nothing is missing or cut; it carries no checksum that would tell a changed byte"
+    return _row(f"model {path}", sure if summed else unsure)
 
 
 def _row(what: str, found: object, advice: str = "") -> dict[str, str]:
