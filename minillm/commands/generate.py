@@ -15,7 +15,10 @@ from minillm.commands._show import print_json
 DEFAULT_TOKENS = 100
 SETTINGS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 USUAL = {"temperature": 0.8}  # where neither the user nor the model's makers say anything
-ANSWERING = {"temperature": 0.2, "top_p": 0.9}  # the same for a chat: what SmolLM2's makers advise
+ANSWERING = {
+    "temperature": 0.2,
+    "top_p": 0.9,
+}  # the same for a chat: as in the example on SmolLM2's model card
 
 
 def generate(options: Namespace) -> None:

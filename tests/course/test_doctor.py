@@ -46,6 +46,7 @@ def test_it_says_what_to_do_about_missing_data(monkeypatch, tmp_path):
 def test_real_models_are_here_or_come_with_their_command(monkeypatch, tmp_path):
     monkeypatch.delenv("MINILLM_DATA", raising=False)
     monkeypatch.setenv("MINILLM_CACHE", str(tmp_path))
+    assert rows()["cache"]["found"] == str(tmp_path)
     row = rows()["model smollm2"]
     assert row["found"] == "not fetched: SmolLM2-135M-Instruct, 4 bits a weight: answers in English"
     assert row["advice"].startswith('`minillm fetch smollm2` (93 MB) for `minillm generate smollm2 "..."`')

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from minillm._files import BadFileError
 from minillm.course.tour import real_model
 from minillm.course.tour.run import summary
 from minillm.course.tour.settings import TourSettings
@@ -70,6 +71,12 @@ def test_an_answer_that_was_cut_says_so(stub):
             True,
             "reads English only",
         ),
+        (
+            "with 문은 어떻게 동작하나요?",
+            PASSAGE,
+            True,
+            "reads English only",
+        ),  # a long passage hides no question
     ],
 )
 def test_why_it_is_not_asked_is_one_line(stub, monkeypatch, question, passage, there, why):
@@ -79,6 +86,20 @@ def test_why_it_is_not_asked_is_one_line(stub, monkeypatch, question, passage, t
     assert len(lines) == 1
     assert why in lines[0]
     assert "\n" not in lines[0]
+
+
+def test_a_model_that_cannot_answer_ends_no_tour(stub, monkeypatch):
+    """A file damaged since it was fetched, or a passage of more tokens than the model reads, after minutes of work."""
+
+    def damaged(name):
+        raise BadFileError("'x.gguf' is damaged: delete it and run `minillm fetch smollm2`")
+
+    monkeypatch.setattr(real_model, "load_model", damaged)
+    lines = []
+    assert real_model.ask(QUESTION, PASSAGE, 9, lines.append) is None
+    assert lines == [
+        "a real model is not asked: 'x.gguf' is damaged: delete it and run `minillm fetch smollm2`"
+    ]
 
 
 def test_a_tour_can_leave_it_out(stub):

@@ -19,7 +19,7 @@ import minillm
 from minillm.course.page.style import hangul_font
 from minillm.course.paths import find_checkout, tour_folder
 from minillm.course.tour.settings import available_cores
-from minillm.data import REAL_MODELS, available, fetch
+from minillm.data import REAL_MODELS, available, cache_folder, fetch
 from minillm.data.real_models import how_to_fetch, model_folders
 
 
@@ -131,6 +131,7 @@ def _data() -> list[dict[str, str]]:
         rows = [_row("MINILLM_DATA", named)]
     else:
         rows = [_row("MINILLM_DATA", f"{named} is not a folder", "set it to the folder of real corpora")]
+    rows.append(_row("cache", cache_folder()))  # MINILLM_CACHE names another
     made = tour_folder()
     there = made.is_dir()
     rows.append(

@@ -33,19 +33,30 @@ def ask(question: str, passage: Passage | None, max_tokens: int, say: Callable[[
     if why := why_not(question, passage):
         say(why)
         return None
-    return answer_in_words(question, passage, max_tokens)
+    try:
+        return answer_in_words(question, passage, max_tokens)
+    except (
+        ValueError
+    ) as error:  # a damaged file, a passage of more tokens than it reads: the tour ends well without
+        say(f"a real model is not asked: {error}")
+        return None
 
 
 def why_not(question: str, passage: Passage | None) -> str:
     """Why the real model is not asked, in one line; "" when it is."""
     if passage is None:
         return "a real model is not asked: there is no passage to answer from"
-    text = question + passage.text
-    if sum(letter.isascii() for letter in text) < 0.9 * len(text):
+    if not all(map(mostly_ascii, (question, passage.text))):
         return "a real model is not asked: the one there is reads English only"
     if not available(NAME):
         return f"{how_to_fetch(NAME)} brings a real model that answers in its own words (English only)"
     return ""
+
+
+def mostly_ascii(text: str) -> bool:
+    """Whether nine of ten letters are those of English; signs and digits say nothing about a language."""
+    letters = [sign for sign in text if sign.isalpha()]
+    return sum(letter.isascii() for letter in letters) >= 0.9 * len(letters)
 
 
 @stage("real model", lesson="01_1", file="minillm/models/gguf.py")
