@@ -118,6 +118,6 @@ def test_without_nbgrader_one_line_says_how_to_get_it(lesson_file, tmp_path, mon
         assignments.importlib.util, "find_spec", lambda name: None if name == "nbgrader" else real(name)
     )
     monkeypatch.delitem(sys.modules, "nbgrader", raising=False)
-    with pytest.raises(ImportError, match=r"pip install 'minillm\[classroom\]'"):
+    with pytest.raises(ImportError, match=r"pip install -e '\.\[classroom\]'"):
         make_from(lesson_file, "99_9", tmp_path / "class")
     assert not (tmp_path / "class").exists()

@@ -314,8 +314,8 @@ def test_without_the_extra_one_line_says_what_to_install(rows, tmp_path, monkeyp
     for name in ("pyarrow", "pyarrow.parquet", "pandas"):
         monkeypatch.setitem(sys.modules, name, None)
     for call in (lambda: rows.to_parquet(tmp_path / "a"), lambda: Dataset.from_parquet(tmp_path / "a")):
-        with pytest.raises(ImportError, match=r"parquet files need pyarrow: pip install 'minillm\[tables\]'"):
+        with pytest.raises(ImportError, match=r"parquet files need pyarrow: pip install -e '\.\[tables\]'"):
             call()
-    with pytest.raises(ImportError, match=r"DataFrames need pandas: pip install 'minillm\[tables\]'"):
+    with pytest.raises(ImportError, match=r"DataFrames need pandas: pip install -e '\.\[tables\]'"):
         rows.to_pandas()
     assert not list(tmp_path.iterdir())

@@ -279,9 +279,7 @@ def test_a_push_that_cannot_be_is_one_line(hub, monkeypatch):
 def test_without_the_extra_the_line_says_how_to_install_it(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(
-        ImportError, match=r"'someone/tiny' is no path here, .*: pip install -e '\.\[hub\]'"
-    ):
+    with pytest.raises(ImportError, match=r"'someone/tiny' is no path here, .*: pip install -e '\.\[hub\]'"):
         load_model("someone/tiny")
     with pytest.raises(ImportError, match=r"pip install -e '\.\[hub\]'"):
         GPT2(CONFIG).push_to_hub("me/mine", token="x")
