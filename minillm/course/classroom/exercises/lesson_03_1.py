@@ -16,7 +16,8 @@ SAFETENSORS = ("safetensors.torch.load", "safetensors.torch.load_file", "safeten
                "minillm._files.load_arrays")  # fmt: skip
 BLOCKS = ("minillm.data.gguf_blocks.dequantize", "minillm.data.gguf.GGUFFile.read")
 PAIRING = ("minillm.nn.pairing.to_halves", "minillm.nn.pairing.to_interleaved",
-           "minillm.nn.pairing.convert_pairing", "minillm.models.gguf._translated")  # fmt: skip
+           "minillm.nn.pairing.convert_pairing", "minillm.models.gguf.translated",
+           "minillm.models.gguf.file_tensors")  # fmt: skip
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
     "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
