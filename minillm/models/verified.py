@@ -58,7 +58,9 @@ def holds(
 
     before: the `picture` of the file, made before it was opened. anew: take the checksum in any case.
     """
-    same = before is not None and picture(path) == before  # else another file stands there than the one that is open
+    same = (
+        before is not None and picture(path) == before
+    )  # else another file stands there than the one that is open
     if same and not anew and _known(path) == {**before, "sha256": expected}:
         return True
     now = time.time()
