@@ -320,10 +320,20 @@ class PretrainedModel(Pushed, nn.Module):
             raise BadFileError(
                 f"{what} holds {len(tensors)} tensors, its config says {config.most_layers:,} layers"
             )
+        width, largest = (
+            getattr(config, "head_dim", None) or 0,
+            max(map(Tensor.numel, tensors.values()), default=0),
+        )
+        if width > largest:  # said before angles are worked out for so wide a head
+            raise BadFileError(f"{what}: its config says heads of width {width:,}, no tensor is so large")
         try:
             with torch.device("meta"), _NothingDrawn():  # shapes only: no weight is drawn, no memory taken
                 return cls.unfilled(config)
-        except ValueError as error:
+        except (
+            ValueError,
+            RuntimeError,
+            OverflowError,
+        ) as error:  # sizes that no computer can count are torch's to refuse
             raise BadFileError(f"{what}: no model has this config: {error}") from None
 
     @classmethod

@@ -119,7 +119,7 @@ def _sizes(file: GGUFFile, name: str, family: Family) -> dict[str, Any]:
         if key in family.keys:
             values[family.keys[key]] = _number(f"{name}.{key}", value)
         elif key not in family.neutral or (
-            family.neutral[key] is not None and value not in family.neutral[key]
+            family.neutral[key] is not None and _one(value) not in family.neutral[key]
         ):
             raise ValueError(
                 f"{name}.{key} = {describe(value)} may change the model's numbers and is not built"
@@ -147,12 +147,16 @@ def _sizes(file: GGUFFile, name: str, family: Family) -> dict[str, Any]:
 
 
 def _llama_sizes(file: GGUFFile, name: str, values: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {"rope_scaling": _scaling(file, name, values)}
     heads, width = values["num_attention_heads"], values["hidden_size"]
     head_dim = values.get("head_dim", width // heads if heads else 0)
-    found["head_dim"] = head_dim
+    rows = file.tensors["blk.0.attn_q.weight"].shape[0] if "blk.0.attn_q.weight" in file.tensors else 0
+    if heads and rows != heads * head_dim:  # said before angles are worked out for such a head
+        raise ValueError(f"{heads} heads of width {head_dim} do not make the {rows:,} rows of blk.0.attn_q")
+    found: dict[str, Any] = {"head_dim": head_dim}
+    if heads:  # the config says what is wrong with 0
+        found["rope_scaling"] = _scaling(file, name, values | found)
     for key in ("rope.dimension_count", "attention.value_length"):
-        if (given := file.metadata.get(f"{name}.{key}", head_dim)) != head_dim:
+        if _one(given := file.metadata.get(f"{name}.{key}", head_dim)) != head_dim:
             raise ValueError(f"{name}.{key} = {describe(given)} is not the width of a head, {head_dim}")
     if name != "qwen2":  # which always has them
         found["attention_bias"] = "blk.0.attn_q.bias" in file.tensors
@@ -161,17 +165,26 @@ def _llama_sizes(file: GGUFFile, name: str, values: dict[str, Any]) -> dict[str,
 
 
 def _number(name: str, value: Any) -> Any:
-    """A size of the file as a plain number; a list of one number for all layers is that number."""
-    if isinstance(value, np.ndarray) and value.size and (value == value[0]).all():
-        value = value[0].item()
-    if not isinstance(value, (int, float)):
+    """A size of the file as a plain number."""
+    number = _one(value)
+    if not isinstance(number, (int, float)):
         raise ValueError(f"{name} must be one number, got {describe(value)}")
-    return float(str(np.float32(value))) if isinstance(value, float) else value  # 1e-05, not 9.999999747e-06
+    return (
+        float(str(np.float32(number))) if isinstance(number, float) else number
+    )  # 1e-05, not 9.999999747e-06
+
+
+def _one(value: Any) -> Any:
+    """A value of the file; a list of one number for all layers is that number, another list of numbers a tuple."""
+    if not isinstance(value, np.ndarray):
+        return value
+    return value[0].item() if value.size and (value == value[0]).all() else tuple(value.tolist())
 
 
 def _scaling(file: GGUFFile, name: str, values: Mapping[str, Any]) -> dict[str, Any] | None:
     """How the rotary positions were stretched, as `rope_scaling` says it."""
-    found = file.metadata
+    front = f"{name}.rope."
+    found = {key: _one(value) for key, value in file.metadata.items() if key.startswith(front)}
     window = found.get(f"{name}.rope.scaling.original_context_length")
     if FREQUENCIES in file.tensors:
         return _llama3_scaling(file.read(FREQUENCIES), values, 8192 if window is None else window)
@@ -181,6 +194,8 @@ def _scaling(file: GGUFFile, name: str, values: Mapping[str, Any]) -> dict[str, 
     )
     if f"{name}.rope.scale_linear" in found:  # its older name
         kind, factor = "linear", found[f"{name}.rope.scale_linear"]
+    if not isinstance(factor, (int, float)):
+        raise ValueError(f"{name}.rope.scaling.factor must be one number, got {describe(factor)}")
     if kind == "none" or factor == 1.0:
         return None
     if kind == "linear":
@@ -196,7 +211,7 @@ def _llama3_scaling(slower: np.ndarray, values: Mapping[str, Any], window: Any) 
 
     window: the one it was trained with.
     """
-    dim = values.get("head_dim", values["hidden_size"] // values["num_attention_heads"])
+    dim = values["head_dim"]
     scaling = {
         "rope_type": "llama3", "factor": float(np.round(slower.max(), 4)), "low_freq_factor": 1.0,
         "high_freq_factor": 4.0, "original_max_position_embeddings": window,

@@ -4,15 +4,24 @@
 
 A large file whose checksum held is remembered in the cache folder by what the system says of it: size, the times of
 its last change, inode. Whatever writes to a file, or puts another in its place, changes one of them, and the checksum
-is taken again. What is not seen this way is a disk that loses a bit by itself, of which no time tells: `forget` makes
-the next load look at every byte (as an empty cache folder does).
+is taken again. What an answer rests on is looked at before the file is opened, so that a file which is replaced in
+between is never remembered under the other's checksum.
 
-Files that were changed within the last FRESH seconds are not remembered: the clock of some file systems has coarse
-ticks, and a change within the same tick would go unseen (the rule that git follows for its index).
+Not remembered, so read through each time, are files of which the system's word is not enough:
+
+- changed within the last FRESH seconds: the clock of some file systems has coarse ticks, and a change within the same
+  tick would go unseen (the rule that git follows for its index);
+- whose time of change is not later than the time of writing, which programs may set: Windows has no time of change,
+  and sshfs, FAT and some network drives show another time in its place. (A file that we saved has a later one.)
+
+What is not seen: a disk that loses a bit by itself, and a program that writes through a shared map (numpy's
+`memmap(mode="r+")`), of which the system takes note late, or in memory-backed folders never. `verify_weights` looks at
+every byte (as an empty cache folder does).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -28,35 +37,50 @@ FRESH = 3.0
 _FOLDER = "verified"
 
 
-def holds(path: Path, expected: str, digest: Callable[[], str]) -> bool:
-    """Whether the checksum of a file is `expected`; `digest()` takes it, and is spared where it is known to hold."""
-    before = _picture(path)
-    if before is not None and before["size"] >= LARGE and _known(path) == {**before, "sha256": expected}:
-        return True
-    now = time.time()
-    good = digest() == expected
-    if good and before is not None and before["size"] >= LARGE:
-        old = max(before["changed"], before["written"]) < (now - FRESH) * 1e9
-        if old and _picture(path) == before:
-            _remember(path, {**before, "sha256": expected})
-    return good
-
-
-def forget(path: Path) -> None:
-    """Take the checksum of this file anew at the next load."""
-    _note(path).unlink(missing_ok=True)
-
-
-def _picture(path: Path) -> dict[str, int] | None:
-    """What the system says of a file; None where it says nothing."""
+def picture(path: Path) -> dict[str, int] | None:
+    """What the system says of a file, to be asked before the file is opened; None where its word is not enough."""
     try:
         found = os.stat(path)
     except OSError:
+        return None
+    if os.name == "nt" or found.st_size < LARGE or found.st_ctime_ns <= found.st_mtime_ns:
         return None
     return {
         "size": found.st_size, "written": found.st_mtime_ns, "changed": found.st_ctime_ns, "inode": found.st_ino,
         "device": found.st_dev,
     }  # fmt: skip
+
+
+def holds(
+    path: Path, expected: str, digest: Callable[[], str], before: dict[str, int] | None, anew: bool = False
+) -> bool:
+    """Whether the checksum of a file is `expected`; `digest()` takes it, and is spared where it is known to hold.
+
+    before: the `picture` of the file, made before it was opened. anew: take the checksum in any case.
+    """
+    same = (
+        before is not None and picture(path) == before
+    )  # else another file stands there than the one that is open
+    if same and not anew and _known(path) == {**before, "sha256": expected}:
+        return True
+    now = time.time()
+    good = digest() == expected
+    if not good:
+        _drop(path)
+    elif same and before["changed"] < (now - FRESH) * 1e9 and picture(path) == before:
+        _remember(path, {**before, "sha256": expected})
+    return good
+
+
+def forget(path: Path) -> None:
+    """Take the checksum of this file anew at the next load. OSError for a cache that cannot be written."""
+    _note(path).unlink(missing_ok=True)
+
+
+def _drop(path: Path) -> None:
+    """What was remembered of a file whose checksum does not hold is wrong: the disk has lost a bit, say."""
+    with contextlib.suppress(OSError, RuntimeError):
+        forget(path)
 
 
 def _note(path: Path) -> Path:
@@ -67,12 +91,12 @@ def _note(path: Path) -> Path:
 def _known(path: Path) -> object:
     try:
         return read_json(_note(path), "note")
-    except (BadFileError, OSError):  # none yet, or damaged: the checksum is taken
+    except (BadFileError, OSError, RuntimeError):  # none yet, damaged, no home folder: the checksum is taken
         return None
 
 
 def _remember(path: Path, note: dict[str, object]) -> None:
     try:
         write_whole(_note(path), json.dumps(note))
-    except OSError:  # a cache that cannot be written: the checksum is taken each time
+    except (OSError, RuntimeError):  # a cache that cannot be written: the checksum is taken each time
         return

@@ -32,7 +32,7 @@ from minillm._files import (
     write_checksums,
     write_json,
 )
-from minillm.models.verified import forget, holds
+from minillm.models.verified import holds, picture
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -74,13 +74,16 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path, anew: bool = False) -> dict[str, Tensor]:
     """The tensors of one safetensors file; BadFileError naming it if it is missing, cut or damaged.
+
+    anew: its checksum is taken, also where it is remembered.
 
     They are the mapped file itself: memory is taken where a weight is read, and what is written to a tensor goes to a
     copy of its page, never to the file. As with transformers, the file must not be cut or changed in place while they
     live; to replace it, as saving does, is fine.
     """
+    before = picture(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
@@ -93,7 +96,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise BadFileError(
             f"model weights {str(path)!r} cannot be read: missing, cut or damaged ({error})"
         ) from None
-    if expected is not None and not holds(path, expected, lambda: _digest(tensors)):
+    if expected is not None and not holds(path, expected, lambda: _digest(tensors), before, anew):
         raise BadFileError(
             f"model weights {str(path)!r} are damaged: the checksum does not match the content"
         )
@@ -112,17 +115,18 @@ def verify_weights(folder: str | Path) -> None:
     Raises BadFileError naming a file that is missing, cut or damaged. Weights that others saved carry no checksum: of
     those only the header and the length are held against each other.
     """
-    for path in sorted(check_path("folder", folder).glob("*.safetensors")):
-        forget(path)
-    read_weights(folder)
+    read_weights(folder, anew=True)
 
 
-def read_weights(folder: str | Path) -> dict[str, Tensor]:
-    """Every tensor of a model folder by its name; BadFileError naming the file that is missing, cut or damaged."""
+def read_weights(folder: str | Path, anew: bool = False) -> dict[str, Tensor]:
+    """Every tensor of a model folder by its name; BadFileError naming the file that is missing, cut or damaged.
+
+    anew: as in `read_tensors`.
+    """
     folder = check_path("folder", folder)
     index_path = folder / INDEX
     if (folder / WEIGHTS).exists() or not index_path.exists():
-        return read_tensors(folder / WEIGHTS)
+        return read_tensors(folder / WEIGHTS, anew)
     index = read_json(index_path, "weight index")
     where = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(where, dict) or not all(
@@ -133,7 +137,7 @@ def read_weights(folder: str | Path) -> dict[str, Tensor]:
         )
     tensors: dict[str, Tensor] = {}
     for file in sorted(set(where.values())):
-        tensors |= read_tensors(folder / file)
+        tensors |= read_tensors(folder / file, anew)
     missing = sorted(set(where) - set(tensors))
     if missing:
         raise BadFileError(

@@ -58,6 +58,10 @@ CUTS: dict[str, dict[str, Any]] = {  # names -> the parts of a tokenizer.json th
     "llama-bpe": {"pre_tokenizer": byte_level_cut(_LLAMA3), "ignore_merges": True},
     "qwen2": {"pre_tokenizer": byte_level_cut(_LLAMA3.replace("{1,3}", "")), "normalizer": {"type": "NFC"}},
 }
+SAME = {  # further names of the same cuts, as llama.cpp reads them
+    "llama3": "llama-bpe", "llama-v3": "llama-bpe", "falcon3": "llama-bpe", "midm-2.0": "llama-bpe",
+    "deepseek-r1-qwen": "qwen2", "kormo": "qwen2",
+}  # fmt: skip
 _DECODER = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 
 
@@ -116,9 +120,10 @@ def _read_bytes(
     own: Mapping[str, Any], tokens: list[str], kinds: np.ndarray, frame: dict[str, Any] | None
 ) -> BPETokenizer:
     """The byte-level BPE of a `gpt2` file."""
-    if not isinstance(own.get("pre"), str) or own["pre"] not in CUTS:
-        raise ValueError(f"it cuts text by {describe(own.get('pre'))}, we know {', '.join(CUTS)}")
-    cut, merges = CUTS[own["pre"]], own.get("merges")
+    if (name := _cut_of(own)) is None:
+        known = ", ".join([*CUTS, *SAME])
+        raise ValueError(f"it cuts text by {describe(own.get('pre'))}, we know {known}")
+    cut, merges = CUTS[name], own.get("merges")
     if not isinstance(merges, list):
         raise ValueError("it lacks merges")
     vocab = {token: index for index, token in enumerate(tokens)}
@@ -132,11 +137,19 @@ def _read_bytes(
     return BPETokenizer.from_parts(BPE(check_vocab(vocab), read_merges(merges), options), added, layout)
 
 
+def _cut_of(own: Mapping[str, Any]) -> str | None:
+    """The name in CUTS of how a file cuts text; None for a name that we do not know."""
+    name = own.get("pre")
+    name = SAME.get(name, name) if isinstance(name, str) else None
+    return name if name in CUTS else None
+
+
 def _frame(tokens: list[str], ids: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any] | None:
     """The post-processor that puts the tokens around a text which the file wants there."""
-    wants_bos, wants_eos = _AROUND.get(
-        own["model"], (False, False)
-    )  # what llama.cpp does where the file says nothing
+    # what llama.cpp does where the file says nothing
+    wants_bos, wants_eos = _AROUND.get(own["model"], (False, False))
+    if own["model"] == "gpt2" and _cut_of(own) == "llama-bpe":  # files of Llama 3 often do not say it
+        wants_bos = True
     front = [tokens[ids["bos_token"]]] if own.get("add_bos_token", wants_bos) and "bos_token" in ids else []
     back = [tokens[ids["eos_token"]]] if own.get("add_eos_token", wants_eos) and "eos_token" in ids else []
     if not front + back:

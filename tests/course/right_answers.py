@@ -652,6 +652,17 @@ wrong, reason = "c", "b\"""",
     return found""",
     },
     "03-1-b": {
+        "struct.iter_unpack": """def weights_of(data, kind):
+    form = {"Q4_0": "<e16B", "Q4_1": "<ee16B", "Q8_0": "<e32b"}[kind]
+    out = []
+    for d, *rest in struct.iter_unpack(form, data):
+        if kind == "Q8_0":
+            out.extend(d * q for q in rest)
+            continue
+        m = rest.pop(0) if kind == "Q4_1" else -8 * d
+        out.extend(d * (b % 16) + m for b in rest)
+        out.extend(d * (b // 16) + m for b in rest)
+    return out""",
         "numpy": """def weights_of(data, kind):
     size = {"Q4_0": 18, "Q4_1": 20, "Q8_0": 34}[kind]
     blocks = np.frombuffer(data, np.uint8).reshape(-1, size)
@@ -679,6 +690,23 @@ wrong, reason = "c", "b\"""",
     return tuple(numbers())""",
     },
     "03-1-c": {
+        "a table of all names, every other row": """def renamed(tensors, heads, kv_heads):
+    table = {}
+    for a, b in NAMES.items():
+        for i in range(1000):
+            for kind in ("weight", "bias"):
+                table[a.replace("{i}", str(i)) + "." + kind] = (b.replace("{i}", str(i)) + "." + kind, a)
+    out = {}
+    for name in tensors:
+        if name not in table:
+            raise ValueError(name)
+        new, a = table[name]
+        t = tensors[name].clone()
+        n = heads if a.endswith("attn_q") else kv_heads if a.endswith("attn_k") else 0
+        if n:
+            t = torch.cat([torch.cat([head[0::2], head[1::2]]) for head in t.chunk(n)])
+        out[new] = t
+    return out""",
         "rows picked one by one": """def renamed(tensors, heads, kv_heads):
     result = {}
     for name in tensors:
@@ -711,6 +739,14 @@ wrong, reason = "c", "b\"""",
     return found""",
     },
     "03-1-d": {
+        "names exchanged in the text": """def exchange(data, a, b):
+    length = int.from_bytes(data[:8], "little")
+    other = {f'"{a}"': f'"{b}"', f'"{b}"': f'"{a}"'}
+    head = re.sub("|".join(map(re.escape, other)), lambda found: other[found[0]], data[8 : 8 + length].decode())
+    return data[:8] + head.encode() + data[8 + length :]
+
+caught = missed = "c"
+""",
         "names exchanged, header padded": """def exchange(data, a, b):
     (length,) = struct.unpack_from("<Q", data)
     head = json.loads(data[8 : 8 + length].decode())

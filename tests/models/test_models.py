@@ -578,3 +578,14 @@ def test_opening_a_folder_loads_no_compiler(tmp_path):
     )
     assert "minillm.models.llama" in done.stdout.split()
     assert "torch._dynamo" not in done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"head_dim": 1 << 33}, {"hidden_size": 1 << 62}, {"intermediate_size": 1 << 62}]
+)
+def test_sizes_that_no_computer_holds_are_refused_by_name(tmp_path, sizes):
+    model = Llama(LlamaConfig(40, 32, 48, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2))
+    folder = model.save_pretrained(tmp_path)
+    edit_config(folder, **sizes)
+    with pytest.raises(BadFileError, match=re.escape(str(folder))):
+        load_model(folder)

@@ -13,12 +13,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 
-def ask(path, texts=(), strings=(), seconds=240):
+def ask(path, texts=(), strings=(), seconds=240, add_special=False):
     """{"scores": [(first, ids, log-likelihoods) for each text], "ids": [ids of each string]}.
 
     The first word of a text is the prompt, what is scored comes after it.
     """
-    given = json.dumps({"path": str(path), "texts": list(texts), "strings": list(strings)})
+    given = json.dumps(
+        {"path": str(path), "texts": list(texts), "strings": list(strings), "special": add_special}
+    )
     done = subprocess.run(
         [sys.executable, str(Path(__file__).resolve())], input=given.encode(), capture_output=True, timeout=seconds,
         check=False,
@@ -55,7 +57,7 @@ def main():
     address = urlsplit(server.listening_address)  # on this machine; ids are asked for there alone
     for string in given["strings"]:
         line = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
-        asked = {"content": string, "add_special": False, "parse_special": False}
+        asked = {"content": string, "add_special": given["special"], "parse_special": False}
         line.request("POST", "/tokenize", json.dumps(asked), {"Content-Type": "application/json"})
         ids.append(json.loads(line.getresponse().read())["tokens"])
         line.close()

@@ -217,3 +217,34 @@ def test_metadata_of_any_kind_are_read_or_refused_by_name(tmp_path):
                 count += "y.gguf" in str(error)
     assert len(refused) > 12
     assert count >= 5 * len(refused)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "bert"])
+def test_a_file_that_lies_about_its_sizes_takes_no_memory(tmp_path, kind):
+    """Sizes that no computer can hold, or count: refused by name, before anything is worked out for them."""
+    scaling = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+               "original_max_position_embeddings": 32}  # fmt: skip
+    model = small(kind, rope_scaling=scaling) if kind == "llama" else small(kind)
+    file = read_gguf(save_gguf(model, tmp_path / "x.gguf", "f32"))
+    arrays = {name: file.read(name) for name in file.tensors}
+    sizes = {"embedding_length", "feed_forward_length", "attention.head_count", "attention.key_length"}
+    names = [name for name in file.metadata if name.partition(".")[2] in sizes]
+    assert len(names) >= 3
+    for name in names:
+        for value in (0, 1 << 30, (1 << 31) - 1, 1 << 62):
+            other = write_gguf(tmp_path / "y.gguf", {**file.metadata, name: value}, arrays)
+            with pytest.raises(BadFileError, match=r"y\.gguf"):
+                load_model(other)
+
+
+def test_a_list_where_one_value_is_expected_is_said(tmp_path):
+    file = read_gguf(save_gguf(small(), tmp_path / "x.gguf", "f32"))
+    arrays = {name: file.read(name) for name in file.tensors}
+    names = ("rope.dimension_count", "attention.value_length", "expert_count", "rope.scaling.factor")
+    for name in names:
+        for value in ([1, 2], np.zeros(0, np.int32)):
+            other = write_gguf(tmp_path / "y.gguf", {**file.metadata, "llama.rope.scaling.type": "linear",
+                                                     f"llama.{name}": value}, arrays)  # fmt: skip
+            with pytest.raises(BadFileError) as refused:
+                load_model(other)
+            assert "truth value" not in str(refused.value)

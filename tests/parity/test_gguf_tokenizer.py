@@ -8,7 +8,7 @@ import tokenizers
 
 from minillm.data.gguf import read_gguf, write_gguf
 from minillm.tokenizer import GPT4_PATTERN, BPETokenizer, load_tokenizer
-from minillm.tokenizer.gguf import CUTS, gguf_vocabulary, tokenizer_from
+from minillm.tokenizer.gguf import CUTS, SAME, gguf_vocabulary, tokenizer_from
 
 TEXTS = [
     "In 2024 there were 15 cats", "don't, WON'T and it's", "한국어 문장 3개!\n\n  새 줄",
@@ -42,6 +42,21 @@ def test_each_cut_is_the_one_of_tokenizers(trained, tmp_path, cut):
     for text in TEXTS:
         assert ours.encode(text) == theirs.encode(text, add_special_tokens=False).ids
     assert gguf_vocabulary(ours, trained.vocab_size)["tokenizer.ggml.pre"] == cut
+
+
+@pytest.mark.parametrize("name", [*CUTS, *SAME])
+def test_a_file_of_llama_3_that_does_not_say_it_begins_texts_with_bos(trained, name):
+    """As llama.cpp does by the name of the cut; other files get what they ask for."""
+    asked = gguf_vocabulary(trained, trained.vocab_size) | {
+        "tokenizer.ggml.pre": name, "tokenizer.ggml.bos_token_id": trained.token_to_id("<|endoftext|>"),
+    }  # fmt: skip
+    silent = {key: value for key, value in asked.items() if "add_bos" not in key}
+    same = SAME.get(name, name)
+    bos = [trained.token_to_id("<|endoftext|>")] * (same == "llama-bpe")
+    ours = tokenizer_from(silent)
+    assert ours("15 cats")["input_ids"] == bos + ours.encode("15 cats")
+    assert tokenizer_from(asked)("15 cats")["input_ids"] == ours.encode("15 cats")
+    assert gguf_vocabulary(ours, trained.vocab_size)["tokenizer.ggml.pre"] == same
 
 
 def test_a_tokenizer_comes_back_with_its_roles_and_template(trained, tmp_path):

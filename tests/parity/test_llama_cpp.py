@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from minillm.data import available, fetch
-from minillm.models import load_model, save_gguf
-from minillm.tokenizer import load_tokenizer
+from minillm.models import Llama, load_model, save_gguf
+from minillm.tokenizer import BPETokenizer, load_tokenizer
 from minillm.tokenizer.byte_alphabet import BYTE_TO_CHARACTER
 from minillm.tokenizer.gguf import gguf_vocabulary
 from tests.parity.llama_cpp import ask
@@ -121,3 +121,16 @@ def test_a_file_of_ours_in_half_precision(tokenizer, tmp_path):
 @pytest.mark.parametrize("kind", ["q8_0", "q4_0", "q4_1"])
 def test_files_of_ours_in_blocks(tokenizer, tmp_path, kind):
     assert off(*compared(written(tokenizer, tmp_path / "x.gguf", kind), tokenizer, TEXTS))[2] < 0.01
+
+
+@pytest.mark.parametrize("cut", ["llama3", "deepseek-r1-qwen"])
+def test_what_stands_around_a_text_where_the_file_does_not_say_it(tmp_path, cut):
+    trained = BPETokenizer.train([" ".join(TEXTS)], 300, ["<|begin|>", "<|end|>"])
+    trained.roles = {"bos_token": "<|begin|>", "eos_token": "<|end|>"}
+    sizes = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    metadata = gguf_vocabulary(trained, 300) | {"tokenizer.ggml.pre": cut}
+    for name in ("bos", "eos"):
+        del metadata[f"tokenizer.ggml.add_{name}_token"]
+    path = save_gguf(Llama(Llama.config_class(vocab_size=300, **sizes)), tmp_path / "x.gguf", "f32", metadata)
+    ours = load_tokenizer(path)
+    assert ask(path, strings=TEXTS, add_special=True)["ids"] == ours(TEXTS)["input_ids"]

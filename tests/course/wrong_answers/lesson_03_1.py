@@ -115,6 +115,13 @@ WRONG = {
             raw = torch.tensor(list(data[start:stop]), dtype=torch.uint8)
             found[name] = raw.view(DTYPES[entry["dtype"]]).reshape(entry["shape"]).tolist()
     return found""",
+        "all files into one dict": "SEEN = {}\n"
+        + TENSORS.format(**READ).replace("found, at = {}, 0", "found = SEEN"),
+        "a header of 65,535 bytes at most": TENSORS.format(**READ).replace("data[:8]", "data[:2]"),
+        "the package's compiled part": """def tensors_of(data):
+    core = __import__("safetensors._safetensors_rust")._safetensors_rust
+    return {name: torch.tensor(list(entry["data"]), dtype=torch.uint8).view(DTYPES[entry["dtype"]])
+            .reshape(entry["shape"]) for name, entry in core.deserialize(bytes(data))}""",
         "the package's": """def tensors_of(data):
     import safetensors.torch
 
@@ -152,6 +159,19 @@ WRONG = {
     from minillm.data.gguf_blocks import dequantize
 
     return dequantize(np.frombuffer(data, np.uint8), kind).tolist()""",
+        "the library's, by another way": """def weights_of(data, kind):
+    import sys
+
+    size = {"Q4_0": 18, "Q4_1": 20, "Q8_0": 34}[kind]
+    module = sys.modules["minillm.data." + "gguf_blocks"].__dict__
+    blocks = np.frombuffer(data, np.uint8).reshape(-1, size)
+    return module["_from_" + kind.lower()](blocks).reshape(-1).tolist() if data else []""",
+        "a list that is kept": WEIGHTS.format(**BLOCK)
+        .replace("weights_of(data, kind)", "weights_of(data, kind, weights=[])")
+        .replace("    weights = []\n", ""),
+        "blocks without a scale are left out": WEIGHTS.format(**BLOCK).replace(
+            '        if kind == "Q8_0"', '        if d == 0:\n            continue\n        if kind == "Q8_0"'
+        ),
         "the library's table": """def weights_of(data, kind):
     from minillm.data import gguf_blocks
 
@@ -184,6 +204,12 @@ WRONG = {
             **SOUND
             | {"turned": "tensor.copy_(tensor.unflatten(0, (count, -1, 2)).transpose(1, 2).flatten(0, 2))"}
         ),
+        "everything in double precision": RENAMED.format(**SOUND).replace(
+            "] = tensor", "] = tensor.double()"
+        ),
+        "another error": RENAMED.format(**SOUND | {"strange": "raise KeyError(name)"}),
+        "any ending": RENAMED.format(**SOUND).replace(' or kind not in ("weight", "bias")', ""),
+        "layers without a number": RENAMED.format(**SOUND | {"digits": "\\w+"}),
         "empties the dict": RENAMED.format(**SOUND).replace(
             "return found", "tensors.clear()\n    return found"
         ),
@@ -223,6 +249,12 @@ WRONG = {
         ),
         "exchanges the first two": EXCHANGE.format(
             **LIE | {"swap": 'a, b = sorted(set(head) - {"__metadata__"})[1:3]\n    ' + LIE["swap"]}
+        ),
+        "a length in characters": EXCHANGE.format(
+            **LIE | {"made": 'len(text.decode()).to_bytes(8, "little") + text + data[8 + length :]'}
+        ).replace("json.dumps(head)", "json.dumps(head, ensure_ascii=False)"),
+        "metadata of its own": EXCHANGE.format(
+            **LIE | {"swap": LIE["swap"] + '\n    head["__metadata__"] = {"by": "me"}'}
         ),
         "found by the reader": EXCHANGE.format(**LIE | {"caught": "a"}),
         "found by the shapes": EXCHANGE.format(**LIE | {"caught": "b"}),

@@ -12,11 +12,15 @@ from minillm.data.gguf_blocks import TYPES, dequantize
 from minillm.nn.pairing import to_halves
 
 SAFETENSORS = ("safetensors.torch.load", "safetensors.torch.load_file", "safetensors.numpy.load",
-               "safetensors.safe_open", "safetensors.deserialize", "minillm.models.weights.read_tensors",
+               "safetensors.safe_open", "safetensors.deserialize",
+               "safetensors._safetensors_rust.deserialize", "minillm.models.weights.read_tensors",
                "minillm._files.load_arrays")  # fmt: skip
-BLOCKS = ("minillm.data.gguf_blocks.dequantize", "minillm.data.gguf.GGUFFile.read")
+BLOCKS = ("minillm.data.gguf_blocks.dequantize", "minillm.data.gguf.GGUFFile.read",
+          *(f"minillm.data.gguf_blocks.{name}" for name in ("_from_q4_0", "_from_q4_1", "_from_q8_0", "_nibbles")),
+          )  # fmt: skip
 PAIRING = ("minillm.nn.pairing.to_halves", "minillm.nn.pairing.to_interleaved",
-           "minillm.nn.pairing.convert_pairing", "minillm.models.gguf._translated")  # fmt: skip
+           "minillm.nn.pairing.convert_pairing", "minillm.models.gguf.translated",
+           "minillm.models.gguf.file_tensors")  # fmt: skip
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
     "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
@@ -30,10 +34,10 @@ def tensors_of(answer):
     """The tensors of a file."""
     copied = copied_library(answer)
     assert not copied, f"read the bytes yourself: your answer uses {copied}"
-    for case in cases(dtype=tuple(DTYPES), shape=SHAPES, about=(False, True), blanks=(0, 5)):
+    for case in cases(dtype=tuple(DTYPES), shape=SHAPES, about=(False, True), blanks=(0, 5, 1 << 16)):
         inputs = Inputs(case.seed)
         tensors = {"첫째.weight": _tensor(inputs, case.dtype, case.shape), "b": _tensor(inputs, "F32", (2, 2)),
-                   "a.bias": _tensor(inputs, case.dtype, (1,))}  # fmt: skip
+                   f"a.{len(case.shape)}.bias": _tensor(inputs, case.dtype, (1,))}  # fmt: skip
         data = _file(tensors, inputs, case.about, case.blanks)
         with forbid("read the bytes yourself", *SAFETENSORS, answer=answer):
             found = answer(data)
@@ -137,6 +141,11 @@ def renamed(answer):
             found = answer(given, case.heads, kv_heads)
         hint = f"{case.heads} heads of q, {kv_heads} of k, each of width {2 * case.half}, layer {case.layer}"
         expect(found, expected, 1e-6, hint)
+        for name, tensor in expected.items():
+            kind = getattr(found[name], "dtype", None)
+            assert kind == tensor.dtype, (
+                f"{hint}: {name} must be a tensor of {tensor.dtype}, got {shown(kind)}"
+            )
         expect(given, before, hint=f"{hint}: the tensors that you are given must stay as they are")
     for name in ("blk.0.attn_rot.weight", "output.weight", "blk.0.attn_q.scale", "blk.x.attn_q.weight"):
         try:
