@@ -59,9 +59,9 @@ class Tokenizer(Chats, Pushed):
     """Text to ids and back. Subclasses bring a model; `load_tokenizer` opens files of every kind built here.
 
     padding_side, truncation_side: "right" or "left", where calls fill up and cut.   pad_token: what fills up (None: see
-    `pad_token_id`).   model_max_length: the `max_length` of calls that name none.   model_input_names: what transformers
-    gives for a file that `save` wrote (None: token_type_ids, too, where the template has types for a pair; our own
-    calls go by their arguments).   Yours to set, as in transformers.
+    `pad_token_id`).   model_max_length: the `max_length` of calls that name none.   model_input_names: what
+    transformers gives with a saved file (None: token_type_ids, too, where the template has types for a pair); our own
+    calls go by their arguments.   Yours to set, as in transformers.
     """
 
     padding_side = "right"

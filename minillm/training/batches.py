@@ -157,7 +157,8 @@ class ExampleSet:
 def as_source(data: Any, pad_id: int = 0) -> Any:
     """`data` as a source: ids become a TokenStream, examples an ExampleSet, a source stays what it is.
 
-    Examples come in a list, a Dataset, or whatever else has a length and gives an example for each number. A source is any object with `check`, `batch` and `eval_batches` as above. ValueError for anything else.
+    Examples come in a list, a Dataset, or whatever else has a length and gives an example for each number. A source
+    is any object with `check`, `batch` and `eval_batches` as above. ValueError for anything else.
     """
     if all(hasattr(data, method) for method in ("check", "batch", "eval_batches")):
         return data
