@@ -145,7 +145,8 @@ def test_files_are_read_by_both(pair, tmp_path):
 
 SPLITS = [
     "train", "train[:10%]", "train[10%:]", "train[:33%]", "train[33%:66%]", "train[-7%:]", "train[:-50%]",
-    "train[7:13]", "train[-3:]", "train[90:200]", "train[50:10]", "train[:]", "test+train[:2]", "train[:5%]+test[50%:]+train[-1:]",
+    "train[7:13]", "train[-3:]", "train[90:200]", "train[50:10]", "train[:]", "test+train[:2]",
+    "train[:5%]+test[50%:]+train[-1:]",
     "train[0%:1%]", "test[:50%]", "train[-200:5]", "train[:100%]",
 ]  # fmt: skip
 
