@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from copy import copy, deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -78,7 +79,7 @@ class Tokenizer(Chats, Pushed):
         Raises:
             ValueError: a part that is not supported, by its name; tokens and ids that do not fit each other.
         """
-        self.layout: dict[str, Any] = {name: (layout or {}).get(name) for name in PARTS}
+        self.layout: dict[str, Any] = {name: deepcopy((layout or {}).get(name)) for name in PARTS}
         self.kept: dict[str, Any] = {"truncation": None, "padding": None}  # what a file says of calls
         self.model = model
         self.normalizer = None
@@ -341,15 +342,16 @@ class Tokenizer(Chats, Pushed):
     # --- files ------------------------------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:
-        """The content of tokenizer.json."""
+        """The content of tokenizer.json: a copy, so that changing it leaves the tokenizer as it is."""
+        model = self.model.to_json()
         return {
             "version": "1.0",
-            **self.kept,
+            **deepcopy(self.kept),
             "added_tokens": [
                 asdict(t) for t in sorted(self.added_tokens.values(), key=lambda token: token.id)
             ],
-            **self.layout,
-            "model": self.model.to_json(),
+            **deepcopy(self.layout),
+            "model": {name: copy(value) for name, value in model.items()},  # shallow: a vocabulary is long
         }
 
     def save(self, path: str | Path) -> Path:
