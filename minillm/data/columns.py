@@ -12,7 +12,7 @@ Book: 3.3.3 데이터셋 활용하기. Held against: `datasets`' features. Left 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from minillm._checks import describe
@@ -25,13 +25,13 @@ def plain(value: Any) -> Any:
     """`value` as plain Python: scalars as they are, lists, tuples, arrays and tensors as lists, mappings as dicts.
 
     A kind of str or int of someone's own becomes the plain one. Lists and dicts are new ones: whoever holds the old may
-    change it. ValueError for what a generator or a set would
-    lose, its order; other objects, a date for example, stay themselves.
+    change it. Other objects, a date for example, stay themselves. ValueError for a set, which has no order, and for a
+    generator, which can be read only once.
     """
     if type(value) in NAMES:
         return value
     if isinstance(value, (list, tuple)):
-        if all(type(item) in NAMES for item in value):
+        if set(map(type, value)) <= NAMES.keys():
             return list(value)
         return [plain(item) for item in value]
     if isinstance(value, str):
@@ -58,8 +58,9 @@ def kind_of(value: Any) -> Kind:
     """The kind of a plain value."""
     if isinstance(value, list):
         kind: Kind = "null"
-        for item in {type(item): item for item in value}.values() if _flat(value) else value:
-            kind = _inside(kind, kind_of(item))
+        types = set(map(type, value))
+        for one in [NAMES[one] for one in types] if types <= NAMES.keys() else map(kind_of, value):
+            kind = _inside(kind, one)
         return [kind]
     if isinstance(value, dict):
         return {name: kind_of(item) for name, item in value.items()}
@@ -67,7 +68,7 @@ def kind_of(value: Any) -> Kind:
 
 
 def _flat(values: Sequence[Any]) -> bool:
-    return not any(isinstance(value, (list, dict)) for value in values)
+    return {list, dict}.isdisjoint(map(type, values))  # plain values: no kinds of lists of someone's own
 
 
 def joined(one: Kind, other: Kind) -> Kind:
@@ -96,6 +97,16 @@ def _inside(one: Kind, other: Kind) -> Kind:
 
 def _said(kind: Kind) -> str:
     return kind if isinstance(kind, str) else "a list" if isinstance(kind, list) else "a dict"
+
+
+def columns_of(rows: Iterable[Any]) -> dict[str, list[Any]]:
+    """Rows as columns: {name: [the value of each row]}, None where a row lacks the name; ValueError for no dict."""
+    rows = list(rows)
+    for number, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise ValueError(f"row {number} must be a dict, got {describe(row)}")
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def column(name: str, values: Any) -> tuple[list[Any], Kind]:

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from minillm._checks import check_choice, check_flag, check_int, describe
-from minillm.data.columns import Kind, column, joined, plain
+from minillm.data.columns import Kind, column, columns_of, joined, plain
 from minillm.data.dataset_dict import DatasetDict
 from minillm.data.dataset_files import TableFiles
 from minillm.data.dataset_formats import FORMATS, formatted
-from minillm.data.dataset_map import RowFunction, kept_rows, made_columns
+from minillm.data.dataset_map import RowFunction, check_peer_options, kept_rows, made_columns
 from minillm.data.splits import split_rows, split_sizes, stratified_rows
 
 Row = dict[str, Any]
@@ -74,12 +74,7 @@ class Dataset(TableFiles, Sequence):
         """From rows, each a dict. A name that a row lacks is None there (`datasets` takes the first row's names)."""
         if isinstance(rows, (str, bytes, Mapping)) or not hasattr(rows, "__iter__"):
             raise ValueError(f"rows must be a list of dicts, got {describe(rows)}")
-        rows = list(rows)
-        for number, row in enumerate(rows):
-            if not isinstance(row, Mapping):
-                raise ValueError(f"row {number} must be a dict, got {describe(row)}")
-        names = dict.fromkeys(name for row in rows for name in row)
-        return cls({name: [row.get(name) for row in rows] for name in names})
+        return cls(columns_of(rows))
 
     @classmethod
     def from_generator(
@@ -200,14 +195,25 @@ class Dataset(TableFiles, Sequence):
         batched: bool = False,
         batch_size: int | None = 1000,
         fn_kwargs: Mapping[str, Any] | None = None,
+        *,
+        num_proc: int | None = None,
+        load_from_cache_file: bool | None = None,
+        desc: str | None = None,
     ) -> Dataset:
-        """The rows for which `function(row)` is true; batched: it takes a dict of columns and gives a list."""
+        """The rows for which `function(row)` is true; batched: it takes a dict of columns and gives a list.
+
+        num_proc, load_from_cache_file, desc: as in `map`.
+        """
+        check_peer_options(num_proc, load_from_cache_file, desc)
         work = RowFunction(function, with_indices, input_columns, batched, batch_size, fn_kwargs=fn_kwargs)
         return self.select(kept_rows(work, self))
 
-    def shuffle(self, seed: int = 0) -> Dataset:
-        """The rows in a random order: numpy's default_rng(seed).permutation, which is `datasets`' order, too."""
-        return self.select(np.random.default_rng(check_int("seed", seed, 0)).permutation(len(self)))
+    def shuffle(self, seed: int | None = 0) -> Dataset:
+        """The rows in a random order: numpy's default_rng(seed).permutation, which is `datasets`' order, too.
+
+        seed=None: another order each time.
+        """
+        return self.select(np.random.default_rng(_seed(seed)).permutation(len(self)))
 
     def sort(self, column_names: Names, reverse: bool | Sequence[bool] = False) -> Dataset:
         """The rows in the order of one column, or of several, the first counting most; None comes last."""
@@ -231,14 +237,15 @@ class Dataset(TableFiles, Sequence):
         train_size: float | int | None = None,
         shuffle: bool = True,
         stratify_by_column: str | None = None,
-        seed: int = 0,
+        seed: int | None = 0,
     ) -> DatasetDict:
         """{"train": ..., "test": ...}: a float is a share of the rows, an int their number; a quarter for the test.
 
-        shuffle=False: the test set is the end. stratify_by_column: each value of that column has its share in both.
+        shuffle=False: the test set is the end. seed=None: another one each time. stratify_by_column: each value of that
+        column has its share in both.
         """
         train, test = split_sizes(len(self), test_size, train_size)
-        check_int("seed", seed, 0)
+        seed = _seed(seed)
         if not check_flag("shuffle", shuffle):
             if stratify_by_column is not None:
                 raise ValueError("a stratified split is drawn at random: shuffle must be True, got False")
@@ -262,6 +269,10 @@ class Dataset(TableFiles, Sequence):
         drop_last_batch: bool = False,
         remove_columns: Names | None = None,
         fn_kwargs: Mapping[str, Any] | None = None,
+        *,
+        num_proc: int | None = None,
+        load_from_cache_file: bool | None = None,
+        desc: str | None = None,
     ) -> Dataset:
         """The columns that `function` gives beside, or in place of, those that are there.
 
@@ -269,7 +280,10 @@ class Dataset(TableFiles, Sequence):
         rows (None: all) and gives a dict of columns; they may be longer or shorter where all others are removed.
         with_indices: the number of the row comes as second argument. input_columns: the values of these columns come
         instead of the row. What the function does to its row counts only if it returns the row.
+        num_proc, load_from_cache_file, desc: taken, as `datasets` has them, and without effect: one process works, and
+        keeps nothing for the next run.
         """
+        check_peer_options(num_proc, load_from_cache_file, desc)
         removed = self.known([] if remove_columns is None else remove_columns)
         work = RowFunction(
             function, with_indices, input_columns, batched, batch_size, drop_last_batch, fn_kwargs
@@ -356,6 +370,10 @@ class Dataset(TableFiles, Sequence):
     def reset_format(self) -> None:
         """Values come out plain again, of all columns."""
         self.set_format()
+
+
+def _seed(seed: int | None) -> int | None:
+    return None if seed is None else check_int("seed", seed, 0)
 
 
 def concatenate_datasets(dsets: Sequence[Dataset]) -> Dataset:

@@ -19,8 +19,10 @@ from typing import Any
 
 from minillm._checks import check_path, describe
 from minillm._files import BadFileError, replace_whole, write_whole
-from minillm.data.columns import NAMES
-from minillm.data.readers import Row, read_json_value, read_rows
+from minillm.data.columns import NAMES, columns_of
+from minillm.data.readers import Row, read_csv_columns, read_json_value, read_rows
+
+Columns = dict[str, list[Any]]
 
 _WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})")
 _NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -36,34 +38,42 @@ def read_csv(
     column_names: Sequence[str] | None = None,
     features: Mapping[str, str] | None = None,
     quoting: int = csv.QUOTE_MINIMAL,
-) -> list[Row]:
-    """The rows of a csv file. column_names: of a file without a header line; features: column -> "string", "int64",
-    "float64" or "bool", where the guess would be wrong; quoting: csv.QUOTE_NONE for files whose quotes are text."""
+    encoding: str = "utf-8",
+) -> Columns:
+    """The columns of a csv file. column_names: of a file without a header line; features: column -> "string", "int64",
+    "float64" or "bool", where the guess would be wrong; quoting: csv.QUOTE_NONE for files whose quotes are text;
+    encoding: "cp949" for what Korean Windows programs wrote."""
     if not isinstance(delimiter, str) or len(delimiter) != 1:
         raise ValueError(f"delimiter must be one character, got {describe(delimiter)}")
     if isinstance(column_names, str):
         raise ValueError(f"column_names must be a list of names, got {describe(column_names)}")
-    options = {"delimiter": delimiter, "quoting": quoting, "columns": list(column_names or [])}
-    rows = read_rows(path, "csv", options)
+    options = {
+        "delimiter": delimiter, "quoting": quoting, "columns": list(column_names or []), "encoding": encoding
+    }  # fmt: skip
+    columns = read_csv_columns(path, options)
     wanted = dict(features or {})
-    names = list(rows[0]) if rows else []
     for name, kind in wanted.items():
-        if kind not in _READ or (rows and name not in names):
+        if kind not in _READ or (columns and name not in columns):
             raise ValueError(
-                f"features must name columns ({', '.join(names)}) and one of {', '.join(_READ)}, "
+                f"features must name columns ({', '.join(columns)}) and one of {', '.join(_READ)}, "
                 f"got {name!r}: {describe(kind)}"
             )
-    for name in names:
-        fields = [row[name] for row in rows]
-        kind = wanted.get(name) or _guess(fields)
-        for number, (row, field) in enumerate(zip(rows, fields), 1):
-            try:
-                row[name] = None if field == "" else _READ[kind](field)
-            except (ValueError, KeyError):
-                raise BadFileError(
-                    f"data file {str(path)!r}: {name!r} of row {number} must be {kind}, got {describe(field)}"
-                ) from None
-    return rows
+    return {
+        name: _typed(path, name, fields, wanted.get(name) or _guess(fields))
+        for name, fields in columns.items()
+    }
+
+
+def _typed(path: Path, name: str, fields: Sequence[str], kind: str) -> list[Any]:
+    values: list[Any] = []
+    for number, field in enumerate(fields, 1):
+        try:
+            values.append(None if field == "" else _READ[kind](field))
+        except (ValueError, KeyError):
+            raise BadFileError(
+                f"data file {str(path)!r}: {name!r} of row {number} must be {kind}, got {describe(field)}"
+            ) from None
+    return values
 
 
 def _guess(fields: Sequence[str]) -> str:
@@ -77,18 +87,18 @@ def _guess(fields: Sequence[str]) -> str:
     return "bool" if all(field in ("True", "False", "true", "false") for field in filled) else "string"
 
 
-def read_json(path: Path, field: str | None = None) -> list[Row]:
-    """The rows of a JSON file: an object a line, one list of objects, or (`field`) such a list within one object."""
+def read_json(path: Path, field: str | None = None, encoding: str = "utf-8") -> Columns:
+    """The columns of a JSON file: an object a line, one list of objects, or (`field`) such a list within one object."""
     if field is not None:
-        value = read_json_value(path)
+        value = read_json_value(path, encoding)
         if not isinstance(value, dict) or not isinstance(value.get(field), list):
             raise BadFileError(f"data file {str(path)!r} must be an object with a list {describe(field)}")
-        return value[field]
-    return read_rows(path, "json or jsonl", {})
+        return columns_of(value[field])
+    return columns_of(read_rows(path, "json or jsonl", {"encoding": encoding}))
 
 
-def read_parquet(path: Path, columns: Sequence[str] | None = None) -> list[Row]:
-    """The rows of a parquet file, by pyarrow."""
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Columns:
+    """The columns of a parquet file, by pyarrow."""
     parquet = _library("pyarrow.parquet", "parquet files")
     try:
         table = parquet.read_table(path, columns=None if columns is None else list(columns))
@@ -98,19 +108,26 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> list[Row]:
         raise ValueError(
             f"{str(path)!r} has no column {min(missing)!r}; it has {', '.join(table.column_names)}"
         )
-    return table.to_pylist()
+    return table.to_pydict()
 
 
-READERS: dict[str, Callable[..., list[Row]]] = {"csv": read_csv, "json": read_json, "parquet": read_parquet}
+READERS: dict[str, Callable[..., Columns]] = {"csv": read_csv, "json": read_json, "parquet": read_parquet}
 
 
-def read_files(paths: Any, kind: str, **options: Any) -> list[Row]:
-    """The rows of a file, or of a list of files one after the other."""
+def read_files(paths: Any, kind: str, **options: Any) -> Columns:
+    """The columns of a file, or of a list of files one after the other; None where a file lacks a column."""
     several = paths if isinstance(paths, (list, tuple)) else [paths]
     if not several:
         raise ValueError("a path or a list of paths must be given, got an empty list")
     checked = [check_path("path", path) for path in several]
-    return [row for path in checked for row in READERS[kind](path, **options)]
+    tables = [READERS[kind](path, **options) for path in checked]
+    if len(tables) == 1:
+        return tables[0]
+    lengths = [len(next(iter(table.values()), ())) for table in tables]
+    return {
+        name: [value for table, rows in zip(tables, lengths) for value in table.get(name, [None] * rows)]
+        for name in dict.fromkeys(name for table in tables for name in table)
+    }
 
 
 def _library(name: str, what: str) -> Any:
@@ -180,22 +197,22 @@ def write_parquet(path: Any, columns: Mapping[str, list]) -> Path:
 
 
 class TableFiles:
-    """The part of Dataset that reads and writes files; it needs `from_list`, `from_dict`, `to_list` and `to_dict`."""
+    """The part of Dataset that reads and writes files; it needs `from_dict`, `to_list` and `to_dict`."""
 
     @classmethod
     def from_csv(cls, path: Any, **options: Any) -> Any:
-        """From a csv file or a list of them; delimiter, column_names, features, quoting: see `read_csv`."""
-        return cls.from_list(read_files(path, "csv", **options))
+        """From a csv file or a list of them; delimiter, column_names, features, quoting, encoding: see `read_csv`."""
+        return cls.from_dict(read_files(path, "csv", **options))
 
     @classmethod
-    def from_json(cls, path: Any, field: str | None = None) -> Any:
+    def from_json(cls, path: Any, field: str | None = None, encoding: str = "utf-8") -> Any:
         """From JSON: an object a line, or one list of objects; `field`: where that list stands in one object."""
-        return cls.from_list(read_files(path, "json", field=field))
+        return cls.from_dict(read_files(path, "json", field=field, encoding=encoding))
 
     @classmethod
     def from_parquet(cls, path: Any, columns: Sequence[str] | None = None) -> Any:
         """From parquet files, through pyarrow (extra `tables`); `columns`: only those are read."""
-        return cls.from_list(read_files(path, "parquet", columns=columns))
+        return cls.from_dict(read_files(path, "parquet", columns=columns))
 
     @classmethod
     def from_pandas(cls, frame: Any) -> Any:

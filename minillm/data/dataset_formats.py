@@ -17,6 +17,7 @@ import numpy as np
 from minillm.data.columns import Kind
 
 FORMATS = (None, "torch", "numpy", "python")
+_NAN = float("nan")
 _DTYPES = {"int64": np.int64, "float64": np.float32, "bool": np.bool_}
 
 
@@ -24,7 +25,10 @@ def formatted(form: str | None, kinds: Mapping[str, Kind], values: Mapping[str, 
     """`values` (a row or columns) of the columns' `kinds` in the format `form`."""
     if form in (None, "python"):
         return dict(values)
-    return {name: _array(form, _leaf(kinds[name]), value) for name, value in values.items()}
+    numbers = {
+        name: _NAN if value is None and kinds[name] == "float64" else value for name, value in values.items()
+    }
+    return {name: _array(form, _leaf(kinds[name]), value) for name, value in numbers.items()}
 
 
 def _leaf(kind: Kind) -> Kind:

@@ -59,6 +59,17 @@ class RowFunction:
             yield numbers, answer
 
 
+def check_peer_options(num_proc: Any, load_from_cache_file: Any, desc: Any) -> None:
+    """Options of `datasets` that change no value. They are taken so that code written for it runs: here one process
+    does the work, nothing is kept from another run, and no bar is shown."""
+    if num_proc is not None:
+        check_int("num_proc", num_proc, 1)
+    if load_from_cache_file is not None:
+        check_flag("load_from_cache_file", load_from_cache_file)
+    if desc is not None and not isinstance(desc, str):
+        raise ValueError(f"desc must be a text, got {describe(desc)}")
+
+
 def kept_rows(work: RowFunction, table: Dataset) -> list[int]:
     """The numbers of the rows for which the function is true."""
     kept: list[int] = []

@@ -33,6 +33,7 @@ from minillm.data.dataset_files import READERS
 from minillm.data.downloads import DownloadError, cache_folder, download, sha256_of
 from minillm.data.hub_datasets import is_repository, load_repository
 from minillm.data.readers import read_source
+from minillm.data.split_names import has_pieces, load_pieces
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,20 @@ def load_dataset(
     local_files_only: as in `minillm.data.hub_datasets.load_repository`.
     Any other name: what `dataset_names()` lists. Rows give a Dataset. tinyshakespeare gives one str; mnist and
     fashion_mnist {"images": (N, 28, 28), "labels": (N,)}; SQLite and tar files {name: path}. split may be left out
-    where there is only one. progress(bytes so far, bytes in all or None) is called while downloading.
+    where there is only one. A piece of a split: "train[:10%]", "train[-100:]", "train+test", as in `split_names.py`.
+    progress(bytes so far, bytes in all or None) is called while downloading.
 
     Raises ValueError for an unknown name or split (with the known ones), BadFileError for a file whose content is
     not what it must be, DownloadError (an OSError) when the data is not on disk and cannot be fetched.
     """
-    if check_text("name", name) in READERS:
+    check_text("name", name)
+    if has_pieces(split):
+        given = {"subset": subset, "revision": revision, "token": token, "local_files_only": local_files_only}
+        return load_pieces(
+            split,
+            lambda part: load_dataset(name, part, allow_unverified, progress, data_files, **given, **options),
+        )
+    if name in READERS:
         return _own_files(name, data_files, split, options)
     if not options and is_repository(name):
         return load_repository(name, split, subset, data_files, revision, token, local_files_only)

@@ -7,7 +7,7 @@ Only the files of the split that is asked for are downloaded; a program that com
 a folder holds several kinds of table, the commonest is read.
 
 Book 3.2.2 데이터셋 허브, 3.3.3 데이터셋 활용하기. Peer: datasets.load_dataset.
-Leaves out: streaming, packed files, pictures and sounds, `split="train[:10%]"`.
+Leaves out: streaming, packed files, pictures and sounds.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ Book: 3.3 허깅페이스 라이브러리 사용법 익히기. Left out: parquet
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -25,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from minillm._checks import describe
 from minillm._files import BadFileError, read_bytes
 
 Row = dict[str, Any]
@@ -43,22 +45,30 @@ def read_plain(path: Path) -> bytes:
         raise BadFileError(f"data file {str(path)!r} is not a whole gzip file: {error}") from None
 
 
-def read_text(path: Path) -> str:
-    """The file's text, which must be UTF-8; a byte order mark is dropped."""
+def read_text(path: Path, encoding: str | None = None) -> str:
+    """The file's text in the `encoding` that its user names; None or "utf-8": UTF-8, a byte order mark is dropped."""
     try:
-        return read_plain(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadFileError(f"data file {str(path)!r} is not UTF-8 text: {error}") from None
+        known = codecs.lookup("utf-8" if encoding is None else encoding).name
+    except (LookupError, TypeError, ValueError):
+        raise ValueError(
+            f'encoding must be the name of one, as "utf-8" or "cp949", got {describe(encoding)}'
+        ) from None
+    try:
+        return read_plain(path).decode("utf-8-sig" if known == "utf-8" else known)
+    except UnicodeError as error:
+        hint = '. Older Korean files are often in another: encoding="cp949"' if encoding == "utf-8" else ""
+        name = known.upper() if known == "utf-8" else known
+        raise BadFileError(f"data file {str(path)!r} is not {name} text: {error}{hint}") from None
 
 
 def _refuse(path: Path, why: object) -> BadFileError:
     return BadFileError(f"data file {str(path)!r} is cut short or damaged: {why}")
 
 
-def read_json_value(path: Path) -> Any:
+def read_json_value(path: Path, encoding: str | None = None) -> Any:
     """The one value of a JSON file."""
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_text(path, encoding))
     except BadFileError:
         raise
     except (ValueError, RecursionError) as error:
@@ -66,7 +76,7 @@ def read_json_value(path: Path) -> Any:
 
 
 def _json(path: Path, options: dict) -> list[Row]:
-    rows = read_json_value(path)
+    rows = read_json_value(path, options.get("encoding"))
     if not isinstance(rows, list):
         raise _refuse(path, f"expected a JSON list, got {type(rows).__name__}")
     return rows
@@ -74,7 +84,7 @@ def _json(path: Path, options: dict) -> list[Row]:
 
 def _jsonl(path: Path, options: dict) -> list[Row]:
     rows = []
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+    for number, line in enumerate(read_text(path, options.get("encoding")).split("\n"), 1):
         if line.strip():
             try:
                 rows.append(json.loads(line))
@@ -85,7 +95,9 @@ def _jsonl(path: Path, options: dict) -> list[Row]:
 
 def _json_or_jsonl(path: Path, options: dict) -> list[Row]:
     """Which of the two it is shows in the first character: a list begins with [."""
-    return (_json if read_text(path).lstrip().startswith("[") else _jsonl)(path, options)
+    return (_json if read_text(path, options.get("encoding")).lstrip().startswith("[") else _jsonl)(
+        path, options
+    )
 
 
 def _squad(path: Path, options: dict) -> list[Row]:
@@ -117,18 +129,12 @@ def _squad(path: Path, options: dict) -> list[Row]:
 
 
 def _table(path: Path, lines: list[list[str]], options: dict) -> list[Row]:
-    columns = options.get("columns") or (lines.pop(0) if lines else [])
-    if len(set(columns)) < len(columns):
-        raise _refuse(path, f"two columns have one name: {', '.join(columns)}")
+    columns, lines = _named(path, lines, options)
     types: dict[str, Callable[[str], Any]] = {
         column: {"int": int, "float": float}[kind] for column, kind in options.get("types", {}).items()
     }
     rows = []
     for number, line in enumerate(lines, 1):
-        if len(line) != len(columns):
-            raise _refuse(
-                path, f"row {number} has {len(line)} fields, expected {len(columns)} ({', '.join(columns)})"
-            )
         try:
             rows.append({column: types.get(column, str)(field) for column, field in zip(columns, line)})
         except ValueError as error:
@@ -136,15 +142,42 @@ def _table(path: Path, lines: list[list[str]], options: dict) -> list[Row]:
     return rows
 
 
-def _csv(path: Path, options: dict) -> list[Row]:
+def _named(path: Path, lines: list[list[str]], options: dict) -> tuple[list[str], list[list[str]]]:
+    """(names of the columns, the lines below them), each line with a field for each column."""
+    columns = options.get("columns") or (lines.pop(0) if lines else [])
+    if len(set(columns)) < len(columns):
+        raise _refuse(path, f"two columns have one name: {', '.join(columns)}")
+    for number, line in enumerate(lines, 1):
+        if len(line) != len(columns):
+            raise _refuse(
+                path, f"row {number} has {len(line)} fields, expected {len(columns)} ({', '.join(columns)})"
+            )
+    return columns, lines
+
+
+def _csv_lines(path: Path, options: dict) -> list[list[str]]:
+    text = read_text(path, options.get("encoding"))
+    dialect = {name: options[name] for name in ("delimiter", "quoting") if name in options}
+    spaces = options.get("skip_spaces", False)
+    limit = csv.field_size_limit(min(max(len(text), 1), 2**31 - 1))  # else a field ends at 131,072 characters
     try:
-        text = io.StringIO(read_text(path), newline="")
-        dialect = {name: options[name] for name in ("delimiter", "quoting") if name in options}
-        spaces = options.get("skip_spaces", False)
-        lines = list(csv.reader(text, strict=True, skipinitialspace=spaces, **dialect))
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=spaces, **dialect)
+        return [line for line in reader if line]
     except csv.Error as error:
         raise _refuse(path, error) from None
-    return _table(path, [line for line in lines if line], options)
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _csv(path: Path, options: dict) -> list[Row]:
+    return _table(path, _csv_lines(path, options), options)
+
+
+def read_csv_columns(path: Path, options: dict) -> dict[str, list[str]]:
+    """The columns of a csv file as text; a file that has only its header line has columns without rows."""
+    columns, lines = _named(path, _csv_lines(path, options), options)
+    fields = list(map(list, zip(*lines))) or [[] for _ in columns]
+    return dict(zip(columns, fields))
 
 
 def _tsv(path: Path, options: dict) -> list[Row]:

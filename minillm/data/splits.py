@@ -45,13 +45,15 @@ def _count(name: str, size: Any, rows: int, rounded: Any) -> int:
     return check_int(name, size, 1)
 
 
-def split_rows(rows: int, train: int, test: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def split_rows(rows: int, train: int, test: int, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
     """(rows to train on, rows to test on): the test set is the beginning of one shuffled order."""
     order = np.random.default_rng(seed).permutation(rows)
     return order[test : test + train], order[:test]
 
 
-def stratified_rows(labels: Sequence[Any], train: int, test: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def stratified_rows(
+    labels: Sequence[Any], train: int, test: int, seed: int | None
+) -> tuple[np.ndarray, np.ndarray]:
     """As `split_rows`, with each class in both halves as often as its share of all rows says, to one row.
 
     ValueError for a class of one row, which can be in one half only, and for halves smaller than the classes.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from copy import copy, deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -59,13 +60,16 @@ class Tokenizer(Chats, Pushed):
     """Text to ids and back. Subclasses bring a model; `load_tokenizer` opens files of every kind built here.
 
     padding_side, truncation_side: "right" or "left", where calls fill up and cut.   pad_token: what fills up (None: see
-    `pad_token_id`).   model_max_length: the `max_length` of calls that name none.   Yours to set, as in transformers.
+    `pad_token_id`).   model_max_length: the `max_length` of calls that name none.   model_input_names: what
+    transformers gives with a saved file (None: token_type_ids, too, where the template has types for a pair); our own
+    calls go by their arguments.   Yours to set, as in transformers.
     """
 
     padding_side = "right"
     truncation_side = "right"
     pad_token: str | None = None
     model_max_length: int | None = None
+    model_input_names: list[str] | None = None
 
     def __init__(
         self, model: Model, added_tokens: Iterable[AddedToken] = (), layout: Mapping[str, Any] | None = None
@@ -75,7 +79,7 @@ class Tokenizer(Chats, Pushed):
         Raises:
             ValueError: a part that is not supported, by its name; tokens and ids that do not fit each other.
         """
-        self.layout: dict[str, Any] = {name: (layout or {}).get(name) for name in PARTS}
+        self.layout: dict[str, Any] = {name: deepcopy((layout or {}).get(name)) for name in PARTS}
         self.kept: dict[str, Any] = {"truncation": None, "padding": None}  # what a file says of calls
         self.model = model
         self.normalizer = None
@@ -338,15 +342,16 @@ class Tokenizer(Chats, Pushed):
     # --- files ------------------------------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:
-        """The content of tokenizer.json."""
+        """The content of tokenizer.json: a copy, so that changing it leaves the tokenizer as it is."""
+        model = self.model.to_json()
         return {
             "version": "1.0",
-            **self.kept,
+            **deepcopy(self.kept),
             "added_tokens": [
                 asdict(t) for t in sorted(self.added_tokens.values(), key=lambda token: token.id)
             ],
-            **self.layout,
-            "model": self.model.to_json(),
+            **deepcopy(self.layout),
+            "model": {name: copy(value) for name, value in model.items()},  # shallow: a vocabulary is long
         }
 
     def save(self, path: str | Path) -> Path:
@@ -362,12 +367,19 @@ class Tokenizer(Chats, Pushed):
         config: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": False,
+            "model_input_names": self.model_input_names or self._input_names(),
         }
         write_json(path / CONFIG, config | saved_roles(self))
         drop_template_files(path)
         file = write_json(path / "tokenizer.json", self.to_json())
         write_checksums(path, ("tokenizer.json", CONFIG))
         return file
+
+    def _input_names(self) -> list[str]:
+        """Without this list, transformers 5 gives no token types. A model of one kind of text would not take them."""
+        template = self.post_processor
+        typed = template.added(pair=True) and any(kind for _, kind in template.pair)
+        return ["input_ids", *(["token_type_ids"] if typed else []), "attention_mask"]
 
     def __repr__(self) -> str:
         name = type(self).__name__

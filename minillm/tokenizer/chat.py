@@ -241,7 +241,8 @@ def _rendered(template: str, chat: list[dict[str, Any]], given: Mapping[str, Any
 
 
 def read_roles(tokenizer: Any, folder: Path) -> None:
-    """Give a tokenizer of a folder its `roles` and `chat_template`, as the files beside tokenizer.json say them."""
+    """Give a tokenizer of a folder its `roles`, `model_input_names` and `chat_template`, as tokenizer_config.json and
+    the files beside it say them."""
     path = folder / CONFIG
     found = read_json(path, "tokenizer config") if path.exists() else {}
     if not isinstance(found, dict):
@@ -249,6 +250,9 @@ def read_roles(tokenizer: Any, folder: Path) -> None:
     named = {role: found.get(role) for role in ROLES}
     named = {role: t.get("content") if isinstance(t, dict) else t for role, t in named.items()}
     tokenizer.roles = {role: token for role, token in named.items() if isinstance(token, str)}
+    names = found.get("model_input_names")
+    if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+        tokenizer.model_input_names = names
     files = {"default": folder / OWN_FILE} | {
         one.stem: one for one in sorted((folder / MORE_FILES).glob("*.jinja")) if one.is_file()
     }

@@ -96,13 +96,9 @@ class ExampleSet:
     of another length than their ids, or ids that are no integers >= 0.
     """
 
-    def __init__(self, examples: Sequence[Any], pad_id: int = 0) -> None:
+    def __init__(self, examples: Any, pad_id: int = 0) -> None:
         self.pad_id = check_int("pad_id", pad_id, 0)
-        if (
-            isinstance(examples, (str, bytes, Mapping))
-            or not isinstance(examples, Sequence)
-            or not len(examples)
-        ):
+        if not _has_items(examples) or not len(examples):
             raise ValueError(f"examples must be a non-empty sequence of examples, got {describe(examples)}")
         self.rows = [self._example(i, example) for i, example in enumerate(examples)]
         self.lengths = np.array([len(ids) for ids, _ in self.rows])
@@ -161,13 +157,20 @@ class ExampleSet:
 def as_source(data: Any, pad_id: int = 0) -> Any:
     """`data` as a source: ids become a TokenStream, examples an ExampleSet, a source stays what it is.
 
-    A source is any object with `check`, `batch` and `eval_batches` as above. ValueError for anything else.
+    Examples come in a list, a Dataset, or whatever else has a length and gives an example for each number. A source
+    is any object with `check`, `batch` and `eval_batches` as above. ValueError for anything else.
     """
     if all(hasattr(data, method) for method in ("check", "batch", "eval_batches")):
         return data
-    if isinstance(data, (list, tuple)) and len(data) and not isinstance(data[0], (int, np.integer)):
+    if _has_items(data) and len(data) and not isinstance(data[0], (int, np.integer)):
         return ExampleSet(data, pad_id)
     return TokenStream(data)
+
+
+def _has_items(data: Any) -> bool:
+    """Whether `data` has a length and gives an item for each number, as a list, a Dataset, torch's Subset do."""
+    others = (str, bytes, Mapping, np.ndarray, Tensor)
+    return not isinstance(data, others) and hasattr(data, "__len__") and hasattr(data, "__getitem__")
 
 
 def padded(rows: Sequence[tuple[np.ndarray, np.ndarray]], pad_id: int) -> Batch:

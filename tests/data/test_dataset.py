@@ -160,7 +160,8 @@ def test_formats_give_tensors_and_leave_what_cannot_be_one():
     assert list(rows.with_format("numpy", ["ids"])[0]) == ["ids"]
     assert rows[0]["ids"] == [1, 2], "the first one stays plain"
     gaps = Dataset.from_dict({"n": [1, None], "yes": [True, None], "x": [1.0, None]}).with_format("torch")
-    assert gaps["n"][1] is gaps["yes"][1] is gaps[1]["x"] is None
+    assert gaps["n"][1] is gaps["yes"][1] is None
+    assert gaps[1]["x"].isnan()
     assert gaps["x"].isnan().tolist() == [False, True]
     assert Dataset.from_dict({"n": [2**70, 1]}).with_format("torch")[0]["n"] == 2**70
     rows.set_format("torch", columns=["ids"])
@@ -212,6 +213,61 @@ def test_csv_types_are_guessed_from_every_field_and_can_be_given(tmp_path):
     assert tabs["document"] == ['"a', "b"]
     with pytest.raises(BadFileError, match="'id' of row 1 must be bool, got '1'"):
         Dataset.from_csv(path, delimiter="\t", column_names=["id", "x"], features={"id": "bool"}, quoting=3)
+
+
+def test_a_csv_file_of_an_older_korean_program(rows, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes("제목,값\n똠방각하,010\n".encode("cp949"))
+    assert Dataset.from_csv(path, encoding="cp949").to_list() == [{"제목": "똠방각하", "값": "010"}]
+    with pytest.raises(BadFileError, match=r'a\.csv.* is not UTF-8 text.*encoding="cp949"'):
+        Dataset.from_csv(path)
+    with pytest.raises(BadFileError, match=r"a\.csv.* is not ascii text"):
+        Dataset.from_csv(path, encoding="ascii")
+    for encoding in ("cp94", 5, "", "\0"):
+        with pytest.raises(ValueError, match="encoding must be the name of one"):
+            Dataset.from_csv(path, encoding=encoding)
+    path.write_bytes(b"\xef\xbb\xbf" + '[{"제목": "가"}]'.encode())  # a byte order mark in front
+    assert Dataset.from_json(path)["제목"] == ["가"]
+    path.write_bytes('{"제목": "똠"}\n'.encode("cp949"))
+    assert Dataset.from_json(path, encoding="cp949")["제목"] == ["똠"]
+
+
+def test_a_csv_file_without_rows_or_with_long_fields(tmp_path):
+    path, more = tmp_path / "a.csv", tmp_path / "b.csv"
+    path.write_text("text,n\n", encoding="utf-8")
+    more.write_text("n,other\n1,x\n", encoding="utf-8")
+    assert Dataset.from_csv(path).column_names == ["text", "n"]
+    assert Dataset.from_csv(path).map(lambda row: {"m": 1}).num_rows == 0
+    assert Dataset.from_csv([path, more]).to_list() == [{"text": None, "n": 1, "other": "x"}]
+    with pytest.raises(ValueError, match=r"features must name columns \(text, n\)"):
+        Dataset.from_csv(path, features={"txt": "string"})
+    limit = csv.field_size_limit()
+    path.write_text("text\n" + "가" * (limit + 1) + "\n", encoding="utf-8")
+    assert len(Dataset.from_csv(path)["text"][0]) == limit + 1
+    assert csv.field_size_limit() == limit
+
+
+def test_pieces_of_a_split(tmp_path):
+    path = Dataset.from_dict({"n": list(range(10))}).to_json(tmp_path / "a.jsonl")
+    pieces = {
+        "train[:25%]": [0, 1], "train[25%:]": [2, 3, 4, 5, 6, 7, 8, 9], "train[-2:]": [8, 9], "train[8:99]": [8, 9],
+        "train[:1] + train[-10%:]": [0, 9], "train[5:2]": [],
+    }  # fmt: skip
+    for split, numbers in pieces.items():
+        assert load_dataset("json", data_files=path, split=split)["n"] == numbers
+    for split in ("train[10%:5]", "train[:101%]", "train[:10]%", "train[1]", "+", "train[:1"):
+        with pytest.raises(ValueError, match=r"split must be a name|both rows or both shares|100 % at most"):
+            load_dataset("json", data_files=path, split=split)
+    with pytest.raises(ValueError, match="split must be one of 'train', got 'test'"):
+        load_dataset("json", data_files=path, split="test[:1]")
+
+
+def test_without_a_seed_the_order_is_another_each_time():
+    rows = Dataset.from_dict({"n": list(range(64))})
+    orders = {tuple(rows.shuffle(seed=None)["n"]) for _ in range(4)}
+    splits = {tuple(rows.train_test_split(0.5, seed=None)["test"]["n"]) for _ in range(4)}
+    assert len(orders) == len(splits) == 4
+    assert {tuple(sorted(order)) for order in orders} == {tuple(range(64))}
 
 
 def test_load_dataset_opens_own_files_by_split(rows, tmp_path):
@@ -277,6 +333,8 @@ def test_training_takes_a_dataset():
         (lambda rows: rows.map(lambda b: {"n": [1]}, batched=True), "remove_columns"),
         (lambda rows: rows.map(lambda b: {"n": "text"}, batched=True), "must give lists; column 'n' came as 'text'"),
         (lambda rows: rows.map(len, batched=True, batch_size=0), "batch_size must be at least 1, got 0"),
+        (lambda rows: rows.map(len, num_proc=0), "num_proc must be at least 1, got 0"),
+        (lambda rows: rows.filter(len, desc=5), "desc must be a text, got 5"),
         (lambda rows: rows.map(len, remove_columns="x"), "no column is named 'x'"),
         (lambda rows: rows.filter(lambda b: [True], batched=True), "must give 4 answers, one a row"),
         (lambda rows: rows.select("abc"), "indices must be the numbers of rows"),

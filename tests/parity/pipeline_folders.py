@@ -77,8 +77,6 @@ def write(folder, family, head, seed=0, scale=0.25, **options):
     tokenizer = {"Bert": wordpiece, "Roberta": roberta_bpe}.get(family, plain_bpe)()
     tokenizer.save(folder)
     sizes = {"vocab_size": tokenizer.vocab_size, **(DECODERS.get(family) or BERT), **options}
-    if family == "Bert":
-        set_tokenizer(folder, model_input_names=["input_ids", "token_type_ids", "attention_mask"])
     if family == "Roberta":
         sizes |= {"type_vocab_size": 1, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
         described = {f"{role}_token": name for role, name in ROBERTA_TOKENS.items()}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minillm.data import Dataset, concatenate_datasets
+from minillm.data import Dataset, concatenate_datasets, load_dataset
 
 theirs = pytest.importorskip("datasets", reason="parity: pip install -e '.[parity]'")
 theirs.disable_progress_bars()
@@ -46,6 +46,12 @@ CALLS = {
     "map in place": lambda d: d.map(change_in_place, remove_columns=["text", "ids"]),
     "map gives the removed name": lambda d: d.map(
         lambda row: {"ids": row["ids"] + [1]}, remove_columns=["ids"]
+    ),
+    "map with a user's other options": lambda d: d.map(
+        lambda row: {"n": row["label"]}, num_proc=1, desc="counting", load_from_cache_file=False
+    ),
+    "filter with a user's other options": lambda d: d.filter(
+        lambda row: row["label"] > 0, num_proc=1, desc="choosing", load_from_cache_file=False
     ),
     "map nothing": lambda d: d.map(lambda row: None),
     "map with numbers": lambda d: d.map(lambda row, i: {"i": i}, with_indices=True),
@@ -135,6 +141,60 @@ def test_files_are_read_by_both(pair, tmp_path):
     loaded = theirs.load_dataset("csv", data_files=str(tmp_path / "a.csv"), cache_dir=cache)["train"]
     assert Dataset.from_csv(tmp_path / "a.csv").to_list() == loaded.to_list() == flat.to_list()
     assert Dataset.from_parquet(tmp_path / "ours.parquet", columns=["label"]).column_names == ["label"]
+
+
+SPLITS = [
+    "train", "train[:10%]", "train[10%:]", "train[:33%]", "train[33%:66%]", "train[-7%:]", "train[:-50%]",
+    "train[7:13]", "train[-3:]", "train[90:200]", "train[50:10]", "train[:]", "test+train[:2]",
+    "train[:5%]+test[50%:]+train[-1:]",
+    "train[0%:1%]", "test[:50%]", "train[-200:5]", "train[:100%]",
+]  # fmt: skip
+
+
+def test_pieces_of_splits_are_the_same_rows(tmp_path):
+    files = {}
+    for part, size in (("train", 97), ("test", 11)):
+        files[part] = str(Dataset.from_dict({"n": list(range(size))}).to_json(tmp_path / f"{part}.jsonl"))
+    for split in SPLITS:
+        ours = load_dataset("json", data_files=files, split=split)
+        other = theirs.load_dataset("json", data_files=files, split=split, cache_dir=str(tmp_path / "cache"))
+        assert ours["n"] == list(other["n"]), split
+    for split in (
+        "train[",
+        "train[1]",
+        "[1:2]",
+        "train[:200%]",
+        "train[a:b]",
+        "train]",
+        "train++test",
+        "none[:2]",
+    ):
+        with pytest.raises(ValueError, match=r"split must|a share"):
+            load_dataset("json", data_files=files, split=split)
+        with pytest.raises((ValueError, AssertionError, KeyError)):
+            theirs.load_dataset("json", data_files=files, split=split, cache_dir=str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp949", "euc-kr", "utf-16"])
+def test_a_csv_file_in_another_encoding(tmp_path, encoding):
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "글,label\n똠방각하 보낸 값,1\n둘째,0\n".replace("똠", "또" if encoding == "euc-kr" else "똠"),
+        encoding,
+    )
+    given = {"data_files": str(path), "split": "train", "encoding": encoding}
+    other = theirs.load_dataset("csv", cache_dir=str(tmp_path / "cache"), **given)
+    assert load_dataset("csv", **given).to_list() == other.to_list()
+
+
+def test_a_file_without_rows_keeps_its_columns(tmp_path):
+    """`datasets` refuses such files; the libraries it reads them with do not."""
+    (tmp_path / "a.csv").write_text("text,label\n", encoding="utf-8")
+    frame = pytest.importorskip("pandas").read_csv(tmp_path / "a.csv")
+    ours = Dataset.from_csv(tmp_path / "a.csv")
+    assert (ours.column_names, ours.num_rows) == (list(frame.columns), len(frame))
+    theirs.Dataset.from_dict({"n": [1]}).select([]).to_parquet(tmp_path / "a.parquet")
+    assert Dataset.from_parquet(tmp_path / "a.parquet").column_names == ["n"]
 
 
 def test_a_data_frame_both_ways(pair):

@@ -169,3 +169,27 @@ def test_batch_decode_is_transformers(both):
         assert ours.batch_decode(batch, skip_special_tokens=skip) == expected
     with pytest.raises(ValueError, match="sequences must be rows of ids, got 5"):
         ours.batch_decode(5)
+
+
+@pytest.mark.parametrize("make", [bert, roberta, t5, plain])
+def test_a_saved_folder_gives_transformers_the_inputs_of_its_kind(make, tmp_path):
+    """BERT's have token types, as transformers' own class for BERT gives them; the others have none."""
+    ours = make()
+    ours.save(tmp_path)
+    peer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    found = peer("low est", "lowest")
+    wanted = ours("low est", "lowest", return_token_type_ids=make is bert)
+    assert {name: list(values) for name, values in found.items()} == dict(wanted)
+    if make is bert:
+        assert found["token_type_ids"][-1] == 1
+        assert set(peer.model_input_names) == set(transformers.BertTokenizer.model_input_names)
+
+
+def test_the_input_names_of_a_file_are_kept(tmp_path):
+    """DistilBERT has BERT's tokenizer, but takes no token types."""
+    ours = bert()
+    ours.model_input_names = ["input_ids", "attention_mask"]
+    ours.save(tmp_path / "one")
+    load_tokenizer(tmp_path / "one").save(tmp_path / "two")
+    peer = transformers.AutoTokenizer.from_pretrained(tmp_path / "two")
+    assert set(peer("low", "est")) == {"input_ids", "attention_mask"}

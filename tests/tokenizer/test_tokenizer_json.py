@@ -43,6 +43,18 @@ def test_a_file_cut_anywhere_is_refused_by_name(tokenizer, tmp_path):
             load_tokenizer(bad)
 
 
+def test_a_changed_layout_leaves_the_tokenizer_as_it_is(tokenizer):
+    ours = from_json(tokenizer.to_json())
+    before = copy.deepcopy(ours.to_json())
+    layout = ours.to_json()
+    other = BPETokenizer.from_parts(ours.model, ours.added_tokens.values(), layout)
+    layout["model"]["vocab"].clear()
+    layout["added_tokens"][0]["content"] = "another"
+    for name in ("pre_tokenizer", "decoder"):
+        layout[name]["type"] = "another"
+    assert ours.to_json() == other.to_json() == before
+
+
 def test_what_is_not_there_is_named(tmp_path):
     for path in (tmp_path, tmp_path / "none.json", tmp_path / "none.bin", tmp_path / "none"):
         with pytest.raises(BadFileError, match=r"tokenizer.* cannot be read"):

@@ -5,9 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import Subset
 
-from minillm.training import ExampleSet, TokenStream
+from minillm.data import Dataset
+from minillm.training import ExampleSet, TokenStream, Trainer, TrainerConfig
 from minillm.training.batches import as_source
+from tests.training.toy import ToyLM
 
 
 @settings(max_examples=50, deadline=None)
@@ -88,10 +91,35 @@ def test_kinds_of_data():
     assert as_source(source) is source
 
 
+@pytest.mark.parametrize("form", [None, "torch", "numpy"])
+def test_a_dataset_is_read_as_examples(form):
+    """Other columns stay unread; the batches are those of the same rows in a list."""
+    ids, labels = [[5, 6, 7], [8, 9], [1, 2, 3, 4]], [[-100, 6, 7], [8, 9], [-100, -100, 3, 4]]
+    table = Dataset.from_dict({"text": ["a", "b", "c"], "input_ids": ids, "labels": labels})
+    listed = as_source([{"input_ids": row, "labels": label} for row, label in zip(ids, labels)], 3)
+    for data in (table.with_format(form), Subset(table.with_format(form), range(3))):
+        source = as_source(data, 3)
+        for step in range(3):
+            found, expected = source.batch(0, step, 2, 4), listed.batch(0, step, 2, 4)
+            assert found.keys() == expected.keys()
+            assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_the_trainer_learns_from_a_dataset_as_from_a_list():
+    rows = [[1, 2, 3, 4], [2, 3, 4, 5], [3, 4, 5, 6]]
+    settings = TrainerConfig(max_steps=3, batch_size=2, context_length=4, precision="fp32", progress=False)
+    losses = []
+    for data in (rows, Dataset.from_dict({"input_ids": rows})):
+        torch.manual_seed(0)
+        losses.append(Trainer(ToyLM(), settings, data, eval_dataset=data).train()[-1]["train_loss"])
+    assert losses[0] == losses[1]
+
+
 @pytest.mark.parametrize(
     "data",
     [None, "text", b"text", 3, 1.5, [], [1.0, 2.0], np.zeros((2, 2), dtype=int), torch.zeros(3), [-1, 2],
-     {"input_ids": [1]}, [None], ["a", "b"], [[1]], [[1, 2], "ab"], [[1, -2]],
+     {"input_ids": [1]}, Dataset(), Dataset.from_dict({"text": ["a"]}),
+     [None], ["a", "b"], [[1]], [[1, 2], "ab"], [[1, -2]],
      [{"ids": [1, 2]}], [{"input_ids": [1, 2], "labels": [1]}],
      [{"input_ids": [1, 2], "labels": [1, -5]}],
      [{"input_ids": [1, 2], "labels": [1.0, 2.0]}], [[[1, 2]]], [True, False]],

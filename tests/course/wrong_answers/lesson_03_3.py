@@ -48,6 +48,23 @@ WRONG = {
         "the prefix from the first token on": CUT.replace('(prefix if start else "")', "prefix"),
         "no limit": CUT.replace("len(word) > longest", "False"),
         "the limit is too long itself": CUT.replace("len(word) > longest", "len(word) >= longest"),
+        "in small letters": CUT.replace("    found, start", "    word = word.lower()\n    found, start"),
+        "found is kept from call to call": CUT.replace("longest):", "longest, found=[]):").replace(
+            "found, start = [], 0", "start = 0"
+        ),
+        "a limit in bytes": CUT.replace("len(word) > longest", "len(word.encode()) > longest"),
+        "any token that the rest begins with": """def wordpiece(word, vocab, prefix, longest):
+    found, at = [], 0
+    while at < len(word) <= longest:
+        for token in sorted(vocab, key=len, reverse=True):
+            letters = token.removeprefix(prefix) if at else token
+            if letters and word.startswith(letters, at):
+                break
+        else:
+            return [("[UNK]", 0, len(word))]
+        found.append((token, at, at + len(letters)))
+        at += len(letters)
+    return found if len(word) <= longest else [("[UNK]", 0, len(word))]""",
         "a limit of 100": CUT.replace("len(word) > longest", "len(word) > 100"),
         "only the rest is unknown": CUT.replace(
             "            return unknown", '            return found + [("[UNK]", start, len(word))]'
@@ -125,6 +142,15 @@ WRONG = {
         .replace("last = next(number", "last = next((number")
         .replace("right - end < 1)", "right - end < 1), 0)"),
         "the first window only": FIND.replace("in windows\n", "in windows[:1]\n"),
+        "the beginning is enough": FIND.replace("first and last < stop", "first < stop"),
+        "the end is enough": FIND.replace("begin <= first and last < stop", "begin <= last < stop"),
+        "tokens that touch the answer": """def find_answer(offsets, windows, start, end):
+    found = []
+    for a, b in windows:
+        inside = [n for n in range(a, b) if start <= offsets[n][1] and offsets[n][0] <= end]
+        whole = inside and offsets[inside[0]][0] <= start and end <= offsets[inside[-1]][1]
+        found.append((inside[0] - a, inside[-1] - a) if whole else None)
+    return found""",
         "(0, 0) for none": FIND.replace("else None", "else (0, 0)"),
         "characters for tokens": """def find_answer(offsets, windows, start, end):
     return [(start, end) if offsets[a][0] <= start and end <= offsets[b - 1][1] else None for a, b in windows]""",
@@ -144,6 +170,13 @@ WRONG = {
             ".split()", '.strip().replace("\\t", " ")'
         ),
         "repeats within the test stay": LEAKS.replace("        known.add(key(text))\n", ""),
+        "empty texts are no texts": LEAKS.replace("if key(text) in known", "if text and key(text) in known"),
+        "what was known stays": LEAKS.replace(
+            "def leaks(train, test):", "KNOWN = set()\ndef leaks(train, test):"
+        ).replace(
+            "    known, found = {key(text) for text in train}, []",
+            "    known, found = KNOWN, []\n    known |= {key(text) for text in train}",
+        ),
         "the first of two is found, too": LEAKS.replace(
             "    known, found", "    keys = [key(t) for t in test]\n    known, found"
         ).replace("if key(text) in known:", "if key(text) in known or keys.count(key(text)) > 1:"),

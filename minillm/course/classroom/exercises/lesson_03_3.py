@@ -41,7 +41,7 @@ def build_the_longest_match(answer):
     copied = copied_library(answer)
     assert not copied, f"{BUILD}: your answer uses {copied}"
     for case in cases(
-        80, length=(0, 1, 4, 9), alphabet=("ab", "abc", "가나다"), prefix=("##", "@@", "_", ""),
+        80, length=(0, 1, 4, 9), alphabet=("ab", "aBb", "가나다"), prefix=("##", "@@", "_", ""),
         size=(1, 4, 20), longest=(0, 3, 8, 100), stuck=(False, False, True),
     ):  # fmt: skip
         inputs = Inputs(case.seed)
