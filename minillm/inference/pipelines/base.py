@@ -29,7 +29,6 @@ from minillm.tokenizer.base import Tokenizer
 from minillm.tokenizer.batch import PADDING, TRUNCATION, Batch
 from minillm.tokenizer.chat import known_roles
 
-
 GONE = {  # options of older versions of transformers -> what says the same today
     "return_all_scores": "top_k=None gives all scores",
     "grouped_entities": "aggregation_strategy='simple' puts names together",

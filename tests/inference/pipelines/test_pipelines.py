@@ -189,7 +189,9 @@ def test_a_folder_is_refused_before_its_weights_are_read(tmp_path, monkeypatch):
         pipeline("fill-mask", tmp_path)
 
 
-@pytest.mark.parametrize("wrong", [{"colour": 1}, {"batch_size": 0}, {"truncation": "somewhere"}, {"top_k": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"colour": 1}, {"batch_size": 0}, {"truncation": "somewhere"}, {"top_k": 0}]
+)
 def test_options_are_refused_before_anything_is_opened(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         pipeline("fill-mask", "nowhere", **wrong)
@@ -290,7 +292,9 @@ def test_a_total_length_of_a_text():
     for text in TEXTS[1:2] + TEXTS[3:5]:
         length = len(pipe.tokenizer.encode(text))
         assert pipe(text, max_length=length + 5) == pipe(text, max_new_tokens=5)
-        with pytest.raises(ValueError, match=f"max_length is {length}, which a prompt of {length} tokens fills"):
+        with pytest.raises(
+            ValueError, match=f"max_length is {length}, which a prompt of {length} tokens fills"
+        ):
             pipe(text, max_length=length)
     with pytest.raises(ValueError, match="give one of them"):
         pipe(TEXTS[1], max_length=30, max_new_tokens=5)
