@@ -60,7 +60,8 @@ def korean_events(
     """`n` examples: {"context", "question", "answer": {"text", "start"}, "entities": [{"start", "end", "label"}, ...]}.
 
     The context tells what somebody did, and up to `fillers` (0 to 20) sentences stand around it that tell nothing. Of a
-    share `unanswered` of the examples it holds such sentences alone, and the answer is None. Labels: PER a person, LOC
+    share `unanswered` of the examples it holds such sentences alone, and the answer is None (easily told: it names
+    nobody; where fillers are few, part="held_out" draws contexts that part="train" has, too). Labels: PER a person, LOC
     a town, DAT a day. start, end: characters of the context. A longer list begins with the shorter one of the same
     seed. part: "all", or "train" and "held_out", which share no name of a person. ValueError for numbers out of range.
     """

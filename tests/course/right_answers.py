@@ -902,6 +902,19 @@ batch = ids, [[int(one > 0) for one in row] for row in ids]""",
                 spans[i, j] = rows[0][i] + rows[1][j]
     i, j = max(spans, key=spans.get)
     return [places[i][0], places[j][1], torch.tensor(spans[i, j]).exp()]""",
+        "the list of tokens that count": """def soft(row):
+    shares = [2.718281828459045 ** (x - max(row)) for x in row]
+    return [x / sum(shares) for x in shares]
+
+def answer(start, end, places, inside, longest):
+    keep = [0] + [k for k in range(len(inside)) if inside[k]]
+    first, last = soft([start[k] for k in keep]), soft([end[k] for k in keep])
+    best = None
+    for a in range(1, len(keep)):
+        for b in range(a, len(keep)):
+            if keep[b] - keep[a] < longest and (best is None or first[a] * last[b] > best[2]):
+                best = places[keep[a]][0], places[keep[b]][1], first[a] * last[b]
+    return best""",
         "a matrix": """def answer(start, end, places, inside, longest):
     import numpy as np
 

@@ -116,6 +116,8 @@ def test_defaults_of_the_pipeline(both):
 def test_truncation(both, family):
     theirs, ours = both("text-classification", family, "ForSequenceClassification", id2label=LABELS)
     texts = [" ".join(TEXTS) * 3, TEXTS[0]]
+    both_said = {"padding": True, "truncation": True, "max_length": 20}
+    same(ours(texts, batch_size=2, **both_said), theirs(texts, **both_said))
     for length in (8, 40):
         options = {"truncation": True, "max_length": length}
         same(ours(texts, **options), theirs(texts, **options))
@@ -161,6 +163,16 @@ def test_text_generation(both, family):
         ours(TEXTS[:2], return_full_text=False, **greedy), theirs(TEXTS[:2], return_full_text=False, **greedy)
     )
     assert len({one[0]["generated_text"][-5:] for one in expected}) > 2
+
+
+@pytest.mark.parametrize("family", GENERATORS)
+def test_a_total_length(both, family):
+    theirs, ours = both("text-generation", family, GENERATORS[family], scale=0.6)
+    for text in TEXTS[:4]:
+        length = len(ours.tokenizer.encode(text)) + 7
+        greedy = {"do_sample": False, "max_length": length}
+        same(ours(text, **greedy), theirs(text, **greedy))
+        same(ours(text, top_p=None, temperature=None, **greedy), theirs(text, **greedy))
 
 
 def test_a_repetition_penalty_as_transformers_has_it(both):

@@ -26,8 +26,13 @@ from minillm._checks import check_choice, check_int, describe
 from minillm.inference.generate import _Evaluating
 from minillm.models.base import PretrainedModel
 from minillm.tokenizer.base import Tokenizer
-from minillm.tokenizer.batch import TRUNCATION, Batch
+from minillm.tokenizer.batch import PADDING, TRUNCATION, Batch
 from minillm.tokenizer.chat import known_roles
+
+GONE = {  # options of older versions of transformers -> what says the same today
+    "return_all_scores": "top_k=None gives all scores",
+    "grouped_entities": "aggregation_strategy='simple' puts names together",
+}
 
 
 @dataclass
@@ -70,14 +75,17 @@ def batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
 @dataclass(frozen=True)
 class Options:
     """What a call may set. truncation: cut texts that are too long (True, or which of two texts gives way); max_length:
-    tokens of a row, at most and by default what the model reads."""
+    tokens of a row, at most and by default what the model reads. padding: a word of transformers' that changes nothing
+    here, because the rows of a batch are always filled up, and the mask hides what fills them."""
 
     truncation: bool | str = False
     max_length: int | None = None
+    padding: bool | str = True
 
     def __post_init__(self) -> None:
         """Check every field; ValueError naming the one that is wrong."""
         check_choice("truncation", self.truncation, TRUNCATION)
+        check_choice("padding", self.padding, PADDING)
         if self.max_length is not None:
             check_int("max_length", self.max_length, 1)
 
@@ -140,7 +148,8 @@ class Pipeline:
 
     def __call__(self, inputs: Any, *, batch_size: int | None = None, **options: Any) -> Any:
         """The result of one input, a list of results of a list, an iterator of results of anything else that can be
-        iterated (a generator, a Dataset): it is read as the results are asked for, batch_size inputs at a time.
+        iterated (a generator, a Dataset, of torch's, too): it is read as the results are asked for, batch_size inputs
+        at a time.
 
         batch_size: rows that go through the model together; the numbers do not depend on it. options: the task's.
         Raises ValueError for inputs and options that do not fit the task: of a list before the model runs, of an
@@ -152,19 +161,29 @@ class Pipeline:
             return self.shaped(self.results([inputs], size, chosen), inputs, options)
         if isinstance(inputs, list):
             return self.shaped(self.results(inputs, size, chosen), inputs, options)
-        if not isinstance(inputs, Iterable) or isinstance(inputs, bytes):
+        if not isinstance(inputs, (Iterable, torch.utils.data.Dataset)) or isinstance(inputs, bytes):
             raise ValueError(f"{self.task} takes texts, got {describe(inputs)}")
         return self.stream(self.rows_of(inputs), size, chosen)
 
     def settle(self, options: Mapping[str, Any]) -> Any:
-        """The pipeline's options with these in their place; ValueError for names the task does not have."""
+        """The pipeline's options with these in their place; ValueError for names and values that do not fit."""
+        return self.changed(self.options, options)
+
+    @classmethod
+    def changed(cls, before: Any, options: Mapping[str, Any]) -> Any:
+        """`before` with these options in their place, as far as they can be checked without a model."""
         options = dict(options)
         for name in ("tokenizer_kwargs", "tokenize_kwargs"):  # transformers' way to say truncation
             options |= options.pop(name, None) or {}
-        known = [field.name for field in fields(self.options_class)]
-        if unknown := sorted(options.keys() - set(known)):
-            raise ValueError(f"{self.task} has no option {unknown[0]!r}; it has {', '.join(known)}")
-        return replace(self.options, **options)
+        cls.check_names(options, [field.name for field in fields(cls.options_class)])
+        return replace(before, **options)
+
+    @classmethod
+    def check_names(cls, options: Mapping[str, Any], known: Sequence[str]) -> None:
+        """ValueError for an option that the task does not have."""
+        for name in sorted(options.keys() - set(known)):
+            hint = GONE.get(name, f"it has {', '.join(known)}")
+            raise ValueError(f"{cls.task} has no option {name!r}; {hint}")
 
     def stream(self, items: Iterator[Any], batch_size: int, options: Any) -> Iterator[Any]:
         """Results one by one, of inputs that are read a batch at a time."""
@@ -176,6 +195,8 @@ class Pipeline:
     def rows_of(self, inputs: Iterable[Any]) -> Iterator[Any]:
         """The inputs one by one; of the rows of a Dataset the columns that the task reads."""
         names = getattr(inputs, "column_names", None)
+        if names is None and not isinstance(inputs, Iterable):  # torch's Dataset: places and a length
+            return (inputs[place] for place in range(len(inputs)))
         if names is None:
             return iter(inputs)
         wanted = [name for name in self.columns if name in names]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from typing import Any
 
-from minillm._checks import check_flag, describe
+from minillm._checks import check_flag, check_int, describe
 from minillm.inference.generate import Completion, check_prompt, generate_batch
 from minillm.inference.params import SamplingParams, sampling_fields
 from minillm.inference.pipelines.base import Pipeline, Row
@@ -32,16 +32,19 @@ THEIRS = {  # transformers' name -> SamplingParams'
     "stop_strings": "stop",
     "stop_sequence": "stop",
 }
+OWN = ("return_full_text", "do_sample", "max_length")
 OURS = tuple(field.name for field in fields(SamplingParams) if field.name != "logprobs")
 
 
 @dataclass(frozen=True)
 class TextOptions:
     """return_full_text: the prompt's text in front. do_sample: draw, or take the best token; None: as `given` and the
-    model's own settings say. given: fields of SamplingParams."""
+    model's own settings say. max_length: tokens of prompt and answer together, in place of max_tokens. given: fields of
+    SamplingParams."""
 
     return_full_text: bool = True
     do_sample: bool | None = None
+    max_length: int | None = None
     given: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -49,6 +52,8 @@ class TextOptions:
         check_flag("return_full_text", self.return_full_text)
         if self.do_sample is not None:
             check_flag("do_sample", self.do_sample)
+        if self.max_length is not None:
+            check_int("max_length", self.max_length, 1)
 
 
 def is_chat(item: Any) -> bool:
@@ -76,29 +81,44 @@ class TextGeneration(Pipeline):
 
     def settle(self, options: Mapping[str, Any]) -> TextOptions:
         """The pipeline's options with these in their place; ValueError for unknown names and values out of range."""
-        own = {name: value for name, value in options.items() if name in ("return_full_text", "do_sample")}
-        rest = {name: value for name, value in options.items() if name not in own}
-        names = {*OURS, *THEIRS}
-        if unknown := sorted(rest.keys() - names):
-            known = ", ".join((*OURS, *THEIRS, "do_sample", "return_full_text"))
-            raise ValueError(f"{self.task} has no option {unknown[0]!r}; it has {known}")
+        chosen = self.changed(self.options, options)
+        self.params(chosen, 0)  # whether the values will do
+        return chosen
+
+    @classmethod
+    def changed(cls, before: TextOptions, options: Mapping[str, Any]) -> TextOptions:
+        """`before` with these options in their place; None says nothing, as in transformers."""
+        cls.check_names(options, (*OURS, *THEIRS, *OWN))
+        options = {name: value for name, value in options.items() if value is not None}
+        own = {name: value for name, value in options.items() if name in OWN}
         said = {}
-        for name, value in rest.items():
+        for name, value in options.items():
+            if name in own:
+                continue
             if THEIRS.get(name, name) in said:
                 raise ValueError(f"{THEIRS.get(name, name)} is given twice, once as {name}")
             said[THEIRS.get(name, name)] = value
-        chosen = replace(self.options, **own, given={**(self.options.given or {}), **said})
-        self.params(chosen, self.model.config.max_length)  # whether the values will do
-        return chosen
+        if "max_tokens" in said:  # new tokens are counted: the later word wins over a total
+            if "max_length" in own:
+                raise ValueError("max_length counts the prompt, max_new_tokens does not: give one of them")
+            own["max_length"] = None
+        return replace(before, **own, given={**(before.given or {}), **said})
 
-    def params(self, options: TextOptions, room: int) -> SamplingParams:
-        """The settings of a prompt that leaves so much room in the window."""
+    def params(self, options: TextOptions, prompt: int) -> SamplingParams:
+        """The settings of a prompt of so many tokens; ValueError for one that leaves no room in max_length."""
         file = dict(self.model.generation_config)
         if options.do_sample is not None:
             file["do_sample"] = options.do_sample
+        room = self.model.config.max_length - prompt
         settings = (
             {"max_tokens": max(1, min(NEW_TOKENS, room))} | sampling_fields(file) | (options.given or {})
         )
+        if options.max_length is not None:
+            settings["max_tokens"] = options.max_length - prompt
+            if settings["max_tokens"] < 1:
+                raise ValueError(
+                    f"max_length is {options.max_length}, which a prompt of {prompt} tokens fills: no room for new ones"
+                )
         if options.do_sample is False:
             settings["temperature"] = 0.0
         return SamplingParams(**settings)
@@ -115,7 +135,7 @@ class TextGeneration(Pipeline):
             ids = self.tokenizer([item])["input_ids"][0]
         else:
             raise ValueError(f"{self.task} takes a text or a list of messages, got {describe(item)}")
-        params = self.params(options, self.model.config.max_length - len(ids))
+        params = self.params(options, len(ids))
         return [
             Row(check_prompt(self.model, ids, params, f"the prompt {describe(item)}"), about=(item, params))
         ]

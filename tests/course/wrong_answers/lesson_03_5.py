@@ -69,6 +69,20 @@ WRONG = {
         "does not look where the start lies": span(fits="inside[j]"),
         "[CLS] may be an answer": span(fits="(inside[i] or i == 0) and (inside[j] or j == 0)"),
         "every token between must be inside": span(fits="all(inside[i : j + 1])"),
+        "counts only the tokens inside": span(
+            ends="range(i, len(start))", fits="inside[i] and inside[j] and sum(inside[i : j + 1]) <= longest"
+        ),
+        "the logarithm of the score": span(result="places[i][0], places[j][1], math.log(score)"),
+        "a share of all spans": span(
+            result="places[i][0], places[j][1], score / sum(math.exp(start[a] + end[b]) / sums[0] / sums[1] "
+            "for a in range(len(start)) for b in range(a, len(start)) if inside[a] and inside[b])"
+        ),
+        "characters instead of tokens are limited": span(
+            ends="range(i, len(start))",
+            fits="inside[i] and inside[j] and places[j][1] - places[i][0] <= longest",
+        ),
+        "marks [CLS] in the list it got": span(allowed="[i for i in range(len(start)) if inside[i] or i == 0]")
+        .replace("    sums", "    inside[0] = True\n    sums", 1),
         "gives tokens, not characters": span(result="i, j, score"),
         "the last token's first character": span(result="places[i][0], places[j][0], score"),
         "the sum of both": span(
@@ -110,6 +124,16 @@ def answer(start, end, places, inside, longest):
         ),
         "the end of the first piece": labels(end="found[-1][2]"),
         "one name a token": labels(joins="False"),
+        "pieces must touch": labels(
+            joins="label.startswith('I-') and before[2:] == tag and found[-1][2] == start"
+        ),
+        "a second B- of the same tag goes on": labels(
+            joins="label != 'O' and before[2:] == tag and (label[0] == 'I' or before == label)"
+        ),
+        "one name of each tag": labels()
+        + "\n_names = names\n\ndef names(labels, places):\n"
+        + "    return list({one[0]: one for one in _names(labels, places)}.values())",
+        "stops at an empty text": labels().replace("found, before = [], ", "labels[0]\n    found, before = [], "),
         "forgets the tag": labels()
         + "\n_names = names\n\ndef names(labels, places):\n    return [one[1:] for one in _names(labels, places)]",
         "the library's own": """

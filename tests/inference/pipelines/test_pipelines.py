@@ -14,7 +14,7 @@ from minillm.inference.pipelines import TASKS
 from minillm.inference.pipelines.answers import best_spans, span_scores
 from minillm.inference.pipelines.base import Row, batches, collate
 from minillm.inference.pipelines.entities import Piece, Tagged, grouped, without_overlaps, words_of
-from tests.helpers import soak_count
+from tests.helpers import needs_model, soak_count
 from tests.inference.pipelines.tiny import TAGS, TEXTS, bytes_, decoder, encoder, wordpiece
 
 MASKED = [text.replace("가 ", " [MASK] ").replace("the last", "[MASK] last") + " [MASK]" for text in TEXTS]
@@ -105,6 +105,28 @@ def test_columns_of_a_dataset():
         pipe(rows.remove_columns(["text"]))
 
 
+def test_a_dataset_of_torch_and_a_column():
+    from minillm.data import Dataset
+
+    class Texts(torch.utils.data.Dataset):  # no __iter__, as torch's own have none
+        def __len__(self):
+            return len(TEXTS)
+
+        def __getitem__(self, place):
+            return TEXTS[place]
+
+    pipe = made("text-classification")
+    expected = pipe(TEXTS)
+    found = pipe(Texts(), batch_size=4)
+    assert isinstance(found, GeneratorType)
+    assert near(list(found), expected)
+    rows = Dataset.from_dict({"text": TEXTS})
+    assert near(pipe(rows["text"], batch_size=8), expected)
+    assert rows.map(lambda row: {"topic": pipe(row["text"])[0]["label"]})["topic"] == [
+        one["label"] for one in expected
+    ]
+
+
 def test_pairs_of_a_dataset():
     from minillm.data import Dataset
 
@@ -167,9 +189,31 @@ def test_a_folder_is_refused_before_its_weights_are_read(tmp_path, monkeypatch):
         pipeline("fill-mask", tmp_path)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"colour": 1}, {"batch_size": 0}, {"truncation": "somewhere"}, {"top_k": 0}]
+)
+def test_options_are_refused_before_anything_is_opened(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        pipeline("fill-mask", "nowhere", **wrong)
+
+
+@needs_model("smollm2")
+@needs_model("e5")
+def test_real_models_by_name():
+    write = pipeline("text-generation", "smollm2", dtype="bfloat16")
+    text = write("The capital of France is", max_new_tokens=4, do_sample=False)[0]["generated_text"]
+    assert "Paris" in text
+    states = pipeline("feature-extraction", "e5")("query: 서울의 날씨", return_tensors=True)
+    assert states.shape[0] == 1
+    assert states.shape[2] == 384
+    with pytest.raises(ValueError, match="model 'e5' holds a BERT, which has no head"):
+        pipeline("fill-mask", "e5")
+
+
 def test_folders_that_cannot_be_opened(tmp_path):
-    with pytest.raises(BadFileError):
-        pipeline("text-classification", tmp_path / "nowhere" / "deep" / "down")
+    for nowhere in (tmp_path / "nowhere" / "deep" / "down", "e6"):
+        with pytest.raises(BadFileError, match="model config"):
+            pipeline("text-classification", nowhere)
     encoder().save_pretrained(tmp_path)
     with pytest.raises(BadFileError, match="tokenizer"):
         pipeline("text-classification", tmp_path)
@@ -182,6 +226,8 @@ def test_dtype_and_device(tmp_path):
     exact = pipeline(model=tmp_path)(TEXTS, top_k=None)
     for device in ("cpu", -1, torch.device("cpu")):
         assert pipeline(model=tmp_path, device=device)(TEXTS, top_k=None) == exact
+    half = pipeline(model=tmp_path, torch_dtype="bfloat16")
+    assert half.model.dtype == torch.bfloat16
     half = pipeline(model=tmp_path, dtype="bfloat16")
     assert half.model.dtype == torch.bfloat16
     assert half.device.type == "cpu"
@@ -193,6 +239,7 @@ def test_dtype_and_device(tmp_path):
         {"device": 99},
         {"dtype": "int7"},
         {"dtype": torch.int64},
+        {"dtype": "bfloat16", "torch_dtype": "bfloat16"},
         {"batch_size": 0},
     ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -224,6 +271,44 @@ def test_options_that_a_task_does_not_have(task):
         pipe(inputs_of(task), batch_size=0)
 
 
+def test_options_of_older_days_say_what_is_said_today():
+    with pytest.raises(ValueError, match=r"return_all_scores.*top_k=None"):
+        made("text-classification")(TEXTS, return_all_scores=True)
+    with pytest.raises(ValueError, match=r"grouped_entities.*aggregation_strategy"):
+        made("token-classification", grouped_entities=True)
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS if task != "text-generation"])
+def test_padding_changes_nothing(task):
+    pipe = made(task)
+    for padding in (True, False, "longest", "max_length"):
+        assert pipe(inputs_of(task), padding=padding, batch_size=3) == pipe(inputs_of(task), batch_size=3)
+    with pytest.raises(ValueError, match="padding"):
+        pipe(inputs_of(task), padding="left")
+
+
+def test_a_total_length_of_a_text():
+    pipe = made("text-generation", temperature=0.0)
+    for text in TEXTS[1:2] + TEXTS[3:5]:
+        length = len(pipe.tokenizer.encode(text))
+        assert pipe(text, max_length=length + 5) == pipe(text, max_new_tokens=5)
+        with pytest.raises(
+            ValueError, match=f"max_length is {length}, which a prompt of {length} tokens fills"
+        ):
+            pipe(text, max_length=length)
+    with pytest.raises(ValueError, match="give one of them"):
+        pipe(TEXTS[1], max_length=30, max_new_tokens=5)
+    short = pipeline("text-generation", decoder(), bytes_(), max_length=60, temperature=0.0)
+    assert short(TEXTS[1], max_tokens=2) == pipe(TEXTS[1], max_tokens=2)
+    assert short(TEXTS[1], max_length=50) == pipe(TEXTS[1], max_length=50)
+
+
+def test_none_says_nothing_of_a_text():
+    pipe = made("text-generation")
+    silent = {"temperature": None, "top_p": None, "top_k": None, "seed": None, "stop": None}
+    assert pipe(TEXTS, do_sample=False, **silent) == pipe(TEXTS, do_sample=False)
+
+
 BAD_OPTIONS = [
     ("text-classification", {"top_k": 0}),
     ("text-classification", {"top_k": "all"}),
@@ -238,6 +323,7 @@ BAD_OPTIONS = [
     ("text-generation", {"max_new_tokens": 0}),
     ("text-generation", {"max_new_tokens": 3, "max_tokens": 3}),
     ("text-generation", {"do_sample": "yes"}),
+    ("text-generation", {"max_length": 0}),
     ("text-generation", {"temperature": -1}),
     ("text-generation", {"max_tokens": 100}),
     ("text-generation", {"logprobs": 2}),

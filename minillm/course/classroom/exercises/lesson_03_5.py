@@ -37,7 +37,10 @@ def _row(inputs, case):
     question = min(inputs.integer(0, 3), length - 2)
     inside = [False] * (1 + question) + [True] * (length - 1 - question)
     if case.holes and length > 4:
-        inside[-1] = inside[length // 2 + 1] = False
+        hole = length // 2 + 1
+        inside[-1] = inside[hole] = False
+        if not case.backwards:  # the best pair has the hole between: three tokens
+            start[hole - 1], end[hole + 1] = 7.5, 7.25
     if case.backwards:  # the best end stands before the best start
         mine = [i for i, one in enumerate(inside) if one]
         start[mine[-1]], end[mine[0]] = 9.5, 9.25
