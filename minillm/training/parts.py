@@ -5,13 +5,14 @@ Book: 3.4.2 트레이너 API를 사용해 학습하기. Held against: what trans
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from minillm._checks import check_choice, describe
+from minillm._checks import describe
 from minillm.training.adamw import AdamW
 from minillm.training.arguments import TrainingArguments, long_form
 from minillm.training.batches import as_source
@@ -106,9 +107,24 @@ def make_optimizer(
         return AdamW(groups, args.learning_rate, betas, args.adam_epsilon), None, None
     if not isinstance(optimizer, (AdamW, torch.optim.Optimizer)):
         raise ValueError(f"optimizers[0] must be an AdamW or one of torch.optim, got {describe(optimizer)}")
-    if scheduler is not None:
-        check_choice("optimizers[1].step", callable(getattr(scheduler, "step", None)), (True,))
+    if scheduler is not None and not callable(getattr(scheduler, "step", None)):
+        raise ValueError(
+            f"optimizers[1] must be a schedule of torch.optim.lr_scheduler, got {describe(scheduler)}"
+        )
+    for name, one in (("optimizers[0]", optimizer), ("optimizers[1]", scheduler)):
+        asked = [] if one is None else asked_for(type(one).step)
+        if asked:
+            raise ValueError(
+                f"{name}: step() of a {type(one).__name__} needs {', '.join(asked)}, the Trainer gives it nothing"
+            )
     return optimizer, scheduler, [group["lr"] for group in optimizer.param_groups]
+
+
+def asked_for(method: Any) -> list[str]:
+    """The arguments without which a method of a class cannot be called on an object of it."""
+    every = list(inspect.signature(method).parameters.values())[1:]
+    named = [one for one in every if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    return [one.name for one in named if one.default is one.empty]
 
 
 def set_rates(optimizer: Any, scheduler: Any, peaks: list[float] | None, rate: float, peak: float) -> float:

@@ -46,8 +46,8 @@ class Padding:
     pad_token_id, padding_side, vocab_size = 0, "right", V
     special_tokens = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}  # noqa: RUF012
 
-    def save(self, path):
-        path.write_text("{}")
+    def save(self, folder):
+        (folder / "tokenizer.json").write_text("{}")
 
 
 def classes(count, labels="label", seed=0):

@@ -181,7 +181,7 @@ def test_the_best_model_is_loaded_and_kept(tmp_path):
     run.add_callback(Keep)
     run.train()
     assert run.state.best_metric == 0.2
-    assert [path.name for path in checkpoints(tmp_path)] == ["step-000012", "step-000030"]
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-12", "checkpoint-30"]
     assert same(run.model, seen[12])
     assert not same(run.model, seen[30])
 
@@ -194,7 +194,7 @@ def test_strategies_of_saving(tmp_path, strategy, kept):
     )
     run.evaluate = lambda: {"eval_loss": next(losses)}
     run.train()
-    assert [int(path.name[5:]) for path in checkpoints(tmp_path)] == kept
+    assert [int(path.name.split("-")[1]) for path in checkpoints(tmp_path)] == kept
 
 
 def test_what_a_run_logs_and_when():
