@@ -105,6 +105,7 @@ class TrainingArguments:
     """ "no", "steps", "epoch" or "best"; None is "steps" if there is an output_dir"""
     save_steps: float = 500
     save_total_limit: int | None = None
+    """how many checkpoints to keep; the best is one of them, and with 1 the newest is kept besides, to resume from"""
     load_best_model_at_end: bool = False
     metric_for_best_model: str | None = None
     greater_is_better: bool | None = None
@@ -238,8 +239,8 @@ class TrainingArguments:
             )
         if self.optim not in ADAMW:
             raise ValueError(
-                f"optim must be one of {', '.join(ADAMW)}, got {describe(self.optim)}; give another optimiser to the Trainer "
-                "as optimizers=(optimizer, None)"
+                f"optim must be one of {', '.join(ADAMW)}, got {describe(self.optim)}; give another optimiser to the "
+                "Trainer as optimizers=(optimizer, None)"
             )
         if self.push_to_hub:
             raise ValueError(

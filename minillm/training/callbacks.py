@@ -256,7 +256,13 @@ class Callbacks:
 
     def saved(self) -> list[dict[str, Any]]:
         """What the callbacks that have a `state()` want to be kept."""
-        return [{"name": type(one).__name__, **one.state()} for one in self.every if hasattr(one, "state")]
+        kept = [(type(one).__name__, one.state()) for one in self.every if hasattr(one, "state")]
+        for name, state in kept:
+            if not isinstance(state, dict) or not isinstance(state.get("attributes"), dict):
+                raise ValueError(
+                    f'{name}.state() must be a dict with "attributes", a dict, got {describe(state)}'
+                )
+        return [{"name": name, **state} for name, state in kept]
 
     def restore(self, saved: Iterable[dict[str, Any]]) -> None:
         """Give each callback what its namesake had; those of the same class are taken in order."""

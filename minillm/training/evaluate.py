@@ -59,9 +59,12 @@ def evaluate(
     they take V times the memory of the text, unless `preprocess(logits, labels)` makes less of each batch's (the
     argmax, say). Raises ValueError if no batch has a target.
     """
-    return predict(
+    found = predict(
         model, batches, objective, compute_metrics, to_device, prefix, compute_metrics is not None, preprocess
-    ).metrics
+    )
+    if found.label_ids is None:
+        raise ValueError("an evaluation needs labels, the batches have none; predict() works without")
+    return found.metrics
 
 
 @torch.no_grad()

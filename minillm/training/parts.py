@@ -63,7 +63,11 @@ def make_feed(
         return ExampleFeed(name, data, collate, model, args)
     if isinstance(settings, TrainingArguments) and isinstance(data, Sequence) and not data:
         raise ValueError(f"{name} must hold at least one example, got none")
-    feed = SourceFeed(name, as_source(data), args)
+    try:
+        source = as_source(data)
+    except ValueError as error:
+        raise ValueError(f"{name} is no sequence of dicts: {error}") from None
+    feed = SourceFeed(name, source, args)
     limits = getattr(model, "config", None)
     vocabulary, window = getattr(limits, "vocab_size", None), getattr(limits, "max_length", None)
     if vocabulary is not None and getattr(feed.source, "largest_id", 0) >= vocabulary:
@@ -111,6 +115,11 @@ def make_optimizer(
         raise ValueError(
             f"optimizers[1] must be a schedule of torch.optim.lr_scheduler, got {describe(scheduler)}"
         )
+    known = {id(parameter) for parameter in model.parameters()}
+    if not any(id(parameter) in known for group in optimizer.param_groups for parameter in group["params"]):
+        raise ValueError("optimizers[0] holds no parameter of this model: was it made for another one?")
+    if getattr(scheduler, "optimizer", optimizer) is not optimizer:
+        raise ValueError("optimizers[1] is a schedule of another optimizer than optimizers[0]")
     for name, one in (("optimizers[0]", optimizer), ("optimizers[1]", scheduler)):
         asked = [] if one is None else asked_for(type(one).step)
         if asked:

@@ -60,14 +60,15 @@ class Trainer(Loop, Reports):
     `train_dataset`, `eval_dataset`: a sequence of dicts (input_ids, labels, ...): a list, our Dataset, one of
     `datasets`; `data_collator` makes a batch of some of them, by default with the padding of `processing_class`, the
     tokenizer. `train_data`, `eval_data`: ids as a list, array or tensor (one long text), a list of examples (each a
-    list of ids, or a dict of `input_ids` and `labels`), or a source as in batches.py. Either name takes either.
+    list of ids, or a dict of `input_ids` and `labels`), or a source as in batches.py. Either name takes either. None to
+    learn from: evaluate and predict alone. A dict of data sets to evaluate on: figures named eval_<its name>_loss.
+
     `objective`: what is learned, by default what the model's head is for. `compute_metrics(EvalPrediction) -> dict`
     adds `eval_<name>` figures; `preprocess_logits_for_metrics(logits, labels)` makes less of a batch's logits before
-    they are kept for it. `eval_dataset` may be a dict of data sets: their figures are called eval_<its name>_loss.
-    `callbacks`: see callbacks.py. `optimizers`: an optimiser and a schedule of one's own,
-    as torch's; None for each that is not wanted. `on_step(record)` is called with each record of the history;
-    `tokenizer` is `processing_class`, and saved with every checkpoint. Raises ValueError for a model without
-    parameters, data that do not fit the model, or arguments that do not fit each other.
+    they are kept for it. `callbacks`: see callbacks.py. `optimizers`: an optimiser and a schedule of one's own, as
+    torch's; None for each that is not wanted. `on_step(record)` is called with each record of the history; `tokenizer`
+    is `processing_class`, and saved with every checkpoint. Raises ValueError for a model without parameters, data that
+    do not fit the model, or arguments that do not fit each other.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class Trainer(Loop, Reports):
         self.device = pick_device(self.args.device)
         self.model = model.to(self.device)
         self.data_collator = check_function("data_collator", data_collator)
-        self.train_feed = self.new_feed(train_name, train_data)
+        self.train_feed = None if train_data is None else self.new_feed(train_name, train_data)
         self.eval_feeds = self._new_eval_feeds(eval_name, eval_data)
         self.objective = make_objective(model, objective, self.config, self.args.label_smoothing_factor)
         self.compute_metrics = check_function("compute_metrics", compute_metrics)
@@ -136,7 +137,8 @@ class Trainer(Loop, Reports):
         super().__init_subclass__(**options)
         for name in sorted(INSTEAD.keys() & vars(cls).keys()):
             raise ValueError(
-                f"{cls.__name__} overrides {name}, which minillm's Trainer does not call; give it {INSTEAD[name]}"
+                f"{cls.__name__} overrides {name}, which minillm's Trainer does not call; what it should do is "
+                f"given to the Trainer as {INSTEAD[name]}"
             )
 
     def train(self, resume_from_checkpoint: bool | str | Path | None = None) -> Records:
@@ -150,9 +152,12 @@ class Trainer(Loop, Reports):
         that one. Raises ValueError if it is refused, TrainingDiverged if the loss is NaN or infinite. Ctrl-C
         leaves the checkpoints written so far, all of them whole.
         """
+        if self.train_feed is None:
+            raise ValueError("train() needs a train_dataset, the Trainer was given none")
         if resume_from_checkpoint is not False and resume_from_checkpoint is not None:
             resume_run(self, resume_from_checkpoint)
         check_savable(self)
+        self._check_eval_data()
         self.processes.same_start(self.model)
         was_training = self.model.training
         # tqdm's None: silent where standard error is no terminal
@@ -238,6 +243,13 @@ class Trainer(Loop, Reports):
             return {str(part): self.new_feed(f"{name}[{part!r}]", one) for part, one in data.items()}
         return {} if data is None else {"": self.new_feed(name, data)}
 
+    def _check_eval_data(self) -> None:
+        """ValueError for data without labels now, and not after the first epoch."""
+        if self.args.eval_strategy != "no":
+            for feed in self.eval_feeds.values():
+                with self._seeded():
+                    self.objective.count(next(iter(feed.eval_batches(self.args.eval_batches))))
+
     def _totals(self) -> Records:
         """The history with the figures of the whole run."""
         history, args = self.records.entries, self.args
@@ -258,9 +270,12 @@ class Trainer(Loop, Reports):
     def _new_state(self) -> TrainerState:
         """The state before the first step: how many steps there are, and which of them are special."""
         args, processes = self.args, self.processes
-        self.steps_per_epoch = self.train_feed.steps_per_epoch(processes.count)
+        feed = self.train_feed
+        self.steps_per_epoch = None if feed is None else feed.steps_per_epoch(processes.count)
         steps, epochs = args.max_steps, 1
-        if self.steps_per_epoch is not None:
+        if feed is None:  # it only evaluates and predicts
+            steps = 1
+        elif self.steps_per_epoch is not None:
             if steps <= 0:
                 steps = math.ceil(args.num_train_epochs * self.steps_per_epoch)
             epochs = -(-steps // self.steps_per_epoch)

@@ -315,7 +315,6 @@ def test_answers_in_a_text_are_learned_and_equal_the_closed_form():
     ("given", "message"),
     [
         ({"train_dataset": []}, "at least one example"),
-        ({"train_dataset": None}, "token stream"),
         ({"train_data": classes(2)}, "train_data and train_dataset"),
         ({"args": None}, "TrainerConfig or TrainingArguments"),
         ({"config": TrainerConfig(1)}, "config and args"),
