@@ -225,7 +225,7 @@ TRAINING = [
     (lambda p: trainer(train_data=[1, 2]), "train_data: the token stream has 2 ids; .* needs at least 5"),
     (lambda p: trainer(objective="causal"), r"objective must be like CausalLMObjective\(\), got 'causal'"),
     (lambda p: trainer(compute_metrics="f1"), "compute_metrics must be a function or None, got 'f1'"),
-    (lambda p: trainer(tokenizer="gpt2"), r"tokenizer must have a method save\(path\), got 'gpt2'"),
+    (lambda p: trainer(tokenizer="gpt2"), r"tokenizer must have a method save\(folder\), got 'gpt2'"),
     (lambda p: trainer().train(resume_from_checkpoint=5), "must be True, False or a path, got 5"),
 ]
 

@@ -21,6 +21,7 @@ import re
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -230,8 +231,10 @@ def remove_old(folder: str | Path, keep_last: int, best: Path | None = None, las
         best = _best([(_remembered_loss(path), path) for path in ours])
     for path in ours[:-keep_last]:
         if path != best:
-            # a half-deleted folder must not look whole
-            hidden = path.rename(path.with_name(f".{path.name}.old"))
+            # a half-deleted folder must not look whole, and the name must be free: a killed process may have left one
+            hidden = Path(tempfile.mkdtemp(dir=folder, prefix=f".{path.name}."))
+            with suppress(FileNotFoundError):  # another run in this folder was quicker
+                path.rename(hidden / "old")
             shutil.rmtree(hidden, ignore_errors=True)
 
 

@@ -84,6 +84,7 @@ class Loop:
         return self.records.entries
 
     def _loop(self, bar: tqdm) -> None:
+        """Update after update, to the last one or until a callback ends the run."""
         state = self.state
         self.model.train()
         self.records.restart()
@@ -117,6 +118,50 @@ class Loop:
             self._log({"train_loss": self.records.mean_loss(0)})
         if self.place[1]:  # an evaluation has ended the run within an epoch
             self._call("on_epoch_end")
+
+    def _update(self) -> tuple[float, int]:
+        """One update; returns (learning rate, targets). Reads nothing from a GPU: the host runs ahead of it."""
+        args, processes = self.args, self.processes
+        seed_step(args.seed, self.step, processes.rank, self.device)
+        parts = self.train_feed.passes(self.step, *self.place, processes.rank, processes.count)
+        counts = [self.objective.count(part) for part in parts]
+        total = processes.total(sum(counts))
+        if total == 0:
+            raise ValueError(f"the batch of step {self.step} has no targets: every label is ignored")
+        self.optimizer.zero_grad()
+        loss = torch.zeros((), device=self.device)
+        for number, (part, count) in enumerate(zip(parts, counts), 1):
+            if count:
+                with self._autocast():
+                    # each part weighs by its targets, so that the sum is the mean over all targets of the step
+                    share = self.objective(self.model, self._to_device(part)).loss * (count / total)
+                (share if self.loss_scale.fixed else share * self.loss_scale.scale).backward()
+                loss += share.detach()
+            if number < len(parts):
+                self._call("on_substep_end")
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        loss = processes.sum_gradients(parameters, loss)
+        fits = self.loss_scale.undo([p.grad for p in parameters if p.grad is not None])
+        limit = args.max_grad_norm
+        norm = clip_gradients(parameters, limit) if limit else gradient_norm(parameters)
+        good = self.records.add(loss, norm if fits else torch.zeros_like(norm))
+        if self._reads_are_free:
+            self._read_tally()
+        rate = set_rates(
+            self.optimizer, self.lr_scheduler, self._peaks, self.rate(self.step), args.learning_rate
+        )
+        self._call("on_pre_optimizer_step")
+        if fits:
+            self.optimizer.step(*[good] * isinstance(self.optimizer, AdamW))
+        elif self.loss_scale.is_hopeless:
+            raise TrainingDiverged(
+                f"training stopped at step {self.step + 1}: with fp16 the gradient is infinite at every scale of the "
+                "loss; bf16=True or neither has the range that this model needs"
+            )
+        self._call("on_optimizer_step")
+        if self.lr_scheduler is not None:
+            self.lr_scheduler.step()
+        return rate, total
 
     def _advance(self) -> None:
         """Count the update."""
@@ -192,50 +237,6 @@ class Loop:
                 "max_grad_norm usually helps"
             )
         return reading
-
-    def _update(self) -> tuple[float, int]:
-        """One update; returns (learning rate, targets). Reads nothing from a GPU: the host runs ahead of it."""
-        args, processes = self.args, self.processes
-        seed_step(args.seed, self.step, processes.rank, self.device)
-        parts = self.train_feed.passes(self.step, *self.place, processes.rank, processes.count)
-        counts = [self.objective.count(part) for part in parts]
-        total = processes.total(sum(counts))
-        if total == 0:
-            raise ValueError(f"the batch of step {self.step} has no targets: every label is ignored")
-        self.optimizer.zero_grad()
-        loss = torch.zeros((), device=self.device)
-        for number, (part, count) in enumerate(zip(parts, counts), 1):
-            if count:
-                with self._autocast():
-                    # each part weighs by its targets, so that the sum is the mean over all targets of the step
-                    share = self.objective(self.model, self._to_device(part)).loss * (count / total)
-                (share if self.loss_scale.fixed else share * self.loss_scale.scale).backward()
-                loss += share.detach()
-            if number < len(parts):
-                self._call("on_substep_end")
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        loss = processes.sum_gradients(parameters, loss)
-        fits = self.loss_scale.undo([p.grad for p in parameters if p.grad is not None])
-        limit = args.max_grad_norm
-        norm = clip_gradients(parameters, limit) if limit else gradient_norm(parameters)
-        good = self.records.add(loss, norm if fits else torch.zeros_like(norm))
-        if self._reads_are_free:
-            self._read_tally()
-        rate = set_rates(
-            self.optimizer, self.lr_scheduler, self._peaks, self.rate(self.step), args.learning_rate
-        )
-        self._call("on_pre_optimizer_step")
-        if fits:
-            self.optimizer.step(*[good] * isinstance(self.optimizer, AdamW))
-        elif self.loss_scale.is_hopeless:
-            raise TrainingDiverged(
-                f"training stopped at step {self.step + 1}: with fp16 the gradient is infinite at every scale of the "
-                "loss; bf16=True or neither has the range that this model needs"
-            )
-        self._call("on_optimizer_step")
-        if self.lr_scheduler is not None:
-            self.lr_scheduler.step()
-        return rate, total
 
     def _call(self, event: str, **parts: Any) -> None:
         parts |= {"model": self.model, "optimizer": self.optimizer, "processing_class": self.tokenizer}

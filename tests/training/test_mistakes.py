@@ -3,6 +3,7 @@
 import errno
 import math
 import os
+import shutil
 import time
 
 import numpy as np
@@ -148,7 +149,7 @@ def test_labels_that_are_missing_are_said_before_the_first_step():
     bare = [{"input_ids": row["input_ids"]} for row in classes(9)]
     for given in ({"eval_rows": bare, "eval_strategy": "epoch"}, {"rows": bare}):
         run = classifier_run(**given)
-        with pytest.raises(ValueError, match=r"labels .*got none beside input_ids"):
+        with pytest.raises(ValueError, match=r"labels .*got None in a batch of input_ids"):
             run.train()
         assert run.step == 0
     with pytest.raises(ValueError, match="an evaluation needs labels"):
@@ -319,3 +320,21 @@ def test_what_a_killed_save_left_is_cleared_away_when_nobody_writes_it(tmp_path)
             os.utime(path, (time.time() - age,) * 2)
     classifier_run(tmp_path, max_steps=1, save_steps=1).train()
     assert sorted(path.name for path in tmp_path.iterdir()) == [".checkpoint-3.fresh", "checkpoint-1"]
+
+
+def test_a_folder_that_was_half_deleted_is_in_nobodys_way(tmp_path):
+    left = tmp_path / ".checkpoint-1.old"
+    left.mkdir()
+    (left / "model.safetensors").write_bytes(b"half")
+    classifier_run(tmp_path, max_steps=3, save_steps=1, save_total_limit=1).train()
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-3"]
+    assert [path.name for path in tmp_path.iterdir() if path != left] == ["checkpoint-3"]
+
+
+def test_a_checkpoint_that_another_run_has_deleted_meanwhile(tmp_path, monkeypatch):
+    classifier_run(tmp_path, max_steps=2, save_steps=1).train()
+    listed = checkpoints(tmp_path)
+    shutil.rmtree(listed[0])
+    monkeypatch.setattr(checkpoint_module, "checkpoints", lambda folder: listed)
+    checkpoint_module.remove_old(tmp_path, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]
