@@ -21,7 +21,7 @@ from typing import Any
 from tqdm import tqdm
 
 from minillm._checks import check_int, check_number, describe, is_listing
-from minillm._files import read_json, write_whole
+from minillm._files import BadFileError, read_json, write_whole
 
 EVENTS = (
     "on_init_end", "on_train_begin", "on_train_end", "on_epoch_begin", "on_epoch_end", "on_step_begin",
@@ -58,7 +58,10 @@ class TrainerState:
     @classmethod
     def load_from_json(cls, json_path: str | Path) -> TrainerState:
         """What `save_to_json` wrote, or the trainer_state.json of transformers; BadFileError for anything else."""
-        return restored(cls, read_json(json_path, "trainer state"))
+        found = read_json(json_path, "trainer state")
+        if not isinstance(found, dict):
+            raise BadFileError(f"trainer state {str(json_path)!r} must hold a dict, got {describe(found)}")
+        return restored(cls, found)
 
 
 @dataclass

@@ -6,6 +6,7 @@ Book: 3.4.2 트레이너 API를 사용해 학습하기. Held against: what trans
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -145,3 +146,9 @@ def set_rates(optimizer: Any, scheduler: Any, peaks: list[float] | None, rate: f
         for group, own in zip(optimizer.param_groups, peaks or [None] * len(optimizer.param_groups)):
             group["lr"] = rate if own is None else own * rate / peak if peak else 0.0
     return optimizer.param_groups[0]["lr"]
+
+
+def in_a_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")

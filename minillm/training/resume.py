@@ -119,7 +119,10 @@ def resume_run(run: Any, checkpoint: bool | str | Path) -> None:
     ours, theirs = run.config.what_decides_the_weights(), meta["config"]
     changed = [f"{key} {theirs.get(key)!r} -> {ours[key]!r}" for key in ours if ours[key] != theirs.get(key)]
     if changed:
-        raise ValueError(f"checkpoint {str(checkpoint)!r} has other settings: {', '.join(changed)}")
+        raise ValueError(
+            f"checkpoint {str(checkpoint)!r} has other settings: {', '.join(changed)}; to go on from "
+            "its weights as a new run, give the Trainer load_model(checkpoint) and resume from nothing"
+        )
     if meta["state"]["max_steps"] != run.state.max_steps:
         raise ValueError(
             f"checkpoint {str(checkpoint)!r} is of a run of {meta['state']['max_steps']} updates, this one has "

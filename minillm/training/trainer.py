@@ -12,7 +12,6 @@ is no checkpoint; a call of `train` after Ctrl-C goes on; a resumed run must hav
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +35,14 @@ from minillm.training.history import History, Records
 from minillm.training.loop import Loop
 from minillm.training.loss_scaling import LossScale
 from minillm.training.objectives import Objective
-from minillm.training.parts import make_feed, make_objective, make_optimizer, make_settings, one_of
+from minillm.training.parts import (
+    in_a_notebook,
+    make_feed,
+    make_objective,
+    make_optimizer,
+    make_settings,
+    one_of,
+)
 from minillm.training.randomness import seed_step
 from minillm.training.reports import Reports
 from minillm.training.resume import check_savable, resume_run
@@ -296,9 +302,3 @@ class Trainer(Loop, Reports):
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             seed_step(self.args.seed, 0, 0, self.device)
             yield
-
-
-def in_a_notebook() -> bool:
-    """Whether this process is the kernel of a notebook."""
-    ipython = sys.modules.get("IPython")
-    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from minillm._files import BadFileError
 from minillm.models import load_model
 from minillm.tokenizer import WordPieceTokenizer, load_tokenizer
 from minillm.training import PrinterCallback, Trainer, TrainerState, TrainingArguments, latest_checkpoint
@@ -78,8 +79,10 @@ def test_the_state_is_a_file_that_transformers_reads(tmp_path):
         theirs, ours = transformers.TrainerState.load_from_json(str(file)), TrainerState.load_from_json(file)
         assert theirs.global_step == ours.global_step == 4
         assert theirs.log_history[:2] == ours.log_history[:2] == run.state.log_history[:2]
-    with pytest.raises(ValueError, match="trainer state"):
-        TrainerState.load_from_json(tmp_path / "nowhere.json")
+    (tmp_path / "list.json").write_text("[3]")
+    for name in ("nowhere.json", "list.json"):
+        with pytest.raises(BadFileError, match="trainer state"):
+            TrainerState.load_from_json(tmp_path / name)
 
 
 def test_transformers_opens_the_saved_model_and_the_checkpoints(tmp_path):
