@@ -28,6 +28,7 @@ from minillm.training.arguments import TrainingArguments, steps_of
 from minillm.training.batches import Batch
 from minillm.training.callbacks import Callbacks, TrainerControl, TrainerState
 from minillm.training.checkpoint import load_weights
+from minillm.training.computed_loss import ComputedLoss
 from minillm.training.config import TrainerConfig, pick_device
 from minillm.training.distributed import Processes
 from minillm.training.evaluate import EvalPrediction, PredictionOutput, evaluate, predict
@@ -49,7 +50,7 @@ from minillm.training.resume import check_savable, resume_run
 
 # what subclasses of transformers' Trainer override, and ours does not call -> what to give it instead
 INSTEAD = {
-    "compute_loss": "objective=", "training_step": "objective=", "prediction_step": "objective=",
+    "training_step": "objective=", "prediction_step": "objective=",
     "create_optimizer": "optimizers=", "create_scheduler": "optimizers=",
     "create_optimizer_and_scheduler": "optimizers=", "get_train_dataloader": "train_dataset= and data_collator=",
     "get_eval_dataloader": "eval_dataset= and data_collator=", "get_test_dataloader": "data_collator=",
@@ -73,7 +74,9 @@ class Trainer(Loop, Reports):
     adds `eval_<name>` figures; `preprocess_logits_for_metrics(logits, labels)` makes less of a batch's logits before
     they are kept for it. `callbacks`: see callbacks.py. `optimizers`: an optimiser and a schedule of one's own, as
     torch's; None for each that is not wanted. `on_step(record)` is called with each record of the history; `tokenizer`
-    is `processing_class`, and saved with every checkpoint. Raises ValueError for a model without parameters, data that
+    is `processing_class`, and saved with every checkpoint. A subclass may have a `compute_loss` (computed_loss.py).
+
+    Raises ValueError for a model without parameters, data that
     do not fit the model, or arguments that do not fit each other.
     """
 
@@ -119,6 +122,12 @@ class Trainer(Loop, Reports):
         self.train_feed = None if train_data is None else self.new_feed(train_name, train_data)
         self.eval_feeds = self._new_eval_feeds(eval_name, eval_data)
         self.objective = make_objective(model, objective, self.config, self.args.label_smoothing_factor)
+        if hasattr(self, "compute_loss"):  # a subclass has one
+            if objective is not None or self.args.label_smoothing_factor:
+                raise ValueError(
+                    "compute_loss is the loss: give no objective and no label_smoothing_factor besides"
+                )
+            self.objective = ComputedLoss(self.compute_loss, self.objective)
         self.compute_metrics = check_function("compute_metrics", compute_metrics)
         self.preprocess_logits = check_function(
             "preprocess_logits_for_metrics", preprocess_logits_for_metrics
@@ -141,11 +150,12 @@ class Trainer(Loop, Reports):
     def __init_subclass__(cls, **options: Any) -> None:
         """ValueError for a class that overrides what is never called: it would be believed to act."""
         super().__init_subclass__(**options)
-        for name in sorted(INSTEAD.keys() & vars(cls).keys()):
-            raise ValueError(
-                f"{cls.__name__} overrides {name}, which minillm's Trainer does not call; what it should do is "
-                f"given to the Trainer as {INSTEAD[name]}"
-            )
+        for name, instead in INSTEAD.items():
+            if hasattr(cls, name):
+                raise ValueError(
+                    f"{cls.__name__} overrides {name}, which minillm's Trainer does not call; what it should do is "
+                    f"given to the Trainer as {instead}"
+                )
 
     def train(self, resume_from_checkpoint: bool | str | Path | None = None) -> Records:
         """Run until all updates are done or a callback ends it; returns the history, a list with one dict a record.

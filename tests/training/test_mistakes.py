@@ -109,9 +109,16 @@ def test_optimisers_and_schedules_that_cannot_work(given, message):
 
 
 def test_a_class_that_overrides_what_is_never_called():
-    for name, instead in {"compute_loss": "objective=", "create_optimizer": "optimizers="}.items():
+    for name, instead in {"training_step": "objective=", "create_optimizer": "optimizers="}.items():
         with pytest.raises(ValueError, match=f"Mine overrides {name}.* as {instead}"):
             type("Mine", (Trainer,), {name: lambda self: None})
+
+    class Mixin:
+        def training_step(self):
+            pass
+
+    with pytest.raises(ValueError, match="Mine overrides training_step"):
+        type("Mine", (Mixin, Trainer), {})
 
     class Fine(Trainer):
         def evaluate(self, *args, **options):
