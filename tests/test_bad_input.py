@@ -225,7 +225,7 @@ TRAINING = [
     (lambda p: trainer(train_data=[1, 2]), "train_data: the token stream has 2 ids; .* needs at least 5"),
     (lambda p: trainer(objective="causal"), r"objective must be like CausalLMObjective\(\), got 'causal'"),
     (lambda p: trainer(compute_metrics="f1"), "compute_metrics must be a function or None, got 'f1'"),
-    (lambda p: trainer(tokenizer="gpt2"), r"tokenizer must have a method save\(path\), got 'gpt2'"),
+    (lambda p: trainer(tokenizer="gpt2"), r"tokenizer must have a method save\(folder\), got 'gpt2'"),
     (lambda p: trainer().train(resume_from_checkpoint=5), "must be True, False or a path, got 5"),
 ]
 
@@ -459,7 +459,7 @@ def checkpoint(folder: Path) -> None:
 def resume(folder: Path) -> None:
     config = training.TrainerConfig(max_steps=1, batch_size=1, context_length=4, progress=False, seed=1)
     model = models.GPT2(parts().gpt2.config)
-    training.Trainer(model, config, list(range(20))).train(resume_from_checkpoint=folder / "step-000001")
+    training.Trainer(model, config, list(range(20))).train(resume_from_checkpoint=folder / "checkpoint-1")
 
 
 def old_pair(folder: Path) -> None:
@@ -515,7 +515,7 @@ def gpt2_folder(folder: Path) -> None:
     parts().gpt2.save_pretrained(folder)
 
 
-STEP = "step-000001/"
+STEP = "checkpoint-1/"
 SQUAD = {"data": [{"paragraphs": [{"context": "c", "qas": [{"id": "1", "question": "q", "answers": []}]}]}]}
 # (make, load, file, sealed: a checksum notices every flipped bit)
 FILES = {
@@ -618,12 +618,12 @@ def test_a_refused_checkpoint_changes_nothing(tmp_path):
     model = models.GPT2(parts().gpt2.config, seed=7)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     config = training.TrainerConfig(max_steps=1, batch_size=1, context_length=4, progress=False, seed=1)
-    run = partial(training.Trainer(model, config, list(range(20))).train, tmp_path / "step-000001")
-    state = tmp_path / "step-000001" / "model.safetensors"
+    run = partial(training.Trainer(model, config, list(range(20))).train, tmp_path / "checkpoint-1")
+    state = tmp_path / "checkpoint-1" / "model.safetensors"
     state.write_bytes(state.read_bytes()[:-3])
     with pytest.raises(BadFileError, match=re.escape(str(state))):
         run()
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
-    shutil.rmtree(tmp_path / "step-000001")
+    shutil.rmtree(tmp_path / "checkpoint-1")
     with pytest.raises(BadFileError, match=r"training\.state"):
         run()

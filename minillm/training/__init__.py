@@ -3,7 +3,13 @@
 from minillm.training.adamw import AdamW
 from minillm.training.arguments import TrainingArguments
 from minillm.training.batches import ExampleSet, TokenStream
-from minillm.training.callbacks import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState
+from minillm.training.callbacks import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+)
 from minillm.training.checkpoint import best_checkpoint, checkpoints, latest_checkpoint
 from minillm.training.clipping import clip_gradients, gradient_norm
 from minillm.training.collators import (
@@ -20,6 +26,7 @@ from minillm.training.evaluate import EvalPrediction, PredictionOutput
 from minillm.training.groups import decay_groups
 from minillm.training.labelled import LabelledSet, PairSet
 from minillm.training.linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_plain
+from minillm.training.loop import TrainingDiverged
 from minillm.training.masking import MaskedLMNoise
 from minillm.training.noise import NoisySet
 from minillm.training.objectives import (
@@ -36,7 +43,7 @@ from minillm.training.objectives import (
 from minillm.training.open_loop import open_loop
 from minillm.training.schedule import cosine_schedule, schedule
 from minillm.training.spans import SpanCorruption
-from minillm.training.trainer import Trainer, TrainingDiverged
+from minillm.training.trainer import Trainer
 
 __all__ = [
     "AdamW",
@@ -59,6 +66,7 @@ __all__ = [
     "OwnLossObjective",
     "PairSet",
     "PredictionOutput",
+    "PrinterCallback",
     "QuestionAnsweringObjective",
     "Seq2SeqObjective",
     "SpanCorruption",

@@ -2,33 +2,51 @@
 
     TrainingArguments("out", num_train_epochs=2, learning_rate=3e-5, eval_strategy="epoch")
 
-Names and defaults are transformers'. A name that is not here is refused, and the nearest that is here is named: a
-setting that is silently left out would be believed to act. TrainerConfig (config.py) is the course's short form.
+Names and defaults are transformers'. A name that is not here is refused, and what to write instead is said: a setting
+that is silently left out would be believed to act. TrainerConfig (config.py) is the course's short form.
 
 Book: 3.4.2 트레이너 API를 사용해 학습하기. Held against: transformers.TrainingArguments.
-Leaves out: what belongs to services (hub, trackers), to many machines (FSDP, DeepSpeed) and to compilers.
+Leaves out: what belongs to services (trackers), to many machines (FSDP, DeepSpeed) and to compilers.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from minillm._checks import check_choice, check_flag, check_int, check_number, describe
+from minillm._checks import check_choice, check_flag, check_int, check_number, check_text, describe
 from minillm.training.config import TrainerConfig, pick_device, pick_precision
 from minillm.training.schedule import SCHEDULES, schedule
 
 STRATEGIES = ("no", "steps", "epoch")
 ORDERS = ("random", "sequential", "group_by_length")
+ADAMW = ("adamw_torch", "adamw_torch_fused", "adamw_hf")
 # what decides nothing about the weights: a resumed run may change it
 FREE = {
     "output_dir", "per_device_eval_batch_size", "eval_batches", "logging_strategy", "logging_steps",
     "logging_first_step", "save_total_limit", "device", "use_cpu", "disable_tqdm", "report_to", "ddp_timeout",
-    "save_strategy", "save_steps",
+    "save_strategy", "save_steps", "do_train", "do_eval", "do_predict", "resume_from_checkpoint", "hub_model_id",
+    "hub_private_repo", "push_to_hub", "optim", "dataloader_num_workers", "dataloader_pin_memory", "run_name",
+}  # fmt: skip
+# what scripts say and we do not take: what to write instead
+INSTEAD = {
+    "evaluation_strategy": "its name is eval_strategy", "no_cuda": "its name is use_cpu",
+    "per_gpu_train_batch_size": "its name is per_device_train_batch_size",
+    "per_gpu_eval_batch_size": "its name is per_device_eval_batch_size",
+    "overwrite_output_dir": "leave it out: a run begins anew unless train() is given resume_from_checkpoint",
+    "logging_dir": "leave it out: the log is in trainer.state.log_history and in trainer_state.json",
+    "save_safetensors": "leave it out: weights are always saved as safetensors",
+    "hub_token": "pass token= to trainer.push_to_hub, so that no file holds it",
+    "hub_strategy": "leave it out, and call trainer.push_to_hub() after train()",
+    "predict_with_generate": "generate with the trained model (minillm.inference)",
+    "torch_compile": "leave it out: there is no compiler here",
+    "fsdp": "leave it out: data parallel by torchrun is what there is",
+    "deepspeed": "leave it out: data parallel by torchrun is what there is",
 }  # fmt: skip
 
 
@@ -87,6 +105,7 @@ class TrainingArguments:
     """ "no", "steps", "epoch" or "best"; None is "steps" if there is an output_dir"""
     save_steps: float = 500
     save_total_limit: int | None = None
+    """how many checkpoints to keep; the best is one of them, and with 1 the newest is kept besides, to resume from"""
     load_best_model_at_end: bool = False
     metric_for_best_model: str | None = None
     greater_is_better: bool | None = None
@@ -96,6 +115,25 @@ class TrainingArguments:
     disable_tqdm: bool | None = None
     use_cpu: bool = False
     report_to: Any = "none"
+    run_name: str | None = None
+    """a name for trackers; nothing here reads it"""
+    optim: str = "adamw_torch_fused"
+    """AdamW, whatever its build; another optimiser is given to the Trainer as optimizers=(...)"""
+    dataloader_num_workers: int = 0
+    """of no effect: batches are made in this process (a warning says so)"""
+    dataloader_pin_memory: bool = True
+    """of no effect: a batch for a GPU is always copied from pinned memory"""
+    do_train: bool = False
+    """this and the next three are for the script that reads them, as in transformers; the Trainer does not"""
+    do_eval: bool = False
+    """True if there is an eval_strategy"""
+    do_predict: bool = False
+    resume_from_checkpoint: str | None = None
+    push_to_hub: bool = False
+    """False: nothing is uploaded while training; `trainer.push_to_hub()` does it after"""
+    hub_model_id: str | None = None
+    """ "owner/name": where `trainer.push_to_hub()` uploads to"""
+    hub_private_repo: bool | None = None
     ddp_timeout: int = 1800
     """seconds that a process waits for the others under torchrun"""
     device: str = "auto"
@@ -110,6 +148,7 @@ class TrainingArguments:
         for name in unknown:
             near = difflib.get_close_matches(name, cls.__dataclass_fields__, 1)
             hint = f"; the nearest name is {near[0]}" if near else ""
+            hint = f"; {INSTEAD[name]}" if name in INSTEAD else hint
             raise ValueError(f"TrainingArguments has no {name} (got {describe(options[name])}){hint}")
         return super().__new__(cls)
 
@@ -117,7 +156,7 @@ class TrainingArguments:
         self._fill_in()
         for name, least in (
             ("per_device_train_batch_size", 1), ("per_device_eval_batch_size", 1), ("gradient_accumulation_steps", 1),
-            ("max_steps", -1), ("seed", 0), ("ddp_timeout", 1), ("context_length", 1),
+            ("max_steps", -1), ("seed", 0), ("ddp_timeout", 1), ("context_length", 1), ("dataloader_num_workers", 0),
         ):  # fmt: skip
             check_int(name, getattr(self, name), least)
         for name in ("save_total_limit", "eval_batches"):
@@ -140,9 +179,10 @@ class TrainingArguments:
         for name in (
             "bf16", "fp16", "gradient_checkpointing", "group_by_length", "dataloader_drop_last",
             "remove_unused_columns", "eval_on_start", "logging_first_step", "load_best_model_at_end", "use_cpu",
+            "do_train", "do_eval", "do_predict", "dataloader_pin_memory", "push_to_hub",
         ):  # fmt: skip
             check_flag(name, getattr(self, name))
-        for name in ("greater_is_better", "disable_tqdm"):
+        for name in ("greater_is_better", "disable_tqdm", "hub_private_repo"):
             check_choice(name, getattr(self, name), (None, True, False))
         self._check_choices()
         if self.max_steps <= 0 and self.num_train_epochs == 0:
@@ -159,6 +199,8 @@ class TrainingArguments:
             filled["train_sampling_strategy"] = "group_by_length"
         if self.use_cpu is True:
             filled["device"] = "cpu"
+        if self.eval_strategy != "no":
+            filled["do_eval"] = True
         if self.eval_strategy == "steps" and self.eval_steps is None:
             filled["eval_steps"] = self.logging_steps
         if self.metric_for_best_model is None and (
@@ -194,6 +236,22 @@ class TrainingArguments:
         if self.report_to not in (None, "none", [], ["none"]):
             raise ValueError(
                 f'report_to must be "none": minillm reports to no service, got {describe(self.report_to)}'
+            )
+        if self.optim not in ADAMW:
+            raise ValueError(
+                f"optim must be one of {', '.join(ADAMW)}, got {describe(self.optim)}; give another optimiser to the "
+                "Trainer as optimizers=(optimizer, None)"
+            )
+        if self.push_to_hub:
+            raise ValueError(
+                "push_to_hub=True: minillm uploads nothing while it trains; call trainer.push_to_hub() after train()"
+            )
+        if self.hub_model_id is not None:
+            check_text("hub_model_id", self.hub_model_id)
+        if self.dataloader_num_workers:
+            warnings.warn(
+                f"dataloader_num_workers={self.dataloader_num_workers} has no effect: batches are made in this process",
+                stacklevel=4,
             )
         if self.gradient_checkpointing:
             raise ValueError("gradient_checkpointing=True: minillm's models cannot do that yet; pass False")

@@ -6,20 +6,27 @@
 The Trainer itself decides when to log, evaluate and save by such a callback (`Flow`), which comes first.
 
 Book: 3.4.2 트레이너 API를 사용해 학습하기. Held against: transformers.TrainerCallback, of the same names.
-Leaves out: on_substep_end, on_pre_optimizer_step and on_optimizer_step.
+Leaves out: on_prediction_step, on_push_begin.
 """
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from minillm._checks import check_int, check_number, describe, is_listing
+from minillm._files import BadFileError, read_json, write_whole
 
 EVENTS = (
-    "on_init_end", "on_train_begin", "on_train_end", "on_epoch_begin", "on_epoch_end", "on_step_begin", "on_step_end",
-    "on_log", "on_evaluate", "on_predict", "on_save",
+    "on_init_end", "on_train_begin", "on_train_end", "on_epoch_begin", "on_epoch_end", "on_step_begin",
+    "on_substep_end", "on_pre_optimizer_step", "on_optimizer_step", "on_step_end", "on_log",
+    "on_evaluate", "on_predict", "on_save",
 )  # fmt: skip
 
 
@@ -44,6 +51,18 @@ class TrainerState:
     is_local_process_zero: bool = True
     is_world_process_zero: bool = True
 
+    def save_to_json(self, json_path: str | Path) -> None:
+        """Write it into a file, whole or not at all."""
+        write_whole(json_path, json.dumps(asdict(self), indent=2, sort_keys=True) + "\n")
+
+    @classmethod
+    def load_from_json(cls, json_path: str | Path) -> TrainerState:
+        """What `save_to_json` wrote, or the trainer_state.json of transformers; BadFileError for anything else."""
+        found = read_json(json_path, "trainer state")
+        if not isinstance(found, dict):
+            raise BadFileError(f"trainer state {str(json_path)!r} must hold a dict, got {describe(found)}")
+        return restored(cls, found)
+
 
 @dataclass
 class TrainerControl:
@@ -63,7 +82,8 @@ class TrainerControl:
 class TrainerCallback:
     """Override the events you want: each is called with (args, state, control) and named parts of the run.
 
-    The parts are `model`, `optimizer`, `processing_class`, and `logs` (on_log) or `metrics` (on_evaluate, on_predict).
+    The parts are `model`, `optimizer`, `lr_scheduler`, `processing_class`, and `logs` (on_log) or `metrics`
+    (on_evaluate, on_predict).
     What changes while a callback looks on is lost when a run is resumed, unless `state()` gives it: a dict
     {"args": what the callback was made with, "attributes": {name: JSON-able value}}.
     """
@@ -85,6 +105,17 @@ class TrainerCallback:
 
     def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **parts: Any) -> Any:
         """An update begins."""
+
+    def on_substep_end(self, args: Any, state: TrainerState, control: TrainerControl, **parts: Any) -> Any:
+        """One of the passes that an update accumulates is done, and it was not the last."""
+
+    def on_pre_optimizer_step(
+        self, args: Any, state: TrainerState, control: TrainerControl, **parts: Any
+    ) -> Any:
+        """The gradient is whole and clipped; the weights are still the old ones."""
+
+    def on_optimizer_step(self, args: Any, state: TrainerState, control: TrainerControl, **parts: Any) -> Any:
+        """The weights are the new ones; their gradient is still there."""
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **parts: Any) -> Any:
         """An update is done."""
@@ -123,6 +154,20 @@ class Flow(TrainerCallback):
         control.should_save |= args.save_strategy == "epoch"
 
 
+class PrinterCallback(TrainerCallback):
+    """Print each entry of log_history, as transformers does: {'loss': '0.6931', ..., 'epoch': '1'}.
+
+    Above the progress bar where there is one. A Trainer with TrainingArguments has it from the start, except in a
+    notebook, where the history is drawn; `trainer.remove_callback(PrinterCallback)` is for silence.
+    """
+
+    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
+        """Process 0 alone prints."""
+        if state.is_world_process_zero:
+            told = {name: x for name, x in parts["logs"].items() if name != "step"}
+            tqdm.write(str({name: f"{x:.4g}" if isinstance(x, float) else x for name, x in told.items()}))
+
+
 class EarlyStoppingCallback(TrainerCallback):
     """End the run when `metric_for_best_model` has not become better by more than a threshold, patience times in a row.
 
@@ -145,8 +190,7 @@ class EarlyStoppingCallback(TrainerCallback):
     def on_evaluate(self, args: Any, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
         """Count the evaluations since the last that was better; best_metric is still that of the ones before."""
         value, best = parts["metrics"][metric_name(args)], state.best_metric
-        gain = 0.0 if best is None else (value - best if args.greater_is_better else best - value)
-        better = best is None or gain > self.early_stopping_threshold
+        better = is_better(value, best, args.greater_is_better, self.early_stopping_threshold)
         self.early_stopping_patience_counter = 0 if better else self.early_stopping_patience_counter + 1
         if self.early_stopping_patience_counter >= self.early_stopping_patience:
             control.should_training_stop = True
@@ -166,16 +210,28 @@ def metric_name(args: Any) -> str:
     return name if name.startswith("eval_") else f"eval_{name}"
 
 
+def is_better(value: float, best: float | None, greater: bool | None, by_more_than: float = 0.0) -> bool:
+    """Whether a metric is better than the best before. NaN never is: nothing could be better than it afterwards."""
+    if math.isnan(value) or best is None:
+        return not math.isnan(value)
+    return (value - best if greater else best - value) > by_more_than
+
+
 class Callbacks:
     """The callbacks of a run, in order: `call("on_step_end", args, state, control, ...)` asks each of them."""
 
-    def __init__(self, callbacks: Iterable[Any] | None) -> None:
-        """Classes are made into objects, as in transformers. ValueError for what has none of the events."""
+    def __init__(self, callbacks: Iterable[Any] | None, prints: bool = False) -> None:
+        """Classes are made into objects, as in transformers. ValueError for what has none of the events.
+
+        prints: whether the entries of log_history are printed.
+        """
         if callbacks is not None and not is_listing(callbacks):
             raise ValueError(f"callbacks must be a list of callbacks, got {describe(callbacks)}")
         self.every: list[Any] = [Flow()]
         for one in callbacks or ():
             self.add(one)
+        if prints and not any(isinstance(one, PrinterCallback) for one in self.every):
+            self.add(PrinterCallback)
 
     def add(self, callback: Any) -> None:
         """Put it behind the others."""
@@ -183,6 +239,13 @@ class Callbacks:
         if not any(callable(getattr(made, event, None)) for event in EVENTS):
             raise ValueError(f"a callback must be like TrainerCallback(), got {describe(callback)}")
         self.every.append(made)
+
+    def take(self, callback: Any) -> Any:
+        """Take out this callback, or the first of this class, and return it; None if there is none."""
+        for place, one in enumerate(self.every):
+            if one is callback or (isinstance(callback, type) and type(one) is callback):
+                return self.every.pop(place)
+        return None
 
     def call(
         self, event: str, args: Any, state: TrainerState, control: TrainerControl, **parts: Any
@@ -196,7 +259,13 @@ class Callbacks:
 
     def saved(self) -> list[dict[str, Any]]:
         """What the callbacks that have a `state()` want to be kept."""
-        return [{"name": type(one).__name__, **one.state()} for one in self.every if hasattr(one, "state")]
+        kept = [(type(one).__name__, one.state()) for one in self.every if hasattr(one, "state")]
+        for name, state in kept:
+            if not isinstance(state, dict) or not isinstance(state.get("attributes"), dict):
+                raise ValueError(
+                    f'{name}.state() must be a dict with "attributes", a dict, got {describe(state)}'
+                )
+        return [{"name": name, **state} for name, state in kept]
 
     def restore(self, saved: Iterable[dict[str, Any]]) -> None:
         """Give each callback what its namesake had; those of the same class are taken in order."""

@@ -1,15 +1,16 @@
 """Checkpoints: a folder for each saved step, which `load_model` opens and training resumes from bit for bit.
 
-    step-000500/
-      config.json, model.safetensors    the model in the Hugging Face layout (model.save_pretrained)
-      tokenizer.json                    if the Trainer was given a tokenizer
-      training.state                    step, settings, history, AdamW's averages, a digest of the weights
+    checkpoint-500/
+      config.json, model.safetensors          the model in the Hugging Face layout (model.save_pretrained)
+      tokenizer.json, tokenizer_config.json   if the Trainer was given a tokenizer
+      trainer_state.json                      where the run was, and its log_history, for a reader
+      training.state                          step, settings, history, AdamW's averages, a digest of the weights
 
-A checkpoint is written beside its final name and moved into place by one rename, so a folder called step-...
+A checkpoint is written beside its final name and moved into place by one rename, so a folder called checkpoint-...
 is always whole. The digest ties weights and averages together: files of two different steps are refused.
 
-Book: 3.4 모델 학습시키기. Held against: resume_from_checkpoint of transformers.Trainer, which also
-saves the state of random generators; ours has none to save, see batches.py.
+Book: 3.4 모델 학습시키기. Held against: resume_from_checkpoint of transformers.Trainer, whose folders have the same
+names; it also saves the state of random generators, ours has none to save, see batches.py.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import os
 import re
 import shutil
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +29,14 @@ import numpy as np
 from torch import Tensor, nn
 
 from minillm._checks import describe
-from minillm._files import BadFileError
+from minillm._files import BadFileError, write_json
 from minillm._tensors import load_tensors, save_tensors, to_array
 from minillm.training.adamw import AdamW
 
 STATE = "training.state"
 KIND = "training state"
 WEIGHTS = "weights.state"
+ABANDONED = 3600.0  # seconds after which nobody still writes a draft that has not grown
 # eval_loss of state files that this process has read or written, by (inode, size, time of change): a run that keeps
 # six checkpoints would else read all six whole again at every save
 _known_losses: dict[tuple[int, int, int], float | None] = {}
@@ -56,13 +60,14 @@ def save_checkpoint(
     meta: dict[str, Any],
     tokenizer: Any = None,
 ) -> Path:
-    """Write `folder/step-NNNNNN` whole or not at all, and return it; a checkpoint of that step is replaced.
+    """Write `folder/checkpoint-N` whole or not at all, and return it; a checkpoint of that step is replaced.
 
     `meta` is JSON-able and comes back from `checkpoint_meta`. A model without `save_pretrained` has its
     weights written to weights.state in our own container.
     """
-    target = Path(folder) / f"step-{step:06d}"
+    target = checkpoint_path(folder, step)
     target.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(target.parent)
     draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     old = draft.with_name(f"{draft.name}.old")
     try:
@@ -71,7 +76,9 @@ def save_checkpoint(
         else:
             save_tensors(draft / WEIGHTS, "weights", model.state_dict(), None)
         if tokenizer is not None:
-            tokenizer.save(draft / "tokenizer.json")
+            save_tokenizer(tokenizer, draft)
+        if "state" in meta:
+            write_json(draft / "trainer_state.json", meta["state"])
         state = optimizer.state_dict()
         averages = {
             f"{index}.{name}": value
@@ -98,6 +105,28 @@ def save_checkpoint(
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
     return target
+
+
+def checkpoint_path(folder: str | Path, step: int) -> Path:
+    """Where the checkpoint of a step is."""
+    return Path(folder) / f"checkpoint-{step}"
+
+
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Write a tokenizer's files into a folder: one of transformers, or anything with `save(folder)`."""
+    save = tokenizer.save_pretrained if hasattr(tokenizer, "save_pretrained") else tokenizer.save
+    save(folder)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Delete what a killed process left half written or half deleted: hidden folders in which nothing is written."""
+    for path in folder.glob(".checkpoint-*"):
+        try:
+            newest = max(one.stat().st_mtime for one in (path, *path.iterdir()))
+        except OSError:  # another process is about to rename or delete it
+            continue
+        if time.time() - newest > ABANDONED:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def checkpoint_meta(path: str | Path) -> dict[str, Any]:
@@ -162,8 +191,13 @@ def checkpoints(folder: str | Path) -> list[Path]:
     """All checkpoints below `folder`, oldest step first; an absent folder has none."""
     if not isinstance(folder, (str, Path)):
         raise ValueError(f"folder must be a path, got {describe(folder)}")
-    named = [(re.fullmatch(r"step-(\d{6,})", path.name), path) for path in Path(folder).glob("step-*")]
-    return [path for _, path in sorted((int(match[1]), path) for match, path in named if match)]
+    return sorted((p for p in Path(folder).glob("checkpoint-*") if step_of(p) is not None), key=step_of)
+
+
+def step_of(path: Path) -> int | None:
+    """The step of a checkpoint by the name of its folder; None for another name."""
+    found = re.fullmatch(r"checkpoint-(0|[1-9]\d*)", path.name, re.ASCII)
+    return int(found[1]) if found else None
 
 
 def latest_checkpoint(folder: str | Path) -> Path | None:
@@ -185,17 +219,22 @@ def _best(losses: list[tuple[float | None, Path]]) -> Path | None:
     return min(scored)[2] if scored else None
 
 
-def remove_old(folder: str | Path, keep_last: int, best: Path | None = None) -> None:
+def remove_old(folder: str | Path, keep_last: int, best: Path | None = None, last: int | None = None) -> None:
     """Delete all checkpoints but the newest `keep_last` and `best`, by default the one with the lowest eval_loss.
 
-    A state file is read once in a process, and again only if it has changed.
+    last: the step that was just saved. Later ones are of an earlier run in the same folder; they are not ours to
+    delete, and do not push out those of this run. A state file is read once in a process, and again only if it has
+    changed.
     """
+    ours = [path for path in checkpoints(folder) if last is None or step_of(path) <= last]
     if best is None:
-        best = _best([(_remembered_loss(path), path) for path in checkpoints(folder)])
-    for path in checkpoints(folder)[:-keep_last]:
+        best = _best([(_remembered_loss(path), path) for path in ours])
+    for path in ours[:-keep_last]:
         if path != best:
-            # a half-deleted folder must not look whole
-            hidden = path.rename(path.with_name(f".{path.name}.old"))
+            # a half-deleted folder must not look whole, and the name must be free: a killed process may have left one
+            hidden = Path(tempfile.mkdtemp(dir=folder, prefix=f".{path.name}."))
+            with suppress(FileNotFoundError):  # another run in this folder was quicker
+                path.rename(hidden / "old")
             shutil.rmtree(hidden, ignore_errors=True)
 
 

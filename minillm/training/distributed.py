@@ -12,6 +12,7 @@ with the backward pass, and cutting up the optimiser's averages (chapter 5).
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 from datetime import timedelta
@@ -20,6 +21,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+
+def leave() -> None:
+    """Leave the other processes, unless the script has done so."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 class Processes:
@@ -36,6 +43,8 @@ class Processes:
             raise ValueError(f"several processes train on the CPU only (device='cpu'), got {device}")
         if self.count > 1 and not dist.is_initialized():
             dist.init_process_group("gloo", timeout=timedelta(seconds=seconds))
+            # gloo's threads would else be there while the interpreter is taken down, and now and then abort it
+            atexit.register(leave)
 
     @property
     def first(self) -> bool:

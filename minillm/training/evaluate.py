@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from minillm._checks import describe
 from minillm.training.objectives import Objective, scores_without_labels
 from minillm.training.tally import zeros_for_sums
 
@@ -50,15 +51,20 @@ def evaluate(
     compute_metrics: Callable[[EvalPrediction], Mapping[str, float]] | None = None,
     to_device: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict,
     prefix: str = "eval",
+    preprocess: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> dict[str, float]:
     """{"eval_loss": nats a target, "eval_<metric>": ...} over all batches, the model in evaluation mode meanwhile.
 
     The model runs once a batch, after `to_device(batch)`. Predictions are kept only if `compute_metrics` is given:
-    they take V times the memory of the text. Raises ValueError if no batch has a target.
+    they take V times the memory of the text, unless `preprocess(logits, labels)` makes less of each batch's (the
+    argmax, say). Raises ValueError if no batch has a target.
     """
-    return predict(
-        model, batches, objective, compute_metrics, to_device, prefix, compute_metrics is not None
-    ).metrics
+    found = predict(
+        model, batches, objective, compute_metrics, to_device, prefix, compute_metrics is not None, preprocess
+    )
+    if found.label_ids is None:
+        raise ValueError("an evaluation needs labels, the batches have none; predict() works without")
+    return found.metrics
 
 
 @torch.no_grad()
@@ -70,6 +76,7 @@ def predict(
     to_device: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict,
     prefix: str = "test",
     keep: bool = True,
+    preprocess: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> PredictionOutput:
     """Predictions, labels and `evaluate`'s figures; arrays of length 0 unless they are to be kept.
 
@@ -97,7 +104,10 @@ def predict(
                 total = (zeros_for_sums(found.loss.device) if total is None else total) + found.loss * targets
             count += targets
             if keep:
-                kept.append((found.predictions.float().cpu(), found.labels.cpu()))
+                predictions = found.predictions
+                if preprocess is not None:
+                    predictions = preprocess(predictions, found.labels)
+                kept.append((as_numbers(predictions), found.labels.cpu()))
     finally:
         model.train(was_training)
     if count == 0:
@@ -106,11 +116,29 @@ def predict(
     predictions, labels = (_joined(list(part)) for part in zip(*kept)) if keep else (np.zeros(0),) * 2
     if compute_metrics is not None:
         metrics = compute_metrics(EvalPrediction(predictions, labels))
-        scores |= {
-            name if name.startswith(f"{prefix}_") else f"{prefix}_{name}": float(metrics[name])
-            for name in metrics
-        }
+        if not isinstance(metrics, Mapping):
+            raise ValueError(
+                f"compute_metrics must return a dict of names and numbers, got {describe(metrics)}"
+            )
+        for name, value in metrics.items():
+            full = name if name.startswith(f"{prefix}_") else f"{prefix}_{name}"
+            scores[full] = _as_float(name, value)
     return PredictionOutput(predictions, labels, scores)
+
+
+def as_numbers(predictions: Tensor) -> Tensor:
+    """On the CPU; bfloat16 and float16, which numpy or its functions lack, as float32."""
+    return predictions.float().cpu() if predictions.is_floating_point() else predictions.cpu()
+
+
+def _as_float(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            f"compute_metrics must give numbers, {name!r} is {describe(value)}; arrays, such as a confusion matrix, "
+            "are made from trainer.predict(...)"
+        ) from None
 
 
 def _unlabelled(
@@ -122,7 +150,7 @@ def _unlabelled(
     was_training = model.training
     model.eval()
     try:
-        return [scores_without_labels(model, to_device(batch)).float().cpu() for batch in batches]
+        return [as_numbers(scores_without_labels(model, to_device(batch))) for batch in batches]
     finally:
         model.train(was_training)
 

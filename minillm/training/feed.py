@@ -71,17 +71,21 @@ class ExampleFeed:
                 f"{sorted(self.columns - set(ANSWERS))} (remove_unused_columns=False keeps them for the collator)"
             )
         self.lengths: list[int] = []
-        if args.train_sampling_strategy == "group_by_length" and name == "train_dataset":
+        if args.train_sampling_strategy == "group_by_length" and name in ("train_data", "train_dataset"):
             self.lengths = [int(row.get(args.length_column_name) or len(row["input_ids"])) for row in data]
 
     def __len__(self) -> int:
         return len(self.data)
 
     def steps_per_epoch(self, processes: int) -> int:
-        """Updates of one pass over the data, the last one partial."""
+        """Updates of one pass over the data, the last one partial; ValueError where dropping it leaves none."""
         rows = self.args.per_device_train_batch_size * processes
         batches = len(self) // rows if self.args.dataloader_drop_last else math.ceil(len(self) / rows)
-        return max(1, math.ceil(batches / self.args.gradient_accumulation_steps))
+        if batches == 0:
+            raise ValueError(
+                f"dataloader_drop_last=True leaves nothing to learn: {len(self)} examples fill no batch of {rows}"
+            )
+        return math.ceil(batches / self.args.gradient_accumulation_steps)
 
     def passes(self, step: int, epoch: int, place: int, rank: int = 0, processes: int = 1) -> list[Batch]:
         """This process' batches of update number `place` of an epoch."""

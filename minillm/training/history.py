@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -20,12 +20,20 @@ from torch import Tensor
 from minillm.training.tally import Reading, Tally
 
 
+class Records(list):
+    """The records, a list of dicts. After a run it answers to the names of transformers' TrainOutput, too."""
+
+    global_step = 0
+    training_loss = 0.0
+    metrics: ClassVar[dict[str, float]] = {}
+
+
 class History:
     """The records of a run and what has come since the last. Times are of training alone, evaluation left out."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.entries: list[dict[str, Any]] = []
+        self.entries = Records()
         self.restart()
         self.recorded = 0  # the step of the last record
         self.tokens, self.seconds = 0, 0.0  # of all steps up to it
@@ -78,7 +86,7 @@ class History:
 
     def load(self, records: list[dict[str, Any]]) -> None:
         """Go on from the records of a checkpoint."""
-        self.entries = records
+        self.entries = Records(records)
         last = records[-1]
         self.tokens, self.seconds, self.recorded = last["tokens"], last["seconds"], last["step"]
         self.since = []

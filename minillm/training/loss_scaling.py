@@ -4,6 +4,9 @@
     a gradient that is infinite:  the update is left out and the scale halved
     2000 good updates in a row:   the scale is doubled
 
+Where the gradient is infinite even at a scale far below 1, no scale helps: the run then says so instead of learning
+nothing to its end.
+
 Book: 5.2 단일 GPU 효율적으로 활용하기. Paper: Micikevicius et al. 2018 (mixed precision training).
 Held against: torch.amp.GradScaler. bfloat16 needs none of it: it has the range of float32.
 """
@@ -15,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+SMALLEST = 2.0**-14  # of scales: 30 updates in a row have been left out by then
+
 
 class LossScale:
     """The scale of a run. `scale` 1 and `fixed` is what everything but float16 has."""
@@ -22,6 +27,11 @@ class LossScale:
     def __init__(self, scale: float = 65536.0, interval: int = 2000, fixed: bool = False) -> None:
         self.scale, self.interval, self.fixed = (1.0 if fixed else scale), interval, fixed
         self.good_in_a_row = 0
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the gradient has been infinite at every scale that float16 can gain from."""
+        return self.scale < SMALLEST
 
     @torch.no_grad()
     def undo(self, gradients: list[Tensor]) -> bool:

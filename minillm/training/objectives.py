@@ -340,5 +340,8 @@ def _labels(batch: Mapping[str, Tensor], axes: tuple[int, ...] = (2,), shortest:
     if not isinstance(labels, Tensor) or labels.ndim not in axes or labels.shape[-1] < shortest:
         shape = "(B, L)" if axes == (2,) else "(B,) or (B, n)"
         long = f" with L at least {shortest}" if axes == (2,) else ""
-        raise ValueError(f"a batch needs labels {shape}{long}, got {describe(labels)}")
+        got = describe(labels)
+        if labels is None and isinstance(batch, Mapping) and batch:
+            got += f" in a batch of {', '.join(map(str, batch))}"
+        raise ValueError(f"a batch needs labels {shape}{long}, got {got}")
     return labels

@@ -5,13 +5,15 @@ Book: 3.4.2 트레이너 API를 사용해 학습하기. Held against: what trans
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from minillm._checks import check_choice, describe
+from minillm._checks import describe
 from minillm.training.adamw import AdamW
 from minillm.training.arguments import TrainingArguments, long_form
 from minillm.training.batches import as_source
@@ -62,7 +64,11 @@ def make_feed(
         return ExampleFeed(name, data, collate, model, args)
     if isinstance(settings, TrainingArguments) and isinstance(data, Sequence) and not data:
         raise ValueError(f"{name} must hold at least one example, got none")
-    feed = SourceFeed(name, as_source(data), args)
+    try:
+        source = as_source(data)
+    except ValueError as error:
+        raise ValueError(f"{name} is no sequence of dicts: {error}") from None
+    feed = SourceFeed(name, source, args)
     limits = getattr(model, "config", None)
     vocabulary, window = getattr(limits, "vocab_size", None), getattr(limits, "max_length", None)
     if vocabulary is not None and getattr(feed.source, "largest_id", 0) >= vocabulary:
@@ -106,9 +112,29 @@ def make_optimizer(
         return AdamW(groups, args.learning_rate, betas, args.adam_epsilon), None, None
     if not isinstance(optimizer, (AdamW, torch.optim.Optimizer)):
         raise ValueError(f"optimizers[0] must be an AdamW or one of torch.optim, got {describe(optimizer)}")
-    if scheduler is not None:
-        check_choice("optimizers[1].step", callable(getattr(scheduler, "step", None)), (True,))
+    if scheduler is not None and not callable(getattr(scheduler, "step", None)):
+        raise ValueError(
+            f"optimizers[1] must be a schedule of torch.optim.lr_scheduler, got {describe(scheduler)}"
+        )
+    known = {id(parameter) for parameter in model.parameters()}
+    if not any(id(parameter) in known for group in optimizer.param_groups for parameter in group["params"]):
+        raise ValueError("optimizers[0] holds no parameter of this model: was it made for another one?")
+    if getattr(scheduler, "optimizer", optimizer) is not optimizer:
+        raise ValueError("optimizers[1] is a schedule of another optimizer than optimizers[0]")
+    for name, one in (("optimizers[0]", optimizer), ("optimizers[1]", scheduler)):
+        asked = [] if one is None else asked_for(type(one).step)
+        if asked:
+            raise ValueError(
+                f"{name}: step() of a {type(one).__name__} needs {', '.join(asked)}, the Trainer gives it nothing"
+            )
     return optimizer, scheduler, [group["lr"] for group in optimizer.param_groups]
+
+
+def asked_for(method: Any) -> list[str]:
+    """The arguments without which a method of a class cannot be called on an object of it."""
+    every = list(inspect.signature(method).parameters.values())[1:]
+    named = [one for one in every if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    return [one.name for one in named if one.default is one.empty]
 
 
 def set_rates(optimizer: Any, scheduler: Any, peaks: list[float] | None, rate: float, peak: float) -> float:
@@ -120,3 +146,9 @@ def set_rates(optimizer: Any, scheduler: Any, peaks: list[float] | None, rate: f
         for group, own in zip(optimizer.param_groups, peaks or [None] * len(optimizer.param_groups)):
             group["lr"] = rate if own is None else own * rate / peak if peak else 0.0
     return optimizer.param_groups[0]["lr"]
+
+
+def in_a_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")

@@ -9,6 +9,9 @@ Book: 3.4 모델 학습시키기. Held against: the trainer_state.json of transf
 
 from __future__ import annotations
 
+import json
+import tempfile
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,11 +20,14 @@ from minillm._checks import describe
 from minillm.training.callbacks import TrainerControl, TrainerState, restored
 from minillm.training.checkpoint import (
     checkpoint_meta,
+    checkpoint_path,
     checkpoints,
     latest_checkpoint,
     load_checkpoint,
     remove_old,
     save_checkpoint,
+    save_tokenizer,
+    step_of,
 )
 from minillm.training.config import TrainerConfig
 
@@ -31,25 +37,67 @@ def save_run(run: Any) -> None:
     args, state = run.args, run.state
     folder = Path(args.output_dir)
     if state.best_global_step == state.global_step:
-        state.best_model_checkpoint = str(folder / f"step-{state.global_step:06d}")
+        state.best_model_checkpoint = str(checkpoint_path(folder, state.global_step))
     if run.processes.first:
-        meta = {
-            "config": run.config.what_decides_the_weights(), "history": run.history,
-            "eval_loss": run.history[-1]["eval_loss"], "state": asdict(state), "control": asdict(run.control),
-            "place": run.place, "logged": run.logged, "callbacks": run.callbacks.saved(),
-            "loss_scale": run.loss_scale.state_dict(),
-            "schedule": None if run.lr_scheduler is None else run.lr_scheduler.state_dict(),
-        }  # fmt: skip
-        save_checkpoint(folder, state.global_step, run.model, run.optimizer, meta, run.tokenizer)
+        save_checkpoint(folder, state.global_step, run.model, run.optimizer, _meta(run), run.tokenizer)
         if isinstance(run.config, TrainerConfig):
-            remove_old(folder, run.config.keep_last)
+            remove_old(folder, run.config.keep_last, last=state.global_step)
         elif (keep := args.save_total_limit) is not None:
             best = Path(state.best_model_checkpoint or folder)
             # as in transformers, the best is one of those that the limit allows, and the newest is kept, too
-            if best != folder and best not in checkpoints(folder)[-keep:]:
+            ours = [path for path in checkpoints(folder) if step_of(path) <= state.global_step]
+            if best != folder and best not in ours[-keep:]:
                 keep = max(1, keep - 1)
-            remove_old(folder, keep, best)
+            remove_old(folder, keep, best, last=state.global_step)
     run.processes.wait()
+
+
+def check_savable(run: Any) -> None:
+    """Before the first step: ValueError for a part of a Trainer of which its first checkpoint could not be written.
+
+    A schedule or a callback that remembers what JSON cannot say, or a tokenizer that cannot be saved, would else end
+    the run hours later. Warns of the checkpoints of another run in the folder.
+    """
+    if run.args.save_strategy == "no" or not run.processes.first:
+        return
+    parts = {
+        "optimizers[0]": run.optimizer.state_dict()["param_groups"],
+        "optimizers[1]": None if run.lr_scheduler is None else run.lr_scheduler.state_dict(),
+        "the state() of the callbacks": run.callbacks.saved(),
+    }
+    for name, value in parts.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"a checkpoint cannot hold {name}: {error}; it must be numbers, texts, lists and dicts, or "
+                'save_strategy="no"'
+            ) from None
+    if run.tokenizer is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            save_tokenizer(run.tokenizer, Path(folder))
+    folder = Path(run.args.output_dir)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"output_dir must be a folder, {str(folder)!r} is a file")
+    there = latest_checkpoint(folder)
+    if run.state.global_step == 0 and there is not None:
+        warnings.warn(
+            f"{str(folder)!r} holds the checkpoints of another run, up to {there.name}. This run begins anew and "
+            "writes its own among them; resume_from_checkpoint=True would go on from the newest, another output_dir "
+            "keeps them apart",
+            stacklevel=3,
+        )
+
+
+def _meta(run: Any) -> dict[str, Any]:
+    """What a checkpoint holds besides weights and averages, as JSON-able values."""
+    return {
+        "config": run.config.what_decides_the_weights(), "history": run.history,
+        "eval_loss": run.history[-1]["eval_loss"], "state": asdict(run.state), "control": asdict(run.control),
+        "place": run.place, "logged": run.logged, "callbacks": run.callbacks.saved(),
+        "loss_scale": run.loss_scale.state_dict(),
+        "schedule": None if run.lr_scheduler is None else run.lr_scheduler.state_dict(),
+    }  # fmt: skip
 
 
 def resume_run(run: Any, checkpoint: bool | str | Path) -> None:
@@ -71,7 +119,10 @@ def resume_run(run: Any, checkpoint: bool | str | Path) -> None:
     ours, theirs = run.config.what_decides_the_weights(), meta["config"]
     changed = [f"{key} {theirs.get(key)!r} -> {ours[key]!r}" for key in ours if ours[key] != theirs.get(key)]
     if changed:
-        raise ValueError(f"checkpoint {str(checkpoint)!r} has other settings: {', '.join(changed)}")
+        raise ValueError(
+            f"checkpoint {str(checkpoint)!r} has other settings: {', '.join(changed)}; to go on from "
+            "its weights as a new run, give the Trainer load_model(checkpoint) and resume from nothing"
+        )
     if meta["state"]["max_steps"] != run.state.max_steps:
         raise ValueError(
             f"checkpoint {str(checkpoint)!r} is of a run of {meta['state']['max_steps']} updates, this one has "

@@ -46,8 +46,8 @@ class Padding:
     pad_token_id, padding_side, vocab_size = 0, "right", V
     special_tokens = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}  # noqa: RUF012
 
-    def save(self, path):
-        path.write_text("{}")
+    def save(self, folder):
+        (folder / "tokenizer.json").write_text("{}")
 
 
 def classes(count, labels="label", seed=0):
@@ -95,7 +95,16 @@ class TheirTrainer(transformers.Trainer):
         return InOurOrder(len(self.train_dataset), self.args.seed)
 
 
-def both(tmp_path, model, rows, collators, eval_rows=None, compute_metrics=None, **settings):
+def both(
+    tmp_path,
+    model,
+    rows,
+    collators,
+    eval_rows=None,
+    compute_metrics=None,
+    kinds=(TheirTrainer, Trainer),
+    **settings,
+):
     """(their Trainer, ours) after the same run on the same folder."""
     given = {
         "per_device_train_batch_size": 8, "per_device_eval_batch_size": 8, "learning_rate": 1e-2, "logging_steps": 1,
@@ -103,11 +112,11 @@ def both(tmp_path, model, rows, collators, eval_rows=None, compute_metrics=None,
     }  # fmt: skip
     parts = {"train_dataset": rows, "eval_dataset": eval_rows, "compute_metrics": compute_metrics}
     args = transformers.TrainingArguments(str(tmp_path / "theirs"), dataloader_pin_memory=False, **given)
-    theirs = TheirTrainer(model, args, data_collator=collators[0], **parts)
+    theirs = kinds[0](model, args, data_collator=collators[0], **parts)
     theirs.remove_callback(transformers.PrinterCallback)
     theirs.train()
     args = TrainingArguments(str(tmp_path / "ours"), **given)
-    ours = Trainer(load_model(tmp_path / "model"), args, data_collator=collators[1], **parts)
+    ours = kinds[1](load_model(tmp_path / "model"), args, data_collator=collators[1], **parts)
     ours.train()
     return theirs, ours
 
@@ -162,6 +171,32 @@ def test_a_classifier_learns_the_same(tmp_path, settings):
     np.testing.assert_allclose(b.predictions, a.predictions, rtol=1e-3, atol=2e-5)
     assert np.array_equal(a.label_ids, b.label_ids)
     assert b.metrics["test_loss"] == pytest.approx(a.metrics["test_loss"], abs=1e-5)
+
+
+class WeightedLoss:
+    """The loss of a subclass: one text for both libraries."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        labels = inputs.pop("labels")
+        outputs = model(**inputs)
+        loss = torch.nn.functional.cross_entropy(outputs.logits, labels, weight=torch.tensor([1.0, 5.0]))
+        return (loss, outputs) if return_outputs else loss
+
+
+class TheirWeighted(WeightedLoss, TheirTrainer):
+    pass
+
+
+class OurWeighted(WeightedLoss, Trainer):
+    pass
+
+
+def test_a_loss_of_a_subclass_is_learned_the_same(tmp_path):
+    model = fold(tmp_path, transformers.BertForSequenceClassification, transformers.BertConfig(**BERT))
+    theirs, ours = both(
+        tmp_path, model, classes(45), pads(), kinds=(TheirWeighted, OurWeighted), num_train_epochs=3
+    )
+    same_run(theirs, ours, 18)
 
 
 @pytest.mark.parametrize("passes", [1, 2, 3])

@@ -12,8 +12,8 @@ class Padding:
     pad_token_id, padding_side, vocab_size = 0, "right", V
     special_tokens = {"[PAD]": 0, "[CLS]": 2, "[MASK]": 4}  # noqa: RUF012
 
-    def save(self, path):
-        path.write_text("{}")
+    def save(self, folder):
+        (folder / "tokenizer.json").write_text("{}")
 
 
 def classes(count, seed=0):

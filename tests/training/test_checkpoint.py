@@ -56,9 +56,9 @@ def test_five_and_five_are_ten_bit_for_bit(tmp_path, name, precision):
 def test_resuming_starts_anew_without_a_checkpoint_and_goes_on_from_a_path(tmp_path):
     run = trainer(max_steps=4, checkpoint_folder=tmp_path / "runs", checkpoint_every=2, keep_last=9)
     run.train(resume_from_checkpoint=True)
-    assert [path.name for path in checkpoints(tmp_path / "runs")] == ["step-000002", "step-000004"]
+    assert [path.name for path in checkpoints(tmp_path / "runs")] == ["checkpoint-2", "checkpoint-4"]
     other = trainer(max_steps=4)
-    other.train(resume_from_checkpoint=tmp_path / "runs" / "step-000002")
+    other.train(resume_from_checkpoint=tmp_path / "runs" / "checkpoint-2")
     assert other.history[0]["step"] == 1
     assert len(other.history) == 4
     assert same(run.model, other.model)
@@ -71,9 +71,9 @@ def test_the_last_and_the_best_are_kept(tmp_path):
     )
     run.evaluate = lambda: {"eval_loss": next(losses)}
     run.train()
-    assert [path.name for path in checkpoints(tmp_path)] == ["step-000005", "step-000006"]
-    assert best_checkpoint(tmp_path).name == "step-000005"  # the later of two equals
-    assert latest_checkpoint(tmp_path).name == "step-000006"
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-5", "checkpoint-6"]
+    assert best_checkpoint(tmp_path).name == "checkpoint-5"  # the later of two equals
+    assert latest_checkpoint(tmp_path).name == "checkpoint-6"
     assert latest_checkpoint(tmp_path / "nowhere") is None
     assert best_checkpoint(tmp_path / "nowhere") is None
 
@@ -103,19 +103,19 @@ def test_a_state_file_that_has_changed_is_read_again(tmp_path):
     run.evaluate = lambda: {"eval_loss": next(losses)}
     run.config = dataclasses.replace(run.config, keep_last=3)
     run.train()
-    state = tmp_path / "step-000001" / module.STATE
+    state = tmp_path / "checkpoint-1" / module.STATE
     state.write_bytes(state.read_bytes()[:-3])  # damaged: never the best
     module.remove_old(tmp_path, 1)
-    assert [path.name for path in checkpoints(tmp_path)] == ["step-000002", "step-000003"]
-    (tmp_path / "step-000002" / module.STATE).unlink()
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-2", "checkpoint-3"]
+    (tmp_path / "checkpoint-2" / module.STATE).unlink()
     module.remove_old(tmp_path, 1)
-    assert [path.name for path in checkpoints(tmp_path)] == ["step-000003"]
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-3"]
 
 
 def test_a_checkpoint_is_a_model_folder(tmp_path):
     class Words:
-        def save(self, path):
-            path.write_text("{}")
+        def save(self, folder):
+            (folder / "tokenizer.json").write_text("{}")
 
     run = trainer(tiny_models()[0], max_steps=2, checkpoint_folder=tmp_path)
     run.tokenizer = Words()
@@ -127,6 +127,7 @@ def test_a_checkpoint_is_a_model_folder(tmp_path):
         "model.safetensors",
         "training.state",
         "tokenizer.json",
+        "trainer_state.json",
     }
     ids = COUNTING[None, :8]
     with torch.no_grad():
@@ -150,7 +151,7 @@ def test_whatever_stops_a_save_leaves_only_whole_checkpoints(tmp_path, monkeypat
     monkeypatch.setattr(module, "save_tensors", broken)
     with pytest.raises(Interrupted):
         run.train()
-    assert [path.name for path in tmp_path.iterdir()] == ["step-000002"]
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]
     monkeypatch.undo()
     resumed = trainer(MODELS[model](), max_steps=4, checkpoint_folder=tmp_path)
     assert len(resumed.train(resume_from_checkpoint=True)) == 4
@@ -160,10 +161,10 @@ def test_saving_a_step_again_replaces_it(tmp_path):
     for seed in (0, 1):
         run = trainer(ToyLM(seed=seed), max_steps=2, checkpoint_folder=tmp_path)
         run.train()
-    assert [path.name for path in tmp_path.iterdir()] == ["step-000002"]
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]
 
     resumed = trainer(ToyLM(), max_steps=2)
-    resumed.train(resume_from_checkpoint=tmp_path / "step-000002")
+    resumed.train(resume_from_checkpoint=tmp_path / "checkpoint-2")
     assert same(resumed.model, run.model)
 
 
@@ -171,7 +172,7 @@ def test_saving_a_step_again_replaces_it(tmp_path):
 def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
     trainer(tiny_models()[0], max_steps=2, checkpoint_folder=folder).train()
-    return folder / "step-000002"
+    return folder / "checkpoint-2"
 
 
 @pytest.mark.parametrize("file", ["training.state", "model.safetensors", "config.json"])
@@ -202,7 +203,7 @@ def test_flipped_bits_and_mixed_steps_are_refused(tmp_path, saved):
     with pytest.raises(BadFileError):
         trainer(tiny_models()[0], max_steps=2).train(resume_from_checkpoint=folder)
     trainer(tiny_models()[0], max_steps=5, checkpoint_folder=tmp_path).train()
-    shutil.copy(tmp_path / "step-000005" / "model.safetensors", folder)
+    shutil.copy(tmp_path / "checkpoint-5" / "model.safetensors", folder)
     with pytest.raises(BadFileError, match="not those its state"):
         trainer(tiny_models()[0], max_steps=2).train(resume_from_checkpoint=folder)
 

@@ -109,7 +109,7 @@ def test_a_bad_step_never_gets_into_a_checkpoint(monkeypatch, tmp_path):
     run = as_on_a_gpu(monkeypatch, trainer(Poisoned(math.nan), max_steps=9, **settings))
     with pytest.raises(TrainingDiverged, match="step 5"):
         run.train()
-    assert [path.name for path in tmp_path.iterdir()] == ["step-000003"]
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-3"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

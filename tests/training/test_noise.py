@@ -84,12 +84,9 @@ def test_a_text_without_a_hole_is_drawn_again_but_not_for_ever():
 def masked_run(tmp_path, steps=8, **settings):
     config = TrainerConfig(
         steps,
-        batch_size=4,
-        context_length=10,
+        **{"batch_size": 4, "context_length": 10, "precision": "fp32"} | settings,
         checkpoint_folder=tmp_path,
         progress=False,
-        precision="fp32",
-        **settings,
     )
     data = NoisySet(COUNTING % 10, MASK)
     return Trainer(ToyLM(), config, data, data, objective=MaskedLMObjective())
@@ -116,10 +113,10 @@ def test_training_resumes_bit_for_bit(tmp_path):
 
 
 def test_accumulation_gives_the_same_run(tmp_path):
-    runs = [masked_run(tmp_path, steps=1), masked_run(tmp_path, steps=1, gradient_accumulation=1)]
-    runs[1].config = TrainerConfig(
-        1, batch_size=2, gradient_accumulation=2, context_length=10, precision="fp32", progress=False
-    )
+    runs = [
+        masked_run(tmp_path / "one", steps=1),
+        masked_run(tmp_path / "two", steps=1, batch_size=2, gradient_accumulation=2),
+    ]
     for run in runs:
         run.model.body.dropout.p = 0.0
         run.train()

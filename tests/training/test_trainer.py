@@ -270,7 +270,6 @@ def test_an_objective_of_ones_own():
         ({"config": {"max_steps": 3}}, "TrainerConfig"),
         ({"config": None}, "TrainerConfig"),
         ({"train_data": [1, 2, 3]}, "train_data: the token stream has 3 ids"),
-        ({"train_data": None}, "token stream"),
         ({"train_data": [0, 11] * 50}, "id 11"),
         ({"eval_data": [1]}, "eval_data"),
         ({"train_data": [[1, 2, 11]]}, "id 11"),
