@@ -71,7 +71,7 @@ class ExampleFeed:
                 f"{sorted(self.columns - set(ANSWERS))} (remove_unused_columns=False keeps them for the collator)"
             )
         self.lengths: list[int] = []
-        if args.train_sampling_strategy == "group_by_length" and name == "train_dataset":
+        if args.train_sampling_strategy == "group_by_length" and name == "train_data":
             self.lengths = [int(row.get(args.length_column_name) or len(row["input_ids"])) for row in data]
 
     def __len__(self) -> int:

@@ -5,8 +5,8 @@
 With the same settings it gives the weights of the Trainer, bit for bit: both take the same order of the data, draw the
 same dropout, and make the same update.
 
-Book: 3.4.3 직접 작성한 코드로 학습하기. Held against: Trainer (a test compares the bits). Leaves out: evaluation,
-checkpoints, passes that accumulate, mixed precision, several processes.
+Book: 3.4.3 트레이너 API를 사용하지 않고 학습하기. Held against: Trainer (a test compares the bits).
+Leaves out: evaluation, checkpoints, passes that accumulate, mixed precision, several processes.
 """
 
 from __future__ import annotations

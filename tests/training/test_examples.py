@@ -162,6 +162,16 @@ def test_lengths_are_grouped_and_every_example_dealt():
 
     assert padding(order) < padding(epoch_order(200, 0, 0)) / 3
     run = classifier_run(group_by_length=True, num_train_epochs=1)
+    sizes = [len(row["input_ids"]) for row in run.train_feed.data]
+    expected = [run.train_feed.data[int(place)] for place in length_grouped_order(sizes, 8, 0, 0)]
+    dealt = [batch for place in range(6) for batch in run.train_feed.passes(0, 0, place)]
+    found = [
+        ids[mask.bool()].tolist()
+        for batch in dealt
+        for ids, mask in zip(batch["input_ids"], batch["attention_mask"])
+    ]
+    assert len(set(sizes)) > 1
+    assert found == [list(row["input_ids"]) for row in expected]
     assert (
         sum(len(batch["labels"]) for place in range(6) for batch in run.train_feed.passes(0, 0, place)) == 45
     )
