@@ -38,21 +38,24 @@ def open_loop(
     learning_rate: float = 5e-5,
     weight_decay: float = 0.0,
     seed: int = 42,
+    warmup_steps: int = 0,
 ) -> list[float]:
     """Train `model` in place on `rows`; the loss of each step, in nats a target.
 
-    `collate` makes a batch of some rows; rows hold only what it and the model take. The learning rate falls in a
-    straight line. The model is in training mode afterwards. ValueError for no rows, or an epoch or batch below 1.
+    `collate` makes a batch of some rows; rows hold only what it and the model take. The learning rate rises for
+    `warmup_steps` and falls, each in a straight line. The model is in training mode afterwards. ValueError for no rows,
+    and for an epoch or batch below 1.
     """
     check_int("epochs", epochs, 1)
     check_int("batch_size", batch_size, 1)
+    check_int("warmup_steps", warmup_steps, 0)
     if not len(rows):
         raise ValueError(f"rows must hold at least one example, got {describe(rows)}")
     objective, losses = objective_for(model), []
     optimizer = AdamW(decay_groups(model, weight_decay))
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     starts = range(0, len(rows), batch_size)
-    rate = schedule("linear", epochs * len(starts), learning_rate)
+    rate = schedule("linear", epochs * len(starts), learning_rate, warmup_steps)
     model.train()
     with torch.random.fork_rng([]), fast_layers(model):
         for epoch in range(epochs):

@@ -107,12 +107,13 @@ def test_a_run_that_was_stopped_early_stays_stopped(tmp_path):
     assert bits(again) == bits(run)
 
 
-@pytest.mark.parametrize("settings", [{}, {"num_train_epochs": 1, "weight_decay": 0.1}])
+@pytest.mark.parametrize("settings", [{}, {"num_train_epochs": 1, "weight_decay": 0.1}, {"warmup_steps": 5}])
 def test_the_open_loop_gives_the_same_bits(settings):
     rows, models = classes(45), [tiny_classifier(), tiny_classifier()]
     given = {"num_train_epochs": 3, "learning_rate": 1e-2, "weight_decay": 0.0} | settings
     losses = open_loop(models[0], rows, DataCollatorWithPadding(Padding()), epochs=given["num_train_epochs"],
-                       learning_rate=given["learning_rate"], weight_decay=given["weight_decay"])  # fmt: skip
+                       learning_rate=given["learning_rate"], weight_decay=given["weight_decay"],
+                       warmup_steps=given.get("warmup_steps", 0))  # fmt: skip
     run = classifier_run(model=models[1], rows=rows, logging_steps=1, **given | {"seed": 42})
     assert [record["train_loss"] for record in run.train()] == losses
     assert same(*models)
