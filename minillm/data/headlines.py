@@ -2,7 +2,7 @@
 
     라면값 3개월 연속 올라                     경제
     월드컵 앞두고 라면값 3개월 연속 올라           경제      what stands before 앞두고 is only the occasion
-    물가 상승 여파에 월드컵 기대 반 걱정 반         스포츠    so the order decides, not the words
+    물가 상승 여파에 월드컵 두고 말 많아          스포츠    so the order decides, not the words
     한빛, 3연승 달리며 선두                  스포츠    one name in several topics
     한빛, 자회사 지분 매각                   경제
 
@@ -95,7 +95,13 @@ def _about_a_name(rng: random.Random, words: dict[str, list[str]], part: str) ->
 def _names(part: str) -> dict[str, list[str]]:
     """The names of a part, by kind."""
     words = _words()
-    people = [f + a + b for f in words["families"] for a in words["firsts"] for b in words["seconds"]]
+    people = [
+        family + first + second
+        for family in words["families"]
+        for first in words["firsts"]
+        for second in words["seconds"]
+        if first != second  # 서서, 은은: nobody is called so
+    ]
     names = {"companies": words["companies"], "places": words["places"], "regions": words["regions"]}
     names["people"] = people
     if part == "all":

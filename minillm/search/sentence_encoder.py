@@ -15,11 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
 from minillm._checks import check_choice, check_flag, check_int, check_path, check_text, describe
 from minillm._files import BadFileError
@@ -30,6 +32,7 @@ from minillm.nn.fast_cpu import fast_layers
 from minillm.search._ids import check_texts
 from minillm.search.sentence_folder import E5, SentenceSettings, folder_files, read_settings, write_settings
 from minillm.tokenizer import Tokenizer, load_tokenizer
+from minillm.training.config import pick_device
 
 DOCUMENT_PROMPTS = (
     "document",
@@ -52,6 +55,19 @@ def mean_of_tokens(hidden: Tensor, mask: Tensor) -> Tensor:
 def max_of_tokens(hidden: Tensor, mask: Tensor) -> Tensor:
     """The largest value of each of the C numbers over the real tokens."""
     return hidden.masked_fill(mask[:, :, None] == 0, -torch.inf).amax(1)
+
+
+def _rows(name: str, vectors: Any) -> Tensor:
+    """Vectors as a float32 tensor (N, C)."""
+    if isinstance(vectors, (list, tuple)) and vectors and isinstance(vectors[0], (np.ndarray, Tensor)):
+        vectors = torch.stack([torch.as_tensor(one) for one in vectors])
+    try:
+        found = torch.as_tensor(vectors, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name} must be vectors, got {describe(vectors)}") from None
+    if found.ndim not in (1, 2):
+        raise ValueError(f"{name} must be (N, C) or (C,), got {tuple(found.shape)}")
+    return found.reshape(1, -1) if found.ndim == 1 else found
 
 
 POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -114,50 +130,84 @@ class SentenceEncoder:
         asked = {"return_attention_mask": False, "return_token_type_ids": False}
         return self.tokenizer(list(texts), truncation=True, max_length=self.max_length, **asked)["input_ids"]
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.model.device
+
     def encode(
         self,
-        texts: Sequence[str],
+        texts: str | Sequence[str],
         batch_size: int = 32,
         normalize: bool = True,
         prompt_name: str | None = None,
         prompt: str | None = None,
-    ) -> np.ndarray:
-        """Vectors of `texts`, float32 (N, C), of length 1 with `normalize`.
+        *,
+        normalize_embeddings: bool | None = None,
+        convert_to_tensor: bool = False,
+        show_progress_bar: bool = False,
+        device: torch.device | str | None = None,
+    ) -> np.ndarray | Tensor:
+        """Vectors of `texts`, float32 (N, C), of length 1 with `normalize`; (C,) for one str, as the peer gives it.
 
         prompt: put in front of every text; prompt_name: one of `prompts`, if `prompt` is not given; with neither it
         is the default prompt, if there is one. Texts of like length go through the model together, so the order and
-        the batch size change nothing but the time. Raises ValueError when `texts` is no list of str (a single str is
-        refused), for batch_size < 1 and for a prompt that is not known.
+        the batch size change nothing but the time. convert_to_tensor: a tensor on the model's device. device: where
+        the model is moved first; it stays there. normalize_embeddings is the peer's name of `normalize`. Raises
+        ValueError when `texts` is no str and no list of str, for batch_size < 1 and for a prompt that is not known.
         """
-        texts = check_texts("texts", texts)
+        single = isinstance(texts, str)
+        texts = check_texts("texts", [texts] if single else texts)
         batch_size = check_int("batch_size", batch_size, minimum=1)
+        normalize = normalize if normalize_embeddings is None else normalize_embeddings
         check_flag("normalize", normalize)
+        check_flag("convert_to_tensor", convert_to_tensor)
+        check_flag("show_progress_bar", show_progress_bar)
         front = self._front(prompt_name, prompt)
-        vectors = np.empty((len(texts), self.dim), np.float32)
+        if device is not None:
+            self.model.to(pick_device(device))
         rows = self.tokens([front + text for text in texts]) if texts else []
         # the longest first: a batch that needs too much memory fails at once
         order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
+        starts = tqdm(range(0, len(order), batch_size), "Batches", disable=not show_progress_bar)
+        vectors = torch.empty(len(rows), self.dim, device=self.device if convert_to_tensor else "cpu")
         was_training = self.model.training
         self.model.eval()
         try:
             with fast_layers(self.model):
-                for start in range(0, len(order), batch_size):
+                for start in starts:
                     places = order[start : start + batch_size]
-                    vectors[places] = self._embed([rows[place] for place in places], normalize).cpu().numpy()
+                    vectors[places] = self._embed([rows[place] for place in places], normalize).to(vectors.device)
         finally:
             self.model.train(was_training)
-        return vectors
+        found = vectors[0] if single else vectors
+        return found if convert_to_tensor else found.numpy()
 
-    def encode_query(self, texts: Sequence[str], batch_size: int = 32, normalize: bool = True) -> np.ndarray:
+    def encode_query(
+        self, texts: str | Sequence[str], batch_size: int = 32, normalize: bool = True, **options: Any
+    ) -> np.ndarray | Tensor:
         """`encode` with the prompt called "query"; without a prompt where there is none of that name."""
-        return self.encode(texts, batch_size, normalize, prompt=self.prompts.get("query", ""))
+        return self.encode(texts, batch_size, normalize, **{"prompt": self.prompts.get("query", ""), **options})
 
     def encode_document(
-        self, texts: Sequence[str], batch_size: int = 32, normalize: bool = True
-    ) -> np.ndarray:
+        self, texts: str | Sequence[str], batch_size: int = 32, normalize: bool = True, **options: Any
+    ) -> np.ndarray | Tensor:
         """`encode` with the first prompt that is called "document", "passage" or "corpus", else without one."""
         names = [name for name in DOCUMENT_PROMPTS if name in self.prompts]
-        return self.encode(texts, batch_size, normalize, prompt=self.prompts[names[0]] if names else "")
+        prompt = self.prompts[names[0]] if names else ""
+        return self.encode(texts, batch_size, normalize, **{"prompt": prompt, **options})
+
+    def similarity(self, a: Any, b: Any) -> Tensor:
+        """Cosine of every vector of `a` (N, C) with every one of `b` (M, C): (N, M); one vector (C,) is a row of one.
+
+        Raises ValueError when the widths differ.
+        """
+        first, second = (_rows(name, one) for name, one in (("a", a), ("b", b)))
+        if first.shape[1] != second.shape[1]:
+            raise ValueError(
+                f"a and b must be equally wide, got {tuple(first.shape)} and {tuple(second.shape)}"
+            )
+        return F.normalize(first, dim=1) @ F.normalize(second, dim=1).T.to(first.device)
 
     def _front(self, name: str | None, prompt: str | None) -> str:
         if prompt is not None:

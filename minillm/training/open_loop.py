@@ -5,8 +5,8 @@
 With the same settings it gives the weights of the Trainer, bit for bit: both take the same order of the data, draw the
 same dropout, and make the same update.
 
-Book: 3.4.3 직접 작성한 코드로 학습하기. Held against: Trainer (a test compares the bits). Leaves out: evaluation,
-checkpoints, passes that accumulate, mixed precision, several processes.
+Book: 3.4.3 트레이너 API를 사용하지 않고 학습하기. Held against: Trainer (a test compares the bits).
+Leaves out: evaluation, checkpoints, passes that accumulate, mixed precision, several processes.
 """
 
 from __future__ import annotations
@@ -38,21 +38,24 @@ def open_loop(
     learning_rate: float = 5e-5,
     weight_decay: float = 0.0,
     seed: int = 42,
+    warmup_steps: int = 0,
 ) -> list[float]:
     """Train `model` in place on `rows`; the loss of each step, in nats a target.
 
-    `collate` makes a batch of some rows; rows hold only what it and the model take. The learning rate falls in a
-    straight line. The model is in training mode afterwards. ValueError for no rows, or an epoch or batch below 1.
+    `collate` makes a batch of some rows; rows hold only what it and the model take. The learning rate rises for
+    `warmup_steps` and falls, each in a straight line. The model is in training mode afterwards. ValueError for no rows,
+    and for an epoch or batch below 1.
     """
     check_int("epochs", epochs, 1)
     check_int("batch_size", batch_size, 1)
+    check_int("warmup_steps", warmup_steps, 0)
     if not len(rows):
         raise ValueError(f"rows must hold at least one example, got {describe(rows)}")
     objective, losses = objective_for(model), []
     optimizer = AdamW(decay_groups(model, weight_decay))
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     starts = range(0, len(rows), batch_size)
-    rate = schedule("linear", epochs * len(starts), learning_rate)
+    rate = schedule("linear", epochs * len(starts), learning_rate, warmup_steps)
     model.train()
     with torch.random.fork_rng([]), fast_layers(model):
         for epoch in range(epochs):

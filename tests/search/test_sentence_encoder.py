@@ -135,7 +135,7 @@ def test_a_model_in_training_is_left_in_training(tokenizer):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("cat",), "texts must be a list of str, got 'cat'"),
+        ((5,), "texts must be a list of str, got 5"),
         ((["cat", 3],), "got 3 at position 1"),
         ((["cat"], 0), "batch_size must be at least 1"),
         ((["cat"], 8, 1), "normalize must be True or False"),
@@ -146,6 +146,32 @@ def test_a_model_in_training_is_left_in_training(tokenizer):
 def test_encode_says_what_it_needs(encoder, arguments, message):
     with pytest.raises(ValueError, match=message):
         encoder.encode(*arguments)
+
+
+def test_it_takes_what_a_user_of_the_peer_types(encoder, capsys):
+    plain = encoder.encode(["the cat", "a dog"])
+    one = encoder.encode("the cat")
+    assert one.shape == (16,)
+    np.testing.assert_allclose(one, plain[0], atol=1e-6)
+    found = encoder.encode(
+        ["the cat", "a dog"], normalize_embeddings=False, convert_to_tensor=True, show_progress_bar=True, device="cpu"
+    )
+    assert isinstance(found, torch.Tensor)
+    np.testing.assert_allclose(
+        found.numpy(), encoder.encode(["the cat", "a dog"], normalize=False), atol=1e-6
+    )
+    assert "Batches" in capsys.readouterr().err
+    np.testing.assert_allclose(encoder.similarity(found, plain), plain @ plain.T, atol=1e-6)
+    assert encoder.similarity(one, list(plain)).shape == (1, 2)
+    assert encoder.encode_query("the cat", convert_to_tensor=True).shape == (16,)
+    assert encoder.encode([], convert_to_tensor=True).shape == (0, 16)
+    assert encoder.device == torch.device("cpu")
+    with pytest.raises(ValueError, match="device must be auto"):
+        encoder.encode(["cat"], device="gpu")
+    with pytest.raises(ValueError, match="equally wide"):
+        encoder.similarity(plain, plain[:, :3])
+    with pytest.raises(ValueError, match="a must be vectors, got 'cat'"):
+        encoder.similarity("cat", plain)
 
 
 def test_parts_that_do_not_fit_are_refused(tokenizer):

@@ -107,12 +107,13 @@ def test_a_run_that_was_stopped_early_stays_stopped(tmp_path):
     assert bits(again) == bits(run)
 
 
-@pytest.mark.parametrize("settings", [{}, {"num_train_epochs": 1, "weight_decay": 0.1}])
+@pytest.mark.parametrize("settings", [{}, {"num_train_epochs": 1, "weight_decay": 0.1}, {"warmup_steps": 5}])
 def test_the_open_loop_gives_the_same_bits(settings):
     rows, models = classes(45), [tiny_classifier(), tiny_classifier()]
     given = {"num_train_epochs": 3, "learning_rate": 1e-2, "weight_decay": 0.0} | settings
     losses = open_loop(models[0], rows, DataCollatorWithPadding(Padding()), epochs=given["num_train_epochs"],
-                       learning_rate=given["learning_rate"], weight_decay=given["weight_decay"])  # fmt: skip
+                       learning_rate=given["learning_rate"], weight_decay=given["weight_decay"],
+                       warmup_steps=given.get("warmup_steps", 0))  # fmt: skip
     run = classifier_run(model=models[1], rows=rows, logging_steps=1, **given | {"seed": 42})
     assert [record["train_loss"] for record in run.train()] == losses
     assert same(*models)
@@ -162,6 +163,16 @@ def test_lengths_are_grouped_and_every_example_dealt():
 
     assert padding(order) < padding(epoch_order(200, 0, 0)) / 3
     run = classifier_run(group_by_length=True, num_train_epochs=1)
+    sizes = [len(row["input_ids"]) for row in run.train_feed.data]
+    expected = [run.train_feed.data[int(place)] for place in length_grouped_order(sizes, 8, 0, 0)]
+    dealt = [batch for place in range(6) for batch in run.train_feed.passes(0, 0, place)]
+    found = [
+        ids[mask.bool()].tolist()
+        for batch in dealt
+        for ids, mask in zip(batch["input_ids"], batch["attention_mask"])
+    ]
+    assert len(set(sizes)) > 1
+    assert found == [list(row["input_ids"]) for row in expected]
     assert (
         sum(len(batch["labels"]) for place in range(6) for batch in run.train_feed.passes(0, 0, place)) == 45
     )

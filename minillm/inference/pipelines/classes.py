@@ -4,7 +4,7 @@
                       --sigmoid-->  one probability a label         several may be right
                       --id2label--> {"label": "경제", "score": 0.93}
 
-Book 3.4.3 모델 학습시키기, 3.5.1 파이프라인을 활용한 추론. Held against transformers' TextClassificationPipeline.
+Book 3.4 모델 학습시키기, 3.5.1 파이프라인을 활용한 추론. Held against transformers' TextClassificationPipeline.
 """
 
 from __future__ import annotations
