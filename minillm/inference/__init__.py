@@ -1,11 +1,16 @@
 """From a model to text: the KV cache, sampling, generation, streaming and pipelines."""
 
 from minillm.inference.conditioned import is_encoder_decoder
-from minillm.inference.generate import Completion, generate, generate_batch, next_logits, stream
+from minillm.inference.generate import Completion, generate, generate_batch, stream
+from minillm.inference.loop import next_logits
 from minillm.inference.params import SamplingParams
 from minillm.inference.pipelines import Pipeline, pipeline
 from minillm.inference.sampling import (
+    apply_frequency_penalty,
+    apply_logit_bias,
     apply_min_p,
+    apply_no_repeat_ngrams,
+    apply_presence_penalty,
     apply_repetition_penalty,
     apply_temperature,
     apply_top_k,
@@ -22,7 +27,11 @@ __all__ = [
     "Pipeline",
     "SamplingParams",
     "apply_chat_template",
+    "apply_frequency_penalty",
+    "apply_logit_bias",
     "apply_min_p",
+    "apply_no_repeat_ngrams",
+    "apply_presence_penalty",
     "apply_repetition_penalty",
     "apply_temperature",
     "apply_top_k",

@@ -11,6 +11,7 @@ Leaves out: holding back text while a stop string may still be arriving.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 from torch import nn
@@ -60,6 +61,12 @@ class Stopper:
                 or any(new[-len(ids) :] == ids for ids in self.sequences)
             )
         return self.done
+
+    def fork(self) -> Stopper:
+        """One that goes on from here by itself."""
+        other = copy(self)
+        other.new = list(self.new)
+        return other
 
     def text(self) -> str:
         """What the new tokens add to the prompt's text, without special tokens, up to a stop string.

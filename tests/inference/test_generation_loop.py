@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from minillm.inference import SamplingParams, generate, generate_batch, process_logits, sample, stream
-from minillm.inference.generate import Row, generation_loop, left_padded
+from minillm.inference.loop import Row, generation_loop, left_padded
 from minillm.inference.sampling import new_generator, sample_rows
 from minillm.inference.stopping import Stopper
 from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig
 from tests.inference.test_inference import spread
 
-MODULE = sys.modules["minillm.inference.generate"]  # the package has a function of that name, too
+MODULE = sys.modules["minillm.inference.loop"]
 SIZES = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
 
 
