@@ -3,8 +3,8 @@
     prefill   all prompt tokens at once, their keys and values go to the cache        (one wide forward pass)
     decode    one token in, one token out, everything older read from the cache       (many narrow ones)
 
-One loop for one text and for many. Beams have a loop of their own (beams.py), of the same two passes. Book 7.1 언어 모델
-추론 이해하기. Held against transformers' generate. Leaves out: paging and continuous batching (8장).
+One loop for one text and for many. Beams have a loop of their own (beams.py), of the same two passes. Book 7.1 언어
+모델 추론 이해하기. Held against transformers' generate. Leaves out: paging and continuous batching (8장).
 """
 
 from __future__ import annotations
