@@ -18,6 +18,7 @@ from minillm.inference.sampling import (
     process_logits,
     sample,
 )
+from minillm.inference.streaming import TextStream, stream_text
 from minillm.nn.cache import KVCache, kv_cache_bytes
 from minillm.tokenizer.chat import apply_chat_template
 
@@ -26,6 +27,7 @@ __all__ = [
     "KVCache",
     "Pipeline",
     "SamplingParams",
+    "TextStream",
     "apply_chat_template",
     "apply_frequency_penalty",
     "apply_logit_bias",
@@ -45,4 +47,5 @@ __all__ = [
     "process_logits",
     "sample",
     "stream",
+    "stream_text",
 ]

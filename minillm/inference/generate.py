@@ -60,11 +60,7 @@ def stream(
     window.
     """
     params = SamplingParams() if params is None else params
-    prompt = check_one(model, ids, params, cache)
-    if params.beams > 1 or params.best_of not in (None, 1):
-        raise ValueError(
-            "with beams or best_of a text is known at its end only: use generate or generate_batch"
-        )
+    prompt = check_stream(model, ids, params, cache)
     language_model, [text] = conditioned(model, [prompt], params)
     row = Row(text, Stopper(model, params, tokenizer, text), new_generator(params.seed, model.device))
     return (tokens[0] for _, tokens, _ in generation_loop(language_model, [row], params, cache))
@@ -180,6 +176,16 @@ def check_one(model: nn.Module, ids: Sequence[int], params: SamplingParams, cach
     check_flag("cache", cache)
     if params.n != 1 or params.logprobs is not None or params.prompt_logprobs is not None:
         raise ValueError("one text of ids has no place for n or logprobs: use generate_batch")
+    return prompt
+
+
+def check_stream(model: nn.Module, ids: Sequence[int], params: SamplingParams, cache: bool) -> list[int]:
+    """The prompt of a text that is shown while it is written; ValueError as `check_one`."""
+    prompt = check_one(model, ids, params, cache)
+    if params.beams > 1 or params.best_of not in (None, 1):
+        raise ValueError(
+            "with beams or best_of a text is known at its end only: use generate or generate_batch"
+        )
     return prompt
 
 

@@ -59,8 +59,9 @@ def generation_loop(
                     logits, last = decode(model, newest, store, last)
                 newest = _choose(logits, params, rows, active, step)  # (B,)
             tokens = newest.tolist()
+            going = [i for i in active if not rows[i].stop(tokens[i])]
             yield active, tokens, logits
-            active = [i for i in active if not rows[i].stop(tokens[i])]
+            active = going
             if not active:
                 return
 

@@ -63,8 +63,8 @@ def is_chat(item: Any) -> bool:
 class TextGeneration(Pipeline):
     """A text, or a chat (a list of messages) -> [{"generated_text": ...}, ...], one for each of n.
 
-    A chat's text is the chat with the answer as one more message; with return_full_text=False the answer alone. The j-th
-    text of every input draws with seed + j, whatever the batches are.
+    A chat's text is the chat with the answer as one more message; with return_full_text=False the answer alone. Text j
+    of every input draws with seed + j, whatever the batches are.
     """
 
     task, options_class = "text-generation", TextOptions
