@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TextIO
 
 from minillm import __version__
-from minillm.commands import classroom, generate, machine, models, search
-from minillm.commands._parser import SEED, Commands, Parser, number, whole
+from minillm.commands import chat, classroom, generate, machine, models, search
+from minillm.commands._parser import Commands, Parser, number, whole
+from minillm.commands._sampling import take_sampling
 
 # Threads that spin for long while they wait fight with whatever else the machine runs: beside one busy program a
 # training step took about 190 ms, and about 130 with short spins; alone, 50 to 60 either way. GNU OpenMP reads this
@@ -138,19 +139,18 @@ def build_parser() -> argparse.ArgumentParser:
     one.take(
         "--max-tokens", "new tokens at most (default: 100, or what the model's window holds)", type=whole(1)
     )
-    own = "default: the checkpoint's generation_config.json"  # else `generate.USUAL` and `generate.ANSWERING`
-    greedy = f"0 takes the likeliest token each time ({own}, else 0.8, or 0.2 for an answer)"
-    one.take("--temperature", greedy, type=number(0, 1000))
-    one.take("--top-k", f"sample among the k likeliest, 0 for all ({own}, else 0)", type=whole(0))
-    nucleus = f"sample among the likeliest that sum to p ({own}, else 1, or 0.9 for an answer)"
-    one.take("--top-p", nucleus, type=number(0, 1, above=True))
+    take_sampling(one, several=True)
+    one.json()
+
+    one = top.add("chat", chat.chat, "talk with a model that was taught to answer")
+    one.take("named", f"{names}, or {places} (default: tour/ here)", type=Path, nargs="?", metavar="model")
+    one.take("--system", "what the model is told before you begin", metavar="TEXT")
     one.take(
-        "--min-p",
-        f"drop tokens under this share of the likeliest's probability ({own}, else 0)",
-        type=number(0, 1),
+        "--tokenizer", "a tokenizer file or folder (default: beside the model)", type=Path, metavar="PATH"
     )
-    one.take("--repetition-penalty", f"over 1 discourages repeats ({own}, else 1)", type=number(0.001, 1000))
-    one.take("--seed", "seed of the sampling", type=SEED, default=0).json()
+    most = "tokens of an answer at most (default: 512, or a quarter of the model's window)"
+    one.take("--max-tokens", most, type=whole(1))
+    take_sampling(one, several=False)
 
     one = top.add("convert", models.convert, "write a model in another format: a .gguf file or a folder")
     one.take(

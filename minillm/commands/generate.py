@@ -10,23 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from minillm.commands._find import find_model
+from minillm.commands._sampling import sampling_params
 from minillm.commands._show import print_json
 
 DEFAULT_TOKENS = 100
-SETTINGS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
-USUAL = {"temperature": 0.8}  # where neither the user nor the model's makers say anything
-ANSWERING = {
-    "temperature": 0.2,
-    "top_p": 0.9,
-}  # the same for a chat: as in the example on SmolLM2's model card
 
 
 def generate(options: Namespace) -> None:
-    """Print the continuation or the answer as it is drawn, or one JSON value at its end."""
+    """Print the continuation or the answer as it is written, or one JSON value at its end."""
     from minillm.tokenizer import load_tokenizer
 
     if options.named is not None and options.model is not None:
         raise ValueError(f"name the model once: {options.named} and --model {options.model} came")
+    if not options.json and (options.logprobs is not None or options.prompt_logprobs is not None):
+        raise ValueError("--logprobs and --prompt-logprobs are shown with --json")
     folder = find_model(options.model if options.named is None else options.named)
     tokenizer = load_tokenizer(tokenizer_path(folder, options.tokenizer))
     chat = not options.raw and bool(getattr(tokenizer, "chat_template", None))
@@ -34,52 +31,71 @@ def generate(options: Namespace) -> None:
     prompt = tokenizer.encode(text, allowed_special="all") or [tokenizer.encode("\n")[0]]
     fitting_tokens(options.max_tokens, len(prompt), window_of(folder), folder)
 
-    from minillm.inference import SamplingParams, is_encoder_decoder, stream
-    from minillm.models import load_model
+    from minillm.inference import generate_batch, is_encoder_decoder, stream_text
 
-    model = load_model(folder)
+    model = open_writer(folder, tokenizer, options.tokenizer)
     translates = is_encoder_decoder(model)  # it reads the prompt and writes another text
     if translates:
         prompt = tokenizer(options.prompt)["input_ids"]
-    elif not model.generates:
-        raise ValueError(f"{folder} holds a {type(model).__name__}, which writes no text")
-    mismatch = (
-        f"the tokenizer {options.tokenizer or folder} has {tokenizer.vocab_size:,} tokens and the model {folder} "
-        f"{model.config.vocab_size:,}: they do not belong together"
-    )
-    if tokenizer.vocab_size > model.config.vocab_size:
-        raise ValueError(mismatch)
     max_tokens = fitting_tokens(
         options.max_tokens, 1 if translates else len(prompt), model.config.max_length, folder
     )
-    given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
-    given |= {"max_tokens": max_tokens, "seed": options.seed, "n": 1}
-    if model.generation_config:  # the settings that the model's makers found to work
-        params = SamplingParams.from_folder(folder, **given)
-    else:
-        params = SamplingParams(**(ANSWERING if chat else USUAL) | given)
-    answers = chat or translates
-    before = [] if answers else prompt  # an answer is shown alone, a continuation after its prompt
-    new: list[int] = []
-    shown = "" if answers else options.prompt
-    if not options.json:
-        print(shown, end="", flush=True)
-    try:
-        for token in stream(model, prompt, params, tokenizer=tokenizer):
-            if token >= tokenizer.vocab_size:  # models may have room to spare: a trained one never chooses it
-                raise ValueError(mismatch)
-            new.append(token)
-            text = tokenizer.decode(before + new, skip_special_tokens=answers)
-            # a character may be split over two tokens: print only what later tokens cannot change
-            if not options.json and not text.endswith("\ufffd") and text.startswith(shown):
-                print(text[len(shown) :], end="", flush=True)
-                shown = text
-    finally:
-        if not options.json:
-            print()
+    answers = chat or translates  # an answer is shown alone, a continuation after its prompt
+    params = sampling_params(options, model, folder, chat, max_tokens)
+    before = "" if answers else options.prompt
     if options.json:
-        text = tokenizer.decode(before + new, skip_special_tokens=answers)
-        print_json({"prompt": options.prompt, "token_ids": new, "text": text})
+        rows = generate_batch(model, [prompt], params, tokenizer)
+        found = [_as_json(row, before) for row in rows]
+        print_json({"prompt": options.prompt, **(found[0] if params.n == 1 else {"completions": found})})
+    elif (params.n, params.beams, params.best_of) == (1, 1, None):
+        print(before, end="", flush=True)
+        try:
+            for piece in stream_text(model, tokenizer, prompt, params):
+                print(piece, end="", flush=True)
+        finally:
+            print()
+    else:
+        rows = generate_batch(model, [prompt], params, tokenizer)
+        print("\n\n".join(before + row.text for row in rows))
+
+
+def _as_json(row: Any, before: str) -> dict[str, Any]:
+    said = {"token_ids": row.token_ids, "text": before + row.text}
+    more = {"logprobs": row.logprobs, "prompt_logprobs": row.prompt_logprobs}
+    return said | {name: value for name, value in more.items() if value is not None}
+
+
+def open_writer(folder: Path, tokenizer: Any, tokenizer_given: Path | None) -> Any:
+    """The model of a folder or file, a GGUF's 4- and 8-bit matrices as they are; ValueError for one that writes nothing.
+
+    It holds the model and its tokenizer against each other, too.
+    """
+    from minillm.inference import is_encoder_decoder
+    from minillm.models import load_model
+    from minillm.quantization import load_packed
+
+    model = load_packed(folder) if _stays_packed(folder) else load_model(folder)
+    if not is_encoder_decoder(model) and not model.generates:
+        raise ValueError(f"{folder} holds a {type(model).__name__}, which writes no text")
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise ValueError(
+            f"the tokenizer {tokenizer_given or folder} has {tokenizer.vocab_size:,} tokens and the model {folder} "
+            f"{model.config.vocab_size:,}: they do not belong together"
+        )
+    return model
+
+
+def _stays_packed(path: Path) -> bool:
+    """Whether this is a GGUF file of codes that `load_packed` takes."""
+    if path.suffix != ".gguf":
+        return False
+    from minillm.models import Llama
+    from minillm.quantization.packed import KINDS, model_config, read_gguf
+
+    file = read_gguf(path)
+    return model_config(file)[0].model_class is Llama and any(
+        one.type in KINDS for one in file.tensors.values()
+    )
 
 
 def chat_prompt(tokenizer: Any, question: str) -> str:

@@ -1,11 +1,16 @@
 """From a model to text: the KV cache, sampling, generation, streaming and pipelines."""
 
 from minillm.inference.conditioned import is_encoder_decoder
-from minillm.inference.generate import Completion, generate, generate_batch, next_logits, stream
+from minillm.inference.generate import Completion, generate, generate_batch, stream
+from minillm.inference.loop import next_logits
 from minillm.inference.params import SamplingParams
 from minillm.inference.pipelines import Pipeline, pipeline
 from minillm.inference.sampling import (
+    apply_frequency_penalty,
+    apply_logit_bias,
     apply_min_p,
+    apply_no_repeat_ngrams,
+    apply_presence_penalty,
     apply_repetition_penalty,
     apply_temperature,
     apply_top_k,
@@ -13,6 +18,7 @@ from minillm.inference.sampling import (
     process_logits,
     sample,
 )
+from minillm.inference.streaming import TextStream, stream_text
 from minillm.nn.cache import KVCache, kv_cache_bytes
 from minillm.tokenizer.chat import apply_chat_template
 
@@ -21,8 +27,13 @@ __all__ = [
     "KVCache",
     "Pipeline",
     "SamplingParams",
+    "TextStream",
     "apply_chat_template",
+    "apply_frequency_penalty",
+    "apply_logit_bias",
     "apply_min_p",
+    "apply_no_repeat_ngrams",
+    "apply_presence_penalty",
     "apply_repetition_penalty",
     "apply_temperature",
     "apply_top_k",
@@ -36,4 +47,5 @@ __all__ = [
     "process_logits",
     "sample",
     "stream",
+    "stream_text",
 ]

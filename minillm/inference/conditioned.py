@@ -45,7 +45,8 @@ def conditioned(
 class Conditioned(nn.Module):
     """A model's decoder, called like a decoder-only model. The sources are read at the first call.
 
-    model: an encoder-decoder with an output matrix. sources: ids of the text that each row looks back at.
+    model: an encoder-decoder with an output matrix. sources: ids of the text that each row looks back at; one serves
+    any number of rows. From the second pass on a cache says what its rows look back at.
     """
 
     def __init__(self, model: nn.Module, sources: Sequence[list[int]], params: SamplingParams):
@@ -92,9 +93,9 @@ class Conditioned(nn.Module):
         logits_to_keep: int = 0,
     ) -> Seq2SeqLMOutput:
         """The model's output for the target's tokens (B, T); rows are of one length, so nobody moves positions."""
-        if self.read is None:
-            self.read = self._encode()
-        output, mask = self.read
+        output = mask = None
+        if cache is None or not cache.length:
+            output, mask = self._source(len(input_ids))
         out = self.model(
             attention_mask=mask,
             decoder_input_ids=input_ids,
@@ -109,6 +110,15 @@ class Conditioned(nn.Module):
                 out.logits[:, -1] = -torch.inf
                 out.logits[:, -1, ids] = 0.0  # certain
         return out
+
+    def _source(self, rows: int) -> tuple[BodyOutput, Tensor]:
+        """What so many rows look back at, read at the first call."""
+        if self.read is None:
+            self.read = self._encode()
+        output, mask = self.read
+        if len(mask) == rows:
+            return output, mask
+        return BodyOutput(output.last_hidden_state.expand(rows, -1, -1)), mask.expand(rows, -1)
 
     def _encode(self) -> tuple[BodyOutput, Tensor]:
         """The encoder's output for all rows; a text that several rows look back at is read once."""

@@ -1,30 +1,28 @@
-"""Generation: score the next token, choose one, append it, repeat, until a stop or the budget.
+"""Generation: from the ids of a prompt, or of many, to the ids and texts that follow.
 
-    prefill   all prompt tokens at once, their keys and values go to the cache        (one wide forward pass)
-    decode    one token in, one token out, everything older read from the cache       (many narrow ones)
-
-One loop for one text and for many: `stream` is a batch of one. Book 7.1 언어 모델 추론 이해하기. Held against
-transformers' generate: the same tokens, greedy, with and without cache. Prompt and new tokens must fit into the
-model's context window together; the token that stops a text is its last one. An encoder-decoder (T5, BART) reads the
-prompt and writes another text, each with the window to itself. Leaves out: beams, paging and continuous batching (8장).
+One loop serves one text and many: `stream` is a batch of one; beams have a loop of their own. Prompt and new tokens
+must fit into the model's context window together; the token that stops a text is its last one. An encoder-decoder (T5,
+BART) reads the prompt and writes another text, each with the window to itself. Book 7.1 언어 모델 추론 이해하기. Held
+against transformers' generate: the same tokens, greedy and with beams, with and without cache.
+Leaves out: paging and continuous batching (8장).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_flag, check_int, describe
+from minillm.inference.beams import beam_search
 from minillm.inference.conditioned import conditioned, is_encoder_decoder
-from minillm.inference.fused import FusedStep
+from minillm.inference.loop import Evaluating, Row, generation_loop, logprobs_of
 from minillm.inference.params import SamplingParams
-from minillm.inference.sampling import new_generator, sample_rows
+from minillm.inference.sampling import new_generator
 from minillm.inference.stopping import Stopper
-from minillm.nn.cache import Cache
 from minillm.nn.fast_cpu import fast_layers
 
 
@@ -34,13 +32,15 @@ class Completion:
 
     text: None without a tokenizer; otherwise what follows the prompt's own text (a first blank included), without
     special tokens and cut before a stop string. logprobs: per new token {id: natural log of its probability}, of
-    the chosen and the best; None unless asked for.
+    the chosen and the best; None unless asked for. prompt_logprobs: the same per token of the prompt, None for its
+    first, of which nothing is foretold.
     """
 
     text: str | None
     token_ids: list[int]
     finish_reason: str
     logprobs: list[dict[int, float]] | None = None
+    prompt_logprobs: list[dict[int, float] | None] | None = None
 
 
 def stream(
@@ -60,10 +60,7 @@ def stream(
     window.
     """
     params = SamplingParams() if params is None else params
-    prompt = check_prompt(model, ids, params)
-    check_flag("cache", cache)
-    if params.n != 1 or params.logprobs is not None:
-        raise ValueError("one text of ids has no place for n or logprobs: use generate_batch")
+    prompt = check_stream(model, ids, params, cache)
     language_model, [text] = conditioned(model, [prompt], params)
     row = Row(text, Stopper(model, params, tokenizer, text), new_generator(params.seed, model.device))
     return (tokens[0] for _, tokens, _ in generation_loop(language_model, [row], params, cache))
@@ -76,7 +73,14 @@ def generate(
     cache: bool = True,
     tokenizer: Any = None,
 ) -> list[int]:
-    """The new token ids that follow the prompt `ids`, as `stream` would give them (same arguments, same errors)."""
+    """The new token ids that follow the prompt `ids`, as `stream` would give them (same arguments, same errors).
+
+    With beams, the best of them; with best_of, the best of those drawn.
+    """
+    params = SamplingParams() if params is None else params
+    if isinstance(params, SamplingParams) and (params.beams > 1 or params.best_of is not None):
+        prompt = check_one(model, ids, params, cache)
+        return _rows_of_prompts(model, [prompt], params, tokenizer, cache)[0].stop.new
     return list(stream(model, ids, params, cache, tokenizer))
 
 
@@ -90,136 +94,66 @@ def generate_batch(
     ...
 
     Shorter prompts are padded on the left and their positions corrected, so a row's tokens are those it would
-    get alone, up to the rounding of larger matrices. Row i draws with seed + i. A row that is done waits for the
-    others (8.1 calls this dynamic batching). Raises ValueError as `stream` does, naming the prompt.
+    get alone, up to the rounding of larger matrices: the j-th completion of every prompt draws with seed + j. A row
+    that is done waits for the others (8.1 calls this dynamic batching). Raises ValueError as `stream` does, naming the
+    prompt.
     """
     params = SamplingParams() if params is None else params
     if isinstance(prompts, (str, bytes)) or not isinstance(prompts, Sequence):
         raise ValueError(f"prompts must be a list of lists of token ids, got {describe(prompts)}")
     checked = [check_prompt(model, ids, params, f"prompt {i}") for i, ids in enumerate(prompts)]
-    language_model, texts = conditioned(model, [ids for ids in checked for _ in range(params.n)], params)
-    rows = [
-        Row(ids, Stopper(model, params, tokenizer, ids), new_generator(params.seed, model.device, offset=i))
-        for i, ids in enumerate(texts)
-    ]
-    for batch in _batches(model, rows, params):
-        for active, tokens, logits in generation_loop(language_model, batch, params):
-            for i in active if params.logprobs is not None else ():
-                batch[i].logprobs.append(_logprobs(logits[i], tokens[i], params.logprobs))
+    rows = _rows_of_prompts(model, checked, params, tokenizer)
+    best = params.prompt_logprobs
+    said = [None if best is None else prompt_logprobs(model, ids, best) for ids in checked]
     return [
         Completion(
             None if tokenizer is None else row.stop.text(),
             row.stop.new,
             "stop" if row.stop.done else "length",
             None if params.logprobs is None else row.logprobs,
+            said[i // params.n],
         )
-        for row in rows
+        for i, row in enumerate(rows)
     ]
 
 
-@dataclass
-class Row:
-    """One text of a batch: its prompt, what takes its new tokens (`stop.new`) and ends it, what draws them."""
-
-    prompt: list[int]
-    stop: Stopper
-    generator: torch.Generator | None
-    logprobs: list[dict[int, float]] = field(default_factory=list)
+def prompt_logprobs(model: nn.Module, ids: list[int], best: int) -> list[dict[int, float] | None]:
+    """Per token of a text {id: natural log of its probability}: of the token itself and of the `best` most probable."""
+    with torch.inference_mode(), Evaluating(model), fast_layers(model):
+        logits = model(torch.tensor([ids], device=model.device)).logits[0]  # (T, V)
+    return [None, *(logprobs_of(scores, i, best) for scores, i in zip(logits, ids[1:]))]
 
 
-def generation_loop(
-    model: nn.Module, rows: list[Row], params: SamplingParams, cache: bool = True
-) -> Iterator[tuple[list[int], list[int], Tensor]]:
-    """New tokens step by step: (the rows still at work, one token a row, the model's logits (B, V))."""
-    longest = max(len(row.prompt) for row in rows) + params.max_tokens
-    store = model.new_cache(len(rows), longest) if cache else None
-    active = list(range(len(rows)))
-    newest = last = None  # tokens (B,) of the step before, and where they stand
-    fused = FusedStep.of(model, store)  # `decode` as one compiled function, for one text on a CPU; else None
-    with fast_layers(model):
-        for step in range(params.max_tokens):
-            with torch.inference_mode(), _Evaluating(model):
-                if step == 0 or store is None:  # without a cache every step reads the whole texts
-                    logits, last = prefill(model, [row.prompt + row.stop.new for row in rows], store)
-                elif fused is not None:
-                    logits = fused(rows[0].stop.new[-1])
-                else:
-                    logits, last = decode(model, newest, store, last)
-                newest = _choose(logits, params, rows, active, step)  # (B,)
-            tokens = newest.tolist()
-            yield active, tokens, logits
-            active = [i for i in active if not rows[i].stop(tokens[i])]
-            if not active:
-                return
-
-
-def prefill(
-    model: nn.Module, texts: Sequence[Sequence[int]], cache: Cache | None
-) -> tuple[Tensor, Tensor | None]:
-    """All tokens of the texts in one wide pass, their keys and values to the cache.
-
-    Returns the scores (B, V) of what follows each text, and where each text's last token stands (B, 1); None where
-    no text is padded, because the cache's length says it then.
-    """
-    input_ids, mask, positions = left_padded(texts, model.device)  # (B, T) each
-    logits = next_logits(model, input_ids, cache, mask, positions)
-    return logits, None if positions is None else positions[:, -1:]
-
-
-def decode(
-    model: nn.Module, newest: Tensor, cache: Cache, last: Tensor | None = None
-) -> tuple[Tensor, Tensor | None]:
-    """One token a text, `newest` (B,), in a narrow pass; the cache holds everything older, padding included.
-
-    last: where the tokens before stand, from `prefill` or the `decode` before. Returns what `prefill` does.
-    """
-    position = None if last is None else last + 1
-    return next_logits(model, newest[:, None], cache, None, position), position
-
-
-def next_logits(
-    model: nn.Module,
-    input_ids: Tensor,
-    cache: Cache | None = None,
-    attention_mask: Tensor | None = None,
-    position_ids: Tensor | None = None,
-) -> Tensor:
-    """Scores (B, V) of the token after input_ids (B, T); the arguments are the model's."""
-    out = model(input_ids, attention_mask, cache, position_ids, logits_to_keep=1)
-    return out.logits[:, -1]
-
-
-def left_padded(
-    rows: Sequence[Sequence[int]], device: torch.device
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Rows of ids as (input_ids, attention_mask, position_ids), each (B, T) int64; None, None if none is padded.
-
-    The last column is every row's last token, so that all rows predict in the same column. A row is padded with
-    its own first id: hidden by the mask, and nothing new to a repetition penalty.
-    """
-    longest = max(map(len, rows))
-    input_ids = torch.tensor([[*row[:1]] * (longest - len(row)) + [*row] for row in rows], device=device)
-    if min(map(len, rows)) == longest:
-        return input_ids, None, None
-    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
-    return input_ids, mask, (mask.cumsum(dim=1) - 1).clamp(min=0)
-
-
-def _choose(logits: Tensor, params: SamplingParams, rows: list[Row], active: list[int], step: int) -> Tensor:
-    """The newest token (B,) of every active row; 0 for rows that are done, which cost nothing here."""
-    if step < params.min_tokens:  # no end yet
-        ends = [i for i in rows[0].stop.end_ids if i < logits.shape[1]]
-        logits = logits.index_fill(1, torch.tensor(ends, dtype=torch.int64, device=logits.device), -torch.inf)
-    at_work = [rows[i] for i in active]
-    seen = None
-    if params.repetition_penalty != 1.0:
-        seen = left_padded([row.prompt + row.stop.new for row in at_work], logits.device)[0]
-    generators = [row.generator for row in at_work]
-    if len(active) == len(rows):
-        return sample_rows(logits, params, generators, seen)
-    newest = torch.zeros(len(rows), dtype=torch.int64, device=logits.device)
-    newest[active] = sample_rows(logits[active], params, generators, seen)
-    return newest
+def _rows_of_prompts(
+    model: nn.Module, prompts: list[list[int]], params: SamplingParams, tokenizer: Any, cache: bool = True
+) -> list[Row]:
+    """params.n finished rows for each of the checked prompts."""
+    if params.beams > 1:
+        rows = []
+        for ids in prompts:  # one text after another: its beams are the batch
+            language_model, [text] = conditioned(model, [ids], params)
+            rows += beam_search(language_model, text, params, Stopper(model, params, tokenizer, text), cache)
+        return rows
+    many = params.n if params.best_of is None else params.best_of
+    language_model, texts = conditioned(model, [ids for ids in prompts for _ in range(many)], params)
+    rows = [
+        Row(
+            ids,
+            Stopper(model, params, tokenizer, ids),
+            new_generator(params.seed, model.device, offset=i % many),
+        )
+        for i, ids in enumerate(texts)
+    ]
+    for batch in _batches(model, rows, params):
+        for active, tokens, logits in generation_loop(language_model, batch, params, cache):
+            for i in active if params.logprobs is not None or many > params.n else ():
+                said = logprobs_of(logits[i], tokens[i], params.logprobs or 0)
+                batch[i].logprobs.append(said)
+                batch[i].score += said[tokens[i]]
+    if many == params.n:
+        return rows
+    groups = [rows[i : i + many] for i in range(0, len(rows), many)]
+    return [row for group in groups for row in sorted(group, key=lambda row: -row.score)[: params.n]]
 
 
 def _batches(model: nn.Module, rows: list[Row], params: SamplingParams) -> list[list[Row]]:
@@ -236,11 +170,23 @@ def _batches(model: nn.Module, rows: list[Row], params: SamplingParams) -> list[
     return [rows] if rows else []
 
 
-def _logprobs(logits: Tensor, chosen: int, best: int) -> dict[int, float]:
-    """{id: log probability} of the chosen token and of the `best` most probable, under the model itself."""
-    log_probabilities = logits.float().log_softmax(dim=-1)
-    ids = [chosen, *log_probabilities.topk(min(best, len(log_probabilities))).indices.tolist()]
-    return {i: log_probabilities[i].item() for i in ids}
+def check_one(model: nn.Module, ids: Sequence[int], params: SamplingParams, cache: bool) -> list[int]:
+    """The prompt of a call that gives the ids of one text and nothing else; ValueError as `check_prompt`."""
+    prompt = check_prompt(model, ids, params)
+    check_flag("cache", cache)
+    if params.n != 1 or params.logprobs is not None or params.prompt_logprobs is not None:
+        raise ValueError("one text of ids has no place for n or logprobs: use generate_batch")
+    return prompt
+
+
+def check_stream(model: nn.Module, ids: Sequence[int], params: SamplingParams, cache: bool) -> list[int]:
+    """The prompt of a text that is shown while it is written; ValueError as `check_one`."""
+    prompt = check_one(model, ids, params, cache)
+    if params.beams > 1 or params.best_of not in (None, 1):
+        raise ValueError(
+            "with beams or best_of a text is known at its end only: use generate or generate_batch"
+        )
+    return prompt
 
 
 def check_prompt(
@@ -264,6 +210,13 @@ def check_prompt(
     ):
         raise ValueError(f"{name} must be a list of token ids, got {describe(ids)}")
     vocabulary, window = model.config.vocab_size, model.config.max_length
+    for i in params.logit_bias or ():
+        check_int("every id of logit_bias", i, 0, vocabulary - 1)
+    check_int("beams", params.beams, 1, vocabulary)
+    if params.prompt_logprobs is not None and is_encoder_decoder(model):
+        raise ValueError(
+            "prompt_logprobs must be None: an encoder-decoder reads its prompt and foretells none of it"
+        )
     prompt = [check_int(f"every id of {name}", i, 0, vocabulary - 1) for i in ids]
     if not prompt:
         raise ValueError(f"{name} must hold at least one token id, got none")
@@ -279,18 +232,3 @@ def check_prompt(
             f"but the model's context window is {window}"
         )
     return prompt
-
-
-class _Evaluating:
-    """Dropout off inside; every part of the model in its own mode again after."""
-
-    def __init__(self, model: nn.Module):
-        self.training = [part for part in model.modules() if part.training] if model.training else []
-
-    def __enter__(self) -> None:
-        for part in self.training:
-            part.training = False
-
-    def __exit__(self, *error: Any) -> None:
-        for part in self.training:
-            part.training = True

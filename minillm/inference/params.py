@@ -9,11 +9,12 @@ Book 7.1.1 언어 모델이 언어를 생성하는 방법. Held against transfor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minillm._checks import LARGEST, check_flag, check_int, check_number, check_path, describe
+from minillm._checks import LARGEST, check_choice, check_flag, check_int, check_number, check_path, describe
 from minillm._files import BadFileError
 from minillm.models.weights import CONFIG, read_config, read_generation_config
 
@@ -28,10 +29,13 @@ _READ = {
     "repetition_penalty": ("repetition_penalty", 1.0),
     "stop_strings": ("stop", None),
     "num_return_sequences": ("n", 1),
+    "num_beams": ("beams", 1),
+    "length_penalty": ("length_penalty", None),
+    "early_stopping": ("early_stopping", None),
+    "no_repeat_ngram_size": ("no_repeat_ngram_size", None),
 }
 # what we do not do, with the values that ask for nothing; anything else would give other tokens: refused by name
 _REFUSED: dict[str, tuple[Any, ...]] = {
-    "num_beams": (1,),
     "num_beam_groups": (1,),
     "min_length": (0,),
     "top_h": (),
@@ -39,7 +43,6 @@ _REFUSED: dict[str, tuple[Any, ...]] = {
     "epsilon_cutoff": (0.0,),
     "eta_cutoff": (0.0,),
     "encoder_repetition_penalty": (1.0,),
-    "no_repeat_ngram_size": (0,),
     "encoder_no_repeat_ngram_size": (0,),
     "diversity_penalty": (0.0,),
     "penalty_alpha": (0.0,),
@@ -59,21 +62,30 @@ _REFUSED: dict[str, tuple[Any, ...]] = {
     "max_time": (),
 }
 _FORCED = ("forced_bos_token_id", "forced_eos_token_id")  # done for encoder-decoders
-# Every other key changes no token of one text: caches and speed (use_cache, assistants, compile_config, ...), what
-# beams alone read (length_penalty, early_stopping), what is reported (output_scores, ...), ids the model has
-# (eos_token_id, ...), names of no meaning to transformers itself. max_length counts the prompt: the window does that.
+# Every other key changes no token of one text: caches and speed (use_cache, assistants, compile_config, ...), what is
+# reported (output_scores, ...), ids the model has (eos_token_id, ...), names of no meaning to transformers itself.
+# max_length counts the prompt: the window does that.
 
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How to generate: the names are vLLM's.
+    """How to generate: the names are vLLM's, those that it lacks are transformers'.
 
-    max_tokens: new tokens at most. temperature: 0 for greedy. top_k: 0 for all. top_p, min_p: probabilities.
-    repetition_penalty: 1 for none, from 0.001 to 1000. stop: token ids, tuples of ids or strings that end the text
-    (one of them may stand alone). stop_token_ids: more ids that end it. ignore_eos: go on after the model's end
-    tokens. min_tokens: so many new tokens come before any end token or stop. seed: None draws a fresh one from
-    the operating system. n: completions a prompt. logprobs: None, or how many of the best tokens to report with
-    their log probability beside the chosen one. Raises ValueError naming the field that is wrong.
+    max_tokens: new tokens at most. min_tokens: so many come before any end token or stop.
+    temperature: 0 for greedy. top_k: 0 for all. top_p, min_p: probabilities.
+    repetition_penalty: 1 for none, from 0.001 to 1000; prompt and new tokens. frequency_penalty, presence_penalty: from
+    -2 to 2, 0 for none; taken from a token's score for each time it stands among the new tokens, or once.
+    logit_bias: {token id: number from -100 to 100}, added to the score. no_repeat_ngram_size: no run of so many tokens
+    comes twice, the prompt's included; 0 for no such rule.
+    stop: token ids, tuples of ids or strings that end the text (one of them may stand alone). stop_token_ids: more ids
+    that end it. ignore_eos: go on after the model's end tokens.
+    seed: None draws a fresh one from the operating system. The j-th completion of every prompt draws with seed + j.
+    n: completions a prompt. best_of: so many are drawn, and the n with the highest sum of log probabilities kept.
+    beams: above 1, beam search (beams.py), which draws nothing; its n best. length_penalty: a text's sum of log
+    probabilities is divided by its length to this power. early_stopping: True, False or "never", when beams end.
+    logprobs: None, or how many of the best tokens to report with their log probability (of the model itself, nats)
+    beside the chosen one. prompt_logprobs: the same for the prompt's tokens. json_schema: not yet; refused.
+    Raises ValueError naming the field that is wrong.
     """
 
     max_tokens: int = 16
@@ -82,13 +94,23 @@ class SamplingParams:
     top_p: float = 1.0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    logit_bias: Mapping[int, float] | None = field(default=None, hash=False)
     stop: Any = ()
     stop_token_ids: Any = ()
     ignore_eos: bool = False
     min_tokens: int = 0
     seed: int | None = None
     n: int = 1
+    best_of: int | None = None
+    beams: int = 1
     logprobs: int | None = None
+    prompt_logprobs: int | None = None
+    json_schema: Any = field(default=None, hash=False)
+    length_penalty: float = 1.0
+    early_stopping: bool | str = False
+    no_repeat_ngram_size: int = 0
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -99,21 +121,53 @@ class SamplingParams:
         check_number("min_p", self.min_p, 0.0, 1.0)
         # a score times or over more than that leaves float32 or says nothing any more
         check_number("repetition_penalty", self.repetition_penalty, 1e-3, 1e3)
+        check_number("frequency_penalty", self.frequency_penalty, -2.0, 2.0)
+        check_number("presence_penalty", self.presence_penalty, -2.0, 2.0)
         check_flag("ignore_eos", self.ignore_eos)
         check_int("min_tokens", self.min_tokens, 0)
         check_int("n", self.n, 1)
+        check_int("beams", self.beams, 1)
+        check_number("length_penalty", self.length_penalty, -100.0, 100.0)
+        check_int("no_repeat_ngram_size", self.no_repeat_ngram_size, 0)
         if self.min_tokens > self.max_tokens:
             raise ValueError(
                 f"min_tokens must be at most max_tokens, got {self.min_tokens} > {self.max_tokens}"
             )
         if self.top_p == 0:
             raise ValueError("top_p must be above 0, for the best token alone use temperature=0 or top_k=1")
+        check_choice("early_stopping", self.early_stopping, (True, False, "never"))
         if self.seed is not None:
             check_int("seed", self.seed, 0, 2**63 - 1)
-        if self.logprobs is not None:
-            check_int("logprobs", self.logprobs, 0)
+        for name in ("logprobs", "prompt_logprobs"):
+            if getattr(self, name) is not None:
+                check_int(name, getattr(self, name), 0)
+        if self.json_schema is not None:
+            raise ValueError("json_schema is not built yet: only None is taken")
+        self._check_several()
+        object.__setattr__(self, "logit_bias", _check_logit_bias(self.logit_bias))
         object.__setattr__(self, "stop", _check_stop(self.stop))
         object.__setattr__(self, "stop_token_ids", _check_stop_token_ids(self.stop_token_ids))
+
+    def _check_several(self) -> None:
+        """What n, best_of and beams ask of each other."""
+        if self.best_of is not None:
+            check_int("best_of", self.best_of, 1)
+            if self.best_of < self.n:
+                raise ValueError(f"best_of must be at least n, got {self.best_of} < {self.n}")
+            if self.best_of > self.n and self.temperature == 0:
+                raise ValueError("best_of chooses among drawn texts, and with temperature=0 all are the same")
+        if self.beams == 1:
+            return
+        if self.best_of is not None:
+            raise ValueError("beams keep the best by themselves: best_of must be None with them")
+        if self.n > self.beams:
+            raise ValueError(f"n must be at most beams, got {self.n} > {self.beams}")
+        drawing = (self.top_k, self.top_p, self.min_p) != (0, 1.0, 0.0)
+        if self.temperature not in (0, 1) or (self.temperature == 1 and drawing):
+            raise ValueError(
+                "beams above 1 search and draw nothing: temperature must be 0, or 1 without top_k, top_p and min_p; "
+                f"got temperature={self.temperature}, top_k={self.top_k}, top_p={self.top_p}, min_p={self.min_p}"
+            )
 
     @classmethod
     def from_folder(cls, folder: str | Path, **overrides: Any) -> SamplingParams:
@@ -161,6 +215,11 @@ def sampling_fields(content: Any) -> dict[str, Any]:
     check_number("temperature", fields["temperature"], 0.0)
     if not check_flag("do_sample", given.get("do_sample", False)):
         fields["temperature"] = 0.0
+    elif fields["beams"] != 1:
+        raise ValueError(
+            f"it asks for num_beams = {describe(fields['beams'])} with do_sample, beams that are drawn, which minillm "
+            "does not do"
+        )
     if fields["top_p"] == 0:  # the best token alone, as there
         fields |= {"top_p": 1.0, "top_k": 1}
     return fields
@@ -185,6 +244,19 @@ def _check_stop(stop: Any) -> tuple[str | tuple[int, ...], ...]:
         if not checked[-1]:
             raise ValueError("stop must not hold an empty string or an empty tuple")
     return tuple(checked)
+
+
+def _check_logit_bias(bias: Any) -> dict[int, float] | None:
+    if bias is None:
+        return None
+    if not isinstance(bias, Mapping):
+        raise ValueError(f"logit_bias must map token ids to numbers, got {describe(bias)}")
+    return {
+        check_int("every id of logit_bias", i, 0): check_number(
+            "every value of logit_bias", value, -100.0, 100.0
+        )
+        for i, value in bias.items()
+    }
 
 
 def _check_stop_token_ids(ids: Any) -> tuple[int, ...]:

@@ -4,17 +4,19 @@
     top-k        keep the k best           top-p   keep the fewest best that add up to p (nucleus)
     min-p        keep what has at least min_p times the best one's probability
     repetition   z > 0: z / penalty, z < 0: z · penalty, for every token that is already in the text
+    frequency    z - penalty · (how often the token is among the new ones)         presence   z - penalty, if it is
+    bias         z + bias[token]            n-grams    -∞ for a token that would end a run of n that was there before
     draw         argmax p / E, with E drawn anew from Exponential(1) for each token: token i wins with probability p_i
 
 Book 7.1.1 언어 모델이 언어를 생성하는 방법. Papers: Fan et al. 2018 (top-k); Holtzman et al. 2020 (top-p);
-Nguyen et al. 2024 (min-p); Keskar et al. 2019 (repetition). Held against transformers' logits processors and
-torch.multinomial.
+Nguyen et al. 2024 (min-p); Keskar et al. 2019 (repetition); Paulus et al. 2017 (n-grams). Held against transformers'
+logits processors, torch.multinomial, and the exact distribution in numpy.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -71,18 +73,70 @@ def apply_repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Te
     return logits.scatter(-1, seen, torch.where(old < 0, old * penalty, old / penalty))
 
 
-def process_logits(logits: Tensor, params: SamplingParams, seen: Tensor | None = None) -> Tensor:
-    """Logits (..., V) after penalty, temperature, top-k, top-p and min-p, in transformers' order; greedy stops
-    after one.
+def apply_frequency_penalty(logits: Tensor, new: Tensor, penalty: float) -> Tensor:
+    """Scores less `penalty` for each time the token stands in `new` (..., N), the ids written; logits (..., V)."""
+    return logits.scatter_add(-1, new, logits.new_full((1,), -penalty).expand(new.shape))
 
-    seen: LongTensor (..., N) of the ids in the text so far, needed for a repetition penalty.
+
+def apply_presence_penalty(logits: Tensor, new: Tensor, penalty: float) -> Tensor:
+    """Scores less `penalty`, once, for every token that stands in `new` (..., N); logits (..., V)."""
+    return logits.scatter(-1, new, logits.gather(-1, new) - penalty)
+
+
+def apply_logit_bias(logits: Tensor, bias: Mapping[int, float]) -> Tensor:
+    """Scores plus what `bias` says of the token; logits (..., V). A token past V does not exist."""
+    ids = [i for i in bias if i < logits.shape[-1]]
+    values = torch.tensor([bias[i] for i in ids], dtype=logits.dtype, device=logits.device)
+    return logits.index_add(
+        -1,
+        torch.tensor(ids, dtype=torch.int64, device=logits.device),
+        values.expand(*logits.shape[:-1], len(ids)),
+    )
+
+
+def apply_no_repeat_ngrams(logits: Tensor, texts: Sequence[Sequence[int]], size: int) -> Tensor:
+    """-∞ for every token of logits (B, V) with which text b would hold a run of `size` tokens twice.
+
+    size 2, the text [5, 6, 5]   ->   not 6, for 5 6 is there already
     """
-    if params.repetition_penalty != 1.0 and seen is not None:
-        logits = apply_repetition_penalty(logits, seen, params.repetition_penalty)
+    logits = logits.clone()
+    for row, text in zip(logits, texts):
+        text = list(text)
+        last = text[len(text) - size + 1 :]
+        repeats = [text[i + size - 1] for i in range(len(text) - size + 1) if text[i : i + size - 1] == last]
+        row[repeats] = -torch.inf
+    return logits
+
+
+def process_logits(
+    logits: Tensor, params: SamplingParams, seen: Tensor | None = None, new: Tensor | None = None
+) -> Tensor:
+    """Logits (..., V) after bias, penalties, temperature, top-k, top-p and min-p, in this order (transformers').
+
+    Greedy stops after the penalties.
+    seen: LongTensor (..., N) of the ids in the text so far, needed for a repetition penalty. new: the same of the ids
+    written so far, the prompt left out, for frequency and presence penalties.
+    """
+    logits = penalized(logits, params, seen, new)
     if params.temperature == 0:
         return logits
     logits = apply_temperature(logits, params.temperature)
     return apply_min_p(apply_top_p(apply_top_k(logits, params.top_k), params.top_p), params.min_p)
+
+
+def penalized(
+    logits: Tensor, params: SamplingParams, seen: Tensor | None = None, new: Tensor | None = None
+) -> Tensor:
+    """Scores (..., V), or log probabilities, with bias and penalties; arguments as in `process_logits`."""
+    if params.logit_bias:
+        logits = apply_logit_bias(logits, params.logit_bias)
+    if params.repetition_penalty != 1.0 and seen is not None:
+        logits = apply_repetition_penalty(logits, seen, params.repetition_penalty)
+    if params.frequency_penalty != 0.0 and new is not None:
+        logits = apply_frequency_penalty(logits, new, params.frequency_penalty)
+    if params.presence_penalty != 0.0 and new is not None:
+        logits = apply_presence_penalty(logits, new, params.presence_penalty)
+    return logits
 
 
 def sample_rows(
@@ -90,9 +144,13 @@ def sample_rows(
     params: SamplingParams,
     generators: Sequence[torch.Generator | None],
     seen: Tensor | None = None,
+    new: Tensor | None = None,
 ) -> Tensor:
-    """The next token ids (B,) from logits (B, V), row i drawn by generators[i]; seen (B, N). Raises as `sample`."""
-    logits = process_logits(logits.float(), params, seen)
+    """The next token ids (B,) from logits (B, V), row i drawn by generators[i].
+
+    seen, new: (B, N) as in `process_logits`. Raises as `sample`.
+    """
+    logits = process_logits(logits.float(), params, seen, new)
     if params.temperature == 0:
         chosen = logits.argmax(dim=-1)
         scores = logits.gather(-1, chosen[:, None])
@@ -111,14 +169,19 @@ def sample_rows(
 
 
 def sample(
-    logits: Tensor, params: SamplingParams, generator: torch.Generator | None, seen: Tensor | None = None
+    logits: Tensor,
+    params: SamplingParams,
+    generator: torch.Generator | None,
+    seen: Tensor | None = None,
+    new: Tensor | None = None,
 ) -> int:
     """The next token id from logits (V,): the best one if greedy, else drawn by `generator` on logits' device.
 
-    seen: LongTensor (N,) of the ids in the text so far, for a repetition penalty.
+    seen, new: LongTensor (N,) each, as in `process_logits`.
     ValueError if the logits hold NaN or +∞, or nothing is left to draw from.
     """
-    return int(sample_rows(logits[None], params, [generator], None if seen is None else seen[None]))
+    seen, new = (None if ids is None else ids[None] for ids in (seen, new))
+    return int(sample_rows(logits[None], params, [generator], seen, new))
 
 
 def new_generator(seed: int | None, device: torch.device | str = "cpu", offset: int = 0) -> torch.Generator:

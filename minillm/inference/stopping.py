@@ -5,18 +5,26 @@ whatever stands before it: the blank in front of a Llama's word is there, and a 
 again. So a stop string is found wherever it begins and ends.
 
 Book 7.1 언어 모델 추론 이해하기. Held against transformers' StopStringCriteria and text-generation pipeline.
-Leaves out: holding back text while a stop string may still be arriving.
+How text is held back while a stop string may still be arriving: streaming.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 from torch import nn
 
 from minillm._checks import describe
 from minillm.inference.params import SamplingParams
+
+
+def added_text(tokenizer: Any, before: Sequence[int], new: Sequence[int]) -> str:
+    """What the ids `new` add to the text of the ids `before`, without special tokens."""
+    old, whole = (tokenizer.decode(ids, skip_special_tokens=True) for ids in ([*before], [*before, *new]))
+    same = next((i for i, pair in enumerate(zip(old, whole)) if pair[0] != pair[1]), len(old))
+    return whole[same:]
 
 
 class Stopper:
@@ -61,30 +69,41 @@ class Stopper:
             )
         return self.done
 
+    def fork(self) -> Stopper:
+        """One that goes on from here by itself."""
+        other = copy(self)
+        other.new = list(self.new)
+        return other
+
     def text(self) -> str:
         """What the new tokens add to the prompt's text, without special tokens, up to a stop string.
 
         A character that the prompt begins and a new token ends is new.
         """
-        before, whole = (
-            self.tokenizer.decode(ids, skip_special_tokens=True)
-            for ids in (self.prompt, self.prompt + self.new)
+        text = added_text(self.tokenizer, self.prompt, self.new)
+        return text if self.cut is None else text[: len(text) - self.shown_from(self.cut)]
+
+    def begun(self) -> int:
+        """Where in `data` a stop string may have begun that later tokens finish: the earliest place, else its end."""
+        longest = max(map(len, self.strings), default=1) - 1
+        start = max(0, len(self.data) - longest)
+        tails = (
+            at
+            for at in range(start, len(self.data))
+            if any(s.startswith(self.data[at:]) for s in self.strings)
         )
-        same = next((i for i, pair in enumerate(zip(before, whole)) if pair[0] != pair[1]), len(before))
-        text = whole[same:]
-        if self.cut is None:
-            return text
-        over, tail = (
-            len(self.data) - self.cut,
-            b"",
-        )  # bytes from the stop string on, and those of them that are shown
-        for token in reversed(self.new):
+        return next(tails, len(self.data))
+
+    def shown_from(self, at: int) -> int:
+        """How many characters of the text stand for what `data` holds from `at` on; special tokens show none."""
+        over, tail = len(self.data) - at, b""  # bytes from there on, and those of them that are shown
+        for token in reversed(self.new if over else []):
             shown, length = self._spell([token], skip=True), len(self._spell([token]))
             tail = shown[max(0, len(shown) - over) :] + tail
             over -= length
             if over <= 0:
                 break
-        return text[: len(text) - len(tail.decode("utf-8", "replace"))]
+        return len(tail.decode("utf-8", "replace"))
 
     def _spell(self, ids: list[int], skip: bool = False) -> bytes:
         if hasattr(self.tokenizer, "decode_bytes"):

@@ -16,8 +16,9 @@ Leaves out: dropping old tokens of a sliding window, pages (8.3.2 페이지어�
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -61,6 +62,9 @@ class Cache(Protocol):
 
     def crop(self, length: int) -> None:
         """Forget everything after the first `length` tokens."""
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Text i becomes a copy of what text rows[i] was: beams change places, or one text becomes several."""
 
 
 def kv_cache_bytes(config: Any, batch_size: int, length: int, dtype: torch.dtype = torch.float16) -> int:
@@ -106,6 +110,23 @@ def joined_mask(before: Tensor | None, given: Tensor | None, B: int, past: int, 
             f"attention_mask must have shape {(B, T)} or {(B, past + T)}, got {tuple(given.shape)}"
         )
     return given
+
+
+def _rows_of(value: Any, index: Tensor, picked: dict[int, Any]) -> Any:
+    """A tensor's rows `index`, or the same of all tensors in a tuple, a dict or a dataclass."""
+    if isinstance(value, Tensor):
+        if id(value) not in picked:
+            picked[id(value)] = value.index_select(0, index)
+        return picked[id(value)]
+    if isinstance(value, tuple):
+        return tuple(_rows_of(one, index, picked) for one in value)
+    if isinstance(value, dict):
+        return {name: _rows_of(one, index, picked) for name, one in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(
+            value, **{f.name: _rows_of(getattr(value, f.name), index, picked) for f in fields(value)}
+        )
+    return value
 
 
 class KVCache:
@@ -278,11 +299,11 @@ class KVCache:
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:
         """For a whole model: whatever is raised inside, after the last layer too, leaves the cache as it was."""
-        before = self.length, self.attention_mask, self._undecided, self.source, dict(self._of_context)
+        before = dict(vars(self), _of_context=dict(self._of_context))
         try:
             yield
         except BaseException:
-            self.length, self.attention_mask, self._undecided, self.source, self._of_context = before
+            vars(self).update(before)
             raise
         finally:
             self._next_mask = None
@@ -292,6 +313,29 @@ class KVCache:
         self.length = check_int("length", length, 0, self.length)
         if self.attention_mask is not None:
             self.attention_mask = self.attention_mask[:, :length] if length else None
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Text i becomes a copy of what text rows[i] was; len(rows) texts from now on, what they look back at included.
+
+        ValueError for numbers that are no texts of this cache, and for none; the cache then stays as it was.
+        """
+        if not isinstance(rows, (Sequence, Tensor)) or isinstance(rows, (str, bytes)) or not len(rows):
+            raise ValueError(f"rows must be a list of at least one row number, got {describe(rows)}")
+        chosen = [check_int("every row", row, 0, self.batch_size - 1) for row in rows]
+        if chosen == list(range(self.batch_size)):
+            return
+        with self.all_or_nothing(), torch.inference_mode(False):
+            index, filled = torch.tensor(chosen, device=self.keys[0].device), self.length
+            old = self.keys, self.values
+            self._shape = (len(chosen), *self._shape[1:])
+            self.keys, self.values = ([x.new_empty(self._shape) for x in side] for side in old)
+            for now, before in zip((*self.keys, *self.values), (*old[0], *old[1])):
+                now[:, :, :filled] = before[:, :, :filled].index_select(0, index)
+            self.batch_size = len(chosen)
+            picked: dict[int, Any] = {}  # a tensor that stands in two places is one tensor afterwards, too
+            self.attention_mask = _rows_of(self.attention_mask, index, picked)
+            self.source = _rows_of(self.source, index, picked)
+            self._of_context = _rows_of(self._of_context, index, picked)
 
     def reset(self) -> None:
         """Forget everything; the memory of the tokens stays taken, that of a context is given back."""

@@ -49,11 +49,33 @@ def test_greedy_unless_the_file_says_do_sample(folder, tmp_path):
     assert (long.min_tokens, long.max_tokens) == (30, 40)
 
 
+def test_beams_of_a_folder(folder):
+    content = {"num_beams": 4, "length_penalty": 2.0, "early_stopping": True, "no_repeat_ngram_size": 3}
+    expected = SamplingParams(
+        temperature=0, top_k=50, beams=4, length_penalty=2.0, early_stopping=True, no_repeat_ngram_size=3
+    )
+    assert SamplingParams.from_folder(folder(content)) == expected
+    assert SamplingParams.from_folder(folder(content | {"early_stopping": "never"})).early_stopping == "never"
+
+
+def test_settings_are_hashable_and_do_not_change():
+    bias = {5: 1}
+    params = SamplingParams(logit_bias=bias)
+    bias[5] = 2
+    assert params.logit_bias == {5: 1.0}
+    assert len({params, SamplingParams(logit_bias={5: 1.0}), SamplingParams()}) == 2
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"num_beams": 4}, "num_beams = 4"),
-        ({"no_repeat_ngram_size": 3}, "no_repeat_ngram_size = 3"),
+        ({"num_beams": 4, "do_sample": True}, "num_beams = 4 with do_sample"),
+        ({"num_beams": 0}, "beams must be at least 1"),
+        ({"num_beams": 2, "num_return_sequences": 3}, "n must be at most beams"),
+        ({"num_beams": 2, "num_beam_groups": 2}, "num_beam_groups = 2"),
+        ({"early_stopping": "always"}, "early_stopping"),
+        ({"length_penalty": "long"}, "length_penalty"),
+        ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size"),
         ({"bad_words_ids": [[5]]}, "bad_words_ids"),
         ({"suppress_tokens": [1, 2]}, "suppress_tokens"),
         ({"begin_suppress_tokens": [220]}, "begin_suppress_tokens"),
@@ -104,7 +126,13 @@ def test_wrong_calls(folder, tmp_path):
     [
         {"stop_token_ids": 5}, {"stop_token_ids": "5"}, {"stop_token_ids": [-1]}, {"stop_token_ids": [1.0]},
         {"stop_token_ids": None}, {"ignore_eos": 1}, {"ignore_eos": None}, {"min_tokens": -1}, {"min_tokens": 1.0},
-        {"min_tokens": 17}, {"min_tokens": True},
+        {"min_tokens": 17}, {"min_tokens": True}, {"frequency_penalty": 2.1}, {"frequency_penalty": None},
+        {"presence_penalty": -2.1}, {"logit_bias": [5]}, {"logit_bias": {-1: 1.0}}, {"logit_bias": {"5": 1.0}},
+        {"logit_bias": {5: 101}}, {"logit_bias": {5: float("-inf")}}, {"best_of": 0}, {"best_of": 2, "n": 3},
+        {"best_of": 2, "temperature": 0}, {"beams": 0}, {"beams": 2.0}, {"beams": 2, "temperature": 0.5},
+        {"beams": 2, "top_k": 5}, {"beams": 2, "n": 3}, {"best_of": 2, "beams": 2}, {"length_penalty": None},
+        {"early_stopping": 1}, {"early_stopping": "always"}, {"no_repeat_ngram_size": -1}, {"prompt_logprobs": -1},
+        {"prompt_logprobs": True}, {"json_schema": {}},
     ],
 )  # fmt: skip
 def test_bad_settings_are_refused(options):

@@ -503,7 +503,7 @@ def test_sampled_texts_do_not_depend_on_their_neighbours(opened):
     assert len(together) == 6
     assert together[0].token_ids != together[1].token_ids
     for i, row in enumerate(together):
-        alone = SamplingParams(max_tokens=10, seed=3 + i, ignore_eos=True)
+        alone = SamplingParams(max_tokens=10, seed=3 + i % 2, ignore_eos=True)
         assert generate(ours, texts[i // 2], alone) == row.token_ids
         # the log probabilities are those of one wide pass
         with torch.no_grad():

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from minillm._checks import check_choice, check_int, describe
-from minillm.inference.generate import _Evaluating
+from minillm.inference.loop import Evaluating
 from minillm.models.base import PretrainedModel
 from minillm.tokenizer.base import Tokenizer
 from minillm.tokenizer.batch import PADDING, TRUNCATION, Batch
@@ -228,7 +228,7 @@ class Pipeline:
     def forward(self, rows: Sequence[Row], options: Any) -> list[Any]:
         """One pass of the model over a batch of rows, and what is read of each."""
         inputs = collate(rows, self.pad_id, self.model.device)
-        with torch.inference_mode(), _Evaluating(self.model):
+        with torch.inference_mode(), Evaluating(self.model):
             output = self.model(**inputs)
             return [self.read(row, output, number, options) for number, row in enumerate(rows)]
 

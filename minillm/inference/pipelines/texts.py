@@ -33,7 +33,7 @@ THEIRS = {  # transformers' name -> SamplingParams'
     "stop_sequence": "stop",
 }
 OWN = ("return_full_text", "do_sample", "max_length")
-OURS = tuple(field.name for field in fields(SamplingParams) if field.name != "logprobs")
+OURS = tuple(field.name for field in fields(SamplingParams) if not field.name.endswith("logprobs"))
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def is_chat(item: Any) -> bool:
 class TextGeneration(Pipeline):
     """A text, or a chat (a list of messages) -> [{"generated_text": ...}, ...], one for each of n.
 
-    A chat's text is the chat with the answer as one more message; with return_full_text=False the answer alone. Input
-    number i of a call draws with seed + i * n, whatever the batches are.
+    A chat's text is the chat with the answer as one more message; with return_full_text=False the answer alone. Text j
+    of every input draws with seed + j, whatever the batches are.
     """
 
     task, options_class = "text-generation", TextOptions
@@ -155,9 +155,7 @@ class TextGeneration(Pipeline):
             same = list(group)
             for start in range(0, len(same), batch_size):
                 batch = same[start : start + batch_size]
-                seed = None if params.seed is None else params.seed + batch[0].item * params.n
-                own = replace(params, seed=seed)
-                made = generate_batch(self.model, [row.ids for row in batch], own, self.tokenizer)
+                made = generate_batch(self.model, [row.ids for row in batch], params, self.tokenizer)
                 found += [made[i : i + params.n] for i in range(0, len(made), params.n)]
         return found
 

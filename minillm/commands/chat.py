@@ -1,0 +1,203 @@
+"""`minillm chat`: a conversation in the terminal, or of the lines of a file.
+
+    turn        what was said so far -> the model's own template -> ids -> the answer, shown while it is written
+    too long    the oldest question and answer are left out, and that is said
+    Ctrl-C      ends the answer, not the chat; what was written of it stays part of what was said
+
+Answers go to standard output, everything else to standard error: `minillm chat smollm2 < questions.txt > answers.txt`.
+Book 1.2.3 챗GPT의 등장. Leaves out: pictures, tools, a cache that lasts from turn to turn (8장).
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from minillm._files import write_json
+from minillm.commands._find import find_model
+from minillm.commands._sampling import sampling_params
+from minillm.commands.generate import open_writer, tokenizer_path
+
+DEFAULT_TOKENS = 512  # of an answer
+HELP = "/reset forgets what was said, /save FILE writes it as JSON, /quit or Ctrl-D leaves, Ctrl-C ends an answer"
+
+
+def chat(options: Namespace) -> None:
+    """Read lines and answer each until there are no more."""
+    from minillm.tokenizer import load_tokenizer
+
+    folder = find_model(options.named)
+    tokenizer = load_tokenizer(tokenizer_path(folder, options.tokenizer))
+    if not getattr(tokenizer, "chat_template", None):
+        raise ValueError(
+            f"{folder} has no chat template: it was not taught to answer; `minillm generate` continues texts"
+        )
+
+    from minillm.inference import is_encoder_decoder
+
+    model = open_writer(folder, tokenizer, options.tokenizer)
+    if is_encoder_decoder(model):
+        raise ValueError(
+            f"{folder} holds a {type(model).__name__}, which holds no conversation: use `minillm generate`"
+        )
+    window = model.config.max_length
+    most = min(DEFAULT_TOKENS, max(1, window // 4)) if options.max_tokens is None else options.max_tokens
+    if most >= window:
+        raise ValueError(f"--max-tokens must be below {window:,}, the window of {folder}, got {most:,}")
+    params = sampling_params(options, model, folder, True, most)
+    params = replace(params, n=1, stop_token_ids={*params.stop_token_ids, *turn_ends(tokenizer)})
+    talk = Conversation(model, tokenizer, params, options.system)
+    terminal = sys.stdin is not None and sys.stdin.isatty()
+    if terminal:
+        note(HELP)
+    while (line := next_line(terminal)) is not None:
+        if line.startswith("/"):
+            if command(talk, line):
+                return
+        elif line.strip():
+            answer(talk, line.strip(), params.seed)
+
+
+@dataclass
+class Conversation:
+    """What was said so far, and who answers. messages: {"role": ..., "content": ...}, a system prompt's first."""
+
+    model: Any
+    tokenizer: Any
+    params: Any
+    system: str | None = None
+    messages: list[dict[str, str]] = field(default_factory=list)
+    saved: Path | None = None  # where it was written last
+
+    def __post_init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Only the system prompt was said."""
+        self.messages = [] if self.system is None else [{"role": "system", "content": self.system}]
+
+    def fitting(self, question: str) -> tuple[list[dict[str, str]], list[int], int]:
+        """(the messages that go to the model, their ids, how many old messages were left out), room for the answer kept.
+
+        ValueError if the question alone is too long.
+        """
+        from minillm.tokenizer.chat import apply_chat_template
+
+        first = 0 if self.system is None else 1
+        head, turns = self.messages[:first], [*self.messages[first:], {"role": "user", "content": question}]
+        room = self.model.config.max_length - self.params.max_tokens
+        for start in range(0, len(turns), 2):  # a turn is a question and its answer
+            messages = head + turns[start:]
+            ids = self.tokenizer.encode(apply_chat_template(self.tokenizer, messages))
+            if len(ids) <= room:
+                return messages, ids, start
+        raise ValueError(
+            f"that has {len(ids):,} tokens with what stands around it, and {room:,} fit: shorten it"
+        )
+
+
+def answer(talk: Conversation, question: str, seed: int) -> None:
+    """One turn: show the answer and remember both; a question that cannot be answered is forgotten."""
+    from minillm.inference import stream_text
+
+    try:
+        messages, ids, dropped = talk.fitting(question)
+        turn = sum(one["role"] == "user" for one in messages)
+        text = stream_text(talk.model, talk.tokenizer, ids, replace(talk.params, seed=seed + turn))
+    except ValueError as error:
+        note(str(error))
+        return
+    if dropped:
+        note(f"the window is full: the oldest {dropped} messages are left out from here on")
+    stopped = False
+    try:
+        for piece in text:
+            print(piece, end="", flush=True)
+    except KeyboardInterrupt:
+        stopped = True
+    print(flush=True)
+    if stopped:
+        note("stopped")
+    elif text.finish_reason == "length":
+        note(f"cut off after {len(text.token_ids):,} tokens: --max-tokens allows more")
+    if text.text or not stopped:
+        talk.messages = [*messages, {"role": "assistant", "content": text.text.strip()}]
+
+
+def command(talk: Conversation, line: str) -> bool:
+    """Do what a line that begins with / says; whether the chat ends with it."""
+    name, _, rest = line.strip().partition(" ")
+    if name == "/quit":
+        return True
+    if name == "/reset":
+        talk.reset()
+        note("forgotten")
+    elif name == "/save":
+        save(talk, rest.strip())
+    elif name == "/help":
+        note(HELP)
+    else:
+        note(
+            f"there is no {name}: {HELP}. A line that is meant for the model and begins with / needs a blank in front"
+        )
+    return False
+
+
+def save(talk: Conversation, name: str) -> None:
+    """Write the messages; a file that another program or chat wrote stays."""
+    if not name:
+        note("name the file: /save FILE")
+        return
+    path = Path(name).expanduser()
+    if path.exists() and path != talk.saved:
+        note(f"{path} is there already: name another file")
+        return
+    try:
+        talk.saved = write_json(path, talk.messages)
+    except (OSError, ValueError) as error:
+        note(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}")
+    else:
+        note(f"{len(talk.messages)} messages are in {path}")
+
+
+def next_line(terminal: bool) -> str | None:
+    """What was typed, or the next line of a file; None at the end. Ctrl-C at the prompt empties the line."""
+    while True:
+        try:
+            if terminal:
+                print("> ", end="", file=sys.stderr, flush=True)
+            line = sys.stdin.readline() if sys.stdin is not None else ""
+        except KeyboardInterrupt:
+            if not terminal:
+                raise
+            print(file=sys.stderr)
+            note("/quit or Ctrl-D leaves")
+            continue
+        if not line and terminal:
+            print(file=sys.stderr)
+        return line.rstrip("\r\n") if line else None
+
+
+def turn_ends(tokenizer: Any) -> list[int]:
+    """Ids that end an answer: what the template puts behind one, if it is a special token, and the tokenizer's end."""
+    from minillm.tokenizer.chat import apply_chat_template, known_roles
+
+    special = set(tokenizer.special_tokens)
+    ends = {known_roles(tokenizer).get("eos_token")}
+    said = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "ANSWER"}]
+    try:
+        after = apply_chat_template(tokenizer, said, add_generation_prompt=False).rpartition("ANSWER")[2]
+    except ValueError:  # a template that asks for more than that
+        after = ""
+    ends |= {
+        next((one for one in sorted(special, key=len, reverse=True) if after.lstrip().startswith(one)), None)
+    }
+    return sorted(tokenizer.token_to_id(one) for one in ends & special)
+
+
+def note(text: str) -> None:
+    """A line that is no part of an answer."""
+    print(f"[{' '.join(text.split())}]", file=sys.stderr, flush=True)

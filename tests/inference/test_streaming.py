@@ -1,0 +1,146 @@
+"""Text while it is written: whole characters, no part of a stop string, and in sum the text of the end."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minillm.inference import SamplingParams, generate_batch, stream_text
+from minillm.inference.stopping import Stopper
+from minillm.inference.streaming import PieceReader
+from minillm.models import T5, Llama, LlamaConfig, T5Config
+from minillm.tokenizer import BPETokenizer
+from tests.helpers import soak_count
+from tests.inference.test_inference import spread
+from tests.inference.test_stopping import Bytes, Model, ids_of, llama2c  # noqa: F401
+
+
+def pieces_of(tokenizer, prompt, new, **params):
+    """(the pieces, the stopper) of new tokens that come one by one until they are stopped."""
+    stop = Stopper(Model(), SamplingParams(max_tokens=99, **params), tokenizer, prompt)
+    reader, pieces = PieceReader(stop), []
+    for i, token in enumerate(new, 1):
+        done = stop(token)
+        pieces.append(reader.next_piece(done or i == len(new)))
+        if done:
+            break
+    return pieces, stop
+
+
+def test_half_a_character_waits():
+    pieces, _ = pieces_of(Bytes(), [97], list("b가😀".encode()))
+    assert pieces == ["b", "", "", "가", "", "", "", "😀"]
+    pieces, _ = pieces_of(Bytes(), [97, 0xEA, 0xB0], [0x80, 98])  # a character that the prompt begins
+    assert pieces == ["가", "b"]
+    assert pieces_of(Bytes(), [97], [98, 0xEA])[0] == ["b", "\ufffd"]  # nothing more comes: as it is
+    assert pieces_of(Bytes(), [97], [0xEA, 98, 99])[0] == ["", "\ufffdb", "c"]
+
+
+def test_half_a_stop_string_waits():
+    assert pieces_of(Bytes(), [97], list(b"a end"), stop="end")[0] == ["a", " ", "", "", ""]
+    assert pieces_of(Bytes(), [97], list(b"enend"), stop="end")[0] == ["", "", "en", "", ""]
+    assert pieces_of(Bytes(), [97], list(b"ene"), stop="end")[0] == ["", "", "ene"]  # the text ends here
+    assert pieces_of(Bytes(), [97], list(b"abcd"), stop=["abcx", "bcd"])[0] == ["", "", "", "a"]
+
+
+def test_a_stop_string_that_a_special_token_begins():
+    assert pieces_of(Bytes(), [97], [98, 256, 99, 100], stop="<|x|>cd")[0] == ["b", "", "", ""]
+    assert pieces_of(Bytes(), [97], [98, 256, 99, 101], stop="<|x|>cd")[0] == ["b", "", "", "ce"]
+
+
+def test_blanks_of_a_llama(llama2c):  # noqa: F811
+    new = ids_of(llama2c, " a", " b", " the", "a", "<0xEA>", "<0xB0>", "<0x80>", " end.") * 3
+    for prompt in (["<s>"], ["<s>", " the"], ["b"], [" the"] * 30, ["<s>"] * 30):
+        pieces, stop = pieces_of(llama2c, ids_of(llama2c, *prompt), new)
+        assert "".join(pieces) == stop.text()
+        assert pieces[3] == "a"
+        assert pieces[4:7] == ["", "", "가"]
+
+
+@given(
+    st.lists(st.sampled_from([*b"abc", 0xEA, 0xB0, 0x80, 256, 0xFF]), max_size=6),
+    st.lists(st.sampled_from([*b"abc", 0xEA, 0xB0, 0x80, 256, 0xFF]), min_size=1, max_size=30),
+    st.lists(st.text("abc가", min_size=1, max_size=4) | st.just("<|x|>a"), max_size=3),
+    st.integers(0, 5),
+)
+@settings(max_examples=soak_count(2000), deadline=None)
+def test_the_pieces_are_the_text(prompt, new, stops, least):
+    pieces, stop = pieces_of(Bytes(), prompt, new, stop=stops, min_tokens=least)
+    assert "".join(pieces) == stop.text()
+    whole = Bytes().decode([*prompt, *stop.new], True)
+    assert not any(piece.endswith("\ufffd") for piece in pieces[:-1] if not piece.strip("\ufffd"))
+    assert stop.cut is not None or whole.endswith("".join(pieces))
+
+
+# With models
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return BPETokenizer.train(["가나다 라마바 the cat 😀"] * 3, 300, min_frequency=1)
+
+
+@pytest.fixture(scope="module")
+def llama(tokenizer):
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4}
+    options = {"max_position_embeddings": 80, "eos_token_id": tokenizer.token_to_id("<|endoftext|>")}
+    return spread(Llama(LlamaConfig(vocab_size=tokenizer.vocab_size, **sizes, **options), seed=3))
+
+
+def test_pieces_together_are_the_text_of_generate_batch(llama, tokenizer):
+    held = 0
+    for seed in range(soak_count(200)):
+        stop = [] if seed % 2 else ["a", "가", " t"]
+        params = SamplingParams(max_tokens=40, seed=seed, stop=stop)
+        prompt = ["가나", "the", "라 "][seed % 3]
+        text = stream_text(llama, tokenizer, prompt, params)
+        pieces = list(text)
+        [expected] = generate_batch(llama, [tokenizer.encode(prompt)], params, tokenizer)
+        assert "".join(pieces) == text.text == expected.text
+        assert (text.token_ids, text.finish_reason) == (expected.token_ids, expected.finish_reason)
+        held += len(text.token_ids) - len(pieces)
+    assert held
+
+
+def test_a_text_can_be_left_before_its_end(llama, tokenizer):
+    text = stream_text(llama, tokenizer, "the", SamplingParams(max_tokens=40, seed=1))
+    first = next(text)
+    assert (text.text, text.finish_reason) == (first, None)
+    assert text.token_ids
+    assert "".join(text) == text.text.removeprefix(first)
+
+
+def test_an_encoder_decoder(tokenizer):
+    model = T5(
+        T5Config(vocab_size=tokenizer.vocab_size, d_model=8, d_kv=3, d_ff=12, num_heads=2, num_layers=1)
+    ).eval()
+    params = SamplingParams(max_tokens=9, seed=2)
+    text = stream_text(model, tokenizer, "reads", params)
+    [expected] = generate_batch(model, [tokenizer("reads")["input_ids"]], params, tokenizer)
+    assert "".join(text) == expected.text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tokenizer": None}, "tokenizer must be a tokenizer"),
+        ({"prompt": ""}, "at least one token"),
+        ({"params": SamplingParams(n=2)}, "generate_batch"),
+        ({"params": SamplingParams(beams=2)}, "known at its end only"),
+        ({"params": SamplingParams(best_of=2)}, "known at its end only"),
+        ({"params": {}}, "params must be SamplingParams"),
+        ({"model": None}, "model must be a language model"),
+    ],
+)
+def test_wrong_calls_are_refused_at_the_call(llama, tokenizer, change, message):
+    with pytest.raises(ValueError, match=message):
+        stream_text(**{"model": llama, "tokenizer": tokenizer, "prompt": "the"} | change)
+
+
+def test_a_tokenizer_of_another_model(llama):
+    with torch.no_grad():
+        text = stream_text(
+            llama, BPETokenizer.train(["a"], 257), [1, 2], SamplingParams(max_tokens=60, seed=1)
+        )
+        with pytest.raises(ValueError, match="do not belong together"):
+            list(text)
