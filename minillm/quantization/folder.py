@@ -21,8 +21,11 @@ from minillm._tensors import load_tensors, save_tensors
 from minillm.models.auto import LANGUAGE_MODELS
 from minillm.quantization.absmax import AbsmaxQuantized
 from minillm.quantization.blockwise import BlockwiseQuantized
+from minillm.quantization.group_linear import GroupLinear
+from minillm.quantization.groups import Grid, GroupQuantized
 from minillm.quantization.linear import FourBitLinear, Int8Linear, QuantizedLinear
 from minillm.quantization.model import replace_layer
+from minillm.quantization.packing import unpack_codes
 
 FILE = "quantized.state"
 KIND = "quantized model"
@@ -84,13 +87,26 @@ def _tied(model: nn.Module) -> dict[str, str]:
 def _description(layer: QuantizedLinear) -> dict[str, Any]:
     if isinstance(layer, Int8Linear):
         return {"kind": "int8"}
+    if isinstance(layer, GroupLinear):
+        return {
+            "kind": "groups",
+            "bits": layer.bits,
+            "group_size": layer.group_size,
+            "in_features": layer.in_features,
+        }
     return {"kind": "4 bit", "block_size": layer.block_size, "in_features": layer.in_features}
 
 
 def _layer(name: str, description: dict[str, Any], tensors: dict[str, Tensor]) -> QuantizedLinear:
-    parts = {part: tensors.get(f"{name}.{part}") for part in ("codes", "scale", "scales", "codebook", "bias")}
+    names = ("codes", "scale", "scales", "zeros", "codebook", "bias")
+    parts = {part: tensors.get(f"{name}.{part}") for part in names}
     if description["kind"] == "int8":
         return Int8Linear(AbsmaxQuantized(parts["codes"], parts["scale"]), parts["bias"])
+    if description["kind"] == "groups":
+        bits, width = description["bits"], description["in_features"]
+        codes = unpack_codes(parts["codes"], width) if bits <= 4 else parts["codes"]
+        grid = Grid(parts["scales"], parts["zeros"], bits, description["group_size"])
+        return GroupLinear(GroupQuantized(codes, grid), parts["bias"])
     shape = (len(parts["codes"]), description["in_features"])
     blocks = (parts["codes"], parts["scales"], parts["codebook"], description["block_size"], shape)
     return FourBitLinear(BlockwiseQuantized(*blocks), parts["bias"])

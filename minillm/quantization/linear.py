@@ -32,7 +32,7 @@ from minillm.quantization.codebooks import NF4_CODEBOOK
 FEW_ROWS = 8  # up to so many rows of x the weights are read as codes; above, turning them into floats pays
 
 
-def _kernel_fits(x: Tensor, layer: QuantizedLinear) -> bool:
+def kernel_takes(x: Tensor, layer: QuantizedLinear) -> bool:
     """Whether the kernel of a layer's kind takes x: without autocast or a gradient, both of which the plain way has."""
     plain = autocast_dtype(x) is not None or (x.requires_grad and torch.is_grad_enabled())
     return not plain and layer.kernel_fits()
@@ -207,15 +207,15 @@ def _four_bit_kernel(kernel: Callable[..., Tensor], x: Tensor, layer: FourBitLin
     return kernel(x, layer.codes, scales, layer.block_size, codebook=codebook, bias=layer.bias)
 
 
-def _by_torch(x: Tensor, layer: QuantizedLinear) -> Tensor:
+def by_torch(x: Tensor, layer: QuantizedLinear) -> Tensor:
     return layer.forward_torch(x)
 
 
 Int8Linear.product = register(
-    "int8_linear", "kernels.int8_matmul:int8_linear", _kernel_fits, _by_torch, _int8_kernel, auto=True
+    "int8_linear", "kernels.int8_matmul:int8_linear", kernel_takes, by_torch, _int8_kernel, auto=True
 )
 FourBitLinear.product = register(
-    "w4a16_linear", "kernels.w4a16:w4a16_linear", _kernel_fits, _by_torch, _four_bit_kernel, auto=True
+    "w4a16_linear", "kernels.w4a16:w4a16_linear", kernel_takes, by_torch, _four_bit_kernel, auto=True
 )
 
 
