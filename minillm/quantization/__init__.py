@@ -4,11 +4,11 @@ from minillm.quantization.absmax import AbsmaxQuantized, absmax_quantize
 from minillm.quantization.awq import awq_clip, awq_scales
 from minillm.quantization.blockwise import BlockwiseQuantized, blockwise_quantize
 from minillm.quantization.codebooks import NF4_CODEBOOK, normal_codebook, quantile_codebook, uniform_codebook
+from minillm.quantization.codes_linear import FourBitLinear, GroupLinear
 from minillm.quantization.folder import load_quantized, save_quantized
 from minillm.quantization.gptq import gptq
-from minillm.quantization.group_linear import GroupLinear
 from minillm.quantization.groups import GroupQuantized, round_to_nearest
-from minillm.quantization.linear import FourBitLinear, Int8Linear, QuantizedLinear
+from minillm.quantization.linear import Int8Linear, QuantizedLinear
 from minillm.quantization.model import METHODS, model_size_bytes, quantize
 from minillm.quantization.packed import PackedLinear, load_packed
 from minillm.quantization.packing import pack_codes, unpack_codes

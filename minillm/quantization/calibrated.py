@@ -15,6 +15,7 @@ Held against the layers' own functions on the inputs that hooks see.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -24,8 +25,8 @@ from minillm.models.decoder import CausalLM
 from minillm.nn.blocks import SwiGLU
 from minillm.quantization.awq import awq_clip, awq_scales
 from minillm.quantization.calibration import Moments, visit_blocks
+from minillm.quantization.codes_linear import GroupLinear
 from minillm.quantization.gptq import gptq
-from minillm.quantization.group_linear import GroupLinear
 from minillm.quantization.groups import round_to_nearest
 
 UNCLIPPED = ("q_proj", "k_proj")
@@ -45,7 +46,7 @@ def gptq_model(
     """Replace the layers `names` of a model (in place) by what GPTQ makes of them."""
 
     def visit(_: str, stages: list[list[str]], moments: dict[str, Moments]) -> None:
-        for name in sum(stages, []):
+        for name in chain.from_iterable(stages):
             layer = model.get_submodule(name)
             found = gptq(layer.weight, moments[name].second, bits, group_size, act_order, symmetric)
             _replace(model, name, GroupLinear(found, layer.bias))
@@ -76,7 +77,7 @@ def awq_model(
                 fold(s, before, layers)
                 new = Moments(second / torch.outer(s, s), size / s, tokens)
                 moments |= dict.fromkeys(stage, new)
-        for name in sum(stages, []):
+        for name in chain.from_iterable(stages):
             layer = model.get_submodule(name)
             weight = layer.weight
             if name.rpartition(".")[2] not in UNCLIPPED:

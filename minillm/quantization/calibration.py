@@ -14,6 +14,7 @@ Book: 7.2 양자화로 모델 용량 줄이기. Held against the inputs of torch
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -113,10 +114,8 @@ def _inputs_of_blocks(model: CausalLM, windows: Tensor) -> tuple[list[Tensor], l
     device = next(model.parameters()).device
     try:
         for batch in windows.to(device).split(BATCH):
-            try:
+            with suppress(_Reached):
                 model.body(batch)
-            except _Reached:
-                pass
     finally:
         for hook in hooks:
             hook.remove()

@@ -101,7 +101,7 @@ def gptq(
 def _round_and_correct(
     block: Tensor, i: int, U: Tensor, start: int, grid: Grid, column: int
 ) -> tuple[Tensor, Tensor]:
-    """The codes (O, 1) of column i of a block and its errors (O,) over U_ii; the block's later columns are corrected."""
+    """The codes (O, 1) of column i of a block and its errors (O,) over U_ii; later columns are corrected."""
     codes = grid.round(block[:, i : i + 1], column)
     error = (block[:, i] - grid.numbers(codes, column)[:, 0]) / U[start + i, start + i]
     block[:, i + 1 :] -= torch.outer(error, U[start + i, start + i + 1 : start + block.shape[1]])

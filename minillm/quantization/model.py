@@ -19,8 +19,8 @@ from minillm._checks import check_choice, check_flag, check_int, describe, is_li
 from minillm.quantization.calibrated import awq_model, gptq_model
 from minillm.quantization.calibration import calibration_windows
 from minillm.quantization.codebooks import NF4_CODEBOOK, uniform_codebook
-from minillm.quantization.group_linear import GroupLinear
-from minillm.quantization.linear import FourBitLinear, Int8Linear, QuantizedLinear
+from minillm.quantization.codes_linear import FourBitLinear, GroupLinear
+from minillm.quantization.linear import Int8Linear, QuantizedLinear
 
 METHODS = ("int8", "nf4", "int4", "rtn", "gptq", "awq")
 CALIBRATED = ("gptq", "awq")

@@ -22,7 +22,7 @@ from minillm.quantization import (
 )
 from tests.helpers import cuts
 
-METHODS = ["int8", "nf4", "int4"]
+METHODS = ["int8", "nf4", "int4", "rtn"]
 
 
 def tiny(tied=True, kind="llama"):
@@ -141,8 +141,14 @@ def test_skipping():
     [
         ((None,), "torch module"),
         ((nn.LayerNorm(3),), "no linear layer"),
-        ((nn.Linear(2, 2), "gptq"), "'int8', 'nf4', 'int4'"),
-        ((nn.Linear(2, 2), "awq"), "'int8', 'nf4', 'int4'"),
+        ((nn.Linear(2, 2), "gguf"), "'int8', 'nf4', 'int4', 'rtn', 'gptq', 'awq'"),
+        ((nn.Linear(2, 2), "awq", None, None, [1]), "GPT2 or Llama"),
+        ((tiny(), "gptq"), "token ids or texts"),
+        ((tiny(), "gptq", None, None, []), "token ids or texts"),
+        ((tiny(), "gptq", None, None, [31]), "from 0 to 30"),
+        ((tiny(), "gptq", None, None, [0.5]), "token ids"),
+        ((tiny(), "gptq", None, None, ["text"]), "tokenizer"),
+        ((tiny(), "gptq", 9, None, [1]), "2 to 8 bits"),
         ((nn.Linear(2, 2), None), "method"),
         ((nn.Linear(2, 2), "int8", 4), "8 bits"),
         ((nn.Linear(2, 2), "nf4", 8), "4 bits"),
