@@ -16,7 +16,7 @@ IDS = torch.randint(0, 31, (300,), generator=torch.Generator().manual_seed(3))
 
 
 def layer_and_inputs(rows=12, columns=40, tokens=300, seed=0):
-    """A weight and inputs that hang together, of very different sizes: float64 arrays (rows, columns), (tokens, columns)."""
+    """A weight and inputs that hang together, of very different sizes: float64 arrays."""
     rng = np.random.default_rng(seed)
     mix = rng.normal(size=(columns, columns)) * rng.lognormal(size=columns)
     return rng.normal(size=(rows, columns)), rng.normal(size=(tokens, columns)) @ mix
@@ -36,7 +36,7 @@ def nearest(w, scale, zero, bits):
 
 
 def gptq_by_equations(W, X, bits, size, act_order, symmetric, damping=0.01):
-    """Optimal brain quantization in GPTQ's order, equations 2 and 3: H of the columns left is inverted anew each time."""
+    """Optimal brain quantization in GPTQ's order, equations 2 and 3; H of the columns left is inverted anew."""
     W = W.copy()
     H = X.T @ X / len(X)
     H += damping * np.diag(H).mean() * np.eye(len(H))
@@ -223,10 +223,9 @@ def test_awq_before_rounding_is_the_same_model(kind, monkeypatch):
         expected, got = model.eval()(IDS[:30][None]).logits, small(IDS[:30][None]).logits
     assert (got - expected).norm() < 0.02 * expected.norm()
     assert not torch.equal(small.body.blocks[0].norm1.weight, model.body.blocks[0].norm1.weight)
-    assert all(
-        isinstance(layer, GroupLinear)
-        for layer in (small.body.blocks[1].attention.k_proj, small.body.blocks[0].feed_forward.up_proj)
-    )
+    blocks = small.body.blocks
+    for layer in (blocks[1].attention.k_proj, blocks[0].feed_forward.up_proj):
+        assert isinstance(layer, GroupLinear)
 
 
 def test_calibration_takes_ids_rows_and_texts():
