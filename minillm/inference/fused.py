@@ -27,6 +27,7 @@ from minillm.nn.backends import chosen_backend
 from minillm.nn.blocks import GELU_TANH, DecoderBlock, FeedForward, LayerNorm, RMSNorm, SwiGLU
 from minillm.nn.cache import KVCache
 from minillm.nn.fast_cpu import fast_gelu, is_own
+from minillm.quantization.codes_linear import FourBitLinear, GroupLinear
 from minillm.quantization.linear import Int8Linear
 from minillm.quantization.packed import PackedEmbedding, PackedLinear
 
@@ -199,6 +200,8 @@ def _linear(layers: list[nn.Module]) -> compiled.Linear | None:
         matrix = compiled.Bytes(_addresses(codes), _addresses(scales), *shape)
     elif kind is PackedLinear:
         matrix = _packed(layers)
+    elif kind in (FourBitLinear, GroupLinear):
+        matrix = _codes(layers)
     else:
         return None
     return compiled.Linear(matrix, _addresses([one.bias for one in layers]))
@@ -214,6 +217,22 @@ def _packed(layers: list[PackedLinear]) -> Any:
     if lows[0] is None:
         return compiled.Groups8(_addresses(codes), _addresses(scales), B, G, R)
     return compiled.Groups4(*map(_addresses, parts), B, G, R)
+
+
+def _codes(layers: list[Any]) -> Any:
+    """Layers of 4-bit codes whose rows stand side by side, in the same groups, or None."""
+    first = layers[0]
+    third = "codebook" if type(first) is FourBitLinear else "zeros"
+    codes, scales, others = ([getattr(one, name) for one in layers] for name in ("codes", "scales", third))
+    if not all(one.has_loops() and one.group_bytes == first.group_bytes for one in layers):
+        return None
+    if len({one.shape for one in codes}) != 1 or not _floats(scales) or not _floats(codes, torch.uint8):
+        return None
+    if not _floats(others, torch.float32 if third == "codebook" else torch.uint8):
+        return None
+    kind = compiled.Table4 if third == "codebook" else compiled.Even4
+    shape, groups = tuple(codes[0].shape), scales[0].shape[1]
+    return kind(_addresses(codes), _addresses(scales), _addresses(others), shape, groups, first.group_bytes)
 
 
 def _floats(tensors: list[Tensor | None], dtype: torch.dtype = torch.float32) -> bool:

@@ -18,13 +18,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import carray, njit, prange, types
-from numba.extending import intrinsic, overload
+from numba import carray, njit, prange
+from numba.extending import overload
 
-# Sums in any order let the compiler use wide registers; infinities and NaNs still mean what they mean.
-ANY_ORDER = {"reassoc", "contract", "nsz", "arcp"}
-QUICK: dict[str, Any] = {"cache": True, "fastmath": ANY_ORDER, "nogil": True}
-NONE = np.float32(0)
+from minillm.quantization.lookup import floats_at, int8_at, uint8_at
+from minillm.quantization.loops import NONE, QUICK, even_codes, int8_rows, table_codes
+
+# numba finds its compiled code by the date of this file: when the loops change, their checksum changes it
+LOOPS = "62f8adff"
+
+ANY_ORDER = QUICK["fastmath"]
 
 
 class Floats(NamedTuple):
@@ -65,25 +68,34 @@ class Groups4(NamedTuple):
     side: int
 
 
+class Even4(NamedTuple):
+    """The same in 4 bits as loops.py lays them out: codes uint8 (B, J, R), scales float32 and zeros uint8 (B, G, R);
+    size: bytes of a group."""
+
+    codes: np.ndarray
+    scales: np.ndarray
+    zeros: np.ndarray
+    shape: tuple[int, int, int]
+    groups: int
+    size: int
+
+
+class Table4(NamedTuple):
+    """The same with codebooks float32 (16,) in place of zeros."""
+
+    codes: np.ndarray
+    scales: np.ndarray
+    tables: np.ndarray
+    shape: tuple[int, int, int]
+    groups: int
+    size: int
+
+
 class Linear(NamedTuple):
     """The linear layers of one kind: a matrix as above, and the addresses of the biases (L,), 0 for none."""
 
     matrix: Any
     biases: np.ndarray
-
-
-def _pointer(dtype: Any) -> Any:
-    @intrinsic
-    def pointer(typing, address):  # pragma: no cover
-        def cast(context, builder, signature, arguments):
-            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-        return types.CPointer(dtype)(types.int64), cast
-
-    return pointer
-
-
-_floats, _int8, _uint8 = _pointer(types.float32), _pointer(types.int8), _pointer(types.uint8)
 
 
 # --- a matrix times a vector --------------------------------------------------------------------------------------
@@ -101,18 +113,25 @@ def multiply_rows(matrix: Any, layer: int, x: np.ndarray, y: np.ndarray, first: 
 def _rows_of(matrix):
     if matrix.instance_class in (Floats, Bytes):
         return lambda matrix: (matrix.rows + 3) // 4
+    if matrix.instance_class in (Even4, Table4):
+        return lambda matrix: matrix.shape[0]
     return lambda matrix: matrix.blocks
 
 
 @overload(multiply_rows, jit_options={"fastmath": ANY_ORDER})
 def _multiply_rows(matrix, layer, x, y, first, last):
-    return {Floats: _by_floats, Bytes: _by_bytes, Groups8: _by_groups8, Groups4: _by_groups4}[
-        matrix.instance_class
-    ]
+    return {
+        Floats: _by_floats,
+        Bytes: _by_bytes,
+        Groups8: _by_groups8,
+        Groups4: _by_groups4,
+        Even4: _by_even4,
+        Table4: _by_table4,
+    }[matrix.instance_class]
 
 
 def _by_floats(matrix, layer, x, y, first, last):  # pragma: no cover
-    w = carray(_floats(matrix.weights[layer]), (matrix.rows, matrix.columns))
+    w = carray(floats_at(matrix.weights[layer]), (matrix.rows, matrix.columns))
     for o in range(4 * first, min(4 * last, matrix.rows - 3), 4):  # four rows: four streams of memory
         a, b, c, d = NONE, NONE, NONE, NONE
         for i in range(x.size):
@@ -130,33 +149,32 @@ def _by_floats(matrix, layer, x, y, first, last):  # pragma: no cover
 
 
 def _by_bytes(matrix, layer, x, y, first, last):  # pragma: no cover
-    w = carray(_int8(matrix.codes[layer]), (matrix.rows, matrix.columns))
-    scale = carray(_floats(matrix.scales[layer]), (matrix.rows,))
-    for o in range(4 * first, min(4 * last, matrix.rows - 3), 4):
-        a, b, c, d = NONE, NONE, NONE, NONE
-        for i in range(x.size):
-            a += np.float32(w[o, i]) * x[i]
-            b += np.float32(w[o + 1, i]) * x[i]
-            c += np.float32(w[o + 2, i]) * x[i]
-            d += np.float32(w[o + 3, i]) * x[i]
-        y[o], y[o + 1], y[o + 2], y[o + 3] = (
-            a * scale[o],
-            b * scale[o + 1],
-            c * scale[o + 2],
-            d * scale[o + 3],
-        )
-    if 4 * last >= matrix.rows:
-        for o in range(matrix.rows // 4 * 4, matrix.rows):
-            a = NONE
-            for i in range(x.size):
-                a += np.float32(w[o, i]) * x[i]
-            y[o] = a * scale[o]
+    codes = carray(int8_at(matrix.codes[layer]), (matrix.rows, matrix.columns))
+    int8_rows(codes, carray(floats_at(matrix.scales[layer]), (matrix.rows,)), x, y, first, last)
+
+
+def _by_even4(matrix, layer, x, y, first, last):  # pragma: no cover
+    shape = (matrix.shape[0], matrix.groups, matrix.shape[2])
+    codes, scales = (
+        carray(uint8_at(matrix.codes[layer]), matrix.shape),
+        carray(floats_at(matrix.scales[layer]), shape),
+    )
+    even_codes(codes, scales, carray(uint8_at(matrix.zeros[layer]), shape), matrix.size, x, y, first, last)
+
+
+def _by_table4(matrix, layer, x, y, first, last):  # pragma: no cover
+    shape = (matrix.shape[0], matrix.groups, matrix.shape[2])
+    codes, scales = (
+        carray(uint8_at(matrix.codes[layer]), matrix.shape),
+        carray(floats_at(matrix.scales[layer]), shape),
+    )
+    table_codes(codes, scales, carray(floats_at(matrix.tables[layer]), (16,)), matrix.size, x, y, first, last)
 
 
 def _by_groups8(matrix, layer, x, y, first, last):  # pragma: no cover
     B, G, R = matrix.blocks, matrix.groups, matrix.side
-    codes = carray(_int8(matrix.codes[layer]), (B, G, 32, R))
-    scales = carray(_floats(matrix.scales[layer]), (B, G, R))
+    codes = carray(int8_at(matrix.codes[layer]), (B, G, 32, R))
+    scales = carray(floats_at(matrix.scales[layer]), (B, G, R))
     sums, total = np.empty(R, np.float32), np.empty(R, np.float32)
     for b in range(first, last):
         total[:] = 0
@@ -180,9 +198,9 @@ def _by_groups8(matrix, layer, x, y, first, last):  # pragma: no cover
 
 def _by_groups4(matrix, layer, x, y, first, last):  # pragma: no cover
     B, G, R = matrix.blocks, matrix.groups, matrix.side
-    codes = carray(_uint8(matrix.codes[layer]), (B, G, 16, R))
-    scales = carray(_floats(matrix.scales[layer]), (B, G, R))
-    lows = carray(_floats(matrix.lows[layer]), (B, G, R))
+    codes = carray(uint8_at(matrix.codes[layer]), (B, G, 16, R))
+    scales = carray(floats_at(matrix.scales[layer]), (B, G, R))
+    lows = carray(floats_at(matrix.lows[layer]), (B, G, R))
     sums, total = np.empty(R, np.float32), np.empty(R, np.float32)
     for b in range(first, last):
         total[:] = 0
@@ -196,18 +214,18 @@ def _by_groups4(matrix, layer, x, y, first, last):  # pragma: no cover
                 x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
                 z0, z1, z2, z3 = x[k], x[k + 1], x[k + 2], x[k + 3]
                 whole += x0 + x1 + x2 + x3 + z0 + z1 + z2 + z3
-                for r in range(R):
+                for r in range(R):  # int32: numba's own 64 bits would halve what a register holds
                     c0, c1 = codes[b, g, j, r], codes[b, g, j + 1, r]
                     c2, c3 = codes[b, g, j + 2, r], codes[b, g, j + 3, r]
                     sums[r] += (
-                        np.float32(c0 & 15) * x0
-                        + np.float32(c1 & 15) * x1
-                        + np.float32(c2 & 15) * x2
-                        + np.float32(c3 & 15) * x3
-                        + np.float32(c0 >> 4) * z0
-                        + np.float32(c1 >> 4) * z1
-                        + np.float32(c2 >> 4) * z2
-                        + np.float32(c3 >> 4) * z3
+                        np.float32(np.int32(c0 & 15)) * x0
+                        + np.float32(np.int32(c1 & 15)) * x1
+                        + np.float32(np.int32(c2 & 15)) * x2
+                        + np.float32(np.int32(c3 & 15)) * x3
+                        + np.float32(np.int32(c0 >> 4)) * z0
+                        + np.float32(np.int32(c1 >> 4)) * z1
+                        + np.float32(np.int32(c2 >> 4)) * z2
+                        + np.float32(np.int32(c3 >> 4)) * z3
                     )
             for r in range(R):
                 total[r] += scales[b, g, r] * sums[r] + lows[b, g, r] * whole
@@ -230,7 +248,7 @@ def linear(weights, layer, x, y, threads):  # pragma: no cover
     else:
         _side_by_side(weights.matrix, layer, x, y, threads)
     if weights.biases[layer]:
-        y += carray(_floats(weights.biases[layer]), (y.size,))
+        y += carray(floats_at(weights.biases[layer]), (y.size,))
 
 
 # --- the other parts ----------------------------------------------------------------------------------------------
@@ -239,7 +257,7 @@ def linear(weights, layer, x, y, threads):  # pragma: no cover
 @njit(**QUICK)
 def rms_norm(x, weight, eps, y):  # pragma: no cover
     """y = x / sqrt(mean of x² + eps) · w; weight: an address."""
-    w = carray(_floats(weight), (x.size,))
+    w = carray(floats_at(weight), (x.size,))
     square = NONE
     for i in range(x.size):
         square += x[i] * x[i]
@@ -251,7 +269,7 @@ def rms_norm(x, weight, eps, y):  # pragma: no cover
 @njit(**QUICK)
 def layer_norm(x, weight, bias, eps, y):  # pragma: no cover
     """y = (x - mean) / sqrt(variance + eps) · w + b; weight, bias: addresses."""
-    w, b = carray(_floats(weight), (x.size,)), carray(_floats(bias), (x.size,))
+    w, b = carray(floats_at(weight), (x.size,)), carray(floats_at(bias), (x.size,))
     mean, variance = NONE, NONE
     for i in range(x.size):
         mean += x[i]
@@ -317,7 +335,7 @@ def attention(x, position, layer, m, cache, cos, sin, threads):  # pragma: no co
     H, K, D = m.heads, m.kv_heads, m.head_dim
     q, y = np.empty((H, D), np.float32), np.empty((H, D), np.float32)
     shape = (K, cache.room, D)
-    keys, values = carray(_floats(cache.keys[layer]), shape), carray(_floats(cache.values[layer]), shape)
+    keys, values = carray(floats_at(cache.keys[layer]), shape), carray(floats_at(cache.values[layer]), shape)
     new = np.empty((K, D), np.float32)
     linear(m.q, layer, x, q.reshape(-1), threads)
     linear(m.k, layer, x, new.reshape(-1), threads)

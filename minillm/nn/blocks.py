@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -130,7 +129,11 @@ def gelu_tanh_plain(x: Tensor) -> Tensor:
     return x / 2 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
-GELU_TANH = partial(F.gelu, approximate="tanh")  # gelu_tanh_plain in one pass over x
+def _gelu_tanh(x: Tensor) -> Tensor:
+    return F.gelu(x, approximate="tanh")
+
+
+GELU_TANH = _gelu_tanh  # gelu_tanh_plain in one pass over x; a function, which copied models share
 ACTIVATIONS = {  # by the names of Hugging Face's configs
     "relu": F.relu,
     "gelu": F.gelu,  # gelu_plain in one pass

@@ -1,10 +1,14 @@
 """Quantization by hand: absmax int8, zero points, 4-bit blocks with NF4, and whole models of such layers."""
 
 from minillm.quantization.absmax import AbsmaxQuantized, absmax_quantize
+from minillm.quantization.awq import awq_clip, awq_scales
 from minillm.quantization.blockwise import BlockwiseQuantized, blockwise_quantize
 from minillm.quantization.codebooks import NF4_CODEBOOK, normal_codebook, quantile_codebook, uniform_codebook
+from minillm.quantization.codes_linear import FourBitLinear, GroupLinear
 from minillm.quantization.folder import load_quantized, save_quantized
-from minillm.quantization.linear import FourBitLinear, Int8Linear, QuantizedLinear
+from minillm.quantization.gptq import gptq
+from minillm.quantization.groups import GroupQuantized, round_to_nearest
+from minillm.quantization.linear import Int8Linear, QuantizedLinear
 from minillm.quantization.model import METHODS, model_size_bytes, quantize
 from minillm.quantization.packed import PackedLinear, load_packed
 from minillm.quantization.packing import pack_codes, unpack_codes
@@ -16,12 +20,17 @@ __all__ = [
     "AbsmaxQuantized",
     "BlockwiseQuantized",
     "FourBitLinear",
+    "GroupLinear",
+    "GroupQuantized",
     "Int8Linear",
     "PackedLinear",
     "QuantizedLinear",
     "ZeropointQuantized",
     "absmax_quantize",
+    "awq_clip",
+    "awq_scales",
     "blockwise_quantize",
+    "gptq",
     "load_packed",
     "load_quantized",
     "model_size_bytes",
@@ -29,6 +38,7 @@ __all__ = [
     "pack_codes",
     "quantile_codebook",
     "quantize",
+    "round_to_nearest",
     "save_quantized",
     "uniform_codebook",
     "unpack_codes",

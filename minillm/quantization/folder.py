@@ -21,8 +21,12 @@ from minillm._tensors import load_tensors, save_tensors
 from minillm.models.auto import LANGUAGE_MODELS
 from minillm.quantization.absmax import AbsmaxQuantized
 from minillm.quantization.blockwise import BlockwiseQuantized
-from minillm.quantization.linear import FourBitLinear, Int8Linear, QuantizedLinear
+from minillm.quantization.codes_linear import FourBitLinear, GroupLinear
+from minillm.quantization.groups import Grid, GroupQuantized
+from minillm.quantization.linear import Int8Linear, QuantizedLinear
+from minillm.quantization.loops import in_rows
 from minillm.quantization.model import replace_layer
+from minillm.quantization.packing import unpack_codes
 
 FILE = "quantized.state"
 KIND = "quantized model"
@@ -84,13 +88,31 @@ def _tied(model: nn.Module) -> dict[str, str]:
 def _description(layer: QuantizedLinear) -> dict[str, Any]:
     if isinstance(layer, Int8Linear):
         return {"kind": "int8"}
-    return {"kind": "4 bit", "block_size": layer.block_size, "in_features": layer.in_features}
+    sizes = {"in_features": layer.in_features, "out_features": layer.out_features}
+    if isinstance(layer, GroupLinear):
+        return {"kind": "groups", "bits": layer.bits, "group_size": layer.group_size, **sizes}
+    if isinstance(layer, FourBitLinear):
+        return {"kind": "4 bit", "block_size": layer.block_size, **sizes}
+    raise ValueError(f"a quantized folder has no form for layers of class {type(layer).__name__}")
 
 
 def _layer(name: str, description: dict[str, Any], tensors: dict[str, Tensor]) -> QuantizedLinear:
-    parts = {part: tensors.get(f"{name}.{part}") for part in ("codes", "scale", "scales", "codebook", "bias")}
+    """The layer of a description; `tensors` has its buffers in the order of this device afterwards."""
+    names = ("codes", "scale", "scales", "zeros", "codebook", "bias")
+    parts = {part: tensors.get(f"{name}.{part}") for part in names}
     if description["kind"] == "int8":
         return Int8Linear(AbsmaxQuantized(parts["codes"], parts["scale"]), parts["bias"])
-    shape = (len(parts["codes"]), description["in_features"])
-    blocks = (parts["codes"], parts["scales"], parts["codebook"], description["block_size"], shape)
-    return FourBitLinear(BlockwiseQuantized(*blocks), parts["bias"])
+    shape = (description["out_features"], description["in_features"])
+    for part in ("codes", "scales", "zeros"):
+        if parts[part] is not None and parts[part].ndim == 3:
+            parts[part] = in_rows(parts[part], shape[0])
+    if description["kind"] == "groups":
+        bits = description["bits"]
+        codes = unpack_codes(parts["codes"], shape[1]) if bits <= 4 else parts["codes"]
+        grid = Grid(parts["scales"], parts["zeros"], bits, description["group_size"])
+        layer: QuantizedLinear = GroupLinear(GroupQuantized(codes, grid), parts["bias"])
+    else:
+        blocks = (parts["codes"], parts["scales"], parts["codebook"], description["block_size"], shape)
+        layer = FourBitLinear(BlockwiseQuantized(*blocks), parts["bias"])
+    tensors |= {f"{name}.{part}": tensor for part, tensor in layer.state_dict().items()}
+    return layer

@@ -4,7 +4,7 @@ Embeddings, norms and biases stay floats: they are few, and rounding them costs 
 head (which is the embedding itself when the two are tied), as in bitsandbytes and transformers.
 
 Book: 7.2 양자화로 모델 용량 줄이기. Held against: the model with every weight rounded in place, and transformers'
-list of what bitsandbytes leaves alone. Leaves out: GPTQ and AWQ, which need calibration text.
+list of what bitsandbytes leaves alone. GPTQ and AWQ read calibration text: calibration.py.
 """
 
 from __future__ import annotations
@@ -15,12 +15,18 @@ from typing import Any
 
 from torch import nn
 
-from minillm._checks import check_choice, check_int, describe, is_listing
+from minillm._checks import check_choice, check_flag, check_int, describe, is_listing
+from minillm.quantization.calibrated import awq_model, gptq_model
+from minillm.quantization.calibration import calibration_windows
 from minillm.quantization.codebooks import NF4_CODEBOOK, uniform_codebook
-from minillm.quantization.linear import FourBitLinear, Int8Linear, QuantizedLinear
+from minillm.quantization.codes_linear import FourBitLinear, GroupLinear
+from minillm.quantization.linear import Int8Linear, QuantizedLinear
 
-METHODS = ("int8", "nf4", "int4")
+METHODS = ("int8", "nf4", "int4", "rtn", "gptq", "awq")
+CALIBRATED = ("gptq", "awq")
+BITS = {"int8": (8, 8), "nf4": (4, 4), "int4": (4, 4)}  # the others: 2 to 8
 BLOCK = 64  # QLoRA's
+GROUP = 128  # GPTQ's and AWQ's
 
 
 def quantize(
@@ -30,37 +36,67 @@ def quantize(
     group_size: int | None = None,
     calibration: Any = None,
     skip: Collection[str] = ("head", "lm_head"),
+    *,
+    tokenizer: Any = None,
+    symmetric: bool = False,
+    act_order: bool = True,
+    sequential: bool = True,
 ) -> nn.Module:
     """A quantized copy of `model`, in evaluation mode; the model itself is left as it is.
 
-    method: "int8" (absmax, a scale a row), "nf4" (QLoRA's codebook in blocks) or "int4" (even codes in blocks).
-    bits: 8 for int8, 4 for the others, which is what None means. group_size: numbers that share a scale (64) for
-    nf4 and int4; int8 has none. skip: names of layers to leave alone, whole or last part; tied ones always are.
-    Raises ValueError for another method ("gptq" and "awq" come with their chapter), a `calibration` (these methods
-    look at no text), or a model without a linear layer to quantize.
+    method: "int8" (absmax, a scale a row), "nf4" (QLoRA's codebook in blocks), "int4" (even codes in blocks), "rtn"
+    (rounding with a zero point a group), "gptq" or "awq" (the same codes, chosen by calibration text; GPT2 and Llama).
+    bits: 8 for int8, 4 for nf4 and int4; 2 to 8 for the others, where None means 4. group_size: numbers that share
+    a scale, 64 for nf4 and int4, 128 for the others; int8 has none. skip: names of layers to leave alone, whole or
+    last part; tied ones always are. calibration, for gptq and awq only: token ids, a list of rows of them, or texts
+    with their `tokenizer`. symmetric: no zero points (rtn, gptq, awq). act_order: gptq takes columns with large inputs
+    first. sequential: layers are fitted to what the quantized layers before them give, not the float ones.
+    Raises ValueError for another method or option, a calibration that is missing or that the method does not read,
+    or a model without a linear layer to quantize.
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"model must be a torch module, got {describe(model)}")
     check_choice("method", method, METHODS)
-    if bits is not None and check_int("bits", bits) != (8 if method == "int8" else 4):
-        raise ValueError(f"method {method!r} has {8 if method == 'int8' else 4} bits, got bits={bits}")
+    least, most = BITS.get(method, (2, 8))
+    if bits is not None and not least <= check_int("bits", bits) <= most:
+        allowed = f"{least}" if least == most else f"{least} to {most}"
+        raise ValueError(f"method {method!r} has {allowed} bits, got bits={bits}")
+    bits = min(most, 4) if bits is None else bits
     if group_size is not None and method == "int8":
         raise ValueError(f"method 'int8' has one scale a row, got group_size={describe(group_size)}")
-    if calibration is not None:
-        raise ValueError(f"method {method!r} looks at no text, got calibration={describe(calibration)}")
-    block = BLOCK if group_size is None else check_int("group_size", group_size, 1)
+    for name, value in (("symmetric", symmetric), ("act_order", act_order), ("sequential", sequential)):
+        check_flag(name, value)
+    if symmetric and method in BITS:
+        raise ValueError(f"method {method!r} has no zero points to leave out, got symmetric=True")
+    usual = BLOCK if method in BITS else GROUP
+    group = usual if group_size is None else check_int("group_size", group_size, 1)
     names = _layers_to_quantize(model, skip)
+    if method not in CALIBRATED:
+        if calibration is not None:
+            raise ValueError(f"method {method!r} looks at no text, got calibration={describe(calibration)}")
+        small = copy.deepcopy(model).eval()
+        for name in names:
+            replace_layer(small, name, _rounded(small.get_submodule(name), method, bits, group, symmetric))
+        return small
+    windows = calibration_windows(model, calibration, tokenizer)
+    outside = [name for name in names if not name.startswith("body.blocks.")]
     small = copy.deepcopy(model).eval()
-    for name in names:
-        linear = small.get_submodule(name)
-        if method == "int8":
-            layer: QuantizedLinear = Int8Linear.from_linear(linear)
-        else:
-            layer = FourBitLinear.from_linear(
-                linear, block, NF4_CODEBOOK if method == "nf4" else uniform_codebook()
-            )
-        replace_layer(small, name, layer)
+    grid = {"bits": bits, "group_size": group, "symmetric": symmetric, "sequential": sequential}
+    if method == "gptq":
+        gptq_model(small, windows, names, act_order=act_order, **grid)
+    else:
+        awq_model(small, windows, names, **grid)
+    for name in outside:  # an output head that is asked for: no text is followed so far
+        replace_layer(small, name, _rounded(small.get_submodule(name), "rtn", bits, group, symmetric))
     return small
+
+
+def _rounded(layer: nn.Linear, method: str, bits: int, group: int, symmetric: bool) -> QuantizedLinear:
+    if method == "int8":
+        return Int8Linear.from_linear(layer)
+    if method == "rtn":
+        return GroupLinear.from_linear(layer, bits, group, symmetric)
+    return FourBitLinear.from_linear(layer, group, NF4_CODEBOOK if method == "nf4" else uniform_codebook())
 
 
 def model_size_bytes(model: nn.Module) -> int:

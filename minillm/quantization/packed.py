@@ -59,9 +59,6 @@ class PackedLinear(QuantizedLinear):
             _unpack4(*arrays, self.lows.numpy(), weight.numpy())
         return weight[: self.out_features]
 
-    def few_rows(self, x: Tensor) -> Tensor:
-        return nn.functional.linear(x, self.dequantize())
-
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in_features) -> (..., out_features). One row of a whole model goes the way of fused_decode.py."""
         return self.forward_plain(x)

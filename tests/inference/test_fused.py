@@ -1,18 +1,20 @@
 """The compiled decode step: the model's own logits, whatever the sizes, and only where nobody looks or interferes."""
 
 import threading
+import zlib
+from pathlib import Path
 
 import pytest
 import torch
 
 from minillm._kernels import use_kernels
 from minillm.course import watch, watch_attention, watch_layers
-from minillm.inference import SamplingParams, generate, generate_batch, stream
+from minillm.inference import SamplingParams, fused_decode, generate, generate_batch, stream
 from minillm.inference.fused import FusedStep
 from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig, load_model, save_gguf
 from minillm.nn import attention_backend
 from minillm.nn.fast_cpu import fast_layers
-from minillm.quantization import load_packed, quantize
+from minillm.quantization import load_packed, lookup, loops, quantize
 from tests.inference.test_inference import spread
 
 SIZES = {"vocab_size": 61, "hidden_size": 32, "intermediate_size": 54, "num_hidden_layers": 2}
@@ -81,8 +83,19 @@ def test_two_threads_give_the_same(monkeypatch):
         torch.set_num_threads(before)
 
 
-def test_int8_layers_are_read_as_codes():
-    assert largest_difference(quantize(llama(), "int8")) < 1e-4
+@pytest.mark.parametrize("method", ["int8", "nf4", "int4", "rtn", "gptq", "awq"])
+@pytest.mark.parametrize("make", [llama, gpt2])
+def test_quantized_layers_are_read_as_codes(make, method):
+    model = make(**({"intermediate_size": 56} if make is llama else {"n_inner": 40}))
+    given = {"calibration": list(range(60))} if method in ("gptq", "awq") else {}
+    group = None if method == "int8" else 16
+    assert largest_difference(quantize(model, method, group_size=group, **given)) < 1e-4
+
+
+def test_a_change_of_the_loops_reaches_the_compiled_step():
+    """numba looks at fused_decode.py alone; write the new number there, and it compiles again."""
+    texts = b"".join(Path(module.__file__).read_bytes() for module in (loops, lookup))
+    assert f"{zlib.crc32(texts.replace(bytes([13]), b'')):08x}" == fused_decode.LOOPS
 
 
 @pytest.mark.parametrize("kind", ["q4_0", "q4_1", "q8_0"])
@@ -169,7 +182,8 @@ def test_whoever_looks_or_interferes_gets_the_models_own_pass():
         lambda: gpt2(activation_function="relu"),
         lambda: llama(rope_scaling={"rope_type": "dynamic", "factor": 2.0}),
         lambda: llama().to(torch.bfloat16),
-        lambda: quantize(llama(), "nf4"),
+        lambda: quantize(llama(intermediate_size=56), "nf4", group_size=4),
+        lambda: quantize(llama(intermediate_size=56), "rtn", 8, 16),
         lambda: llama().body,
     ],
 )

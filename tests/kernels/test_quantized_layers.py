@@ -63,7 +63,7 @@ def test_the_kernels_read_what_minillm_packs(device, generator, rows, block, eve
     layer = float_layer(generator, 172, 35)
     small = FourBitLinear.from_linear(layer, block, *([uniform_codebook()] if even_codes else []))
     x = torch.randn(rows, 172, generator=generator)
-    arguments = [t.to(device) for t in (small.codes, small.scales)]
+    arguments = [t.to(device) for t in small.rows()]
     got = w4a16_linear(x.to(device), *arguments, block, codebook=small.codebook.to(device))
     assert relative(got, x.double() @ small.dequantize().double().T) <= 1e-5
 

@@ -1,6 +1,8 @@
 """Quantized layers and models against floats with the same rounded weights, and their file."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -22,7 +24,7 @@ from minillm.quantization import (
 )
 from tests.helpers import cuts
 
-METHODS = ["int8", "nf4", "int4"]
+METHODS = ["int8", "nf4", "int4", "rtn"]
 
 
 def tiny(tied=True, kind="llama"):
@@ -141,8 +143,14 @@ def test_skipping():
     [
         ((None,), "torch module"),
         ((nn.LayerNorm(3),), "no linear layer"),
-        ((nn.Linear(2, 2), "gptq"), "'int8', 'nf4', 'int4'"),
-        ((nn.Linear(2, 2), "awq"), "'int8', 'nf4', 'int4'"),
+        ((nn.Linear(2, 2), "gguf"), "'int8', 'nf4', 'int4', 'rtn', 'gptq', 'awq'"),
+        ((nn.Linear(2, 2), "awq", None, None, [1]), "GPT2 or Llama"),
+        ((tiny(), "gptq"), "token ids or texts"),
+        ((tiny(), "gptq", None, None, []), "token ids or texts"),
+        ((tiny(), "gptq", None, None, [31]), "from 0 to 30"),
+        ((tiny(), "gptq", None, None, [0.5]), "token ids"),
+        ((tiny(), "gptq", None, None, ["text"]), "tokenizer"),
+        ((tiny(), "gptq", 9, None, [1]), "2 to 8 bits"),
         ((nn.Linear(2, 2), None), "method"),
         ((nn.Linear(2, 2), "int8", 4), "8 bits"),
         ((nn.Linear(2, 2), "nf4", 8), "4 bits"),
@@ -189,6 +197,33 @@ def test_a_saved_model_comes_back_bit_for_bit(tmp_path, method, kind, tied):
     assert model_size_bytes(back) == model_size_bytes(small)
     assert path.stat().st_size < model_size_bytes(small) + 20_000  # the tied head is not written twice
     assert (back.head.weight is back.body.tokens.weight) == tied
+
+
+@pytest.mark.parametrize("method", ["int8", "nf4", "int4", "rtn", "gptq", "awq"])
+def test_a_fresh_process_opens_a_folder_and_has_the_same_logits(tmp_path, method):
+    given = {"calibration": list(range(31))} if method in ("gptq", "awq") else {}
+    small = quantize(tiny(), method, group_size=None if method == "int8" else 8, **given)
+    save_quantized(small, tmp_path)
+    code = (
+        "import sys, torch; from minillm.quantization import load_quantized\n"
+        "torch.save(load_quantized(sys.argv[1])(torch.arange(20).view(2, 10)).logits, sys.argv[2])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), str(tmp_path / "logits")]
+    subprocess.run(command, check=True, timeout=120)
+    with torch.no_grad():
+        expected = small(torch.arange(20).view(2, 10)).logits
+    torch.testing.assert_close(
+        torch.load(tmp_path / "logits", weights_only=True), expected, rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("method", ["nf4", "rtn"])
+def test_rows_stand_side_by_side_on_a_cpu_and_together_elsewhere(method):
+    layer = quantize(nn.Sequential(linear(64, 48, False, 0)), method, group_size=16)[0]
+    assert layer.codes.shape == (3, 32, 16)
+    elsewhere = copy.deepcopy(layer).to("meta")
+    assert elsewhere.codes.shape == (48, 32)
+    assert sum(buffer.nbytes for buffer in layer.buffers()) == sum(b.nbytes for b in elsewhere.buffers())
 
 
 def test_a_file_cut_anywhere_or_damaged_is_refused(tmp_path):

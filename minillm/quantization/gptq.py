@@ -1,0 +1,124 @@
+"""GPTQ: quantize a weight column by column, and let the columns that are left make good what rounding broke.
+
+    H     = mean of x xᵀ over calibration inputs x, + λ on its diagonal      what an error in each column costs
+    U     = upper Cholesky factor of H⁻¹                                      Uᵀ U = H⁻¹
+    for each column i:   q_i = nearest code of w_i
+                         w_j = w_j - (w_i - q_i) / U_ii · U_ij                for the columns j after i
+
+Rounding (round-to-nearest) makes each weight's error small. GPTQ makes the layer's error ‖(W - Q) x‖² small: inputs
+hang together, so an error in one column can be undone in another. Row i of U holds what a lone formula (optimal brain
+surgeon) would have to work out anew for each column.
+
+    lazy blocks   columns further on than the block wait, and get all of its corrections in one product: same numbers
+    act-order     columns with large inputs first, while many are left to help; groups keep their place and get their
+                  scales beforehand. In the plain order a group's scales are found when it is reached.
+
+Book: 7.2 양자화로 모델 용량 줄이기. Paper: Frantar et al. 2022 (GPTQ), algorithm 1. Held against the paper's
+equations in numpy, with H inverted anew after each column.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from minillm._checks import check_flag, check_int, check_number
+from minillm.quantization.absmax import finite_floats
+from minillm.quantization.groups import Grid, GroupQuantized, finite_matrix, fit_grid
+
+BLOCK = 128  # columns that are corrected at once
+
+
+def gptq_plain(weight: Tensor, hessian: Tensor, grid: Grid, order: Tensor, damping: float = 0.01) -> Tensor:
+    """The algorithm: weight (O, I) and H (I, I) float64 -> codes uint8 (O, I) on a given grid, columns in `order`."""
+    w = weight[:, order].clone()
+    U = inverse_factor(hessian[order][:, order], damping)
+    codes = torch.empty_like(w, dtype=torch.uint8)
+    for i, column in enumerate(order.tolist()):
+        # q_i = nearest code of w_i
+        codes[:, column] = grid.round(w[:, i : i + 1], column)[:, 0]
+        error = w[:, i] - grid.numbers(codes[:, column : column + 1], column)[:, 0]
+        # w_j = w_j - (w_i - q_i) / U_ii · U_ij
+        w[:, i + 1 :] -= torch.outer(error / U[i, i], U[i, i + 1 :])
+    return codes
+
+
+def inverse_factor(hessian: Tensor, damping: float) -> Tensor:
+    """U, upper triangular, with Uᵀ U = (H + λ I)⁻¹; λ is `damping` times the mean of the diagonal."""
+    damped = hessian.clone()
+    damped.diagonal().add_(damping * hessian.diagonal().mean())
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
+    return torch.linalg.cholesky(inverse, upper=True)
+
+
+def gptq(
+    weight: Tensor,
+    hessian: Tensor,
+    bits: int = 4,
+    group_size: int = 128,
+    act_order: bool = True,
+    symmetric: bool = False,
+    damping: float = 0.01,
+) -> GroupQuantized:
+    """Quantize a weight (O, I) for inputs whose mean of x xᵀ is `hessian` (I, I). Fast because of lazy blocks.
+
+    bits: 2 to 8. group_size: columns that share a scale. damping: λ as a share of the mean of H's diagonal, above 0.
+    Works in float64. Raises ValueError for no float matrices, inf or NaN, a Hessian of another size or not
+    symmetric with a diagonal of 0 or more, or options out of range.
+    """
+    weight, hessian = finite_matrix("weight", weight).double(), _checked_hessian(hessian, weight)
+    check_int("bits", bits, 2, 8), check_int("group_size", group_size, 1)
+    check_flag("act_order", act_order), check_flag("symmetric", symmetric)
+    check_number("damping", damping, 1e-6, 1.0)
+    width = weight.shape[1]
+    group_size = min(group_size, width)
+    silent = hessian.diagonal() == 0  # inputs that are always 0: whatever stands there
+    hessian.diagonal()[silent] = 1
+    weight = weight.masked_fill(silent, 0)
+    grid = fit_grid(weight, bits, group_size, symmetric)
+    diagonal = hessian.diagonal()
+    order = torch.argsort(diagonal, descending=True, stable=True) if act_order else torch.arange(width)
+    # in the plain order blocks begin where groups do, so that a group's weights are up to date when it is reached
+    step = BLOCK if act_order else group_size * max(1, BLOCK // group_size)
+    codes = torch.empty_like(weight, dtype=torch.uint8)
+    w, U = weight[:, order], inverse_factor(hessian[order][:, order], damping)
+    for start in range(0, width, step):
+        end = min(start + step, width)
+        block, errors = w[:, start:end].clone(), torch.empty_like(w[:, start:end])
+        for i in range(end - start):
+            column = int(order[start + i])
+            if not act_order and column % group_size == 0:
+                new, g = (
+                    fit_grid(block[:, i : i + group_size], bits, group_size, symmetric),
+                    column // group_size,
+                )
+                grid.scales[:, g], grid.zeros[:, g] = new.scales[:, 0], new.zeros[:, 0]
+            codes[:, column : column + 1], errors[:, i] = _round_and_correct(block, i, U, start, grid, column)
+        w[:, end:] -= errors @ U[start:end, end:]
+    return GroupQuantized(codes, grid._replace(scales=grid.scales.float()))
+
+
+def _round_and_correct(
+    block: Tensor, i: int, U: Tensor, start: int, grid: Grid, column: int
+) -> tuple[Tensor, Tensor]:
+    """The codes (O, 1) of column i of a block and its errors (O,) over U_ii; later columns are corrected."""
+    codes = grid.round(block[:, i : i + 1], column)
+    error = (block[:, i] - grid.numbers(codes, column)[:, 0]) / U[start + i, start + i]
+    block[:, i + 1 :] -= torch.outer(error, U[start + i, start + i + 1 : start + block.shape[1]])
+    return codes, error
+
+
+def _checked_hessian(hessian: Tensor, weight: Tensor) -> Tensor:
+    H = (
+        finite_matrix("hessian", hessian).double()
+        if hessian.dtype != torch.float64
+        else hessian.detach().clone()
+    )
+    finite_floats("hessian", H)
+    width = weight.shape[1]
+    if tuple(H.shape) != (width, width):
+        raise ValueError(f"hessian must be ({width}, {width}), a row for each input, got {tuple(H.shape)}")
+    close = torch.allclose(H, H.T, rtol=1e-3, atol=1e-6 * H.abs().max().item())
+    if not close or (H.diagonal() < 0).any():
+        raise ValueError("hessian must be symmetric with no negative number on its diagonal")
+    return (H + H.T) / 2
