@@ -11,7 +11,10 @@ from minillm._checks import describe
 from minillm.commands._parser import SEED, Options, number, text, whole
 
 USUAL = {"temperature": 0.8}  # where neither the user nor the model's makers say anything
-ANSWERING = {"temperature": 0.2, "top_p": 0.9}  # the same for a chat: what SmolLM2's makers advise
+ANSWERING = {
+    "temperature": 0.2,
+    "top_p": 0.9,
+}  # the same for a chat: as in the example on SmolLM2's model card
 OF_ONE = (
     "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty",
     "logit_bias", "no_repeat_ngram_size", "stop", "stop_token_ids", "ignore_eos", "min_tokens", "seed",

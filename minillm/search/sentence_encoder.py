@@ -177,7 +177,9 @@ class SentenceEncoder:
             with fast_layers(self.model):
                 for start in starts:
                     places = order[start : start + batch_size]
-                    vectors[places] = self._embed([rows[place] for place in places], normalize).to(vectors.device)
+                    vectors[places] = self._embed([rows[place] for place in places], normalize).to(
+                        vectors.device
+                    )
         finally:
             self.model.train(was_training)
         found = vectors[0] if single else vectors
@@ -187,7 +189,9 @@ class SentenceEncoder:
         self, texts: str | Sequence[str], batch_size: int = 32, normalize: bool = True, **options: Any
     ) -> np.ndarray | Tensor:
         """`encode` with the prompt called "query"; without a prompt where there is none of that name."""
-        return self.encode(texts, batch_size, normalize, **{"prompt": self.prompts.get("query", ""), **options})
+        return self.encode(
+            texts, batch_size, normalize, **{"prompt": self.prompts.get("query", ""), **options}
+        )
 
     def encode_document(
         self, texts: str | Sequence[str], batch_size: int = 32, normalize: bool = True, **options: Any

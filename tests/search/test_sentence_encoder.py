@@ -154,7 +154,11 @@ def test_it_takes_what_a_user_of_the_peer_types(encoder, capsys):
     assert one.shape == (16,)
     np.testing.assert_allclose(one, plain[0], atol=1e-6)
     found = encoder.encode(
-        ["the cat", "a dog"], normalize_embeddings=False, convert_to_tensor=True, show_progress_bar=True, device="cpu"
+        ["the cat", "a dog"],
+        normalize_embeddings=False,
+        convert_to_tensor=True,
+        show_progress_bar=True,
+        device="cpu",
     )
     assert isinstance(found, torch.Tensor)
     np.testing.assert_allclose(

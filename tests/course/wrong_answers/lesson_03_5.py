@@ -81,8 +81,9 @@ WRONG = {
             ends="range(i, len(start))",
             fits="inside[i] and inside[j] and places[j][1] - places[i][0] <= longest",
         ),
-        "marks [CLS] in the list it got": span(allowed="[i for i in range(len(start)) if inside[i] or i == 0]")
-        .replace("    sums", "    inside[0] = True\n    sums", 1),
+        "marks [CLS] in the list it got": span(
+            allowed="[i for i in range(len(start)) if inside[i] or i == 0]"
+        ).replace("    sums", "    inside[0] = True\n    sums", 1),
         "gives tokens, not characters": span(result="i, j, score"),
         "the last token's first character": span(result="places[i][0], places[j][0], score"),
         "the sum of both": span(
@@ -133,7 +134,9 @@ def answer(start, end, places, inside, longest):
         "one name of each tag": labels()
         + "\n_names = names\n\ndef names(labels, places):\n"
         + "    return list({one[0]: one for one in _names(labels, places)}.values())",
-        "stops at an empty text": labels().replace("found, before = [], ", "labels[0]\n    found, before = [], "),
+        "stops at an empty text": labels().replace(
+            "found, before = [], ", "labels[0]\n    found, before = [], "
+        ),
         "forgets the tag": labels()
         + "\n_names = names\n\ndef names(labels, places):\n    return [one[1:] for one in _names(labels, places)]",
         "the library's own": """
