@@ -80,7 +80,7 @@ class Conversation:
         self.messages = [] if self.system is None else [{"role": "system", "content": self.system}]
 
     def fitting(self, question: str) -> tuple[list[dict[str, str]], list[int], int]:
-        """(the messages that go to the model, their ids, how many old messages were left out), room for the answer kept.
+        """(messages that go to the model, their ids, how many old ones were left out), room for the answer kept.
 
         ValueError if the question alone is too long.
         """

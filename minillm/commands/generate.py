@@ -66,7 +66,7 @@ def _as_json(row: Any, before: str) -> dict[str, Any]:
 
 
 def open_writer(folder: Path, tokenizer: Any, tokenizer_given: Path | None) -> Any:
-    """The model of a folder or file, a GGUF's 4- and 8-bit matrices as they are; ValueError for one that writes nothing.
+    """The model of a folder or file, a GGUF's matrices as their codes; ValueError for one that writes nothing.
 
     It holds the model and its tokenizer against each other, too.
     """

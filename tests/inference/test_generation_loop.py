@@ -48,7 +48,7 @@ def test_a_row_draws_the_same_beside_others_that_end_early(model):
     free = generate_batch(model, prompts, SamplingParams(max_tokens=20, seed=5, repetition_penalty=1.1))
     ending = {free[0].token_ids[2], free[3].token_ids[7]}  # rows end at different steps
     params = SamplingParams(max_tokens=20, seed=5, repetition_penalty=1.1, stop_token_ids=ending)
-    for i, (prompt, row, whole) in enumerate(zip(prompts, generate_batch(model, prompts, params), free)):
+    for prompt, row, whole in zip(prompts, generate_batch(model, prompts, params), free):
         cut = next((n for n, token in enumerate(whole.token_ids, 1) if token in ending), 20)
         assert row.token_ids == whole.token_ids[:cut]
         alone = SamplingParams(max_tokens=20, seed=5, repetition_penalty=1.1, stop_token_ids=ending)
