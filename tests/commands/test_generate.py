@@ -44,11 +44,11 @@ def test_a_model_that_was_taught_to_answer_gets_its_template(folder, capsys, mon
     seen = []
     import minillm.inference as inference
 
-    real = inference.stream
+    real = inference.stream_text
     monkeypatch.setattr(
         inference,
-        "stream",
-        lambda model, ids, *rest, **how: seen.append(ids) or real(model, ids, *rest, **how),
+        "stream_text",
+        lambda model, tokenizer, ids, params: seen.append(ids) or real(model, tokenizer, ids, params),
     )
     code, out, err = run(capsys, "generate", folder, "hello", "--max-tokens", 4)
     assert (code, err) == (0, "")

@@ -180,7 +180,7 @@ def test_the_generators_are_on_the_models_device(model, monkeypatch):
         made.append(torch.device(device))
         return new_generator(seed, device, offset)
 
-    monkeypatch.setattr(MODULE, "new_generator", new)
+    monkeypatch.setattr(sys.modules["minillm.inference.generate"], "new_generator", new)
     generate_batch(model, [[1], [2]])
     generate(model, [1])
     assert made == [model.device] * 3
