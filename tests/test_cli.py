@@ -243,7 +243,9 @@ def test_a_model_and_a_tokenizer_that_do_not_belong_together_are_refused(tiny, c
             1000,
         )
         assert code == 1
-        assert re.search(r"the model chose token \d+, and the tokenizer has 2\d\d: they do not belong together", err)
+        assert re.search(
+            r"the model chose token \d+, and the tokenizer has 2\d\d: they do not belong together", err
+        )
 
 
 def damaged(folder, tmp_path, name):
