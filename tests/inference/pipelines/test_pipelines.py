@@ -42,6 +42,13 @@ def near(found, expected, tolerance=1e-6):
         return abs(found - expected) <= tolerance * max(1, abs(expected))
     if isinstance(expected, dict):
         return list(found) == list(expected) and all(near(found[key], expected[key]) for key in expected)
+    if isinstance(expected, list) and all(
+        isinstance(one, float) for one in expected
+    ):  # a vector, by its size
+        largest = max(map(abs, [1, *expected]))
+        return len(found) == len(expected) and all(
+            abs(one - other) <= 2 * tolerance * largest for one, other in zip(found, expected)
+        )
     if isinstance(expected, list):
         return len(found) == len(expected) and all(near(*pair) for pair in zip(found, expected))
     return found == expected
