@@ -10,7 +10,8 @@ between is never remembered under the other's checksum.
 Not remembered, so read through each time, are files of which the system's word is not enough:
 
 - changed within the last FRESH seconds: the clock of some file systems has coarse ticks, and a change within the same
-  tick would go unseen (the rule that git follows for its index);
+  tick would go unseen (the rule that git follows for its index). A file that we wrote ourselves need not wait so long:
+  where the clock shows parts of a millisecond its tick is short, and is waited for (`wrote`);
 - whose time of change is not later than the time of writing, which programs may set: Windows has no time of change,
   and sshfs, FAT and some network drives show another time in its place. (A file that we saved has a later one.)
 
@@ -34,6 +35,9 @@ from minillm.data.datasets import cache_folder
 
 LARGE = 1 << 24  # bytes; smaller files are read through each time, which takes less than ten milliseconds
 FRESH = 3.0
+TICK = (
+    0.02  # seconds; twice the longest tick of a clock that shows parts of a millisecond (Linux: 1 to 10 ms)
+)
 _FOLDER = "verified"
 
 
@@ -70,6 +74,14 @@ def holds(
     elif same and before["changed"] < (now - FRESH) * 1e9 and picture(path) == before:
         _remember(path, {**before, "sha256": expected})
     return good
+
+
+def wrote(path: Path, checksum: str) -> None:
+    """Remember a file that was just written under this checksum, so that its first load need not read it through."""
+    time.sleep(TICK)  # whoever changes the file from now on gives it another time
+    now = picture(path)
+    if now is not None and now["changed"] % 1_000_000:
+        _remember(path, {**now, "sha256": checksum})
 
 
 def forget(path: Path) -> None:

@@ -32,7 +32,7 @@ from minillm._files import (
     write_checksums,
     write_json,
 )
-from minillm.models.verified import holds, picture
+from minillm.models.verified import LARGE, holds, picture, wrote
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -149,8 +149,11 @@ def read_weights(folder: str | Path, anew: bool = False) -> dict[str, Tensor]:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write one safetensors file with a sha256 of its tensors, whole or not at all."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"format": "pt", "sha256": _digest(plain)}
+    checksum = _digest(plain)
+    metadata = {"format": "pt", "sha256": checksum}
     replace_whole(path, lambda temporary: save_file(plain, temporary, metadata=metadata))
+    if path.stat().st_size >= LARGE:
+        wrote(path, checksum)
 
 
 def write_folder(

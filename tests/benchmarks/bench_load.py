@@ -1,13 +1,13 @@
 """Opening a real model, SmolLM2-135M-Instruct (538 MB in float32), against transformers; and a chat's template.
 
-The folder is timed three ways: opened as usual (the checksum of its weights is remembered), opened for the first time
-(sha256 over all of it; transformers takes none), and opened with one pass over 32 tokens, which reads every weight.
+The folder is timed three ways: opened as usual (the checksum of its weights is remembered from when it was written),
+opened where nothing is remembered (sha256 over all of it; transformers takes none), and opened with one pass over 32
+tokens, which reads every weight.
 """
 
 from __future__ import annotations
 
 import tempfile
-import time
 from pathlib import Path
 
 import torch
@@ -31,7 +31,6 @@ def run(quick: bool) -> list[Row]:
         folder = Path(scratch) / "smollm2"
         load_model(file).save_pretrained(folder)
         load_tokenizer(file).save(folder)
-        time.sleep(verified.FRESH + 1)  # a file that was just written is not remembered
         rows = loading(file, folder, transformers, rounds)
         verified.forget(folder / WEIGHTS)
         return rows + chats(folder, transformers, rounds)
@@ -55,7 +54,7 @@ def loading(file: Path, folder: Path, transformers, rounds: int) -> list[Row]:
         rounds,
     )  # fmt: skip
     kinds = [
-        ("open the folder", "ours", "theirs", 1.0), ("open the folder for the first time", "first", "theirs", None),
+        ("open the folder", "ours", "theirs", 1.0), ("open the folder, nothing remembered", "first", "theirs", None),
         ("open the folder, one pass of 32 tokens", "ours, read", "theirs, read", None),
         ("open the GGUF file (98 MB, 4 bits)", "file", None, None),
     ]  # fmt: skip

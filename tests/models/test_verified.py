@@ -100,6 +100,36 @@ def test_another_file_in_its_place_is_read(file, tmp_path, monkeypatch, content)
     assert digest.taken == 2
 
 
+@remembers
+def test_what_was_just_written_is_known_until_it_changes(file):
+    digest = Digest(file)
+    if not os.stat(file).st_ctime_ns % 1_000_000:
+        pytest.skip(
+            "the clock of this file system shows no parts of a millisecond: nothing is remembered at once"
+        )
+    verified.wrote(file, GOOD)
+    assert all(holds(file, GOOD, digest) for _ in range(3))
+    assert digest.taken == 0
+    assert not holds(file, "other", digest)  # another's checksum is no answer to this question
+    verified.wrote(file, GOOD)
+    before = os.stat(file)
+    with file.open("r+b") as opened:
+        opened.write(b"b")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not holds(file, GOOD, digest)
+
+
+@remembers
+@pytest.mark.parametrize("parts", [0, 1])
+def test_a_coarse_clock_is_not_trusted_at_once(file, monkeypatch, parts):
+    shown = {"size": SIZE, "written": 1, "changed": 5_000_000 + parts, "inode": 7, "device": 1}
+    monkeypatch.setattr(verified, "picture", lambda path: shown)
+    digest = Digest(file)
+    verified.wrote(file, GOOD)
+    assert verified.holds(file, GOOD, digest, shown)
+    assert digest.taken == 1 - parts
+
+
 def test_small_files_are_read_each_time(file, monkeypatch):
     later(monkeypatch, 60)
     monkeypatch.setattr(verified, "LARGE", SIZE + 1)

@@ -71,8 +71,8 @@ def off(ours, theirs):
     return tokens.max(), tokens.mean(), np.mean(texts)
 
 
-def written(tokenizer, path, kind):
-    model = load_model(fetch("smollm2"))
+def written(tokenizer, path, kind, weights=None):
+    model = load_model(weights or fetch("smollm2"))
     given = {"bos", "eos", "padding"}  # the model itself writes these
     vocabulary = gguf_vocabulary(tokenizer, model.config.vocab_size)
     return save_gguf(
@@ -108,13 +108,21 @@ def test_a_file_of_ours_in_full_precision(tokenizer, tmp_path):
 
 
 def test_a_file_of_ours_in_half_precision(tokenizer, tmp_path):
-    """llama.cpp rounds what meets a matrix of F16 to F16, too. The same rounding moves our own numbers as far."""
-    path = written(tokenizer, tmp_path / "x.gguf", "f16")
-    ours, theirs = compared(path, tokenizer, TEXTS[:6])
-    rounded, _ = compared(path, tokenizer, TEXTS[:6], hook=lambda _, given: (given[0].half().float(),))
-    _, mean, texts = off(ours, theirs)
+    """llama.cpp multiplies a matrix of F16 in F16, and so differs from its own float32 on the very same weights.
+
+    On all twelve texts (291 tokens): llama.cpp from itself .0133 at most and .0025 on average, ours from it .0131 and
+    .0025; ours from its float32 .0003.
+    """
+    half = written(tokenizer, tmp_path / "half.gguf", "f16")
+    same = written(tokenizer, tmp_path / "same.gguf", "f32", half)
+    ours, theirs = compared(half, tokenizer, TEXTS[:6])
+    exact = compared(same, tokenizer, TEXTS[:6])[1]
+    assert off(ours, exact)[0] < 1e-3
+    largest, mean, texts = off(ours, theirs)
+    their_largest, their_mean, _ = off(exact, theirs)
+    assert largest < their_largest + 1e-3
+    assert mean < their_mean + 1e-3
     assert texts < 1e-3
-    assert mean < 2 * off(ours, rounded)[1]
 
 
 @pytest.mark.soak
