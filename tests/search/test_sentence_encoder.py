@@ -21,6 +21,7 @@ VOCABULARY = (
 )
 WORDS = VOCABULARY.split()
 TEXTS = ["the cat sleeps.", "", "dogs", "고양이가 a dog " * 9, "🚀 cats", "강아지 runs the dog."]
+ROUNDING = 2e-5  # of hidden states up to 2 in float32, after layers whose products processors sum in different orders
 
 
 def tiny(seed=0, **changes):
@@ -74,7 +75,7 @@ def test_a_vector_is_the_pooled_hidden_states(tokenizer, pooling, normalize):
         expected = {"cls": hidden[0], "mean": hidden.mean(0), "max": hidden.max(0)}[pooling]
         if normalize:
             expected = expected / np.linalg.norm(expected)
-        np.testing.assert_allclose(vector, expected, atol=2e-6)
+        np.testing.assert_allclose(vector, expected, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -82,8 +83,8 @@ def test_the_batch_and_the_order_change_nothing(tokenizer, pooling):
     encoder = SentenceEncoder(tiny(), tokenizer, pooling)
     single = np.concatenate([encoder.encode([text]) for text in TEXTS])
     for size in (1, 2, 4, 32):
-        np.testing.assert_allclose(encoder.encode(TEXTS, batch_size=size), single, atol=1e-6)
-    np.testing.assert_allclose(encoder.encode(TEXTS[::-1]), single[::-1], atol=1e-6)
+        np.testing.assert_allclose(encoder.encode(TEXTS, batch_size=size), single, atol=ROUNDING)
+    np.testing.assert_allclose(encoder.encode(TEXTS[::-1]), single[::-1], atol=ROUNDING)
     assert encoder.encode([]).shape == (0, 16)
 
 
@@ -96,7 +97,7 @@ def test_roberta_counts_its_places_from_the_padding(tokenizer, tmp_path):
     encoder = SentenceEncoder(RoBERTa(config), tokenizer)
     assert encoder.max_length == config.max_length
     single = np.concatenate([encoder.encode([text]) for text in TEXTS])
-    np.testing.assert_allclose(encoder.encode(TEXTS), single, atol=1e-6)
+    np.testing.assert_allclose(encoder.encode(TEXTS), single, atol=ROUNDING)
     again = SentenceEncoder.from_pretrained(encoder.save_pretrained(tmp_path / "r"))
     assert type(again.model) is RoBERTa
     np.testing.assert_array_equal(again.encode(TEXTS), encoder.encode(TEXTS))
@@ -105,7 +106,7 @@ def test_roberta_counts_its_places_from_the_padding(tokenizer, tmp_path):
 def test_a_long_text_is_cut(encoder, tokenizer):
     short = SentenceEncoder(encoder.model, tokenizer, max_length=5)
     assert [len(row) for row in short.tokens(["cat " * 50, "cat"])] == [5, 3]
-    np.testing.assert_allclose(short.encode(["cat " * 50]), short.encode(["cat cat cat"]), atol=1e-6)
+    np.testing.assert_allclose(short.encode(["cat " * 50]), short.encode(["cat cat cat"]), atol=ROUNDING)
     assert SentenceEncoder(encoder.model, tokenizer, max_length=10_000).max_length == 24
 
 
