@@ -129,7 +129,12 @@ def of_names(*names):
     for name in names:
         settings |= SETTINGS[name]
     if len(names) > 2:
-        settings |= {"min_p": 0.05, "top_k": 7, "top_p": 0.9}  # so that several tokens are left
+        settings |= {
+            "temperature": 1.7,
+            "min_p": 0.08,
+            "top_k": 5,
+            "top_p": 0.8,
+        }  # so that several tokens are left
     return SamplingParams(**settings)
 
 
