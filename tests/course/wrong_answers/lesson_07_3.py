@@ -102,7 +102,9 @@ def distil(student, teacher, targets, temperature, alpha):
         "forgets 1 / T": BROKEN.format(
             **SOUND | {"pull": "torch.softmax(student / T, 0) - torch.softmax(teacher / T, 0)"}
         ),
-        "T squared is put back": BROKEN.format(**SOUND | {"share": "temperature**2 * pull(temperature) / pull(1.0)"}),
+        "T squared is put back": BROKEN.format(
+            **SOUND | {"share": "temperature**2 * pull(temperature) / pull(1.0)"}
+        ),
         "upside down": BROKEN.format(**SOUND | {"share": "pull(1.0) / pull(temperature)"}),
         "not a ratio": BROKEN.format(**SOUND | {"share": "pull(temperature)"}),
         "T: nothing changes": BROKEN.format(**SOUND | {"forgets_t": "c"}),

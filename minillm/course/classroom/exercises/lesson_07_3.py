@@ -109,12 +109,17 @@ def broken(answer):
     assert callable(ratio), f"ratio must be a function, got {shown(ratio)}"
     for case in cases(words=(2, 5, 40), temperature=(0.5, 1.0, 2.0, 5.0), scale=(0.3, 3.0)):
         inputs = Inputs(case.seed)
-        student, teacher = inputs.tensor(case.words, scale=case.scale), inputs.tensor(case.words, scale=case.scale)
-
-        def pull(T, x=student.double(), y=teacher.double()):
-            return ((torch.softmax(x / T, 0) - torch.softmax(y / T, 0)) / T).norm().item()
-
-        expected = pull(case.temperature) / pull(1.0)
+        student, teacher = (
+            inputs.tensor(case.words, scale=case.scale),
+            inputs.tensor(case.words, scale=case.scale),
+        )
+        lengths = [
+            ((torch.softmax(student.double() / T, 0) - torch.softmax(teacher.double() / T, 0)) / T)
+            .norm()
+            .item()
+            for T in (case.temperature, 1.0)
+        ]
+        expected = lengths[0] / lengths[1]
         found = ratio(student.clone(), teacher.clone(), case.temperature)
         expect(found, expected, 2e-3, f"{case}: length of the gradient at T, divided by that at T = 1")
     letters = {name: plain(answer[name], name) for name in ("forgets_t", "swapped", "dropout")}
@@ -123,4 +128,6 @@ def broken(answer):
         letter = letter.strip().lower()
         assert letter in {"a", "b", "c", "d"}, f"{name} must be 'a', 'b', 'c' or 'd', got {shown(letter)}"
         right = {"forgets_t": "b", "swapped": "d", "dropout": "a"}[name]
-        assert letter == right, f"{name}: {letter!r} is not it; ask what happens to p, to q, and to the gradient"
+        assert letter == right, (
+            f"{name}: {letter!r} is not it; ask what happens to p, to q, and to the gradient"
+        )
