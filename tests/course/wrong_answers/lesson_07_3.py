@@ -51,7 +51,7 @@ WRONG = {
         "T squared on both": distil(mean="(temperature**2 * (alpha * soft + (1 - alpha) * hard)).mean()"),
         "alpha the other way": distil(mean="((1 - alpha) * temperature**2 * soft + alpha * hard).mean()"),
         "the directions swapped": distil(soft="(log_q.exp() * (log_q - log_p)).sum(-1)"),
-        "cross-entropy of soft targets: the gradient is right, the number is not": distil(
+        "cross-entropy of soft targets, without the teacher's entropy": distil(
             soft="-(log_p.exp() * log_q).sum(-1)"
         ),
         "mean over the vocabulary": distil(soft="(log_p.exp() * (log_p - log_q)).mean(-1)"),
@@ -72,8 +72,14 @@ WRONG = {
     x = student[counted]
     hard = -torch.log_softmax(x, -1).gather(1, targets[counted][:, None]).mean()
     return alpha * temperature**2 * soft + (1 - alpha) * hard""",
-        "the teacher learns": distil(teacher="teacher[counted]"),
-        "no gradient": distil(mean="(alpha * temperature**2 * soft + (1 - alpha) * hard).mean().detach()"),
+        "softens the logits that it was given": """def distil(student, teacher, targets, temperature, alpha):
+    counted = targets != -100
+    hard = -torch.log_softmax(student[counted], -1).gather(1, targets[counted][:, None]).mean()
+    student /= temperature
+    teacher /= temperature
+    log_q, log_p = torch.log_softmax(student[counted], -1), torch.log_softmax(teacher[counted], -1)
+    soft = (log_p.exp() * (log_p - log_q)).sum(-1).mean()
+    return alpha * temperature**2 * soft + (1 - alpha) * hard""",
         "temperature 2 whatever is asked": distil(x="x / 2", y="y / 2"),
         "multiplies by T": distil(x="x * temperature", y="y * temperature"),
         "hard labels of the teacher": distil(soft="-log_q.gather(1, y.argmax(-1, keepdim=True))[:, 0]"),

@@ -64,26 +64,19 @@ def _one_loss(answer, case):
     targets = torch.tensor(inputs.integers(rows * length, 0, words - 1)).view(rows, length)
     shut = {"none": 0, "some": rows * length // 3, "most": rows * length - 1}[case.ignored]
     targets.view(-1)[torch.tensor(inputs.shuffled(range(rows * length))[:shut], dtype=torch.int64)] = -100
-    x = student.double().requires_grad_()
-    expected = _loss(x, teacher.double(), targets, case.temperature, case.alpha)
-    (slope,) = torch.autograd.grad(expected, x)
+    expected = _loss(student.double(), teacher.double(), targets, case.temperature, case.alpha).item()
     hint = f"{case}, targets {targets.tolist()}"
-    mine, theirs = student.clone().requires_grad_(), teacher.clone().requires_grad_()
-    given = targets.clone()
+    given = student.clone(), teacher.clone(), targets.clone()
     with forbid(BUILD, *READY_MADE, answer=answer):
-        found = answer(mine, theirs, given, case.temperature, case.alpha)
-    assert isinstance(found, torch.Tensor), f"{hint}: the loss must be a tensor, got {shown(found)}"
-    expect(found.detach().reshape(-1), [expected.item()], 1e-4, f"{hint}: the loss")
-    expect(given, targets, hint=f"{hint}: the targets must stay as they are")
-    expect(mine.detach(), student, hint=f"{hint}: the student's logits must stay as they are")
-    expect(theirs.detach(), teacher, hint=f"{hint}: the teacher's logits must stay as they are")
-    assert found.requires_grad, f"{hint}: the loss has no gradient"
-    found.sum().backward()
-    assert theirs.grad is None or theirs.grad.abs().max().item() == 0, (
-        f"{hint}: the teacher gets a gradient; it must not learn"
-    )
-    assert mine.grad is not None, f"{hint}: the student gets no gradient"
-    expect(mine.grad, slope, 1e-4, f"{hint}: the gradient of the student's logits")
+        found = answer(*given, case.temperature, case.alpha)
+    number = plain(found, "the loss")
+    while isinstance(number, list) and len(number) == 1:
+        number = number[0]
+    expect(number, expected, 1e-4, f"{hint}: the loss")
+    for name, now, before in zip(
+        ("student's logits", "teacher's logits", "targets"), given, (student, teacher, targets)
+    ):
+        expect(now, before, hint=f"{hint}: the {name} must stay as they are")
 
 
 def _loss(student, teacher, targets, temperature, alpha):
