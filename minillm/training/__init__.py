@@ -22,6 +22,9 @@ from minillm.training.collators import (
 from minillm.training.config import TrainerConfig, pick_device, pick_precision
 from minillm.training.cross_entropy import cross_entropy, cross_entropy_plain
 from minillm.training.denoising import BARTNoise
+from minillm.training.distillation import distillation_loss, forward_kl, hidden_state_loss, reverse_kl
+from minillm.training.distillation_objective import DistillationObjective, ProjectedStudent
+from minillm.training.distillation_student import student_from_layers, teacher_examples
 from minillm.training.evaluate import EvalPrediction, PredictionOutput
 from minillm.training.groups import decay_groups
 from minillm.training.labelled import LabelledSet, PairSet
@@ -54,6 +57,7 @@ __all__ = [
     "DataCollatorForSeq2Seq",
     "DataCollatorForTokenClassification",
     "DataCollatorWithPadding",
+    "DistillationObjective",
     "EarlyStoppingCallback",
     "EvalPrediction",
     "ExampleSet",
@@ -67,6 +71,7 @@ __all__ = [
     "PairSet",
     "PredictionOutput",
     "PrinterCallback",
+    "ProjectedStudent",
     "QuestionAnsweringObjective",
     "Seq2SeqObjective",
     "SpanCorruption",
@@ -86,13 +91,19 @@ __all__ = [
     "cross_entropy_plain",
     "decay_groups",
     "default_data_collator",
+    "distillation_loss",
+    "forward_kl",
     "gradient_norm",
+    "hidden_state_loss",
     "latest_checkpoint",
     "linear_cross_entropy",
     "linear_cross_entropy_plain",
     "open_loop",
     "pick_device",
     "pick_precision",
+    "reverse_kl",
     "schedule",
     "shift_right",
+    "student_from_layers",
+    "teacher_examples",
 ]

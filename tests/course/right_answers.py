@@ -1073,6 +1073,52 @@ shows, reason = "C", " b" """,
 shows = "c"
 reason = "b" """,
     },
+    "07-3-a": {
+        "worked out": "prediction = -0.3, -1 / 12, -1 / 3",
+        "a tensor": "prediction = torch.tensor([-0.3, -0.0833, -0.3333])",
+    },
+    "07-3-b": {
+        "entropy by hand, a weighted mean": """def distil(student, teacher, targets, temperature, alpha):
+    weight = (targets != -100).float()
+    p = torch.softmax(teacher.detach() / temperature, -1)
+    cross = -(p * torch.log_softmax(student / temperature, -1)).sum(-1)
+    soft = cross + (p * p.clamp(min=1e-30).log()).sum(-1)
+    hard = -torch.log_softmax(student, -1).gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    each = alpha * temperature**2 * soft + (1 - alpha) * hard
+    return (each * weight).sum() / weight.sum()""",
+        "logsumexp, one token after another": """def distil(student, teacher, targets, temperature, alpha):
+    def log_p(z):
+        return z - z.logsumexp(0)
+
+    losses = []
+    with torch.no_grad():
+        teacher = teacher.clone()
+    for z, y, target in zip(student.flatten(0, 1), teacher.flatten(0, 1), targets.flatten().tolist()):
+        if target >= 0:
+            p = log_p(y / temperature)
+            soft = (p.exp() * (p - log_p(z / temperature))).sum()
+            losses.append(alpha * temperature**2 * soft - (1 - alpha) * log_p(z)[target])
+    return sum(losses) / len(losses)""",
+        "one number in a list of one": """def distil(student, teacher, targets, temperature, alpha):
+    kept = targets.reshape(-1) >= 0
+    x, y = (one.reshape(-1, one.shape[-1])[kept] for one in (student, teacher.data))
+    q, p = (torch.nn.functional.log_softmax(one / temperature, 1) for one in (x, y))
+    soft = torch.einsum("nv,nv->", p.exp(), p - q) / kept.sum()
+    hard = -x.log_softmax(1)[torch.arange(len(x)), targets.reshape(-1)[kept]].mean()
+    return (alpha * temperature * temperature * soft + hard * (1 - alpha)).reshape(1)""",
+    },
+    "07-3-c": {
+        "by autograd": """def ratio(student, teacher, temperature):
+    lengths = []
+    for T in (temperature, 1.0):
+        x = student.double().clone().requires_grad_()
+        q, p = torch.log_softmax(x / T, 0), torch.log_softmax(teacher.double() / T, 0)
+        lengths.append(torch.autograd.grad((p.exp() * (p - q)).sum(), x)[0].pow(2).sum().sqrt().item())
+    return lengths[0] / lengths[1]
+
+
+forgets_t, swapped, dropout = " B", "d", "A\"""",
+    },
     "08-1b-a": {
         "a loop along the row": """@triton.jit
 def centered_kernel(x, y, N, down, across, BLOCK: tl.constexpr):

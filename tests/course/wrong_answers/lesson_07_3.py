@@ -1,0 +1,123 @@
+"""Plausible wrong answers to the exercises of lesson 07_3."""
+
+DISTIL = """def distil(student, teacher, targets, temperature, alpha):
+    counted = {counted}
+    x, y, answer = student[counted], {teacher}, targets[counted]
+    log_q, log_p = torch.log_softmax({x}, -1), torch.log_softmax({y}, -1)
+    soft = {soft}
+    hard = -torch.log_softmax({hard}, -1).gather(1, answer[:, None])[:, 0]
+    return {mean}"""
+FINE = {
+    "counted": "targets != -100",
+    "teacher": "teacher[counted].detach()",
+    "x": "x / temperature",
+    "y": "y / temperature",
+    "soft": "(log_p.exp() * (log_p - log_q)).sum(-1)",
+    "hard": "x",
+    "mean": "(alpha * temperature**2 * soft + (1 - alpha) * hard).mean()",
+}
+BROKEN = """def ratio(student, teacher, temperature):
+    def pull(T):
+        return ({pull}).norm()
+
+    return {share}
+
+
+forgets_t, swapped, dropout = "{forgets_t}", "{swapped}", "{dropout}\""""
+SOUND = {
+    "pull": "(torch.softmax(student / T, 0) - torch.softmax(teacher / T, 0)) / T",
+    "share": "pull(temperature) / pull(1.0)",
+    "forgets_t": "b",
+    "swapped": "d",
+    "dropout": "a",
+}
+
+
+def distil(**change):
+    return DISTIL.format(**FINE | change)
+
+
+WRONG = {
+    "07-3-a": {
+        "p - q": "prediction = [0.3, 1 / 12, 1 / 3]",
+        "forgets that logits are halved": "prediction = [-0.3, -1 / 6, -2 / 3]",
+        "T instead of T squared": "prediction = [-0.3, -1 / 12, -1 / 6]",
+        "no temperature": "prediction = [-0.3, -0.3, -0.3]",
+        "two numbers": "prediction = [-0.3, -1 / 12]",
+    },
+    "07-3-b": {
+        "no T squared": distil(mean="(alpha * soft + (1 - alpha) * hard).mean()"),
+        "T once": distil(mean="(alpha * temperature * soft + (1 - alpha) * hard).mean()"),
+        "T squared on both": distil(mean="(temperature**2 * (alpha * soft + (1 - alpha) * hard)).mean()"),
+        "alpha the other way": distil(mean="((1 - alpha) * temperature**2 * soft + alpha * hard).mean()"),
+        "the directions swapped": distil(soft="(log_q.exp() * (log_q - log_p)).sum(-1)"),
+        "cross-entropy of soft targets, without the teacher's entropy": distil(
+            soft="-(log_p.exp() * log_q).sum(-1)"
+        ),
+        "mean over the vocabulary": distil(soft="(log_p.exp() * (log_p - log_q)).mean(-1)"),
+        "a sum over the tokens": distil(mean="(alpha * temperature**2 * soft + (1 - alpha) * hard).sum()"),
+        "divides by all places": distil(
+            mean="(alpha * temperature**2 * soft + (1 - alpha) * hard).sum() / targets.numel()"
+        ),
+        "divides by the texts": distil(
+            mean="(alpha * temperature**2 * soft + (1 - alpha) * hard).sum() / len(targets)"
+        ),
+        "hard targets at the temperature": distil(hard="x / temperature"),
+        "only the student is softened": distil(y="y"),
+        "only the teacher is softened": distil(x="x"),
+        "padding counts in the soft part": """def distil(student, teacher, targets, temperature, alpha):
+    counted = targets != -100
+    log_q, log_p = (torch.log_softmax(x / temperature, -1) for x in (student, teacher.detach()))
+    soft = (log_p.exp() * (log_p - log_q)).sum(-1).mean()
+    x = student[counted]
+    hard = -torch.log_softmax(x, -1).gather(1, targets[counted][:, None]).mean()
+    return alpha * temperature**2 * soft + (1 - alpha) * hard""",
+        "softens the logits that it was given": """def distil(student, teacher, targets, temperature, alpha):
+    counted = targets != -100
+    hard = -torch.log_softmax(student[counted], -1).gather(1, targets[counted][:, None]).mean()
+    student /= temperature
+    teacher /= temperature
+    log_q, log_p = torch.log_softmax(student[counted], -1), torch.log_softmax(teacher[counted], -1)
+    soft = (log_p.exp() * (log_p - log_q)).sum(-1).mean()
+    return alpha * temperature**2 * soft + (1 - alpha) * hard""",
+        "temperature 2 whatever is asked": distil(x="x / 2", y="y / 2"),
+        "multiplies by T": distil(x="x * temperature", y="y * temperature"),
+        "hard labels of the teacher": distil(soft="-log_q.gather(1, y.argmax(-1, keepdim=True))[:, 0]"),
+        "the library's": """def distil(student, teacher, targets, temperature, alpha):
+    return distillation_loss(student, teacher, targets, temperature, alpha)""",
+        "the library's KL": """from minillm.training import forward_kl
+
+def distil(student, teacher, targets, temperature, alpha):
+    counted = targets != -100
+    hard = -torch.log_softmax(student[counted], -1).gather(1, targets[counted][:, None]).mean()
+    return alpha * temperature**2 * forward_kl(student, teacher, temperature, counted) + (1 - alpha) * hard""",
+        "torch's": """def distil(student, teacher, targets, temperature, alpha):
+    counted = targets != -100
+    x, y = student[counted], teacher[counted].detach()
+    pair = torch.log_softmax(x / temperature, -1), torch.softmax(y / temperature, -1)
+    soft = torch.nn.functional.kl_div(*pair, reduction="batchmean")
+    hard = torch.nn.functional.cross_entropy(x, targets[counted])
+    return alpha * temperature**2 * soft + (1 - alpha) * hard""",
+        "the checker's": """from minillm.course.classroom.exercises.lesson_07_3 import _loss
+
+def distil(student, teacher, targets, temperature, alpha):
+    return _loss(student, teacher.detach(), targets, temperature, alpha)""",
+    },
+    "07-3-c": {
+        "one over T squared": BROKEN.format(**SOUND | {"share": "1 / temperature**2"}),
+        "forgets 1 / T": BROKEN.format(
+            **SOUND | {"pull": "torch.softmax(student / T, 0) - torch.softmax(teacher / T, 0)"}
+        ),
+        "T squared is put back": BROKEN.format(
+            **SOUND | {"share": "temperature**2 * pull(temperature) / pull(1.0)"}
+        ),
+        "upside down": BROKEN.format(**SOUND | {"share": "pull(1.0) / pull(temperature)"}),
+        "not a ratio": BROKEN.format(**SOUND | {"share": "pull(temperature)"}),
+        "T: nothing changes": BROKEN.format(**SOUND | {"forgets_t": "c"}),
+        "T: the teacher counts too much": BROKEN.format(**SOUND | {"forgets_t": "a"}),
+        "swapped: no change": BROKEN.format(**SOUND | {"swapped": "c"}),
+        "swapped: it covers everything": BROKEN.format(**SOUND | {"swapped": "a"}),
+        "dropout: nothing changes": BROKEN.format(**SOUND | {"dropout": "c"}),
+        "no function": 'ratio, forgets_t, swapped, dropout = 0.25, "b", "d", "a"',
+    },
+}
