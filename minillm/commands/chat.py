@@ -2,10 +2,11 @@
 
     turn        what was said so far -> the model's own template -> ids -> the answer, shown while it is written
     too long    the oldest question and answer are left out, and that is said
+    cache       lasts from turn to turn: only what is new in the ids is read, mostly the question
     Ctrl-C      ends the answer, not the chat; what was written of it stays part of what was said
 
 Answers go to standard output, everything else to standard error: `minillm chat smollm2 < questions.txt > answers.txt`.
-Book 1.2.3 챗GPT의 등장. Leaves out: pictures, tools, a cache that lasts from turn to turn (8장).
+Book 1.2.3 챗GPT의 등장. Leaves out: pictures, tools.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class Conversation:
     system: str | None = None
     messages: list[dict[str, str]] = field(default_factory=list)
     saved: Path | None = None  # where it was written last
+    cache: Any = None  # keys and values of `read`, the ids that the model has read and written
+    read: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.reset()
@@ -99,6 +102,26 @@ class Conversation:
         )
 
 
+    def cache_of(self, ids: list[int]) -> Any:
+        """The cache of the turns before, cut back to what these ids begin with; a larger one where they do not fit.
+
+        It saves reading, and changes no answer. Under rotary positions of "dynamic" scaling the past depends on the
+        length, and every turn has a cache of its own.
+        """
+        config = self.model.config
+        if (getattr(config, "rope_scaling", None) or {}).get("rope_type") == "dynamic":
+            return True
+        needed = len(ids) + self.params.max_tokens
+        if self.cache is None or self.cache.max_length < needed:
+            self.cache, self.read = self.model.new_cache(1, min(2 * needed, config.max_length)), []
+        known = ids[:-1]  # the last is read anew: its scores say what follows
+        pairs = enumerate(zip(self.read, known))
+        same = next((i for i, (old, new) in pairs if old != new), min(len(self.read), len(known)))
+        self.cache.crop(same)
+        self.read = self.read[:same]
+        return self.cache
+
+
 def answer(talk: Conversation, question: str, seed: int) -> None:
     """One turn: show the answer and remember both; a question that cannot be answered is forgotten."""
     from minillm.inference import stream_text
@@ -106,7 +129,8 @@ def answer(talk: Conversation, question: str, seed: int) -> None:
     try:
         messages, ids, dropped = talk.fitting(question)
         turn = sum(one["role"] == "user" for one in messages)
-        text = stream_text(talk.model, talk.tokenizer, ids, replace(talk.params, seed=seed + turn))
+        params = replace(talk.params, seed=seed + turn)
+        text = stream_text(talk.model, talk.tokenizer, ids, params, talk.cache_of(ids))
     except ValueError as error:
         note(str(error))
         return
@@ -118,6 +142,8 @@ def answer(talk: Conversation, question: str, seed: int) -> None:
             print(piece, end="", flush=True)
     except KeyboardInterrupt:
         stopped = True
+    if talk.cache is not None:
+        talk.read = [*ids, *text.token_ids][: talk.cache.length]
     print(flush=True)
     if stopped:
         note("stopped")

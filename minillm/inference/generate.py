@@ -23,6 +23,7 @@ from minillm.inference.loop import Evaluating, Row, generation_loop, logprobs_of
 from minillm.inference.params import SamplingParams
 from minillm.inference.sampling import new_generator
 from minillm.inference.stopping import Stopper
+from minillm.nn.cache import KVCache
 from minillm.nn.fast_cpu import fast_layers
 
 
@@ -47,15 +48,17 @@ def stream(
     model: nn.Module,
     ids: Sequence[int],
     params: SamplingParams | None = None,
-    cache: bool = True,
+    cache: bool | KVCache = True,
     tokenizer: Any = None,
 ) -> Iterator[int]:
     """New token ids one by one, as they are made; the last is the one that stopped the text, if one did.
 
     ids: the prompt, at least one id; of an encoder-decoder the text it reads. cache=False computes the whole text anew
     for every token (for comparison; the same tokens, unless rotary positions with "dynamic" scaling outgrow the
-    trained window). tokenizer: needed when params.stop holds strings. A text also ends at one of the model's end
-    tokens (model.eos_token_ids). Each step runs in evaluation mode and leaves the model in its own.
+    trained window). A KVCache of one text holds the first tokens of `ids` already (all but the last at most): only the
+    rest is read, and afterwards it holds the text up to its last token. tokenizer: needed when params.stop holds
+    strings. A text also ends at one of the model's end tokens (model.eos_token_ids). Each step runs in evaluation mode
+    and leaves the model in its own.
     Raises ValueError, at the call, for ids that are no ids of the model and for texts too long for its
     window.
     """
@@ -70,7 +73,7 @@ def generate(
     model: nn.Module,
     ids: Sequence[int],
     params: SamplingParams | None = None,
-    cache: bool = True,
+    cache: bool | KVCache = True,
     tokenizer: Any = None,
 ) -> list[int]:
     """The new token ids that follow the prompt `ids`, as `stream` would give them (same arguments, same errors).
@@ -79,7 +82,8 @@ def generate(
     """
     params = SamplingParams() if params is None else params
     if isinstance(params, SamplingParams) and (params.beams > 1 or params.best_of is not None):
-        prompt = check_one(model, ids, params, cache)
+        prompt = check_one(model, ids, params)
+        check_flag("cache, with beams or best_of,", cache)
         return _rows_of_prompts(model, [prompt], params, tokenizer, cache)[0].stop.new
     return list(stream(model, ids, params, cache, tokenizer))
 
@@ -170,18 +174,28 @@ def _batches(model: nn.Module, rows: list[Row], params: SamplingParams) -> list[
     return [rows] if rows else []
 
 
-def check_one(model: nn.Module, ids: Sequence[int], params: SamplingParams, cache: bool) -> list[int]:
+def check_one(model: nn.Module, ids: Sequence[int], params: SamplingParams) -> list[int]:
     """The prompt of a call that gives the ids of one text and nothing else; ValueError as `check_prompt`."""
     prompt = check_prompt(model, ids, params)
-    check_flag("cache", cache)
     if params.n != 1 or params.logprobs is not None or params.prompt_logprobs is not None:
         raise ValueError("one text of ids has no place for n or logprobs: use generate_batch")
     return prompt
 
 
-def check_stream(model: nn.Module, ids: Sequence[int], params: SamplingParams, cache: bool) -> list[int]:
-    """The prompt of a text that is shown while it is written; ValueError as `check_one`."""
-    prompt = check_one(model, ids, params, cache)
+def check_stream(
+    model: nn.Module, ids: Sequence[int], params: SamplingParams, cache: bool | KVCache
+) -> list[int]:
+    """The prompt of a text that is shown while it is written; ValueError as `check_one`, and for a cache of others."""
+    prompt = check_one(model, ids, params)
+    if not isinstance(cache, KVCache):
+        check_flag("cache", cache)
+    elif is_encoder_decoder(model) or cache.batch_size != 1 or cache.length >= len(prompt):
+        raise ValueError(
+            "cache must be True, False, or a decoder-only model's cache of one text that holds fewer tokens than the "
+            f"prompt's {len(prompt)}, got one of {cache.batch_size} with {cache.length} for a {type(model).__name__}"
+        )
+    else:
+        cache.check_room(len(prompt) + params.max_tokens - cache.length)
     if params.beams > 1 or params.best_of not in (None, 1):
         raise ValueError(
             "with beams or best_of a text is known at its end only: use generate or generate_batch"

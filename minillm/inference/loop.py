@@ -20,7 +20,7 @@ from minillm.inference.fused import FusedStep
 from minillm.inference.params import SamplingParams
 from minillm.inference.sampling import apply_no_repeat_ngrams, sample_rows
 from minillm.inference.stopping import Stopper
-from minillm.nn.cache import Cache
+from minillm.nn.cache import Cache, KVCache
 from minillm.nn.fast_cpu import fast_layers
 
 
@@ -40,11 +40,17 @@ class Row:
 
 
 def generation_loop(
-    model: nn.Module, rows: list[Row], params: SamplingParams, cache: bool = True
+    model: nn.Module, rows: list[Row], params: SamplingParams, cache: bool | KVCache = True
 ) -> Iterator[tuple[list[int], list[int], Tensor]]:
-    """New tokens step by step: (the rows still at work, one token a row, the model's logits (B, V))."""
-    longest = max(len(row.prompt) for row in rows) + params.max_tokens
-    store = model.new_cache(len(rows), longest) if cache else None
+    """New tokens step by step: (the rows still at work, one token a row, the model's logits (B, V)).
+
+    cache: True for a new one, False for none, or, for one row, a cache that holds its first tokens already.
+    """
+    if isinstance(cache, bool):
+        longest = max(len(row.prompt) for row in rows) + params.max_tokens
+        store = model.new_cache(len(rows), longest) if cache else None
+    else:
+        store = cache
     active = list(range(len(rows)))
     newest = last = None  # tokens (B,) of the step before, and where they stand
     fused = FusedStep.of(model, store)  # `decode` as one compiled function, for one text on a CPU; else None
@@ -52,7 +58,9 @@ def generation_loop(
         for step in range(params.max_tokens):
             with torch.inference_mode(), Evaluating(model):
                 if step == 0 or store is None:  # without a cache every step reads the whole texts
-                    logits, last = prefill(model, [row.prompt + row.stop.new for row in rows], store)
+                    known = 0 if store is None else store.length
+                    unread = [(row.prompt + row.stop.new)[known:] for row in rows]
+                    logits, last = prefill(model, unread, store)
                 elif fused is not None:
                     logits = fused(rows[0].stop.new[-1])
                 else:
@@ -69,7 +77,7 @@ def generation_loop(
 def prefill(
     model: nn.Module, texts: Sequence[Sequence[int]], cache: Cache | None
 ) -> tuple[Tensor, Tensor | None]:
-    """All tokens of the texts in one wide pass, their keys and values to the cache.
+    """All tokens of the texts that the cache does not hold in one wide pass, their keys and values to the cache.
 
     Returns the scores (B, V) of what follows each text, and where each text's last token stands (B, 1); None where
     no text is padded, because the cache's length says it then.

@@ -1,12 +1,16 @@
-"""From scores to the next token: make the distribution sharper or narrower, then draw.
+"""From scores to the next token: make the distribution sharper or narrower, then draw. In this order, vLLM's:
 
-    temperature  p = softmax(z / τ): below 1 bolder for the best, 0 always the best (greedy)
-    top-k        keep the k best           top-p   keep the fewest best that add up to p (nucleus)
-    min-p        keep what has at least min_p times the best one's probability
+    held back    z = -∞ for an end token before min_tokens, and for one that would end an n-gram anew (loop.py)
+    bias         z + bias[token]
     repetition   z > 0: z / penalty, z < 0: z · penalty, for every token that is already in the text
     frequency    z - penalty · (how often the token is among the new ones)         presence   z - penalty, if it is
-    bias         z + bias[token]            n-grams    -∞ for a token that would end a run of n that was there before
+    temperature  p = softmax(z / τ): below 1 bolder for the best, 0 always the best (greedy, which ends here)
+    min-p        keep what has at least min_p times the best one's probability
+    top-k        keep the k best           top-p   keep the fewest best that add up to p (nucleus)
     draw         argmax p / E, with E drawn anew from Exponential(1) for each token: token i wins with probability p_i
+
+Only top-p depends on what was cut before it: it counts the probabilities of what is left. transformers cuts by min-p
+last, so with top-p and min-p together it may keep other tokens at the border.
 
 Book 7.1.1 언어 모델이 언어를 생성하는 방법. Papers: Fan et al. 2018 (top-k); Holtzman et al. 2020 (top-p);
 Nguyen et al. 2024 (min-p); Keskar et al. 2019 (repetition); Paulus et al. 2017 (n-grams). Held against transformers'
@@ -111,7 +115,7 @@ def apply_no_repeat_ngrams(logits: Tensor, texts: Sequence[Sequence[int]], size:
 def process_logits(
     logits: Tensor, params: SamplingParams, seen: Tensor | None = None, new: Tensor | None = None
 ) -> Tensor:
-    """Logits (..., V) after bias, penalties, temperature, top-k, top-p and min-p, in this order (transformers').
+    """Logits (..., V) after bias, penalties, temperature, min-p, top-k and top-p, in this order (vLLM's).
 
     Greedy stops after the penalties.
     seen: LongTensor (..., N) of the ids in the text so far, needed for a repetition penalty. new: the same of the ids
@@ -121,7 +125,9 @@ def process_logits(
     if params.temperature == 0:
         return logits
     logits = apply_temperature(logits, params.temperature)
-    return apply_min_p(apply_top_p(apply_top_k(logits, params.top_k), params.top_p), params.min_p)
+    logits = apply_min_p(logits, params.min_p)
+    logits = apply_top_k(logits, params.top_k)
+    return apply_top_p(logits, params.top_p)
 
 
 def penalized(

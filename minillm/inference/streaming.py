@@ -24,6 +24,7 @@ from minillm.inference.loop import Row, generation_loop
 from minillm.inference.params import SamplingParams
 from minillm.inference.sampling import new_generator
 from minillm.inference.stopping import Stopper, added_text
+from minillm.nn.cache import KVCache
 
 CONTEXT = 8  # tokens in whose light the next are read: more than a character or a word's blank takes
 UNFINISHED = "\ufffd"  # what the bytes of an unfinished character are decoded to
@@ -69,7 +70,12 @@ class TextStream(Iterator[str]):
     None while it goes on, else "stop" or "length"."""
 
     def __init__(
-        self, model: nn.Module, ids: list[int], params: SamplingParams, tokenizer: Any, cache: bool
+        self,
+        model: nn.Module,
+        ids: list[int],
+        params: SamplingParams,
+        tokenizer: Any,
+        cache: bool | KVCache,
     ) -> None:
         language_model, [prompt] = conditioned(model, [ids], params)
         self.text = ""
@@ -110,11 +116,12 @@ def stream_text(
     tokenizer: Any,
     prompt: str | Sequence[int],
     params: SamplingParams | None = None,
-    cache: bool = True,
+    cache: bool | KVCache = True,
 ) -> TextStream:
     """The text that follows the prompt, in pieces as soon as they are sure; special tokens and stop strings left out.
 
     prompt: a text, or its ids; of an encoder-decoder what it reads. Special tokens in a text are seen as such.
+    cache: as in `stream`.
     The pieces together are `text` of what `generate_batch` gives for the same params. Raises ValueError as `stream`
     does, at the call, and while it runs for a tokenizer of another model.
     """

@@ -21,9 +21,9 @@ def talk(folder, capsys, monkeypatch):  # noqa: F811
     def with_lines(*lines, options=("--max-tokens", 4), stream=real):
         given = []
 
-        def watched(model, tokenizer, ids, params):
+        def watched(model, tokenizer, ids, params, cache):
             given.append(tokenizer.decode(ids))
-            return stream(model, tokenizer, ids, params)
+            return stream(model, tokenizer, ids, params, cache)
 
         monkeypatch.setattr(minillm.inference, "stream_text", watched)
         monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
