@@ -59,7 +59,10 @@ def chat(options: Namespace) -> None:
             if command(talk, line):
                 return
         elif line.strip():
-            answer(talk, line.strip(), params.seed)
+            try:
+                answer(talk, line.strip(), params.seed)
+            except KeyboardInterrupt:  # before its first piece or after its last
+                note("stopped")
 
 
 @dataclass
@@ -101,7 +104,6 @@ class Conversation:
             f"that has {len(ids):,} tokens with what stands around it, and {room:,} fit: shorten it"
         )
 
-
     def cache_of(self, ids: list[int]) -> Any:
         """The cache of the turns before, cut back to what these ids begin with; a larger one where they do not fit.
 
@@ -113,12 +115,13 @@ class Conversation:
             return True
         needed = len(ids) + self.params.max_tokens
         if self.cache is None or self.cache.max_length < needed:
-            self.cache, self.read = self.model.new_cache(1, min(2 * needed, config.max_length)), []
+            self.read = []  # before the cache: Ctrl-C may come in between
+            self.cache = self.model.new_cache(1, min(4 * needed, config.max_length))
         known = ids[:-1]  # the last is read anew: its scores say what follows
         pairs = enumerate(zip(self.read, known))
         same = next((i for i, (old, new) in pairs if old != new), min(len(self.read), len(known)))
-        self.cache.crop(same)
         self.read = self.read[:same]
+        self.cache.crop(same)
         return self.cache
 
 

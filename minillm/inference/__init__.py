@@ -1,4 +1,7 @@
-"""From a model to text: the KV cache, sampling, generation, streaming and pipelines."""
+"""From a model to text: the KV cache, sampling, generation, streaming and pipelines.
+
+Read first: loop.py (prefill, decode, and the loop of both), then sampling.py, then generate.py.
+"""
 
 from minillm.inference.conditioned import is_encoder_decoder
 from minillm.inference.generate import Completion, generate, generate_batch, stream

@@ -3,7 +3,7 @@
     p(target | source) = Π p(token t | tokens before t, source)
 
 Once the source is fixed, the decoder asks for nothing but the tokens so far, as a decoder-only model does. So the one
-loop of generate.py serves both: the target starts with the model's start token, and the sources are read once.
+loop of loop.py serves both: the target starts with the model's start token, and the sources are read once.
 Some checkpoints force a token: BART ends with its end token when the room does, mBART starts with a language. Held
 against transformers' generate (ForcedBOSTokenLogitsProcessor, ForcedEOSTokenLogitsProcessor).
 """

@@ -1,9 +1,10 @@
 """Generation: from the ids of a prompt, or of many, to the ids and texts that follow.
 
-One loop serves one text and many: `stream` is a batch of one; beams have a loop of their own. Prompt and new tokens
-must fit into the model's context window together; the token that stops a text is its last one. An encoder-decoder (T5,
-BART) reads the prompt and writes another text, each with the window to itself. Book 7.1 언어 모델 추론 이해하기. Held
-against transformers' generate: the same tokens, greedy and with beams, with and without cache.
+The loop and its two passes, `prefill` and `decode`, stand in loop.py; here stands what a caller meets: checks, n and
+best_of. One loop serves one text and many: `stream` is a batch of one; beams have a loop of their own (beams.py).
+Prompt and new tokens must fit into the model's context window together; the token that stops a text is its last one.
+An encoder-decoder (T5, BART) reads the prompt and writes another text, each with the window to itself. Book 7.1 언어
+모델 추론 이해하기. Held against transformers' generate: the same tokens, greedy and with beams, with and without cache.
 Leaves out: paging and continuous batching (8장).
 """
 

@@ -39,45 +39,10 @@ class Row:
         return replace(self, stop=self.stop.fork(), logprobs=list(self.logprobs))
 
 
-def generation_loop(
-    model: nn.Module, rows: list[Row], params: SamplingParams, cache: bool | KVCache = True
-) -> Iterator[tuple[list[int], list[int], Tensor]]:
-    """New tokens step by step: (the rows still at work, one token a row, the model's logits (B, V)).
-
-    cache: True for a new one, False for none, or, for one row, a cache that holds its first tokens already.
-    """
-    if isinstance(cache, bool):
-        longest = max(len(row.prompt) for row in rows) + params.max_tokens
-        store = model.new_cache(len(rows), longest) if cache else None
-    else:
-        store = cache
-    active = list(range(len(rows)))
-    newest = last = None  # tokens (B,) of the step before, and where they stand
-    fused = FusedStep.of(model, store)  # `decode` as one compiled function, for one text on a CPU; else None
-    with fast_layers(model):
-        for step in range(params.max_tokens):
-            with torch.inference_mode(), Evaluating(model):
-                if step == 0 or store is None:  # without a cache every step reads the whole texts
-                    known = 0 if store is None else store.length
-                    unread = [(row.prompt + row.stop.new)[known:] for row in rows]
-                    logits, last = prefill(model, unread, store)
-                elif fused is not None:
-                    logits = fused(rows[0].stop.new[-1])
-                else:
-                    logits, last = decode(model, newest, store, last)
-                newest = _choose(logits, params, rows, active, step)  # (B,)
-            tokens = newest.tolist()
-            going = [i for i in active if not rows[i].stop(tokens[i])]
-            yield active, tokens, logits
-            active = going
-            if not active:
-                return
-
-
 def prefill(
     model: nn.Module, texts: Sequence[Sequence[int]], cache: Cache | None
 ) -> tuple[Tensor, Tensor | None]:
-    """All tokens of the texts that the cache does not hold in one wide pass, their keys and values to the cache.
+    """All tokens of the texts in one wide pass, behind those that the cache holds; their keys and values go to it.
 
     Returns the scores (B, V) of what follows each text, and where each text's last token stands (B, 1); None where
     no text is padded, because the cache's length says it then.
@@ -108,6 +73,47 @@ def next_logits(
     """Scores (B, V) of the token after input_ids (B, T); the arguments are the model's."""
     out = model(input_ids, attention_mask, cache, position_ids, logits_to_keep=1)
     return out.logits[:, -1]
+
+
+def generation_loop(
+    model: nn.Module, rows: list[Row], params: SamplingParams, cache: bool | KVCache = True
+) -> Iterator[tuple[list[int], list[int], Tensor]]:
+    """New tokens step by step: (the rows still at work, one token a row, the model's logits (B, V)).
+
+    cache: True for a new one, False for none, or, for one row, a cache that holds its first tokens already.
+    """
+    store = store_of(model, rows, params, cache)
+    active = list(range(len(rows)))
+    newest = last = None  # tokens (B,) of the step before, and where they stand
+    fused = FusedStep.of(model, store)  # `decode` as one compiled function, for one text on a CPU; else None
+    with fast_layers(model):
+        for step in range(params.max_tokens):
+            with torch.inference_mode(), Evaluating(model):
+                if step == 0 or store is None:  # without a cache every step reads the whole texts
+                    known = 0 if store is None else store.length
+                    unread = [(row.prompt + row.stop.new)[known:] for row in rows]
+                    logits, last = prefill(model, unread, store)
+                elif fused is not None:
+                    logits = fused(rows[0].stop.new[-1])
+                else:
+                    logits, last = decode(model, newest, store, last)
+                newest = _choose(logits, params, rows, active, step)  # (B,)
+            tokens = newest.tolist()
+            going = [i for i in active if not rows[i].stop(tokens[i])]
+            yield active, tokens, logits
+            active = going
+            if not active:
+                return
+
+
+def store_of(
+    model: nn.Module, rows: list[Row], params: SamplingParams, cache: bool | KVCache
+) -> Cache | None:
+    """A new cache with room for all of the rows, none, or the one that was handed in."""
+    if not isinstance(cache, bool):
+        return cache
+    longest = max(len(row.prompt) for row in rows) + params.max_tokens
+    return model.new_cache(len(rows), longest) if cache else None
 
 
 def left_padded(

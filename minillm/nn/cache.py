@@ -11,7 +11,8 @@ or is interrupted before leaves nothing behind, because what it wrote lies beyon
 
 Book 7.1.2 KV 캐시 (its formula has the model width C in place of kv_heads · D, which is multi-head without sharing).
 Paper: Pope et al. 2022. Held against transformers' DynamicCache: the same tokens, with and without.
-Leaves out: dropping old tokens of a sliding window, pages (8.3.2 페이지어텐션).
+Leaves out: pages (8.3.2 페이지어텐션), and dropping what a sliding window has left behind: all tokens are kept, so that
+`crop` can go back to any of them; a ring that drops them would take kv_cache_bytes of the window's length.
 """
 
 from __future__ import annotations

@@ -152,3 +152,90 @@ def test_no_room_for_a_question_is_said_at_once(folder, capsys):  # noqa: F811
     code, _, err = run(capsys, "chat", folder, "--max-tokens", 128)
     assert code == 1
     assert "--max-tokens must be below 128" in err
+
+
+@pytest.mark.parametrize(
+    "lines", [["one", "two", "three"], ["one", "/reset", "one"], [f"{n} " * 9 for n in range(7)]]
+)
+@pytest.mark.parametrize("options", [(), ("--system", "Be short."), ("--temperature", 0)])
+def test_the_cache_of_the_turns_before_changes_no_answer(talk, lines, options):
+    """Held against a cache of its own for every turn; among them a reset and a window that is full."""
+    real, read = minillm.inference.stream_text, []
+
+    def without(model, tokenizer, ids, params, cache):
+        if cache is not True:
+            read.append((len(ids), cache.length))
+        return real(model, tokenizer, ids, params)
+
+    options = ("--max-tokens", 6, *options)
+    expected = talk(*lines, options=options, stream=without)
+    assert talk(*lines, options=options) == expected
+    assert len(read) == len([line for line in lines if line != "/reset"])
+
+
+def test_only_what_is_new_is_read(talk, monkeypatch):
+    widths, real = [], minillm.models.Llama.forward
+
+    def watched(self, input_ids, *rest, **options):
+        widths.append(input_ids.shape[1])
+        return real(self, input_ids, *rest, **options)
+
+    monkeypatch.setattr(minillm.models.Llama, "forward", watched)
+    _, _, given = talk("one", "two", options=("--max-tokens", 20, "--temperature", 0))
+    before, whole = (len(talk.tokenizer.encode(text)) for text in given)
+    wide = [width for width in widths if width > 1]
+    assert len(wide) == 2
+    assert wide[0] == before
+    assert 0 < wide[1] <= whole - before  # the question, what stands around it, at most the answer
+
+
+def interrupted(stream, after):
+    """A stream_text whose first answer Ctrl-C ends after so many pieces."""
+    turns = []
+
+    def pieces(text):
+        for n, piece in enumerate(text):
+            if n == after:
+                raise KeyboardInterrupt
+            yield piece
+
+    class Text:
+        def __init__(self, text):
+            self.text_stream, self.pieces = text, pieces(text)
+
+        def __iter__(self):
+            return self.pieces
+
+        def __getattr__(self, name):
+            return getattr(self.text_stream, name)
+
+    def started(*arguments):
+        turns.append(stream(*arguments))
+        return Text(turns[0]) if len(turns) == 1 else turns[-1]
+
+    return started
+
+
+@pytest.mark.parametrize("after", range(3))
+def test_a_cache_that_an_interrupted_answer_left_serves_the_next(talk, after):
+    """Held against a chat that reads everything anew."""
+    real, options = minillm.inference.stream_text, ("--max-tokens", 20)
+    kept = talk("one", "two", "three", options=options, stream=interrupted(real, after))
+    anew = interrupted(lambda *arguments: real(*arguments[:4]), after)
+    assert kept == talk("one", "two", "three", options=options, stream=anew)
+    assert "[stopped]" in kept[1]
+
+
+def test_ctrl_c_before_the_first_piece_ends_no_chat(talk):
+    real, turns = minillm.inference.stream_text, []
+
+    def stream(*arguments):
+        turns.append(1)
+        if len(turns) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    _, err, given = talk("one", "two", "three", stream=stream)
+    assert "[stopped]" in err
+    assert len(given) == 3
+    assert "two" not in given[2]

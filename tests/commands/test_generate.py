@@ -2,11 +2,15 @@
 
 import json
 import re
+from dataclasses import fields, replace
+from types import SimpleNamespace
 
 import pytest
 
-from minillm.cli import main
+from minillm.cli import build_parser, main
+from minillm.commands._sampling import sampling_params
 from minillm.data.real_models import REAL_MODELS, model_folders
+from minillm.inference import SamplingParams
 from minillm.models import Llama, LlamaConfig
 from minillm.tokenizer import BPETokenizer, load_tokenizer
 from tests.helpers import needs_model
@@ -133,3 +137,63 @@ def test_the_real_one_answers(capsys):
     assert code == 0
     assert "Paris" in out
     assert list(model_folders("smollm2"))[-1].name == REAL_MODELS["smollm2"].folder
+
+
+NOT_BUILT = {"json_schema"}
+DRAWN = {
+    "max_tokens": 40, "temperature": 0.7, "top_k": 9, "top_p": 0.8, "min_p": 0.1, "repetition_penalty": 1.2,
+    "frequency_penalty": 0.5, "presence_penalty": -0.5, "logit_bias": {3: 1.5, 4: -2.0}, "stop": ("끝", "end"),
+    "stop_token_ids": (7, 8), "ignore_eos": True, "min_tokens": 2, "seed": 11, "n": 2, "best_of": 4, "logprobs": 3,
+    "prompt_logprobs": 1, "no_repeat_ngram_size": 3,
+}  # fmt: skip
+SEARCHED = {
+    "max_tokens": 9,
+    "temperature": 0,
+    "beams": 4,
+    "length_penalty": 2.0,
+    "early_stopping": "never",
+    "seed": 0,
+}
+OF_SEVERAL_TEXTS = {
+    "n",
+    "best_of",
+    "beams",
+    "length_penalty",
+    "early_stopping",
+    "logprobs",
+    "prompt_logprobs",
+}
+
+
+def as_options(settings):
+    """["--top-k", "9", ...], as a user types them."""
+    typed = []
+    for name, value in settings.items():
+        for one in (
+            value.items() if isinstance(value, dict) else value if isinstance(value, tuple) else [value]
+        ):
+            said = f"{one[0]}={one[1]}" if isinstance(one, tuple) else str(one)
+            typed += [f"--{name.replace('_', '-')}", *([] if one is True else [said])]
+    return typed
+
+
+@pytest.mark.parametrize("settings", [DRAWN, SEARCHED])
+def test_every_parameter_is_an_option_and_is_handed_over(settings):
+    assert {field.name for field in fields(SamplingParams)} == {*DRAWN, *SEARCHED} | NOT_BUILT
+    model = SimpleNamespace(generation_config={})
+    options = build_parser().parse_args(["generate", "model", "text", *as_options(settings)])
+    assert sampling_params(options, model, None, False, options.max_tokens) == SamplingParams(**settings)
+    of_one = {name: value for name, value in settings.items() if name not in OF_SEVERAL_TEXTS}
+    options = build_parser().parse_args(["chat", "model", *as_options(of_one)])
+    assert sampling_params(options, model, None, True, options.max_tokens) == replace(
+        SamplingParams(top_p=0.9), **of_one
+    )
+
+
+@pytest.mark.parametrize(("text", "kept"), [("true", True), ("false", False), ("never", "never")])
+def test_early_stopping_is_read(text, kept):
+    options = build_parser().parse_args(
+        ["generate", "model", "text", "--beams", "2", "--early-stopping", text]
+    )
+    found = sampling_params(options, SimpleNamespace(generation_config={}), None, False, 5)
+    assert (found.early_stopping, found.temperature) == (kept, 0.0)

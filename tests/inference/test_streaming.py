@@ -72,6 +72,59 @@ def test_the_pieces_are_the_text(prompt, new, stops, least):
     assert stop.cut is not None or whole.endswith("".join(pieces))
 
 
+EMOJI = st.sampled_from(["😀", "👨‍👩‍👧", "🇰🇷", "👍🏽", "한", "글", "각", "é", "e\u0301", "a", " ", "\n"])
+
+
+@given(st.lists(EMOJI, max_size=4).map("".join), st.lists(EMOJI, min_size=1, max_size=10).map("".join))
+@settings(max_examples=soak_count(2000), deadline=None)
+def test_no_piece_holds_half_a_character(prompt, text):
+    """A token a byte: every piece is whole characters, and comes with the byte that completes it."""
+    data = text.encode()
+    pieces, _ = pieces_of(Bytes(), list(prompt.encode()) or [97], list(data))
+    assert "".join(pieces) == text
+    assert "\ufffd" not in "".join(pieces)
+    shown = ""
+    for n, piece in enumerate(pieces, 1):
+        shown += piece
+        assert shown == data[:n].decode(errors="ignore")
+
+
+@given(st.binary(max_size=4), st.binary(min_size=1, max_size=30))
+@settings(max_examples=soak_count(2000), deadline=None)
+def test_random_bytes_lose_nothing_and_tear_no_character(prompt, data):
+    """What is no UTF-8 shows as U+FFFD, as Python decodes the whole; what is a character comes in one piece."""
+    pieces, stop = pieces_of(Bytes(), list(prompt), list(data), ignore_eos=True)
+    assert "".join(pieces) == stop.text()
+    whole = (prompt + data).decode(errors="replace")
+    assert whole.endswith("".join(pieces))
+    # what was shown stays true: it stands at the front of what comes out in the end
+    before = prompt.decode(errors="replace")
+    same = next((i for i, pair in enumerate(zip(before, whole)) if pair[0] != pair[1]), len(before))
+    assert "".join(pieces) == whole[min(same, len(whole)) :]
+
+
+KOREAN = "가나다 끝. 그 끝이 아니라 끝나지 않은 끄트머리"
+
+
+@given(st.data(), st.sampled_from(["끝", "끝.", "나지", " 끄", "다 끝"]))
+@settings(max_examples=soak_count(1000), deadline=None)
+def test_stop_strings_of_characters_that_tokens_cut_in_two(data, stop):
+    """Tokens of one to five bytes, cut anywhere: a stop string is seen with the token that completes it."""
+    text, tokens = KOREAN.encode(), []
+    while sum(map(len, tokens)) < len(text):
+        at = sum(map(len, tokens))
+        tokens.append(text[at : at + data.draw(st.integers(1, 5))])
+
+    class Pieces(Bytes):
+        def decode_bytes(self, ids, skip_special_tokens=False):
+            return b"".join(tokens[i] for i in ids)
+
+    pieces, stopper = pieces_of(Pieces(), [], list(range(len(tokens))), stop=stop, ignore_eos=True)
+    assert "".join(pieces) == KOREAN[: KOREAN.index(stop)]
+    end = len(KOREAN[: KOREAN.index(stop) + len(stop)].encode())
+    assert sum(map(len, tokens[: len(stopper.new) - 1])) < end <= sum(map(len, tokens[: len(stopper.new)]))
+
+
 # With models
 
 

@@ -446,3 +446,68 @@ def test_crop_forgets_padding_too(llama):
         with pytest.raises(ValueError, match="length"):
             cache.crop(length)
     assert cache.length == 6
+
+
+# Select
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("rows", [[2, 0, 1], [1, 1, 1], [0], [2, 2, 0, 1, 1], (0, 2), torch.tensor([1, 0])])
+def test_select_makes_each_text_a_copy_of_another(models, name, rows):
+    """As if the texts had been read in that order from the start: padding, positions and what comes after included."""
+    model, x = models[name], ids(3, 6)
+    mask = torch.tensor([[0, 0, 1, 1, 1, 1], [1] * 6, [0, 1, 1, 1, 1, 1]])
+    positions, chosen = (mask.cumsum(1) - 1).clamp(min=0), list(map(int, rows))
+    found, expected = model.new_cache(3, 9), model.new_cache(len(chosen), 9)
+    logits(model, x, found, attention_mask=mask, position_ids=positions)
+    logits(model, x[chosen], expected, attention_mask=mask[chosen], position_ids=positions[chosen])
+    found.select(rows)
+    assert state(found) == state(expected)
+    assert found.nbytes == expected.nbytes == kv_cache_bytes(model.config, len(chosen), 9, torch.float32)
+    for step in range(3):  # copies go their own ways from here on
+        new, place = ids(len(chosen), 1, seed=step), positions[chosen][:, -1:] + 1 + step
+        close(logits(model, new, found, position_ids=place), logits(model, new, expected, position_ids=place))
+
+
+@pytest.mark.parametrize("rows", [[], [2], [-1], [0.0], [True], "0", None, 0, [[0]]])
+def test_wrong_rows_leave_the_cache_as_it_was(llama, rows):
+    cache, rest, expected = filled(llama, padded=True)
+    before = state(cache)
+    with pytest.raises(ValueError, match="row"):
+        cache.select(rows)
+    assert state(cache) == before
+    close(logits(llama, rest, cache), expected)
+
+
+# Bytes
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize(
+    ("options", "kv_heads"),
+    [
+        ({"num_key_value_heads": 4}, 4),
+        ({"num_key_value_heads": 2}, 2),
+        ({"num_key_value_heads": 1}, 1),
+        ({"head_dim": 6}, 2),
+        ({"model_type": "mistral", "sliding_window": 3}, 2),
+    ],
+    ids=["multi-head", "grouped", "multi-query", "head width of its own", "sliding window"],
+)
+def test_the_formula_is_what_is_allocated(options, kv_heads, dtype):
+    """Counted in the storages themselves, before and after use; the formula written out once more by hand."""
+    config = LlamaConfig(**SIZES, **HEADS | options)
+    width = options.get("head_dim", 4)
+    by_hand = 2 * LAYERS * 9 * kv_heads * width * dtype.itemsize * 2
+    model = Llama(config).to(dtype)
+    cache = model.new_cache(2, 9)
+    for piece in (ids(2, 9), None):
+        storages = [one.untyped_storage().nbytes() for one in (*cache.keys, *cache.values)]
+        assert kv_cache_bytes(config, 2, 9, dtype) == cache.nbytes == sum(storages) == by_hand
+        if piece is not None:
+            logits(model, piece, cache)
+
+
+def test_the_formula_for_gpt2(models):
+    assert models["gpt2"].new_cache(2, 9).nbytes == 2 * LAYERS * 9 * 16 * 4 * 2
+    assert kv_cache_bytes(models["gpt2"].config, 2, 9, torch.float32) == 2 * LAYERS * 9 * 16 * 4 * 2

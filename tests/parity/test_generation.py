@@ -187,8 +187,8 @@ def test_sampling_settings_score_as_transformers(made, tmp_path, settings):
 
 def test_text_is_that_of_the_pipeline(made, tokenizer, tmp_path):
     """transformers' pipeline, without the prompt's own text, prompts of several kinds."""
-    (theirs, folder), (tokenizer, own) = made, tokenizer
-    ours = load_model(folder)
+    (_, folder), (tokenizer, own) = made, tokenizer
+    theirs, ours = transformers.AutoModelForCausalLM.from_pretrained(folder), load_model(folder)
     pipe = transformers.pipeline("text-generation", model=theirs, tokenizer=tokenizer)
     size = len(tokenizer)
     with torch.no_grad():
@@ -199,3 +199,53 @@ def test_text_is_that_of_the_pipeline(made, tokenizer, tmp_path):
         expected = pipe(text, max_new_tokens=12, do_sample=False, return_full_text=False, pad_token_id=0)
         row = generate_batch(ours, [prompt], SamplingParams(max_tokens=12, temperature=0), own)[0]
         assert row.text == expected[0]["generated_text"]
+
+
+@pytest.mark.parametrize(
+    ("theirs_say", "ours_say"),
+    [
+        ({"repetition_penalty": 1.5}, {"repetition_penalty": 1.5}),
+        ({"no_repeat_ngram_size": 1}, {"no_repeat_ngram_size": 1}),
+        ({"sequence_bias": [[[9], 3.0], [[31], -4.0]]}, {"logit_bias": {9: 3.0, 31: -4.0}}),
+        ({"min_new_tokens": 10}, {"min_tokens": 10}),
+        ({"min_new_tokens": 6, "repetition_penalty": 0.7}, {"min_tokens": 6, "repetition_penalty": 0.7}),
+        (
+            {"min_new_tokens": 5, "repetition_penalty": 1.3, "no_repeat_ngram_size": 1, "sequence_bias": [[[9], 2.0]]},
+            {"min_tokens": 5, "repetition_penalty": 1.3, "no_repeat_ngram_size": 1, "logit_bias": {9: 2.0}},
+        ),
+    ],
+)  # fmt: skip
+def test_penalties_and_bans_give_transformers_tokens(made, theirs_say, ours_say):
+    """Where the definitions agree. Frequency and presence penalties are vLLM's: transformers has none."""
+    theirs, folder = made
+    ours, changed = load_model(folder), 0
+    for prompt in ([5, 6, 7, 8], [40, 12], [33, 40, 33, 40]):
+        free = generate(ours, prompt, SamplingParams(max_tokens=14, temperature=0))
+        ends = [free[3], free[8]]
+        ids = torch.tensor([prompt])
+        made_by = {"do_sample": False, "pad_token_id": 0, "eos_token_id": ends, "max_new_tokens": 14}
+        row = theirs.generate(ids, attention_mask=torch.ones_like(ids), **made_by, **theirs_say)[0]
+        params = SamplingParams(max_tokens=14, temperature=0, stop_token_ids=ends, **ours_say)
+        found = generate(ours, prompt, params)
+        assert found == row[len(prompt) :].tolist()
+        changed += found != generate(
+            ours, prompt, SamplingParams(max_tokens=14, temperature=0, stop_token_ids=ends)
+        )
+    assert changed
+
+
+def test_log_probabilities_are_transformers(made):
+    theirs, folder = made
+    prompts = [[5, 6, 7, 8, 9], [40, 12], [33]]
+    params = SamplingParams(max_tokens=6, seed=1, n=2, logprobs=4, prompt_logprobs=2)
+    for i, row in enumerate(generate_batch(load_model(folder), prompts, params)):
+        text = prompts[i // 2] + row.token_ids
+        with torch.no_grad():
+            expected = theirs(torch.tensor([text])).logits[0].log_softmax(-1)
+        said = [*row.prompt_logprobs, *row.logprobs]
+        assert said[0] is None
+        for at in range(1, len(text)):
+            place, best = expected[at - 1], 2 if at < len(prompts[i // 2]) else 4
+            assert set(said[at]) == {text[at], *place.topk(best).indices.tolist()}
+            for token, value in said[at].items():
+                assert value == pytest.approx(place[token].item(), abs=1e-4)
