@@ -200,7 +200,9 @@ WRONG = {
         "in the order of the probabilities": NUCLEUS.format(
             **CUT | {"result": "[probabilities[i] / total if i in kept else 0.0 for i in order]"}
         ),
-        "only what is kept": NUCLEUS.format(**CUT | {"result": "[probabilities[i] / total for i in sorted(kept)]"}),
+        "only what is kept": NUCLEUS.format(
+            **CUT | {"result": "[probabilities[i] / total for i in sorted(kept)]"}
+        ),
         "the last of equals first": NUCLEUS.format(**CUT | {"order": "(-probabilities[i], -i)"}),
         "the list is taken as sorted": NUCLEUS.format(**CUT | {"order": "i"}),
         "the least probable first": NUCLEUS.format(**CUT | {"order": "probabilities[i]"}),
