@@ -963,11 +963,8 @@ def answer(start, end, places, inside, longest):
         "an array": "prediction = torch.tensor([45, 15, 3, 18])",
     },
     "07-1-a": {
-        "in closed form": """def tokens_computed(prompt, new, cache):
-    return prompt + new - 1 if cache else new * prompt + new * (new - 1) // 2""",
-        "a tensor of one number": """def tokens_computed(prompt, new, cache):
-    lengths = torch.arange(prompt, prompt + new)
-    return lengths.max() if cache else lengths.sum()""",
+        "computed": "prediction = (sum(range(200, 250)), 249, 4 * 24 * 256, 3 * 2**30 / (4 * 24 * 256 * 2048), 3, 2)",
+        "a tensor": "prediction = torch.tensor([11225, 249, 24576, 64, 3, 2])",
     },
     "07-1-b": {
         "lists of pieces, joined when they are read": """class ListCache:
@@ -1033,15 +1030,29 @@ def answer(start, end, places, inside, longest):
         self.counts = [min(count, length) for count in self.counts]""",
     },
     "07-1-c": {
-        "a loop over the layers": """def cache_bytes(config, texts, tokens, size):
-    total = 0
-    for window in config.windows:
-        rows = tokens if window is None or window > tokens else window
-        total += 2 * rows * config.num_key_value_heads * config.head_dim * texts * size
-    return total""",
-        "a tensor": """def cache_bytes(config, texts, tokens, size):
-    rows = torch.tensor([tokens if w is None else w for w in config.windows]).clamp(max=tokens)
-    return (2 * rows * config.kv_heads * config.head_dim * texts * size).sum()""",
+        "torch: sort, cumsum, scatter": """def nucleus(probabilities, p):
+    given = torch.tensor(probabilities, dtype=torch.float64)
+    best, order = given.sort(descending=True, stable=True)
+    keep = best.cumsum(0) - best < p
+    keep[0] = True
+    kept = torch.zeros_like(given).scatter(0, order, torch.where(keep, best, 0.0))
+    return kept / kept.sum()""",
+        "numpy, from the worst up": """def nucleus(probabilities, p):
+    import numpy as np
+
+    given = np.array(probabilities)
+    order = np.argsort(-given, kind="stable")
+    reached = int(np.argmax(np.cumsum(given[order]) >= p))
+    kept = np.zeros(len(given), dtype=np.float32)
+    kept[order[: reached + 1]] = given[order[: reached + 1]]
+    return kept / kept.sum()""",
+        "the best, again and again": """def nucleus(probabilities, p):
+    left, new, total = dict(enumerate(probabilities)), [0.0] * len(probabilities), 0.0
+    while left and (total < p or not total):
+        i = max(left, key=left.get)
+        new[i] = left.pop(i)
+        total += new[i]
+    return tuple(one / total for one in new)""",
     },
     "07-1-d": {
         "reads the last token too, gives a tensor": """@torch.inference_mode()
@@ -1056,7 +1067,7 @@ def surprise(model, ids, prompt, place):
     return torch.nn.functional.cross_entropy(torch.stack(logits[:-1]), torch.tensor(ids[prompt:]))
 
 
-shows, reason = "C", " b" """,
+harmless, reason = "B", " b" """,
         "prefill, then one token a pass": """def surprise(model, ids, prompt, place):
     cache, total = model.new_cache(1, len(ids)), 0.0
     with torch.no_grad():
@@ -1070,7 +1081,7 @@ shows, reason = "C", " b" """,
     return total / (len(ids) - prompt)
 
 
-shows = "c"
+harmless = "b"
 reason = "b" """,
     },
     "07-3-a": {

@@ -1,11 +1,5 @@
 """Plausible wrong answers to the exercises of lesson 07_1."""
 
-COUNT = """def tokens_computed(prompt, new, cache):
-    if cache:
-        return {cached}
-    return {uncached}"""
-RIGHT = {"cached": "prompt + new - 1", "uncached": "sum(prompt + i for i in range(new))"}
-
 CACHE = """class ListCache:
     def __init__(self, layers):
         self.stored = [None] * layers
@@ -100,13 +94,20 @@ LYING = (
     + CACHE
 )
 
-BYTES = """def cache_bytes(config, texts, tokens, size):
-    rows = sum({rows} for window in config.windows)
-    return {two} * rows * {width} * texts * size"""
-FITS = {
-    "rows": "tokens if window is None else min(window, tokens)",
-    "two": "2",
-    "width": "config.kv_heads * config.head_dim",
+NUCLEUS = """def nucleus(probabilities, p):
+    order = sorted(range(len(probabilities)), key=lambda i: {order})
+    kept, total = [], 0.0
+    for i in order:
+        {before}
+        kept.append(i)
+        total += probabilities[i]
+        {after}
+    return {result}"""
+CUT = {
+    "order": "-probabilities[i]",
+    "before": "pass",
+    "after": "if total >= p: break",
+    "result": "[one / total if i in kept else 0.0 for i, one in enumerate(probabilities)]",
 }
 
 LOST = """def surprise(model, ids, prompt, place):
@@ -122,13 +123,13 @@ LOST = """def surprise(model, ids, prompt, place):
     return {mean}
 
 
-shows = "{shows}"
+harmless = "{harmless}"
 reason = "{reason}" """
 FOUND = {
     "position": "place(n)",
     "target": "stop",
     "mean": "sum(losses) / len(losses)",
-    "shows": "c",
+    "harmless": "b",
     "reason": "b",
 }
 WHOLE = """def surprise(model, ids, prompt, place):
@@ -138,24 +139,20 @@ WHOLE = """def surprise(model, ids, prompt, place):
     return torch.nn.functional.cross_entropy(logits[prompt - 1 : -1], torch.tensor(ids[prompt:])).item()
 
 
-shows, reason = "c", "b" """
+harmless, reason = "b", "b" """
 
 WRONG = {
     "07-1-a": {
-        "reads the last token too": COUNT.format(**RIGHT | {"cached": "prompt + new"}),
-        "counts the first pass one token late": COUNT.format(
-            **RIGHT | {"uncached": "sum(prompt + i + 1 for i in range(new))"}
-        ),
-        "reads the same length every time": COUNT.format(**RIGHT | {"uncached": "prompt * new"}),
-        "thinks only new tokens are computed": COUNT.format(**RIGHT | {"cached": "new"}),
-        "ignores whether there is a cache": "def tokens_computed(prompt, new, cache):\n    return prompt + new - 1",
-        "a number that is equal to everything": """class Anything(int):
-    def __eq__(self, other):
-        return True
-
-
-def tokens_computed(prompt, new, cache):
-    return Anything(7)""",
+        "reads the last token too": "prediction = [11225, 250, 24576, 64, 3, 2]",
+        "counts one pass too many": "prediction = [11475, 249, 24576, 64, 3, 2]",
+        "the prompt in every pass": "prediction = [10000, 249, 24576, 64, 3, 2]",
+        "the width in place of the key heads": "prediction = [11225, 249, 98304, 16, 3, 2]",
+        "keys only": "prediction = [11225, 249, 12288, 128, 3, 2]",
+        "forgets the weights": "prediction = [11225, 249, 24576, 128, 3, 2]",
+        "drops the token that crosses the line": "prediction = [11225, 249, 24576, 64, 2, 2]",
+        "min_p as a probability": "prediction = [11225, 249, 24576, 64, 3, 0]",
+        "five numbers": "prediction = [11225, 249, 24576, 64, 3]",
+        "words": "prediction = ['11225', '249', '24576', '64', '3', '2']",
     },
     "07-1-b": {
         "one store for all layers": CACHE.format(**FINE | {"layer": "0"}),
@@ -182,15 +179,62 @@ def tokens_computed(prompt, new, cache):
         "a length that is equal to everything": LYING.format(**FINE | {"length": "Anything(4)"}),
     },
     "07-1-c": {
-        "forgets that K and V are two": BYTES.format(**FITS | {"two": "1"}),
-        "uses the model's width": BYTES.format(**FITS | {"width": "config.width"}),
-        "uses all heads": BYTES.format(**FITS | {"width": "config.num_attention_heads * config.head_dim"}),
-        "forgets the windows": BYTES.format(**FITS | {"rows": "tokens"}),
-        "takes the window even of a shorter text": BYTES.format(**FITS | {"rows": "window or tokens"}),
-        "the library's own": """def cache_bytes(config, texts, tokens, size):
-    dtype = {1: torch.int8, 2: torch.float16, 4: torch.float32}[size]
-    windows = [tokens if window is None else min(window, tokens) for window in config.windows]
-    return sum(kv_cache_bytes(config, texts, n, dtype) for n in windows) // config.num_layers""",
+        "drops the token that crosses the line": NUCLEUS.format(
+            **CUT | {"before": "if total + probabilities[i] > p: break", "after": "pass"}
+        ),
+        "the same, but the first one stays": NUCLEUS.format(
+            **CUT | {"before": "if kept and total + probabilities[i] > p: break", "after": "pass"}
+        ),
+        "one more where the sum is exactly p": NUCLEUS.format(**CUT | {"after": "if total > p: break"}),
+        "nothing for p = 0": NUCLEUS.format(
+            **CUT
+            | {
+                "before": "if total >= p: break",
+                "after": "pass",
+                "result": "[one / (total or 1.0) if i in kept else 0.0 for i, one in enumerate(probabilities)]",
+            }
+        ),
+        "does not divide by the sum": NUCLEUS.format(
+            **CUT | {"result": "[one if i in kept else 0.0 for i, one in enumerate(probabilities)]"}
+        ),
+        "in the order of the probabilities": NUCLEUS.format(
+            **CUT | {"result": "[probabilities[i] / total if i in kept else 0.0 for i in order]"}
+        ),
+        "only what is kept": NUCLEUS.format(
+            **CUT | {"result": "[probabilities[i] / total for i in sorted(kept)]"}
+        ),
+        "the last of equals first": NUCLEUS.format(**CUT | {"order": "(-probabilities[i], -i)"}),
+        "the list is taken as sorted": NUCLEUS.format(**CUT | {"order": "i"}),
+        "the least probable first": NUCLEUS.format(**CUT | {"order": "probabilities[i]"}),
+        "all equals of the last one stay": NUCLEUS.format(
+            **CUT
+            | {
+                "result": "(lambda keep: [x / sum(keep) if x in keep else 0.0 for x in probabilities])"
+                "([x for x in probabilities if x >= probabilities[kept[-1]]])"
+            }
+        ),
+        "p = 1 keeps the best": NUCLEUS.format(**CUT | {"after": "if total >= p % 1: break"}),
+        "changes the list": """def nucleus(probabilities, p):
+    total = 0.0
+    left = list(probabilities)
+    kept = []
+    while not kept or total < p:
+        i = left.index(max(left))
+        kept.append(i)
+        total, left[i] = total + left[i], -1.0
+    for i in range(len(probabilities)):
+        probabilities[i] = probabilities[i] / total if i in kept else 0.0
+    return probabilities""",
+        "the library's own": """def nucleus(probabilities, p):
+    return apply_top_p(torch.tensor(probabilities).log(), p).softmax(-1)""",
+        "the library's own, found by its name": """def nucleus(probabilities, p):
+    import importlib
+
+    room = importlib.import_module("mini" + "llm.inference")
+    return getattr(room, "apply_" + "top_p")(torch.tensor(probabilities).log(), p).softmax(-1)""",
+        "min-p": """def nucleus(probabilities, p):
+    kept = [x if x >= p * max(probabilities) else 0.0 for x in probabilities]
+    return [x / sum(kept) for x in kept]""",
     },
     "07-1-d": {
         "ignores the places": LOST.format(**FOUND | {"position": "n"}),
@@ -198,8 +242,11 @@ def tokens_computed(prompt, new, cache):
         "scores the token that was read": LOST.format(**FOUND | {"target": "stop - 1"}),
         "adds the losses up": LOST.format(**FOUND | {"mean": "sum(losses)"}),
         "the whole text in one pass": WHOLE,
-        "thinks that time shows it": LOST.format(**FOUND | {"shows": "a"}),
+        "thinks that position 0 is harmless": LOST.format(**FOUND | {"harmless": "a"}),
+        "thinks that doubled distances are harmless": LOST.format(**FOUND | {"harmless": "c"}),
+        "thinks that a jump is harmless": LOST.format(**FOUND | {"harmless": "d"}),
         "thinks that rows are overwritten": LOST.format(**FOUND | {"reason": "a"}),
         "thinks that the mask hides the prompt": LOST.format(**FOUND | {"reason": "c"}),
+        "thinks that the embedding changes": LOST.format(**FOUND | {"reason": "d"}),
     },
 }

@@ -5,6 +5,7 @@ import torch
 from minillm.course import exercise
 from minillm.course.classroom.checkers import (
     Inputs,
+    as_floats,
     cases,
     copied_library,
     expect,
@@ -17,16 +18,23 @@ from minillm.models import Llama, LlamaConfig
 from minillm.nn import MultiHeadAttention, RoPE, attention
 
 BUILD = "build the cache yourself"
+CUTS = ("minillm.inference.sampling.apply_top_p", "minillm.inference.sampling.process_logits")
 
 
 @exercise("07-1-a", points=2)
-def tokens_computed(answer):
-    """Work with and without a cache."""
-    for case in cases(prompt=(1, 2, 5, 40), new=(1, 2, 3, 30), cache=(True, False)):
-        steps = [case.prompt + i for i in range(case.new)]  # how long the text is when each token is written
-        expected = case.prompt + case.new - 1 if case.cache else sum(steps)
-        found = answer(case.prompt, case.new, case.cache)
-        expect(found, expected, hint=f"{case}: the prompt is read once; the last new token is not read")
+def counted(answer):
+    """Work, memory and choices, counted by hand."""
+    hints = (
+        "tokens without a cache: the passes read 200, 201, ... tokens, and there are 50 of them",
+        "tokens with a cache: the prompt once, then each new token but the last",
+        "bytes of a token: keys and values of 4 key heads in each layer, 2 bytes a number",
+        "texts: what is left beside the weights, divided by 2,048 tokens of cache",
+        "top_p: the fewest best tokens that add up to 0.75",
+        "min_p: the tokens with at least half of 0.4",
+    )
+    expected = (sum(range(200, 250)), 200 + 49, 2 * 2 * 24 * 4 * 64, 64, 3, 2)
+    for number, right, hint in zip(as_floats(answer, "the prediction", 6), expected, hints):
+        expect(number, right, hint=hint)
 
 
 class _Layers(torch.nn.Module):
@@ -118,44 +126,57 @@ def _no_room_reserved(answer):
         del cache
 
 
-@exercise("07-1-c", points=2)
-def cache_bytes(answer):
-    """Bytes of a cache, sliding windows included."""
+@exercise("07-1-c", points=3)
+def nucleus(answer):
+    """Top-p on plain probabilities: the smallest set that reaches p."""
     copied = copied_library(answer)
-    assert not copied, f"work it out yourself: your answer uses {copied}"
-    windows = (None, 4, ["sliding_attention", "full_attention", "full_attention"])
-    for case in cases(
-        kv_heads=(1, 4), head_dim=(8, 16), window=windows, texts=(1, 3), tokens=(3, 10), size=(1, 2)
-    ):
-        config = _config(case.kv_heads, case.head_dim, case.window)
-        tokens = [case.tokens if one is None else min(one, case.tokens) for one in config.windows]
-        expected = 2 * sum(tokens) * case.kv_heads * case.head_dim * case.texts * case.size
-        found = answer(config, case.texts, case.tokens, case.size)
-        expect(found, expected, hint=f"3 layers with windows {config.windows}, {case}")
-
-
-def _config(kv_heads, head_dim, window):
-    shape = {
-        "hidden_size": 96,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_key_value_heads": kv_heads,
-        "head_dim": head_dim,
-    }
-    if window is None:
-        return LlamaConfig(**shape)
-    if isinstance(window, int):
-        return LlamaConfig(**shape, model_type="mistral", sliding_window=window)
-    return LlamaConfig(
-        **shape, model_type="qwen2", sliding_window=4, use_sliding_window=True, layer_types=window
+    assert not copied, f"cut the probabilities yourself: your answer uses {copied}"
+    by_hand = (
+        ([1.0], (0, 0.5, 1)),
+        ([0.25] * 4, (0, 0.25, 0.5, 0.75, 1)),  # ties, and sums that are exactly p
+        ([0.0, 0.5, 0.0, 0.5], (0, 0.5, 0.625, 1)),
+        ([0.125, 0.5, 0.125, 0.25], (0.25, 0.5, 0.75, 0.8125, 0.875, 1)),
     )
+    for probabilities, ps in by_hand:
+        for p in ps:
+            _nucleus_is_right(answer, probabilities, p)
+    for case in cases(tokens=(2, 3, 8, 40), p=(0, 0.0625, 0.5, 0.75, 0.9375, 1), likes=(1, 3, 30)):
+        probabilities = _dyadic(case.tokens, case.likes, Inputs(case.seed))
+        _nucleus_is_right(answer, probabilities, case.p)
+        best = sorted(probabilities, reverse=True)
+        _nucleus_is_right(answer, probabilities, sum(best[: Inputs(case.seed).integer(1, case.tokens)]))
+
+
+def _dyadic(tokens, likes, inputs):
+    """Probabilities that are multiples of 1/1024; the fewer `likes`, the more of them are equal."""
+    weights = [inputs.integer(0, likes) for _ in range(tokens)]
+    scale = 1024 // max(1, sum(weights))
+    weights = [scale * weight for weight in weights]
+    weights[inputs.integer(0, tokens - 1)] += 1024 - sum(weights)
+    return [weight / 1024 for weight in weights]
+
+
+def _nucleus_is_right(answer, probabilities, p):
+    order = sorted(range(len(probabilities)), key=lambda i: (-probabilities[i], i))
+    kept, total = set(), 0.0
+    for i in order:
+        if kept and total >= p:
+            break
+        kept.add(i)
+        total += probabilities[i]
+    expected = [one / total if i in kept else 0.0 for i, one in enumerate(probabilities)]
+    given = list(probabilities)
+    with forbid("cut the probabilities yourself", *CUTS, answer=answer):
+        found = answer(given, p)
+    expect(found, expected, 1e-5, hint=f"p={p} of {shown(probabilities)}")
+    expect(given, probabilities, hint="the list that you are given must stay as it is")
 
 
 @exercise("07-1-d", points=3)
 def lost_positions(answer):
-    """Positions that are wrong, and what shows it."""
+    """Positions that are wrong, and which of them do no harm."""
     assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
-    lacking = {"surprise", "shows", "reason"} - set(answer)
+    lacking = {"surprise", "harmless", "reason"} - set(answer)
     assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
     surprise = answer["surprise"]
     assert callable(surprise), f"surprise must be a function, got {shown(surprise)}"
@@ -168,7 +189,7 @@ def lost_positions(answer):
     }
     for case in cases(place=tuple(places), prompt=(1, 3, 5), new=(1, 4)):
         _surprise_is_right(surprise, case, places[case.place])
-    for name, right in (("shows", "c"), ("reason", "b")):
+    for name, right in (("harmless", "b"), ("reason", "b")):
         letter = plain(answer[name], name)
         assert isinstance(letter, str), f"{name} must be a letter, got {shown(letter)}"
         letter = letter.strip().lower()
