@@ -1,6 +1,7 @@
 """From a model to text: the KV cache, sampling, generation, streaming and pipelines."""
 
 from minillm.inference.conditioned import is_encoder_decoder
+from minillm.inference.engine import BlockManager, Engine, PagedKVCache, StepOutput
 from minillm.inference.generate import Completion, generate, generate_batch, stream
 from minillm.inference.loop import next_logits
 from minillm.inference.params import SamplingParams
@@ -23,10 +24,14 @@ from minillm.nn.cache import KVCache, kv_cache_bytes
 from minillm.tokenizer.chat import apply_chat_template
 
 __all__ = [
+    "BlockManager",
     "Completion",
+    "Engine",
     "KVCache",
+    "PagedKVCache",
     "Pipeline",
     "SamplingParams",
+    "StepOutput",
     "TextStream",
     "apply_chat_template",
     "apply_frequency_penalty",
