@@ -20,13 +20,13 @@ PARAMS = [
     SamplingParams(max_tokens=9, temperature=0),
     SamplingParams(max_tokens=1, temperature=0),
     SamplingParams(max_tokens=7, seed=1),
-    SamplingParams(max_tokens=9, seed=2, top_k=9, top_p=0.9, min_tokens=2, stop_token_ids=range(20)),
+    SamplingParams(max_tokens=9, seed=2, top_k=9, top_p=0.9, min_tokens=2, stop_token_ids=[*range(20)]),
     SamplingParams(max_tokens=8, seed=3, repetition_penalty=1.3, frequency_penalty=0.4, presence_penalty=0.2),
     SamplingParams(max_tokens=6, seed=4, n=3, logprobs=2, stop=[(3,), (4, 4), 5]),
-    SamplingParams(max_tokens=6, seed=4, n=3, stop_token_ids=range(0, 50, 4)),
+    SamplingParams(max_tokens=6, seed=4, n=3, stop_token_ids=[*range(0, 50, 4)]),
     SamplingParams(max_tokens=5, seed=5, n=2, best_of=4),
     SamplingParams(max_tokens=8, beams=3, n=2, temperature=0),
-    SamplingParams(max_tokens=8, beams=4, stop_token_ids=range(0, 50, 5), logprobs=1),
+    SamplingParams(max_tokens=8, beams=4, stop_token_ids=[*range(0, 50, 5)], logprobs=1),
     SamplingParams(max_tokens=4, temperature=0, prompt_logprobs=2, logprobs=0),
     SamplingParams(max_tokens=6, temperature=0, no_repeat_ngram_size=2, logit_bias={3: 5.0, 4: -100}),
 ]
@@ -75,7 +75,7 @@ def random_engine(model, rng, batching):
     return Engine(
         model,
         block_size=size,
-        num_blocks=rng.randint(*{1: (60, 110), 2: (40, 60), 3: (28, 44), 4: (24, 36), 8: (12, 20)}[size]),
+        num_blocks=rng.randint(*{1: (26, 60), 2: (14, 30), 3: (10, 22), 4: (8, 18), 8: (5, 10)}[size]),
         max_batch_size=width,
         max_batch_tokens=rng.choice([width, width + 3, 16, 64]),
         batching=batching,
@@ -99,7 +99,8 @@ def run_schedule(model, seed, batching="continuous"):
             try:
                 name = engine.add_request(prompt, params)
             except ValueError as error:
-                assert "blocks" in str(error) or "texts at a time" in str(error)
+                if "may need" not in str(error):  # more blocks than this engine has
+                    raise
                 continue
             asked[name] = prompt, params
             order.append(name)
@@ -121,7 +122,8 @@ def run_schedule(model, seed, batching="continuous"):
             break
     assert not engine.unfinished, f"schedule {seed} does not end"
     stats = engine.stats()
-    assert stats["free_blocks"] == stats["num_blocks"] and not any(engine.blocks.references)
+    assert stats["free_blocks"] == stats["num_blocks"]
+    assert not any(engine.blocks.references)
     assert stats["running"] == stats["waiting"] == 0
     for name, (prompt, params) in asked.items():
         for i, one in enumerate(alone(model, prompt, params)):
