@@ -35,7 +35,9 @@ class BlockTable:
 
     blocks: list[int] = field(default_factory=list)
     length: int = 0
-    digests: list[bytes] = field(default_factory=list)  # of the first blocks, as far as they are full and sealed
+    digests: list[bytes] = field(
+        default_factory=list
+    )  # of the first blocks, as far as they are full and sealed
 
 
 class BlockManager:
@@ -81,7 +83,9 @@ class BlockManager:
         if not (self.prefix_caching and reuse):
             return table
         parent = self.salt
-        for i in range((len(ids) - 1) // self.block_size):  # the last token's scores are wanted: never from here
+        for i in range(
+            (len(ids) - 1) // self.block_size
+        ):  # the last token's scores are wanted: never from here
             parent = self._chained(parent, ids, i)
             block = self._found.get(parent)
             if block is None:

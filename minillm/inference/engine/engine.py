@@ -11,6 +11,7 @@ Book 8.1 배치 전략, 8.3.2 페이지어텐션, 8.4 LLM 서빙 프레임워크
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -86,6 +87,7 @@ class Engine:
         self.slots: list[str | None] = [None] * max_batch_size  # whose each place was in the last step
         self._requests: dict[str, Request] = {}
         self._named = 0
+        self._fast: ExitStack | None = None  # the model's faster layers, while there are requests
         self._later: list[StepOutput] = []  # of others, made while `generate` ran
 
     @property
@@ -157,6 +159,8 @@ class Engine:
         if request is None:
             return False
         self.scheduler.abort(request)
+        if not self._requests:
+            self._plain_layers()
         return True
 
     @property
@@ -174,7 +178,9 @@ class Engine:
         before anything starts; a call that fails or is interrupted takes its requests along.
         """
         if not isinstance(prompts, (str, Sequence)):
-            raise ValueError(f"prompts must be a list of texts or of lists of token ids, got {describe(prompts)}")
+            raise ValueError(
+                f"prompts must be a list of texts or of lists of token ids, got {describe(prompts)}"
+            )
         if isinstance(prompts, str) or (len(prompts) and not isinstance(prompts[0], (str, Sequence, Tensor))):
             prompts = [prompts]
         if not isinstance(params, (list, tuple)):
@@ -225,7 +231,15 @@ class Engine:
             self.waste.count(plan, self.scheduler, sum(len(logits[one]) for one in choices))
             for request, choice in choices.items():
                 outputs += self._apply(request, choice, scores.get(request))
+        if not self._requests:
+            self._plain_layers()
         return outputs
+
+    def _plain_layers(self) -> None:
+        """Nothing is to do: the model's layers are torch's own again."""
+        if self._fast is not None:
+            self._fast.close()
+            self._fast = None
 
     def _forward(self, plan: Plan) -> tuple[dict[Request, Tensor], dict[Request, list[dict[int, float]]]]:
         """Logits (sequences, V) of the scored requests, and log probabilities of prompts that asked for them."""
@@ -239,10 +253,15 @@ class Engine:
             last[piece.sequence] = at + count - 1
             if request is not None and request.reads_prompt:
                 first, end = len(request.prompt_scores) - 1, len(request.prompt) - 1
-                asked += [(request, at + n - start) for n in range(max(first, start), min(end, start + count))]
+                asked += [
+                    (request, at + n - start) for n in range(max(first, start), min(end, start + count))
+                ]
             at += count
         rows = [last[sequence] for request in plan.scored for sequence in request.sequences]
-        with torch.inference_mode(), Evaluating(self.model), fast_layers(self.model):
+        if self._fast is None:  # asked for once, not for every step: it goes through all modules
+            self._fast = ExitStack()
+            self._fast.enter_context(fast_layers(self.model))
+        with torch.inference_mode(), Evaluating(self.model):
             self.cache.copy(plan.copies)
             positions = self.cache.begin([piece.chunk for _, piece in parts])
             ids = torch.tensor(ids, device=self.model.device)[:, None]  # (N, 1)
@@ -282,9 +301,13 @@ class Engine:
 
     # What was chosen is applied
 
-    def _apply(self, request: Request, choice: Choice, said: list[dict[int, float]] | None) -> list[StepOutput]:
+    def _apply(
+        self, request: Request, choice: Choice, said: list[dict[int, float]] | None
+    ) -> list[StepOutput]:
         first = not request.split
-        outputs = self._beams(request, choice) if request.params.beams > 1 else self._sampled(request, choice, said)
+        outputs = (
+            self._beams(request, choice) if request.params.beams > 1 else self._sampled(request, choice, said)
+        )
         if not request.sequences:
             del self._requests[request.id]
             if request.at_end:

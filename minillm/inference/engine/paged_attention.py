@@ -27,7 +27,13 @@ from minillm.quantization.loops import QUICK
 
 
 def attend_gathered(
-    q: Tensor, keys: Tensor, values: Tensor, table: Tensor, length: int, scale: float | None, window: int | None
+    q: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    table: Tensor,
+    length: int,
+    scale: float | None,
+    window: int | None,
 ) -> Tensor:
     """q (T, H, D), the last T of a text's `length` tokens, over all of them -> (T, H, D).
 
@@ -74,29 +80,39 @@ def _one_token(q, keys, values, tables, lengths, scale, window, out):  # pragma:
     for b in range(q.shape[0]):
         stop = lengths[b]
         start = max(0, stop - window)
+        blocks = range(start // size, (stop + size - 1) // size)
         for h in range(q.shape[1]):
-            y, x, kv = out[b, h], q[b, h], h // shared
+            x, y, kv = q[b, h], out[b, h], h // shared
             best = np.float32(-np.inf)
-            for s in range(start, stop):
-                key = keys[tables[b, s // size], s % size, kv]
-                score = np.float32(0)
-                for i in range(x.size):
-                    score += x[i] * key[i]
-                scores[s] = score * scale
-                best = max(best, scores[s])
+            for n in blocks:
+                block = keys[tables[b, n]]  # (block_size, K, D)
+                for s in range(max(start, n * size), min(stop, n * size + size)):
+                    score = np.float32(0)
+                    for i in range(x.size):
+                        score += x[i] * block[s - n * size, kv, i]
+                    scores[s] = score * scale
+                    best = max(best, scores[s])
             total = np.float32(0)
-            y[:] = 0
             for s in range(start, stop):
-                weight = np.exp(scores[s] - best)
-                total += weight
-                value = values[tables[b, s // size], s % size, kv]
-                for i in range(x.size):
-                    y[i] += weight * value[i]
+                scores[s] = np.exp(scores[s] - best)
+                total += scores[s]
+            y[:] = 0
+            for n in blocks:
+                block = values[tables[b, n]]
+                for s in range(max(start, n * size), min(stop, n * size + size)):
+                    for i in range(x.size):
+                        y[i] += scores[s] * block[s - n * size, kv, i]
             y /= total
 
 
 def decode_plain(
-    q: Tensor, keys: Tensor, values: Tensor, tables: Tensor, lengths: Tensor, scale: float | None, window: int | None
+    q: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    tables: Tensor,
+    lengths: Tensor,
+    scale: float | None,
+    window: int | None,
 ) -> Tensor:
     """The newest token of each text, q (B, H, D), over lengths (B,) int32 tokens in tables (B, max_blocks) int32."""
     if q.dtype == torch.float32 and q.device.type == "cpu":

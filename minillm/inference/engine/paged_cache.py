@@ -117,7 +117,13 @@ class PagedKVCache:
         bias: Tensor | None = None,
     ) -> Tensor:
         """q (N, H, 1, D) of the step's tokens over their own texts -> (N, H, 1, D); k, v (N, K, 1, D) are kept."""
-        if mask is not None or bias is not None or not causal or k.shape[0] != self._tokens or k.shape[2] != 1:
+        if (
+            mask is not None
+            or bias is not None
+            or not causal
+            or k.shape[0] != self._tokens
+            or k.shape[2] != 1
+        ):
             raise ValueError(
                 f"pages take k (N, K, 1, D) of the {self._tokens} tokens that `begin` announced, causal and without "
                 f"mask or bias, got {tuple(k.shape)}"

@@ -172,7 +172,14 @@ def new_request(
     rows = [first]
     for i in range(1, 1 if beams else width):
         rows.append(replace(first.fork(), generator=new_generator(params.seed, model.device, offset=i)))
-    asked = {"n": 1, "best_of": None, "stop": (), "stop_token_ids": (), "logprobs": None, "prompt_logprobs": None}
+    asked = {
+        "n": 1,
+        "best_of": None,
+        "stop": (),
+        "stop_token_ids": (),
+        "logprobs": None,
+        "prompt_logprobs": None,
+    }
     alike = replace(params, max_tokens=max(1, params.min_tokens), seed=None, **asked)
     sequence = Sequence(first, reader=None if tokenizer is None else PieceReader(first.stop))
     return Request(name, prompt, params, tokenizer, [sequence], [] if beams else rows, width, alike)

@@ -29,7 +29,9 @@ class Waste:
     waited_steps: int = 0  # requests in line
     cached_tokens: int = 0  # tokens in the cache, once for each text
     block_tokens: int = 0  # room in the blocks in use, once for each block
-    reserved_tokens: int = 0  # room that the longest text of each running request would take, set aside beforehand
+    reserved_tokens: int = (
+        0  # room that the longest text of each running request would take, set aside beforehand
+    )
 
     def count(self, plan: Plan, scheduler: Scheduler, new_tokens: int) -> None:
         """One step, before its finished requests leave."""

@@ -90,7 +90,9 @@ def run_schedule(model, seed, batching="continuous"):
     coming = []
     for _ in range(rng.randint(2, 9)):
         at = rng.choice([0, 0, 0, rng.randint(0, 20)])
-        coming.append((at, rng.choice(PROMPTS), rng.choice(PARAMS), rng.randint(1, 25) if rng.random() < 0.2 else None))
+        coming.append(
+            (at, rng.choice(PROMPTS), rng.choice(PARAMS), rng.randint(1, 25) if rng.random() < 0.2 else None)
+        )
     coming.sort(key=lambda one: one[0])
     asked, tokens, said, ended, gone, began, order = {}, {}, {}, {}, {}, {}, []
     for step in range(4000):

@@ -28,4 +28,6 @@ def test_ten_thousand_schedules(models):
     for seed in range(100, 100 + soak_count(10_000)):
         batching = ("continuous", "continuous", "static", "dynamic")[seed % 4]
         began, _ = run_schedule(models[seed // 4 % 2], seed, batching)
-        assert batching != "continuous" or began == sorted(began), f"schedule {seed}: first come, first served"
+        assert batching != "continuous" or began == sorted(began), (
+            f"schedule {seed}: first come, first served"
+        )
