@@ -1,4 +1,4 @@
-"""The engine: continuous against static batching, against transformers' batched generate; a shared prompt found again."""
+"""The engine: continuous batching against static, and transformers' batched generate; a shared prompt found again."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ BATCH = 16
 
 
 def work(requests: int) -> tuple[list[list[int]], list[SamplingParams]]:
-    """Prompts of 16 to 64 tokens, and texts of 16 to 256, all mixed."""
+    """Prompts of 16 to 64 tokens, and texts of 16 to 256, evenly spaced and shuffled."""
     rng = random.Random(0)
+    new = [16 + 240 * i // (requests - 1) for i in range(requests)]
+    rng.shuffle(new)
     prompts = [[rng.randrange(VOCABULARY) for _ in range(rng.randint(16, 64))] for _ in range(requests)]
-    return prompts, [
-        SamplingParams(max_tokens=rng.randint(16, 256), temperature=0, ignore_eos=True) for _ in prompts
-    ]
+    return prompts, [SamplingParams(max_tokens=one, temperature=0, ignore_eos=True) for one in new]
 
 
 def spread_model(layers: int, width: int) -> torch.nn.Module:

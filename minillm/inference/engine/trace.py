@@ -30,8 +30,10 @@ class Arrival:
 
 @dataclass
 class Replay:
-    """slots: int (steps, max_batch_size), the request's number in the trace at its slot, -1 for an empty one. waited: for
-    each request steps from its arrival to its first token; ended: the step of its last. stats: the engine's."""
+    """slots: int (steps, max_batch_size), the request's number in the trace at its slot, -1 for an empty one.
+
+    waited: for each request steps from its arrival to its first token; ended: the step of its last. stats: the engine's.
+    """
 
     slots: np.ndarray
     waited: list[int]
