@@ -32,7 +32,8 @@ class Arrival:
 class Replay:
     """slots: int (steps, max_batch_size), the request's number in the trace at its slot, -1 for an empty one.
 
-    waited: for each request steps from its arrival to its first token; ended: the step of its last. stats: the engine's.
+    waited: for each request steps from its arrival to its first token; ended: the step of its last. stats: of the
+    engine.
     """
 
     slots: np.ndarray

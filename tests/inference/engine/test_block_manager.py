@@ -58,7 +58,7 @@ def test_a_fork_at_a_block_s_end_copies_nothing():
     assert one.blocks[1] != two.blocks[1]
 
 
-@pytest.mark.parametrize("ids, known", [
+@pytest.mark.parametrize(("ids", "known"), [
     ([1, 2, 3, 4, 5, 6, 7, 8], 4),  # exactly two blocks: the last token must be computed
     ([1, 2, 3, 4, 5, 6, 7, 8, 9], 8),
     ([1, 2, 3, 4, 9, 9, 9, 9, 9], 4),
