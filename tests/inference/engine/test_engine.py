@@ -64,7 +64,6 @@ def test_pieces_of_text_join_to_the_text(words):
         ids[out.index] += out.token_ids
         assert out.request_id == name
         assert len(out.logprobs) == 1
-        assert "\ufffd" not in out.text or out.finished
     [[*expected]] = [generate_batch(model, [tokenizer.encode("안녕하세요 hello")], params, tokenizer)]
     assert pieces == [x.text for x in expected]
     assert ids == [x.token_ids for x in expected]
