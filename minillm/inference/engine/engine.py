@@ -14,22 +14,21 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_choice, check_flag, check_int, check_text, describe
-from minillm.inference.beams import _settled
 from minillm.inference.conditioned import is_encoder_decoder
 from minillm.inference.engine.batching import BATCHING
 from minillm.inference.engine.block_manager import BlockManager
 from minillm.inference.engine.choosing import Choice, choose
+from minillm.inference.engine.forward import forward
 from minillm.inference.engine.paged_cache import PagedKVCache
-from minillm.inference.engine.request import Request, StepOutput, new_request, reason
-from minillm.inference.engine.request import Sequence as Text
-from minillm.inference.engine.scheduler import Plan, Scheduler
+from minillm.inference.engine.request import Request, StepOutput, new_request
+from minillm.inference.engine.scheduler import Scheduler
 from minillm.inference.engine.waste import Waste
+from minillm.inference.engine.writing import apply
 from minillm.inference.generate import Completion, check_prompt
-from minillm.inference.loop import Evaluating, Row, logprobs_of
+from minillm.inference.loop import logprobs_of
 from minillm.inference.params import SamplingParams
 from minillm.models.decoder import CausalLM
 from minillm.nn.cache import kv_cache_bytes
@@ -215,7 +214,8 @@ class Engine:
         try:
             plan = self.scheduler.schedule()
             if plan.pieces:
-                logits, said = self._forward(plan)
+                self._fast_layers()
+                logits, said = forward(self.model, self.cache, plan)
                 choices = choose(logits)
                 self._check_tokens(choices)
                 scores = self._logprobs(choices, logits)
@@ -230,52 +230,24 @@ class Engine:
             self.slots = self._slots()
             self.waste.count(plan, self.scheduler, sum(len(logits[one]) for one in choices))
             for request, choice in choices.items():
-                outputs += self._apply(request, choice, scores.get(request))
+                outputs += apply(self.scheduler, request, choice, scores.get(request))
+                if not request.sequences:
+                    del self._requests[request.id]
         if not self._requests:
             self._plain_layers()
         return outputs
+
+    def _fast_layers(self) -> None:
+        """The model's layers in their faster ways; asked for once, not for every step: it goes through all modules."""
+        if self._fast is None:
+            self._fast = ExitStack()
+            self._fast.enter_context(fast_layers(self.model))
 
     def _plain_layers(self) -> None:
         """Nothing is to do: the model's layers are torch's own again."""
         if self._fast is not None:
             self._fast.close()
             self._fast = None
-
-    def _forward(self, plan: Plan) -> tuple[dict[Request, Tensor], dict[Request, list[dict[int, float]]]]:
-        """Logits (sequences, V) of the scored requests, and log probabilities of prompts that asked for them."""
-        parts = [(request, piece) for request, pieces in plan.pieces.items() for piece in pieces]
-        parts += [(None, piece) for piece in plan.idle]
-        parts.sort(key=lambda part: part[1].chunk.count > 1)  # texts of one token first; the order stays
-        ids, last, asked, at = [], {}, [], 0
-        for request, piece in parts:
-            start, count = piece.chunk.start, piece.chunk.count
-            ids += piece.sequence.tokens(start, count)
-            last[piece.sequence] = at + count - 1
-            if request is not None and request.reads_prompt:
-                first, end = len(request.prompt_scores) - 1, len(request.prompt) - 1
-                asked += [
-                    (request, at + n - start) for n in range(max(first, start), min(end, start + count))
-                ]
-            at += count
-        rows = [last[sequence] for request in plan.scored for sequence in request.sequences]
-        if self._fast is None:  # asked for once, not for every step: it goes through all modules
-            self._fast = ExitStack()
-            self._fast.enter_context(fast_layers(self.model))
-        with torch.inference_mode(), Evaluating(self.model):
-            self.cache.copy(plan.copies)
-            positions = self.cache.begin([piece.chunk for _, piece in parts])
-            ids = torch.tensor(ids, device=self.model.device)[:, None]  # (N, 1)
-            hidden = self.model.body(ids, cache=self.cache, position_ids=positions).last_hidden_state[:, 0]
-            wanted = torch.tensor([*rows, *(n for _, n in asked)], dtype=torch.int64, device=hidden.device)
-            logits = self.model.head(hidden[wanted]) if len(wanted) else hidden[:0]  # (rows + asked, V)
-        sizes = [len(request.sequences) for request in plan.scored]
-        pieces = logits[: len(rows)].split(sizes) if sizes else ()
-        said: dict[Request, list[dict[int, float]]] = {}
-        for (request, _), scores in zip(asked, logits[len(rows) :]):
-            new = said.setdefault(request, [])
-            token = request.prompt[len(request.prompt_scores) + len(new)]
-            new.append(logprobs_of(scores, token, request.params.prompt_logprobs))
-        return dict(zip(plan.scored, pieces)), said
 
     def _check_tokens(self, choices: dict[Request, Choice]) -> None:
         size = getattr(self.tokenizer, "vocab_size", None)
@@ -298,78 +270,6 @@ class Engine:
             if request.params.beams == 1
             and (request.params.logprobs is not None or request.params.best_of is not None)
         }
-
-    # What was chosen is applied
-
-    def _apply(
-        self, request: Request, choice: Choice, said: list[dict[int, float]] | None
-    ) -> list[StepOutput]:
-        first = not request.split
-        outputs = (
-            self._beams(request, choice) if request.params.beams > 1 else self._sampled(request, choice, said)
-        )
-        if not request.sequences:
-            del self._requests[request.id]
-            if request.at_end:
-                outputs = [self._whole(request, i, row) for i, row in enumerate(request.best())]
-        if outputs and request.params.prompt_logprobs is not None and (first or request.at_end):
-            outputs[0].prompt_logprobs = request.prompt_scores
-        return outputs
-
-    def _sampled(
-        self, request: Request, tokens: list[int], said: list[dict[int, float]] | None
-    ) -> list[StepOutput]:
-        if not request.split:
-            self._split(request)
-        outputs = []
-        for i, (sequence, token) in enumerate(zip(list(request.sequences), tokens)):
-            row = sequence.row
-            row.stop(token)
-            if said is not None:
-                row.logprobs.append(said[i])
-                row.score += said[i][token]
-            done = row.stop.done or len(row.stop.new) == request.params.max_tokens
-            if not request.at_end:
-                text = None if sequence.reader is None else sequence.reader.next_piece(done)
-                some = None if request.params.logprobs is None else row.logprobs[-1:]
-                why = reason(row) if done else None
-                outputs.append(StepOutput(request.id, [token], text, done, why, sequence.index, some))
-            if done:
-                self.scheduler.finish(request, sequence)
-        return outputs
-
-    def _split(self, request: Request) -> None:
-        """The prompt is read: one sequence becomes as many as were asked for, which share its blocks."""
-        [first] = request.sequences
-        for i, row in enumerate(request.rows[1:], start=1):
-            reader = None if first.reader is None else type(first.reader)(row.stop)
-            request.sequences.append(Text(row, i, self.blocks.fork(first.table), reader))
-        request.split = True
-
-    def _beams(self, request: Request, choice: Choice) -> list[StepOutput]:
-        """As beam_search: the best texts of one token more take the places of those they come from."""
-        ended, going, origins = choice
-        params, old = request.params, list(request.sequences)
-        length = len((ended or going)[0].stop.new)
-        for row in ended:
-            row.score /= length**params.length_penalty
-        request.rows = sorted(request.rows + ended, key=lambda row: -row.score)[: params.beams]
-        request.split = True
-        if not going or _settled(request.rows, going[0], params, length):
-            for sequence in old:
-                self.scheduler.finish(request, sequence)
-            return []
-        tables = [self.blocks.fork(old[origin].table) for origin in origins]
-        for sequence in old:
-            self.blocks.release(sequence.table)
-        request.sequences = [Text(row, i, table) for i, (row, table) in enumerate(zip(going, tables))]
-        return []
-
-    @staticmethod
-    def _whole(request: Request, index: int, row: Row) -> StepOutput:
-        text = None if request.tokenizer is None else row.stop.text()
-        said = None if request.params.logprobs is None else row.logprobs
-        return StepOutput(request.id, list(row.stop.new), text, True, reason(row), index, said)
 
     # What is going on
 
