@@ -4,6 +4,7 @@ Read first: loop.py (prefill, decode, and the loop of both), then sampling.py, t
 """
 
 from minillm.inference.conditioned import is_encoder_decoder
+from minillm.inference.engine import BlockManager, Engine, PagedKVCache, StepOutput
 from minillm.inference.generate import Completion, generate, generate_batch, stream
 from minillm.inference.loop import next_logits
 from minillm.inference.params import SamplingParams
@@ -26,10 +27,14 @@ from minillm.nn.cache import KVCache, kv_cache_bytes
 from minillm.tokenizer.chat import apply_chat_template
 
 __all__ = [
+    "BlockManager",
     "Completion",
+    "Engine",
     "KVCache",
+    "PagedKVCache",
     "Pipeline",
     "SamplingParams",
+    "StepOutput",
     "TextStream",
     "apply_chat_template",
     "apply_frequency_penalty",

@@ -19,7 +19,7 @@ SIZES = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 24, "num_hidd
 
 def llama(**options):
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 40}
-    return spread(Llama(LlamaConfig(**SIZES, **heads | options)))
+    return spread(Llama(LlamaConfig(**SIZES | heads | options)))
 
 
 def gpt2(**options):

@@ -1,0 +1,293 @@
+"""The engine: many requests share a model, a step at a time.
+
+    add_request -> the line;   step: schedule, one forward pass over tokens of many texts, choose, hand out;   abort
+
+A step takes one token of every text that is being written and pieces of prompts that are being read, side by side in
+one pass (paged_cache.py), so that the weights are read once for all of them. Every text is what it would be alone.
+Book 8.1 배치 전략, 8.3.2 페이지어텐션, 8.4 LLM 서빙 프레임워크. Papers: Yu et al. 2022, Kwon et al. 2023. Held against
+`generate` and `generate_batch`. Leaves out: CUDA graphs, several GPUs, drafts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from torch import Tensor, nn
+
+from minillm._checks import check_choice, check_flag, check_int, check_text, describe
+from minillm.inference.conditioned import is_encoder_decoder
+from minillm.inference.engine.batching import BATCHING
+from minillm.inference.engine.block_manager import BlockManager
+from minillm.inference.engine.choosing import Choice, choose
+from minillm.inference.engine.forward import forward
+from minillm.inference.engine.paged_cache import PagedKVCache
+from minillm.inference.engine.request import Request, StepOutput, new_request
+from minillm.inference.engine.scheduler import Scheduler
+from minillm.inference.engine.waste import Waste
+from minillm.inference.engine.writing import apply
+from minillm.inference.generate import Completion, check_prompt
+from minillm.inference.loop import logprobs_of
+from minillm.inference.params import SamplingParams
+from minillm.models.decoder import CausalLM
+from minillm.nn.cache import kv_cache_bytes
+from minillm.nn.fast_cpu import fast_layers
+
+MEMORY = 2**30  # bytes of keys and values unless num_blocks is given; memory is taken as it is written to
+
+
+class Engine:
+    """Serves a decoder-only model: `generate` for a list of prompts, or `add_request` and `step` for a stream of them.
+
+    tokenizer: of the model; None serves token ids only. block_size: tokens a block. num_blocks: None for as many as
+    `max_batch_size` texts as long as the window take, 1 GiB of them at most (and one such text at least).
+    max_batch_size: texts at work at a time. max_batch_tokens: tokens computed in a step. batching: "continuous",
+    "dynamic" or "static" (batching.py). prefix_caching: whether texts with the same beginning share it.
+    One thread at a time may use it. A model that changes needs `blocks.clear_prefixes()`. Raises ValueError for an
+    encoder-decoder, for a model that scores no next token, and for settings that do not fit each other.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Any = None,
+        block_size: int = 16,
+        num_blocks: int | None = None,
+        max_batch_size: int = 64,
+        max_batch_tokens: int = 2048,
+        batching: str = "continuous",
+        prefix_caching: bool = True,
+    ):
+        if not isinstance(model, CausalLM) or is_encoder_decoder(model):
+            raise ValueError(f"model must be a decoder-only language model, got {type(model).__name__}")
+        if tokenizer is not None and not callable(getattr(tokenizer, "decode", None)):
+            raise ValueError(f"tokenizer must be a tokenizer or None, got {describe(tokenizer)}")
+        self.model, self.tokenizer = model, tokenizer
+        check_int("block_size", block_size, 1)
+        check_int("max_batch_size", max_batch_size, 1)
+        check_int("max_batch_tokens", max_batch_tokens, 1)
+        if max_batch_tokens < max_batch_size:
+            raise ValueError(
+                "max_batch_tokens must be at least max_batch_size, so that every text gets its token, "
+                f"got {max_batch_tokens} < {max_batch_size}"
+            )
+        policy = BATCHING[check_choice("batching", batching, tuple(BATCHING))]()
+        if num_blocks is None:
+            a_text = -(-self.window // block_size)
+            a_block = kv_cache_bytes(model.config, 1, block_size, model.dtype)
+            num_blocks = max(a_text, min(max_batch_size * a_text, MEMORY // a_block))
+        self.blocks = BlockManager(num_blocks, block_size, check_flag("prefix_caching", prefix_caching))
+        self.cache = PagedKVCache(
+            model.config, num_blocks, block_size, model.dtype, model.device, model.body.windows
+        )
+        self.scheduler = Scheduler(self.blocks, policy, max_batch_size, max_batch_tokens)
+        self.waste = Waste()
+        self.slots: list[str | None] = [None] * max_batch_size  # whose each place was in the last step
+        self._requests: dict[str, Request] = {}
+        self._named = 0
+        self._fast: ExitStack | None = None  # the model's faster layers, while there are requests
+        self._later: list[StepOutput] = []  # of others, made while `generate` ran
+
+    @property
+    def window(self) -> int:
+        """Tokens of prompt and text together at most.
+
+        With "dynamic" scaling of rotary positions the trained window: beyond it the turns of one text would depend on
+        the texts beside it.
+        """
+        scaling = getattr(self.model.config, "rope_scaling", None) or {}
+        if scaling.get("rope_type") == "dynamic":
+            return int(scaling["original_max_position_embeddings"])
+        return self.model.config.max_length
+
+    # Requests come and go
+
+    def add_request(
+        self,
+        prompt: str | Sequence[int],
+        params: SamplingParams | None = None,
+        request_id: str | None = None,
+    ) -> str:
+        """Put a request in line; its id, a new one unless given.
+
+        prompt: a text (special tokens in it are seen as such), or token ids. ValueError, and nothing changed, for what
+        `generate_batch` refuses, for an id in use, and for a request that could never run: more texts (n, best_of,
+        beams) than max_batch_size, more tokens than all blocks hold.
+        """
+        if request_id is not None and check_text("request_id", request_id) in self._requests:
+            raise ValueError(f"request_id must be new, {describe(request_id)} is in use")
+        request = self._new(prompt, params, request_id)
+        self._requests[request.id] = request
+        self.scheduler.add(request)
+        return request.id
+
+    def _new(
+        self, prompt: str | Sequence[int], params: SamplingParams | None, name: str | None = None
+    ) -> Request:
+        """A request, checked; not in line yet."""
+        params = SamplingParams() if params is None else params
+        if isinstance(prompt, str):
+            if self.tokenizer is None:
+                raise ValueError("a prompt must be token ids: this engine has no tokenizer")
+            prompt = self.tokenizer.encode(prompt)
+        ids = check_prompt(self.model, prompt, params, "prompt")
+        if len(ids) + params.max_tokens > self.window:
+            raise ValueError(
+                f"prompt has {len(ids)} tokens and max_tokens is {params.max_tokens}, but the engine serves "
+                f"{self.window} (rotary positions with dynamic scaling: the trained window)"
+            )
+        while name is None or (name in self._requests and name.isdigit()):
+            name, self._named = str(self._named), self._named + 1
+        request = new_request(self.model, self.tokenizer, name, ids, params)
+        if request.width > self.scheduler.max_batch_size:
+            raise ValueError(
+                f"the request asks for {request.width} texts at a time (n, best_of or beams), "
+                f"max_batch_size is {self.scheduler.max_batch_size}"
+            )
+        if (asked := request.most_blocks(self.blocks)) > self.blocks.num_blocks:
+            raise ValueError(
+                f"the request may need {asked} blocks of {self.blocks.block_size} tokens, "
+                f"the engine has {self.blocks.num_blocks}"
+            )
+        return request
+
+    def abort(self, request_id: str) -> bool:
+        """Drop a request and free its blocks; False if there is none of this id (any more)."""
+        request = self._requests.pop(check_text("request_id", request_id), None)
+        if request is None:
+            return False
+        self.scheduler.abort(request)
+        if not self._requests:
+            self._plain_layers()
+        return True
+
+    @property
+    def unfinished(self) -> int:
+        """Requests that wait or run."""
+        return len(self._requests)
+
+    def generate(
+        self, prompts: Any, params: SamplingParams | Sequence[SamplingParams] | None = None
+    ) -> list[Completion]:
+        """Completions of all prompts, params.n for each, in order, as `generate_batch` gives them.
+
+        prompts: a list of texts or of lists of ids (or a single one). params: one for all, or one for each. Requests
+        that were there before go on meanwhile; what they get comes with the next `step`. ValueError as `add_request`,
+        before anything starts; a call that fails or is interrupted takes its requests along.
+        """
+        if not isinstance(prompts, (str, Sequence)):
+            raise ValueError(
+                f"prompts must be a list of texts or of lists of token ids, got {describe(prompts)}"
+            )
+        if isinstance(prompts, str) or (len(prompts) and not isinstance(prompts[0], (str, Sequence, Tensor))):
+            prompts = [prompts]
+        if not isinstance(params, (list, tuple)):
+            params = [params] * len(prompts)
+        if len(params) != len(prompts):
+            raise ValueError(f"params must be one or {len(prompts)}, one a prompt, got {len(params)}")
+        requests = [self._new(prompt, one) for prompt, one in zip(prompts, params)]
+        mine = {request.id for request in requests}
+        kept = list(self._later)
+        try:
+            for request in requests:
+                self._requests[request.id] = request
+                self.scheduler.add(request)
+            self.scheduler.no_more_come = True
+            while any(name in self._requests for name in mine):
+                kept += [out for out in self.step() if out.request_id not in mine]
+        finally:
+            self.scheduler.no_more_come = False
+            self._later = kept
+            for name in mine:
+                self.abort(name)
+        return [completion for request in requests for completion in request.completions()]
+
+    # A step
+
+    def step(self) -> list[StepOutput]:
+        """One forward pass; what it added to the texts. [] where nothing is to do, or nobody got a token.
+
+        Whatever is raised inside leaves every request where its text was; those that ran wait again.
+        """
+        outputs, self._later = self._later, []
+        try:
+            plan = self.scheduler.schedule()
+            if plan.pieces:
+                self._fast_layers()
+                logits, said = forward(self.model, self.cache, plan)
+                choices = choose(logits)
+                self._check_tokens(choices)
+                scores = self._logprobs(choices, logits)
+        except BaseException:
+            self.scheduler.rollback()
+            self._later = outputs
+            raise
+        if plan.pieces:
+            self.blocks.commit()
+            for request, new in said.items():
+                request.prompt_scores += new
+            self.slots = self._slots()
+            self.waste.count(plan, self.scheduler, sum(len(logits[one]) for one in choices))
+            for request, choice in choices.items():
+                outputs += apply(self.scheduler, request, choice, scores.get(request))
+                if not request.sequences:
+                    del self._requests[request.id]
+        if not self._requests:
+            self._plain_layers()
+        return outputs
+
+    def _fast_layers(self) -> None:
+        """The model's layers in their faster ways; asked for once, not for every step: it goes through all modules."""
+        if self._fast is None:
+            self._fast = ExitStack()
+            self._fast.enter_context(fast_layers(self.model))
+
+    def _plain_layers(self) -> None:
+        """Nothing is to do: the model's layers are torch's own again."""
+        if self._fast is not None:
+            self._fast.close()
+            self._fast = None
+
+    def _check_tokens(self, choices: dict[Request, Choice]) -> None:
+        size = getattr(self.tokenizer, "vocab_size", None)
+        for request, choice in choices.items():
+            for token in choice if size is not None and request.params.beams == 1 else ():
+                if token >= size:
+                    raise ValueError(
+                        f"the model chose token {token}, and the tokenizer has {size:,}: they do not belong together"
+                    )
+
+    @staticmethod
+    def _logprobs(choices: dict[Request, Choice], logits: dict[Request, Tensor]) -> dict[Request, Any]:
+        """What was asked to be reported of the chosen tokens, or is needed to tell the best of the drawn."""
+        return {
+            request: [
+                logprobs_of(scores, token, request.params.logprobs or 0)
+                for scores, token in zip(logits[request].expand(len(tokens), -1), tokens)
+            ]
+            for request, tokens in choices.items()
+            if request.params.beams == 1
+            and (request.params.logprobs is not None or request.params.best_of is not None)
+        }
+
+    # What is going on
+
+    def _slots(self) -> list[str | None]:
+        slots: list[str | None] = [None] * self.scheduler.max_batch_size
+        for request, seats in self.scheduler.seats.items():
+            for seat in seats:
+                slots[seat] = request.id
+        return slots
+
+    def stats(self) -> dict[str, Any]:
+        """Counts of now (free_blocks, num_blocks, running, waiting) and the sums of `Waste` since the start."""
+        return {
+            "free_blocks": self.blocks.free_blocks,
+            "num_blocks": self.blocks.num_blocks,
+            "running": len(self.scheduler.running),
+            "waiting": len(self.scheduler.waiting),
+            "prompt_tokens": self.blocks.asked_tokens,
+            "prefix_hit_tokens": self.blocks.hit_tokens,
+            **vars(self.waste),
+        }

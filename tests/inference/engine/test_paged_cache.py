@@ -1,0 +1,87 @@
+"""Pages against one piece of memory: the same logits, text by text, whatever stands beside it."""
+
+import pytest
+import torch
+
+from minillm.inference import PagedKVCache
+from minillm.inference.engine import Chunk
+from minillm.inference.engine.paged_attention import attend_gathered, decode_plain
+from minillm.nn.attention import attention
+from tests.inference.test_generation_loop import gpt2, llama
+
+MODELS = {
+    "gpt2": gpt2,
+    "llama": llama,
+    "mistral": lambda: llama(model_type="mistral", sliding_window=5),
+    "qwen3": lambda: llama(model_type="qwen3", head_dim=8),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_mixed_steps_give_the_logits_of_each_text_alone(name, size):
+    model = MODELS[name]()
+    cache = PagedKVCache(model.config, 40, size, model.dtype, model.device, model.body.windows)
+    texts = [torch.randint(50, (n,), generator=torch.Generator().manual_seed(n)) for n in (13, 7, 9)]
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(0)).tolist()
+    tables = [[order.pop() for _ in range(-(-len(text) // size))] for text in texts]
+    # (text, start, count), those of one token first
+    steps = [
+        [(1, 0, 1), (0, 0, 6), (2, 0, 2)],
+        [(0, 6, 1), (1, 1, 3), (2, 2, 5)],
+        [(2, 7, 1), (0, 7, 6), (1, 4, 3)],
+        [(2, 8, 1)],
+    ]
+    got = [torch.empty(len(text), 50) for text in texts]
+    with torch.inference_mode():
+        for step in steps:
+            positions = cache.begin([Chunk(tables[i], start, count) for i, start, count in step])
+            ids = torch.cat([texts[i][start : start + count] for i, start, count in step])[:, None]
+            logits = model(ids, cache=cache, position_ids=positions).logits[:, 0]
+            for i, start, count in step:
+                got[i][start : start + count], logits = logits[:count], logits[count:]
+        for text, found in zip(texts, got):
+            torch.testing.assert_close(found, model(text[None]).logits[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("window", [None, 1, 6, 50])
+@pytest.mark.parametrize("heads", [(4, 4), (6, 2), (3, 1)])
+def test_reading_blocks_in_place_is_attention_over_one_piece(window, heads):
+    (H, K), B, D, size = heads, 3, 16, 4
+    generator = torch.Generator().manual_seed(H)
+    keys, values = (torch.randn(20, size, K, D, generator=generator) for _ in range(2))
+    tables = torch.randperm(20, generator=generator)[: 3 * 5].view(3, 5).int()
+    lengths, q = torch.tensor([1, 11, 20], dtype=torch.int32), torch.randn(B, H, D, generator=generator)
+    got = decode_plain(q, keys, values, tables, lengths, 0.3, window)
+    for b, length in enumerate(lengths.tolist()):
+        piece = [x[tables[b]].flatten(0, 1)[:length].transpose(0, 1)[None] for x in (keys, values)]
+        if window is not None:
+            piece = [x[:, :, -window:] for x in piece]
+        expected = attention(q[b][None, :, None], *piece, scale=0.3, backend="plain")[0, :, 0]
+        torch.testing.assert_close(got[b], expected, rtol=1e-5, atol=1e-5)
+        gathered = attend_gathered(q[b : b + 1], keys, values, tables[b], length, 0.3, window)
+        torch.testing.assert_close(gathered[0], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_copied_block_goes_its_own_way():
+    cache = PagedKVCache(llama().config, 4, 2)
+    cache.keys[:, 1] = 5
+    cache.copy([(1, 2), (2, 3)])
+    cache.keys[:, 1] = 7
+    assert (cache.keys[:, 2:] == 5).all()
+
+
+def test_what_does_not_fit_is_named():
+    model = llama()
+    cache = PagedKVCache(model.config, 4, 2)
+    with pytest.raises(ValueError, match="does not fit into its blocks of 2"):
+        cache.begin([Chunk([0], 1, 2)])
+    with pytest.raises(ValueError, match="those of one token first"):
+        cache.begin([Chunk([0], 0, 2), Chunk([1], 0, 1)])
+    cache.begin([Chunk([0], 0, 1)])
+    for ids in (torch.tensor([[1, 2]]), torch.tensor([[1], [2]])):
+        with pytest.raises(ValueError, match="as `begin` announced"):
+            model(ids, cache=cache)
+    for call in (lambda: cache.crop(0), lambda: cache.select([0]), lambda: cache.of_context(0, None, None)):
+        with pytest.raises(ValueError, match="pages"):
+            call()
