@@ -212,7 +212,9 @@ def _packed(layers: list[PackedLinear]) -> Any:
     """Packed layers of one kind, which have the same number of bits, or None."""
     parts = [[getattr(one, name) for one in layers] for name in ("codes", "scales", "lows")]
     codes, scales, lows = parts
-    if len({(one.shape, one.dtype) for one in codes}) != 1 or not _floats(scales) or not _floats(lows):
+    if len({(one.shape, one.dtype) for one in codes}) != 1:
+        return None
+    if not _floats(scales, torch.float16) or not _floats(lows, torch.float16):
         return None
     B, G, _, R = codes[0].shape
     if lows[0] is None:

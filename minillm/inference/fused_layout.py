@@ -33,7 +33,7 @@ class Bytes(NamedTuple):
 
 
 class Groups8(NamedTuple):
-    """The same in int8, laid out in columns as packed.py says: codes (B, G, 32, R), scales float32 (B, G, R)."""
+    """The same in int8, laid out in columns as packed.py says: codes (B, G, 32, R), scales float16 (B, G, R)."""
 
     codes: np.ndarray
     scales: np.ndarray
@@ -43,7 +43,7 @@ class Groups8(NamedTuple):
 
 
 class Groups4(NamedTuple):
-    """The same in 4 bits: codes uint8 (B, G, 16, R), two a byte; scales and lowest weights float32 (B, G, R)."""
+    """The same in 4 bits: codes uint8 (B, G, 16, R), two a byte; scales and lowest weights float16 (B, G, R)."""
 
     codes: np.ndarray
     scales: np.ndarray
