@@ -25,16 +25,20 @@ options.model.path, options.n_ctx, options.n_parallel, options.warmup = given["p
 options.cpuparams.n_threads = options.cpuparams_batch.n_threads = given["threads"]
 server, found = xllamacpp.Server(options), []
 for _ in range(given["rounds"]):
-    reply = server.handle_completions(
-        {"prompt": given["ids"], "max_tokens": given["new"], "temperature": 0, "ignore_eos": True, "cache_prompt": False}
-    )
+    request = {"prompt": given["ids"], "max_tokens": given["new"], "temperature": 0, "cache_prompt": False}
+    reply = server.handle_completions({**request, "ignore_eos": True})
     found.append(reply["timings"]["predicted_per_token_ms"] / 1000)
 print("\\nANSWER " + json.dumps(found), flush=True)
 """
 
 
 def llama_cpp_seconds(
-    path: str | Path, ids: Sequence[int], new: int = 64, rounds: int = 3, threads: int = 1, deadline: float = 120
+    path: str | Path,
+    ids: Sequence[int],
+    new: int = 64,
+    rounds: int = 3,
+    threads: int = 1,
+    deadline: float = 120,
 ) -> list[float]:
     """Seconds a new token, greedy, after the prompt `ids`: one number for each of `rounds` runs.
 
