@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import _len_torch_dispatch_stack
 
 from minillm._kernels import kernels_mode
 from minillm.inference import fused_decode as compiled
+from minillm.inference import fused_layout as layout
 from minillm.models.gpt2 import GPT2
 from minillm.models.llama import Llama
 from minillm.nn.attention import RUN, MultiHeadAttention
@@ -55,7 +56,7 @@ class FusedStep:
         self.kept = [
             one.detach() for one in (*model.parameters(), *model.buffers(), *cache.keys, *cache.values)
         ]
-        self.where = compiled.CacheAt(_addresses(cache.keys), _addresses(cache.values), cache.max_length)
+        self.where = layout.CacheAt(_addresses(cache.keys), _addresses(cache.values), cache.max_length)
 
     @classmethod
     def of(cls, model: nn.Module, cache: Any) -> FusedStep | None:
@@ -178,10 +179,10 @@ def _weights(model: GPT2 | Llama) -> Any:
         "windows": np.array([far if window is None else window for window in body.windows]),
         "scales": np.array([one.head_dim**-0.5 if one.scale is None else one.scale for one in a], np.float32),
     }
-    return (compiled.LlamaAt if llama else compiled.GPT2At)(**parts)
+    return (layout.LlamaAt if llama else layout.GPT2At)(**parts)
 
 
-def _linear(layers: list[nn.Module]) -> compiled.Linear | None:
+def _linear(layers: list[nn.Module]) -> layout.Linear | None:
     """Layers of one kind as the step reads them."""
     kind, shape = type(layers[0]), (layers[0].out_features, layers[0].in_features)
     if any(type(one) is not kind or (one.out_features, one.in_features) != shape for one in layers):
@@ -192,31 +193,33 @@ def _linear(layers: list[nn.Module]) -> compiled.Linear | None:
         tensors = [one.weight for one in layers]
         if not _floats(tensors):
             return None
-        matrix: Any = compiled.Floats(_addresses(tensors), *shape)
+        matrix: Any = layout.Floats(_addresses(tensors), *shape)
     elif kind is Int8Linear:
         codes, scales = [one.codes for one in layers], [one.scale for one in layers]
         if not _floats(scales) or not _floats(codes, torch.int8):
             return None
-        matrix = compiled.Bytes(_addresses(codes), _addresses(scales), *shape)
+        matrix = layout.Bytes(_addresses(codes), _addresses(scales), *shape)
     elif kind is PackedLinear:
         matrix = _packed(layers)
     elif kind in (FourBitLinear, GroupLinear):
         matrix = _codes(layers)
     else:
         return None
-    return compiled.Linear(matrix, _addresses([one.bias for one in layers]))
+    return layout.Linear(matrix, _addresses([one.bias for one in layers]))
 
 
 def _packed(layers: list[PackedLinear]) -> Any:
     """Packed layers of one kind, which have the same number of bits, or None."""
     parts = [[getattr(one, name) for one in layers] for name in ("codes", "scales", "lows")]
     codes, scales, lows = parts
-    if len({(one.shape, one.dtype) for one in codes}) != 1 or not _floats(scales) or not _floats(lows):
+    if len({(one.shape, one.dtype) for one in codes}) != 1:
+        return None
+    if not _floats(scales, torch.float16) or not _floats(lows, torch.float16):
         return None
     B, G, _, R = codes[0].shape
     if lows[0] is None:
-        return compiled.Groups8(_addresses(codes), _addresses(scales), B, G, R)
-    return compiled.Groups4(*map(_addresses, parts), B, G, R)
+        return layout.Groups8(_addresses(codes), _addresses(scales), B, G, R)
+    return layout.Groups4(*map(_addresses, parts), B, G, R)
 
 
 def _codes(layers: list[Any]) -> Any:
@@ -230,7 +233,7 @@ def _codes(layers: list[Any]) -> Any:
         return None
     if not _floats(others, torch.float32 if third == "codebook" else torch.uint8):
         return None
-    kind = compiled.Table4 if third == "codebook" else compiled.Even4
+    kind = layout.Table4 if third == "codebook" else layout.Even4
     shape, groups = tuple(codes[0].shape), scales[0].shape[1]
     return kind(_addresses(codes), _addresses(scales), _addresses(others), shape, groups, first.group_bytes)
 

@@ -19,6 +19,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from minillm._checks import check_flag, check_int, describe, is_listing
+from minillm.quantization.absmax import finite_floats
 from minillm.quantization.groups import fit_grid
 
 TRIES = 20  # values of α: 0, 1/20, ..., 19/20
@@ -36,26 +38,47 @@ def awq_scales(
     """(s (I,), α): the best factors for layers that share their input.
 
     weights: each (O, I). second (I, I) and size (I,): means of x xᵀ and of |x| over calibration text.
+    Raises ValueError for shapes that do not fit, inf or NaN, a negative size, or options out of range.
     """
+    if not is_listing(weights) or not len(weights):
+        raise ValueError(f"weights must be matrices, at least one, got {describe(weights)}")
+    for weight in weights:
+        _check_layer(weight, second, bits, group_size, symmetric)
+    if tuple(finite_floats("size", size).shape) != (len(second),) or (size < 0).any():
+        raise ValueError(f"size must be {len(second)} means of |x|, got {describe(size)}")
     weight = torch.cat(list(weights))
-    best, least, chosen = torch.ones_like(size), float("inf"), 0.0
-    for step in range(TRIES):
-        alpha = step / TRIES
-        s = size.clamp(min=1e-4) ** alpha
-        s = s / (s.max() * s.min()).sqrt()  # as many grow as shrink
-        grid = fit_grid(weight * s, bits, group_size, symmetric)
-        # error(α) = Σ e H eᵀ,  e = Q(W · s) / s - W
-        error = grid.numbers(grid.round(weight * s)) / s - weight
-        loss = ((error @ second) * error).sum().item()
-        if loss < least:
-            best, least, chosen = s, loss, alpha
-    return best, chosen
+    tries = [step / TRIES for step in range(TRIES)]
+    errors = [
+        scaled_error(weight, factors(size, alpha), second, bits, group_size, symmetric) for alpha in tries
+    ]
+    best = tries[errors.index(min(errors))]
+    return factors(size, best), best
+
+
+def factors(size: Tensor, alpha: float) -> Tensor:
+    """s (I,): the mean size of every input, to the power α; as many columns grow as shrink."""
+    s = size.clamp(min=1e-4) ** alpha
+    return s / (s.max() * s.min()).sqrt()
+
+
+def scaled_error(
+    weight: Tensor, s: Tensor, second: Tensor, bits: int, group_size: int, symmetric: bool = False
+) -> float:
+    """The mean of ‖(Q(W · s) / s - W) x‖²: what the layer (O, I) loses when W · s is rounded."""
+    grid = fit_grid(weight * s, bits, group_size, symmetric)
+    # e = Q(W · s) / s - W,  error(α) = Σ e H eᵀ
+    error = grid.numbers(grid.round(weight * s)) / s - weight
+    return ((error @ second) * error).sum().item()
 
 
 def awq_clip(
     weight: Tensor, second: Tensor, bits: int = 4, group_size: int = 128, symmetric: bool = False
 ) -> Tensor:
-    """The weight (O, I) with each group's largest numbers cut where that lowers e H eᵀ of the group: (O, I)."""
+    """The weight (O, I) with each group's largest numbers cut where that lowers e H eᵀ of the group: (O, I).
+
+    second (I, I): the mean of x xᵀ. ValueError for shapes that do not fit, inf or NaN, or options out of range.
+    """
+    _check_layer(weight, second, bits, group_size, symmetric)
     width = weight.shape[1]
     clipped = weight.clone()
     for start in range(0, width, group_size):
@@ -73,3 +96,12 @@ def awq_clip(
             least = torch.where(better, loss, least)
             clipped[:, start:end] = torch.where(better, cut, clipped[:, start:end])
     return clipped
+
+
+def _check_layer(weight: Tensor, second: Tensor, bits: int, group_size: int, symmetric: bool) -> None:
+    finite_floats("weight", weight), finite_floats("second", second)
+    if weight.ndim != 2 or tuple(second.shape) != (weight.shape[1], weight.shape[1]):
+        raise ValueError(
+            f"weight must be (O, I) and second (I, I), got {tuple(weight.shape)} and {tuple(second.shape)}"
+        )
+    check_int("bits", bits, 2, 8), check_int("group_size", group_size, 1), check_flag("symmetric", symmetric)

@@ -168,6 +168,10 @@ def _moments(
     found = {}
     for stage in stages:
         second, size, tokens = sums[stage[0]]
+        if not second.isfinite().all():
+            raise ValueError(
+                f"calibration makes inf or NaN of what reaches {stage[0]}: are the weights finite?"
+            )
         found |= dict.fromkeys(stage, Moments(second / tokens, size / tokens, tokens))
     return found
 

@@ -70,52 +70,61 @@ def gptq(
     check_int("bits", bits, 2, 8), check_int("group_size", group_size, 1)
     check_flag("act_order", act_order), check_flag("symmetric", symmetric)
     check_number("damping", damping, 1e-6, 1.0)
-    width = weight.shape[1]
-    group_size = min(group_size, width)
     silent = hessian.diagonal() == 0  # inputs that are always 0: whatever stands there
     hessian.diagonal()[silent] = 1
     weight = weight.masked_fill(silent, 0)
-    grid = fit_grid(weight, bits, group_size, symmetric)
-    diagonal = hessian.diagonal()
-    order = torch.argsort(diagonal, descending=True, stable=True) if act_order else torch.arange(width)
-    # in the plain order blocks begin where groups do, so that a group's weights are up to date when it is reached
-    step = BLOCK if act_order else group_size * max(1, BLOCK // group_size)
-    codes = torch.empty_like(weight, dtype=torch.uint8)
-    w, U = weight[:, order], inverse_factor(hessian[order][:, order], damping)
-    for start in range(0, width, step):
-        end = min(start + step, width)
-        block, errors = w[:, start:end].clone(), torch.empty_like(w[:, start:end])
-        for i in range(end - start):
-            column = int(order[start + i])
-            if not act_order and column % group_size == 0:
-                new, g = (
-                    fit_grid(block[:, i : i + group_size], bits, group_size, symmetric),
-                    column // group_size,
-                )
-                grid.scales[:, g], grid.zeros[:, g] = new.scales[:, 0], new.zeros[:, 0]
-            codes[:, column : column + 1], errors[:, i] = _round_and_correct(block, i, U, start, grid, column)
-        w[:, end:] -= errors @ U[start:end, end:]
+    grid = fit_grid(weight, bits, min(group_size, weight.shape[1]), symmetric)
+    order = columns_in_order(hessian, act_order)
+    codes = gptq_in_blocks(weight, hessian, grid, order, damping, late=not act_order, symmetric=symmetric)
     return GroupQuantized(codes, grid._replace(scales=grid.scales.float()))
 
 
-def _round_and_correct(
-    block: Tensor, i: int, U: Tensor, start: int, grid: Grid, column: int
-) -> tuple[Tensor, Tensor]:
-    """The codes (O, 1) of column i of a block and its errors (O,) over U_ii; later columns are corrected."""
-    codes = grid.round(block[:, i : i + 1], column)
-    error = (block[:, i] - grid.numbers(codes, column)[:, 0]) / U[start + i, start + i]
-    block[:, i + 1 :] -= torch.outer(error, U[start + i, start + i + 1 : start + block.shape[1]])
-    return codes, error
+def columns_in_order(hessian: Tensor, act_order: bool) -> Tensor:
+    """The columns (I,) as they are taken: those with the largest inputs first, or from left to right."""
+    if act_order:
+        return torch.argsort(hessian.diagonal(), descending=True, stable=True)
+    return torch.arange(len(hessian))
+
+
+def gptq_in_blocks(
+    weight: Tensor,
+    hessian: Tensor,
+    grid: Grid,
+    order: Tensor,
+    damping: float = 0.01,
+    late: bool = False,
+    symmetric: bool = False,
+) -> Tensor:
+    """`gptq_plain`, fast: one product corrects all columns behind a block. late: a group's scales are found when it is
+    reached, in the plain order; the grid is changed in place."""
+    size = grid.group_size
+    step = size * max(1, BLOCK // size) if late else BLOCK  # a late group lies in one block
+    w, U = weight[:, order].clone(), inverse_factor(hessian[order][:, order], damping)
+    codes = torch.empty_like(w, dtype=torch.uint8)
+    for start in range(0, w.shape[1], step):
+        block, upper = w[:, start : start + step], U[start : start + step, start : start + step]
+        errors = torch.empty_like(block)
+        for i, column in enumerate(order[start : start + step].tolist()):
+            if late and column % size == 0:
+                refit(grid, column // size, block[:, i : i + size], symmetric)
+            codes[:, column] = grid.round(block[:, i : i + 1], column)[:, 0]
+            error = block[:, i] - grid.numbers(codes[:, column : column + 1], column)[:, 0]
+            errors[:, i] = error / upper[i, i]
+            block[:, i + 1 :] -= torch.outer(errors[:, i], upper[i, i + 1 :])
+        # the columns behind the block get all of its corrections at once
+        w[:, start + step :] -= errors @ U[start : start + step, start + step :]
+    return codes
+
+
+def refit(grid: Grid, group: int, weight: Tensor, symmetric: bool) -> None:
+    """Give a group of the grid the scales and zeros of its weights (O, n) as they are now."""
+    new = fit_grid(weight, grid.bits, grid.group_size, symmetric)
+    grid.scales[:, group], grid.zeros[:, group] = new.scales[:, 0], new.zeros[:, 0]
 
 
 def _checked_hessian(hessian: Tensor, weight: Tensor) -> Tensor:
-    H = (
-        finite_matrix("hessian", hessian).double()
-        if hessian.dtype != torch.float64
-        else hessian.detach().clone()
-    )
-    finite_floats("hessian", H)
-    width = weight.shape[1]
+    finite_floats("hessian", hessian)
+    H, width = hessian.detach().double(), weight.shape[1]
     if tuple(H.shape) != (width, width):
         raise ValueError(f"hessian must be ({width}, {width}), a row for each input, got {tuple(H.shape)}")
     close = torch.allclose(H, H.T, rtol=1e-3, atol=1e-6 * H.abs().max().item())

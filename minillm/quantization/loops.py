@@ -7,7 +7,7 @@
 
 Loops are given the pieces (blocks, or four rows) from `first` to `last`, so that threads can share a product. Each
 reads four bytes, eight weights, a pass: I and the columns of a group are multiples of 8. The step of
-inference/fused_decode.py runs these very loops.
+inference/fused_decode.py runs these very loops, by way of fused_matvec.py.
 
 Book: 7.2 양자화로 모델 용량 줄이기. Held against float products with the dequantized weight.
 """
@@ -22,6 +22,9 @@ from numba import carray, njit
 from torch import Tensor
 
 from minillm.quantization.lookup import LANES, add_looked_up, address, floats_at, int8_at, uint8_at
+
+# the checksum of the compiled files that this one calls: python -m tests.compiled_files --write
+CALLED = "789509d5"
 
 # Sums in any order let the compiler use wide registers; infinities and NaNs still mean what they mean.
 QUICK: dict[str, Any] = {"cache": True, "fastmath": {"reassoc", "contract", "nsz", "arcp"}, "nogil": True}

@@ -13,6 +13,7 @@ whose matrices are of other types keeps those as floats. Leaves out: training; G
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,15 @@ GROUP = 32  # columns that share a scale
 KINDS = ("Q4_0", "Q4_1", "Q8_0")
 
 
+def _half_if_exact(part: Tensor) -> Tensor:
+    """The numbers in float16 if they are finite there and the same, else as they are."""
+    half = part.half()
+    return half if bool(half.isfinite().all()) and torch.equal(half.float(), part.float()) else part
+
+
 class PackedLinear(QuantizedLinear):
-    """A linear layer of such codes. Buffers: codes uint8 (B, G, 16, R) or int8 (B, G, 32, R), scales float32 (B, G, R),
-    and for 4 bits lows float32 (B, G, R)."""
+    """A linear layer of such codes. Buffers: codes uint8 (B, G, 16, R) or int8 (B, G, 32, R), scales (B, G, R) in
+    float16 as in the file, and for 4 bits lows like them; both in float32 where float16 does not hold them."""
 
     codes: Tensor
     scales: Tensor
@@ -49,14 +56,23 @@ class PackedLinear(QuantizedLinear):
         self.register_buffer("codes", codes)
         self.register_buffer("scales", scales)
         self.register_buffer("lows", lows)
+        self._narrow()
+
+    def _narrow(self) -> None:
+        self.scales = _half_if_exact(self.scales)
+        self.lows = None if self.lows is None else _half_if_exact(self.lows)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PackedLinear:
+        super()._apply(fn, recurse)._narrow()  # model.float() would double what a token reads
+        return self
 
     def dequantize(self) -> Tensor:
         weight = torch.empty(self.codes.shape[0] * self.codes.shape[3], self.in_features)
-        arrays = self.codes.numpy(), self.scales.numpy()
+        arrays = self.codes.numpy(), self.scales.float().numpy()
         if self.lows is None:
             _unpack8(*arrays, weight.numpy())
         else:
-            _unpack4(*arrays, self.lows.numpy(), weight.numpy())
+            _unpack4(*arrays, self.lows.float().numpy(), weight.numpy())
         return weight[: self.out_features]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,9 +96,9 @@ class PackedEmbedding(nn.Module):
         codes = self.codes[block, :, :, row]  # (N, G, bytes)
         if self.lows is not None:
             codes = torch.cat((codes & 15, codes >> 4), dim=-1)
-        rows = codes.float() * self.scales[block, :, row, None]
+        rows = codes.float() * self.scales[block, :, row, None].float()
         if self.lows is not None:
-            rows = rows + self.lows[block, :, row, None]
+            rows = rows + self.lows[block, :, row, None].float()
         return rows.reshape(*ids.shape, self.embedding_dim)
 
     def row(self, token: int) -> Tensor:

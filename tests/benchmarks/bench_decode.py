@@ -1,4 +1,4 @@
-"""Greedy decoding with the cache, batch 1, float32: ours against transformers' generate on the same weights."""
+"""Greedy decoding with the cache, one text and 16 at once, float32: against transformers' generate, same weights."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import tempfile
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from minillm.inference import SamplingParams, generate
+from minillm.inference import SamplingParams, generate_batch
 from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig
 from tests.benchmarks.harness import Row, in_turn, peer_or_none
 
@@ -41,42 +42,65 @@ def llama(layers: int, width: int) -> Llama:
     ).eval()
 
 
+def spread_out(model: nn.Module) -> nn.Module:
+    """The model with larger weights: random ones score near ties; spread out, everyone chooses alike."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(6)
+    return model
+
+
 def run(quick: bool) -> list[Row]:
-    """New tokens a second; the tokens of both are compared first."""
+    """New tokens a second, of all texts together; the tokens of both are compared first."""
     torch.set_num_threads(1)
-    new = 32 if quick else 128
-    prompt = list(range(1, PROMPT + 1))
-    params = SamplingParams(max_tokens=new, temperature=0)
     transformers = peer_or_none("transformers")
     rows = []
-    for name, make, layers, width, target in (
-        ("GPT-2", gpt2, 4, 128, 1.6),
-        ("GPT-2", gpt2, 6, 384, 1.05),
-        ("Llama", llama, 4, 128, None),
-        ("Llama", llama, 6, 384, None),
+    for name, make, layers, width, batch, target in (
+        ("GPT-2", gpt2, 4, 128, 1, 1.6),
+        ("GPT-2", gpt2, 6, 384, 1, 1.1),
+        ("GPT-2", gpt2, 12, 768, 1, 1.0),
+        ("GPT-2", gpt2, 4, 128, 16, 1.2),
+        ("GPT-2", gpt2, 6, 384, 16, 1.1),
+        ("GPT-2", gpt2, 12, 768, 16, 1.0),
+        ("Llama", llama, 4, 128, 1, None),
+        ("Llama", llama, 6, 384, 1, None),
+        ("Llama", llama, 6, 384, 16, None),
     ):
-        model = make(layers, width)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.dim() == 2:
-                    parameter.mul_(6)  # random weights score near ties; spread out, both choose alike
-        calls = {"ours": lambda model=model: generate(model, prompt, params)}
-        note = ""
+        new = (32 if quick else 128) if width < 768 else (8 if quick else 32)
+        params = SamplingParams(max_tokens=new, temperature=0)
+        prompts = [list(range(1 + text, PROMPT + 1 + text)) for text in range(batch)]
+        model = spread_out(make(layers, width))
+
+        def ours(model=model, prompts=prompts, params=params):
+            return [completion.token_ids for completion in generate_batch(model, prompts, params)]
+
+        calls, note = {"ours": ours}, ""
         if transformers:
             with tempfile.TemporaryDirectory() as folder:
                 model.save_pretrained(Path(folder))
                 transformers.logging.disable_progress_bar()
                 peer = transformers.AutoModelForCausalLM.from_pretrained(folder)
-            ids, ones = torch.tensor([prompt]), torch.ones(1, PROMPT, dtype=torch.long)
-            options = {"max_new_tokens": new, "do_sample": False, "attention_mask": ones, "pad_token_id": 0}
-            calls["theirs"] = lambda peer=peer, ids=ids, options=options: peer.generate(ids, **options)
-            same = calls["ours"]() == calls["theirs"]()[0, PROMPT:].tolist()
-            note = "same tokens" if same else "tokens differ"
+            ids = torch.tensor(prompts)
+            options = {"max_new_tokens": new, "do_sample": False, "attention_mask": torch.ones_like(ids)}
+
+            def theirs(peer=peer, ids=ids, options=options):
+                return peer.generate(ids, **options, pad_token_id=0)[:, PROMPT:].tolist()
+
+            calls["theirs"] = theirs
+            same = sum(a == b for a, b in zip(ours(), theirs(), strict=True))
+            note = (
+                f"same tokens in {same} of {batch}"
+                if batch > 1
+                else "same tokens"
+                if same
+                else "tokens differ"
+            )
         seconds = in_turn(calls, rounds=3 if quick else 7)
-        speed = {who: new / value for who, value in seconds.items()}
+        speed = {who: batch * new / value for who, value in seconds.items()}
         rows.append(
             Row(
-                work=f"greedy decode with cache, {name} {layers}x{width}, batch 1, fp32",
+                work=f"greedy decode with cache, {name} {layers}x{width}, batch {batch}, fp32",
                 peer="transformers generate",
                 unit="tokens/s",
                 ours=speed["ours"],

@@ -1130,6 +1130,60 @@ reason = "b" """,
 
 forgets_t, swapped, dropout = " B", "d", "A\"""",
     },
+    "07-2b-a": {
+        "Cholesky, columns exchanged first": """def gptq_row(w, H, scale, order, damping):
+    order = torch.tensor(order)
+    w, H = w[order].clone(), H[order][:, order].clone()
+    H.diagonal().add_(damping * H.diagonal().mean())
+    U = torch.linalg.cholesky(torch.linalg.inv(H), upper=True)
+    done = torch.empty_like(w)
+    for i in range(len(w)):
+        done[i] = scale * torch.round(w[i] / scale)
+        w[i:] -= (w[i] - done[i]) / U[i, i] * U[i, i:]
+    return done[torch.argsort(order)]""",
+        "the least-squares problem solved anew, numpy": """def gptq_row(w, H, scale, order, damping):
+    w, H = w.numpy().copy(), H.numpy() + damping * np.diag(H.numpy()).mean() * np.eye(len(w))
+    for place, i in enumerate(order):
+        left, before = order[place + 1 :], w[i]
+        w[i] = np.round(w[i] / scale) * scale
+        if left:
+            w[left] -= np.linalg.solve(H[np.ix_(left, left)], H[left, i]) * (w[i] - before)
+    return list(w)""",
+    },
+    "07-2b-b": {
+        "numpy, loops, balanced factors": """def search_scales(W, X, alphas, top):
+    W, X, found = W.numpy(), X.numpy(), {}
+    for alpha in alphas:
+        s = np.abs(X).mean(axis=0) ** alpha
+        s = s / np.sqrt(s.max() * s.min())
+        error = 0.0
+        for row in W:
+            step = np.abs(row * s).max() / top
+            rounded = np.rint(row * s / step) * step / s
+            error += np.mean((X @ (rounded - row)) ** 2)
+        found[alpha] = error
+    return min(found, key=found.get), [found[alpha] for alpha in alphas]""",
+        "from the mean of x xT, tensors": """def search_scales(W, X, alphas, top):
+    second = X.T @ X / len(X)
+    errors = torch.zeros(len(alphas), dtype=torch.float64)
+    for place, alpha in enumerate(alphas):
+        s = X.abs().mean(0).pow(alpha)
+        step = (W * s).abs().max(1, keepdim=True).values / top
+        e = (W * s / step).round() * step / s - W
+        errors[place] = (e @ second * e).sum()
+    return [alphas[int(errors.argmin())], errors]""",
+    },
+    "07-2b-c": {
+        "arrays, four tokens, three weights": """w = np.array([0.3, 0.4, 0.45])
+calibration_rows = np.array([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]])
+held_out_rows = torch.tensor([[1.0, 1.0, -1.0], [2.0, -2.0, 2.0]])
+why = " B" """,
+        "opposite inputs": "w, calibration_rows, held_out_rows, why = (0.4, -0.4), [(1, -1)], [(1, 1)], 'b'",
+    },
+    "07-2b-d": {
+        "rounded, in an array": "prediction = np.array([31.2, 125, 200, 400])",
+        "a tuple": "prediction = (31.25, 125.0, 200.0, 400.0)",
+    },
     "08-1b-a": {
         "a loop along the row": """@triton.jit
 def centered_kernel(x, y, N, down, across, BLOCK: tl.constexpr):

@@ -245,3 +245,75 @@ def test_calibration_takes_ids_rows_and_texts():
     with torch.no_grad():
         logits = [one(IDS[:9][None]).logits for one in made]
     assert all(torch.equal(one, logits[0]) for one in logits)
+
+
+@pytest.mark.parametrize("damping", [1e-4, 0.3, 1.0])
+@pytest.mark.parametrize("tokens", [1, 7, 39])
+def test_fewer_tokens_than_columns(tokens, damping):
+    """H has no inverse of its own; damping gives it one."""
+    W, X = layer_and_inputs(tokens=tokens)
+    assert np.linalg.matrix_rank(X.T @ X) < len(X.T)
+    expected = gptq_by_equations(W.astype(np.float32).astype(float), X, 4, 8, True, False, damping)
+    hessian = torch.from_numpy(X.T @ X / len(X))
+    found = gptq(torch.from_numpy(W).float(), hessian, 4, 8, damping=damping).dequantize()
+    # sums over a nearly singular matrix: a code on the border may fall to the other side
+    assert (found - torch.from_numpy(expected)).abs().gt(1e-4).float().mean() < 0.02
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_numbers_that_are_none_are_named(bad):
+    weight = torch.ones(2, 4)
+    weight[1, 2] = bad
+    with pytest.raises(ValueError, match="weight must hold finite"):
+        gptq(weight, torch.eye(4))
+    with pytest.raises(ValueError, match="weight must hold finite"):
+        awq_scales([weight], torch.eye(4), torch.ones(4))
+    with pytest.raises(ValueError, match="weight must hold finite"):
+        awq_clip(weight, torch.eye(4))
+    with pytest.raises(ValueError, match="second must hold finite"):
+        awq_clip(torch.ones(2, 4), torch.eye(4) * bad)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (([], torch.eye(4), torch.ones(4)), "at least one"),
+        (([torch.ones(2, 3)], torch.eye(4), torch.ones(4)), "second"),
+        (([torch.ones(4)], torch.eye(4), torch.ones(4)), "weight"),
+        (([torch.ones(2, 4)], torch.eye(4), torch.ones(3)), "size"),
+        (([torch.ones(2, 4)], torch.eye(4), -torch.ones(4)), "size"),
+        (([torch.ones(2, 4)], torch.eye(4), torch.ones(4), 1), "bits"),
+        (([torch.ones(2, 4)], torch.eye(4), torch.ones(4), 4, 0), "group_size"),
+    ],
+)
+def test_bad_arguments_of_awq(arguments, word):
+    with pytest.raises(ValueError, match=word):
+        awq_scales(*arguments)
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq"])
+@pytest.mark.parametrize("nothing", [None, [], "", torch.empty(0, dtype=torch.long), [[]]])
+def test_calibration_on_nothing(method, nothing):
+    class Letters:
+        def encode(self, text):
+            return [ord(letter) % 31 for letter in text]
+
+    with pytest.raises(ValueError, match="calibration"):
+        quantize(model_of("shared"), method, 4, 16, nothing, tokenizer=Letters())
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq"])
+def test_a_model_that_makes_no_numbers_is_refused(method):
+    model = model_of("shared")
+    with torch.no_grad():
+        model.body.blocks[0].norm1.weight[3] = float("nan")
+    with pytest.raises(ValueError, match="inf or NaN"):
+        quantize(model, method, 4, 16, IDS)
+
+
+def test_the_hessian_that_is_given_stays_as_it_is():
+    hessian = torch.eye(4, dtype=torch.float64)
+    hessian[2, 2] = 0
+    before = hessian.clone()
+    gptq(torch.ones(2, 4), hessian)
+    assert torch.equal(hessian, before)

@@ -5,11 +5,12 @@
 
 `needs` says why a part is left out and gives False, so that the lesson runs to its end everywhere. The notebook
 runners (nbval, the authoring command) skip such cells by their tag. A NAME is a data set that `load_dataset` knows
-("klue_nli", or one split of it, "klue_nli.validation"), a real model that `fetch` knows, or "gpu".
+("klue_nli", or one split of it, "klue_nli.validation"), a real model that `fetch` knows, "gpu", or "xllamacpp".
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -24,7 +25,7 @@ TAG = "needs-"
 def needs(*names: str) -> bool:
     """True when everything named is on this machine; otherwise False, and one line says what is missing.
 
-    Raises ValueError for a name that is neither a data set, nor a model that `fetch` knows, nor "gpu".
+    Raises ValueError for a name that is neither a data set, nor a model that `fetch` knows, nor "gpu" or "xllamacpp".
     """
     if not names:
         raise ValueError("needs takes at least one name, got none")
@@ -39,10 +40,13 @@ def missing(name: str) -> str:
     check_text("name", name)
     if name == "gpu":
         return "" if torch.cuda.is_available() else "needs an NVIDIA GPU"
+    if name == "xllamacpp":
+        there = importlib.util.find_spec(name) is not None
+        return "" if there else "needs llama.cpp: `pip install -e '.[xllamacpp]'` brings it"
     if name in REAL_MODELS:
         return "" if available(name) else f"needs the model {name}: `minillm fetch {name}` brings it"
     data, _, split = name.partition(".")
-    check_choice("name of what a cell needs", data, [*dataset_names(), *REAL_MODELS, "gpu"])
+    check_choice("name of what a cell needs", data, [*dataset_names(), *REAL_MODELS, "gpu", "xllamacpp"])
     splits = dataset_info(data).splits
     wanted = [splits[check_choice(f"split of {data}", split, list(splits))]] if split else splits.values()
     sources = [source for sources in wanted for source in sources]
