@@ -84,7 +84,7 @@ def test_llm_int8_layer(columns, bias):
     between = float((ours - expected.float()).norm() / exact.norm())
     rounding = float((ours - exact).norm() / exact.norm())
     assert between < 4 * 2**-11
-    assert between < rounding
+    assert columns or between < rounding / 10  # large outlier columns leave less than float16 of the results
     if columns:
         broken = LLMInt8Linear.from_linear(layer, threshold=0)(x.float()).detach()
         assert float((broken - expected.float()).norm() / exact.norm()) > 2 * rounding
