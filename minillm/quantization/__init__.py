@@ -5,10 +5,17 @@ from minillm.quantization.awq import awq_clip, awq_scales
 from minillm.quantization.blockwise import BlockwiseQuantized, blockwise_quantize
 from minillm.quantization.codebooks import NF4_CODEBOOK, normal_codebook, quantile_codebook, uniform_codebook
 from minillm.quantization.codes_linear import FourBitLinear, GroupLinear
+from minillm.quantization.double import (
+    DoubleQuantized,
+    DoubleQuantLinear,
+    double_quantize,
+    dynamic_codebook,
+)
 from minillm.quantization.folder import load_quantized, save_quantized
 from minillm.quantization.gptq import gptq
 from minillm.quantization.groups import GroupQuantized, round_to_nearest
 from minillm.quantization.linear import Int8Linear, QuantizedLinear
+from minillm.quantization.llm_int8 import LLMInt8Linear, outlier_columns, rounded_inputs, vectorwise_product
 from minillm.quantization.model import METHODS, model_size_bytes, quantize
 from minillm.quantization.packed import PackedLinear, load_packed
 from minillm.quantization.packing import pack_codes, unpack_codes
@@ -19,10 +26,13 @@ __all__ = [
     "NF4_CODEBOOK",
     "AbsmaxQuantized",
     "BlockwiseQuantized",
+    "DoubleQuantLinear",
+    "DoubleQuantized",
     "FourBitLinear",
     "GroupLinear",
     "GroupQuantized",
     "Int8Linear",
+    "LLMInt8Linear",
     "PackedLinear",
     "QuantizedLinear",
     "ZeropointQuantized",
@@ -30,17 +40,22 @@ __all__ = [
     "awq_clip",
     "awq_scales",
     "blockwise_quantize",
+    "double_quantize",
+    "dynamic_codebook",
     "gptq",
     "load_packed",
     "load_quantized",
     "model_size_bytes",
     "normal_codebook",
+    "outlier_columns",
     "pack_codes",
     "quantile_codebook",
     "quantize",
     "round_to_nearest",
+    "rounded_inputs",
     "save_quantized",
     "uniform_codebook",
     "unpack_codes",
+    "vectorwise_product",
     "zeropoint_quantize",
 ]

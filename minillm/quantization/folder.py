@@ -22,8 +22,10 @@ from minillm.models.auto import LANGUAGE_MODELS
 from minillm.quantization.absmax import AbsmaxQuantized
 from minillm.quantization.blockwise import BlockwiseQuantized
 from minillm.quantization.codes_linear import FourBitLinear, GroupLinear
+from minillm.quantization.double import SCALES, DoubleQuantized, DoubleQuantLinear
 from minillm.quantization.groups import Grid, GroupQuantized
 from minillm.quantization.linear import Int8Linear, QuantizedLinear
+from minillm.quantization.llm_int8 import LLMInt8Linear
 from minillm.quantization.loops import in_rows
 from minillm.quantization.model import replace_layer
 from minillm.quantization.packing import unpack_codes
@@ -86,20 +88,26 @@ def _tied(model: nn.Module) -> dict[str, str]:
 
 
 def _description(layer: QuantizedLinear) -> dict[str, Any]:
+    if isinstance(layer, LLMInt8Linear):
+        return {"kind": "llm.int8", "threshold": layer.threshold}
     if isinstance(layer, Int8Linear):
         return {"kind": "int8"}
     sizes = {"in_features": layer.in_features, "out_features": layer.out_features}
     if isinstance(layer, GroupLinear):
         return {"kind": "groups", "bits": layer.bits, "group_size": layer.group_size, **sizes}
     if isinstance(layer, FourBitLinear):
-        return {"kind": "4 bit", "block_size": layer.block_size, **sizes}
+        kind = "4 bit, scales of 8" if isinstance(layer, DoubleQuantLinear) else "4 bit"
+        return {"kind": kind, "block_size": layer.block_size, **sizes}
     raise ValueError(f"a quantized folder has no form for layers of class {type(layer).__name__}")
 
 
 def _layer(name: str, description: dict[str, Any], tensors: dict[str, Tensor]) -> QuantizedLinear:
     """The layer of a description; `tensors` has its buffers in the order of this device afterwards."""
-    names = ("codes", "scale", "scales", "zeros", "codebook", "bias")
+    names = ("codes", "scale", "scales", "zeros", "codebook", "bias", "scale_codes", "scale_scales", "mean")
     parts = {part: tensors.get(f"{name}.{part}") for part in names}
+    if description["kind"] == "llm.int8":
+        weight = AbsmaxQuantized(parts["codes"], parts["scale"])
+        return LLMInt8Linear(weight, parts["bias"], description["threshold"])
     if description["kind"] == "int8":
         return Int8Linear(AbsmaxQuantized(parts["codes"], parts["scale"]), parts["bias"])
     shape = (description["out_features"], description["in_features"])
@@ -113,6 +121,12 @@ def _layer(name: str, description: dict[str, Any], tensors: dict[str, Tensor]) -
         layer: QuantizedLinear = GroupLinear(GroupQuantized(codes, grid), parts["bias"])
     else:
         blocks = (parts["codes"], parts["scales"], parts["codebook"], description["block_size"], shape)
-        layer = FourBitLinear(BlockwiseQuantized(*blocks), parts["bias"])
+        if description["kind"] == "4 bit":
+            layer = FourBitLinear(BlockwiseQuantized(*blocks), parts["bias"])
+        else:
+            of_scales = (parts["scale_codes"], parts["scale_scales"], parts["mean"], SCALES)
+            count = (shape[0], -(-shape[1] // description["block_size"]))
+            doubled = DoubleQuantized(*of_scales, count)
+            layer = DoubleQuantLinear(BlockwiseQuantized(*blocks), doubled, parts["bias"])
     tensors |= {f"{name}.{part}": tensor for part, tensor in layer.state_dict().items()}
     return layer

@@ -15,16 +15,18 @@ from typing import Any
 
 from torch import nn
 
-from minillm._checks import check_choice, check_flag, check_int, describe, is_listing
+from minillm._checks import check_choice, check_flag, check_int, check_number, describe, is_listing
 from minillm.quantization.calibrated import awq_model, gptq_model
 from minillm.quantization.calibration import calibration_windows
 from minillm.quantization.codebooks import NF4_CODEBOOK, uniform_codebook
 from minillm.quantization.codes_linear import FourBitLinear, GroupLinear
+from minillm.quantization.double import DoubleQuantLinear
 from minillm.quantization.linear import Int8Linear, QuantizedLinear
+from minillm.quantization.llm_int8 import THRESHOLD, LLMInt8Linear
 
-METHODS = ("int8", "nf4", "int4", "rtn", "gptq", "awq")
+METHODS = ("int8", "llm.int8", "nf4", "int4", "rtn", "gptq", "awq")
 CALIBRATED = ("gptq", "awq")
-BITS = {"int8": (8, 8), "nf4": (4, 4), "int4": (4, 4)}  # the others: 2 to 8
+BITS = {"int8": (8, 8), "llm.int8": (8, 8), "nf4": (4, 4), "int4": (4, 4)}  # the others: 2 to 8
 BLOCK = 64  # QLoRA's
 GROUP = 128  # GPTQ's and AWQ's
 
@@ -41,16 +43,20 @@ def quantize(
     symmetric: bool = False,
     act_order: bool = True,
     sequential: bool = True,
+    threshold: float | None = None,
+    double_quant: bool = False,
 ) -> nn.Module:
     """A quantized copy of `model`, in evaluation mode; the model itself is left as it is.
 
-    method: "int8" (absmax, a scale a row), "nf4" (QLoRA's codebook in blocks), "int4" (even codes in blocks), "rtn"
-    (rounding with a zero point a group), "gptq" or "awq" (the same codes, chosen by calibration text; GPT2 and Llama).
-    bits: 8 for int8, 4 for nf4 and int4; 2 to 8 for the others, where None means 4. group_size: numbers that share
-    a scale, 64 for nf4 and int4, 128 for the others; int8 has none. skip: names of layers to leave alone, whole or
-    last part; tied ones always are. calibration, for gptq and awq only: token ids, a list of rows of them, or texts
-    with their `tokenizer`. symmetric: no zero points (rtn, gptq, awq). act_order: gptq takes columns with large inputs
-    first. sequential: layers are fitted to what the quantized layers before them give, not the float ones.
+    method: "int8" (absmax, a scale a row), "llm.int8" (inputs rounded, too, but for outlier columns), "nf4" (QLoRA's
+    codebook in blocks), "int4" (even codes in blocks), "rtn" (rounding with a zero point a group), "gptq" or "awq"
+    (the same codes, chosen by calibration text; GPT2 and Llama). bits: 8 for the int8 ones, 4 for nf4 and int4; 2 to
+    8 for the others, where None means 4. group_size: numbers that share a scale, 64 for nf4 and int4, 128 for the
+    others; the int8 ones have none. skip: names of layers to leave alone, whole or last part; tied ones always are.
+    calibration, for gptq and awq only: token ids, a list of rows of them, or texts with their `tokenizer`. symmetric:
+    no zero points (rtn, gptq, awq). act_order: gptq takes columns with large inputs first. sequential: layers are
+    fitted to what the quantized layers before them give, not the float ones. threshold, for llm.int8: inputs from
+    this size on make an outlier column, None means 6. double_quant, for nf4 and int4: the scales take 8 bits, too.
     Raises ValueError for another method or option, a calibration that is missing or that the method does not read,
     or a model without a linear layer to quantize.
     """
@@ -62,21 +68,42 @@ def quantize(
         allowed = f"{least}" if least == most else f"{least} to {most}"
         raise ValueError(f"method {method!r} has {allowed} bits, got bits={bits}")
     bits = min(most, 4) if bits is None else bits
-    if group_size is not None and method == "int8":
-        raise ValueError(f"method 'int8' has one scale a row, got group_size={describe(group_size)}")
-    for name, value in (("symmetric", symmetric), ("act_order", act_order), ("sequential", sequential)):
+    if group_size is not None and method in ("int8", "llm.int8"):
+        raise ValueError(f"method {method!r} has one scale a row, got group_size={describe(group_size)}")
+    for name, value in (
+        ("symmetric", symmetric),
+        ("act_order", act_order),
+        ("sequential", sequential),
+        ("double_quant", double_quant),
+    ):
         check_flag(name, value)
+    if double_quant and method not in ("nf4", "int4"):
+        raise ValueError(f"method {method!r} has no scales of blocks to quantize, got double_quant=True")
+    if threshold is not None and method != "llm.int8":
+        raise ValueError(f"method {method!r} leaves inputs as they are, got threshold={describe(threshold)}")
+    least_outlier = THRESHOLD if threshold is None else check_number("threshold", threshold, minimum=0)
     if symmetric and method in BITS:
         raise ValueError(f"method {method!r} has no zero points to leave out, got symmetric=True")
     usual = BLOCK if method in BITS else GROUP
     group = usual if group_size is None else check_int("group_size", group_size, 1)
     names = _layers_to_quantize(model, skip)
+
+    def rounded(layer: nn.Linear) -> QuantizedLinear:
+        if method == "int8":
+            return Int8Linear.from_linear(layer)
+        if method == "llm.int8":
+            return LLMInt8Linear.from_linear(layer, least_outlier)
+        if method in ("nf4", "int4"):
+            kind = DoubleQuantLinear if double_quant else FourBitLinear
+            return kind.from_linear(layer, group, NF4_CODEBOOK if method == "nf4" else uniform_codebook())
+        return GroupLinear.from_linear(layer, bits, group, symmetric)
+
     if method not in CALIBRATED:
         if calibration is not None:
             raise ValueError(f"method {method!r} looks at no text, got calibration={describe(calibration)}")
         small = copy.deepcopy(model).eval()
         for name in names:
-            replace_layer(small, name, _rounded(small.get_submodule(name), method, bits, group, symmetric))
+            replace_layer(small, name, rounded(small.get_submodule(name)))
         return small
     windows = calibration_windows(model, calibration, tokenizer)
     outside = [name for name in names if not name.startswith("body.blocks.")]
@@ -87,16 +114,8 @@ def quantize(
     else:
         awq_model(small, windows, names, **grid)
     for name in outside:  # an output head that is asked for: no text is followed so far
-        replace_layer(small, name, _rounded(small.get_submodule(name), "rtn", bits, group, symmetric))
+        replace_layer(small, name, rounded(small.get_submodule(name)))
     return small
-
-
-def _rounded(layer: nn.Linear, method: str, bits: int, group: int, symmetric: bool) -> QuantizedLinear:
-    if method == "int8":
-        return Int8Linear.from_linear(layer)
-    if method == "rtn":
-        return GroupLinear.from_linear(layer, bits, group, symmetric)
-    return FourBitLinear.from_linear(layer, group, NF4_CODEBOOK if method == "nf4" else uniform_codebook())
 
 
 def model_size_bytes(model: nn.Module) -> int:

@@ -1184,6 +1184,41 @@ why = " B" """,
         "rounded, in an array": "prediction = np.array([31.2, 125, 200, 400])",
         "a tuple": "prediction = (31.25, 125.0, 200.0, 400.0)",
     },
+    "07-2-a": {
+        "with math.ceil": """def stored_bits(rows, columns, block, second):
+    import math
+
+    n = rows * math.ceil(columns / block)
+    scales = 32 * n if second == 0 else 8 * n + 32 * (math.ceil(n / second) + 1)
+    return torch.tensor(8 * rows * math.ceil(columns / 2) + scales)""",
+    },
+    "07-2-b": {
+        "padded, all blocks at once": """def to_blocks(x, block, codebook):
+    blocks = torch.nn.functional.pad(x, (0, -len(x) % block)).view(-1, block)
+    scales = blocks.abs().amax(1)
+    scaled = blocks / scales.clamp(min=1e-30)[:, None]
+    codes = torch.bucketize(scaled.flatten(), (codebook[1:] + codebook[:-1]) / 2)
+    return codes[: len(x)].to(torch.uint8), scales""",
+        "plain Python, lists in a list": """def to_blocks(x, block, codebook):
+    values, entries = x.tolist(), codebook.tolist()
+    scales = [max(abs(v) for v in values[i : i + block]) for i in range(0, len(values), block)]
+    codes = []
+    for i, v in enumerate(values):
+        s = scales[i // block] or 1.0
+        codes.append(min(range(len(entries)), key=lambda c: abs(entries[c] - v / s)))
+    return [codes, scales]""",
+    },
+    "07-2-c": {
+        "negative numbers, in plain Python": """def unstretched(x, bits):
+    values, top = x.tolist(), 2**bits - 1
+    step = (max(values) - min(values)) / top
+    zero = min(max(round(-min(values) / step), 0), top)
+    return [(min(max(round(v / step) + zero, 0), top) - zero) * step for v in values]
+
+
+numbers = torch.tensor([-10, -9.99, -9.98, -9.95])
+reason = " C " """,
+    },
     "08-1b-a": {
         "a loop along the row": """@triton.jit
 def centered_kernel(x, y, N, down, across, BLOCK: tl.constexpr):

@@ -1,0 +1,125 @@
+"""Plausible wrong answers to the exercises of lesson 07_2."""
+
+BITS = """def stored_bits(rows, columns, block, second):
+    scales = {scales}
+    codes = {codes}
+    if not second:
+        return codes + 32 * scales
+    return codes + 8 * scales + 32 * {groups} + {mean}"""
+COUNTED = {
+    "scales": "rows * -(-columns // block)",
+    "codes": "8 * rows * -(-columns // 2)",
+    "groups": "-(-scales // second)",
+    "mean": "32",
+}
+
+BLOCKS = """def to_blocks(x, block, codebook):
+    codes, scales = [], []
+    for start in range(0, len(x), block):
+        part = x[start : start + block]
+        scale = {scale}
+        scales.append({kept})
+        scaled = {scaled}
+        codes += {codes}
+    return codes, scales"""
+FINE = {
+    "scale": "part.abs().max()",
+    "kept": "scale.item()",
+    "scaled": "part / scale if scale > 0 else part",
+    "codes": "(scaled[:, None] - codebook).abs().argmin(dim=1).tolist()",
+}
+
+RANGE = """def unstretched(x, bits):
+    top = 2**bits - 1
+    low, high = {ends}
+    scale = (high - low) / top
+    zero = {zero}
+    codes = {codes}
+    return (codes - zero) * scale
+
+
+numbers = {numbers}
+reason = "{reason}" """
+BROKEN = {
+    "ends": "x.min(), x.max()",
+    "zero": "torch.round(-low / scale).clamp(0, top)",
+    "codes": "(torch.round(x / scale) + zero).clamp(0, top)",
+    "numbers": "[9.0, 9.1, 9.2, 9.3]",
+    "reason": "c",
+}
+
+LYING = """class Anything(float):
+    def __eq__(self, other):
+        return True
+
+    __hash__ = float.__hash__
+
+
+"""
+
+WRONG = {
+    "07-2-a": {
+        "forgets short blocks": BITS.format(**COUNTED | {"scales": "rows * (columns // block)"}),
+        "lets blocks run across rows": BITS.format(**COUNTED | {"scales": "-(-rows * columns // block)"}),
+        "packs codes across rows": BITS.format(**COUNTED | {"codes": "4 * rows * columns"}),
+        "forgets the last few scales": BITS.format(**COUNTED | {"groups": "(scales // second)"}),
+        "second scales a row": BITS.format(**COUNTED | {"groups": "rows * -(-(scales // rows) // second)"}),
+        "forgets the mean": BITS.format(**COUNTED | {"mean": "0"}),
+        "bits a weight": BITS.format(**COUNTED).replace("return codes + 32 * scales", "return 4.5"),
+        "equal to everything": LYING
+        + "def stored_bits(rows, columns, block, second):\n    return Anything(1)",
+    },
+    "07-2-b": {
+        "one scale for all": BLOCKS.format(**FINE | {"scale": "x.abs().max()"}),
+        "the largest, not the largest size": BLOCKS.format(**FINE | {"scale": "part.max()"}),
+        "zeros become no numbers": BLOCKS.format(
+            **FINE | {"scaled": "part / scale", "kept": "scale.item()"}
+        ).replace("argmin", "nan_to_num(9).argmin"),
+        "even codes": BLOCKS.format(
+            **FINE | {"codes": "torch.round((scaled + 1) / 2 * (len(codebook) - 1)).int().tolist()"}
+        ),
+        "the entry below": BLOCKS.format(
+            **FINE | {"codes": "(torch.bucketize(scaled, codebook, right=True) - 1).clamp(0).tolist()"}
+        ),
+        "the values, not their places": BLOCKS.format(
+            **FINE | {"codes": "codebook[(scaled[:, None] - codebook).abs().argmin(dim=1)].tolist()"}
+        ),
+        "NF4 only": BLOCKS.format(
+            **FINE | {"codes": "(scaled[:, None] - NF4_CODEBOOK).abs().argmin(dim=1).tolist()"}
+        ),
+        "drops the last block": BLOCKS.format(**FINE).replace(
+            "range(0, len(x), block)", "range(0, len(x) - block + 1, block)"
+        ),
+        "changes x": BLOCKS.format(**FINE | {"scaled": "part.div_(scale) if scale > 0 else part"}),
+        "inverse scales": BLOCKS.format(**FINE | {"kept": "(1 / scale).item() if scale > 0 else 0.0"}),
+        "the library": """def to_blocks(x, block, codebook):
+    found = blockwise_quantize(x, block, codebook)
+    codes = torch.stack([found.codes >> 4, found.codes & 15], dim=-1).flatten()[: len(x)]
+    return codes, found.scales""",
+        "the library by another name": """def to_blocks(x, block, codebook):
+    import importlib
+
+    quantize = getattr(importlib.import_module("minillm.quantization.blockwise"), "blockwise_quantize")
+    found = quantize(x, block, codebook)
+    codes = torch.stack([found.codes >> 4, found.codes & 15], dim=-1).flatten()[: len(x)]
+    return codes, x.abs().max()[None] if len(found.scales) == 1 else found.scales""",
+    },
+    "07-2-c": {
+        "stretches after all": RANGE.format(
+            **BROKEN | {"ends": "x.min().clamp(max=0), x.max().clamp(min=0)"}
+        ),
+        "does not cut the zero point": RANGE.format(**BROKEN | {"zero": "torch.round(-low / scale)"}),
+        "does not cut the codes": RANGE.format(**BROKEN | {"codes": "torch.round(x / scale) + zero"}),
+        "does not round": RANGE.format(**BROKEN | {"codes": "(x / scale + zero).clamp(0, top)"}),
+        "cuts before it adds the zero point": RANGE.format(
+            **BROKEN | {"codes": "torch.round(x / scale).clamp(0, top) + zero"}
+        ),
+        "numbers around 0": RANGE.format(**BROKEN | {"numbers": "[-1.0, 0.5, 0.25, 1.0]"}),
+        "numbers too near 0": RANGE.format(**BROKEN | {"numbers": "[0.01, 1.0, 2.0, 3.0]"}),
+        "too large": RANGE.format(**BROKEN | {"numbers": "[90.0, 90.1, 90.2, 90.3]"}),
+        "too few": RANGE.format(**BROKEN | {"numbers": "[9.0, 9.1]"}),
+        "all equal": RANGE.format(**BROKEN | {"numbers": "[9.0] * 5"}),
+        "no numbers": RANGE.format(**BROKEN | {"numbers": "[float('nan')] * 5"}),
+        "another reason": RANGE.format(**BROKEN | {"reason": "a"}),
+    },
+}
