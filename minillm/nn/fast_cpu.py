@@ -104,7 +104,7 @@ def _way(x: Tensor, weight: Tensor) -> Callable[..., Tensor] | None:
     if rows == 1 and not learning and weight.shape[0] % 4 == 0:
         return one_row_linear
     if rows >= MANY and ONE_DNN:
-        return _OneDNNLinear.apply if learning else _product
+        return _OneDNNLinear.apply if learning else one_dnn_product
     return None
 
 
@@ -136,7 +136,7 @@ def one_row_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 # Many rows
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def one_dnn_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b in float32 by oneDNN, through the operator that torch.compile uses too (it has no public name)."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
@@ -147,7 +147,7 @@ class _OneDNNLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _product(x, weight, bias)
+        return one_dnn_product(x, weight, bias)
 
     @staticmethod
     @once_differentiable
@@ -155,7 +155,7 @@ class _OneDNNLinear(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         need_x, need_weight, need_bias = ctx.needs_input_grad
         rows = grad.reshape(-1, grad.shape[-1])  # (N, O)
-        grad_x = _product(grad, weight.t()) if need_x else None
+        grad_x = one_dnn_product(grad, weight.t()) if need_x else None
         grad_weight = rows.t() @ x.reshape(-1, x.shape[-1]) if need_weight else None
         return grad_x, grad_weight, rows.sum(dim=0) if need_bias else None
 

@@ -23,7 +23,7 @@ from minillm._kernels import register
 from minillm.quantization.blockwise import BlockwiseQuantized, blockwise_quantize
 from minillm.quantization.codebooks import NF4_CODEBOOK
 from minillm.quantization.groups import Grid, GroupQuantized, round_to_nearest
-from minillm.quantization.linear import QuantizedLinear, by_torch, kernel_takes
+from minillm.quantization.linear import TILE, QuantizedLinear, by_torch, kernel_takes, tile_product
 from minillm.quantization.loops import (
     even_layer,
     in_rows,
@@ -83,16 +83,19 @@ class CodesLinear(QuantizedLinear):
         addresses = [held[name].data_ptr() for name in names]
         return (*addresses, shape, groups, self.group_bytes, self.out_features)
 
-    def unpacked(self, block: int, weight: Tensor) -> None:
-        """weight (I, R) = the weights of a block of rows side by side."""
+    def unpack(self, block: int, weight: Tensor, at: int) -> None:
+        """weight[:, at : at + R], of a tensor with I rows, = the weights of a block of rows side by side."""
         raise NotImplementedError
 
     def many_rows(self, x: Tensor) -> Tensor:
         blocks, _, side = self.codes.shape
-        y, weight = torch.empty(len(x), blocks * side), torch.empty(self.in_features, side)
+        y, weight = torch.empty(len(x), blocks * side), torch.empty(self.in_features, TILE)
         for block in range(blocks):
-            self.unpacked(block, weight)
-            torch.mm(x, weight, out=y[:, block * side : (block + 1) * side])
+            start = block * side
+            self.unpack(block, weight, start % TILE)
+            width = start % TILE + side
+            if width == TILE or block == blocks - 1:
+                y[:, start + side - width : start + side] = tile_product(x, weight[:, :width].T)
         return y if blocks * side == self.out_features else y[:, : self.out_features].contiguous()
 
 
@@ -137,9 +140,9 @@ class FourBitLinear(CodesLinear):
     def few_rows(self, x: Tensor, y: Tensor, count: int) -> None:
         table_layer(*self.at("codes", "scales", "codebook"), x.data_ptr(), y.data_ptr(), count)
 
-    def unpacked(self, block: int, weight: Tensor) -> None:
+    def unpack(self, block: int, weight: Tensor, at: int) -> None:
         arrays = self.codes.numpy(), self.scales.numpy(), self.codebook.numpy()
-        unpack_table(*arrays, self.group_bytes, block, weight.numpy())
+        unpack_table(*arrays, self.group_bytes, block, weight.numpy(), at)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, block_size={self.block_size}"
@@ -187,9 +190,9 @@ class GroupLinear(CodesLinear):
     def few_rows(self, x: Tensor, y: Tensor, count: int) -> None:
         even_layer(*self.at("codes", "scales", "zeros"), x.data_ptr(), y.data_ptr(), count)
 
-    def unpacked(self, block: int, weight: Tensor) -> None:
+    def unpack(self, block: int, weight: Tensor, at: int) -> None:
         arrays = self.codes.numpy(), self.scales.numpy(), self.zeros.numpy()
-        unpack_even(*arrays, self.group_bytes, block, weight.numpy())
+        unpack_even(*arrays, self.group_bytes, block, weight.numpy(), at)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, bits={self.bits}, group_size={self.group_size}"

@@ -24,11 +24,17 @@ from torch import Tensor, nn
 
 from minillm._checks import check_int, describe
 from minillm._kernels import Kernel, autocast_dtype, register
+from minillm.nn.fast_cpu import ONE_DNN, one_dnn_product
 from minillm.quantization.absmax import AbsmaxQuantized, absmax_quantize
 from minillm.quantization.loops import int8_layer
 
 FEW_ROWS = 16  # up to so many rows of x the weights are read as codes; above, turning them into floats pays
-TILE = 2**17  # weights that are floats at once: half a MB
+TILE = 512  # rows of the weight that are floats at once: they stay in the cache until they are multiplied
+
+
+def tile_product(x: Tensor, weight: Tensor) -> Tensor:
+    """x (N, I) times a tile of the weight (R, I), in rows or in columns: (N, R)."""
+    return one_dnn_product(x, weight) if ONE_DNN else x @ weight.T
 
 
 def kernel_takes(x: Tensor, layer: QuantizedLinear) -> bool:
@@ -154,13 +160,11 @@ class Int8Linear(QuantizedLinear):
         int8_layer(*where, self.out_features, self.in_features, x.data_ptr(), y.data_ptr(), count)
 
     def many_rows(self, x: Tensor) -> Tensor:
-        y = torch.empty(len(x), self.out_features)
-        step = max(16, TILE // self.in_features)
-        floats = torch.empty(step, self.in_features)
-        for start in range(0, self.out_features, step):
-            codes = self.codes[start : start + step]
+        y, floats = torch.empty(len(x), self.out_features), torch.empty(TILE, self.in_features)
+        for start in range(0, self.out_features, TILE):
+            codes = self.codes[start : start + TILE]
             tile = floats[: len(codes)].copy_(codes)
-            torch.mm(x, tile.T, out=y[:, start : start + step])
+            y[:, start : start + TILE] = tile_product(x, tile)
         return y.mul_(self.scale.view(-1))
 
 

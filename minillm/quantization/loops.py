@@ -173,36 +173,35 @@ def table_layer(codes, scales, table, shape, groups, size, rows, x, y, count):  
 
 
 @njit(**QUICK)
-def unpack_even(codes, scales, zeros, size, block, weight):  # pragma: no cover
-    """The weight of one block as floats, columns one after another: weight (I, R) = (code - zero) · scale."""
+def unpack_even(codes, scales, zeros, size, block, weight, at):  # pragma: no cover
+    """weight[:, at : at + R] of (I, ...) floats = the weight of one block: (code - zero) · scale."""
     J, R = codes.shape[1], codes.shape[2]
     for j in range(J):
         g = j // size
+        high, low = weight[2 * j, at : at + R], weight[2 * j + 1, at : at + R]
         for r in range(R):
-            code, zero = codes[block, j, r], np.float32(zeros[block, g, r])
-            weight[2 * j, r] = (np.float32(np.int32(code >> 4)) - zero) * scales[block, g, r]
-            weight[2 * j + 1, r] = (np.float32(np.int32(code & 15)) - zero) * scales[block, g, r]
+            zero, scale = np.int32(zeros[block, g, r]), scales[block, g, r]
+            high[r] = np.float32(np.int32(np.int32(codes[block, j, r] >> 4) - zero)) * scale
+            low[r] = np.float32(np.int32(np.int32(codes[block, j, r] & 15) - zero)) * scale
 
 
 @njit(**QUICK)
-def unpack_table(codes, scales, table, size, block, weight):  # pragma: no cover
+def unpack_table(codes, scales, table, size, block, weight, at):  # pragma: no cover
     """The same with table[code] · scale."""
     J, R = codes.shape[1], codes.shape[2]
     no, one = NONE, np.float32(1)
     for j in range(J):
         g = j // size
+        high, low = weight[2 * j, at : at + R], weight[2 * j + 1, at : at + R]
         if LANES:
-            weight[2 * j : 2 * j + 2] = 0
+            high[:], low[:] = 0, 0
             for r in range(0, R, max(LANES, 1)):
-                add_looked_up(address(weight[2 * j]), r, address(table), address(codes[block, j]), one, no)
-                add_looked_up(
-                    address(weight[2 * j + 1]), r, address(table), address(codes[block, j]), no, one
-                )
+                add_looked_up(address(high), r, address(table), address(codes[block, j]), one, no)
+                add_looked_up(address(low), r, address(table), address(codes[block, j]), no, one)
         else:
             for r in range(R):
                 code = np.uintp(codes[block, j, r])
-                weight[2 * j, r] = table[code >> np.uintp(4)]
-                weight[2 * j + 1, r] = table[code & np.uintp(15)]
+                high[r], low[r] = table[code >> np.uintp(4)], table[code & np.uintp(15)]
         for r in range(R):
-            weight[2 * j, r] *= scales[block, g, r]
-            weight[2 * j + 1, r] *= scales[block, g, r]
+            high[r] *= scales[block, g, r]
+            low[r] *= scales[block, g, r]
