@@ -138,7 +138,9 @@ def measure_decode(
         raise ValueError(f"batch_sizes must name at least one, got {describe(batch_sizes)}")
     check_int("length", length, 1), check_int("threads", threads, 1)
     with _threads(threads), torch.inference_mode():
-        return {B: median_seconds(_decode_step(model, check_int("batch size", B, 1), length)) for B in batch_sizes}
+        return {
+            B: median_seconds(_decode_step(model, check_int("batch size", B, 1), length)) for B in batch_sizes
+        }
 
 
 def _decode_step(model: Any, batch_size: int, length: int) -> Callable[[], Any]:
@@ -157,7 +159,7 @@ def _decode_step(model: Any, batch_size: int, length: int) -> Callable[[], Any]:
 
 
 def median_seconds(run: Callable[[], Any], seconds: float = 0.3, least: int = 3) -> float:
-    """The median time of a call: after one that is not counted, `least` calls, or more while `seconds` have not passed."""
+    """The median time of a call. One call is not counted; then `least` calls, or more until `seconds` have passed."""
     run()
     times: list[float] = []
     while len(times) < least or (sum(times) < seconds and len(times) < 1000):

@@ -33,7 +33,9 @@ def test_published_batch_of_an_a100():
     """Chen 2022, "Transformer Inference Arithmetic": 312e12 / 1.5e12 = 208; with the data sheet's 1,555 GB/s 200.6."""
     assert best_batch(Machine(1.5e12, 312e12)) == pytest.approx(208)
     assert best_batch(CARDS["A100 40GB"]) == pytest.approx(200.643, abs=0.001)
-    assert best_batch(CARDS["A100 40GB"], 1) == pytest.approx(100.322, abs=0.001)  # int8 weights, 16-bit arithmetic
+    assert best_batch(CARDS["A100 40GB"], 1) == pytest.approx(
+        100.322, abs=0.001
+    )  # int8 weights, 16-bit arithmetic
     rounded = {name: round(best_batch(card)) for name, card in CARDS.items()}
     assert rounded == {"T4": 203, "A10": 208, "A100 40GB": 201, "A100 80GB": 153, "H100": 295, "H200": 206}
 
@@ -52,7 +54,7 @@ def test_both_sides_are_equal_at_the_best_batch():
 
 
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])
-@pytest.mark.parametrize("batch_size,length", [(1, 5), (3, 11)])
+@pytest.mark.parametrize(("batch_size", "length"), [(1, 5), (3, 11)])
 def test_operations_of_a_decode_step_are_those_torch_counts(kv_heads, batch_size, length):
     model = _llama(kv_heads)
     cache = model.new_cache(batch_size, length)

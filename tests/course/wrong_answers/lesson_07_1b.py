@@ -55,13 +55,19 @@ WRONG = {
             **FINE | {"reading": "batch * (weights + cached) * size / bandwidth"}
         ),
         "reads one cache for all": STEP.format(**FINE | {"reading": "(weights + cached) * size / bandwidth"}),
-        "one operation a weight": STEP.format(**FINE | {"computing": "batch * (weights + group * cached) / rate"}),
-        "forgets that heads share": STEP.format(**FINE | {"computing": "2 * batch * (weights + cached) / rate"}),
+        "one operation a weight": STEP.format(
+            **FINE | {"computing": "batch * (weights + group * cached) / rate"}
+        ),
+        "forgets that heads share": STEP.format(
+            **FINE | {"computing": "2 * batch * (weights + cached) / rate"}
+        ),
         "reads a shared head for each query head": STEP.format(
             **FINE | {"reading": "(weights + batch * group * cached) * size / bandwidth"}
         ),
         "always 16 bit": STEP.format(**FINE | {"reading": "(weights + batch * cached) * 2 / bandwidth"}),
-        "names the faster side": STEP.format(**FINE | {"limit": '"memory" if reading < computing else "arithmetic"'}),
+        "names the faster side": STEP.format(
+            **FINE | {"limit": '"memory" if reading < computing else "arithmetic"'}
+        ),
         "compares the batch with B* and forgets the cache": STEP.format(
             **FINE | {"limit": '"memory" if batch < rate * size / (2 * bandwidth) else "arithmetic"'}
         ),
@@ -69,8 +75,7 @@ WRONG = {
     reading, computing = (weights + batch * cached) * size, 2 * batch * (weights + group * cached)
     limit = "memory" if reading / bandwidth > computing / rate else "arithmetic"
     return predicted_seconds(Work(computing, reading), Machine(bandwidth, rate)), limit""",
-        "a number equal to everything": LYING
-        + STEP.format(**FINE | {"seconds": "Anything(1)"}),
+        "a number equal to everything": LYING + STEP.format(**FINE | {"seconds": "Anything(1)"}),
     },
     "07-1b-c": {
         "the first head": POOL.format(
@@ -109,7 +114,9 @@ WRONG = {
         "reads as the right line": NEIGHBOURS.format(
             **RIGHT | {"reads": "[h // (heads // kv_heads) for h in range(heads)]"}
         ),
-        "modulo the group": NEIGHBOURS.format(**RIGHT | {"reads": "[h % (heads // kv_heads) for h in range(heads)]"}),
+        "modulo the group": NEIGHBOURS.format(
+            **RIGHT | {"reads": "[h % (heads // kv_heads) for h in range(heads)]"}
+        ),
         "all are misled": NEIGHBOURS.format(**RIGHT | {"misled": "heads"}),
         "all but the first and the last": NEIGHBOURS.format(
             **RIGHT | {"misled": "0 if kv_heads in (1, heads) else heads - 2"}

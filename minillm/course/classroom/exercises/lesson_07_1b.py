@@ -37,7 +37,9 @@ def decode_step(answer):
     """Seconds and limit of a decode step."""
     copied = copied_library(answer)
     assert not copied, f"{BUILD}: your answer uses {copied}"
-    names = [f"minillm.inference.roofline.{name}" for name in ("decode_work", "predicted_seconds", "best_batch")]
+    names = [
+        f"minillm.inference.roofline.{name}" for name in ("decode_work", "predicted_seconds", "best_batch")
+    ]
     for case in cases(
         weights=(1000, 5_000_000), batch=(1, 7, 300), cached=(0, 90, 40_000), size=(0.5, 1, 2, 4), group=(1, 4),
         bandwidth=(3e5, 7e9), rate=(2.2e7, 3e11),
@@ -47,7 +49,9 @@ def decode_step(answer):
         if abs(reading / computing - 1) < 0.01:
             continue  # the prompt promises that no case is a tie
         with forbid(BUILD, *names, answer=answer):
-            found = answer(**{name: value for name, value in vars(case).items() if name != "seed"})
+            found = answer(
+                case.weights, case.batch, case.cached, case.size, case.group, case.bandwidth, case.rate
+            )
         seconds, limit = as_list(found, "what decode_step returns", 2)
         assert isinstance(seconds, (int, float)), f"{case}: seconds must be a number, got {shown(seconds)}"
         right = max(reading, computing)
@@ -63,8 +67,12 @@ def pool_heads(answer):
     """The mean head of each group."""
     copied = copied_library(answer)
     assert not copied, f"{BUILD}: your answer uses {copied}"
-    names = [f"minillm.models.uptraining.{name}" for name in ("mean_of_heads", "first_of_heads", "_in_groups")]
-    for case in cases(most=60, shape=((4, 2), (4, 1), (4, 4), (6, 3), (6, 2), (1, 1)), D=(1, 2, 5), columns=(None, 1, 7)):
+    names = [
+        f"minillm.models.uptraining.{name}" for name in ("mean_of_heads", "first_of_heads", "_in_groups")
+    ]
+    for case in cases(
+        most=60, shape=((4, 2), (4, 1), (4, 4), (6, 3), (6, 2), (1, 1)), D=(1, 2, 5), columns=(None, 1, 7)
+    ):
         heads, groups = case.shape
         shape = (heads * case.D,) if case.columns is None else (heads * case.D, case.columns)
         given = Inputs(case.seed).tensor(*shape)
@@ -72,7 +80,10 @@ def pool_heads(answer):
         if case.columns is None:
             rows = [[row] for row in rows]
         expected = [
-            [sum(rows[(g * size + i) * case.D + d][c] for i in range(size)) / size for c in range(len(rows[0]))]
+            [
+                sum(rows[(g * size + i) * case.D + d][c] for i in range(size)) / size
+                for c in range(len(rows[0]))
+            ]
             for g in range(groups)
             for d in range(case.D)
         ]
