@@ -1219,6 +1219,57 @@ why = " B" """,
 numbers = torch.tensor([-10, -9.99, -9.98, -9.95])
 reason = " C " """,
     },
+    "07-1b-a": {
+        "an array of floats": "prediction = torch.tensor([200.0, 50.0, 4.0])",
+        "a tuple, worked out": """rate, bandwidth = 160e12, 800e9
+prediction = (rate / bandwidth, rate * 0.5 / 2 / bandwidth, 800 / (rate / bandwidth))""",
+    },
+    "07-1b-b": {
+        "compares intensities, gives a list": """def decode_step(weights, batch, cached, size, group, bandwidth, rate):
+    numbers, used = weights + batch * cached, 2.0 * batch * weights + 2.0 * group * batch * cached
+    if used / (numbers * size) < rate / bandwidth:
+        return [numbers * size / bandwidth, "memory"]
+    return [used / rate, "arithmetic"]""",
+        "tensors": """def decode_step(weights, batch, cached, size, group, bandwidth, rate):
+    times = torch.tensor(
+        [(weights + batch * cached) * size / bandwidth, 2 * batch * (weights + group * cached) / rate],
+        dtype=torch.float64,
+    )
+    return times.max(), ("memory", "arithmetic")[times.argmax()]""",
+    },
+    "07-1b-c": {
+        "a loop over heads": """def pool_heads(weight, heads, groups):
+    parts, size = weight.chunk(heads), heads // groups
+    return torch.cat([sum(parts[g * size : (g + 1) * size]) / size for g in range(groups)])""",
+        "a matrix of means": """def pool_heads(weight, heads, groups):
+    mix = torch.eye(groups).repeat_interleave(heads // groups, dim=1) * groups / heads  # (groups, heads)
+    return (mix @ weight.reshape(heads, -1)).reshape(groups * (len(weight) // heads), *weight.shape[1:])""",
+        "split and stack": """def pool_heads(weight, heads, groups):
+    groups_of_rows = weight.split(len(weight) // groups)
+    return torch.cat([torch.stack(rows.chunk(heads // groups)).mean(dim=0) for rows in groups_of_rows])""",
+    },
+    "07-1b-d": {
+        "by torch's own functions": """def reads(heads, kv_heads):
+    return torch.arange(kv_heads).repeat(heads // kv_heads)
+
+
+def misled(heads, kv_heads):
+    right = torch.arange(kv_heads).repeat_interleave(heads // kv_heads)
+    return (reads(heads, kv_heads) != right).sum()
+
+
+finds, reason = "C", " b" """,
+        "lists": """def reads(heads, kv_heads):
+    return tuple(range(kv_heads)) * (heads // kv_heads)
+
+
+def misled(heads, kv_heads):
+    return len([1 for h, k in enumerate(reads(heads, kv_heads)) if k != h * kv_heads // heads])
+
+
+finds = "c"
+reason = "b" """,
+    },
     "08-1b-a": {
         "a loop along the row": """@triton.jit
 def centered_kernel(x, y, N, down, across, BLOCK: tl.constexpr):
