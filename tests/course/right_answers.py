@@ -1100,7 +1100,7 @@ reason = "b" """,
     loss = (each * weight).sum() / weight.sum()
     loss.backward()
     return loss, student.grad""",
-        "the gradient by the formula, one token after another": """def distil(student, teacher, targets, temperature, alpha):
+        "by the formula, token by token": """def distil(student, teacher, targets, temperature, alpha):
     def log_p(z):
         return z - z.logsumexp(0)
 
