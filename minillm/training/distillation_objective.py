@@ -4,7 +4,8 @@
 
     loss = alpha T² KL(teacher || student) + (1 - alpha) cross-entropy + hidden_weight * distance of hidden states
 
-The teacher is run on the same batch, never learns, and is no part of the student: no checkpoint holds it.
+The teacher is run on the same batch, never learns, and is no part of the student: a checkpoint holds only a digest of
+it, so that a run is not resumed with another teacher.
 
 Book: 7.3 지식 증류 활용하기. Papers: Hinton et al. 2015; Sanh et al. 2019 (DistilBERT: these three losses); Jiao et al.
 2020 (TinyBERT: projections). Held against: DistilBERT's formula. Leaves out: a teacher with another tokenizer, students
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_choice, check_int, check_number, describe
+from minillm.training.checkpoint import weights_digest
 from minillm.training.distillation import distillation_loss, forward_kl, hidden_state_loss
 from minillm.training.objectives import CausalLMObjective, Outcome
 
@@ -62,6 +64,18 @@ class DistillationObjective(CausalLMObjective):
                 f"layers and a hidden_weight above 0 go together, got {layers} and {self.hidden_weight:g}"
             )
         self.teacher = teacher.eval().requires_grad_(False)
+        self._digest: str | None = None
+
+    def what_decides_the_weights(self) -> dict[str, Any]:
+        """What a resumed run must share, as JSON-able values: the settings, and a digest of the teacher's weights."""
+        if self._digest is None:
+            self._digest = weights_digest(self.teacher)
+        return {
+            "teacher": self._digest, "temperature": self.temperature, "alpha": self.alpha,
+            "kl": getattr(self.kl, "__qualname__", type(self.kl).__qualname__),
+            "hidden_weight": self.hidden_weight, "hidden_kind": self.hidden_kind,
+            "layers": [list(pair) for pair in sorted(self.layers.items())], "ignore_index": self.ignore_index,
+        }  # fmt: skip
 
     def __call__(self, model: Any, batch: Mapping[str, Tensor], predict: bool = False) -> Outcome:
         """The loss above over the targets of the batch, a 0-d tensor with a gradient for the student alone.

@@ -92,7 +92,7 @@ def check_savable(run: Any) -> None:
 def _meta(run: Any) -> dict[str, Any]:
     """What a checkpoint holds besides weights and averages, as JSON-able values."""
     return {
-        "config": run.config.what_decides_the_weights(), "history": run.history,
+        "config": run.config.what_decides_the_weights(), "objective": _of_objective(run), "history": run.history,
         "eval_loss": run.history[-1]["eval_loss"], "state": asdict(run.state), "control": asdict(run.control),
         "place": run.place, "logged": run.logged, "callbacks": run.callbacks.saved(),
         "loss_scale": run.loss_scale.state_dict(),
@@ -100,11 +100,17 @@ def _meta(run: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _of_objective(run: Any) -> dict[str, Any]:
+    """The settings of an objective that a resumed run must share, if it has any: a teacher, its share of the loss."""
+    ask = getattr(run.objective, "what_decides_the_weights", None)
+    return ask() if callable(ask) else {}
+
+
 def resume_run(run: Any, checkpoint: bool | str | Path) -> None:
     """Put a Trainer where a checkpoint left one: True takes the newest of its folder, if there is one.
 
     Raises ValueError, and changes nothing, for a checkpoint that is damaged, of another model, or of a run with other
-    settings or data.
+    settings, another objective (such as one with another teacher) or data.
     """
     if checkpoint is True:
         if run.args.output_dir is None:
@@ -118,6 +124,13 @@ def resume_run(run: Any, checkpoint: bool | str | Path) -> None:
     meta = checkpoint_meta(checkpoint)
     ours, theirs = run.config.what_decides_the_weights(), meta["config"]
     changed = [f"{key} {theirs.get(key)!r} -> {ours[key]!r}" for key in ours if ours[key] != theirs.get(key)]
+    ours, theirs = _of_objective(run), meta.get("objective", {})
+    keys = [*theirs, *(key for key in ours if key not in theirs)]
+    changed += [
+        f"objective's {key} {theirs.get(key)!r} -> {ours.get(key)!r}"
+        for key in keys
+        if ours.get(key) != theirs.get(key)
+    ]
     if changed:
         raise ValueError(
             f"checkpoint {str(checkpoint)!r} has other settings: {', '.join(changed)}; to go on from "

@@ -1090,33 +1090,54 @@ reason = "b" """,
     },
     "07-3-b": {
         "entropy by hand, a weighted mean": """def distil(student, teacher, targets, temperature, alpha):
+    student = student.clone().requires_grad_()
     weight = (targets != -100).float()
-    p = torch.softmax(teacher.detach() / temperature, -1)
+    p = torch.softmax(teacher / temperature, -1)
     cross = -(p * torch.log_softmax(student / temperature, -1)).sum(-1)
     soft = cross + (p * p.clamp(min=1e-30).log()).sum(-1)
     hard = -torch.log_softmax(student, -1).gather(2, targets.clamp(min=0)[..., None])[..., 0]
     each = alpha * temperature**2 * soft + (1 - alpha) * hard
-    return (each * weight).sum() / weight.sum()""",
-        "logsumexp, one token after another": """def distil(student, teacher, targets, temperature, alpha):
+    loss = (each * weight).sum() / weight.sum()
+    loss.backward()
+    return loss, student.grad""",
+        "by the formula, token by token": """def distil(student, teacher, targets, temperature, alpha):
     def log_p(z):
         return z - z.logsumexp(0)
 
-    losses = []
-    with torch.no_grad():
-        teacher = teacher.clone()
-    for z, y, target in zip(student.flatten(0, 1), teacher.flatten(0, 1), targets.flatten().tolist()):
-        if target >= 0:
-            p = log_p(y / temperature)
-            soft = (p.exp() * (p - log_p(z / temperature))).sum()
-            losses.append(alpha * temperature**2 * soft - (1 - alpha) * log_p(z)[target])
-    return sum(losses) / len(losses)""",
-        "one number in a list of one": """def distil(student, teacher, targets, temperature, alpha):
+    losses, gradient = [], torch.zeros_like(student)
+    for place in (targets >= 0).nonzero().tolist():
+        z, y, target = student[tuple(place)], teacher[tuple(place)], targets[tuple(place)]
+        p, q = log_p(y / temperature), log_p(z / temperature)
+        losses.append(alpha * temperature**2 * (p.exp() * (p - q)).sum() - (1 - alpha) * log_p(z)[target])
+        hard = log_p(z).exp()
+        hard[target] -= 1
+        gradient[tuple(place)] = alpha * temperature * (q.exp() - p.exp()) + (1 - alpha) * hard
+    return float(sum(losses) / len(losses)), gradient / len(losses)""",
+        "numpy, in a list, the loss in a list of one": """def distil(student, teacher, targets, temperature, alpha):
+    import numpy as np
+
+    x, y, t = student.numpy().astype("f8"), teacher.numpy().astype("f8"), targets.numpy()
+
+    def soften(z):
+        return np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+
+    p, q, r = soften(y / temperature), soften(x / temperature), soften(x)
+    kept = t != -100
+    one = np.eye(x.shape[-1])[np.where(kept, t, 0)]
+    soft, hard = (p * np.log(p / q)).sum(-1), -(one * np.log(r)).sum(-1)
+    loss = (alpha * temperature**2 * soft + (1 - alpha) * hard)[kept].mean()
+    slope = (alpha * temperature * (q - p) + (1 - alpha) * (r - one)) * kept[..., None] / kept.sum()
+    return [[loss], slope]""",
+        "a parameter, backward of a sum": """def distil(student, teacher, targets, temperature, alpha):
+    x = torch.nn.Parameter(student.detach().clone())
     kept = targets.reshape(-1) >= 0
-    x, y = (one.reshape(-1, one.shape[-1])[kept] for one in (student, teacher.data))
-    q, p = (torch.nn.functional.log_softmax(one / temperature, 1) for one in (x, y))
+    a, b = (one.reshape(-1, one.shape[-1])[kept] for one in (x, teacher.data))
+    q, p = (torch.nn.functional.log_softmax(one / temperature, 1) for one in (a, b))
     soft = torch.einsum("nv,nv->", p.exp(), p - q) / kept.sum()
-    hard = -x.log_softmax(1)[torch.arange(len(x)), targets.reshape(-1)[kept]].mean()
-    return (alpha * temperature * temperature * soft + hard * (1 - alpha)).reshape(1)""",
+    hard = -a.log_softmax(1)[torch.arange(len(a)), targets.reshape(-1)[kept]].mean()
+    loss = (alpha * temperature * temperature * soft + hard * (1 - alpha)).reshape(1)
+    loss.sum().backward()
+    return loss.detach(), x.grad""",
     },
     "07-3-c": {
         "by autograd": """def ratio(student, teacher, temperature):

@@ -145,6 +145,37 @@ def test_a_run_resumes_bit_for_bit_and_no_checkpoint_holds_the_teacher(tmp_path,
         assert state(load_model(kept)).keys() == whole.keys()
 
 
+def test_a_run_is_not_resumed_with_another_teacher_or_another_loss(tmp_path):
+    def run(objective, resume=False):
+        student = llama(1, seed=2)
+        config = settings(checkpoint_folder=tmp_path, checkpoint_every=4, keep_last=9)
+        trainer = Trainer(student, config, COUNTING, COUNTING[:50], objective)
+        before = state(student)
+        try:
+            trainer.train(resume_from_checkpoint=resume)
+        except ValueError:
+            assert all(torch.equal(one, before[name]) for name, one in student.state_dict().items())
+            raise
+        return state(student)
+
+    teacher, middle = llama(2, seed=1), tmp_path / "checkpoint-4"
+    whole = run(DistillationObjective(teacher))
+    again = run(DistillationObjective(copy.deepcopy(teacher)), middle)  # the same weights, another object
+    assert all(torch.equal(one, again[name]) for name, one in whole.items())
+    other = copy.deepcopy(teacher)
+    with torch.no_grad():
+        other.body.tokens.weight[3, 5] += 1e-3
+    for objective, says in (
+        (DistillationObjective(other), "objective's teacher"),
+        (DistillationObjective(teacher, temperature=4.0), r"objective's temperature 2.0 -> 4.0"),
+        (DistillationObjective(teacher, kl=reverse_kl), "objective's kl 'forward_kl' -> 'reverse_kl'"),
+        (DistillationObjective(teacher, hidden_weight=1.0, layers={1: 2}), "objective's hidden_weight"),
+        (CausalLMObjective(), "objective's teacher .* -> None"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            run(objective, middle)
+
+
 def test_accumulated_passes_give_the_gradient_of_one_batch():
     rows = ExampleSet([[1, 2, 3, 4, 5, 6], [7, 8], [9, 10, 0, 1], [2, 4, 6]])
     weights = []

@@ -1,6 +1,13 @@
 """Plausible wrong answers to the exercises of lesson 07_3."""
 
-DISTIL = """def distil(student, teacher, targets, temperature, alpha):
+SLOPE = """def distil(student, teacher, targets, temperature, alpha):
+    x = student.clone().requires_grad_()
+    loss = loss_of(x, teacher, targets, temperature, alpha)
+    return loss, torch.autograd.grad(loss, x)[0]
+
+
+"""
+DISTIL = """def loss_of(student, teacher, targets, temperature, alpha):
     counted = {counted}
     x, y, answer = student[counted], {teacher}, targets[counted]
     log_q, log_p = torch.log_softmax({x}, -1), torch.log_softmax({y}, -1)
@@ -34,7 +41,7 @@ SOUND = {
 
 
 def distil(**change):
-    return DISTIL.format(**FINE | change)
+    return SLOPE + DISTIL.format(**FINE | change)
 
 
 WRONG = {
@@ -65,33 +72,56 @@ WRONG = {
         "hard targets at the temperature": distil(hard="x / temperature"),
         "only the student is softened": distil(y="y"),
         "only the teacher is softened": distil(x="x"),
-        "padding counts in the soft part": """def distil(student, teacher, targets, temperature, alpha):
+        "padding counts in the soft part": SLOPE
+        + """def loss_of(student, teacher, targets, temperature, alpha):
     counted = targets != -100
     log_q, log_p = (torch.log_softmax(x / temperature, -1) for x in (student, teacher.detach()))
     soft = (log_p.exp() * (log_p - log_q)).sum(-1).mean()
     x = student[counted]
     hard = -torch.log_softmax(x, -1).gather(1, targets[counted][:, None]).mean()
     return alpha * temperature**2 * soft + (1 - alpha) * hard""",
-        "softens the logits that it was given": """def distil(student, teacher, targets, temperature, alpha):
-    counted = targets != -100
-    hard = -torch.log_softmax(student[counted], -1).gather(1, targets[counted][:, None]).mean()
-    student /= temperature
-    teacher /= temperature
-    log_q, log_p = torch.log_softmax(student[counted], -1), torch.log_softmax(teacher[counted], -1)
-    soft = (log_p.exp() * (log_p - log_q)).sum(-1).mean()
-    return alpha * temperature**2 * soft + (1 - alpha) * hard""",
+        "softens the logits that it was given": SLOPE.replace("student.clone()", "student")
+        + DISTIL.format(**FINE).replace("    return", "    teacher /= temperature\n    return"),
+        "no gradient": distil().replace("return loss, torch.autograd.grad(loss, x)[0]", "return loss"),
+        "a loss that is detached": distil(
+            mean="(alpha * temperature**2 * soft + (1 - alpha) * hard).mean().detach()"
+        ),
+        "the soft part is detached": distil(soft="(log_p.exp() * (log_p - log_q)).sum(-1).detach()"),
+        "the weights q of the student are detached in one place": distil(
+            soft="(log_p.exp() * (log_p - log_q.detach())).sum(-1)"
+        ),
+        "under no_grad": SLOPE + "@torch.no_grad()\n" + DISTIL.format(**FINE),
+        "the right loss, the gradient without T squared": distil().replace(
+            "return loss, torch.autograd.grad(loss, x)[0]",
+            "return loss, torch.autograd.grad(loss, x)[0] / temperature**2",
+        ),
+        "the gradient for the teacher": distil(teacher="teacher[counted]")
+        .replace("x = student.clone().requires_grad_()", "x = teacher.clone().requires_grad_()")
+        .replace("loss_of(x, teacher,", "loss_of(student, x,"),
+        "the gradient summed over the tokens": distil().replace(
+            "torch.autograd.grad(loss, x)[0]", "torch.autograd.grad(loss, x)[0].sum((0, 1))"
+        ),
+        "the gradient first": distil().replace(
+            "return loss, torch.autograd.grad(loss, x)[0]", "return torch.autograd.grad(loss, x)[0], loss"
+        ),
+        "the gradient of one token": distil().replace(
+            "torch.autograd.grad(loss, x)[0]", "torch.autograd.grad(loss, x)[0] * (targets != -100).sum()"
+        ),
         "temperature 2 whatever is asked": distil(x="x / 2", y="y / 2"),
         "multiplies by T": distil(x="x * temperature", y="y * temperature"),
         "hard labels of the teacher": distil(soft="-log_q.gather(1, y.argmax(-1, keepdim=True))[:, 0]"),
-        "the library's": """def distil(student, teacher, targets, temperature, alpha):
+        "the library's": SLOPE
+        + """def loss_of(student, teacher, targets, temperature, alpha):
     return distillation_loss(student, teacher, targets, temperature, alpha)""",
-        "the library's KL": """from minillm.training import forward_kl
+        "the library's KL": SLOPE
+        + """from minillm.training import forward_kl
 
-def distil(student, teacher, targets, temperature, alpha):
+def loss_of(student, teacher, targets, temperature, alpha):
     counted = targets != -100
     hard = -torch.log_softmax(student[counted], -1).gather(1, targets[counted][:, None]).mean()
     return alpha * temperature**2 * forward_kl(student, teacher, temperature, counted) + (1 - alpha) * hard""",
-        "torch's": """def distil(student, teacher, targets, temperature, alpha):
+        "torch's": SLOPE
+        + """def loss_of(student, teacher, targets, temperature, alpha):
     counted = targets != -100
     x, y = student[counted], teacher[counted].detach()
     pair = torch.log_softmax(x / temperature, -1), torch.softmax(y / temperature, -1)
@@ -101,7 +131,9 @@ def distil(student, teacher, targets, temperature, alpha):
         "the checker's": """from minillm.course.classroom.exercises.lesson_07_3 import _loss
 
 def distil(student, teacher, targets, temperature, alpha):
-    return _loss(student, teacher.detach(), targets, temperature, alpha)""",
+    x = student.clone().requires_grad_()
+    loss = _loss(x, teacher, targets, temperature, alpha)
+    return loss, torch.autograd.grad(loss, x)[0]""",
     },
     "07-3-c": {
         "one over T squared": BROKEN.format(**SOUND | {"share": "1 / temperature**2"}),

@@ -46,7 +46,7 @@ def gradients(answer):
 
 @exercise("07-3-b", points=4)
 def distil(answer):
-    """The loss with soft targets."""
+    """The loss with soft targets, and its gradient."""
     copied = copied_library(answer)
     assert not copied, f"{BUILD}: your answer uses {copied}"
     for case in cases(
@@ -64,15 +64,20 @@ def _one_loss(answer, case):
     targets = torch.tensor(inputs.integers(rows * length, 0, words - 1)).view(rows, length)
     shut = {"none": 0, "some": rows * length // 3, "most": rows * length - 1}[case.ignored]
     targets.view(-1)[torch.tensor(inputs.shuffled(range(rows * length))[:shut], dtype=torch.int64)] = -100
-    expected = _loss(student.double(), teacher.double(), targets, case.temperature, case.alpha).item()
+    x = student.double().requires_grad_()
+    expected = _loss(x, teacher.double(), targets, case.temperature, case.alpha)
+    (slope,) = torch.autograd.grad(expected, x)
     hint = f"{case}, targets {targets.tolist()}"
     given = student.clone(), teacher.clone(), targets.clone()
     with forbid(BUILD, *READY_MADE, answer=answer):
-        found = answer(*given, case.temperature, case.alpha)
-    number = plain(found, "the loss")
+        found = plain(answer(*given, case.temperature, case.alpha), "the loss and its gradient")
+    assert isinstance(found, list), f"{hint}: return the loss and its gradient, got {shown(found)}"
+    assert len(found) == 2, f"{hint}: return two things, the loss and its gradient, got {len(found)}"
+    number, gradient = found
     while isinstance(number, list) and len(number) == 1:
         number = number[0]
-    expect(number, expected, 1e-4, f"{hint}: the loss")
+    expect(number, expected.item(), 1e-4, f"{hint}: the loss")
+    expect(gradient, slope.tolist(), 1e-4, f"{hint}: the gradient for the student's logits")
     for name, now, before in zip(
         ("student's logits", "teacher's logits", "targets"), given, (student, teacher, targets)
     ):
