@@ -19,6 +19,7 @@ from minillm.inference import (
     generate,
     speculative_generate,
 )
+from minillm.inference.drafting import probabilities
 from minillm.inference.loop import Row
 from minillm.inference.stopping import Stopper
 from minillm.models import GPT2, T5, GPT2Config, Llama, LlamaConfig, T5Config
@@ -34,7 +35,8 @@ def fits(counts, expected):
     """The chi-square test's p-value; what cannot come has not come. Places with under 5 expected go together."""
     counts, expected = np.asarray(counts), np.asarray(expected)
     assert counts[expected == 0].sum() == 0
-    counts, expected = counts[expected > 0], expected[expected > 0]
+    counts, expected = counts[expected > 0], expected[expected > 0].astype(np.float64)
+    expected *= counts.sum() / expected.sum()  # float32 sums to 1 but for rounding
     rare = expected < 5
     if rare.any():
         counts = np.append(counts[~rare], counts[rare].sum())
@@ -208,8 +210,8 @@ def written_texts(draft, many, k=3, **options):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("draft", DRAFTS)
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("draft", ["near", "far", "lookup"])
+@pytest.mark.parametrize("name", ["plain", "n-grams", "all"])
 def test_whole_texts_have_the_targets_distribution(name, draft):
     """Every text of at most three tokens, ends included, against its exact probability."""
     many = soak_count(50_000)
@@ -223,7 +225,7 @@ def test_whole_texts_have_the_targets_distribution(name, draft):
 
 @pytest.mark.parametrize("draft", DRAFTS)
 def test_texts_under_all_settings_have_the_targets_distribution(draft):
-    many = 600
+    many = 400
     texts = of_texts(SamplingParams(max_tokens=3, **WHOLE["all"]))
     counts = dict.fromkeys(texts, 0)
     for text in written_texts(DRAFTS[draft], many, **WHOLE["all"]):
@@ -234,8 +236,6 @@ def test_texts_under_all_settings_have_the_targets_distribution(draft):
 @pytest.mark.parametrize("name", WHOLE)
 def test_every_setting_is_seen_by_the_rule(name):
     """The distribution that the loop takes as the target's, at every text, is the exact one."""
-    from minillm.inference.drafting import probabilities
-
     params = SamplingParams(max_tokens=3, **WHOLE[name])
     for new in itertools.chain([()], [(2,), (3,)], itertools.product(range(1, SMALL), repeat=2)):
         stop = Stopper(TARGET, params)
@@ -290,7 +290,7 @@ def test_greedy_with_settings_that_look_back(more):
 
 
 def test_a_target_in_training_mode_is_left_in_it():
-    target = llama(attention_dropout=0.5).train()
+    target = gpt2(resid_pdrop=0.5).train()
     params = SamplingParams(max_tokens=12, temperature=0)
     assert speculative_generate(target, target, [1, 2], params) == generate(target, [1, 2], params)
     assert all(part.training for part in target.modules())
@@ -454,7 +454,7 @@ def t5():
     ({"params": {"beams": 2, "temperature": 0}}, "beams or best_of"), ({"params": {"best_of": 3}}, "beams or best_of"),
     ({"params": {"n": 2}}, "n or logprobs"), ({"params": {"logprobs": 1}}, "n or logprobs"),
     ({"params": {"max_tokens": 100}}, "context window is 40"), ({"params": {"stop": "x"}}, "need a tokenizer"),
-    ({"draft": GPT2(GPT2Config(vocab_size=50, n_positions=10, n_embd=8, n_layer=1, n_head=1))}, "not fit.*window is 10"),
+    ({"draft": GPT2(GPT2Config(vocab_size=50, n_positions=9, n_embd=8, n_layer=1, n_head=1))}, "not fit.*window is 9"),
     ({"draft": Fixed([50] * 9)}, "50"), ({"draft": Long()}, "4 tokens at most, it gave 9"),
 ])  # fmt: skip
 def test_what_is_refused(options, message):
@@ -465,10 +465,9 @@ def test_what_is_refused(options, message):
 
 
 def test_frequencies_that_follow_the_length_are_refused_beyond_the_trained_window():
-    rope = {"rope_type": "dynamic", "factor": 4.0, "original_max_position_embeddings": 10}
     target = spread(Llama(LlamaConfig(
         vocab_size=50, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=4,
-        max_position_embeddings=40, rope_scaling=rope,
+        max_position_embeddings=10, rope_scaling={"rope_type": "dynamic", "factor": 4.0},
     )))  # fmt: skip
     params = SamplingParams(max_tokens=8, temperature=0)
     assert speculative_generate(target, target, [1, 2], params) == generate(target, [1, 2], params)
