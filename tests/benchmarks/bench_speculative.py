@@ -3,8 +3,8 @@
     target    a Llama of 12 layers with random weights             draft   its first layer, embedding and head
 The later layers of the target add little to the stream, so that the two agree on some tokens and not on others; how
 many is measured. So are c, the time of a drafted token, and the target's pass over k + 1 tokens, both against its pass
-over one: `expected_speed_up(α, k, c, check_ratio)` is then a number without anything to adjust. Prompt lookup on a
-text of SmolLM2's (`minillm fetch smollm2`) the same way. Times are CPU time of this process.
+over one: `expected_speed_up(α, k, c, check_ratio)` is then a number without anything to adjust. Times are
+CPU time of this process.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from minillm.data import available, fetch
 from minillm.inference import SamplingParams, Speculation, expected_speed_up, generate
 from minillm.inference.drafting import Reader
-from minillm.models import Llama, LlamaConfig, load_model
+from minillm.models import Llama, LlamaConfig
 from minillm.nn.fast_cpu import fast_layers
 from tests.benchmarks.harness import Row, Times, in_turn
 
@@ -73,7 +72,7 @@ def passes(model: nn.Module, text: list[int], count: int) -> Callable[[], None]:
 
 
 def measured(
-    target: nn.Module, draft: nn.Module | None, prompt: list[int], new: int, rounds: int
+    target: nn.Module, draft: nn.Module, prompt: list[int], new: int, rounds: int
 ) -> tuple[Times, Speculation]:
     """Times of plain and speculative decoding and of their parts, in turn, and how the last run went."""
     params = SamplingParams(max_tokens=new, temperature=0, ignore_eos=True)
@@ -90,26 +89,19 @@ def measured(
         "ours": speculate,
         "one": passes(target, halfway, 1),
         "check": passes(target, halfway, K + 1),
+        "draft": passes(draft, halfway, 1),
     }
-    if draft is not None:
-        calls["draft"] = passes(draft, halfway, 1)
     return in_turn(calls, rounds, measure=cpu_seconds), runs[-1]
 
 
-def row_of(
-    work: str, target: nn.Module, draft: nn.Module | None, prompt: list[int], new: int, rounds: int
-) -> Row:
+def row_of(work: str, target: nn.Module, draft: nn.Module, prompt: list[int], new: int, rounds: int) -> Row:
     """ours: the measured speed-up; theirs: the one foretold."""
     times, run = measured(target, draft, prompt, new, rounds)
     one = times["one"]
-    cost, check = times.get("draft", 0.0) / one, times["check"] / one
+    cost, check = times["draft"] / one, times["check"] / one
     alpha = run.acceptance_rate
     speed_up = times["plain"] / times["ours"]
-    # not every pass has k drafts: prompt lookup has none where it has no idea
     foretold = expected_speed_up(alpha, K, cost, check)
-    if draft is None:
-        share = run.drafted / (K * run.passes)
-        foretold = run.tokens_per_pass / (share * check + 1 - share)
     note = (
         f"α {alpha:.2f} over {run.tried} drafts, {run.tokens_per_pass:.2f} tokens a pass, c {cost:.2f}, "
         f"check of {K + 1} tokens {check:.2f}"
@@ -130,9 +122,4 @@ def run(quick: bool = False) -> list[Row]:
     new, rounds = (40, 3) if quick else (200, 7)
     target, draft = pair()
     prompt = [(7 * i) % 7000 + 100 for i in range(32)]
-    rows = [row_of(f"draft of 1 of 12 layers, k = {K}", target, draft, prompt, new, rounds)]
-    if available("smollm2") and not quick:
-        model = load_model(fetch("smollm2"))
-        phrase = [(7 * i) % 4000 + 100 for i in range(24)]
-        rows.append(row_of(f"SmolLM2, prompt lookup, k = {K}", model, None, phrase * 4, 100, 3))
-    return rows
+    return [row_of(f"draft of 1 of 12 layers, k = {K}", target, draft, prompt, new, rounds)]
