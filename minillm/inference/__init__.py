@@ -4,6 +4,7 @@ Read first: loop.py (prefill, decode, and the loop of both), then sampling.py, t
 """
 
 from minillm.inference.conditioned import is_encoder_decoder
+from minillm.inference.drafting import PromptLookup
 from minillm.inference.engine import BlockManager, Engine, PagedKVCache, StepOutput
 from minillm.inference.generate import Completion, generate, generate_batch, stream
 from minillm.inference.loop import next_logits
@@ -22,6 +23,13 @@ from minillm.inference.sampling import (
     process_logits,
     sample,
 )
+from minillm.inference.speculative import (
+    Speculation,
+    accept_draft,
+    expected_speed_up,
+    expected_tokens,
+    speculative_generate,
+)
 from minillm.inference.streaming import TextStream, stream_text
 from minillm.nn.cache import KVCache, kv_cache_bytes
 from minillm.tokenizer.chat import apply_chat_template
@@ -33,9 +41,12 @@ __all__ = [
     "KVCache",
     "PagedKVCache",
     "Pipeline",
+    "PromptLookup",
     "SamplingParams",
+    "Speculation",
     "StepOutput",
     "TextStream",
+    "accept_draft",
     "apply_chat_template",
     "apply_frequency_penalty",
     "apply_logit_bias",
@@ -46,6 +57,8 @@ __all__ = [
     "apply_temperature",
     "apply_top_k",
     "apply_top_p",
+    "expected_speed_up",
+    "expected_tokens",
     "generate",
     "generate_batch",
     "is_encoder_decoder",
@@ -54,6 +67,7 @@ __all__ = [
     "pipeline",
     "process_logits",
     "sample",
+    "speculative_generate",
     "stream",
     "stream_text",
 ]

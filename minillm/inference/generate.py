@@ -167,12 +167,21 @@ def _batches(model: nn.Module, rows: list[Row], params: SamplingParams) -> list[
     The frequencies of rotary positions with "dynamic" scaling follow the longest row once it outgrows the trained
     window, so then only rows of one length go together.
     """
-    scaling = getattr(model.config, "rope_scaling", None) or {}
     lengths = sorted({len(row.prompt) for row in rows})
-    longest = max(lengths, default=0) + params.max_tokens
-    if scaling.get("rope_type") == "dynamic" and longest > scaling["original_max_position_embeddings"]:
+    if max(lengths, default=0) + params.max_tokens > steady_window(model):
         return [[row for row in rows if len(row.prompt) == length] for length in lengths]
     return [rows] if rows else []
+
+
+def steady_window(model: nn.Module) -> int:
+    """Tokens of a text at most in which a token's keys do not depend on how long the text is now.
+
+    The model's window; with "dynamic" scaling of rotary positions the trained one, for they turn by the length beyond.
+    """
+    scaling = getattr(model.config, "rope_scaling", None) or {}
+    if scaling.get("rope_type") == "dynamic":
+        return int(scaling["original_max_position_embeddings"])
+    return model.config.max_length
 
 
 def check_one(model: nn.Module, ids: Sequence[int], params: SamplingParams) -> list[int]:

@@ -168,10 +168,15 @@ def sample_rows(
     noise = torch.stack(
         [torch.empty_like(row).exponential_(generator=g) for row, g in zip(logits, generators)]
     )
-    chosen = (probabilities / noise.clamp_(min=_SMALLEST)).argmax(dim=-1)
+    chosen = race(probabilities, noise)
     if not all(p > 0 for p in probabilities.gather(-1, chosen[:, None])[:, 0].tolist()):
         raise ValueError("the model's scores hold NaN or infinity, or only -infinity: no token can be drawn")
     return chosen
+
+
+def race(weights: Tensor, noise: Tensor) -> Tensor:
+    """The winner (...) of each row: argmax p / E. weights (..., V), normalised or not; noise: E, used up."""
+    return (weights / noise.clamp_(min=_SMALLEST)).argmax(dim=-1)
 
 
 def sample(

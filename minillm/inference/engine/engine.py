@@ -27,7 +27,7 @@ from minillm.inference.engine.request import Request, StepOutput, new_request
 from minillm.inference.engine.scheduler import Scheduler
 from minillm.inference.engine.waste import Waste
 from minillm.inference.engine.writing import apply
-from minillm.inference.generate import Completion, check_prompt
+from minillm.inference.generate import Completion, check_prompt, steady_window
 from minillm.inference.loop import logprobs_of
 from minillm.inference.params import SamplingParams
 from minillm.models.decoder import CausalLM
@@ -96,10 +96,7 @@ class Engine:
         With "dynamic" scaling of rotary positions the trained window: beyond it the turns of one text would depend on
         the texts beside it.
         """
-        scaling = getattr(self.model.config, "rope_scaling", None) or {}
-        if scaling.get("rope_type") == "dynamic":
-            return int(scaling["original_max_position_embeddings"])
-        return self.model.config.max_length
+        return steady_window(self.model)
 
     # Requests come and go
 
