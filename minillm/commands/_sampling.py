@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 from minillm._checks import describe
+from minillm._files import read_json
 from minillm.commands._parser import SEED, Options, number, text, whole
 
 USUAL = {"temperature": 0.8}  # where neither the user nor the model's makers say anything
@@ -18,6 +20,7 @@ ANSWERING = {
 OF_ONE = (
     "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty",
     "logit_bias", "no_repeat_ngram_size", "stop", "stop_token_ids", "ignore_eos", "min_tokens", "seed",
+    "json_schema",
 )  # fmt: skip
 OF_SEVERAL = ("n", "best_of", "beams", "length_penalty", "early_stopping", "logprobs", "prompt_logprobs")
 
@@ -31,6 +34,16 @@ def bias(typed: str) -> tuple[int, float]:
         raise argparse.ArgumentTypeError(
             f"must be a token id, =, and a number from -100 to 100, such as 11=-2.5, got {describe(typed)}"
         ) from None
+
+
+def schema(typed: str) -> Any:
+    """Reads a JSON schema, or the file that holds one, for argparse."""
+    try:
+        if typed.lstrip().startswith("{"):
+            return json.loads(typed)
+        return read_json(typed, "JSON schema")
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"must be a JSON schema or a file that holds one: {error}") from None
 
 
 def take_sampling(one: Options, several: bool) -> None:
@@ -64,6 +77,8 @@ def take_sampling(one: Options, several: bool) -> None:
     one.take("--ignore-eos", "write on after the model's end tokens", action="store_true", default=None)
     one.take("--min-tokens", "tokens that come before any end", type=whole(0))
     one.take("--seed", "seed of the sampling", type=SEED, default=0)
+    follows = "the text follows this JSON schema; a file, or the schema itself"
+    one.take("--json-schema", follows, type=schema, metavar="SCHEMA")
     if not several:
         return
     one.take("--n", "texts to write", type=whole(1))

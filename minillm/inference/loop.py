@@ -147,13 +147,18 @@ def _choose(logits: Tensor, params: SamplingParams, rows: list[Row], active: lis
 
 
 def held_back(logits: Tensor, params: SamplingParams, rows: Sequence[Row], step: int) -> Tensor:
-    """Scores (B, V), -∞ for what must not come: an end before params.min_tokens, an n-gram that is there already."""
+    """Scores (B, V), -∞ for what must not come: an end before params.min_tokens, an n-gram that is there already, a
+    token that leads out of params.json_schema.
+    """
     if step < params.min_tokens:
         ends = [i for i in rows[0].stop.end_ids if i < logits.shape[1]]
         logits = logits.index_fill(1, torch.tensor(ends, dtype=torch.int64, device=logits.device), -torch.inf)
     if params.no_repeat_ngram_size:
         texts = [row.prompt + row.stop.new for row in rows]
         logits = apply_no_repeat_ngrams(logits, texts, params.no_repeat_ngram_size)
+    if params.json_schema is not None:
+        allowed = torch.stack([row.stop.allowed(logits.shape[1]) for row in rows])
+        logits = logits.masked_fill(~allowed.to(logits.device), -torch.inf)
     return logits
 
 

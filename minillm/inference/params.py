@@ -16,6 +16,7 @@ from typing import Any
 
 from minillm._checks import LARGEST, check_choice, check_flag, check_int, check_number, check_path, describe
 from minillm._files import BadFileError
+from minillm.inference.grammar.guide import compiled, schema_text
 from minillm.models.weights import CONFIG, read_config, read_generation_config
 
 # transformers' name -> (ours, transformers' own default)
@@ -84,7 +85,8 @@ class SamplingParams:
     beams: above 1, beam search (beams.py), which draws nothing; its n best. length_penalty: a text's sum of log
     probabilities is divided by its length to this power. early_stopping: True, False or "never", when beams end.
     logprobs: None, or how many of the best tokens to report with their log probability (of the model itself, nats)
-    beside the chosen one. prompt_logprobs: the same for the prompt's tokens. json_schema: not yet; refused.
+    beside the chosen one. prompt_logprobs: the same for the prompt's tokens. json_schema: a JSON
+    schema (a dict) that the text follows, see grammar/json_schema.py; it takes no stop, min_tokens or n-gram rule.
     Raises ValueError naming the field that is wrong.
     """
 
@@ -142,11 +144,25 @@ class SamplingParams:
             if getattr(self, name) is not None:
                 check_int(name, getattr(self, name), 0)
         if self.json_schema is not None:
-            raise ValueError("json_schema is not built yet: only None is taken")
+            self._check_schema()
         self._check_several()
         object.__setattr__(self, "logit_bias", _check_logit_bias(self.logit_bias))
         object.__setattr__(self, "stop", _check_stop(self.stop))
         object.__setattr__(self, "stop_token_ids", _check_stop_token_ids(self.stop_token_ids))
+
+    def _check_schema(self) -> None:
+        """Compiles the schema, so that a wrong one is refused here, and asks for nothing that could cut its text."""
+        compiled(schema_text(self.json_schema))
+        for name, free in (
+            ("stop", ()),
+            ("stop_token_ids", ()),
+            ("min_tokens", 0),
+            ("no_repeat_ngram_size", 0),
+        ):
+            if getattr(self, name) != free:
+                raise ValueError(
+                    f"{name} may leave no text that follows json_schema: it must be {free!r} with one"
+                )
 
     def _check_several(self) -> None:
         """What n, best_of and beams ask of each other."""

@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from minillm._checks import describe
+from minillm.inference.grammar.guide import Guide, json_guide
 from minillm.inference.params import SamplingParams
 
 
@@ -51,11 +53,24 @@ class Stopper:
         self.tokenizer, self.least, self.prompt = tokenizer, params.min_tokens, list(prompt)
         self.data = b""  # what the new tokens spell, kept where there are stop strings to look for
         self.cut: int | None = None  # where in it the stop string begins
+        self.guide: Guide | None = None  # what json_schema lets come, and where in it the text is
+        self.state = 0
+        if params.json_schema is not None:
+            self.guide = json_guide(params.json_schema, tokenizer)
+            least = self.guide.shortest(enough=params.max_tokens)
+            if least > params.max_tokens:
+                raise ValueError(
+                    f"max_tokens must be at least {least} for the shortest text of json_schema, got {params.max_tokens}"
+                )
 
     def __call__(self, token: int) -> bool:
         """Append the token; whether the text ends with it."""
         new, before = self.new, len(self.data)
         new.append(token)
+        if self.guide is not None and token not in self.end_ids:
+            self.state = self.guide.after(self.state, self._spell([token]))
+            self.done = self.guide.must_end(self.state)
+            return self.done
         if self.strings:
             self.data += self._spell([token])
         if len(new) > self.least:
@@ -68,6 +83,16 @@ class Stopper:
                 or any(new[-len(ids) :] == ids for ids in self.sequences)
             )
         return self.done
+
+    def allowed(self, size: int) -> Tensor | None:
+        """bool (size,): the tokens that json_schema lets come next, and end tokens after a whole text; None: all."""
+        if self.guide is None:
+            return None
+        allowed = torch.zeros(size, dtype=torch.bool)
+        here = torch.from_numpy(self.guide.allowed(self.state))[:size]
+        allowed[: len(here)] = here
+        allowed[[i for i in self.end_ids if i < size]] = self.guide.may_end(self.state)
+        return allowed
 
     def fork(self) -> Stopper:
         """One that goes on from here by itself."""

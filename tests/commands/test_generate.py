@@ -139,7 +139,6 @@ def test_the_real_one_answers(capsys):
     assert list(model_folders("smollm2"))[-1].name == REAL_MODELS["smollm2"].folder
 
 
-NOT_BUILT = {"json_schema"}
 DRAWN = {
     "max_tokens": 40, "temperature": 0.7, "top_k": 9, "top_p": 0.8, "min_p": 0.1, "repetition_penalty": 1.2,
     "frequency_penalty": 0.5, "presence_penalty": -0.5, "logit_bias": {3: 1.5, 4: -2.0}, "stop": ("끝", "end"),
@@ -153,6 +152,7 @@ SEARCHED = {
     "length_penalty": 2.0,
     "early_stopping": "never",
     "seed": 0,
+    "json_schema": {"type": "object", "properties": {"이름": {"type": "string"}}},
 }
 OF_SEVERAL_TEXTS = {
     "n",
@@ -169,6 +169,9 @@ def as_options(settings):
     """["--top-k", "9", ...], as a user types them."""
     typed = []
     for name, value in settings.items():
+        if name == "json_schema":
+            typed += ["--json-schema", json.dumps(value)]
+            continue
         for one in (
             value.items() if isinstance(value, dict) else value if isinstance(value, tuple) else [value]
         ):
@@ -179,7 +182,7 @@ def as_options(settings):
 
 @pytest.mark.parametrize("settings", [DRAWN, SEARCHED])
 def test_every_parameter_is_an_option_and_is_handed_over(settings):
-    assert {field.name for field in fields(SamplingParams)} == {*DRAWN, *SEARCHED} | NOT_BUILT
+    assert {field.name for field in fields(SamplingParams)} == {*DRAWN, *SEARCHED}
     model = SimpleNamespace(generation_config={})
     options = build_parser().parse_args(["generate", "model", "text", *as_options(settings)])
     assert sampling_params(options, model, None, False, options.max_tokens) == SamplingParams(**settings)
@@ -188,6 +191,18 @@ def test_every_parameter_is_an_option_and_is_handed_over(settings):
     assert sampling_params(options, model, None, True, options.max_tokens) == replace(
         SamplingParams(top_p=0.9), **of_one
     )
+
+
+def test_a_schema_is_read_from_a_file(tmp_path, capsys):
+    (tmp_path / "s.json").write_text('{"type": "boolean"}')
+    parse = build_parser().parse_args
+    assert parse(["generate", "m", "t", "--json-schema", str(tmp_path / "s.json")]).json_schema == {
+        "type": "boolean"
+    }
+    for wrong in ("{", str(tmp_path / "none.json")):
+        with pytest.raises(SystemExit):
+            parse(["generate", "m", "t", "--json-schema", wrong])
+        assert "must be a JSON schema or a file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("text", "kept"), [("true", True), ("false", False), ("never", "never")])
