@@ -132,7 +132,7 @@ def test_wrong_calls(folder, tmp_path):
         {"best_of": 2, "temperature": 0}, {"beams": 0}, {"beams": 2.0}, {"beams": 2, "temperature": 0.5},
         {"beams": 2, "top_k": 5}, {"beams": 2, "n": 3}, {"best_of": 2, "beams": 2}, {"length_penalty": None},
         {"early_stopping": 1}, {"early_stopping": "always"}, {"no_repeat_ngram_size": -1}, {"prompt_logprobs": -1},
-        {"prompt_logprobs": True}, {"json_schema": 5},
+        {"prompt_logprobs": True}, {"json_schema": {1, 2}},
     ],
 )  # fmt: skip
 def test_bad_settings_are_refused(options):
