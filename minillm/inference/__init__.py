@@ -3,6 +3,9 @@
 Read first: loop.py (prefill, decode, and the loop of both), then sampling.py, then generate.py.
 """
 
+from typing import Any
+
+from minillm.inference.chat import ChatModel, LocalChat, OpenAIChat, Reply, ScriptedChat
 from minillm.inference.conditioned import is_encoder_decoder
 from minillm.inference.engine import BlockManager, Engine, PagedKVCache, StepOutput
 from minillm.inference.generate import Completion, generate, generate_batch, stream
@@ -28,12 +31,17 @@ from minillm.tokenizer.chat import apply_chat_template
 
 __all__ = [
     "BlockManager",
+    "ChatModel",
     "Completion",
     "Engine",
     "KVCache",
+    "LocalChat",
+    "OpenAIChat",
     "PagedKVCache",
     "Pipeline",
+    "Reply",
     "SamplingParams",
+    "ScriptedChat",
     "StepOutput",
     "TextStream",
     "apply_chat_template",
@@ -54,6 +62,16 @@ __all__ = [
     "pipeline",
     "process_logits",
     "sample",
+    "serve",
     "stream",
     "stream_text",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`serve` needs the extra of that name: it is read when it is asked for."""
+    if name == "serve":
+        from minillm.inference.server import serve
+
+        return serve
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
