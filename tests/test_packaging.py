@@ -27,18 +27,8 @@ def test_core_is_small_and_the_heavy_parts_are_extras():
     figures = {"matplotlib", "koreanize-matplotlib", "fonttools"}  # the last comes with the first anyway
     torch_brings = {"filelock", "jinja2"}
     assert core == {"torch", "numpy", "safetensors", "regex", "numba", "tqdm"} | torch_brings | figures
-    extras = {
-        "kernels",
-        "lab",
-        "test",
-        "parity",
-        "hub",
-        "tables",
-        "xllamacpp",
-        "classroom",
-        "serve",
-        "openai",
-    }
+    extras = {"kernels", "lab", "test", "parity", "hub", "tables", "xllamacpp", "classroom"}
+    extras |= {"serve", "openai"}
     assert extras == set(PROJECT["optional-dependencies"])
 
 

@@ -1,5 +1,7 @@
 """A tiny chat model behind a server of this process."""
 
+import time
+
 from minillm.inference import Engine
 from minillm.models import Llama, LlamaConfig
 from minillm.tokenizer import BPETokenizer
@@ -36,8 +38,6 @@ def tiny_engine(**options):
 
 def all_free(server, engine, wait=SHORT):
     """Whether every block is free again before so many seconds are over."""
-    import time
-
     end = time.monotonic() + wait
     while time.monotonic() < end:
         now = server.loop.stats
