@@ -41,7 +41,8 @@ def all_free(server, engine, wait=SHORT):
     end = time.monotonic() + wait
     while time.monotonic() < end:
         now = server.loop.stats
-        if now["free_blocks"] == now["num_blocks"] and not now["running"] + now["waiting"]:
-            return not server.app.active
+        busy = now["running"] + now["waiting"] + server.app.active
+        if now["free_blocks"] == now["num_blocks"] and not busy:
+            return True
         time.sleep(0.02)
     return False
