@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from minillm import __version__
-from minillm.commands import chat, classroom, generate, machine, models, search
+from minillm.commands import chat, classroom, generate, machine, models, search, serve
 from minillm.commands._parser import Commands, Parser, number, whole
 from minillm.commands._sampling import take_sampling
 
@@ -151,6 +151,29 @@ def build_parser() -> argparse.ArgumentParser:
     most = "tokens of an answer at most (default: 512, or a quarter of the model's window)"
     one.take("--max-tokens", most, type=whole(1))
     take_sampling(one, several=False)
+
+    one = top.add("serve", serve.serve, "a model behind OpenAI's HTTP interface, until Ctrl-C")
+    one.take("named", f"{names}, or {places} (default: tour/ here)", type=Path, nargs="?", metavar="model")
+    one.take("--host", "the address to listen at: 0.0.0.0 for other machines", default="127.0.0.1")
+    one.take("--port", "the port to listen at, 0 for a free one", type=whole(0, 65535), default=8000)
+    one.take(
+        "--api-key", "what clients must send as their API key (default: none is asked for)", metavar="KEY"
+    )
+    one.take("--model-name", "the name clients ask for (default: of the file or folder)", metavar="NAME")
+    one.take(
+        "--tokenizer", "a tokenizer file or folder (default: beside the model)", type=Path, metavar="PATH"
+    )
+    one.take(
+        "--max-prompt-tokens", "tokens of a prompt at most (default: what the window holds)", type=whole(1)
+    )
+    one.take("--max-tokens", "tokens of an answer at most (default: what the window holds)", type=whole(1))
+    one.take(
+        "--max-requests", "prompts at a time, waiting ones too; more get 429", type=whole(1), default=256
+    )
+    one.take("--max-batch-size", "texts written at a time", type=whole(1, 4096), default=64)
+    one.take("--max-body", "bytes of a request at most", type=whole(1), default=2**20)
+    ending = "seconds that running answers have to end when the server does"
+    one.take("--end-seconds", ending, type=number(0, 3600), default=10)
 
     one = top.add("convert", models.convert, "write a model in another format: a .gguf file or a folder")
     one.take(

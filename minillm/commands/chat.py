@@ -38,6 +38,7 @@ def chat(options: Namespace) -> None:
         )
 
     from minillm.inference import is_encoder_decoder
+    from minillm.tokenizer.chat_ends import turn_ends
 
     model = open_writer(folder, tokenizer, options.tokenizer)
     if is_encoder_decoder(model):
@@ -208,23 +209,6 @@ def next_line(terminal: bool) -> str | None:
         if not line and terminal:
             print(file=sys.stderr)
         return line.rstrip("\r\n") if line else None
-
-
-def turn_ends(tokenizer: Any) -> list[int]:
-    """Ids that end an answer: what the template puts behind one, if it is a special token, and the tokenizer's end."""
-    from minillm.tokenizer.chat import apply_chat_template, known_roles
-
-    special = set(tokenizer.special_tokens)
-    ends = {known_roles(tokenizer).get("eos_token")}
-    said = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "ANSWER"}]
-    try:
-        after = apply_chat_template(tokenizer, said, add_generation_prompt=False).rpartition("ANSWER")[2]
-    except ValueError:  # a template that asks for more than that
-        after = ""
-    ends |= {
-        next((one for one in sorted(special, key=len, reverse=True) if after.lstrip().startswith(one)), None)
-    }
-    return sorted(tokenizer.token_to_id(one) for one in ends & special)
 
 
 def note(text: str) -> None:

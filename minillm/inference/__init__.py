@@ -3,6 +3,9 @@
 Read first: loop.py (prefill, decode, and the loop of both), then sampling.py, then generate.py.
 """
 
+from typing import Any
+
+from minillm.inference.chat import ChatModel, LocalChat, OpenAIChat, Reply, ScriptedChat
 from minillm.inference.conditioned import is_encoder_decoder
 from minillm.inference.drafting import PromptLookup
 from minillm.inference.engine import BlockManager, Engine, PagedKVCache, StepOutput
@@ -36,13 +39,18 @@ from minillm.tokenizer.chat import apply_chat_template
 
 __all__ = [
     "BlockManager",
+    "ChatModel",
     "Completion",
     "Engine",
     "KVCache",
+    "LocalChat",
+    "OpenAIChat",
     "PagedKVCache",
     "Pipeline",
     "PromptLookup",
+    "Reply",
     "SamplingParams",
+    "ScriptedChat",
     "Speculation",
     "StepOutput",
     "TextStream",
@@ -67,7 +75,17 @@ __all__ = [
     "pipeline",
     "process_logits",
     "sample",
+    "serve",
     "speculative_generate",
     "stream",
     "stream_text",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`serve` needs the extra of that name: it is read when it is asked for."""
+    if name == "serve":
+        from minillm.inference.server import serve
+
+        return serve
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

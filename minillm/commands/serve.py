@@ -1,0 +1,45 @@
+"""`minillm serve`: a model behind OpenAI's HTTP interface, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from minillm.commands._find import find_model
+from minillm.commands.generate import open_writer, tokenizer_path
+
+
+def serve(options: Namespace) -> None:
+    """Open the model, warm it up, say where it listens, and answer."""
+    from minillm.tokenizer import load_tokenizer
+
+    folder = find_model(options.named)
+    tokenizer = load_tokenizer(tokenizer_path(folder, options.tokenizer))
+
+    from minillm.inference import Engine, SamplingParams, is_encoder_decoder
+    from minillm.inference.server import Server
+
+    model = open_writer(folder, tokenizer, options.tokenizer)
+    if is_encoder_decoder(model):
+        raise ValueError(f"{folder} holds a {type(model).__name__}: only decoder-only models are served")
+    batch = options.max_batch_size
+    engine = Engine(model, tokenizer, max_batch_size=batch, max_batch_tokens=max(2048, batch))
+    defaults = None
+    if model.generation_config:  # the settings that the model's makers found to work
+        defaults = SamplingParams.from_folder(folder, n=1, beams=1, early_stopping=False)
+    name = options.model_name or _name(options.named or folder)
+    limits = ("max_prompt_tokens", "max_tokens", "max_requests", "max_body", "end_seconds")
+    given = {one: getattr(options, one) for one in limits if getattr(options, one) is not None}
+    server = Server(engine, options.host, options.port, name, options.api_key, defaults, **given)
+    engine.generate([[0]], SamplingParams(max_tokens=2))  # what is compiled at first is compiled before
+    print(f"{name} at {server.url}/v1 (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    server.run()
+    print("ended", file=sys.stderr, flush=True)
+
+
+def _name(model: Path) -> str:
+    """owner/name of the hub as it is; of a file or folder the name alone."""
+    if not model.exists():
+        return model.as_posix()
+    return (model.stem if model.is_file() else model.resolve().name) or "minillm"

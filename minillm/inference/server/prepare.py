@@ -1,0 +1,140 @@
+"""From what a client asks to what the engine takes: ids that fit, settings, and the shape of the answer.
+
+Runs in a thread of its own, so that a long text to encode holds up nobody's stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from minillm._checks import check_int
+from minillm.inference.engine import Engine
+from minillm.inference.params import SamplingParams
+from minillm.inference.server.answers import Answer, ChatAnswer, CompletionAnswer
+from minillm.inference.server.errors import ApiError
+from minillm.inference.server.schemas import Asked, ChatAsked, CompletionAsked, sampling_params
+from minillm.tokenizer.chat import apply_chat_template
+from minillm.tokenizer.chat_ends import turn_ends
+
+USUAL_TOKENS = 16  # of a completion, as OpenAI's
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server takes. max_prompt_tokens, max_tokens: None for what the engine's window holds. max_requests:
+    prompts at a time, waiting ones included. max_body: bytes. read_seconds: for a request to arrive. write_seconds: for
+    a reader to take the next piece. end_seconds: for running requests when the server ends."""
+
+    max_prompt_tokens: int | None = None
+    max_tokens: int | None = None
+    max_requests: int = 256
+    max_body: int = 2**20
+    read_seconds: float = 30.0
+    write_seconds: float = 30.0
+    end_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers of things."""
+        for name in ("max_prompt_tokens", "max_tokens"):
+            if getattr(self, name) is not None:
+                check_int(name, getattr(self, name), 1)
+        check_int("max_requests", self.max_requests, 1)
+        check_int("max_body", self.max_body, 1)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What goes to the engine, and the answer that collects what comes back."""
+
+    prompts: list[list[int]]
+    params: SamplingParams
+    answer: Answer
+
+
+@dataclass
+class Preparing:
+    """Turns requests into jobs, for one engine."""
+
+    engine: Engine
+    model_name: str
+    limits: Limits
+    defaults: SamplingParams
+    ends: list[int] = field(default_factory=list)  # of a turn in a chat
+
+    def __post_init__(self) -> None:
+        """The ends of a turn are looked up once."""
+        if getattr(self.engine.tokenizer, "chat_template", None):
+            self.ends = turn_ends(self.engine.tokenizer)
+
+    def __call__(self, asked: Asked) -> Job:
+        """The job; ApiError (or ValueError, of a template or a text) for what cannot be done."""
+        return self._chat(asked) if isinstance(asked, ChatAsked) else self._completion(asked)
+
+    def _completion(self, asked: CompletionAsked) -> Job:
+        tokenizer = self.engine.tokenizer
+        prompts = [self._ids(one) for one in asked.prompts]
+        only_echo = bool(asked.echo) and asked.max_tokens == 0
+        width = asked.best_of or asked.n or 1
+        rooms = [self._room(ids, width) for ids in prompts]
+        usual = min(USUAL_TOKENS, *rooms) if rooms else 1
+        most = 1 if only_echo else usual if asked.max_tokens is None else asked.max_tokens
+        self._check_most(most, prompts)
+        params = sampling_params(asked, self.defaults, most, [])
+        texts = None
+        if asked.echo:
+            texts = [one if isinstance(one, str) else tokenizer.decode(one) for one in asked.prompts]
+        answer = CompletionAnswer(
+            tokenizer, self.model_name, prompts, params, texts=texts, only_echo=only_echo
+        )
+        return Job(prompts, params, answer)
+
+    def _chat(self, asked: ChatAsked) -> Job:
+        tokenizer = self.engine.tokenizer
+        go_on = asked.continue_final_message
+        begin = not go_on if asked.add_generation_prompt is None else asked.add_generation_prompt
+        messages = [one.plain() for one in asked.messages]
+        text = apply_chat_template(tokenizer, messages, begin, continue_final_message=go_on)
+        ids = self._ids(text)
+        most = asked.max_tokens if asked.max_completion_tokens is None else asked.max_completion_tokens
+        if most is None:
+            most = self._room(ids, asked.n or 1)
+        self._check_most(most, [ids])
+        params = sampling_params(asked, self.defaults, most, self.ends)
+        return Job([ids], params, ChatAnswer(tokenizer, self.model_name, [ids], params))
+
+    def _ids(self, prompt: str | list[int]) -> list[int]:
+        tokenizer = self.engine.tokenizer
+        ids = tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
+        if not ids:
+            raise ApiError(400, "a prompt must hold at least one token", "prompt")
+        if max(ids) >= tokenizer.vocab_size:
+            raise ApiError(
+                400, f"token ids must be below {tokenizer.vocab_size:,}, got {max(ids):,}", "prompt"
+            )
+        most = self.engine.window - 1
+        if self.limits.max_prompt_tokens is not None:
+            most = min(most, self.limits.max_prompt_tokens)
+        if len(ids) > most:
+            message = f"a prompt may have {most:,} tokens here, got {len(ids):,}"
+            raise ApiError(400, message, "prompt", "context_length_exceeded")
+        return ids
+
+    def _room(self, ids: list[int], width: int) -> int:
+        """New tokens that fit at most: the window, the server's limit, and the blocks of `width` texts."""
+        blocks = self.engine.blocks
+        shared = len(ids) // blocks.block_size
+        own = max(0, blocks.num_blocks - shared) // width
+        room = min(self.engine.window, (shared + own) * blocks.block_size) - len(ids)
+        return max(1, room if self.limits.max_tokens is None else min(room, self.limits.max_tokens))
+
+    def _check_most(self, most: int, prompts: list[list[int]]) -> None:
+        limit = self.limits.max_tokens
+        if limit is not None and most > limit:
+            raise ApiError(400, f"max_tokens may be {limit:,} here, got {most:,}", "max_tokens")
+        longest = max(map(len, prompts), default=0)
+        if longest + most > self.engine.window:
+            message = (
+                f"the prompt has {longest:,} tokens and max_tokens is {most:,}, but the model reads "
+                f"{self.engine.window:,} tokens at most"
+            )
+            raise ApiError(400, message, "max_tokens", "context_length_exceeded")

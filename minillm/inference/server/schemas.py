@@ -1,0 +1,213 @@
+"""What a client may ask: the fields of OpenAI's requests, and those that vLLM adds, under their names.
+
+    bytes -> UTF-8 -> JSON -> fields of the right type -> SamplingParams, which checks the values
+
+A field that is unknown is refused: it asks for something that would not happen. Held against the openai client.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from minillm._checks import describe
+from minillm.inference.params import SamplingParams
+from minillm.inference.server.errors import ApiError
+
+# not done, with the values that ask for nothing
+NOT_YET: dict[str, tuple[Any, ...]] = {
+    "response_format": ({"type": "text"},),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "parallel_tool_calls": (True, False),
+    "functions": ([],),
+    "function_call": ("none",),
+    "suffix": ("",),
+    "modalities": (["text"],),
+    "audio": (),
+    "prediction": (),
+    "web_search_options": (),
+    "reasoning_effort": (),
+    "verbosity": (),
+}
+# these change no text
+IGNORED = ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key")
+# SamplingParams' own fields that are handed on by their names
+SAME = (
+    "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty", "seed",
+    "min_tokens", "ignore_eos", "no_repeat_ngram_size",
+)  # fmt: skip
+Id = Annotated[int, Field(ge=0, lt=2**63)]
+Stop = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class Fields(BaseModel):
+    """Types are not converted: "1" is no number."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class StreamOptions(Fields):
+    """include_usage: a last piece with the counts of tokens."""
+
+    include_usage: bool = False
+    include_obfuscation: bool = False
+
+
+class Asked(Fields):
+    """What both kinds of requests share. None: the server's default."""
+
+    model: str
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = Field(default=None, ge=0)
+    n: int | None = Field(default=None, ge=1)
+    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
+    stop_token_ids: Annotated[list[Id], Field(max_length=100)] | None = None
+    logit_bias: Annotated[dict[str, float], Field(max_length=1024)] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    seed: int | None = None
+    min_tokens: int | None = None
+    ignore_eos: bool | None = None
+    no_repeat_ngram_size: int | None = None
+
+    @property
+    def with_usage(self) -> bool:
+        """Whether a stream ends with the counts of tokens."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    def settings(self) -> dict[str, Any]:
+        """The fields of SamplingParams that were given."""
+        given = {name: getattr(self, name) for name in SAME}
+        given |= {"n": self.n, "stop": self.stop, "stop_token_ids": self.stop_token_ids}
+        if self.logit_bias is not None:
+            given["logit_bias"] = {_token_id(name): value for name, value in self.logit_bias.items()}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+class CompletionAsked(Asked):
+    """/v1/completions. echo with logprobs: the prompt's tokens with their log probabilities, too."""
+
+    prompt: str | list[Id] | list[str] | list[list[Id]]
+    echo: bool | None = None
+    logprobs: int | None = Field(default=None, ge=0, le=20)
+    best_of: int | None = Field(default=None, ge=1)
+
+    @property
+    def prompts(self) -> list[str | list[int]]:
+        """Each a text or its ids."""
+        if isinstance(self.prompt, str) or (self.prompt and isinstance(self.prompt[0], int)):
+            return [self.prompt]  # type: ignore[list-item]
+        return list(self.prompt)  # type: ignore[arg-type]
+
+    def settings(self) -> dict[str, Any]:
+        given = super().settings() | {"logprobs": self.logprobs, "best_of": self.best_of}
+        if self.echo and self.logprobs is not None:
+            given["prompt_logprobs"] = self.logprobs
+        return {name: value for name, value in given.items() if value is not None}
+
+
+class Part(Fields):
+    """A piece of a message."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Message(BaseModel):
+    """One of a conversation; what else the client keeps with it (an answer's refusal: null) is not read."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[Part]
+    tool_calls: None = None
+
+    def plain(self) -> dict[str, str]:
+        """As chat templates read it."""
+        role = "system" if self.role == "developer" else self.role
+        parts = self.content if isinstance(self.content, str) else "".join(p.text for p in self.content)
+        return {"role": role, "content": parts}
+
+
+class ChatAsked(Asked):
+    """/v1/chat/completions. prompt_logprobs, add_generation_prompt, continue_final_message: vLLM's, for scoring."""
+
+    messages: Annotated[list[Message], Field(min_length=1)]
+    max_completion_tokens: int | None = Field(default=None, ge=0)
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    prompt_logprobs: int | None = Field(default=None, ge=0, le=20)
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        given = super().settings()
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ApiError(400, "top_logprobs needs logprobs: true", "top_logprobs")
+        if self.logprobs:
+            given["logprobs"] = self.top_logprobs or 0
+        if self.prompt_logprobs is not None:
+            given["prompt_logprobs"] = self.prompt_logprobs
+        return given
+
+
+def read_json(data: bytes) -> dict[str, Any]:
+    """The JSON object of a body; ApiError 400 for what is none."""
+    try:
+        text = data.decode("utf-8")
+        value = json.loads(text, parse_constant=_no_number)
+        if re.search(r"\\u[dD][89a-fA-F]", text):
+            json.dumps(value, ensure_ascii=False).encode()  # half of a character is no text
+    except UnicodeError as error:
+        raise ApiError(400, f"the body is no UTF-8 text: {error.reason}") from None
+    except (ValueError, RecursionError) as error:
+        raise ApiError(400, f"the body is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ApiError(400, f"the body must be a JSON object, got {describe(value)}")
+    return value
+
+
+def parse(kind: type[Asked], value: dict[str, Any]) -> Any:
+    """The request; ApiError 400 naming the field that is wrong."""
+    for name, harmless in NOT_YET.items():
+        asked = value.pop(name, None)
+        if asked is not None and asked not in harmless:
+            raise ApiError(400, f"{name} is not supported yet", name, "unsupported_parameter")
+    try:
+        return kind.model_validate({name: one for name, one in value.items() if name not in IGNORED})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"])) or "body"
+        came = "" if first["type"] == "missing" else f", got {describe(first['input'])}"
+        raise ApiError(400, f"{where}: {first['msg']}{came}", str(first["loc"][0])) from None
+
+
+def sampling_params(
+    asked: Asked, defaults: SamplingParams, max_tokens: int, ends: list[int]
+) -> SamplingParams:
+    """The settings; ApiError 400 for values out of range. ends: ids that end an answer."""
+    given = {name: getattr(defaults, name) for name in SAME} | asked.settings()
+    given["stop_token_ids"] = [*defaults.stop_token_ids, *given.get("stop_token_ids", ()), *ends]
+    try:
+        return SamplingParams(**given, max_tokens=max_tokens)
+    except ValueError as error:
+        raise ApiError(400, str(error), str(error).split()[0]) from None
+
+
+def _token_id(name: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,12}", name):
+        raise ApiError(400, f"logit_bias must map token ids to numbers, got {describe(name)}", "logit_bias")
+    return int(name)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
