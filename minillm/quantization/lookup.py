@@ -23,7 +23,9 @@ from numba.np import arrayobj
 
 def lanes() -> int:
     """How many numbers an instruction of this processor looks up: 16, 8, or 0 if the compiler is not to use it."""
-    if numba.config.CPU_NAME or numba.config.CPU_FEATURES:  # someone has chosen another processor to compile for
+    if (
+        numba.config.CPU_NAME or numba.config.CPU_FEATURES
+    ):  # someone has chosen another processor to compile for
         features = (numba.config.CPU_FEATURES or "").split(",")
         there = {name[1:] for name in features if name.startswith("+")}
     else:

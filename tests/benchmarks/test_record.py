@@ -3,8 +3,8 @@
 import pytest
 
 from tests.benchmarks import record, run
-from tests.code_paths import CODE_PATHS
 from tests.benchmarks.harness import Row
+from tests.code_paths import CODE_PATHS
 
 
 def entry(*rows, date="2026-01-01"):
