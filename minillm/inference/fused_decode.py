@@ -24,7 +24,7 @@ from minillm.quantization.lookup import floats_at
 from minillm.quantization.loops import NONE, QUICK
 
 # the checksum of the compiled files that this one calls: python -m tests.compiled_files --write
-CALLED = "fd202d81"
+CALLED = "af6ffd51"
 
 
 @njit(**QUICK)
@@ -55,13 +55,20 @@ def layer_norm(x, weight, bias, eps, y):  # pragma: no cover
 
 
 @njit(**QUICK)
+def add(x, y):  # pragma: no cover
+    """x += y."""
+    for i in range(x.size):
+        x[i] += y[i]
+
+
+@njit(**QUICK)
 def turn(x, cos, sin):  # pragma: no cover
-    """The pairs (i, i + D/2) of every head of x (heads, D), turned in place; cos and sin (D/2,) of the position."""
-    half = x.shape[1] // 2
-    for h in range(x.shape[0]):
+    """The pairs (i, i + D/2) of every head of x (heads · D,), turned in place; cos and sin (D/2,) of the position."""
+    half = cos.size
+    for h in range(0, x.size, 2 * half):
         for i in range(half):
-            a, b = x[h, i], x[h, i + half]
-            x[h, i], x[h, i + half] = a * cos[i] - b * sin[i], b * cos[i] + a * sin[i]
+            a, b = x[h + i], x[h + i + half]
+            x[h + i], x[h + i + half] = a * cos[i] - b * sin[i], b * cos[i] + a * sin[i]
 
 
 @njit(**QUICK)
@@ -75,59 +82,71 @@ def _attend_head(q, keys, values, start, stop, scale, y):  # pragma: no cover
         scores[s - start] = score * scale
         best = max(best, scores[s - start])
     total = NONE
-    y[:] = 0
+    for i in range(q.size):
+        y[i] = 0
     for s in range(start, stop):
         weight = np.exp(scores[s - start] - best)
         total += weight
         for i in range(q.size):
             y[i] += weight * values[s, i]
-    y /= total
+    for i in range(q.size):
+        y[i] /= total
 
 
 @njit(parallel=True, **QUICK)
 def _heads_side_by_side(q, keys, values, start, stop, scale, y):  # pragma: no cover
-    shared = q.shape[0] // keys.shape[0]
-    for h in prange(q.shape[0]):
-        _attend_head(q[h], keys[h // shared], values[h // shared], start, stop, scale, y[h])
+    D = keys.shape[2]
+    heads = q.size // D
+    shared = heads // keys.shape[0]
+    for h in prange(heads):
+        a, k = h * D, h // shared
+        _attend_head(q[a : a + D], keys[k], values[k], start, stop, scale, y[a : a + D])
 
 
 @njit(**QUICK)
 def attend(q, keys, values, start, stop, scale, y, threads):  # pragma: no cover
-    """softmax(scale · q · keys) · values over the tokens from start to stop: q, y (H, D), keys, values (K, S, D)."""
-    shared = q.shape[0] // keys.shape[0]
+    """softmax(scale · q · keys) · values over the tokens from start to stop: q, y (H · D,), keys, values (K, S, D)."""
     if threads is None:
-        for h in range(q.shape[0]):
-            _attend_head(q[h], keys[h // shared], values[h // shared], start, stop, scale, y[h])
+        D = keys.shape[2]
+        heads = q.size // D
+        shared = heads // keys.shape[0]
+        for h in range(heads):
+            a, k = h * D, h // shared
+            _attend_head(q[a : a + D], keys[k], values[k], start, stop, scale, y[a : a + D])
     else:
         _heads_side_by_side(q, keys, values, start, stop, scale, y)
 
 
 @njit(**QUICK)
-def attention(x, position, layer, m, cache, cos, sin, threads):  # pragma: no cover
-    """What the layer's attention gives for x (C,) -> (C,), keys and values kept."""
+def attention(x, position, layer, m, cache, cos, sin, out, threads):  # pragma: no cover
+    """out (C,) = what the layer's attention gives for x (C,); keys and values are kept."""
     H, K, D = m.heads, m.kv_heads, m.head_dim
-    q, y = np.empty((H, D), np.float32), np.empty((H, D), np.float32)
-    shape = (K, cache.room, D)
-    keys, values = carray(floats_at(cache.keys[layer]), shape), carray(floats_at(cache.values[layer]), shape)
-    new = np.empty((K, D), np.float32)
-    linear(m.q, layer, x, q.reshape(-1), threads)
-    linear(m.k, layer, x, new.reshape(-1), threads)
+    # arrays of one dimension: numba's reshape takes three seconds to compile, for the message of its errors
+    q, k, v, y = (
+        np.empty(H * D, np.float32),
+        np.empty(K * D, np.float32),
+        np.empty(K * D, np.float32),
+        np.empty(H * D, np.float32),
+    )
+    linear(m.q, layer, x, q, threads)
+    linear(m.k, layer, x, k, threads)
+    linear(m.v, layer, x, v, threads)
     if m.q_norm[layer]:
-        for h in range(H):
-            rms_norm(q[h], m.q_norm[layer], m.eps, q[h])
-        for h in range(K):
-            rms_norm(new[h], m.k_norm[layer], m.eps, new[h])
+        for h in range(0, H * D, D):
+            rms_norm(q[h : h + D], m.q_norm[layer], m.eps, q[h : h + D])
+        for h in range(0, K * D, D):
+            rms_norm(k[h : h + D], m.k_norm[layer], m.eps, k[h : h + D])
     if cos.size:
         turn(q, cos, sin)
-        turn(new, cos, sin)
-    keys[:, position] = new
-    linear(m.v, layer, x, new.reshape(-1), threads)
-    values[:, position] = new
+        turn(k, cos, sin)
+    shape = (K, cache.room, D)
+    keys, values = carray(floats_at(cache.keys[layer]), shape), carray(floats_at(cache.values[layer]), shape)
+    for h in range(K):
+        for i in range(D):
+            keys[h, position, i], values[h, position, i] = k[h * D + i], v[h * D + i]
     start = max(0, position + 1 - m.windows[layer])
     attend(q, keys, values, start, position + 1, m.scales[layer], y, threads)
-    out = np.empty(x.size, np.float32)
-    linear(m.o, layer, y.reshape(-1), out, threads)
-    return out
+    linear(m.o, layer, y, out, threads)
 
 
 @njit(**QUICK)
@@ -136,18 +155,19 @@ def llama_step(x, position, m, cache, cos, sin, wide, logits, threads):  # pragm
 
     cos, sin (D/2,) of the position; wide: the width of the feed-forward layer; logits (V,) is written.
     """
-    h = np.empty_like(x)
+    h, y = np.empty(x.size, np.float32), np.empty(x.size, np.float32)
     gate, up = np.empty(wide, np.float32), np.empty(wide, np.float32)
     for layer in range(m.norm1.size):
         rms_norm(x, m.norm1[layer], m.eps, h)
-        x += attention(h, position, layer, m, cache, cos, sin, threads)
+        attention(h, position, layer, m, cache, cos, sin, y, threads)
+        add(x, y)
         rms_norm(x, m.norm2[layer], m.eps, h)
         linear(m.gate, layer, h, gate, threads)
         linear(m.up, layer, h, up, threads)
         for i in range(wide):
             up[i] *= gate[i] / (np.float32(1) + np.exp(-gate[i]))  # silu
         linear(m.down, layer, up, h, threads)
-        x += h
+        add(x, h)
     rms_norm(x, m.norm[0], m.eps, h)
     linear(m.head, 0, h, logits, threads)
 
@@ -155,16 +175,18 @@ def llama_step(x, position, m, cache, cos, sin, wide, logits, threads):  # pragm
 @njit(**QUICK)
 def gpt2_step(x, position, m, cache, cos, sin, wide, logits, threads):  # pragma: no cover
     """The same of a GPT-2; x holds the token's embedding and its position's."""
-    h, up = np.empty_like(x), np.empty(wide, np.float32)
+    h, y = np.empty(x.size, np.float32), np.empty(x.size, np.float32)
+    up = np.empty(wide, np.float32)
     for layer in range(m.norm1.size):
         layer_norm(x, m.norm1[layer], m.bias1[layer], m.eps, h)
-        x += attention(h, position, layer, m, cache, cos, sin, threads)
+        attention(h, position, layer, m, cache, cos, sin, y, threads)
+        add(x, y)
         layer_norm(x, m.norm2[layer], m.bias2[layer], m.eps, h)
         linear(m.up, layer, h, up, threads)
         for i in range(wide):  # GELU by tanh, which is 2σ(2u) - 1
             u = np.float32(1.5957691216) * (up[i] + np.float32(0.044715) * up[i] * up[i] * up[i])
             up[i] /= np.float32(1) + np.exp(-u)
         linear(m.down, layer, up, h, threads)
-        x += h
+        add(x, h)
     layer_norm(x, m.norm[0], m.bias[0], m.eps, h)
     linear(m.head, 0, h, logits, threads)

@@ -23,10 +23,14 @@ from numba.np import arrayobj
 
 def lanes() -> int:
     """How many numbers an instruction of this processor looks up: 16, 8, or 0 if the compiler is not to use it."""
-    if numba.config.CPU_NAME or numba.config.CPU_FEATURES:
-        return 0  # someone has chosen another processor to compile for
-    features = binding.get_host_cpu_features()
-    return 16 if features.get("avx512f") else 8 if features.get("avx2") else 0
+    if (
+        numba.config.CPU_NAME or numba.config.CPU_FEATURES
+    ):  # someone has chosen another processor to compile for
+        features = (numba.config.CPU_FEATURES or "").split(",")
+        there = {name[1:] for name in features if name.startswith("+")}
+    else:
+        there = {name for name, here in binding.get_host_cpu_features().items() if here}
+    return 16 if "avx512f" in there else 8 if "avx2" in there else 0
 
 
 LANES = lanes()

@@ -4,6 +4,8 @@ SmolLM2-135M (`minillm fetch smollm2`) after a prompt of 64 and of 1,000 tokens,
 codes of its file, in int8, in float32. A GPT-2 of 12 layers and width 768 with random weights in int8 and in 4 bit.
 Each is asked for tokens through what a user would call; the time is that from its first new token to its last, so
 that reading the prompt is left out. llama.cpp runs as it comes (keys and values in 16 bit, flash attention).
+
+Two rows say what the first token of a process costs: with an empty folder for compiled code, and with a full one.
 """
 
 from __future__ import annotations
@@ -13,6 +15,10 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["NUMBA_NUM_THREADS"] = "2"  # as many as rows may ask for; numba reads it once
 
+import json
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -30,6 +36,21 @@ from tests.benchmarks.bench_decode import gpt2, spread_out
 from tests.benchmarks.harness import Row, Times, in_turn, peer_or_none
 
 LONGEST = 1000  # tokens of a prompt
+SIZES = {False: (32, 5), True: (8, 1)}  # quick or not: new tokens, rounds
+FIRST_TOKEN = """
+import json, sys, time, torch
+from minillm.inference.fused import FusedStep
+from minillm.quantization import load_packed
+torch.set_num_threads(1)
+model = load_packed(sys.argv[1])
+step = FusedStep.of(model, model.new_cache(1, 8))
+before = time.process_time()
+step(5)
+first = time.process_time() - before
+before = time.process_time()
+step(6)
+print(json.dumps(first - (time.process_time() - before)))
+"""
 clock = time.perf_counter
 Decode = Callable[[list[int], int], float]  # (prompt, new tokens) -> seconds a token
 
@@ -91,7 +112,7 @@ def of_llama_cpp(library: Any, path: Path, threads: int) -> Decode:
     return decode
 
 
-def raced(decodes: dict[str, Decode], prompt: int, new: int, threads: int, rounds: int) -> Times:
+def raced(decodes: dict[str, Decode], prompt: int, new: int, rounds: int, threads: int) -> Times:
     """Median seconds a token of each, in turn, with as many threads."""
     ids = [(7 * i) % 4000 + 100 for i in range(prompt)]
     torch.set_num_threads(threads)
@@ -99,6 +120,7 @@ def raced(decodes: dict[str, Decode], prompt: int, new: int, threads: int, round
         return in_turn(
             {name: lambda one=one: one(ids, new) for name, one in decodes.items()},
             rounds,
+            warmup=0 if rounds == 1 else 1,
             measure=lambda call: call(),
         )
     finally:
@@ -133,13 +155,38 @@ def smollm2(transformers: Any, quick: bool) -> list[Row]:
         ("int8", "transformers fp32", 2.4),
         ("fp32", "transformers fp32", 1.7),
     ]
-    for threads in (1, 2):
+    for decode in decodes.values():  # what is compiled, is compiled before the clock starts
+        decode([1], 3)
+    for threads in (1,) if quick else (1, 2):
         theirs = {"llama.cpp": of_llama_cpp(llama_cpp, path, threads)} if llama_cpp else {}
         for prompt in (64, LONGEST):
-            times = raced(decodes | theirs, prompt, 16 if quick else 64, threads, 3 if quick else 7)
+            times = raced(decodes | theirs, prompt, *SIZES[quick], threads)
             work = f"greedy decode of SmolLM2-135M after {prompt:,} tokens, {{}}"
             rows += rows_of(work, times, threads, against)
-    return rows
+    return rows + first_call(path, 1 if quick else 3)
+
+
+def first_call(path: Path, rounds: int) -> list[Row]:
+    """CPU seconds until the compiled step of the file's codes can run, in new processes; there is no peer."""
+
+    def seconds(folder: str) -> float:
+        command, environment = [sys.executable, "-c", FIRST_TOKEN, str(path)], {"NUMBA_CACHE_DIR": folder}
+        environment = os.environ | environment
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=300, check=True
+        )
+        return json.loads(done.stdout)
+
+    compiled, loaded = [], []
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            compiled.append(seconds(folder))
+            loaded.append(seconds(folder))
+    return [
+        Row(f"first call of the compiled step, {how}", "", "CPU s", statistics.median(times), None,
+            note=f"asked for: under {most} s", higher_is_better=False)
+        for how, times, most in (("compiled", compiled, 5), ("from the cache on disk", loaded, 0.5))
+    ]  # fmt: skip
 
 
 def run(quick: bool) -> list[Row]:
@@ -151,6 +198,6 @@ def run(quick: bool) -> list[Row]:
     decodes = {name: of_ours(model) for name, model in small.items()}
     if transformers:
         decodes["transformers fp32"] = of_transformers(transformers, floats)
-    times = raced(decodes, 64, 16 if quick else 64, 1, 3 if quick else 7)
+    times = raced(decodes, 64, *SIZES[quick], 1)
     against = [("int8", "transformers fp32", 2.0), ("4 bit", "transformers fp32", 3.0)]
     return rows + rows_of("greedy decode of GPT-2 12x768 after 64 tokens, {}", times, 1, against)

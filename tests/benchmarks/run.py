@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.run [NAME ...] [--quick] [--write] [--json]        (`minillm bench` calls this)
 
---write measures twice, as the machine is and on the code path that torch takes on an older CPU
-(ATEN_CPU_CAPABILITY=avx2), into results.json and from there into BENCHMARKS.md (record.py). Thread counts are set in
+--write measures twice, as the machine is and on the code paths that torch and numba take on an older CPU
+(AVX2_PATH), into results.json and from there into BENCHMARKS.md (record.py). Thread counts are set in
 the child's environment, before numpy, torch or a Rust library start.
 """
 
@@ -27,7 +27,12 @@ ROOT = FOLDER.parents[1]
 POOLS = ("OMP", "MKL", "OPENBLAS", "NUMBA", "RAYON")
 ONE_THREAD = {f"{pool}_NUM_THREADS": "1" for pool in POOLS} | {"TOKENIZERS_PARALLELISM": "false"}
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
-AVX2_PATH = {"ATEN_CPU_CAPABILITY": "avx2"}
+# numba compiles for the processor that it is told of; lookup.py reads the features to know how wide a register is
+AVX2_PATH = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "NUMBA_CPU_NAME": "haswell",
+    "NUMBA_CPU_FEATURES": "+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+popcnt",
+}
 
 
 def names() -> list[str]:

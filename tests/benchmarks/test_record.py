@@ -4,6 +4,7 @@ import pytest
 
 from tests.benchmarks import record, run
 from tests.benchmarks.harness import Row
+from tests.code_paths import CODE_PATHS
 
 
 def entry(*rows, date="2026-01-01"):
@@ -157,7 +158,8 @@ def test_both_code_paths_are_measured_and_recorded(files, monkeypatch):
     monkeypatch.setattr(run, "measure", measure)
     run.measure_and_record("demo", quiet=True)
     make = record.make_of(record.cpu_model())
-    assert asked == [{}, {"ATEN_CPU_CAPABILITY": "avx2"}]
+    assert asked == [{}, run.AVX2_PATH]
+    assert set(run.AVX2_PATH) < set(CODE_PATHS)
     assert list(record.read_results()) == [make, f"{make}, avx2 path"]
 
 
