@@ -64,7 +64,7 @@ def gptq(
 
     bits: 2 to 8. group_size: columns that share a scale. damping: λ as a share of the mean of H's diagonal, above 0.
     Works in float64. Raises ValueError for no float matrices, inf or NaN, a Hessian of another size or not
-    symmetric with a diagonal of 0 or more, or options out of range.
+    symmetric with a diagonal of 0 or more or no mean of x xᵀ, or options out of range.
     """
     weight, hessian = finite_matrix("weight", weight).double(), _checked_hessian(hessian, weight)
     check_int("bits", bits, 2, 8), check_int("group_size", group_size, 1)
@@ -75,7 +75,12 @@ def gptq(
     weight = weight.masked_fill(silent, 0)
     grid = fit_grid(weight, bits, min(group_size, weight.shape[1]), symmetric)
     order = columns_in_order(hessian, act_order)
-    codes = gptq_in_blocks(weight, hessian, grid, order, damping, late=not act_order, symmetric=symmetric)
+    try:
+        codes = gptq_in_blocks(weight, hessian, grid, order, damping, late=not act_order, symmetric=symmetric)
+    except torch.linalg.LinAlgError:
+        raise ValueError(
+            f"hessian is no mean of x xᵀ: with a damping of {damping} it has no Cholesky factor"
+        ) from None
     return GroupQuantized(codes, grid._replace(scales=grid.scales.float()))
 
 

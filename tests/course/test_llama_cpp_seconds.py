@@ -8,7 +8,7 @@ from minillm.course.page.llama_cpp import llama_cpp_seconds
 
 
 def test_what_cannot_be_asked_is_refused():
-    for options in ({"new": 0}, {"rounds": 0}, {"threads": 0}):
+    for options in ({"new": 0}, {"rounds": 0}, {"threads": 0}, {"deadline": float("nan")}):
         with pytest.raises(ValueError, match=next(iter(options))):
             llama_cpp_seconds("none.gguf", [1], **options)
     with pytest.raises(ValueError, match="token id"):

@@ -107,6 +107,7 @@ def test_columns_that_are_never_used_become_zero_and_trouble_nobody():
         (-torch.eye(4), {}, "diagonal"),
         (torch.eye(4) + torch.ones(4, 4).triu(), {}, "symmetric"),
         (torch.full((4, 4), float("nan")), {}, "NaN"),
+        (2 * torch.ones(4, 4) - torch.eye(4), {}, "no mean of x"),
         (torch.eye(4), {"bits": 9}, "bits"),
         (torch.eye(4), {"group_size": 0}, "group_size"),
         (torch.eye(4), {"damping": 0.0}, "damping"),

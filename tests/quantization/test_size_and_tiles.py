@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from minillm.models import Llama, LlamaConfig, save_gguf
-from minillm.quantization import PackedLinear, load_packed, quantize
+from minillm.quantization import PackedLinear, codes_linear, linear, load_packed, quantize
 from minillm.quantization.linear import FEW_ROWS, TILE
 from minillm.quantization.lookup import from_half
 
@@ -53,3 +53,19 @@ def test_many_rows_are_those_of_the_dequantized_weight(method, outputs):
     x = torch.randn(FEW_ROWS + 3, 64)
     expected = x @ layer.dequantize().T + layer.bias
     torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["int8", "nf4", "rtn"])
+@pytest.mark.parametrize("outputs", [64, 192, TILE + 64])
+def test_no_tile_is_a_view_of_a_wider_one(method, outputs, monkeypatch):
+    """oneDNN's product of such a view takes hundreds of times as long."""
+    seen = []
+
+    def product(x, weight):
+        seen.append(weight.is_contiguous() or weight.T.is_contiguous())
+        return x @ weight.T
+
+    for module in (linear, codes_linear):
+        monkeypatch.setattr(module, "tile_product", product)
+    quantize(nn.Sequential(nn.Linear(64, outputs)), method)(torch.randn(FEW_ROWS + 1, 64))
+    assert seen == [True] * (1 + (outputs > TILE))

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from minillm._checks import check_int
+from minillm._checks import check_int, check_number
 
 _PROGRAM = """
 import json, sys
@@ -45,6 +45,7 @@ def llama_cpp_seconds(
     Raises RuntimeError where llama.cpp ends without an answer, subprocess.TimeoutExpired after `deadline` seconds.
     """
     check_int("new", new, 1), check_int("rounds", rounds, 1), check_int("threads", threads, 1)
+    check_number("deadline", deadline, 1)
     ids = [check_int("a token id", one, 0) for one in ids]
     given = {"path": str(path), "ids": ids, "new": new, "rounds": rounds, "threads": threads}
     done = subprocess.run(
