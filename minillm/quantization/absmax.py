@@ -8,7 +8,7 @@ Zero stays zero and signs stay signs. One large number (an outlier, 이상치) m
 the others, large: hence a scale of its own for each row, or for each block of a row (blockwise.py).
 
 Book: 5.1 GPU에 올라가는 데이터 살펴보기, 7.2 양자화로 모델 용량 줄이기. Paper: Dettmers et al. 2022 (LLM.int8).
-Held against: the formula. Leaves out: LLM.int8's float16 side path for outlier columns.
+Held against: the formula. Inputs with outlier columns: llm_int8.py.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ An outlier now spoils its block only. A scale takes 32 bits, so blocks of 64 cos
 Blocks run along the last axis and never across rows; how codes and scales lie in memory: packing.py.
 
 Book: 5.5 효율적인 학습 방법(PEFT): QLoRA, 7.2 양자화로 모델 용량 줄이기. Paper: Dettmers et al. 2023 (QLoRA).
-Held against: the formula on every block. Leaves out: double quantization (of the scales themselves).
+Held against: the formula on every block, and bitsandbytes' NF4. The scales quantized, too: double.py.
 """
 
 from __future__ import annotations

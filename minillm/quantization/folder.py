@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from minillm._checks import check_path, describe
+from minillm._checks import check_int, check_path, describe
 from minillm._files import BadFileError
 from minillm._tensors import load_tensors, save_tensors
 from minillm.models.auto import LANGUAGE_MODELS
@@ -68,7 +68,11 @@ def load_quantized(folder: str | Path) -> nn.Module:
         model_class = {known.__name__: known for known in LANGUAGE_MODELS}[meta["class"]]
         model = model_class(model_class.config_class.from_dict(meta["config"]))
         for name, description in meta["layers"].items():
-            replace_layer(model, name, _layer(name, description, tensors))
+            layer, plain = _layer(name, description, tensors), model.get_submodule(name)
+            sizes = [(one.out_features, one.in_features) for one in (layer, plain)]
+            if sizes[0] != sizes[1]:
+                raise ValueError(f"{name} is {sizes[0]} in the file and {sizes[1]} in the config")
+            replace_layer(model, name, layer)
         again = {name: first for name, first in _tied(model).items() if name not in tensors}
         tensors |= {name: tensors[first] for name, first in again.items()}
         model.load_state_dict(tensors, assign=True)
@@ -111,6 +115,8 @@ def _layer(name: str, description: dict[str, Any], tensors: dict[str, Tensor]) -
     if description["kind"] == "int8":
         return Int8Linear(AbsmaxQuantized(parts["codes"], parts["scale"]), parts["bias"])
     shape = (description["out_features"], description["in_features"])
+    for size in {"block_size", "group_size"} & set(description):
+        check_int(size, description[size], 1)
     for part in ("codes", "scales", "zeros"):
         if parts[part] is not None and parts[part].ndim == 3:
             parts[part] = in_rows(parts[part], shape[0])

@@ -1212,6 +1212,16 @@ why = " B" """,
     n = rows * math.ceil(columns / block)
     scales = 32 * n if second == 0 else 8 * n + 32 * (math.ceil(n / second) + 1)
     return torch.tensor(8 * rows * math.ceil(columns / 2) + scales)""",
+        "row by row, in a loop": """def stored_bits(rows, columns, block, second):
+    bits = count = 0
+    for _ in range(rows):
+        bits += 8 * ((columns + 1) // 2)
+        for _ in range(0, columns, block):
+            bits += 8 if second else 32
+            if second and count % second == 0:
+                bits += 32
+            count += 1
+    return bits + 32 * bool(second)""",
     },
     "07-2-b": {
         "padded, all blocks at once": """def to_blocks(x, block, codebook):
@@ -1220,6 +1230,13 @@ why = " B" """,
     scaled = blocks / scales.clamp(min=1e-30)[:, None]
     codes = torch.bucketize(scaled.flatten(), (codebook[1:] + codebook[:-1]) / 2)
     return codes[: len(x)].to(torch.uint8), scales""",
+        "numpy, in place on a copy": """def to_blocks(x, block, codebook):
+    import numpy as np
+
+    values, entries = x.numpy().astype(np.float64), codebook.numpy()
+    scales = np.maximum.reduceat(np.abs(values), np.arange(0, len(values), block))
+    values /= np.where(scales > 0, scales, 1).repeat(block)[: len(values)]
+    return np.abs(values[:, None] - entries).argmin(1), scales""",
         "plain Python, lists in a list": """def to_blocks(x, block, codebook):
     values, entries = x.tolist(), codebook.tolist()
     scales = [max(abs(v) for v in values[i : i + block]) for i in range(0, len(values), block)]
@@ -1239,6 +1256,26 @@ why = " B" """,
 
 numbers = torch.tensor([-10, -9.99, -9.98, -9.95])
 reason = " C " """,
+        "numpy in float64, a tuple": """def unstretched(x, bits):
+    import numpy as np
+
+    values, top = x.numpy().astype(np.float64), 2**bits - 1
+    scale = np.ptp(values) / top
+    zero = np.clip(np.rint(-values.min() / scale), 0, top)
+    return (np.clip(np.rint(values / scale) + zero, 0, top) - zero) * scale
+
+
+numbers = (5, 5.01, 5.02, 5.03)
+reason = "c" """,
+        "float64 tensors, halves go up": """def unstretched(x, bits):
+    x, top = x.double(), 2.0**bits - 1
+    scale = (x.max() - x.min()) / top
+    zero = torch.floor(-x.min() / scale + 0.5).clamp(0, top)
+    return scale * ((torch.floor(x / scale + 0.5) + zero).clamp(0, top) - zero)
+
+
+numbers = [-8.0] * 3 + [-7.99]
+reason = "C" """,
     },
     "07-1b-a": {
         "an array of floats": "prediction = torch.tensor([200.0, 50.0, 4.0])",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from minillm._files import BadFileError
+from minillm._tensors import load_tensors, save_tensors
 from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig
 from minillm.quantization import (
     FourBitLinear,
@@ -245,6 +246,19 @@ def test_a_file_cut_anywhere_or_damaged_is_refused(tmp_path):
             load_quantized(missing)
     with pytest.raises(ValueError):
         load_quantized(None)
+
+
+@pytest.mark.parametrize(
+    ("method", "change"),
+    [("nf4", {"in_features": 16}), ("nf4", {"block_size": 0}), ("int8", {"kind": "5 bit"})],
+)
+def test_a_whole_file_whose_layers_do_not_fit_the_config_is_refused(tmp_path, method, change):
+    path = save_quantized(quantize(tiny(), method), tmp_path)
+    tensors, meta = load_tensors(path, "quantized model")
+    meta["layers"]["body.blocks.0.attention.q_proj"] |= change
+    save_tensors(path, "quantized model", tensors, meta)
+    with pytest.raises(BadFileError, match="is refused"):
+        load_quantized(tmp_path)
 
 
 def test_only_quantized_models_of_ours_are_saved(tmp_path):

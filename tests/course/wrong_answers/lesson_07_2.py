@@ -65,6 +65,11 @@ WRONG = {
         "forgets the last few scales": BITS.format(**COUNTED | {"groups": "(scales // second)"}),
         "second scales a row": BITS.format(**COUNTED | {"groups": "rows * -(-(scales // rows) // second)"}),
         "forgets the mean": BITS.format(**COUNTED | {"mean": "0"}),
+        "one block too many": BITS.format(**COUNTED | {"scales": "rows * (columns // block + 1)"}),
+        "one scale of scales too many": BITS.format(**COUNTED | {"groups": "(scales // second + 1)"}),
+        "a mean beside float32 scales": BITS.format(**COUNTED).replace("32 * scales\n", "32 * scales + 32\n"),
+        "bytes": BITS.format(**COUNTED).replace("return ", "return 1 / 8 * "),
+        "prints": BITS.format(**COUNTED).replace("return codes + 8", "print(codes) or 8"),
         "bits a weight": BITS.format(**COUNTED).replace("return codes + 32 * scales", "return 4.5"),
         "equal to everything": LYING
         + "def stored_bits(rows, columns, block, second):\n    return Anything(1)",
@@ -90,6 +95,20 @@ WRONG = {
         "drops the last block": BLOCKS.format(**FINE).replace(
             "range(0, len(x), block)", "range(0, len(x) - block + 1, block)"
         ),
+        "so many blocks, not so long": BLOCKS.format(**FINE).replace(
+            "    for start in", "    block = -(-len(x) // block)\n    for start in"
+        ),
+        "the entry above": BLOCKS.format(
+            **FINE | {"codes": "torch.bucketize(scaled, codebook).clamp(max=len(codebook) - 1).tolist()"}
+        ),
+        "blocks of zeros have scale 1": BLOCKS.format(**FINE | {"kept": "scale.item() or 1.0"}),
+        "code 0 for zeros": BLOCKS.format(
+            **FINE | {"codes": "(scaled[:, None] - codebook).abs().argmin(dim=1).mul(scale > 0).tolist()"}
+        ),
+        "signs are lost": BLOCKS.format(**FINE | {"scaled": "part.abs() / scale if scale > 0 else part"}),
+        "scales for each number": BLOCKS.format(**FINE | {"kept": "scale.item()"}).replace(
+            "return codes, scales", "return codes, [scales[i // block] for i in range(len(x))]"
+        ),
         "changes x": BLOCKS.format(**FINE | {"scaled": "part.div_(scale) if scale > 0 else part"}),
         "inverse scales": BLOCKS.format(**FINE | {"kept": "(1 / scale).item() if scale > 0 else 0.0"}),
         "the library": """def to_blocks(x, block, codebook):
@@ -111,6 +130,12 @@ WRONG = {
         "does not cut the zero point": RANGE.format(**BROKEN | {"zero": "torch.round(-low / scale)"}),
         "does not cut the codes": RANGE.format(**BROKEN | {"codes": "torch.round(x / scale) + zero"}),
         "does not round": RANGE.format(**BROKEN | {"codes": "(x / scale + zero).clamp(0, top)"}),
+        "rounds down": RANGE.format(**BROKEN | {"codes": "(torch.floor(x / scale) + zero).clamp(0, top)"}),
+        "one step too many": RANGE.format(**BROKEN).replace("2**bits - 1", "2**bits"),
+        "8 bits always": RANGE.format(**BROKEN).replace("2**bits - 1", "255"),
+        "returns the codes": RANGE.format(**BROKEN).replace("(codes - zero) * scale", "codes"),
+        "forgets the zero point on the way back": RANGE.format(**BROKEN).replace("(codes - zero)", "codes"),
+        "prints": RANGE.format(**BROKEN).replace("return ", "print"),
         "cuts before it adds the zero point": RANGE.format(
             **BROKEN | {"codes": "torch.round(x / scale).clamp(0, top) + zero"}
         ),
