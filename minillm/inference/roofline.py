@@ -47,6 +47,7 @@ class Work(NamedTuple):
 
 # Dense 16-bit matrix products (no sparsity) and memory of the data sheets of nvidia.com: T4 (65 TFLOP/s, 320 GB/s),
 # A10 (125, 600), A100 40 GB (312, 1,555), A100 80 GB SXM (312, 2,039), H100 SXM (989, 3,350), H200 SXM (989, 4,800)
+# Where a sheet gives the rate with sparsity only (H100, H200: 1,979), half of it. A100 80 GB for PCIe: 1,935 GB/s.
 CARDS = {
     "T4": Machine(320e9, 65e12),
     "A10": Machine(600e9, 125e12),
