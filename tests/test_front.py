@@ -3,7 +3,6 @@
 import importlib.util
 import io
 import re
-from pathlib import Path
 
 import nbformat
 import pytest
