@@ -155,7 +155,6 @@ class SamplingParams:
         compiled(schema_text(self.json_schema))
         for name, free in (
             ("stop", ()),
-            ("stop_token_ids", ()),
             ("min_tokens", 0),
             ("no_repeat_ngram_size", 0),
         ):

@@ -57,6 +57,11 @@ class Stopper:
         self.state = 0
         if params.json_schema is not None:
             self.guide = json_guide(params.json_schema, tokenizer)
+            parts = self.end_ids & set(self.guide.vocabulary.ids.tolist())
+            if parts:
+                raise ValueError(
+                    f"json_schema may need the tokens {sorted(parts)}: they cannot end its text, too"
+                )
             least = self.guide.shortest(enough=params.max_tokens)
             if least > params.max_tokens:
                 raise ValueError(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,10 @@ def schema_automaton(schema: Mapping[str, Any] | bool) -> tuple[np.ndarray, np.n
     ValueError for what is no schema, a keyword that is not done, a schema that nothing fulfils or that refers to
     itself, and one that needs too large a table (a long maxLength or maxItems in each other).
     """
-    return automaton(_Reader(schema).value(schema, "schema", ()))
+    try:
+        return automaton(_Reader(schema).value(schema, "schema", ()))
+    except RecursionError:
+        raise ValueError("the schema is nested too deep") from None
 
 
 def string(least: int = 0, most: int | None = None, expression: str | None = None) -> Piece:
@@ -145,6 +149,7 @@ def _naturals(low: int, high: int) -> Piece:
     return choice(*pieces)
 
 
+@lru_cache(maxsize=DEPTH + 1)
 def anything(depth: int = DEPTH) -> Piece:
     """Any JSON value with at most `depth` levels of lists and objects."""
     pieces = [string(), NUMBER, BOOLEAN, NULL]

@@ -13,6 +13,7 @@ from minillm.inference.params import SamplingParams
 from minillm.inference.server.answers import Answer, ChatAnswer, CompletionAnswer
 from minillm.inference.server.errors import ApiError
 from minillm.inference.server.schemas import Asked, ChatAsked, CompletionAsked, sampling_params
+from minillm.inference.stopping import Stopper
 from minillm.tokenizer.chat import apply_chat_template
 from minillm.tokenizer.chat_ends import turn_ends
 
@@ -79,7 +80,7 @@ class Preparing:
         usual = min(USUAL_TOKENS, *rooms) if rooms else 1
         most = 1 if only_echo else usual if asked.max_tokens is None else asked.max_tokens
         self._check_most(most, prompts)
-        params = sampling_params(asked, self.defaults, most, [])
+        params = self._params(asked, most, [])
         texts = None
         if asked.echo:
             texts = [one if isinstance(one, str) else tokenizer.decode(one) for one in asked.prompts]
@@ -99,8 +100,18 @@ class Preparing:
         if most is None:
             most = self._room(ids, asked.n or 1)
         self._check_most(most, [ids])
-        params = sampling_params(asked, self.defaults, most, self.ends)
+        params = self._params(asked, most, self.ends)
         return Job([ids], params, ChatAnswer(tokenizer, self.model_name, [ids], params))
+
+    def _params(self, asked: Asked, most: int, ends: list[int]) -> SamplingParams:
+        """The settings; ApiError 400 for a schema whose shortest text is longer than `most` tokens, too."""
+        params = sampling_params(asked, self.defaults, most, ends)
+        if params.json_schema is not None:
+            try:
+                Stopper(self.engine.model, params, self.engine.tokenizer)
+            except ValueError as error:
+                raise ApiError(400, str(error), "response_format") from None
+        return params
 
     def _ids(self, prompt: str | list[int]) -> list[int]:
         tokenizer = self.engine.tokenizer

@@ -19,7 +19,6 @@ from minillm.inference.server.errors import ApiError
 
 # not done, with the values that ask for nothing
 NOT_YET: dict[str, tuple[Any, ...]] = {
-    "response_format": ({"type": "text"},),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
     "parallel_tool_calls": (True, False),
@@ -57,6 +56,30 @@ class StreamOptions(Fields):
     include_obfuscation: bool = False
 
 
+class NamedSchema(BaseModel):
+    """A JSON schema with the name that the client gives it. strict: ours always is."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+    schema_: dict[str, Any] = Field(alias="schema")
+
+
+class ResponseFormat(Fields):
+    """text; json_object: any object; json_schema: what follows the schema."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: NamedSchema | None = None
+
+    def schema_of(self) -> dict[str, Any] | None:
+        """The schema that the answer follows, or None."""
+        if self.type == "json_object":
+            return {"type": "object"}
+        if self.type == "json_schema" and self.json_schema is None:
+            raise ApiError(
+                400, "response_format of type json_schema needs json_schema.schema", "response_format"
+            )
+        return self.json_schema.schema_ if self.type == "json_schema" and self.json_schema else None
+
+
 class Asked(Fields):
     """What both kinds of requests share. None: the server's default."""
 
@@ -79,6 +102,7 @@ class Asked(Fields):
     min_tokens: int | None = None
     ignore_eos: bool | None = None
     no_repeat_ngram_size: int | None = None
+    response_format: ResponseFormat | None = None
 
     @property
     def with_usage(self) -> bool:
@@ -89,6 +113,8 @@ class Asked(Fields):
         """The fields of SamplingParams that were given."""
         given = {name: getattr(self, name) for name in SAME}
         given |= {"n": self.n, "stop": self.stop, "stop_token_ids": self.stop_token_ids}
+        if self.response_format is not None:
+            given["json_schema"] = self.response_format.schema_of()
         if self.logit_bias is not None:
             given["logit_bias"] = {_token_id(name): value for name, value in self.logit_bias.items()}
         return {name: value for name, value in given.items() if value is not None}

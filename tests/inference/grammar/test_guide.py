@@ -145,9 +145,16 @@ def test_budgets_and_settings_that_leave_no_text_are_refused(model, tokenizer):
         Engine(model, tokenizer).add_request([5], short)
     with pytest.raises(ValueError, match="needs a tokenizer"):
         generate(model, [5], walked)
-    for settings in ({"stop": "x"}, {"min_tokens": 2}, {"no_repeat_ngram_size": 2}, {"stop_token_ids": [3]}):
+    for settings in ({"stop": "x"}, {"min_tokens": 2}, {"no_repeat_ngram_size": 2}):
         with pytest.raises(ValueError, match=next(iter(settings))):
             SamplingParams(json_schema=SCHEMA, **settings)
+    with pytest.raises(ValueError, match="cannot end its text"):
+        generate(
+            model,
+            [5],
+            SamplingParams(max_tokens=90, stop_token_ids=[5], json_schema=SCHEMA),
+            tokenizer=tokenizer,
+        )
     with pytest.raises(ValueError, match="type must be one of"):
         SamplingParams(json_schema={"type": "strange"})
     with pytest.raises(ValueError, match="JSON schema"):

@@ -1,5 +1,6 @@
 """The server as the openai client meets it, unmodified; every answer is what the engine's own model gives."""
 
+import json
 import math
 import re
 import time
@@ -169,6 +170,25 @@ def test_a_streamed_chat_joined_is_the_whole_one(client):
     assert (last.choices, last.usage) == ([], whole.usage)
 
 
+def of_schema(schema):
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+
+
+def test_answers_follow_a_schema(client):
+    schema = {"type": "object", "properties": {"이름": {"enum": ["a", "한"]}}, "required": ["이름"]}
+    asked = {"model": "tiny", "messages": ASKED, "max_tokens": 60, "temperature": 1.5, "n": 3, "seed": 1}
+    whole = client.chat.completions.create(**asked, response_format=of_schema(schema))
+    assert [choice.finish_reason for choice in whole.choices] == ["stop"] * 3
+    assert all(json.loads(choice.message.content)["이름"] in ("a", "한") for choice in whole.choices)
+    texts = [""] * 3
+    for event in client.chat.completions.create(
+        **asked, response_format={"type": "json_object"}, stream=True
+    ):
+        for choice in event.choices:
+            texts[choice.index] += choice.delta.content or ""
+    assert all(text.startswith("{") for text in texts)
+
+
 @pytest.mark.parametrize(("more", "kind", "words"), [
     ({"model": "gpt-4"}, NotFoundError, "'gpt-4' does not exist"),
     ({"max_tokens": -1}, BadRequestError, "max_tokens"),
@@ -187,7 +207,10 @@ def test_a_streamed_chat_joined_is_the_whole_one(client):
     ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, BadRequestError, "role"),
     ({"messages": [{"role": "user", "content": "word " * 200}]}, BadRequestError, "127 tokens here"),
     ({"tools": [{"type": "function", "function": {"name": "f"}}]}, BadRequestError, "not supported yet"),
-    ({"response_format": {"type": "json_object"}}, BadRequestError, "not supported yet"),
+    ({"response_format": {"type": "json_schema"}}, BadRequestError, "needs json_schema.schema"),
+    ({"response_format": {"type": "yaml"}}, BadRequestError, "response_format"),
+    ({"response_format": of_schema({"type": "strange"})}, BadRequestError, "type must be one of"),
+    ({"response_format": of_schema({"type": "string", "minLength": 60}), "max_tokens": 2}, BadRequestError, "at least"),
     ({"extra_body": {"beams": 2}}, BadRequestError, "beams"),
 ])  # fmt: skip
 def test_what_is_wrong_is_an_error_of_the_client(client, more, kind, words):
