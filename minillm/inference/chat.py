@@ -4,6 +4,7 @@
         .chat(messages)               a Reply
         .stream(messages)             pieces of its text
         .choose(messages, options)    which of the options the model would rather say
+        .json(messages, schema)       a value that follows the JSON schema
 
 `choose` writes nothing: every option is put where the answer would stand, and the log probabilities that the model
 gives to its tokens are summed, log p(option) = Σ log p(token_t | before). p = softmax over the options.
@@ -12,6 +13,7 @@ Book 8.4 LLM 서빙 프레임워크. Held against the openai client and our own 
 
 from __future__ import annotations
 
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,6 +57,21 @@ class ChatModel(ABC):
     def choose(self, messages: Messages, options: Sequence[str]) -> tuple[int, list[float]]:
         """(index of the most probable option, the probability of each among them). An option that is the beginning of
         another is never less probable than it."""
+
+    def json(
+        self, messages: Messages, schema: Mapping[str, Any], params: SamplingParams | None = None
+    ) -> Any:
+        """The answer as a value that follows a JSON schema (grammar/json_schema.py says which). ValueError for a schema
+        that is not done, and for an answer that was cut off by max_tokens: give more, or the schema a maxLength."""
+        params = self._usual(messages) if params is None else params
+        reply = self.chat(messages, replace(params, json_schema=schema))
+        if reply.finish_reason != "stop":
+            raise ValueError(f"the answer was cut off after max_tokens: {describe(reply.text)}")
+        return json.loads(reply.text)
+
+    def _usual(self, messages: Messages) -> SamplingParams:
+        """The settings where the caller gives none."""
+        return SamplingParams(max_tokens=USUAL_TOKENS)
 
 
 class LocalChat(ChatModel):
@@ -103,10 +120,13 @@ class LocalChat(ChatModel):
 
     def _asked(self, messages: Messages, params: SamplingParams | None) -> tuple[list[int], SamplingParams]:
         ids = self.tokenizer.encode(apply_chat_template(self.tokenizer, messages))
-        if params is None:
-            params = SamplingParams(max_tokens=max(1, min(USUAL_TOKENS, self.engine.window - len(ids))))
+        params = self._usual(messages) if params is None else params
         _check_one(params)
         return ids, replace(params, stop_token_ids={*params.stop_token_ids, *self.ends})
+
+    def _usual(self, messages: Messages) -> SamplingParams:
+        read = len(self.tokenizer.encode(apply_chat_template(self.tokenizer, messages)))
+        return SamplingParams(max_tokens=max(1, min(USUAL_TOKENS, self.engine.window - read)))
 
 
 class OpenAIChat(ChatModel):
@@ -232,9 +252,12 @@ def _as_request(params: SamplingParams | None) -> dict[str, Any]:
         given["stop"] = list(params.stop_strings)
     if params.stop_token_ids:
         more["stop_token_ids"] = list(params.stop_token_ids)
+    if params.json_schema is not None:
+        named = {"name": "answer", "schema": params.json_schema, "strict": True}
+        given["response_format"] = {"type": "json_schema", "json_schema": named}
     if params.logit_bias:
         given["logit_bias"] = {str(i): value for i, value in params.logit_bias.items()}
-    others = {"n", "stop", "stop_token_ids", "logit_bias", *_OPENAI, *_MORE}
+    others = {"n", "stop", "stop_token_ids", "logit_bias", "json_schema", *_OPENAI, *_MORE}
     rest = [n for n in usual if n not in others and getattr(params, n) != usual[n]]
     if rest:
         raise ValueError(f"a server does not take {', '.join(rest)}")

@@ -97,6 +97,17 @@ def test_a_server_without_prompt_logprobs_is_named(monkeypatch):
         there.choose(ASKED, ["a", "b"])
 
 
+def test_json_is_read_or_refused(local):
+    assert local.json(ASKED, {"enum": [{"a": 1}]}) == {"a": 1}
+    with pytest.raises(ValueError, match="cut off"):
+        local.json(
+            ASKED, {"type": "string", "minLength": 30}, SamplingParams(max_tokens=31, ignore_eos=True, seed=0)
+        )
+    with pytest.raises(ValueError, match="type must be one of"):
+        local.json(ASKED, {"type": "strange"})
+    assert ScriptedChat(['{"b": [2]}']).json(ASKED, {"type": "object"}) == {"b": [2]}
+
+
 def test_a_script_says_what_it_holds():
     model = ScriptedChat(["one\ntwo", Reply("three", {}, "length"), "b", "c"])
     assert isinstance(model, ChatModel)

@@ -329,5 +329,13 @@ def test_openai_chat_and_local_chat_say_the_same(server):
     assert at == same
     assert one == pytest.approx(other, abs=1e-4)
     assert math.fsum(one) == pytest.approx(1)
+    schema = {"type": "object", "properties": {"a": {"type": "string", "maxLength": 4}}, "required": ["a"]}
+    for settings in (
+        SamplingParams(max_tokens=40, seed=2),
+        SamplingParams(max_tokens=40, temperature=3.0, seed=5),
+    ):
+        found = here.json(ASKED, schema, settings)
+        assert found == there.json(ASKED, schema, settings)
+        assert isinstance(found["a"], str)
     with pytest.raises(ValueError, match="beams"):
         there.chat(ASKED, SamplingParams(beams=2, temperature=0))
