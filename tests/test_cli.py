@@ -539,6 +539,7 @@ def test_every_command_has_help_that_says_what_it_does(capsys):
         "generate",
         "index",
         "search",
+        "serve",
         "ask",
         "bench",
         "assignment",
