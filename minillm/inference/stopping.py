@@ -57,7 +57,8 @@ class Stopper:
         self.state = 0
         if params.json_schema is not None:
             self.guide = json_guide(params.json_schema, tokenizer)
-            parts = self.end_ids & set(self.guide.vocabulary.ids.tolist())
+            spells = self.guide.vocabulary.spells
+            parts = [i for i in self.end_ids if i < len(spells) and spells[i]]
             if parts:
                 raise ValueError(
                     f"json_schema may need the tokens {sorted(parts)}: they cannot end its text, too"

@@ -12,7 +12,7 @@ and Louf 2023; Koo et al. 2024.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -40,6 +40,8 @@ class Vocabulary:
         self.data = np.frombuffer(b"".join(texts), np.uint8)
         self.starts = np.cumsum([0, *map(len, texts)]).astype(np.int64)
         self.shared = np.array([_common(a, b) for a, b in zip([b"", *texts], texts)], np.int64)
+        self.spells = np.zeros(self.size, bool)  # the tokens that stand for bytes
+        self.spells[self.ids] = True
         self.bytes = np.zeros(256, bool)  # those that are a token of their own
         self.bytes[[text[0] for text in texts if len(text) == 1]] = True
 
@@ -82,6 +84,7 @@ class Guide:
         )  # then a byte alone always leads on: nobody gets stuck
         self.table, self.accepting = without_dead_ends(writable, accepting)
         self.vocabulary = vocabulary
+        self._shortest: int | None = None
 
     def _ends(self, state: int) -> np.ndarray:
         words = self.vocabulary
@@ -112,20 +115,25 @@ class Guide:
         return self.may_end(state) and not (self.table[state] >= 0).any()
 
     def shortest(self, enough: int) -> int:
-        """The fewest tokens of a text of the language; where `enough` are enough, a number up to that may come."""
-        reached, seen, tokens = {0}, {0}, 0
-        while not any(map(self.may_end, reached)):  # a byte at a time: no text needs more tokens than bytes
-            reached = {to for state in reached for to in set(self.table[state].tolist())} - {-1} - seen
-            seen |= reached
-            tokens += 1
-        if tokens <= enough:
-            return tokens
-        reached, seen, tokens = {0}, {0}, 0
+        """The fewest tokens of a text of the language; where `enough` are enough, a number up to that may come.
+
+        The exact number is found once; it takes half a minute for the largest of grammars.
+        """
+        if self._shortest is None:
+            by_bytes = self._steps(lambda state: self.table[state])  # no text needs more tokens than bytes
+            if by_bytes <= enough:
+                return by_bytes
+            self._shortest = self._steps(self._ends)
+        return self._shortest
+
+    def _steps(self, lead: Callable[[int], np.ndarray]) -> int:
+        """How many steps from the start to the nearest end; lead(state): where one step leads, -1 for nowhere."""
+        reached, seen, steps = {0}, {0}, 0
         while not any(map(self.may_end, reached)):
-            reached = {to for state in reached for to in set(self._ends(state).tolist())} - {-1} - seen
+            reached = {to for state in reached for to in set(lead(state).tolist())} - {-1} - seen
             seen |= reached
-            tokens += 1
-        return tokens
+            steps += 1
+        return steps
 
 
 class _Guides:

@@ -4,8 +4,8 @@
     {"name": "가람", "age": 7}     {"name":"a"}
 
 Written so: properties in the schema's order, no others; strings in their shortest form; one space or none behind a
-comma or colon, no other white space; numbers of at most 15 digits before and behind the point. So every text ends, and
-a text of finite nesting needs no stack: a schema that refers to itself is refused. What a keyword of the schema says
+comma or colon, no other white space; numbers of at most 15 digits before and behind the point (json_pieces.py). A
+text of bounded nesting needs no stack, so a schema that refers to itself is refused. What a keyword of the schema says
 is done or refused by name (format and the words that only describe are passed over).
 
 Book 8.4 (structured output). Held against the jsonschema package. Paper: Willard and Louf 2023.
@@ -15,31 +15,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from minillm._checks import describe
-from minillm.inference.grammar.patterns import ANY, json_character, pattern
-from minillm.inference.grammar.regular import (
-    Graph,
-    Piece,
-    automaton,
-    between,
-    both,
-    choice,
-    compact,
-    from_table,
-    literal,
-    optional,
-    sequence,
-    star,
-    times,
+from minillm.inference.grammar.json_pieces import (
+    BOOLEAN,
+    COLON,
+    DEPTH,
+    DIGITS,
+    INTEGER,
+    NULL,
+    NUMBER,
+    any_object,
+    anything,
+    integers,
+    items_between,
+    members,
+    string,
 )  # fmt: skip
+from minillm.inference.grammar.regular import Piece, automaton, choice, literal, sequence
 
-DIGITS = 15  # before and behind the point: what a double holds, and an end to every number
-DEPTH = 4  # of a value that may be anything
 DESCRIBES = {
     "title", "description", "default", "examples", "$schema", "$id", "$comment", "deprecated", "readOnly", "writeOnly",
     "format", "$defs", "definitions",
@@ -52,18 +49,6 @@ KEYWORDS: dict[str, set[str]] = {
     "number": set(), "boolean": set(), "null": set(),
 }  # fmt: skip
 
-SPACE = optional(literal(b" "))
-COMMA, COLON = sequence(literal(b","), SPACE), sequence(literal(b":"), SPACE)
-DIGIT = between(48, 57)
-WHOLE = choice(literal(b"0"), sequence(between(49, 57), times(DIGIT, 0, DIGITS - 1)))
-INTEGER = sequence(optional(literal(b"-")), WHOLE)
-FRACTION = sequence(literal(b"."), times(DIGIT, 1, DIGITS))
-EXPONENT = sequence(
-    choice(literal(b"e"), literal(b"E")), optional(choice(literal(b"+"), literal(b"-"))), times(DIGIT, 1, 2)
-)
-NUMBER = sequence(INTEGER, optional(FRACTION), optional(EXPONENT))
-BOOLEAN, NULL = choice(literal(b"true"), literal(b"false")), literal(b"null")
-
 
 def schema_automaton(schema: Mapping[str, Any] | bool) -> tuple[np.ndarray, np.ndarray]:
     """(table int32 (S, 256), accepting bool (S,)) of the texts of a schema, as `automaton` returns them.
@@ -75,94 +60,6 @@ def schema_automaton(schema: Mapping[str, Any] | bool) -> tuple[np.ndarray, np.n
         return automaton(_Reader(schema).value(schema, "schema", ()))
     except RecursionError:
         raise ValueError("the schema is nested too deep") from None
-
-
-def string(least: int = 0, most: int | None = None, expression: str | None = None) -> Piece:
-    """A JSON string of `least` to `most` characters in which `expression` is found."""
-    inside = times(json_character(ANY), least, most)
-    if expression is not None:
-        inside = pattern(expression)
-        if (least, most) != (0, None):
-            inside = from_table(*both(automaton(inside), automaton(times(json_character(ANY), least, most))))
-    return sequence(literal(b'"'), inside, literal(b'"'))
-
-
-def items_between(item: Piece, least: int, most: int | None) -> Piece:
-    """`[item, item]` with `least` to `most` items."""
-    more = sequence(COMMA, item)
-    some = sequence(item, times(more, max(least - 1, 0), None if most is None else most - 1))
-    if most == 0:
-        some = sequence()
-    return sequence(literal(b"["), some if least else optional(some), literal(b"]"))
-
-
-def members(fields: list[tuple[Piece, bool]]) -> Piece:
-    """`{field, field}`, those that are not required left out or not; each field is built once."""
-
-    def add(graph: Graph, start: int) -> int:
-        none, some = literal(b"{")(graph, start), graph.state()  # nothing written yet; something is
-        for field, required in fields:
-            inside, after = graph.state(), graph.state()
-            graph.free[none].append(inside)
-            graph.free[COMMA(graph, some)].append(inside)
-            graph.free[field(graph, inside)].append(after)
-            without = graph.state()
-            if not required:
-                graph.free[none].append(without)
-                graph.free[some].append(after)
-            none, some = without, after
-        end = graph.state()
-        for state in (none, some):
-            graph.free[literal(b"}")(graph, state)].append(end)
-        return end
-
-    return add
-
-
-def integers(low: int | None, high: int | None) -> Piece:
-    """All whole numbers from `low` to `high`, None for no bound (but that of DIGITS)."""
-    most = 10**DIGITS - 1
-    low, high = max(-most, -most if low is None else low), min(most, most if high is None else high)
-    pieces = []
-    if low < 0:
-        pieces.append(sequence(literal(b"-"), _naturals(max(1, -high), -low)))
-    if high >= 0:
-        pieces.append(_naturals(max(0, low), high))
-    return choice(*pieces)
-
-
-def _naturals(low: int, high: int) -> Piece:
-    """Numbers without sign: cut into ranges whose last digits are free."""
-    pieces = []
-    while low <= high:
-        free = 0
-        while low % 10 ** (free + 1) == 0 and low + 10 ** (free + 1) - 1 <= high and len(str(low)) > free + 1:
-            free += 1
-        step = 10**free
-        first = low // step
-        last = min(
-            first // 10 * 10 + 9, (high + 1) // step - 1
-        )  # digits that the place before the free ones may have
-        head, (a, b) = str(first)[:-1], (first % 10, last % 10)
-        pieces.append(sequence(literal(head.encode()), between(48 + a, 48 + b), *[DIGIT] * free))
-        low = (last + 1) * step
-    return choice(*pieces)
-
-
-@lru_cache(maxsize=DEPTH + 1)
-def anything(depth: int = DEPTH) -> Piece:
-    """Any JSON value with at most `depth` levels of lists and objects."""
-    pieces = [string(), NUMBER, BOOLEAN, NULL]
-    if depth:
-        inside = compact(anything(depth - 1))
-        pieces += [items_between(inside, 0, None), any_object(inside)]
-    return choice(*pieces)
-
-
-def any_object(value: Piece) -> Piece:
-    """An object of any names."""
-    field = sequence(string(), COLON, value)
-    return sequence(literal(b"{"), optional(sequence(field, star(sequence(COMMA, field)))), literal(b"}"))
 
 
 def _is(value: Any, kind: str) -> bool:

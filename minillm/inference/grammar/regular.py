@@ -18,6 +18,7 @@ from itertools import pairwise
 import numpy as np
 
 MOST_STATES = 20_000
+MOST_WORK = 2_000_000  # places looked at: some grammars are in thousands of them in each of thousands of states
 
 
 class TooManyStates(ValueError):
@@ -30,6 +31,7 @@ class Graph:
 
     moves: list[list[tuple[int, int, int]]] = field(default_factory=list)
     free: list[list[int]] = field(default_factory=list)
+    work: int = MOST_WORK
     most: int = 3 * MOST_STATES
 
     def state(self) -> int:
@@ -48,6 +50,9 @@ class Graph:
                 if other not in found:
                     found.add(other)
                     left.append(other)
+        self.work -= len(found)
+        if self.work < 0:
+            raise TooManyStates(f"the grammar is in more than {MOST_WORK:,} places")
         return frozenset(found)
 
 

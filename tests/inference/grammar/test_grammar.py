@@ -7,7 +7,8 @@ import jsonschema
 import numpy as np
 import pytest
 
-from minillm.inference.grammar.json_schema import integers, schema_automaton
+from minillm.inference.grammar.json_pieces import integers
+from minillm.inference.grammar.json_schema import schema_automaton
 from minillm.inference.grammar.patterns import pattern
 from minillm.inference.grammar.regular import (
     automaton,
@@ -227,6 +228,8 @@ def test_references_and_what_pydantic_writes():
         ({"type": "string", "maxLength": 10**6}, "more than"),
         ({"type": "integer", "minimum": 3, "maximum": 2}, "no whole number"),
         ({"type": "array", "items": {"type": "string", "maxLength": 900}, "maxItems": 90}, "more than"),
+        ({"type": "string", "pattern": "^(a?){9999}$"}, "more than"),
+        ({"type": "string", "pattern": "^((a?){99}){99}$"}, "more than"),
     ],
 )  # fmt: skip
 def test_schemas_that_are_not_done_are_refused(schema, message):

@@ -1,6 +1,7 @@
 """Masks token by token against a plain walk; texts of random models against jsonschema, alone, in a batch, as beams."""
 
 import json
+from dataclasses import replace
 
 import jsonschema
 import numpy as np
@@ -120,9 +121,15 @@ def test_other_penalties_cannot_lead_out(model, tokenizer):
         max_tokens=80, temperature=2.0, top_k=3, top_p=0.5, repetition_penalty=5.0, presence_penalty=2.0, seed=0,
         logit_bias={tokenizer.encode("}")[0]: 100.0}, json_schema=SCHEMA,
     )  # fmt: skip
-    for completion in generate_batch(model, [tokenizer.encode("hello")] * 3, params, tokenizer):
-        if completion.finish_reason == "stop":
+    ends = []
+    for completion in generate_batch(model, [tokenizer.encode("hello")] * 8, replace(params, n=4), tokenizer):
+        ends.append(completion.finish_reason)
+        if ends[-1] == "stop":
             finished(completion.text, SCHEMA)
+        else:  # raises where it leads out
+            json_guide(SCHEMA, tokenizer).after(0, tokenizer.decode_bytes(completion.token_ids))
+    assert len(ends) == 32
+    assert "stop" in ends
 
 
 def test_a_model_that_scores_a_wrong_token_best_is_held_back(model, tokenizer):
