@@ -18,7 +18,9 @@ from itertools import pairwise
 import numpy as np
 
 MOST_STATES = 20_000
-MOST_WORK = 2_000_000  # places looked at: some grammars are in thousands of them in each of thousands of states
+MOST_WORK = (
+    2_000_000  # places looked at: some grammars are in thousands of them in each of thousands of states
+)
 
 
 class TooManyStates(ValueError):
