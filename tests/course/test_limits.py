@@ -105,6 +105,36 @@ def test_compiled_loops_end():
         run_limited(lambda: str(count(1)), 0.3)
 
 
+def burn(seconds):
+    """Work that takes so much processor time."""
+    began = time.process_time()
+    while time.process_time() - began < seconds:
+        pass
+    return "done"
+
+
+@forks
+def test_waiting_for_a_processor_does_not_count():
+    one = {min(os.sched_getaffinity(0))}
+    spin = f"import os, time; os.sched_setaffinity(0, {one}); end = time.time() + 60\nwhile time.time() < end: pass"
+    rivals = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(3)]
+
+    def work():
+        os.sched_setaffinity(0, one)
+        return burn(0.4)
+
+    began = time.monotonic()
+    try:
+        assert run_limited(work, 0.8) == "done"
+        assert time.monotonic() - began > 0.8  # three rivals: it took about 1.6 s
+        with pytest.raises(TimeoutError):
+            run_limited(lambda: os.sched_setaffinity(0, one) or burn(1000), 0.2)
+    finally:
+        for rival in rivals:
+            rival.kill()
+            rival.wait(60)
+
+
 def crash():
     faulthandler.disable()  # pytest's would print the stack
     ctypes.string_at(0)
@@ -270,7 +300,7 @@ def run_program(text: str, **options) -> subprocess.CompletedProcess:
 def test_a_child_whose_parent_was_killed_ends_itself():
     done = run_program(
         """
-        limits.ORPHAN = 0
+        limits.ORPHAN = limits.BUSY = 0
         def work():
             os.kill(os.getppid(), signal.SIGKILL)
             os.write(1, f"{os.getpid()}\\n".encode())

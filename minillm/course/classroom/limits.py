@@ -4,7 +4,8 @@ On Linux the work runs in a forked child, which shares nothing with this process
 its time is up. That ends everything: loops that catch every exception, sleeps, one compiled call that never returns,
 a crash of the interpreter. It needs no signal here, so it holds in any thread, in a Jupyter kernel, and where Ctrl-C
 is ignored (`nohup`). What the work changed stays in the child; only its text and what it printed come back. Work
-that asks for more memory than there is gets a MemoryError, and the system ends the child before this process.
+that asks for more memory than there is gets a MemoryError, and the system ends the child before this process. What
+the child waits for a processor does not count, so a class that is graded on a busy machine loses no right answer.
 
 Elsewhere (fork is unsafe on macOS and unknown to Windows), and where torch has a GPU (a forked child cannot use it),
 the work runs in this process. An exception is thrown into its thread when the time is up. Work that swallows the
@@ -35,6 +36,7 @@ from pathlib import Path
 import torch
 
 GRACE = 10.0  # seconds between the exception and the end of the process, where there is no child
+BUSY = 9.0  # times its seconds that a child may wait for a processor, on a machine with more work than processors
 ORPHAN = 5  # seconds a child outlives its limit when the parent was killed and cannot end it
 MOST_PRINTED = 100_000  # characters of a child's prints that are passed on: a loop may print for ever, too
 PART = 300  # characters of a message: as JSON under 4,096 bytes, which a pipe takes whole, from any thread or process
@@ -65,7 +67,6 @@ def run_limited(
 
 
 def _in_child(work: Callable[[], str], seconds: float, alone: bool, memory: int | None) -> str:
-    deadline = time.monotonic() + seconds
     seal = secrets.token_hex(16)  # what the work writes into the pipe by itself is no result
     reading, writing = os.pipe()
     sys.stdout.flush(), sys.stderr.flush()  # or the child would hold a second copy of what is not written yet
@@ -80,7 +81,7 @@ def _in_child(work: Callable[[], str], seconds: float, alone: bool, memory: int 
     os.close(writing)
     result = None
     try:
-        result = _receive(reading, deadline, seal)
+        result = _receive(reading, child, seconds, seal)
     finally:
         os.close(reading)
         status = _end(child)
@@ -90,12 +91,15 @@ def _in_child(work: Callable[[], str], seconds: float, alone: bool, memory: int 
     return result
 
 
-def _receive(reading: int, deadline: float, seal: str) -> str | None:
-    """The child's result, None when it ended without one. Passes on what it prints. TimeoutError at the deadline."""
+def _receive(reading: int, child: int, seconds: float, seal: str) -> str | None:
+    """The child's result, None when it ended without one. Passes on what it prints. TimeoutError after `seconds`."""
+    began = time.monotonic()
     poll = select.poll()
     poll.register(reading, select.POLLIN)
     rest, printed, result = b"", 0, []
-    while (left := deadline - time.monotonic()) > 0 and poll.poll(1000 * left):
+    while (left := seconds + min(_waited(child), BUSY * seconds) - (time.monotonic() - began)) > 0:
+        if not poll.poll(1000 * left):
+            continue  # its time is up, unless it had to wait for a processor meanwhile
         if not (data := os.read(reading, 65536)):
             return None
         *lines, rest = (rest + data).split(b"\n")
@@ -108,6 +112,13 @@ def _receive(reading: int, deadline: float, seal: str) -> str | None:
                 getattr(sys, kind).write(text[: max(0, MOST_PRINTED - printed)])
                 printed += len(text)
     raise TimeoutError
+
+
+def _waited(child: int) -> float:
+    """Seconds that the child was ready to work and had no processor; 0 where the system does not count them."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path(f"/proc/{child}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    return 0.0
 
 
 def _message(line: bytes) -> tuple[str, str]:
@@ -136,7 +147,7 @@ def _be_the_child(
         if alone:
             _close_all_but(writing)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(math.ceil(seconds) + ORPHAN)
+        signal.alarm(math.ceil((1 + BUSY) * seconds) + ORPHAN)
         _limit_memory(memory)
         torch.set_num_threads(1)  # the parent's other threads are not here: waiting for them would never end
         sys.stdout, sys.stderr = (_Relay(writing, kind) for kind in ("stdout", "stderr"))
