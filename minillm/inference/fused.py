@@ -7,10 +7,9 @@ torch, a cache of another kind) goes through the model itself. Book 7.1 언어 �
 
 from __future__ import annotations
 
-from threading import Lock
+from time import perf_counter
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -21,6 +20,7 @@ from torch.utils._python_dispatch import _len_torch_dispatch_stack
 from minillm._kernels import kernels_mode
 from minillm.inference import fused_decode as compiled
 from minillm.inference import fused_layout as layout
+from minillm.inference.fused_team import Pace, run_together
 from minillm.models.gpt2 import GPT2
 from minillm.models.llama import Llama
 from minillm.nn.attention import RUN, MultiHeadAttention
@@ -33,7 +33,6 @@ from minillm.quantization.linear import Int8Linear
 from minillm.quantization.packed import PackedEmbedding, PackedLinear
 
 _OWN_ATTENTION = dict(RUN)
-_ONE_AT_A_TIME = Lock()  # numba's simplest thread pool breaks when two threads use it at once
 
 
 class FusedStep:
@@ -47,7 +46,12 @@ class FusedStep:
         self.cache, self.weights, self.vocabulary = cache, weights, model.head.out_features
         body, block = model.body, model.body.blocks[0]
         self.run = compiled.llama_step if isinstance(model, Llama) else compiled.gpt2_step
-        self.wide = block.feed_forward.up_proj.out_features
+        heads, wide = block.attention, block.feed_forward.up_proj.out_features
+        wide_q, wide_k = heads.heads * heads.head_dim, heads.kv_heads * heads.head_dim
+        C = model.head.in_features
+        sizes = (C, wide_q, wide_k, wide_k, wide_q, C, wide, wide)
+        self.shared = layout.Shared(*(np.empty(size, np.float32) for size in sizes))
+        self.pace = Pace()
         table = body.tokens
         self.embed = table.weight.detach().__getitem__ if type(table) is nn.Embedding else table.row
         self.places = None if isinstance(model, Llama) else body.positions.weight.detach()
@@ -80,14 +84,13 @@ class FusedStep:
             rotation = self.rope.at(position, x[None])
             half = rotation.cos.shape[-1] // 2
             cos, sin = rotation.cos[0, :half].numpy(), rotation.sin[0, half:].numpy()
-        x = x.clone().numpy()  # used up
+        self.shared.x[:] = x.numpy()
         logits = torch.empty(1, self.vocabulary)
-        threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
-        with _ONE_AT_A_TIME:
-            if threads > 1:
-                numba.set_num_threads(threads)
-            several = threads if threads > 1 else None
-            self.run(x, position, self.weights, self.where, cos, sin, self.wide, logits[0].numpy(), several)
+        given = (position, self.weights, self.where, cos, sin, self.shared, logits[0].numpy())
+        threads = self.pace.threads(torch.get_num_threads())
+        start = perf_counter()
+        run_together(self.run, given, threads)
+        self.pace.took(threads, perf_counter() - start)
         cache.commit(1)
         return logits
 

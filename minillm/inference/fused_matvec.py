@@ -16,19 +16,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, njit, prange
+from numba import carray, njit
 from numba.extending import overload
 
 from minillm.inference.fused_layout import Bytes, Even4, Floats, Groups4, Groups8, Table4
+from minillm.inference.fused_team import share
 from minillm.quantization.lookup import floats_at, from_half, halves_at, int8_at, uint8_at
 from minillm.quantization.loops import NONE, QUICK, even_codes, int8_rows, table_codes
 
 # the checksum of the compiled files that this one calls: python -m tests.compiled_files --write
-CALLED = "55879ee6"
+CALLED = "8f56cd7c"
 
 
 def rows_of(matrix: Any) -> int:
     """How many pieces of rows a matrix has that can be worked on side by side."""
+
+
+def side_of(matrix: Any) -> int:
+    """How many rows such a piece has, the last one aside."""
 
 
 def multiply_rows(matrix: Any, layer: int, x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
@@ -42,6 +47,15 @@ def _rows_of(matrix):
     if matrix.instance_class in (Even4, Table4):
         return lambda matrix: matrix.shape[0]
     return lambda matrix: matrix.blocks
+
+
+@overload(side_of)
+def _side_of(matrix):
+    if matrix.instance_class in (Floats, Bytes):
+        return lambda matrix: 4
+    if matrix.instance_class in (Even4, Table4):
+        return lambda matrix: matrix.shape[2]
+    return lambda matrix: matrix.side
 
 
 @overload(multiply_rows, jit_options={"fastmath": QUICK["fastmath"]})
@@ -162,21 +176,13 @@ def _by_groups4(matrix, layer, x, y, first, last):  # pragma: no cover
             y[b * R + r] = total[r]
 
 
-@njit(parallel=True, **QUICK)
-def _side_by_side(matrix, layer, x, y, threads):  # pragma: no cover
-    pieces = rows_of(matrix)
-    for part in prange(threads):
-        multiply_rows(matrix, layer, x, y, part * pieces // threads, (part + 1) * pieces // threads)
-
-
 @njit(**QUICK)
-def linear(weights, layer, x, y, threads):  # pragma: no cover
-    """y = W x + b of a layer. threads: None for one (the loops for several are not even compiled then)."""
-    if threads is None:
-        multiply_rows(weights.matrix, layer, x, y, 0, rows_of(weights.matrix))
-    else:
-        _side_by_side(weights.matrix, layer, x, y, threads)
+def linear(weights, layer, x, y, team):  # pragma: no cover
+    """y = W x + b of a layer, this thread's share of the rows."""
+    matrix = weights.matrix
+    first, last = share(rows_of(matrix), team)
+    multiply_rows(matrix, layer, x, y, first, last)
     if weights.biases[layer]:
         bias = carray(floats_at(weights.biases[layer]), (y.size,))
-        for o in range(y.size):
+        for o in range(first * side_of(matrix), min(last * side_of(matrix), y.size)):
             y[o] += bias[o]
