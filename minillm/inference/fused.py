@@ -43,7 +43,9 @@ class FusedStep:
     """
 
     def __init__(self, model: GPT2 | Llama, cache: KVCache, weights: Any) -> None:
-        self.cache, self.weights, self.vocabulary = cache, weights, model.head.out_features
+        tables: list[np.ndarray] = []
+        self.cache, self.vocabulary = cache, model.head.out_features
+        self.weights = _as_numbers(weights, tables)
         body, block = model.body, model.body.blocks[0]
         self.run = compiled.llama_step if isinstance(model, Llama) else compiled.gpt2_step
         heads, wide = block.attention, block.feed_forward.up_proj.out_features
@@ -57,10 +59,11 @@ class FusedStep:
         self.places = None if isinstance(model, Llama) else body.positions.weight.detach()
         self.rope = body.rope if isinstance(model, Llama) else None
         # what stands at the addresses must not be freed
-        self.kept = [
-            one.detach() for one in (*model.parameters(), *model.buffers(), *cache.keys, *cache.values)
-        ]
-        self.where = layout.CacheAt(_addresses(cache.keys), _addresses(cache.values), cache.max_length)
+        self.where = _as_numbers(
+            layout.CacheAt(_addresses(cache.keys), _addresses(cache.values), cache.max_length), tables
+        )
+        tensors = (*model.parameters(), *model.buffers(), *cache.keys, *cache.values)
+        self.kept = [*tables, *(one.detach() for one in tensors)]
 
     @classmethod
     def of(cls, model: nn.Module, cache: Any) -> FusedStep | None:
@@ -175,6 +178,7 @@ def _weights(model: GPT2 | Llama) -> Any:
         return None
     far = np.iinfo(np.int64).max // 2
     parts |= {
+        "layers": len(blocks),
         "eps": np.float32(body.norm.eps),
         "heads": first.heads,
         "kv_heads": first.kv_heads,
@@ -249,3 +253,15 @@ def _floats(tensors: list[Tensor | None], dtype: torch.dtype = torch.float32) ->
 
 def _addresses(tensors: list[Tensor | None]) -> np.ndarray:
     return np.array([0 if tensor is None else tensor.data_ptr() for tensor in tensors], np.int64)
+
+
+def _as_numbers(part: Any, tables: list[np.ndarray]) -> Any:
+    """The same with the address of each table of addresses in its place; the tables are put into `tables`.
+
+    Compiled code passes an array on as seven numbers, and counts who holds it: with forty of them, that takes long to
+    compile.
+    """
+    if isinstance(part, np.ndarray) and part.dtype == np.int64:
+        tables.append(part)
+        return part.ctypes.data
+    return type(part)(*(_as_numbers(one, tables) for one in part)) if hasattr(part, "_fields") else part

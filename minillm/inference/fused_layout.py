@@ -122,6 +122,7 @@ class LlamaAt(NamedTuple):
     down: Linear
     norm: np.ndarray
     head: Linear
+    layers: int
     eps: np.float32
     heads: int
     kv_heads: int
@@ -148,6 +149,7 @@ class GPT2At(NamedTuple):
     norm: np.ndarray
     bias: np.ndarray
     head: Linear
+    layers: int
     eps: np.float32
     heads: int
     kv_heads: int
