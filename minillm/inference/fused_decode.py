@@ -121,7 +121,10 @@ def attention(x, position, layer, m, cache, cos, sin, s, team):  # pragma: no co
             if cos.size:
                 turn(line[h : h + D], cos, sin)
     shape = (K, cache.room, D)
-    keys, values = carray(floats_at(entry(cache.keys, layer)), shape), carray(floats_at(entry(cache.values, layer)), shape)
+    keys, values = (
+        carray(floats_at(entry(cache.keys, layer)), shape),
+        carray(floats_at(entry(cache.values, layer)), shape),
+    )
     first, last = share(K, team)
     for h in range(first, last):
         for i in range(D):

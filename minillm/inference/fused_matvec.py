@@ -99,7 +99,9 @@ def _by_even4(matrix, layer, x, y, first, last):  # pragma: no cover
         carray(uint8_at(entry(matrix.codes, layer)), matrix.shape),
         carray(floats_at(entry(matrix.scales, layer)), shape),
     )
-    even_codes(codes, scales, carray(uint8_at(entry(matrix.zeros, layer)), shape), matrix.size, x, y, first, last)
+    even_codes(
+        codes, scales, carray(uint8_at(entry(matrix.zeros, layer)), shape), matrix.size, x, y, first, last
+    )
 
 
 def _by_table4(matrix, layer, x, y, first, last):  # pragma: no cover
@@ -108,7 +110,9 @@ def _by_table4(matrix, layer, x, y, first, last):  # pragma: no cover
         carray(uint8_at(entry(matrix.codes, layer)), matrix.shape),
         carray(floats_at(entry(matrix.scales, layer)), shape),
     )
-    table_codes(codes, scales, carray(floats_at(entry(matrix.tables, layer)), (16,)), matrix.size, x, y, first, last)
+    table_codes(
+        codes, scales, carray(floats_at(entry(matrix.tables, layer)), (16,)), matrix.size, x, y, first, last
+    )
 
 
 def _by_groups8(matrix, layer, x, y, first, last):  # pragma: no cover

@@ -25,7 +25,7 @@ from minillm.inference.grammar.regular import (
     times,
 )  # fmt: skip
 from tests.helpers import soak_count
-from tests.inference.grammar.schemas import STRINGS, compact_json, random_schema, random_text
+from tests.inference.grammar.schemas import STRINGS, compact_json, hostile_root, random_schema, random_text
 
 A, B = literal(b"a"), literal(b"b")
 
@@ -151,11 +151,30 @@ def test_what_the_automaton_takes_validates():
     rng = np.random.default_rng(2)
     for _ in range(soak_count(1000)):
         schema = random_schema(rng)
-        table, accepting = schema_automaton(schema)
         jsonschema.Draft202012Validator.check_schema(schema)
+        table, accepting = schema_automaton(schema)
         validator = jsonschema.Draft202012Validator(schema)
         for _ in range(5):
             validator.validate(json.loads(random_text(table, accepting, rng).decode()))
+
+
+def test_what_the_automaton_takes_of_schemas_with_rare_parts_validates():
+    rng, refused, many = np.random.default_rng(4), 0, soak_count(1000)
+    for _ in range(many):
+        schema = hostile_root(rng)
+        jsonschema.Draft202012Validator.check_schema(schema)
+        validator = jsonschema.Draft202012Validator(schema)
+        try:
+            table, accepting = schema_automaton(schema)
+        except ValueError as error:
+            assert any(why in str(error) for why in ("no text at all", "no whole number", "more than")), (
+                schema
+            )
+            refused += 1
+            continue
+        for _ in range(5):
+            validator.validate(json.loads(random_text(table, accepting, rng).decode()))
+    assert refused < many // 10
 
 
 def random_value(schema, rng):
@@ -206,6 +225,8 @@ def test_references_and_what_pydantic_writes():
         },
     }  # fmt: skip
     table = schema_automaton(schema)
+    percents = {"$defs": {"장소 a/b": {"type": "null"}}, "$ref": "#/$defs/%EC%9E%A5%EC%86%8C%20a~1b"}
+    assert matches(*schema_automaton(percents), b"null")
     assert matches(*table, '{"to": {"name": "가람내"}, "back": null}'.encode())
     assert matches(*table, b'{"to":{"name":""}}')
     assert not matches(*table, b'{"back": true}')
