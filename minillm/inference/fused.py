@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from time import perf_counter
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from minillm.quantization.linear import Int8Linear
 from minillm.quantization.packed import PackedEmbedding, PackedLinear
 
 _OWN_ATTENTION = dict(RUN)
+_PACES: WeakKeyDictionary[nn.Module, Pace] = WeakKeyDictionary()
 
 
 class FusedStep:
@@ -53,7 +55,7 @@ class FusedStep:
         C = model.head.in_features
         sizes = (C, wide_q, wide_k, wide_k, wide_q, C, wide, wide)
         self.shared = layout.Shared(*(np.empty(size, np.float32) for size in sizes))
-        self.pace = Pace()
+        self.pace = _PACES.setdefault(model, Pace())
         table = body.tokens
         self.embed = table.weight.detach().__getitem__ if type(table) is nn.Embedding else table.row
         self.places = None if isinstance(model, Llama) else body.positions.weight.detach()

@@ -37,6 +37,7 @@ CALLED = "ad0a5cd2"
 LOOKS = 200  # at the counter before a waiting thread offers the processor to others
 NOBODY_COMES = np.iinfo(np.int64).min // 2  # in the counter: do not wait, a thread has failed
 TRIES = 3  # tokens with each number of threads before one is chosen
+ANEW = 500  # tokens after which the choice is made anew: other programs come and go
 _ONE_AT_A_TIME = Lock()  # two teams that share the workers could wait for each other
 
 _library = ctypes.windll.kernel32 if sys.platform == "win32" else ctypes.CDLL(None)
@@ -145,6 +146,7 @@ class Pace:
 
     def __init__(self) -> None:
         self.times: dict[int, list[float]] = {}  # threads: seconds of their first tokens
+        self.tokens = 0
 
     def threads(self, most: int) -> int:
         """Of the next token."""
@@ -156,6 +158,9 @@ class Pace:
 
     def took(self, threads: int, seconds: float) -> None:
         """A token took so long."""
+        self.tokens += 1
+        if self.tokens % ANEW == 0:
+            self.times = {}
         times = self.times.setdefault(threads, [])
         if len(times) < TRIES:
             times.append(seconds)

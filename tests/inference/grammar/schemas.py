@@ -148,22 +148,23 @@ def hostile_root(rng):
     }
 
 
-def random_text(table, accepting, rng, long=60):
-    """A text that the automaton takes; past `long` bytes it goes the shortest way to an end."""
+def random_texts(table, accepting, rng, many, long=60):
+    """Texts that the automaton takes; past `long` bytes each goes the shortest way to an end."""
     left = np.where(accepting, 0, len(table))  # bytes to the nearest end
     for _ in range(len(table)):
         nearer = np.minimum(left, np.where(table >= 0, left[table], len(table)).min(axis=1) + 1)
         if (nearer == left).all():
             break
         left = nearer
-    state, text = 0, bytearray()
-    while not (accepting[state] and (len(text) > long or rng.random() < 0.2 or (table[state] < 0).all())):
-        ways = np.flatnonzero(table[state] >= 0)
-        if len(text) > long:
-            ways = ways[left[table[state, ways]] == left[state] - 1]
-        text.append(int(rng.choice(ways)))
-        state = table[state, text[-1]]
-    return bytes(text)
+    for _ in range(many):
+        state, text = 0, bytearray()
+        while not (accepting[state] and (len(text) > long or rng.random() < 0.2 or (table[state] < 0).all())):
+            ways = np.flatnonzero(table[state] >= 0)
+            if len(text) > long:
+                ways = ways[left[table[state, ways]] == left[state] - 1]
+            text.append(int(rng.choice(ways)))
+            state = table[state, text[-1]]
+        yield bytes(text)
 
 
 def compact_json(value, rng):

@@ -25,7 +25,7 @@ from minillm.inference.grammar.regular import (
     times,
 )  # fmt: skip
 from tests.helpers import soak_count
-from tests.inference.grammar.schemas import STRINGS, compact_json, hostile_root, random_schema, random_text
+from tests.inference.grammar.schemas import STRINGS, compact_json, hostile_root, random_schema, random_texts
 
 A, B = literal(b"a"), literal(b"b")
 
@@ -154,8 +154,8 @@ def test_what_the_automaton_takes_validates():
         jsonschema.Draft202012Validator.check_schema(schema)
         table, accepting = schema_automaton(schema)
         validator = jsonschema.Draft202012Validator(schema)
-        for _ in range(5):
-            validator.validate(json.loads(random_text(table, accepting, rng).decode()))
+        for text in random_texts(table, accepting, rng, 5):
+            validator.validate(json.loads(text.decode()))
 
 
 def test_what_the_automaton_takes_of_schemas_with_rare_parts_validates():
@@ -169,8 +169,8 @@ def test_what_the_automaton_takes_of_schemas_with_rare_parts_validates():
         except ValueError:  # no text at all, or too many states
             refused += 1
             continue
-        for _ in range(5):
-            validator.validate(json.loads(random_text(table, accepting, rng).decode()))
+        for text in random_texts(table, accepting, rng, 5):
+            validator.validate(json.loads(text.decode()))
     assert refused < many // 10
 
 
