@@ -15,6 +15,7 @@ Book 7.1 언어 모델 추론 이해하기. Each number is computed by the same 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -142,7 +143,10 @@ def run_together(step: Callable[..., None], arguments: tuple[Any, ...], threads:
 
 
 class Pace:
-    """How many threads: 1, 2, 4, ... up to what is allowed take turns in the first tokens, then the fastest goes on."""
+    """How many threads: 1, 2, 4, ... up to what is allowed take turns in the first tokens, then the fastest goes on.
+
+    A number that is once more than twice as slow as another one is not tried again.
+    """
 
     def __init__(self) -> None:
         self.times: dict[int, list[float]] = {}  # threads: seconds of their first tokens
@@ -151,16 +155,21 @@ class Pace:
     def threads(self, most: int) -> int:
         """Of the next token."""
         choices = [2**i for i in range(most.bit_length()) if 2**i < most] + [most]
-        waiting = [one for one in choices if len(self.times.get(one, ())) < TRIES]
+        best = min((min(times) for times in self.times.values()), default=math.inf)
+        times = {one: self.times.get(one, []) for one in choices}
+        waiting = [
+            one for one in choices if len(times[one]) < TRIES and min(times[one], default=0) <= 2 * best
+        ]
         if waiting:
-            return min(waiting, key=lambda one: len(self.times.get(one, ())))
-        return min(choices, key=lambda one: median(self.times[one]))
+            return min(waiting, key=lambda one: len(times[one]))
+        return min(choices, key=lambda one: median(times[one]))
 
     def took(self, threads: int, seconds: float) -> None:
         """A token took so long."""
         self.tokens += 1
-        if self.tokens % ANEW == 0:
-            self.times = {}
+        if self.tokens % ANEW == 1:
+            self.times = {}  # nor does the first of all count: it may have been compiled for
+            return
         times = self.times.setdefault(threads, [])
         if len(times) < TRIES:
             times.append(seconds)
