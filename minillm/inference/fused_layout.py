@@ -6,8 +6,8 @@
     Shared         the numbers in between
 
 A table of addresses is an int64 array when it is made; what the step gets is the array's own address (`_as_numbers` of
-fused.py). Compiled code takes numbers, arrays and tuples of them, and is compiled anew for each kind of tuple. So the kind of a
-matrix chooses its loop, at no cost while it runs. Book 7.1 언어 모델 추론 이해하기.
+fused.py). Compiled code takes numbers, arrays and tuples of them, and is compiled anew for each kind of tuple. So the
+kind of a matrix chooses its loop, at no cost while it runs. Book 7.1 언어 모델 추론 이해하기.
 """
 
 from __future__ import annotations
