@@ -158,8 +158,9 @@ def test_what_the_automaton_takes_validates():
             validator.validate(json.loads(text.decode()))
 
 
+@pytest.mark.timeout(900)
 def test_what_the_automaton_takes_of_schemas_with_rare_parts_validates():
-    rng, refused, many = np.random.default_rng(4), 0, soak_count(1000)
+    rng, refused, many = np.random.default_rng(4), 0, soak_count(300)
     for _ in range(many):
         schema = hostile_root(rng)
         jsonschema.Draft202012Validator.check_schema(schema)

@@ -64,6 +64,7 @@ def finished(text, schema):
     jsonschema.validate(json.loads(text), schema)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0, 5.0])
 def test_every_finished_output_validates(model, tokenizer, temperature):
     """1,000 random schemas at each temperature in `make soak`, every second one with the rarer parts."""
