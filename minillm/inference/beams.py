@@ -45,7 +45,7 @@ def beam_search(
     """
     store = model.new_cache(1, len(prompt) + params.max_tokens) if cache else None
     kept, finished = [Row(prompt, stop, None)], []
-    with torch.inference_mode(), Evaluating(model), fast_layers(model):
+    with torch.inference_mode(), Evaluating(model), fast_layers(model, copies=True):
         for length in range(1, params.max_tokens + 1):
             if length == 1 or store is None:
                 logits, _ = prefill(model, [row.prompt + row.stop.new for row in kept], store)

@@ -7,10 +7,10 @@ torch, a cache of another kind) goes through the model itself. Book 7.1 언어 �
 
 from __future__ import annotations
 
-from threading import Lock
+from time import perf_counter
 from typing import Any
+from weakref import WeakKeyDictionary
 
-import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import _len_torch_dispatch_stack
 from minillm._kernels import kernels_mode
 from minillm.inference import fused_decode as compiled
 from minillm.inference import fused_layout as layout
+from minillm.inference.fused_team import Pace, run_together
 from minillm.models.gpt2 import GPT2
 from minillm.models.llama import Llama
 from minillm.nn.attention import RUN, MultiHeadAttention
@@ -33,7 +34,7 @@ from minillm.quantization.linear import Int8Linear
 from minillm.quantization.packed import PackedEmbedding, PackedLinear
 
 _OWN_ATTENTION = dict(RUN)
-_ONE_AT_A_TIME = Lock()  # numba's simplest thread pool breaks when two threads use it at once
+_PACES: WeakKeyDictionary[nn.Module, Pace] = WeakKeyDictionary()
 
 
 class FusedStep:
@@ -44,19 +45,27 @@ class FusedStep:
     """
 
     def __init__(self, model: GPT2 | Llama, cache: KVCache, weights: Any) -> None:
-        self.cache, self.weights, self.vocabulary = cache, weights, model.head.out_features
+        tables: list[np.ndarray] = []
+        self.cache, self.vocabulary = cache, model.head.out_features
+        self.weights = _as_numbers(weights, tables)
         body, block = model.body, model.body.blocks[0]
         self.run = compiled.llama_step if isinstance(model, Llama) else compiled.gpt2_step
-        self.wide = block.feed_forward.up_proj.out_features
+        heads, wide = block.attention, block.feed_forward.up_proj.out_features
+        wide_q, wide_k = heads.heads * heads.head_dim, heads.kv_heads * heads.head_dim
+        C = model.head.in_features
+        sizes = (C, wide_q, wide_k, wide_k, wide_q, C, wide, wide)
+        self.shared = layout.Shared(*(np.empty(size, np.float32) for size in sizes))
+        self.pace = _PACES.setdefault(model, Pace())
         table = body.tokens
         self.embed = table.weight.detach().__getitem__ if type(table) is nn.Embedding else table.row
         self.places = None if isinstance(model, Llama) else body.positions.weight.detach()
         self.rope = body.rope if isinstance(model, Llama) else None
         # what stands at the addresses must not be freed
-        self.kept = [
-            one.detach() for one in (*model.parameters(), *model.buffers(), *cache.keys, *cache.values)
-        ]
-        self.where = layout.CacheAt(_addresses(cache.keys), _addresses(cache.values), cache.max_length)
+        self.where = _as_numbers(
+            layout.CacheAt(_addresses(cache.keys), _addresses(cache.values), cache.max_length), tables
+        )
+        tensors = (*model.parameters(), *model.buffers(), *cache.keys, *cache.values)
+        self.kept = [*tables, *(one.detach() for one in tensors)]
 
     @classmethod
     def of(cls, model: nn.Module, cache: Any) -> FusedStep | None:
@@ -80,14 +89,13 @@ class FusedStep:
             rotation = self.rope.at(position, x[None])
             half = rotation.cos.shape[-1] // 2
             cos, sin = rotation.cos[0, :half].numpy(), rotation.sin[0, half:].numpy()
-        x = x.clone().numpy()  # used up
+        self.shared.x[:] = x.numpy()
         logits = torch.empty(1, self.vocabulary)
-        threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
-        with _ONE_AT_A_TIME:
-            if threads > 1:
-                numba.set_num_threads(threads)
-            several = threads if threads > 1 else None
-            self.run(x, position, self.weights, self.where, cos, sin, self.wide, logits[0].numpy(), several)
+        given = (position, self.weights, self.where, cos, sin, self.shared, logits[0].numpy())
+        threads = self.pace.threads(torch.get_num_threads())
+        start = perf_counter()
+        run_together(self.run, given, threads)
+        self.pace.took(threads, perf_counter() - start)
         cache.commit(1)
         return logits
 
@@ -172,6 +180,7 @@ def _weights(model: GPT2 | Llama) -> Any:
         return None
     far = np.iinfo(np.int64).max // 2
     parts |= {
+        "layers": len(blocks),
         "eps": np.float32(body.norm.eps),
         "heads": first.heads,
         "kv_heads": first.kv_heads,
@@ -246,3 +255,15 @@ def _floats(tensors: list[Tensor | None], dtype: torch.dtype = torch.float32) ->
 
 def _addresses(tensors: list[Tensor | None]) -> np.ndarray:
     return np.array([0 if tensor is None else tensor.data_ptr() for tensor in tensors], np.int64)
+
+
+def _as_numbers(part: Any, tables: list[np.ndarray]) -> Any:
+    """The same with the address of each table of addresses in its place; the tables are put into `tables`.
+
+    Compiled code passes an array on as seven numbers, and counts who holds it: with forty of them, that takes long to
+    compile.
+    """
+    if isinstance(part, np.ndarray) and part.dtype == np.int64:
+        tables.append(part)
+        return part.ctypes.data
+    return type(part)(*(_as_numbers(one, tables) for one in part)) if hasattr(part, "_fields") else part

@@ -3,9 +3,11 @@
     a matrix       one of six ways of keeping a weight (floats, int8, 4 bit); fused_matvec.py has a loop for each
     Linear         a matrix and its bias
     LlamaAt, GPT2At, CacheAt    all of a model, and its cache
+    Shared         the numbers in between
 
-Compiled code takes numbers, arrays and tuples of them, and is compiled anew for each kind of tuple. So the kind of a
-matrix chooses its loop, at no cost while it runs. Book 7.1 언어 모델 추론 이해하기.
+A table of addresses is an int64 array when it is made; what the step gets is the array's own address (`_as_numbers` of
+fused.py). Compiled code takes numbers, arrays and tuples of them, and is compiled anew for each kind of tuple. So the
+kind of a matrix chooses its loop, at no cost while it runs. Book 7.1 언어 모델 추론 이해하기.
 """
 
 from __future__ import annotations
@@ -91,6 +93,20 @@ class CacheAt(NamedTuple):
     room: int
 
 
+class Shared(NamedTuple):
+    """Numbers that all threads of a step see: the token's embedding, queries, keys and values, what attention gives
+    for each head, what a layer's halves add to x, the two sides of a feed-forward layer. All float32, one dimension."""
+
+    x: np.ndarray
+    q: np.ndarray
+    k: np.ndarray
+    v: np.ndarray
+    y: np.ndarray
+    out: np.ndarray
+    gate: np.ndarray
+    up: np.ndarray
+
+
 class LlamaAt(NamedTuple):
     """A Llama, as the step reads it: linear layers, addresses of norms (L,), 0 for those it does not have."""
 
@@ -107,6 +123,7 @@ class LlamaAt(NamedTuple):
     down: Linear
     norm: np.ndarray
     head: Linear
+    layers: int
     eps: np.float32
     heads: int
     kv_heads: int
@@ -133,6 +150,7 @@ class GPT2At(NamedTuple):
     norm: np.ndarray
     bias: np.ndarray
     head: Linear
+    layers: int
     eps: np.float32
     heads: int
     kv_heads: int

@@ -16,19 +16,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, njit, prange
+from numba import carray, njit
 from numba.extending import overload
 
 from minillm.inference.fused_layout import Bytes, Even4, Floats, Groups4, Groups8, Table4
-from minillm.quantization.lookup import floats_at, from_half, halves_at, int8_at, uint8_at
+from minillm.inference.fused_team import share
+from minillm.quantization.lookup import entry, floats_at, from_half, halves_at, int8_at, uint8_at
 from minillm.quantization.loops import NONE, QUICK, even_codes, int8_rows, table_codes
 
 # the checksum of the compiled files that this one calls: python -m tests.compiled_files --write
-CALLED = "55879ee6"
+CALLED = "8ccf8875"
 
 
 def rows_of(matrix: Any) -> int:
     """How many pieces of rows a matrix has that can be worked on side by side."""
+
+
+def side_of(matrix: Any) -> int:
+    """How many rows such a piece has, the last one aside."""
 
 
 def multiply_rows(matrix: Any, layer: int, x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
@@ -44,6 +49,15 @@ def _rows_of(matrix):
     return lambda matrix: matrix.blocks
 
 
+@overload(side_of)
+def _side_of(matrix):
+    if matrix.instance_class in (Floats, Bytes):
+        return lambda matrix: 4
+    if matrix.instance_class in (Even4, Table4):
+        return lambda matrix: matrix.shape[2]
+    return lambda matrix: matrix.side
+
+
 @overload(multiply_rows, jit_options={"fastmath": QUICK["fastmath"]})
 def _multiply_rows(matrix, layer, x, y, first, last):
     return {
@@ -57,7 +71,7 @@ def _multiply_rows(matrix, layer, x, y, first, last):
 
 
 def _by_floats(matrix, layer, x, y, first, last):  # pragma: no cover
-    w = carray(floats_at(matrix.weights[layer]), (matrix.rows, matrix.columns))
+    w = carray(floats_at(entry(matrix.weights, layer)), (matrix.rows, matrix.columns))
     for o in range(4 * first, min(4 * last, matrix.rows - 3), 4):  # four rows: four streams of memory
         a, b, c, d = NONE, NONE, NONE, NONE
         for i in range(x.size):
@@ -75,32 +89,36 @@ def _by_floats(matrix, layer, x, y, first, last):  # pragma: no cover
 
 
 def _by_bytes(matrix, layer, x, y, first, last):  # pragma: no cover
-    codes = carray(int8_at(matrix.codes[layer]), (matrix.rows, matrix.columns))
-    int8_rows(codes, carray(floats_at(matrix.scales[layer]), (matrix.rows,)), x, y, first, last)
+    codes = carray(int8_at(entry(matrix.codes, layer)), (matrix.rows, matrix.columns))
+    int8_rows(codes, carray(floats_at(entry(matrix.scales, layer)), (matrix.rows,)), x, y, first, last)
 
 
 def _by_even4(matrix, layer, x, y, first, last):  # pragma: no cover
     shape = (matrix.shape[0], matrix.groups, matrix.shape[2])
     codes, scales = (
-        carray(uint8_at(matrix.codes[layer]), matrix.shape),
-        carray(floats_at(matrix.scales[layer]), shape),
+        carray(uint8_at(entry(matrix.codes, layer)), matrix.shape),
+        carray(floats_at(entry(matrix.scales, layer)), shape),
     )
-    even_codes(codes, scales, carray(uint8_at(matrix.zeros[layer]), shape), matrix.size, x, y, first, last)
+    even_codes(
+        codes, scales, carray(uint8_at(entry(matrix.zeros, layer)), shape), matrix.size, x, y, first, last
+    )
 
 
 def _by_table4(matrix, layer, x, y, first, last):  # pragma: no cover
     shape = (matrix.shape[0], matrix.groups, matrix.shape[2])
     codes, scales = (
-        carray(uint8_at(matrix.codes[layer]), matrix.shape),
-        carray(floats_at(matrix.scales[layer]), shape),
+        carray(uint8_at(entry(matrix.codes, layer)), matrix.shape),
+        carray(floats_at(entry(matrix.scales, layer)), shape),
     )
-    table_codes(codes, scales, carray(floats_at(matrix.tables[layer]), (16,)), matrix.size, x, y, first, last)
+    table_codes(
+        codes, scales, carray(floats_at(entry(matrix.tables, layer)), (16,)), matrix.size, x, y, first, last
+    )
 
 
 def _by_groups8(matrix, layer, x, y, first, last):  # pragma: no cover
     B, G, R = matrix.blocks, matrix.groups, matrix.side
-    codes = carray(int8_at(matrix.codes[layer]), (B, G, 32, R))
-    scales = carray(halves_at(matrix.scales[layer]), (B, G, R))
+    codes = carray(int8_at(entry(matrix.codes, layer)), (B, G, 32, R))
+    scales = carray(halves_at(entry(matrix.scales, layer)), (B, G, R))
     sums, total = np.empty(R, np.float32), np.empty(R, np.float32)
     for b in range(first, last):
         total[:] = 0
@@ -129,9 +147,9 @@ def _by_groups8(matrix, layer, x, y, first, last):  # pragma: no cover
 
 def _by_groups4(matrix, layer, x, y, first, last):  # pragma: no cover
     B, G, R = matrix.blocks, matrix.groups, matrix.side
-    codes = carray(uint8_at(matrix.codes[layer]), (B, G, 16, R))
-    scales = carray(halves_at(matrix.scales[layer]), (B, G, R))
-    lows = carray(halves_at(matrix.lows[layer]), (B, G, R))
+    codes = carray(uint8_at(entry(matrix.codes, layer)), (B, G, 16, R))
+    scales = carray(halves_at(entry(matrix.scales, layer)), (B, G, R))
+    lows = carray(halves_at(entry(matrix.lows, layer)), (B, G, R))
     sums, total = np.empty(R, np.float32), np.empty(R, np.float32)
     for b in range(first, last):
         total[:] = 0
@@ -162,21 +180,13 @@ def _by_groups4(matrix, layer, x, y, first, last):  # pragma: no cover
             y[b * R + r] = total[r]
 
 
-@njit(parallel=True, **QUICK)
-def _side_by_side(matrix, layer, x, y, threads):  # pragma: no cover
-    pieces = rows_of(matrix)
-    for part in prange(threads):
-        multiply_rows(matrix, layer, x, y, part * pieces // threads, (part + 1) * pieces // threads)
-
-
 @njit(**QUICK)
-def linear(weights, layer, x, y, threads):  # pragma: no cover
-    """y = W x + b of a layer. threads: None for one (the loops for several are not even compiled then)."""
-    if threads is None:
-        multiply_rows(weights.matrix, layer, x, y, 0, rows_of(weights.matrix))
-    else:
-        _side_by_side(weights.matrix, layer, x, y, threads)
-    if weights.biases[layer]:
-        bias = carray(floats_at(weights.biases[layer]), (y.size,))
-        for o in range(y.size):
+def linear(weights, layer, x, y, team):  # pragma: no cover
+    """y = W x + b of a layer, this thread's share of the rows."""
+    matrix = weights.matrix
+    first, last = share(rows_of(matrix), team)
+    multiply_rows(matrix, layer, x, y, first, last)
+    if entry(weights.biases, layer):
+        bias = carray(floats_at(entry(weights.biases, layer)), (y.size,))
+        for o in range(first * side_of(matrix), min(last * side_of(matrix), y.size)):
             y[o] += bias[o]

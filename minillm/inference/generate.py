@@ -124,7 +124,7 @@ def generate_batch(
 
 def prompt_logprobs(model: nn.Module, ids: list[int], best: int) -> list[dict[int, float] | None]:
     """Per token of a text {id: natural log of its probability}: of the token itself and of the `best` most probable."""
-    with torch.inference_mode(), Evaluating(model), fast_layers(model):
+    with torch.inference_mode(), Evaluating(model), fast_layers(model, copies=True):
         logits = model(torch.tensor([ids], device=model.device)).logits[0]  # (T, V)
     return [None, *(logprobs_of(scores, i, best) for scores, i in zip(logits, ids[1:]))]
 

@@ -86,7 +86,7 @@ def generation_loop(
     active = list(range(len(rows)))
     newest = last = None  # tokens (B,) of the step before, and where they stand
     fused = FusedStep.of(model, store)  # `decode` as one compiled function, for one text on a CPU; else None
-    with fast_layers(model):
+    with fast_layers(model, copies=True):
         for step in range(params.max_tokens):
             with torch.inference_mode(), Evaluating(model):
                 if step == 0 or store is None:  # without a cache every step reads the whole texts

@@ -128,7 +128,7 @@ class Speculation(Iterator[list[int]]):
         stop, most = self.row.stop, self.params.max_tokens
         with ExitStack() as layers:
             for model in self._models:
-                layers.enter_context(fast_layers(model))
+                layers.enter_context(fast_layers(model, copies=True))
             while self.finish_reason is None:
                 before = len(stop.new)
                 count = min(self.k, most - before - 1)  # the pass gives one token more than there are drafts

@@ -1,12 +1,14 @@
 """Faster layers on a CPU, for as long as one asks for them: `with fast_layers(model): ...`.
 
-The layers of the house are torch's own. Four things are faster by another way on every CPU they were measured on
+The layers of the house are torch's own. Five things are faster by another way on every CPU they were measured on
 (BENCHMARKS.md has the figures), and this file is the only place that knows:
 
     one row, no gradient    writing one token reads every weight once, so a matrix times a vector should take as long
                             as reading the matrix. torch's BLAS keeps to one stream of memory; `four_rows` reads four.
     many rows               a training step, the reading of a prompt. torch sends a float32 product to its BLAS; of the
                             two libraries it ships with, oneDNN is the quicker one.
+    a few rows, again and   several texts written side by side, guesses checked: oneDNN again, and only with weights in
+    again                   the order in which it reads them. So whoever makes many passes may have them copied.
     GPT-2's GELU            x σ(2√(2/π) (x + 0.044715 x³)), the same as with tanh, because 1 + tanh(u) = 2 σ(2u): σ is
     and its gradient        the cheaper one, and value and slope come of one pass, in pieces that stay in the cache.
     norms under autocast    what a norm gives, q, k, v and the feed-forward layer each narrow to bfloat16 for
@@ -20,8 +22,10 @@ Leaves out: gradients of gradients inside the block (they raise), other dtypes, 
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -37,15 +41,20 @@ from minillm.nn.blocks import GELU_TANH, EncoderBlock, FeedForward, LayerNorm, R
 LARGE = 2**17  # weights from which reading them is what takes the time
 MANY = 256  # rows from which oneDNN's product is the faster one
 ONE_DNN = torch.backends.mkldnn.is_available()
+WORTH_A_COPY = 2**19  # weights of a layer; below, a few rows are no faster for it
+COPIED_AT_MOST = 2**28  # numbers, 1 GiB
+PASSES = 3  # with an unchanged weight, before it is copied
 
 
 @contextmanager
-def fast_layers(model: nn.Module) -> Iterator[None]:
+def fast_layers(model: nn.Module, copies: bool = False) -> Iterator[None]:
     """Inside, the layers of `model` take the ways above where they apply; after it they are torch's again.
 
-    Safe to nest and to leave open (a generator that waits): what the layers compute does not change.
+    copies: weights may be copied, 1 GiB at most, for as long as the block is open. Safe to nest and to leave open (a
+    generator that waits): what the layers compute does not change.
     """
-    swaps = [swap for module in model.modules() for swap in _swaps(module)]
+    kept = _Copies() if copies and ONE_DNN and platform.machine() in ("x86_64", "AMD64") else None
+    swaps = [swap for module in model.modules() for swap in _swaps(module, kept)]
     before = [vars(module).get(name) for module, name, _ in swaps]
     for module, name, fast in swaps:
         setattr(module, name, fast)
@@ -58,10 +67,12 @@ def fast_layers(model: nn.Module) -> Iterator[None]:
             delattr(module, name) if old is None else setattr(module, name, old)
 
 
-def _swaps(module: nn.Module) -> Iterator[tuple[nn.Module, str, Callable[..., Tensor]]]:
+def _swaps(
+    module: nn.Module, copies: _Copies | None
+) -> Iterator[tuple[nn.Module, str, Callable[..., Tensor]]]:
     """(module, name of an attribute, what it is inside) of what has a faster way and has not got it yet."""
     if type(module) is nn.Linear and module.weight.numel() >= LARGE and "forward" not in vars(module):
-        yield module, "forward", partial(_forward, module)
+        yield module, "forward", partial(_forward, module, copies)
     if isinstance(module, FeedForward) and module.activation is GELU_TANH:
         yield module, "activation", fast_gelu
     if isinstance(module, EncoderBlock) and module.pre_norm:  # else the norm's output is the residual, too
@@ -83,14 +94,14 @@ def _narrowed_norm(norm: LayerNorm | RMSNorm, x: Tensor) -> Tensor:
     return y if narrow is None else y.to(narrow)
 
 
-def _forward(layer: nn.Linear, x: Tensor) -> Tensor:
+def _forward(layer: nn.Linear, copies: _Copies | None, x: Tensor) -> Tensor:
     """x (..., C) -> (..., O)."""
     weight, bias = layer.weight, layer.bias
-    way = _way(x, weight)
+    way = _way(x, weight, copies)
     return F.linear(x, weight, bias) if way is None else way(x, weight, bias)
 
 
-def _way(x: Tensor, weight: Tensor) -> Callable[..., Tensor] | None:
+def _way(x: Tensor, weight: Tensor, copies: _Copies | None = None) -> Callable[..., Tensor] | None:
     """The faster product of x (..., C) and weight (O, C), or None."""
     if not (
         x.dtype == weight.dtype == torch.float32
@@ -105,6 +116,9 @@ def _way(x: Tensor, weight: Tensor) -> Callable[..., Tensor] | None:
         return one_row_linear
     if rows >= MANY and ONE_DNN:
         return _OneDNNLinear.apply if learning else one_dnn_product
+    if rows > 1 and not learning and copies is not None and weight.numel() >= WORTH_A_COPY:
+        copy = copies.of(weight)
+        return None if copy is None else lambda x, _, bias: one_dnn_product(x, copy, bias)
     return None
 
 
@@ -158,6 +172,45 @@ class _OneDNNLinear(torch.autograd.Function):
         grad_x = one_dnn_product(grad, weight.t()) if need_x else None
         grad_weight = rows.t() @ x.reshape(-1, x.shape[-1]) if need_weight else None
         return grad_x, grad_weight, rows.sum(dim=0) if need_bias else None
+
+
+# A few rows
+
+
+def _reorder(weight: Tensor, rows: int) -> Tensor:
+    return torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+
+
+class _Copies:
+    """Weights in the order in which oneDNN reads them. One that changes is copied anew."""
+
+    def __init__(self) -> None:
+        self.left = COPIED_AT_MOST
+        self.kept: dict[int, _Copy] = {}
+
+    def of(self, weight: Tensor) -> Tensor | None:
+        """The copy of a weight; None at its first passes, and where there is no room left."""
+        if weight.is_inference():  # it does not tell whether it has changed
+            return None
+        state, found = (weight.data_ptr(), weight._version), self.kept.get(id(weight))
+        if found is None or found.state != state:
+            if found is not None and found.copy is not None:
+                self.left += weight.numel()
+            found = self.kept[id(weight)] = _Copy(weight, state)
+        found.passes += 1
+        if found.copy is None and found.passes > PASSES and weight.numel() <= self.left:
+            self.left -= weight.numel()
+            # 16: the number of rows that oneDNN is to have in mind; for others it is good, too
+            found.copy = _reorder(weight.detach(), 16)
+        return found.copy
+
+
+@dataclass
+class _Copy:
+    weight: Tensor  # held, so that its id is nobody else's
+    state: tuple[int, int]  # where its numbers are, and how often they have changed
+    passes: int = 0
+    copy: Tensor | None = None
 
 
 # GELU

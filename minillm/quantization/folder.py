@@ -13,6 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_int, check_path, describe
@@ -109,6 +110,8 @@ def _layer(name: str, description: dict[str, Any], tensors: dict[str, Tensor]) -
     """The layer of a description; `tensors` has its buffers in the order of this device afterwards."""
     names = ("codes", "scale", "scales", "zeros", "codebook", "bias", "scale_codes", "scale_scales", "mean")
     parts = {part: tensors.get(f"{name}.{part}") for part in names}
+    if description["kind"] in ("int8", "llm.int8"):
+        _check_parts(name, description, parts, tuple(parts["codes"].shape))
     if description["kind"] == "llm.int8":
         weight = AbsmaxQuantized(parts["codes"], parts["scale"])
         return LLMInt8Linear(weight, parts["bias"], description["threshold"])
@@ -119,7 +122,11 @@ def _layer(name: str, description: dict[str, Any], tensors: dict[str, Tensor]) -
         check_int(size, description[size], 1)
     for part in ("codes", "scales", "zeros"):
         if parts[part] is not None and parts[part].ndim == 3:
+            blocks, _, side = parts[part].shape
+            if blocks != -(-shape[0] // max(side, 1)):
+                raise ValueError(f"{name}.{part} has {blocks} blocks of {side} rows, for {shape[0]} rows")
             parts[part] = in_rows(parts[part], shape[0])
+    _check_parts(name, description, parts, shape)
     if description["kind"] == "groups":
         bits = description["bits"]
         codes = unpack_codes(parts["codes"], shape[1]) if bits <= 4 else parts["codes"]
@@ -136,3 +143,37 @@ def _layer(name: str, description: dict[str, Any], tensors: dict[str, Tensor]) -
             layer = DoubleQuantLinear(BlockwiseQuantized(*blocks), doubled, parts["bias"])
     tensors |= {f"{name}.{part}": tensor for part, tensor in layer.state_dict().items()}
     return layer
+
+
+def _check_parts(
+    name: str, description: dict[str, Any], parts: dict[str, Any], shape: tuple[int, ...]
+) -> None:
+    """ValueError for a part of a layer (O, I) of another size or kind: compiled loops do not look where they read."""
+    O, I = shape
+    G = -(-I // description.get("group_size", description.get("block_size", I)))
+    entries = None if parts["codebook"] is None else (min(parts["codebook"].numel(), 16),)
+    halves = -(-I // 2) if description.get("bits", 4) <= 4 else I
+    wanted: dict[str, Any] = {
+        "int8": {"codes": shape, "scale": (O, 1)},
+        "llm.int8": {"codes": shape, "scale": (O, 1)},
+        "groups": {"codes": (O, halves), "scales": (O, G), "zeros": (O, G)},
+        "4 bit": {"codes": (O, halves), "scales": (O, G), "codebook": entries},
+        "4 bit, scales of 8": {
+            "codes": (O, halves), "codebook": entries, "scale_codes": (O * G,),
+            "scale_scales": (-(-O * G // SCALES),), "mean": (),
+        },
+    }[description["kind"]]  # fmt: skip
+    for part, size in (wanted | {"bias": (O,)} if parts["bias"] is not None else wanted).items():
+        found = parts[part]
+        numbers = torch.int8 if "scale" in wanted else torch.uint8
+        right = (
+            found.dtype == numbers if part in ("codes", "zeros", "scale_codes") else found.is_floating_point()
+        )
+        if tuple(found.shape) != size or not right:
+            kind = str(found.dtype).removeprefix("torch.")
+            raise ValueError(f"{name}.{part} must be {size}, got {tuple(found.shape)} {kind}")
+    if entries is not None and entries[0] < 16:
+        codes = parts["codes"]
+        highest = max(0, *(half.max().item() for half in (codes >> 4, codes & 15)))
+        if highest >= entries[0]:
+            raise ValueError(f"{name}.codes go up to {highest}, its codebook has {entries[0]} entries")

@@ -61,6 +61,17 @@ def from_half(bits):  # pragma: no cover
 
 
 @intrinsic
+def entry(typing, table, i):  # pragma: no cover
+    """Number i of a table of int64 that begins at an address."""
+
+    def build(context, builder, signature, arguments):
+        pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        return builder.load(builder.gep(pointer, [arguments[1]]))
+
+    return types.int64(types.int64, types.int64), build
+
+
+@intrinsic
 def address(typing, array):  # pragma: no cover
     """Where the numbers of an array begin."""
 

@@ -98,6 +98,7 @@ def adamw_compiled(
     constants = [np.float32(number) for number in numbers]  # one float64 would make the whole loop float64
     for tensors in zip(weights, gradients, firsts, seconds):
         _compiled_update(*(tensor.detach().view(-1).numpy() for tensor in tensors), *constants)
+        torch.autograd.graph.increment_version(tensors[0])  # as torch's own operations do
 
 
 class AdamW:

@@ -261,6 +261,31 @@ def test_a_whole_file_whose_layers_do_not_fit_the_config_is_refused(tmp_path, me
         load_quantized(tmp_path)
 
 
+@pytest.mark.parametrize("method", ["int8", "llm.int8", "nf4", "int4", "rtn", "rtn of 8 bits", "doubled"])
+def test_a_whole_file_whose_layers_do_not_fit_themselves_is_refused(tmp_path, method):
+    """A number too many or too few in any part of a layer, or numbers of another kind."""
+    if method == "doubled":
+        model = quantize(tiny(), "nf4", double_quant=True)
+    else:
+        model = quantize(tiny(), *(("rtn", 8) if method == "rtn of 8 bits" else (method,)))
+    path = save_quantized(model, tmp_path)
+    right, meta = load_tensors(path, "quantized model")
+    name = "body.blocks.1.feed_forward.down_proj."
+    parts = [one for one in right if one.startswith(name)]
+    assert len(parts) >= 2
+    for part in parts:
+        value = right[part]
+        wrong = [value[None], value.long()]
+        if value.ndim:
+            wrong += [value[:-1], torch.cat([value, value[-1:]])]
+        for other in wrong:
+            save_tensors(path, "quantized model", right | {part: other.contiguous()}, meta)
+            with pytest.raises(BadFileError, match="is refused"):
+                load_quantized(tmp_path)
+    save_tensors(path, "quantized model", right, meta)
+    load_quantized(tmp_path)
+
+
 def test_only_quantized_models_of_ours_are_saved(tmp_path):
     for model in (tiny(), quantize(nn.Sequential(nn.Linear(2, 2))), nn.Linear(2, 2)):
         with pytest.raises(ValueError, match="save_quantized"):

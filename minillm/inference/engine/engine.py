@@ -238,7 +238,7 @@ class Engine:
         """The model's layers in their faster ways; asked for once, not for every step: it goes through all modules."""
         if self._fast is None:
             self._fast = ExitStack()
-            self._fast.enter_context(fast_layers(self.model))
+            self._fast.enter_context(fast_layers(self.model, copies=True))
 
     def _plain_layers(self) -> None:
         """Nothing is to do: the model's layers are torch's own again."""

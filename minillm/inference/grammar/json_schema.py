@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -136,7 +137,7 @@ class _Reader:
             raise ValueError(f"{where}: {name!r} refers to itself; give the nesting an end")
         found = self.root
         for part in name.split("/")[1:]:
-            part = part.replace("~1", "/").replace("~0", "~")
+            part = unquote(part).replace("~1", "/").replace("~0", "~")
             if not isinstance(found, Mapping) or part not in found:
                 raise ValueError(f"{where}: nothing stands at {name!r}")
             found = found[part]

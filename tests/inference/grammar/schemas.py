@@ -56,22 +56,115 @@ def random_schema(rng, depth=2):
     ][rng.integers(3)]  # fmt: skip
 
 
-def random_text(table, accepting, rng, long=60):
-    """A text that the automaton takes; past `long` bytes it goes the shortest way to an end."""
+HOSTILE = (
+    "", "\0", "\x1f", "\x7f", "\u2028", '"', "\\", "\\u0041", "/", "</s>", "{}", "e\u0301", "\ue000", "\uffff",
+    "👨‍👩‍👧", "값\n", "$ref", "true", "\t" * 9, "긴 이름 " * 5,
+)  # fmt: skip
+PATTERNS = (
+    "^[가-힣]{2,4}$", '^"+\\\\?$', "^[^\\s]*$", "(a|b)+c?", "^\\d{3}-\\d{4}$", "^$", "\\n", "^.{0,3}$",
+    "[\\u0000-\\u001f]", "^(?:x|yy|zzz){1,3}$", "\\W", "^[\\w.]+@[a-z]+$", "^[😀-🙏]", "a|", "^-?(0|[1-9]\\d*)$",
+)  # fmt: skip
+
+
+def hostile_schema(rng, depth=3):
+    """A schema with the rarer parts: references, const, values of any kind in enum, types in a list, additional
+    properties, patterns with lengths (which may leave no text at all), bounds at the edge of 15 digits.
+    """
+    kinds = ["string", "pattern", "integer", "enum", "const", "types", "any"]
+    if depth:
+        kinds = ["object", "array", "map", "any_of", "all_of", "ref"] * (2 if depth == 3 else 1) + kinds
+    kind = str(rng.choice(kinds))
+
+    def inner():
+        return hostile_schema(rng, depth - 1)
+
+    names = [HOSTILE[i] for i in rng.permutation(len(HOSTILE))[: rng.integers(0, 5)]]
+    if kind == "object":
+        found = {"type": "object", "properties": {name: inner() for name in names}}
+        found["required"] = [name for name in names[::-1] if rng.random() < 0.5]
+        return found | [{}, {"additionalProperties": bool(rng.integers(2))}][rng.integers(2)]
+    if kind == "map":
+        return {"type": "object", "additionalProperties": inner()}
+    if kind == "array":
+        least = int(rng.integers(0, 3))
+        return {
+            "type": "array",
+            "items": inner(),
+            "minItems": least,
+            "maxItems": least + int(rng.integers(0, 2)),
+        }
+    if kind == "any_of":
+        return {"anyOf": [inner() for _ in range(rng.integers(1, 4))], "title": "x"}
+    if kind == "all_of":
+        return {"allOf": [inner()]}
+    if kind == "ref":
+        return {"$ref": "#/$defs/" + str(rng.choice(["a~1b", "c%25d", "%ED%95%9C"]))}
+    if kind == "string":
+        least = int(rng.integers(0, 9))
+        return {"type": "string", "minLength": least, "maxLength": least + int(rng.integers(0, 30))}
+    if kind == "pattern":
+        lengths = {} if rng.random() < 0.7 else {"minLength": int(rng.integers(0, 3)), "maxLength": 5}
+        return {"type": "string", "pattern": str(rng.choice(PATTERNS))} | lengths
+    if kind == "integer":
+        low = int(rng.integers(-(10 ** int(rng.integers(1, 17))), 10 ** int(rng.integers(1, 17))))
+        words = rng.choice(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"], rng.integers(0, 3))
+        return {"type": "integer"} | {str(word): low + int(rng.integers(-5, 6)) for word in words}
+    values = [
+        None,
+        True,
+        0,
+        -0.0,
+        1.0,
+        1e300,
+        -1e-7,
+        10**20,
+        [],
+        {},
+        [1, ["값", None]],
+        {"a": {"b": [True]}},
+        *HOSTILE,
+    ]
+    some = [values[i] for i in rng.permutation(len(values))[: rng.integers(1, 6)]]
+    if kind == "enum":
+        return {"enum": some}
+    if kind == "const":
+        return {"const": some[0]}
+    if kind == "types":
+        return {
+            "type": [
+                str(one) for one in rng.choice(["string", "null", "boolean", "number", "integer"], 2, False)
+            ]
+        }
+    return [{}, True, {"description": "whatever"}][rng.integers(3)]
+
+
+def hostile_root(rng):
+    """Such a schema with what its references point at."""
+    found = hostile_schema(rng)
+    if not isinstance(found, dict):
+        found = {}
+    return found | {
+        "$defs": {"a/b": hostile_schema(rng, 0), "c%d": hostile_schema(rng, 0), "한": hostile_schema(rng, 0)}
+    }
+
+
+def random_texts(table, accepting, rng, many, long=60):
+    """Texts that the automaton takes; past `long` bytes each goes the shortest way to an end."""
     left = np.where(accepting, 0, len(table))  # bytes to the nearest end
     for _ in range(len(table)):
         nearer = np.minimum(left, np.where(table >= 0, left[table], len(table)).min(axis=1) + 1)
         if (nearer == left).all():
             break
         left = nearer
-    state, text = 0, bytearray()
-    while not (accepting[state] and (len(text) > long or rng.random() < 0.2 or (table[state] < 0).all())):
-        ways = np.flatnonzero(table[state] >= 0)
-        if len(text) > long:
-            ways = ways[left[table[state, ways]] == left[state] - 1]
-        text.append(int(rng.choice(ways)))
-        state = table[state, text[-1]]
-    return bytes(text)
+    for _ in range(many):
+        state, text = 0, bytearray()
+        while not (accepting[state] and (len(text) > long or rng.random() < 0.2 or (table[state] < 0).all())):
+            ways = np.flatnonzero(table[state] >= 0)
+            if len(text) > long:
+                ways = ways[left[table[state, ways]] == left[state] - 1]
+            text.append(int(rng.choice(ways)))
+            state = table[state, text[-1]]
+        yield bytes(text)
 
 
 def compact_json(value, rng):
