@@ -177,12 +177,17 @@ def speculative_generate(
     return [token for tokens in Speculation(target, draft, ids, params, k, tokenizer) for token in tokens]
 
 
-def _check_draft(draft: nn.Module, target: nn.Module, prompt: list[int], params: SamplingParams) -> None:
+def check_draft_model(draft: nn.Module, target: nn.Module) -> None:
+    """ValueError for a draft model that does not write the target's tokens."""
     ours, theirs = target.config.vocab_size, getattr(getattr(draft, "config", None), "vocab_size", None)
     if theirs != ours:
         raise ValueError(f"draft must have the target's vocabulary of {ours} tokens, got {theirs}")
     if is_encoder_decoder(draft):
         raise ValueError(f"draft must be a decoder-only language model, got {type(draft).__name__}")
+
+
+def _check_draft(draft: nn.Module, target: nn.Module, prompt: list[int], params: SamplingParams) -> None:
+    check_draft_model(draft, target)
     try:
         check_prompt(draft, prompt, params)
     except ValueError as error:

@@ -14,8 +14,9 @@ that no table names any more keeps its content until its memory is needed; the o
 first.
 
 A state of fixed size (a state-space model's) is one block that is never full: block_size = the window, no prefix
-cache; sharing and copy-on-write are the same. Book 8.3.2 페이지어텐션. Papers: Kwon et al. 2023 (PagedAttention), Zheng
-et al. 2024 (prefix sharing). The model: nano-vllm's block_manager. Leaves out: swapping blocks to other memory.
+cache; sharing and copy-on-write are the same (slots.py). Book 8.3.2 페이지어텐션. Papers: Kwon et al. 2023
+(PagedAttention), Zheng et al. 2024 (prefix sharing). The model: nano-vllm's block_manager. Leaves out: swapping blocks
+to other memory.
 """
 
 from __future__ import annotations
@@ -35,9 +36,8 @@ class BlockTable:
 
     blocks: list[int] = field(default_factory=list)
     length: int = 0
-    digests: list[bytes] = field(
-        default_factory=list
-    )  # of the first blocks, as far as they are full and sealed
+    digests: list[bytes] = field(default_factory=list)  # of the first blocks, as far as full and sealed
+    drafts_read: int | None = None  # tokens that a draft model has read here; None: as many as `length`
 
 
 class BlockManager:

@@ -124,6 +124,12 @@ class Request:
         shared = len(self.prompt) // blocks.block_size
         return shared + sum(blocks.blocks_for(s.length) - shared for s in self.sequences)
 
+    def may_want(self, blocks: BlockManager) -> int:
+        """Free blocks that its texts may take until each of them has begun a new block."""
+        longest, size = len(self.prompt) + self.params.max_tokens, blocks.block_size
+        tables = [s.table for s in self.sequences if s.table is not None]
+        return sum(blocks.needed(table, min(table.length + size, longest)) for table in tables)
+
     def release(self, blocks: BlockManager) -> None:
         """Give all blocks back; the texts stay."""
         for sequence in (*self.sequences, *self.kept):

@@ -68,7 +68,7 @@ def audit(engine):
     assert set(scheduler.seats) == set(scheduler.running)
 
 
-def random_engine(model, rng, batching):
+def random_engine(model, rng, batching, draft=None):
     """An engine so small that requests push one another out."""
     size = rng.choice([1, 2, 3, 4, 8])
     width = rng.randint(4, 7)
@@ -80,13 +80,18 @@ def random_engine(model, rng, batching):
         max_batch_tokens=rng.choice([width, width + 3, 16, 64]),
         batching=batching,
         prefix_caching=rng.random() < 0.7,
+        draft=draft,
+        k=rng.choice([1, 2, 4, 9]),
     )
 
 
-def run_schedule(model, seed, batching="continuous"):
-    """One schedule from arrival to the last token; every completion is compared with the request alone."""
+def run_schedule(model, seed, batching="continuous", draft=None):
+    """One schedule from arrival to the last token; every completion is compared with the request alone.
+
+    draft: of the engine; the request alone has none.
+    """
     rng = random.Random(seed)
-    engine = random_engine(model, rng, batching)
+    engine = random_engine(model, rng, batching, draft)
     coming = []
     for _ in range(rng.randint(2, 9)):
         at = rng.choice([0, 0, 0, rng.randint(0, 20)])

@@ -76,8 +76,8 @@ def test_what_does_not_fit_is_named():
     cache = PagedKVCache(model.config, 4, 2)
     with pytest.raises(ValueError, match="does not fit into its blocks of 2"):
         cache.begin([Chunk([0], 1, 2)])
-    with pytest.raises(ValueError, match="those of one token first"):
-        cache.begin([Chunk([0], 0, 2), Chunk([1], 0, 1)])
+    with pytest.raises(ValueError, match="those of 8 tokens at most first"):
+        PagedKVCache(model.config, 4, 12).begin([Chunk([0], 0, 9), Chunk([1], 0, 8)])
     cache.begin([Chunk([0], 0, 1)])
     for ids in (torch.tensor([[1, 2]]), torch.tensor([[1], [2]])):
         with pytest.raises(ValueError, match="as `begin` announced"):
