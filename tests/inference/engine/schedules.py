@@ -68,14 +68,15 @@ def audit(engine):
     assert set(scheduler.seats) == set(scheduler.running)
 
 
-def random_engine(model, rng, batching, draft=None):
+def random_engine(model, rng, batching, draft=None, slots=None):
     """An engine so small that requests push one another out."""
     size = rng.choice([1, 2, 3, 4, 8])
     width = rng.randint(4, 7)
     return Engine(
         model,
         block_size=size,
-        num_blocks=rng.randint(*{1: (26, 60), 2: (14, 30), 3: (10, 22), 4: (8, 18), 8: (5, 10)}[size]),
+        num_blocks=slots
+        or rng.randint(*{1: (26, 60), 2: (14, 30), 3: (10, 22), 4: (8, 18), 8: (5, 10)}[size]),
         max_batch_size=width,
         max_batch_tokens=rng.choice([width, width + 3, 16, 64]),
         batching=batching,
@@ -85,13 +86,13 @@ def random_engine(model, rng, batching, draft=None):
     )
 
 
-def run_schedule(model, seed, batching="continuous", draft=None):
+def run_schedule(model, seed, batching="continuous", draft=None, slots=None):
     """One schedule from arrival to the last token; every completion is compared with the request alone.
 
-    draft: of the engine; the request alone has none.
+    draft: of the engine; the request alone has none. slots: of a model with a state of fixed size.
     """
     rng = random.Random(seed)
-    engine = random_engine(model, rng, batching, draft)
+    engine = random_engine(model, rng, batching, draft, slots)
     coming = []
     for _ in range(rng.randint(2, 9)):
         at = rng.choice([0, 0, 0, rng.randint(0, 20)])
