@@ -71,6 +71,12 @@ class Writer:
         self.tokens: list[int] = []
 
     @property
+    def place(self) -> Tensor:
+        """The logits (1, V) of the next token."""
+        at = len(self.tokens)
+        return self.logits[at : at + 1] if self.drafts else self.logits
+
+    @property
     def goes_on(self) -> bool:
         """Whether the newest token is the one that was drafted, so that the next place's logits are of this text."""
         at = len(self.tokens) - 1
@@ -87,7 +93,7 @@ def draw(writers: Sequence[Writer]) -> None:
     for group in groups.values():
         tokens = next_tokens(
             [writer.row for writer in group],
-            torch.stack([writer.logits[len(writer.tokens)] for writer in group]),
+            torch.cat([writer.place for writer in group]),
             group[0].params,
         )
         for writer, token in zip(group, tokens):
@@ -100,7 +106,7 @@ def _alike(writer: Writer) -> Any:
     # penalties count new tokens, the same number in every row; end tokens of a text are held back with its like's
     counted = len(stop.new) if params.frequency_penalty or params.presence_penalty else 0
     ends = stop.end_ids if len(stop.new) < params.min_tokens else None
-    return params, counted, ends
+    return id(params), counted, ends
 
 
 def next_tokens(rows: Sequence[Row], scores: Tensor, params: SamplingParams) -> list[int]:

@@ -22,18 +22,17 @@ def forward(runner: Runner, plan: Plan) -> tuple[dict[Request, list[Tensor]], di
     A scored request has for each of its sequences the logits (1 + drafts, V) after its newest token and its drafts.
     """
     parts, owners = [], []  # the request of each part, and for how many tokens of its prompt scores are asked
+    scored = set(plan.scored)
     for request, pieces in plan.pieces.items():
         for piece in pieces:
-            start, count = piece.chunk.start, piece.chunk.count
-            drafts = plan.drafts.get(piece.sequence, [])
-            places = 1 + len(drafts) if request in plan.scored else 0
-            asked = range(0)
-            if request.reads_prompt:
-                first, end = len(request.prompt_scores) - 1, len(request.prompt) - 1
-                asked = range(max(first, start), min(end, start + count))
-            scored = max(places, start + count + len(drafts) - asked.start if asked else 0)
-            ids = piece.sequence.tokens(start, count) + drafts
-            parts.append(Part(Chunk(piece.chunk.blocks, start, len(ids)), ids, scored))
+            chunk, drafts = piece.chunk, plan.drafts.get(piece.sequence, [])
+            ids = piece.sequence.tokens(chunk.start, chunk.count) + drafts
+            if drafts:
+                chunk = Chunk(chunk.blocks, chunk.start, len(ids))
+            places = 1 + len(drafts) if request in scored else 0
+            asked = _asked(request, piece.chunk) if request.reads_prompt else range(0)
+            before = chunk.start + len(ids) - asked.start if asked else 0  # from there on scores are wanted
+            parts.append(Part(chunk, ids, max(places, before)))
             owners.append((request, places, len(asked)))
     for piece in plan.idle:
         parts.append(Part(piece.chunk, piece.sequence.tokens(piece.chunk.start, 1)))
@@ -41,9 +40,16 @@ def forward(runner: Runner, plan: Plan) -> tuple[dict[Request, list[Tensor]], di
     said: dict[Request, list[Scores]] = {}
     for (request, places, asked), scores in zip(owners, runner.run(parts)):
         if places:
-            logits[request].append(scores[len(scores) - places :])
-        new = said.setdefault(request, []) if asked else []
-        for of_place in scores[:asked]:
-            token = request.prompt[len(request.prompt_scores) + len(new)]
-            new.append(logprobs_of(of_place, token, request.params.prompt_logprobs))
+            logits[request].append(scores[-places:] if asked else scores)
+        if asked:
+            new = said.setdefault(request, [])
+            for of_place in scores[:asked]:
+                token = request.prompt[len(request.prompt_scores) + len(new)]
+                new.append(logprobs_of(of_place, token, request.params.prompt_logprobs))
     return logits, said
+
+
+def _asked(request: Request, chunk: Chunk) -> range:
+    """The places of a piece after which a token of the prompt stands whose score is wanted."""
+    first, end = len(request.prompt_scores) - 1, len(request.prompt) - 1
+    return range(max(first, chunk.start), min(end, chunk.start + chunk.count))

@@ -11,8 +11,7 @@ What the past of a text is, and where it lies, is the runner's affair; the sched
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -23,8 +22,7 @@ from minillm.inference.loop import Evaluating
 from minillm.models.decoder import CausalLM
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """New tokens of one text in a pass: `ids`, whose places `chunk` says; scores are wanted after the last `scored`."""
 
     chunk: Chunk

@@ -54,9 +54,9 @@ class Waste:
         self.kept_slots += len(plan.idle)
         self.waited_steps += len(scheduler.waiting)
         for request in scheduler.running:
-            tables = [s.table for s in (*request.sequences, *request.kept) if s.table is not None]
+            for sequence in (*request.sequences, *request.kept):
+                if sequence.table is not None:
+                    self.cached_tokens += sequence.table.length
             self.working_slots += len(request.sequences)
-            self.cached_tokens += sum(table.length for table in tables)
-            longest = len(request.prompt) + request.params.max_tokens
-            self.reserved_tokens += request.slots * longest
+            self.reserved_tokens += request.slots * (len(request.prompt) + request.params.max_tokens)
         self.block_tokens += (blocks.num_blocks - blocks.free_blocks) * blocks.block_size
