@@ -19,7 +19,7 @@ from minillm.tokenizer import BPETokenizer
 from tests.inference.engine.schedules import audit, close
 from tests.inference.engine.test_engine import break_down
 from tests.inference.test_generation_loop import gpt2, llama
-from tests.inference.test_speculative import Fixed, Long, t5
+from tests.inference.test_speculative_loop import Fixed, Long, t5
 
 GREEDY = SamplingParams(max_tokens=20, temperature=0, ignore_eos=True)
 
