@@ -4,6 +4,8 @@ import random
 from collections import Counter
 
 from minillm.inference import Engine, SamplingParams, generate_batch
+from minillm.tokenizer import BPETokenizer
+from tests.inference.test_generation_loop import llama
 
 PROMPTS = [
     [7],
@@ -31,6 +33,12 @@ PARAMS = [
     SamplingParams(max_tokens=6, temperature=0, no_repeat_ngram_size=2, logit_bias={3: 5.0, 4: -100}),
 ]
 _alone: dict = {}
+
+
+def spelling(**options):
+    """A model of 280 tokens and its tokenizer."""
+    tokenizer = BPETokenizer.train(["hello there, 안녕하세요 여러분, hello again"] * 3, vocab_size=280)
+    return llama(vocab_size=tokenizer.vocab_size, max_position_embeddings=128, **options), tokenizer
 
 
 def alone(model, prompt, params):
