@@ -36,6 +36,7 @@ from minillm.inference.params import SamplingParams
 from minillm.inference.sampling import new_generator, race
 from minillm.inference.stopping import Stopper
 from minillm.nn.fast_cpu import fast_layers
+from minillm.nn.state_cache import has_states
 
 # The rule
 
@@ -86,6 +87,11 @@ class Speculation(Iterator[list[int]]):
         longest = len(prompt) + self.params.max_tokens
         if is_encoder_decoder(target):
             raise ValueError(f"target must be a decoder-only language model, got {type(target).__name__}")
+        for one in (target, draft):
+            if isinstance(one, nn.Module) and hasattr(one, "new_cache") and has_states(one):
+                raise ValueError(
+                    f"the state of a {type(one).__name__} cannot go back to before a refused draft"
+                )
         if longest > steady_window(target):
             raise ValueError(
                 f"ids and max_tokens make {longest} tokens, but drafts are checked within {steady_window(target)} "
@@ -177,12 +183,17 @@ def speculative_generate(
     return [token for tokens in Speculation(target, draft, ids, params, k, tokenizer) for token in tokens]
 
 
-def _check_draft(draft: nn.Module, target: nn.Module, prompt: list[int], params: SamplingParams) -> None:
+def check_draft_model(draft: nn.Module, target: nn.Module) -> None:
+    """ValueError for a draft model that does not write the target's tokens."""
     ours, theirs = target.config.vocab_size, getattr(getattr(draft, "config", None), "vocab_size", None)
     if theirs != ours:
         raise ValueError(f"draft must have the target's vocabulary of {ours} tokens, got {theirs}")
     if is_encoder_decoder(draft):
         raise ValueError(f"draft must be a decoder-only language model, got {type(draft).__name__}")
+
+
+def _check_draft(draft: nn.Module, target: nn.Module, prompt: list[int], params: SamplingParams) -> None:
+    check_draft_model(draft, target)
     try:
         check_prompt(draft, prompt, params)
     except ValueError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from minillm.inference import Engine, SamplingParams, generate_batch
+from minillm.inference import Engine, SamplingParams, generate, generate_batch
 from tests.benchmarks.bench_decode import VOCABULARY, llama
 from tests.benchmarks.harness import Row, in_turn, peer_or_none
 
@@ -86,6 +86,28 @@ def first_token_seconds(model, cached: bool, requests: int, shared: int) -> floa
     return sum(seconds) / len(seconds)
 
 
+def lone_row(model, name: str, quick: bool) -> Row:
+    """One request and nobody else: the engine against `generate`, which has nothing to schedule."""
+    new = 100 if quick else 200
+    prompt, params = list(range(1, 33)), SamplingParams(max_tokens=new, temperature=0, ignore_eos=True)
+    engine = Engine(model, max_batch_size=BATCH, prefix_caching=False)
+    calls = {
+        "ours": lambda: engine.generate([prompt], params)[0].token_ids,
+        "generate": lambda: generate(model, prompt, params),
+    }
+    assert calls["ours"]() == calls["generate"]()
+    times = in_turn(calls, rounds=5 if quick else 15)
+    return Row(
+        work=f"1 request, {new} new tokens, {name}, fp32",
+        peer="our generate",
+        unit="tokens/s",
+        ours=new / times["ours"],
+        theirs=new / times["generate"],
+        note="same tokens",
+        spread=times.spread("generate"),
+    )
+
+
 def run(quick: bool) -> list[Row]:
     """Tokens a second of the whole work; the texts of all are compared first."""
     torch.set_num_threads(1)
@@ -134,6 +156,7 @@ def run(quick: bool) -> list[Row]:
                     spread=times.spread(name),
                 )
             )
+    rows.append(lone_row(spread_model(4, 128), "Llama 4x128", quick))
     model = spread_model(4, 128)
     model.config.max_position_embeddings = 1024  # rotary tables grow on demand
     calls = {on: lambda on=on: first_token_seconds(model, on == "ours", 32, 512) for on in ("ours", "off")}

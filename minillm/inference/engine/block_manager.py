@@ -14,8 +14,9 @@ that no table names any more keeps its content until its memory is needed; the o
 first.
 
 A state of fixed size (a state-space model's) is one block that is never full: block_size = the window, no prefix
-cache; sharing and copy-on-write are the same. Book 8.3.2 페이지어텐션. Papers: Kwon et al. 2023 (PagedAttention), Zheng
-et al. 2024 (prefix sharing). The model: nano-vllm's block_manager. Leaves out: swapping blocks to other memory.
+cache; sharing and copy-on-write are the same (slots.py). Book 8.3.2 페이지어텐션. Papers: Kwon et al. 2023
+(PagedAttention), Zheng et al. 2024 (prefix sharing). The model: nano-vllm's block_manager. Leaves out: swapping blocks
+to other memory.
 """
 
 from __future__ import annotations
@@ -35,9 +36,8 @@ class BlockTable:
 
     blocks: list[int] = field(default_factory=list)
     length: int = 0
-    digests: list[bytes] = field(
-        default_factory=list
-    )  # of the first blocks, as far as they are full and sealed
+    digests: list[bytes] = field(default_factory=list)  # of the first blocks, as far as full and sealed
+    drafts_read: int | None = None  # tokens that a draft model has read here; None: as many as `length`
 
 
 class BlockManager:
@@ -99,6 +99,8 @@ class BlockManager:
 
     def needed(self, table: BlockTable, length: int) -> int:
         """Free blocks that `reserve(table, length)` takes: new ones, and copies of shared ones."""
+        if self._in_own_block(table, length):
+            return 0
         new = max(0, self.blocks_for(length) - len(table.blocks))
         return new + len(self._shared(table) if length > table.length else ())
 
@@ -107,6 +109,8 @@ class BlockManager:
 
         ValueError, and nothing changed, where there are too few free blocks.
         """
+        if self._in_own_block(table, length):
+            return []
         if self.needed(table, length) > self.free_blocks:
             raise ValueError(
                 f"{self.needed(table, length)} blocks are needed for {length} tokens, {self.free_blocks} are free"
@@ -180,6 +184,14 @@ class BlockManager:
     def _chained(self, parent: bytes, ids: Sequence[int], i: int) -> bytes:
         tokens = array("q", ids[i * self.block_size : (i + 1) * self.block_size])
         return blake2b(parent + tokens.tobytes(), digest_size=20).digest()
+
+    def _in_own_block(self, table: BlockTable, length: int) -> bool:
+        """Whether the text goes on in the block that it is in, which is its own and has no name: nothing is to do."""
+        i = table.length // self.block_size
+        if i >= len(table.blocks) or length > len(table.blocks) * self.block_size:
+            return False
+        block = table.blocks[i]
+        return i == len(table.blocks) - 1 and self.references[block] == 1 and block not in self._digest
 
     def _shared(self, table: BlockTable) -> list[int]:
         """Places in the table, from where its next token goes on, whose block others name, too."""

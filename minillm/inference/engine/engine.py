@@ -2,10 +2,10 @@
 
     add_request -> the line;   step: schedule, one forward pass over tokens of many texts, choose, hand out;   abort
 
-A step takes one token of every text that is being written and pieces of prompts that are being read, side by side in
-one pass (paged_cache.py), so that the weights are read once for all of them. Every text is what it would be alone.
-Book 8.1 배치 전략, 8.3.2 페이지어텐션, 8.4 LLM 서빙 프레임워크. Papers: Yu et al. 2022, Kwon et al. 2023. Held against
-`generate` and `generate_batch`. Leaves out: CUDA graphs, several GPUs, drafts.
+A step takes one token of every text that is being written (and what is drafted behind it, drafts.py) and pieces of
+prompts that are being read, side by side in one pass (runner.py), so that the weights are read once for all of them.
+Every text is what it would be alone. Book 8.1 배치 전략, 8.3.2 페이지어텐션, 8.4 LLM 서빙 프레임워크. Papers: Yu et al.
+2022, Kwon et al. 2023. Held against `generate` and `generate_batch`. Leaves out: CUDA graphs, several GPUs.
 """
 
 from __future__ import annotations
@@ -18,21 +18,24 @@ from torch import Tensor, nn
 
 from minillm._checks import check_choice, check_flag, check_int, check_text, describe
 from minillm.inference.conditioned import is_encoder_decoder
+from minillm.inference.drafting import Drafter
 from minillm.inference.engine.batching import BATCHING
 from minillm.inference.engine.block_manager import BlockManager
-from minillm.inference.engine.choosing import Choice, choose
+from minillm.inference.engine.choosing import check_tokens, choose, reported
+from minillm.inference.engine.drafts import new_drafts
 from minillm.inference.engine.forward import forward
-from minillm.inference.engine.paged_cache import PagedKVCache
 from minillm.inference.engine.request import Request, StepOutput, new_request
+from minillm.inference.engine.runner import PagedRunner, Runner
 from minillm.inference.engine.scheduler import Scheduler
+from minillm.inference.engine.slots import SlotRunner
 from minillm.inference.engine.waste import Waste
 from minillm.inference.engine.writing import apply
 from minillm.inference.generate import Completion, check_prompt, steady_window
-from minillm.inference.loop import logprobs_of
 from minillm.inference.params import SamplingParams
 from minillm.models.decoder import CausalLM
 from minillm.nn.cache import kv_cache_bytes
 from minillm.nn.fast_cpu import fast_layers
+from minillm.nn.state_cache import has_states
 
 MEMORY = 2**30  # bytes of keys and values unless num_blocks is given; memory is taken as it is written to
 
@@ -44,6 +47,10 @@ class Engine:
     `max_batch_size` texts as long as the window take, 1 GiB of them at most (and one such text at least).
     max_batch_size: texts at work at a time. max_batch_tokens: tokens computed in a step. batching: "continuous",
     "dynamic" or "static" (batching.py). prefix_caching: whether texts with the same beginning share it.
+    draft: what guesses the next tokens, a smaller model of the same vocabulary or a drafter (PromptLookup()), None for
+    nothing; k: drafts of a text in a step at most (drafts.py). The texts are the same, with drafts and without.
+    A model whose state has a fixed size takes num_blocks slots, max_batch_size unless given; block_size and
+    prefix_caching are of no use there (slots.py).
     One thread at a time may use it. A model that changes needs `blocks.clear_prefixes()`. Raises ValueError for an
     encoder-decoder, for a model that scores no next token, and for settings that do not fit each other.
     """
@@ -58,6 +65,8 @@ class Engine:
         max_batch_tokens: int = 2048,
         batching: str = "continuous",
         prefix_caching: bool = True,
+        draft: nn.Module | Drafter | None = None,
+        k: int = 4,
     ):
         if not isinstance(model, CausalLM) or is_encoder_decoder(model):
             raise ValueError(f"model must be a decoder-only language model, got {type(model).__name__}")
@@ -73,15 +82,21 @@ class Engine:
                 f"got {max_batch_tokens} < {max_batch_size}"
             )
         policy = BATCHING[check_choice("batching", batching, tuple(BATCHING))]()
-        if num_blocks is None:
-            a_text = -(-self.window // block_size)
-            a_block = kv_cache_bytes(model.config, 1, block_size, model.dtype)
-            num_blocks = max(a_text, min(max_batch_size * a_text, MEMORY // a_block))
-        self.blocks = BlockManager(num_blocks, block_size, check_flag("prefix_caching", prefix_caching))
-        self.cache = PagedKVCache(
-            model.config, num_blocks, block_size, model.dtype, model.device, model.body.windows
-        )
-        self.scheduler = Scheduler(self.blocks, policy, max_batch_size, max_batch_tokens)
+        check_flag("prefix_caching", prefix_caching), check_int("k", k, 1)
+        if has_states(model):
+            block_size, prefix_caching = steady_window(model), False
+            num_blocks = max_batch_size if num_blocks is None else check_int("num_blocks", num_blocks, 1)
+            self.runner: Runner = SlotRunner(model, num_blocks)
+        else:
+            num_blocks = (
+                _blocks_for(model, draft, max_batch_size, block_size) if num_blocks is None else num_blocks
+            )
+            self.runner = PagedRunner(model, num_blocks, block_size)
+        self.blocks = BlockManager(num_blocks, block_size, prefix_caching)
+        self.drafts = new_drafts(draft, model, num_blocks, block_size)
+        self._models = (model,) if self.drafts is None else (model, *self.drafts.models)
+        ahead = 0 if self.drafts is None else k
+        self.scheduler = Scheduler(self.blocks, policy, max_batch_size, max_batch_tokens, ahead)
         self.waste = Waste()
         self.slots: list[str | None] = [None] * max_batch_size  # whose each place was in the last step
         self._requests: dict[str, Request] = {}
@@ -94,9 +109,9 @@ class Engine:
         """Tokens of prompt and text together at most.
 
         With "dynamic" scaling of rotary positions the trained window: beyond it the turns of one text would depend on
-        the texts beside it.
+        the texts beside it. With a draft model the shorter window of the two.
         """
-        return steady_window(self.model)
+        return min(map(steady_window, self._models))
 
     # Requests come and go
 
@@ -132,7 +147,7 @@ class Engine:
         if len(ids) + params.max_tokens > self.window:
             raise ValueError(
                 f"prompt has {len(ids)} tokens and max_tokens is {params.max_tokens}, but the engine serves "
-                f"{self.window} (rotary positions with dynamic scaling: the trained window)"
+                f"{self.window} (the draft model's window, or with dynamic rotary scaling the trained one)"
             )
         while name is None or (name in self._requests and name.isdigit()):
             name, self._named = str(self._named), self._named + 1
@@ -212,10 +227,14 @@ class Engine:
             plan = self.scheduler.schedule()
             if plan.pieces:
                 self._fast_layers()
-                logits, said = forward(self.model, self.cache, plan)
-                choices = choose(logits)
-                self._check_tokens(choices)
-                scores = self._logprobs(choices, logits)
+                self.runner.copy(plan.copies)
+                if self.drafts is not None:
+                    self.drafts.copy(plan.copies)
+                    plan.drafts = self.drafts(plan)
+                logits, said = forward(self.runner, plan)
+                choices = choose(logits, plan.drafts)
+                check_tokens(choices, getattr(self.tokenizer, "vocab_size", None))
+                scores = reported(choices, logits)
         except BaseException:
             self.scheduler.rollback()
             self._later = outputs
@@ -225,7 +244,7 @@ class Engine:
             for request, new in said.items():
                 request.prompt_scores += new
             self.slots = self._slots()
-            self.waste.count(plan, self.scheduler, sum(len(logits[one]) for one in choices))
+            self.waste.count(plan, self.scheduler, choices)
             for request, choice in choices.items():
                 outputs += apply(self.scheduler, request, choice, scores.get(request))
                 if not request.sequences:
@@ -238,35 +257,14 @@ class Engine:
         """The model's layers in their faster ways; asked for once, not for every step: it goes through all modules."""
         if self._fast is None:
             self._fast = ExitStack()
-            self._fast.enter_context(fast_layers(self.model, copies=True))
+            for model in self._models:
+                self._fast.enter_context(fast_layers(model, copies=True))
 
     def _plain_layers(self) -> None:
         """Nothing is to do: the model's layers are torch's own again."""
         if self._fast is not None:
             self._fast.close()
             self._fast = None
-
-    def _check_tokens(self, choices: dict[Request, Choice]) -> None:
-        size = getattr(self.tokenizer, "vocab_size", None)
-        for request, choice in choices.items():
-            for token in choice if size is not None and request.params.beams == 1 else ():
-                if token >= size:
-                    raise ValueError(
-                        f"the model chose token {token}, and the tokenizer has {size:,}: they do not belong together"
-                    )
-
-    @staticmethod
-    def _logprobs(choices: dict[Request, Choice], logits: dict[Request, Tensor]) -> dict[Request, Any]:
-        """What was asked to be reported of the chosen tokens, or is needed to tell the best of the drawn."""
-        return {
-            request: [
-                logprobs_of(scores, token, request.params.logprobs or 0)
-                for scores, token in zip(logits[request].expand(len(tokens), -1), tokens)
-            ]
-            for request, tokens in choices.items()
-            if request.params.beams == 1
-            and (request.params.logprobs is not None or request.params.best_of is not None)
-        }
 
     # What is going on
 
@@ -288,3 +286,14 @@ class Engine:
             "prefix_hit_tokens": self.blocks.hit_tokens,
             **vars(self.waste),
         }
+
+
+def _blocks_for(model: CausalLM, draft: Any, texts: int, block_size: int) -> int:
+    """As many as `texts` texts of the window's length take, but MEMORY at most, and one such text at least."""
+    a_text = -(-steady_window(model) // block_size)
+    a_block = sum(
+        kv_cache_bytes(one.config, 1, block_size, one.dtype)
+        for one in (model, draft)
+        if isinstance(one, CausalLM)
+    )
+    return max(a_text, min(texts * a_text, MEMORY // a_block))

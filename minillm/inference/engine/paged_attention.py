@@ -77,35 +77,35 @@ def prefill_plain(
 
 @njit(**QUICK)
 def _one_token(q, keys, values, tables, lengths, scale, window, out):  # pragma: no cover
-    """out[b, h] = softmax(scale · q[b, h] · keys(b)ᵀ) · values(b): q, out (B, H, D), tables (B, max_blocks)."""
-    size, shared = keys.shape[1], q.shape[1] // keys.shape[2]
-    scores = np.empty(lengths.max(), np.float32)
+    """out[b, h] = softmax(scale · q[b, h] · keys(b)ᵀ) · values(b): q, out (B, H, D), tables (B, max_blocks).
+
+    Keys and values are read token by token, all heads of each, in the order in which they lie: memory is the cost.
+    """
+    size, heads, shared = keys.shape[1], q.shape[1], q.shape[1] // keys.shape[2]
+    scores = np.empty((heads, lengths.max()), np.float32)
     for b in range(q.shape[0]):
         stop = lengths[b]
         start = max(0, stop - window)
-        blocks = range(start // size, (stop + size - 1) // size)
-        for h in range(q.shape[1]):
-            x, y, kv = q[b, h], out[b, h], h // shared
-            best = np.float32(-np.inf)
-            for n in blocks:
-                block = keys[tables[b, n]]  # (block_size, K, D)
-                for s in range(max(start, n * size), min(stop, n * size + size)):
-                    score = np.float32(0)
+        for n in range(start // size, (stop + size - 1) // size):
+            block = keys[tables[b, n]]  # (block_size, K, D)
+            for s in range(max(start, n * size), min(stop, n * size + size)):
+                for h in range(heads):
+                    x, key, score = q[b, h], block[s - n * size, h // shared], np.float32(0)
                     for i in range(x.size):
-                        score += x[i] * block[s - n * size, kv, i]
-                    scores[s] = score * scale
-                    best = max(best, scores[s])
-            total = np.float32(0)
-            for s in range(start, stop):
-                scores[s] = np.exp(scores[s] - best)
-                total += scores[s]
-            y[:] = 0
-            for n in blocks:
-                block = values[tables[b, n]]
-                for s in range(max(start, n * size), min(stop, n * size + size)):
-                    for i in range(x.size):
-                        y[i] += scores[s] * block[s - n * size, kv, i]
-            y /= total
+                        score += x[i] * key[i]
+                    scores[h, s] = score * scale
+        for h in range(heads):
+            row = scores[h, start:stop]
+            row[:] = np.exp(row - row.max())
+            row /= row.sum()
+        out[b] = 0
+        for n in range(start // size, (stop + size - 1) // size):
+            block = values[tables[b, n]]
+            for s in range(max(start, n * size), min(stop, n * size + size)):
+                for h in range(heads):
+                    y, value, weight = out[b, h], block[s - n * size, h // shared], scores[h, s]
+                    for i in range(y.size):
+                        y[i] += weight * value[i]
 
 
 def decode_plain(

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,9 +23,12 @@ from minillm._checks import check_int
 from minillm._tensors import check_place
 from minillm.inference.engine.paged_attention import decode_attention, prefill_attention, store_kv
 
+SHORT = (
+    8  # new tokens of a text: up to so many look back one by one, in place; a longer piece gathers its blocks
+)
 
-@dataclass(frozen=True)
-class Chunk:
+
+class Chunk(NamedTuple):
     """New tokens of one text in a step: `count` of them, the first at position `start`, in the text's `blocks`."""
 
     blocks: list[int]
@@ -69,32 +72,40 @@ class PagedKVCache:
     def begin(self, chunks: Sequence[Chunk]) -> Tensor:
         """The next pass: the chunks' tokens one after another. Their positions (N, 1) int64, for the model.
 
-        Chunks of one token come first (they are attended to together). ValueError for none, for others before them,
-        and for tokens their blocks have no room for.
+        Chunks of up to SHORT tokens come first (their tokens are attended to together). ValueError for none, for
+        longer ones before them, and for tokens their blocks have no room for.
         """
         size, device = self.block_size, self.device
         for chunk in chunks:
             if chunk.count < 1 or chunk.start < 0 or chunk.start + chunk.count > len(chunk.blocks) * size:
                 raise ValueError(f"{chunk} does not fit into its blocks of {size} tokens")
         counts = [chunk.count for chunk in chunks]
-        singles = next((i for i, count in enumerate(counts) if count > 1), len(counts))
-        if not chunks or 1 in counts[singles:]:
-            raise ValueError(f"chunks must be at least one, those of one token first, got counts {counts}")
-        where = [(c, n) for c in chunks for n in range(c.start, c.start + c.count)]
-        positions = torch.tensor([n for _, n in where], device=device)
-        self._places = torch.tensor([c.blocks[n // size] * size + n % size for c, n in where], device=device)
+        short = next((i for i, count in enumerate(counts) if count > SHORT), len(counts))
+        if not chunks or min(counts[short:], default=SHORT + 1) <= SHORT:
+            raise ValueError(
+                f"chunks must be at least one, those of {SHORT} tokens at most first, got counts {counts}"
+            )
+        longest = max(len(c.blocks) for c in chunks)
+        padded = [c.blocks + [0] * (longest - len(c.blocks)) for c in chunks]
         ends = [c.start + c.count for c in chunks]
-        longest = max(map(len, (c.blocks for c in chunks)))
-        tables = [c.blocks + [0] * (longest - len(c.blocks)) for c in chunks]
-        tables, lengths = (torch.tensor(x, dtype=torch.int32, device=device) for x in (tables, ends))
-        starts = [singles]
-        for count in counts[singles:]:
-            starts.append(starts[-1] + count)
-        starts = torch.tensor(starts, dtype=torch.int32, device=device) - singles
-        self._single = singles, tables[:singles], lengths[:singles]
-        self._several = tables[singles:], starts, lengths[singles:], max(counts)
-        self._tokens, self.length = len(where), 0
-        return positions[:, None]
+        positions = [n for c, end in zip(chunks, ends) for n in range(c.start, end)]
+        places = [
+            c.blocks[n // size] * size + n % size for c, end in zip(chunks, ends) for n in range(c.start, end)
+        ]
+        # a token of a short piece is a row of its own, which sees all up to itself
+        tables = [table for table, count in zip(padded[:short], counts) for _ in range(count)]
+        self._rows = len(tables)
+        lengths = [n + 1 for n in positions[: self._rows]]
+        starts = [0, *accumulate(counts[short:])]
+        self._places = torch.tensor(places, device=device)
+        tensors = (torch.tensor(x, dtype=torch.int32, device=device) for x in (tables, lengths))
+        self._one_by_one = tuple(tensors)
+        if short < len(chunks):
+            rest = (padded[short:], starts, ends[short:])
+            tensors = (torch.tensor(x, dtype=torch.int32, device=device) for x in rest)
+            self._gathered = *tensors, max(counts)
+        self._tokens, self.length = len(positions), 0
+        return torch.tensor(positions, device=device)[:, None]
 
     def copy(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Blocks (from, to), one after another: what copy-on-write asks for."""
@@ -131,15 +142,11 @@ class PagedKVCache:
         keys, values, window = self.keys[layer], self.values[layer], self.windows[layer]
         q, k, v = (x.squeeze(2) for x in (q, k, v))  # (N, heads, D)
         store_kv(k, v, keys, values, self._places)  # all of them first: the step's tokens may see one another
-        singles, tables, lengths = self._single
-        parts = []
-        if singles:
-            parts.append(decode_attention(q[:singles], keys, values, tables, lengths, scale, window))
-        if singles < len(q):
-            tables, starts, lengths, longest = self._several
-            parts.append(
-                prefill_attention(q[singles:], keys, values, tables, starts, lengths, longest, scale, window)
-            )
+        rows, parts = self._rows, []
+        if rows:
+            parts.append(decode_attention(q[:rows], keys, values, *self._one_by_one, scale, window))
+        if rows < len(q):
+            parts.append(prefill_attention(q[rows:], keys, values, *self._gathered, scale, window))
         y = parts[0] if len(parts) == 1 else torch.cat(parts)
         if layer == self.num_layers - 1:
             self.length = 1

@@ -11,6 +11,7 @@ Book 8.1 배치 전략, 8.3.2 페이지어텐션.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from torch import nn
@@ -77,7 +78,7 @@ class Request:
     """One call of `add_request`. Made by `new_request`.
 
     sequences: those at work, in the order of their index. rows: all texts of n or best_of in order; of beams those that
-    are finished. alike: requests of equal `alike` may draw their tokens in one call.
+    are finished. alike: requests with the same object there may draw their tokens in one call.
     """
 
     id: str
@@ -123,6 +124,12 @@ class Request:
         """Blocks that its texts so far take, the prompt's shared."""
         shared = len(self.prompt) // blocks.block_size
         return shared + sum(blocks.blocks_for(s.length) - shared for s in self.sequences)
+
+    def may_want(self, blocks: BlockManager) -> int:
+        """Free blocks that its texts may take until each of them has begun a new block."""
+        longest, size = len(self.prompt) + self.params.max_tokens, blocks.block_size
+        tables = [s.table for s in self.sequences if s.table is not None]
+        return sum(blocks.needed(table, min(table.length + size, longest)) for table in tables)
 
     def release(self, blocks: BlockManager) -> None:
         """Give all blocks back; the texts stay."""
@@ -180,6 +187,12 @@ def new_request(
         "logprobs": None,
         "prompt_logprobs": None,
     }
-    alike = replace(params, max_tokens=max(1, params.min_tokens), seed=None, **asked)
+    alike = _one_of_its_like(replace(params, max_tokens=max(1, params.min_tokens), seed=None, **asked))
     sequence = Sequence(first, reader=None if tokenizer is None else PieceReader(first.stop))
     return Request(name, prompt, params, tokenizer, [sequence], [] if beams else rows, width, alike)
+
+
+@lru_cache(maxsize=256)
+def _one_of_its_like(params: SamplingParams) -> SamplingParams:
+    """The same object for equal settings: in every step they are compared by what they are, not field by field."""
+    return params

@@ -3,6 +3,7 @@
     1  decode     one token of every running text whose prompt is read            (they never wait for a long prompt)
     2  prefill    pieces of the prompts that are not read yet, first come first served   (chunked prefill, 청크 프리필)
     3  admit      who waits, in the order of arrival, while slots, blocks and tokens are left
+    4  drafts     room behind the newest token of each text, of the blocks and tokens that nobody else asks for
 
 Where blocks run out, the newest running request gives up all of its blocks and waits again at the head of the line;
 later its text so far is read like a prompt (preemption by recompute, 선점). The oldest can always take what it needs
@@ -36,17 +37,20 @@ class Piece:
 @dataclass
 class Plan:
     """One step. pieces: of each request. scored: requests whose next token is chosen at its end. idle: pieces whose
-    results nobody reads, of finished texts that keep their place. copies: blocks to be copied before."""
+    results nobody reads, of finished texts that keep their place. copies: blocks to be copied before. ahead: how many
+    drafts a sequence has room for. drafts: those that it gets, which the step's pass looks at behind its piece."""
 
     pieces: dict[Request, list[Piece]] = field(default_factory=dict)
     scored: list[Request] = field(default_factory=list)
     idle: list[Piece] = field(default_factory=list)
     copies: list[tuple[int, int]] = field(default_factory=list)
+    ahead: dict[Sequence, int] = field(default_factory=dict)
+    drafts: dict[Sequence, list[int]] = field(default_factory=dict)
     preempted: int = 0
 
     @property
     def tokens(self) -> int:
-        """How many are computed, idle ones left out."""
+        """How many are computed, drafts and idle ones left out."""
         return sum(piece.chunk.count for pieces in self.pieces.values() for piece in pieces)
 
 
@@ -54,9 +58,14 @@ class Scheduler:
     """The line of those that wait, the list of those that run (both in the order of arrival), and the slots."""
 
     def __init__(
-        self, blocks: BlockManager, policy: Continuous, max_batch_size: int, max_batch_tokens: int
+        self,
+        blocks: BlockManager,
+        policy: Continuous,
+        max_batch_size: int,
+        max_batch_tokens: int,
+        drafts: int = 0,
     ) -> None:
-        self.blocks, self.policy = blocks, policy
+        self.blocks, self.policy, self.drafts = blocks, policy, drafts  # drafts: of a text in a step at most
         self.max_batch_size, self.max_batch_tokens = max_batch_size, max_batch_tokens
         self.waiting: deque[Request] = deque()
         self.running: list[Request] = []
@@ -84,6 +93,8 @@ class Scheduler:
         if not plan.preempted and self.waiting and self.policy.opens(self):
             self._admit(plan)
         plan.idle = list(self._idle())
+        if self.drafts:
+            self._look_ahead(plan)
         return plan
 
     # 1, 2: those that run
@@ -184,8 +195,28 @@ class Scheduler:
             self.blocks.needed(first.table, first.length),
             request.blocks_now(self.blocks) - len(first.table.blocks),
         )
-        growing = sum(len(one.sequences) for one in self.running)  # each may want a block at the next step
+        growing = sum(one.may_want(self.blocks) for one in self.running)
         return more + growing <= self.blocks.free_blocks
+
+    # 4: drafts
+
+    def _look_ahead(self, plan: Plan) -> None:
+        left = self.max_batch_tokens - plan.tokens
+        for request in plan.scored:
+            if request.params.beams > 1 or (request.width > 1 and not request.split):
+                continue
+            for sequence in request.sequences:
+                table = sequence.table
+                new = request.params.max_tokens - len(
+                    sequence.row.stop.new
+                )  # the pass gives one more than drafts
+                room = min(self.drafts, new - 1, left)
+                while room > 0 and self.blocks.needed(table, table.length + room) > self.blocks.free_blocks:
+                    room -= 1
+                if room > 0:
+                    self.blocks.reserve(table, table.length + room)
+                    plan.ahead[sequence] = room
+                    left -= room
 
     # The end of a step, and of a request
 

@@ -10,8 +10,11 @@ Book 8.1 배치 전략, 8.3.2 페이지어텐션 (그림: KV 캐시의 메모리
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from minillm.inference.engine.choosing import Choice
+from minillm.inference.engine.request import Request
 from minillm.inference.engine.scheduler import Plan, Scheduler
 
 
@@ -20,8 +23,10 @@ class Waste:
     """Sums over all steps in which something was computed. Slots, tokens and requests, each times steps."""
 
     steps: int = 0
-    computed_tokens: int = 0  # prompts included
+    computed_tokens: int = 0  # prompts and drafts included
     new_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0  # drafts that were right
     preemptions: int = 0
     slots: int = 0  # places there were
     working_slots: int = 0  # with a sequence at work
@@ -29,24 +34,29 @@ class Waste:
     waited_steps: int = 0  # requests in line
     cached_tokens: int = 0  # tokens in the cache, once for each text
     block_tokens: int = 0  # room in the blocks in use, once for each block
-    reserved_tokens: int = (
-        0  # room that the longest text of each running request would take, set aside beforehand
-    )
+    reserved_tokens: int = 0  # room that the longest text of each running request would take beforehand
 
-    def count(self, plan: Plan, scheduler: Scheduler, new_tokens: int) -> None:
+    def count(self, plan: Plan, scheduler: Scheduler, choices: Mapping[Request, Choice]) -> None:
         """One step, before its finished requests leave."""
-        blocks = scheduler.blocks
+        blocks, drafted = scheduler.blocks, sum(map(len, plan.drafts.values()))
         self.steps += 1
-        self.computed_tokens += plan.tokens
-        self.new_tokens += new_tokens
+        self.computed_tokens += plan.tokens + drafted
+        self.drafted_tokens += drafted
+        for request, choice in choices.items():
+            if request.params.beams > 1:
+                self.new_tokens += len(request.sequences)
+            else:
+                self.new_tokens += sum(map(len, choice))
+                pairs = zip(choice, (plan.drafts.get(sequence, ()) for sequence in request.sequences))
+                self.accepted_tokens += sum(a == b for both in pairs for a, b in zip(*both))
         self.preemptions += plan.preempted
         self.slots += scheduler.max_batch_size
         self.kept_slots += len(plan.idle)
         self.waited_steps += len(scheduler.waiting)
         for request in scheduler.running:
-            tables = [s.table for s in (*request.sequences, *request.kept) if s.table is not None]
+            for sequence in (*request.sequences, *request.kept):
+                if sequence.table is not None:
+                    self.cached_tokens += sequence.table.length
             self.working_slots += len(request.sequences)
-            self.cached_tokens += sum(table.length for table in tables)
-            longest = len(request.prompt) + request.params.max_tokens
-            self.reserved_tokens += request.slots * longest
+            self.reserved_tokens += request.slots * (len(request.prompt) + request.params.max_tokens)
         self.block_tokens += (blocks.num_blocks - blocks.free_blocks) * blocks.block_size

@@ -13,11 +13,11 @@ from minillm.inference.loop import Row
 
 
 def apply(
-    scheduler: Scheduler, request: Request, choice: Choice, said: list[dict[int, float]] | None
+    scheduler: Scheduler, request: Request, choice: Choice, said: list[list[dict[int, float]]] | None
 ) -> list[StepOutput]:
     """The chosen tokens are the request's; what its reader gets to see of them.
 
-    said: per sequence the log probabilities to report, or None. Finished sequences leave the scheduler.
+    said: for each sequence and token the log probabilities to report, or None. Finished sequences leave the scheduler.
     """
     first = not request.split
     outputs = (
@@ -33,23 +33,29 @@ def apply(
 
 
 def _sampled(
-    scheduler: Scheduler, request: Request, tokens: list[int], said: list[dict[int, float]] | None
+    scheduler: Scheduler,
+    request: Request,
+    choice: list[list[int]],
+    said: list[list[dict[int, float]]] | None,
 ) -> list[StepOutput]:
     if not request.split:
         _split(scheduler, request)
     outputs = []
-    for i, (sequence, token) in enumerate(zip(list(request.sequences), tokens)):
-        row = sequence.row
-        row.stop(token)
+    for i, (sequence, tokens) in enumerate(zip(list(request.sequences), choice)):
+        row, table = sequence.row, sequence.table
+        for token in tokens:
+            row.stop(token)
         if said is not None:
-            row.logprobs.append(said[i])
-            row.score += said[i][token]
+            row.logprobs += said[i]
+            row.score += sum(of_place[token] for token, of_place in zip(tokens, said[i]))
+        table.length += len(tokens) - 1  # drafts that were right are in the blocks
+        scheduler.blocks.crop(table, table.length)  # and the others' room is given back
         done = row.stop.done or len(row.stop.new) == request.params.max_tokens
         if not request.at_end:
             text = None if sequence.reader is None else sequence.reader.next_piece(done)
-            some = None if request.params.logprobs is None else row.logprobs[-1:]
+            some = None if request.params.logprobs is None else row.logprobs[-len(tokens) :]
             why = reason(row) if done else None
-            outputs.append(StepOutput(request.id, [token], text, done, why, sequence.index, some))
+            outputs.append(StepOutput(request.id, tokens, text, done, why, sequence.index, some))
         if done:
             scheduler.finish(request, sequence)
     return outputs

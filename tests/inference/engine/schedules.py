@@ -4,6 +4,8 @@ import random
 from collections import Counter
 
 from minillm.inference import Engine, SamplingParams, generate_batch
+from minillm.tokenizer import BPETokenizer
+from tests.inference.test_generation_loop import llama
 
 PROMPTS = [
     [7],
@@ -31,6 +33,12 @@ PARAMS = [
     SamplingParams(max_tokens=6, temperature=0, no_repeat_ngram_size=2, logit_bias={3: 5.0, 4: -100}),
 ]
 _alone: dict = {}
+
+
+def spelling(**options):
+    """A model of 280 tokens and its tokenizer."""
+    tokenizer = BPETokenizer.train(["hello there, 안녕하세요 여러분, hello again"] * 3, vocab_size=280)
+    return llama(vocab_size=tokenizer.vocab_size, max_position_embeddings=128, **options), tokenizer
 
 
 def alone(model, prompt, params):
@@ -68,25 +76,31 @@ def audit(engine):
     assert set(scheduler.seats) == set(scheduler.running)
 
 
-def random_engine(model, rng, batching):
+def random_engine(model, rng, batching, draft=None, slots=None):
     """An engine so small that requests push one another out."""
     size = rng.choice([1, 2, 3, 4, 8])
     width = rng.randint(4, 7)
     return Engine(
         model,
         block_size=size,
-        num_blocks=rng.randint(*{1: (26, 60), 2: (14, 30), 3: (10, 22), 4: (8, 18), 8: (5, 10)}[size]),
+        num_blocks=slots
+        or rng.randint(*{1: (26, 60), 2: (14, 30), 3: (10, 22), 4: (8, 18), 8: (5, 10)}[size]),
         max_batch_size=width,
         max_batch_tokens=rng.choice([width, width + 3, 16, 64]),
         batching=batching,
         prefix_caching=rng.random() < 0.7,
+        draft=draft,
+        k=rng.choice([1, 2, 4, 9]),
     )
 
 
-def run_schedule(model, seed, batching="continuous"):
-    """One schedule from arrival to the last token; every completion is compared with the request alone."""
+def run_schedule(model, seed, batching="continuous", draft=None, slots=None):
+    """One schedule from arrival to the last token; every completion is compared with the request alone.
+
+    draft: of the engine; the request alone has none. slots: of a model with a state of fixed size.
+    """
     rng = random.Random(seed)
-    engine = random_engine(model, rng, batching)
+    engine = random_engine(model, rng, batching, draft, slots)
     coming = []
     for _ in range(rng.randint(2, 9)):
         at = rng.choice([0, 0, 0, rng.randint(0, 20)])

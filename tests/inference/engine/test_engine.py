@@ -8,8 +8,7 @@ from minillm.inference import Engine, SamplingParams, generate_batch
 from minillm.inference.engine.trace import poisson_trace, replay
 from minillm.models import T5, T5Config
 from minillm.quantization import quantize
-from minillm.tokenizer import BPETokenizer
-from tests.inference.engine.schedules import audit
+from tests.inference.engine.schedules import audit, spelling
 from tests.inference.test_generation_loop import gpt2, llama
 
 GREEDY = SamplingParams(max_tokens=8, temperature=0)
@@ -22,9 +21,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def words():
-    """A tokenizer of 280, and a model of it."""
-    tokenizer = BPETokenizer.train(["hello there, 안녕하세요 여러분, hello again"] * 3, vocab_size=280)
-    return llama(vocab_size=tokenizer.vocab_size, max_position_embeddings=128), tokenizer
+    return spelling()
 
 
 def same(got, expected):
@@ -152,16 +149,18 @@ def break_down(*_):
     raise MemoryError("in the middle")
 
 
-def test_a_failed_step_loses_nothing(model):
-    engine = Engine(model, block_size=2)
+@pytest.mark.parametrize("drafts", [False, True])
+def test_a_failed_step_loses_nothing(model, drafts):
+    draft = llama(num_hidden_layers=1) if drafts else None
+    parts = [model.body.blocks[1], model.head, *([draft.head] if drafts else [])]
+    engine = Engine(model, block_size=2, draft=draft, k=3)
     prompts = [[1, 2, 3, 4, 5], [1, 2, 3, 4, 6], [9]]
     params = SamplingParams(max_tokens=9, seed=4)
     expected = [x.token_ids for p in prompts for x in generate_batch(model, [p], params)]
     names = [engine.add_request(p, params) for p in prompts]
     got = {name: [] for name in names}
     for step in range(40):
-        part = model.body.blocks[1] if step % 2 else model.head
-        hook = part.register_forward_hook(break_down)
+        hook = parts[step % len(parts)].register_forward_hook(break_down)
         with pytest.raises(MemoryError):
             engine.step()
         hook.remove()

@@ -21,15 +21,15 @@ MODELS = {
 @pytest.mark.parametrize("size", [1, 3, 4])
 def test_mixed_steps_give_the_logits_of_each_text_alone(name, size):
     model = MODELS[name]()
-    cache = PagedKVCache(model.config, 40, size, model.dtype, model.device, model.body.windows)
-    texts = [torch.randint(50, (n,), generator=torch.Generator().manual_seed(n)) for n in (13, 7, 9)]
-    order = torch.randperm(40, generator=torch.Generator().manual_seed(0)).tolist()
+    cache = PagedKVCache(model.config, 44, size, model.dtype, model.device, model.body.windows)
+    texts = [torch.randint(50, (n,), generator=torch.Generator().manual_seed(n)) for n in (24, 7, 9)]
+    order = torch.randperm(44, generator=torch.Generator().manual_seed(0)).tolist()
     tables = [[order.pop() for _ in range(-(-len(text) // size))] for text in texts]
-    # (text, start, count), those of one token first
+    # (text, start, count), short pieces first
     steps = [
-        [(1, 0, 1), (0, 0, 6), (2, 0, 2)],
-        [(0, 6, 1), (1, 1, 3), (2, 2, 5)],
-        [(2, 7, 1), (0, 7, 6), (1, 4, 3)],
+        [(1, 0, 1), (2, 0, 2), (0, 0, 11)],
+        [(0, 11, 1), (1, 1, 3), (2, 2, 5)],
+        [(2, 7, 1), (1, 4, 3), (0, 12, 12)],
         [(2, 8, 1)],
     ]
     got = [torch.empty(len(text), 50) for text in texts]
@@ -76,8 +76,8 @@ def test_what_does_not_fit_is_named():
     cache = PagedKVCache(model.config, 4, 2)
     with pytest.raises(ValueError, match="does not fit into its blocks of 2"):
         cache.begin([Chunk([0], 1, 2)])
-    with pytest.raises(ValueError, match="those of one token first"):
-        cache.begin([Chunk([0], 0, 2), Chunk([1], 0, 1)])
+    with pytest.raises(ValueError, match="those of 8 tokens at most first"):
+        PagedKVCache(model.config, 4, 12).begin([Chunk([0], 0, 9), Chunk([1], 0, 8)])
     cache.begin([Chunk([0], 0, 1)])
     for ids in (torch.tensor([[1, 2]]), torch.tensor([[1], [2]])):
         with pytest.raises(ValueError, match="as `begin` announced"):
