@@ -14,14 +14,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from minillm._checks import describe
+from minillm.inference.grammar.calls import Calls
 from minillm.inference.params import SamplingParams
 from minillm.inference.server.errors import ApiError
 
 # not done, with the values that ask for nothing
 NOT_YET: dict[str, tuple[Any, ...]] = {
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
-    "parallel_tool_calls": (True, False),
     "functions": ([],),
     "function_call": ("none",),
     "suffix": ("",),
@@ -149,19 +147,45 @@ class Part(Fields):
     text: str
 
 
+class CalledFunction(BaseModel):
+    """What was called, with what: JSON as text."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+    name: str
+    arguments: str
+
+
+class CalledTool(BaseModel):
+    """A call that the assistant made."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
 class Message(BaseModel):
     """One of a conversation; what else the client keeps with it (an answer's refusal: null) is not read."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part]
-    tool_calls: None = None
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[Part] | None = None
+    tool_calls: list[CalledTool] | None = None
+    tool_call_id: str | None = None
 
-    def plain(self) -> dict[str, str]:
-        """As chat templates read it."""
+    def plain(self) -> dict[str, Any]:
+        """As chat templates read it; ApiError 400 for a message that says nothing."""
+        if self.content is None and not (self.role == "assistant" and self.tool_calls):
+            raise ApiError(400, f"a message of role {self.role} needs content", "messages")
         role = "system" if self.role == "developer" else self.role
-        parts = self.content if isinstance(self.content, str) else "".join(p.text for p in self.content)
-        return {"role": role, "content": parts}
+        parts = self.content or ""
+        text = parts if isinstance(parts, str) else "".join(part.text for part in parts)
+        message: dict[str, Any] = {"role": role, "content": text}
+        if self.tool_calls and role == "assistant":
+            message["tool_calls"] = [call.model_dump() for call in self.tool_calls]
+        if role == "tool":
+            message["tool_call_id"] = self.tool_call_id
+        return message
 
 
 class ChatAsked(Asked):
@@ -174,6 +198,9 @@ class ChatAsked(Asked):
     prompt_logprobs: int | None = Field(default=None, ge=0, le=20)
     add_generation_prompt: bool | None = None
     continue_final_message: bool = False
+    tools: Annotated[list[dict[str, Any]], Field(max_length=128)] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
 
     def settings(self) -> dict[str, Any]:
         given = super().settings()
@@ -218,11 +245,13 @@ def parse(kind: type[Asked], value: dict[str, Any]) -> Any:
 
 
 def sampling_params(
-    asked: Asked, defaults: SamplingParams, max_tokens: int, ends: list[int]
+    asked: Asked, defaults: SamplingParams, max_tokens: int, ends: list[int], calls: Calls | None = None
 ) -> SamplingParams:
-    """The settings; ApiError 400 for values out of range. ends: ids that end an answer."""
+    """The settings; ApiError 400 for values out of range. ends: ids that end an answer. calls: what it may call."""
     given = {name: getattr(defaults, name) for name in SAME} | asked.settings()
     given["stop_token_ids"] = [*defaults.stop_token_ids, *given.get("stop_token_ids", ()), *ends]
+    if calls is not None:
+        given |= {"calls": calls, "json_schema": None}  # they hold what it says
     try:
         return SamplingParams(**given, max_tokens=max_tokens)
     except ValueError as error:
