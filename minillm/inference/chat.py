@@ -189,8 +189,11 @@ class OpenAIChat(ChatModel):
     """Talks to a server with OpenAI's interface, through the `openai` client (the extra `openai`).
 
     base_url: with its /v1, "http://127.0.0.1:8000/v1". api_key: None for a server that asks for none. timeout: seconds
-    for an answer. Errors are the client's own (openai.APIError and its kinds).
+    for an answer. Errors are the client's own (openai.APIError and its kinds). finish_reason: of the newest stream that
+    came to its end.
     """
+
+    finish_reason: str | None = None
 
     def __init__(self, base_url: str, model: str, api_key: str | None = None, timeout: float = 120.0):
         try:
@@ -236,11 +239,13 @@ class OpenAIChat(ChatModel):
         return self._pieces([*map(dict, messages)], asked)
 
     def _pieces(self, messages: list[dict[str, Any]], asked: dict[str, Any]) -> Iterator[str]:
+        self.finish_reason = None
         with self.client.chat.completions.create(
             model=self.model, messages=messages, stream=True, **asked
         ) as events:
             for event in events:
                 for choice in event.choices:
+                    self.finish_reason = choice.finish_reason or self.finish_reason
                     if choice.delta.content:
                         yield choice.delta.content
 

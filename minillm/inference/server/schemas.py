@@ -229,7 +229,7 @@ def read_json(data: bytes) -> dict[str, Any]:
     return value
 
 
-def parse(kind: type[Asked], value: dict[str, Any]) -> Any:
+def parse(kind: type[Fields], value: dict[str, Any]) -> Any:
     """The request; ApiError 400 naming the field that is wrong."""
     for name, harmless in NOT_YET.items():
         asked = value.pop(name, None)
