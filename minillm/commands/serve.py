@@ -47,7 +47,7 @@ def _encoder(source: Path | None, settings: dict[str, Any]) -> str | None:
         return None
     from minillm.search import SentenceEncoder
 
-    settings["encoder"] = encoder = SentenceEncoder.from_pretrained(source)
+    settings["encoder"] = encoder = SentenceEncoder.from_pretrained(source.as_posix())  # a name is a str
     encoder.encode(["warm"])
     settings["encoder_name"] = name = _name(source)
     return name

@@ -2,7 +2,7 @@
 
     POST /v1/completions, /v1/chat/completions     read, check, reserve a place, prepare, submit, answer
     POST /v1/embeddings                            read, check, reserve a place, encode (embeddings.py)
-    GET  /v1/models, /v1/models/NAME, /health, /metrics
+    GET  /v1/models, /v1/models/NAME, /health, /metrics, /openapi.json
 
 A client that goes away ends its request, and its blocks are free. Where all places are taken the answer is 429 at once.
 Book 8.4 LLM 서빙 프레임워크. Held against the openai client.
@@ -26,6 +26,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from minillm import __version__
 from minillm._checks import describe
 from minillm.inference.engine import StepOutput
 from minillm.inference.server.connection import GoneError, read_body, unless_gone
@@ -33,6 +34,7 @@ from minillm.inference.server.embeddings import Embeddings, EmbeddingsAsked
 from minillm.inference.server.errors import ApiError
 from minillm.inference.server.loop import EngineLoop, ShuttingDownError, StepFailedError, Ticket
 from minillm.inference.server.metrics import Metrics
+from minillm.inference.server.openapi import document
 from minillm.inference.server.prepare import Job, Preparing
 from minillm.inference.server.schemas import Asked, ChatAsked, CompletionAsked, parse, read_json
 
@@ -74,6 +76,7 @@ class App:
             "/v1/models/{name:path}": self.model,
             "/health": self.health,
             "/metrics": self.numbers,
+            "/openapi.json": self.described,
         }
         routes += [Route(path, one, methods=["GET"]) for path, one in pages.items()]
         self.known = {*self.paths, *pages}
@@ -163,6 +166,11 @@ class App:
         """GET /metrics."""
         kind = "text/plain; version=0.0.4; charset=utf-8"
         return Response(self.metrics.text(), headers={"content-type": kind})
+
+    async def described(self, request: Request) -> Response:
+        """GET /openapi.json."""
+        encoder = None if self.embeddings is None else self.embeddings.name
+        return JSONResponse(document(__version__, self.key is not None, self.preparing.model_name, encoder))
 
 
 class Posted:
