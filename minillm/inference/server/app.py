@@ -40,6 +40,7 @@ from minillm.inference.server.schemas import Asked, ChatAsked, CompletionAsked, 
 
 logger = logging.getLogger("minillm.server")
 
+MOST_BEHIND = 4096  # pieces that are kept for a reader who does not take them
 FAILURES = (
     ApiError,
     ValueError,
@@ -92,7 +93,7 @@ class App:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-            await asyncio.wait_for(send(message), self.limits.write_seconds)
+            await send(message)
 
         try:
             if self._lacks_key(scope):
@@ -183,7 +184,7 @@ class Posted:
         """Read, check, and answer."""
         try:
             await self.answer(scope, receive, send)
-        except (GoneError, ClientDisconnect, asyncio.TimeoutError, OSError):
+        except (GoneError, ClientDisconnect, OSError):
             self.app.metrics.gone.inc()
 
     async def answer(self, scope: Any, receive: Any, send: Any) -> None:
@@ -274,9 +275,17 @@ class Generate(Posted):
         events: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
         here, engine, start = asyncio.get_running_loop(), self.app.loop, time.monotonic()
 
+        def put(number: int, event: Any) -> None:
+            if events.qsize() == MOST_BEHIND:  # a reader far behind: what is put last ends it
+                event = GoneError("the reader is too slow")
+                for ticket in tickets:
+                    engine.abort(ticket)
+            if events.qsize() <= MOST_BEHIND:
+                events.put_nowait((number, event))
+
         def deliver(number: int, event: Any) -> None:
             with contextlib.suppress(RuntimeError):  # the server has ended
-                here.call_soon_threadsafe(events.put_nowait, (number, event))
+                here.call_soon_threadsafe(put, number, event)
 
         tickets = [
             Ticket(ids, job.params, lambda event, number=number: deliver(number, event))

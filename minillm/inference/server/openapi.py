@@ -97,7 +97,8 @@ def document(version: str, with_key: bool, model: str, encoder: str | None) -> d
                 "responses": {"200": _answer(answer, stream=kind is not EmbeddingsAsked)} | _errors(*ERRORS),
             }
         }
-    name = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+    names = {"enum": [model] if encoder is None else [model, encoder]}
+    name = {"name": "model", "in": "path", "required": True, "schema": names}
     state = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
     pages = {
         "/v1/models": ({"200": _answer(_listed("list", MODEL))} | _errors(401), []),

@@ -25,6 +25,7 @@ try:
     import uvicorn
 
     from minillm.inference.server.app import App
+    from minillm.inference.server.connection import patient
     from minillm.inference.server.embeddings import Embeddings
     from minillm.inference.server.loop import EngineLoop
     from minillm.inference.server.prepare import Limits, Preparing
@@ -83,7 +84,8 @@ class Server:
         self._socket = socket.create_server((host, port), family=family, backlog=1024)
         self.host, self.port = host, self._socket.getsockname()[1]
         config = uvicorn.Config(
-            self.app, log_config=None, access_log=False, lifespan="off", ws="none", server_header=False,
+            self.app, http=patient(bounds), log_config=None,
+            access_log=False, lifespan="off", ws="none", server_header=False,
             timeout_graceful_shutdown=int(bounds.end_seconds + GRACE + 1),
         )  # fmt: skip
         self._server = _Uvicorn(config, self._loops, bounds.end_seconds)

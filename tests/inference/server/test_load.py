@@ -1,5 +1,6 @@
 """The server under load: clients that hang up, ends in the middle of answers, a process that is killed."""
 
+import contextlib
 import json
 import os
 import random
@@ -56,7 +57,7 @@ def slowed(engine, seconds=0.01):
 
 
 @pytest.mark.parametrize(
-    ("clients", "seconds"), [(20, 4.0), pytest.param(200, soak_count(60), marks=pytest.mark.soak)]
+    ("clients", "seconds"), [(20, 5.0), pytest.param(200, soak_count(60), marks=pytest.mark.soak)]
 )
 def test_streaming_clients_of_whom_a_third_hangs_up(clients, seconds):
     engine = tiny_engine(num_blocks=60)  # less than all want: some wait, some give up their blocks
@@ -114,6 +115,71 @@ def test_a_client_that_goes_away_ends_its_request(stream):
         steps = server.loop.stats["steps"]
         assert all_free(server, engine)
         assert server.loop.stats["steps"] - steps < 60  # of the hundred that it asked for
+
+
+def slow_reader(server, **asked):
+    """A connection that asked for a stream and reads nothing of it; the system keeps little for it."""
+    server._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # connections inherit it
+    line = socket.socket()
+    line.settimeout(SHORT)
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    line.connect(("127.0.0.1", server.port))
+    body = json.dumps(LONG | asked).encode()
+    line.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    return line
+
+
+def until(what, wait=SHORT):
+    end = time.monotonic() + wait
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_reader_that_takes_nothing_is_cut_off_and_holds_nobody_up(stream):
+    engine = tiny_engine(1024, num_blocks=2000)
+    asked = {"max_tokens": 250, "n": 4, "logprobs": 20, "stream": stream}
+    with Server(engine, port=0, model_name="tiny", write_seconds=0.7) as server:
+        with slow_reader(server, **asked) as line:
+            until(lambda: server.app.active)
+            for _ in range(3):  # others are answered meanwhile
+                got = httpx.post(f"{server.url}/v1/completions", json=LONG | {"stream": False}, timeout=SHORT)
+                assert got.status_code == 200
+            assert all_free(server, engine)
+            until(lambda: not server._server.server_state.connections)
+            heard = b""
+            with contextlib.suppress(ConnectionError):
+                while more := line.recv(2**20):
+                    heard += more
+            assert b"[DONE]" not in heard
+            assert len(heard) < 200_000  # of megabytes
+        page = httpx.get(f"{server.url}/metrics", timeout=SHORT).text
+        assert "minillm_clients_gone_total 1.0" in page or not stream  # a whole answer was written in one piece
+
+
+def test_what_is_kept_for_a_slow_reader_has_an_end(monkeypatch):
+    monkeypatch.setattr("minillm.inference.server.app.MOST_BEHIND", 50)
+    engine = tiny_engine(1024, num_blocks=2000)
+    with (
+        Server(engine, port=0, model_name="tiny", write_seconds=SHORT) as server,
+        slow_reader(server, max_tokens=900, n=4, logprobs=5),
+    ):
+        until(lambda: server.app.active)
+        until(lambda: server.loop.stats["running"])
+        until(lambda: not server.loop.stats["running"])  # its blocks are free, long before write_seconds
+        assert server.loop.stats["free_blocks"] == server.loop.stats["num_blocks"]
+        assert server.loop.stats["new_tokens"] < 3000  # of 3,600
+
+
+def test_headers_that_do_not_come_are_given_up():
+    with Server(tiny_engine(), port=0, model_name="tiny", read_seconds=0.3) as server:
+        for sent in (b"", b"POST /v1/completions HTTP/1.1\r\nHos"):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=SHORT) as line:
+                line.sendall(sent)
+                with contextlib.suppress(ConnectionError):
+                    assert line.recv(4096) == b""
+        until(lambda: not server._server.server_state.connections)
 
 
 def test_an_end_under_load_finishes_or_aborts_every_request():
