@@ -97,7 +97,7 @@ class Preparing:
 
     def _chat(self, asked: ChatAsked) -> Job:
         tokenizer = self.engine.tokenizer
-        go_on = asked.continue_final_message
+        go_on = bool(asked.continue_final_message)
         begin = not go_on if asked.add_generation_prompt is None else asked.add_generation_prompt
         messages = [one.plain() for one in asked.messages]
         options = {"add_generation_prompt": begin, "continue_final_message": go_on}
@@ -109,10 +109,11 @@ class Preparing:
             named = choice.named
             text = self.caller.prompt(messages, () if choice.mode == "none" else tools, **options)
         ids = self._ids(text)
-        most = asked.max_tokens if asked.max_completion_tokens is None else asked.max_completion_tokens
+        name = "max_tokens" if asked.max_completion_tokens is None else "max_completion_tokens"
+        most = getattr(asked, name)
         if most is None:
             most = self._room(ids, asked.n or 1)
-        self._check_most(most, [ids])
+        self._check_most(most, [ids], name)
         params = self._params(asked, most, self.ends, calls)
         return Job([ids], params, ChatAnswer(tokenizer, self.model_name, [ids], params, named=named))
 
@@ -168,14 +169,14 @@ class Preparing:
         room = min(self.engine.window, (shared + own) * blocks.block_size) - len(ids)
         return max(1, room if self.limits.max_tokens is None else min(room, self.limits.max_tokens))
 
-    def _check_most(self, most: int, prompts: list[list[int]]) -> None:
+    def _check_most(self, most: int, prompts: list[list[int]], name: str = "max_tokens") -> None:
         limit = self.limits.max_tokens
         if limit is not None and most > limit:
-            raise ApiError(400, f"max_tokens may be {limit:,} here, got {most:,}", "max_tokens")
+            raise ApiError(400, f"{name} may be {limit:,} here, got {most:,}", name)
         longest = max(map(len, prompts), default=0)
         if longest + most > self.engine.window:
             message = (
-                f"the prompt has {longest:,} tokens and max_tokens is {most:,}, but the model reads "
+                f"the prompt has {longest:,} tokens and {name} is {most:,}, but the model reads "
                 f"{self.engine.window:,} tokens at most"
             )
-            raise ApiError(400, message, "max_tokens", "context_length_exceeded")
+            raise ApiError(400, message, name, "context_length_exceeded")

@@ -25,13 +25,16 @@ NOT_YET: dict[str, tuple[Any, ...]] = {
     "suffix": ("",),
     "modalities": (["text"],),
     "audio": (),
-    "prediction": (),
     "web_search_options": (),
-    "reasoning_effort": (),
-    "verbosity": (),
+    "reasoning_effort": ("none",),
+    "verbosity": ("medium",),
+    "moderation": (),
 }
 # these change no text
-IGNORED = ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key")
+IGNORED = (
+    "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
+    "prompt_cache_options", "prediction",
+)  # fmt: skip
 # SamplingParams' own fields that are handed on by their names
 SAME = (
     "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty", "seed",
@@ -50,8 +53,8 @@ class Fields(BaseModel):
 class StreamOptions(Fields):
     """include_usage: a last piece with the counts of tokens."""
 
-    include_usage: bool = False
-    include_obfuscation: bool = False
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
 
 
 class NamedSchema(BaseModel):
@@ -82,7 +85,7 @@ class Asked(Fields):
     """What both kinds of requests share. None: the server's default."""
 
     model: str
-    stream: bool = False
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(default=None, ge=0)
     n: int | None = Field(default=None, ge=1)
@@ -96,7 +99,7 @@ class Asked(Fields):
     repetition_penalty: float | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
-    seed: int | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     min_tokens: int | None = None
     ignore_eos: bool | None = None
     no_repeat_ngram_size: int | None = None
@@ -105,11 +108,17 @@ class Asked(Fields):
     @property
     def with_usage(self) -> bool:
         """Whether a stream ends with the counts of tokens."""
-        return self.stream_options is not None and self.stream_options.include_usage
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
 
     def settings(self) -> dict[str, Any]:
         """The fields of SamplingParams that were given."""
+        if self.stream_options is not None and not self.stream:
+            raise ApiError(400, "stream_options needs stream: true", "stream_options")
         given = {name: getattr(self, name) for name in SAME}
+        if self.seed is not None and self.seed < 0:
+            given["seed"] = self.seed + 2**63  # OpenAI's may be negative: another number all the same
+        if self.top_p == 0:  # the best token alone, as there
+            given |= {"top_p": 1.0, "top_k": 1}
         given |= {"n": self.n, "stop": self.stop, "stop_token_ids": self.stop_token_ids}
         if self.response_format is not None:
             given["json_schema"] = self.response_format.schema_of()
@@ -197,7 +206,7 @@ class ChatAsked(Asked):
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     prompt_logprobs: int | None = Field(default=None, ge=0, le=20)
     add_generation_prompt: bool | None = None
-    continue_final_message: bool = False
+    continue_final_message: bool | None = None
     tools: Annotated[list[dict[str, Any]], Field(max_length=128)] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None

@@ -155,7 +155,9 @@ def test_a_reader_that_takes_nothing_is_cut_off_and_holds_nobody_up(stream):
             assert b"[DONE]" not in heard
             assert len(heard) < 200_000  # of megabytes
         page = httpx.get(f"{server.url}/metrics", timeout=SHORT).text
-        assert "minillm_clients_gone_total 1.0" in page or not stream  # a whole answer was written in one piece
+        assert (
+            "minillm_clients_gone_total 1.0" in page or not stream
+        )  # a whole answer was written in one piece
 
 
 def test_what_is_kept_for_a_slow_reader_has_an_end(monkeypatch):
