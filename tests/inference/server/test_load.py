@@ -23,6 +23,14 @@ pytestmark = pytest.mark.timeout(120)
 WARM = 16  # tokens that a tiny engine has made before
 LONG = {"model": "tiny", "prompt": [1, 2, 3], "max_tokens": 100, "ignore_eos": True, "stream": True}
 
+CHAT = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 40}
+KINDS = [
+    ("/v1/completions", LONG),
+    ("/v1/completions", LONG | {"n": 2, "logprobs": 3}),
+    ("/v1/chat/completions", CHAT),
+    ("/v1/chat/completions", CHAT | {"response_format": {"type": "json_object"}}),
+]
+
 
 def in_threads(count, work):
     """Run work(number) in so many threads; what they return, exceptions raised."""
@@ -275,6 +283,57 @@ def test_minillm_serve_ends_in_order_under_load(folder):
             assert last == "[DONE]" or "error" in json.loads(last)
         assert process.wait(SHORT) == 0
         assert process.stderr.read() == "ended\n"
+    finally:
+        ended(process)
+
+
+def resident(process):
+    """Bytes of memory that a process holds."""
+    with open(f"/proc/{process.pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/statm"), reason="only Linux says there how much memory is held"
+)
+@pytest.mark.parametrize(
+    ("clients", "seconds"), [(20, 5.0), pytest.param(200, soak_count(60), marks=pytest.mark.soak)]
+)
+def test_memory_after_load_is_what_it_was_after_warming_up(folder, clients, seconds):
+    process, url = started(folder, "--port", "0")
+
+    def load(seconds):
+        """Streams and whole answers, under a schema, some of them left midway."""
+        end = time.monotonic() + seconds
+
+        def client(number):
+            random_, done = random.Random(number), 0
+            with httpx.Client(base_url=url, timeout=SHORT) as http:
+                while not done or time.monotonic() < end:
+                    path, asked = random_.choice(KINDS)
+                    with http.stream("POST", path, json=asked | {"model": "tiny", "stream": True}) as got:
+                        assert got.status_code == 200
+                        for line in got.iter_lines():
+                            if random_.random() < 0.05:
+                                break
+                            assert '"error"' not in line
+                    done += 1
+            return done
+
+        done = sum(joined(*in_threads(clients, client)))
+        until(lambda: not _active(url))
+        return done
+
+    try:
+        load(max(2.0, seconds / 5))
+        before = resident(process)
+        assert load(seconds) >= clients
+        assert resident(process) < 1.05 * before
+        page = httpx.get(f"{url}/metrics", timeout=SHORT).text
+        numbers = dict(re.findall(r"^minillm_engine_(\w+) (\S+)$", page, re.MULTILINE))
+        assert numbers["free_blocks"] == numbers["num_blocks"]
+        assert float(numbers["failed_steps_total"]) == 0
+        assert 'status="5' not in page
     finally:
         ended(process)
 
