@@ -240,7 +240,7 @@ def started(folder, *options):
         [sys.executable, "-m", "minillm.cli", "serve", str(folder), *options],
         stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    killer = threading.Timer(60, process.kill)  # a line that never comes
+    killer = threading.Timer(90, process.kill)  # a line that never comes
     killer.start()
     line = process.stderr.readline()
     killer.cancel()
@@ -281,7 +281,7 @@ def test_minillm_serve_ends_in_order_under_load(folder):
             last = lines[-1].removeprefix("data: ")
             assert status in (200, 503)
             assert last == "[DONE]" or "error" in json.loads(last)
-        assert process.wait(SHORT) == 0
+        assert process.wait(3 * SHORT) == 0  # an interpreter's own end takes its time on a busy machine
         assert process.stderr.read() == "ended\n"
     finally:
         ended(process)
