@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from minillm._checks import check_text, describe
+from minillm._checks import check_flag, check_text, describe
 from minillm.inference.engine import Engine
 from minillm.inference.grammar.guide import schema_text
 from minillm.inference.params import SamplingParams
@@ -60,7 +60,6 @@ class Reply:
 class ChatModel(ABC):
     """Answers messages: dicts with a role and a content. params: None for what is usual for the model."""
 
-    @abstractmethod
     def chat(
         self,
         messages: Messages,
@@ -78,6 +77,25 @@ class ChatModel(ABC):
         and follow their schema. A conversation goes on with `reply.message` and, for every call,
         {"role": "tool", "tool_call_id", "content"}.
         """
+        tools = checked_tools(tools)
+        return self._reply(
+            messages,
+            params,
+            tools,
+            ToolChoice.of(tool_choice, tools),
+            check_flag("parallel_tool_calls", parallel_tool_calls),
+        )
+
+    @abstractmethod
+    def _reply(
+        self,
+        messages: Messages,
+        params: SamplingParams | None,
+        tools: Tools,
+        choice: ToolChoice,
+        several: bool,
+    ) -> Reply:
+        """`chat`; several: whether more than one call may come."""
 
     @abstractmethod
     def stream(self, messages: Messages, params: SamplingParams | None = None) -> Iterator[str]:
@@ -116,22 +134,19 @@ class LocalChat(ChatModel):
         self.ends = turn_ends(self.tokenizer)
         self.caller = Caller(self.tokenizer)
 
-    def chat(
+    def _reply(
         self,
         messages: Messages,
-        params: SamplingParams | None = None,
-        *,
-        tools: Tools = (),
-        tool_choice: Any = None,
-        parallel_tool_calls: bool = True,
+        params: SamplingParams | None,
+        tools: Tools,
+        choice: ToolChoice,
+        several: bool,
     ) -> Reply:
-        tools = checked_tools(tools)
-        choice = ToolChoice.of(tool_choice, tools)
         told = () if choice.mode == "none" else tools
         ids, params = self._asked(messages, params, told)
         if told:
             schema = None if params.json_schema is None else schema_text(params.json_schema)
-            calls = self.caller.calls(tools, choice, parallel_tool_calls, schema)
+            calls = self.caller.calls(tools, choice, several, schema)
             params = replace(params, calls=calls, json_schema=None)
         done = self.engine.generate([ids], params)[0]
         usage = _usage(len(ids), len(done.token_ids))
@@ -207,20 +222,19 @@ class OpenAIChat(ChatModel):
             base_url=check_text("base_url", base_url), api_key=api_key or "none", timeout=timeout
         )
 
-    def chat(
+    def _reply(
         self,
         messages: Messages,
-        params: SamplingParams | None = None,
-        *,
-        tools: Tools = (),
-        tool_choice: Any = None,
-        parallel_tool_calls: bool = True,
+        params: SamplingParams | None,
+        tools: Tools,
+        choice: ToolChoice,
+        several: bool,
     ) -> Reply:
         asked = _as_request(params)
-        if tools := checked_tools(tools):
+        if tools:
             asked["tools"] = tools
-            asked |= {} if tool_choice is None else {"tool_choice": tool_choice}
-            asked |= {} if parallel_tool_calls else {"parallel_tool_calls": False}
+            asked |= {} if choice.asked is None else {"tool_choice": choice.asked}
+            asked |= {} if several else {"parallel_tool_calls": False}
         got = self.client.chat.completions.create(model=self.model, messages=[*map(dict, messages)], **asked)
         counts = _usage(got.usage.prompt_tokens, got.usage.completion_tokens) if got.usage else {}
         said = got.choices[0].message
@@ -287,16 +301,14 @@ class ScriptedChat(ChatModel):
         reply = self.replies[len(self.asked) - 1]
         return reply if isinstance(reply, Reply) else Reply(reply, _usage(0, 0), "stop")
 
-    def chat(
+    def _reply(
         self,
         messages: Messages,
-        params: SamplingParams | None = None,
-        *,
-        tools: Tools = (),
-        tool_choice: Any = None,
-        parallel_tool_calls: bool = True,
+        params: SamplingParams | None,
+        tools: Tools,
+        choice: ToolChoice,
+        several: bool,
     ) -> Reply:
-        ToolChoice.of(tool_choice, checked_tools(tools))
         return self._next(messages)
 
     def stream(self, messages: Messages, params: SamplingParams | None = None) -> Iterator[str]:

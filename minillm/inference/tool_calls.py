@@ -85,11 +85,12 @@ def arguments_schema(function: Mapping[str, Any]) -> dict[str, Any]:
 @dataclass(frozen=True)
 class ToolChoice:
     """tool_choice, read. mode: "none", "auto" or "required"; names: of the functions that may be called; named: one
-    function was asked for by its name."""
+    function was asked for by its name; asked: the choice as it came."""
 
     mode: str
     names: frozenset[str]
     named: bool = False
+    asked: Any = None
 
     @classmethod
     def of(cls, choice: Any, tools: Sequence[Mapping[str, Any]]) -> ToolChoice:
@@ -113,7 +114,7 @@ class ToolChoice:
         if not asked <= known or (mode == "required" and not asked):
             strange = sorted(map(str, asked - known)) or ["no function"]
             raise ValueError(f"tool_choice names {strange[0]}, and tools holds {sorted(known) or 'none'}")
-        return cls(mode, asked, named)
+        return cls(mode, asked, named, choice)
 
 
 def _name_of(tool: Any) -> str | None:

@@ -6,14 +6,14 @@ import threading
 import httpx
 import numpy as np
 import pytest
-from openai import BadRequestError, NotFoundError, OpenAI
+from openai import BadRequestError, NotFoundError
 
 from minillm.inference.server import Server
 from minillm.inference.server.embeddings import PASS
 from minillm.models import BERT, BERTConfig
 from minillm.search import SentenceEncoder
 from minillm.tokenizer import WordPieceTokenizer
-from tests.inference.server.tiny import SHORT, all_free, tiny_engine
+from tests.inference.server.tiny import SHORT, all_free, client_of, tiny_engine
 
 pytestmark = pytest.mark.timeout(120)
 TEXTS = ["the cat sat", "a dog", "고양이가 앉았다", "the mat and the cat"]
@@ -40,7 +40,7 @@ def server(encoder):
 
 @pytest.fixture(scope="module")
 def client(server):
-    with OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=SHORT) as client:
+    with client_of(server) as client:
         yield client
 
 

@@ -12,21 +12,16 @@ from openai import (
     AuthenticationError,
     BadRequestError,
     NotFoundError,
-    OpenAI,
     RateLimitError,
 )
 
 from minillm.inference import LocalChat, OpenAIChat, SamplingParams, generate_batch
 from minillm.inference.server import Server
 from minillm.tokenizer import apply_chat_template
-from tests.inference.server.tiny import SHORT, all_free, tiny_engine
+from tests.inference.server.tiny import SHORT, all_free, client_of, tiny_engine
 
 pytestmark = pytest.mark.timeout(120)
 ASKED = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "안녕 hello"}]
-
-
-def client_of(server, key="none"):
-    return OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0, timeout=SHORT)
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,21 @@ from typing import Literal
 
 import pytest
 from jsonschema import validate
-from openai import BadRequestError, OpenAI, pydantic_function_tool
+from openai import BadRequestError, pydantic_function_tool
 from pydantic import BaseModel
 
 from minillm.inference import LocalChat, OpenAIChat, Reply, SamplingParams, ScriptedChat
 from minillm.inference.server import Server
 from minillm.inference.tool_calls import PLAIN, Caller, CallReader, ToolChoice, checked_tools
-from tests.inference.server.tiny import SHORT, TEMPLATE, TOOLS_TEMPLATE, all_free, tiny_engine, tiny_model
+from tests.inference.server.tiny import (
+    SHORT,
+    TEMPLATE,
+    TOOLS_TEMPLATE,
+    all_free,
+    client_of,
+    tiny_engine,
+    tiny_model,
+)
 
 pytestmark = pytest.mark.timeout(120)
 PLACE = {
@@ -48,7 +56,7 @@ def server(request):
 
 @pytest.fixture(scope="module")
 def client(server):
-    with OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=SHORT) as client:
+    with client_of(server) as client:
         yield client
 
 

@@ -3,6 +3,8 @@
 import time
 from dataclasses import replace
 
+from openai import OpenAI
+
 from minillm.inference import Engine
 from minillm.models import Llama, LlamaConfig
 from minillm.tokenizer import BPETokenizer, Tokenizer
@@ -51,6 +53,11 @@ def tiny_engine(window=128, template=TEMPLATE, **options):
     )
     engine.generate([[1]])
     return engine
+
+
+def client_of(server, key="none"):
+    """The openai client, unmodified, that asks once."""
+    return OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0, timeout=SHORT)
 
 
 def all_free(server, engine, wait=SHORT):
