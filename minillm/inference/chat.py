@@ -22,10 +22,11 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from minillm._checks import check_flag, check_text, describe
+from minillm.inference.call_reader import CallReader
 from minillm.inference.engine import Engine
 from minillm.inference.grammar.guide import schema_text
 from minillm.inference.params import SamplingParams
-from minillm.inference.tool_calls import Caller, CallReader, ToolChoice, checked_tools
+from minillm.inference.tool_calls import Caller, ToolChoice, checked_tools
 from minillm.tokenizer.chat import apply_chat_template
 from minillm.tokenizer.chat_ends import turn_ends
 

@@ -14,9 +14,9 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from minillm.inference.call_reader import CallReader
 from minillm.inference.engine import StepOutput
 from minillm.inference.params import SamplingParams
-from minillm.inference.tool_calls import CallReader
 
 Scores = dict[int, float]
 

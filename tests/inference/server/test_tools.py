@@ -9,8 +9,9 @@ from openai import BadRequestError, pydantic_function_tool
 from pydantic import BaseModel
 
 from minillm.inference import LocalChat, OpenAIChat, Reply, SamplingParams, ScriptedChat
+from minillm.inference.call_reader import CallReader
 from minillm.inference.server import Server
-from minillm.inference.tool_calls import PLAIN, Caller, CallReader, ToolChoice, checked_tools
+from minillm.inference.tool_calls import PLAIN, Caller, ToolChoice, checked_tools
 from tests.inference.server.tiny import (
     SHORT,
     TEMPLATE,
