@@ -145,6 +145,9 @@ def build_parser() -> argparse.ArgumentParser:
     one = top.add("chat", chat.chat, "talk with a model that was taught to answer")
     one.take("named", f"{names}, or {places} (default: tour/ here)", type=Path, nargs="?", metavar="model")
     one.take("--system", "what the model is told before you begin", metavar="TEXT")
+    one.take("--server", "talk to the model behind this server of OpenAI's interface", metavar="URL")
+    one.take("--model", "with --server: which of its models (default: its first)", metavar="NAME")
+    one.take("--api-key", "with --server: the key it asks for (default: OPENAI_API_KEY)", metavar="KEY")
     one.take(
         "--tokenizer", "a tokenizer file or folder (default: beside the model)", type=Path, metavar="PATH"
     )
@@ -160,6 +163,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--api-key", "what clients must send as their API key (default: none is asked for)", metavar="KEY"
     )
     one.take("--model-name", "the name clients ask for (default: of the file or folder)", metavar="NAME")
+    vectors = "a sentence encoder for /v1/embeddings: minilm, e5, a folder of sentence-transformers"
+    one.take("--encoder", vectors, type=Path, metavar="ENCODER")
     one.take(
         "--tokenizer", "a tokenizer file or folder (default: beside the model)", type=Path, metavar="PATH"
     )

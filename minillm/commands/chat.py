@@ -6,13 +6,16 @@
     Ctrl-C      ends the answer, not the chat; what was written of it stays part of what was said
 
 Answers go to standard output, everything else to standard error: `minillm chat smollm2 < questions.txt > answers.txt`.
-Book 1.2.3 챗GPT의 등장. Leaves out: pictures, tools.
+The model is opened here, or stands behind a server: chat_server.py. Book 1.2.3 챗GPT의 등장. Leaves out: pictures,
+tools.
 """
 
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from argparse import Namespace
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,35 @@ HELP = "/reset forgets what was said, /save FILE writes it as JSON, /quit or Ctr
 
 def chat(options: Namespace) -> None:
     """Read lines and answer each until there are no more."""
+    if options.server is None:
+        for name in ("model", "api_key"):
+            if getattr(options, name) is not None:
+                raise ValueError(f"--{name.replace('_', '-')} is for --server: a model here is named first")
+        converse(open_here(options), options.seed)
+        return
+    from minillm.commands.chat_server import open_there
+
+    converse(open_there(options), options.seed)
+
+
+def converse(talk: Conversation, seed: int) -> None:
+    """The loop of every chat."""
+    terminal = sys.stdin is not None and sys.stdin.isatty()
+    if terminal:
+        note(HELP)
+    while (line := next_line(terminal)) is not None:
+        if line.startswith("/"):
+            if command(talk, line):
+                return
+        elif line.strip():
+            try:
+                talk.answer(line.strip(), seed)
+            except KeyboardInterrupt:  # before its first piece or after its last
+                note("stopped")
+
+
+def open_here(options: Namespace) -> Here:
+    """A conversation with a model of this machine."""
     from minillm.tokenizer import load_tokenizer
 
     folder = find_model(options.named)
@@ -51,33 +83,16 @@ def chat(options: Namespace) -> None:
         raise ValueError(f"--max-tokens must be below {window:,}, the window of {folder}, got {most:,}")
     params = sampling_params(options, model, folder, True, most)
     params = replace(params, n=1, stop_token_ids={*params.stop_token_ids, *turn_ends(tokenizer)})
-    talk = Conversation(model, tokenizer, params, options.system)
-    terminal = sys.stdin is not None and sys.stdin.isatty()
-    if terminal:
-        note(HELP)
-    while (line := next_line(terminal)) is not None:
-        if line.startswith("/"):
-            if command(talk, line):
-                return
-        elif line.strip():
-            try:
-                answer(talk, line.strip(), params.seed)
-            except KeyboardInterrupt:  # before its first piece or after its last
-                note("stopped")
+    return Here(model=model, tokenizer=tokenizer, params=params, system=options.system)
 
 
-@dataclass
-class Conversation:
-    """What was said so far, and who answers. messages: {"role": ..., "content": ...}, a system prompt's first."""
+@dataclass(kw_only=True)
+class Conversation(ABC):
+    """What was said so far. messages: {"role": ..., "content": ...}, a system prompt's first."""
 
-    model: Any
-    tokenizer: Any
-    params: Any
     system: str | None = None
     messages: list[dict[str, str]] = field(default_factory=list)
     saved: Path | None = None  # where it was written last
-    cache: Any = None  # keys and values of `read`, the ids that the model has read and written
-    read: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.reset()
@@ -86,6 +101,51 @@ class Conversation:
         """Only the system prompt was said."""
         self.messages = [] if self.system is None else [{"role": "system", "content": self.system}]
 
+    @abstractmethod
+    def answer(self, question: str, seed: int) -> None:
+        """One turn: show the answer and remember both; a question that cannot be answered is forgotten."""
+
+    def turns(self, question: str) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+        """(the system prompt's message if there is one, all others with the question behind them)."""
+        first = 0 if self.system is None else 1
+        return self.messages[:first], [*self.messages[first:], {"role": "user", "content": question}]
+
+    def shown(self, pieces: Iterable[str]) -> bool:
+        """Print an answer while it comes; whether it came to its end."""
+        whole = True
+        try:
+            for piece in pieces:
+                print(piece, end="", flush=True)
+        except KeyboardInterrupt:
+            whole = False
+        finally:
+            print(flush=True)
+        return whole
+
+    def remember(self, messages: list[dict[str, str]], text: str, whole: bool) -> None:
+        """The turn becomes part of what was said, unless Ctrl-C came before its first word."""
+        if not whole:
+            note("stopped")
+        if text or whole:
+            self.messages = [*messages, {"role": "assistant", "content": text.strip()}]
+
+
+def left_out(count: int) -> None:
+    """Say that the oldest messages did not fit."""
+    if count:
+        note(f"the window is full: the oldest {count} messages are left out from here on")
+
+
+@dataclass(kw_only=True)
+class Here(Conversation):
+    """A conversation with a model of this process."""
+
+    model: Any
+    tokenizer: Any
+    params: Any
+    cache: Any = None  # keys and values of `read`, the ids that the model has read and written
+    read: list[int] = field(default_factory=list)
+
     def fitting(self, question: str) -> tuple[list[dict[str, str]], list[int], int]:
         """(messages that go to the model, their ids, how many old ones were left out), room for the answer kept.
 
@@ -93,8 +153,7 @@ class Conversation:
         """
         from minillm.tokenizer.chat import apply_chat_template
 
-        first = 0 if self.system is None else 1
-        head, turns = self.messages[:first], [*self.messages[first:], {"role": "user", "content": question}]
+        head, turns = self.turns(question)
         room = self.model.config.max_length - self.params.max_tokens
         for start in range(0, len(turns), 2):  # a turn is a question and its answer
             messages = head + turns[start:]
@@ -125,36 +184,24 @@ class Conversation:
         self.cache.crop(same)
         return self.cache
 
+    def answer(self, question: str, seed: int) -> None:
+        from minillm.inference import stream_text
 
-def answer(talk: Conversation, question: str, seed: int) -> None:
-    """One turn: show the answer and remember both; a question that cannot be answered is forgotten."""
-    from minillm.inference import stream_text
-
-    try:
-        messages, ids, dropped = talk.fitting(question)
-        turn = sum(one["role"] == "user" for one in messages)
-        params = replace(talk.params, seed=seed + turn)
-        text = stream_text(talk.model, talk.tokenizer, ids, params, talk.cache_of(ids))
-    except ValueError as error:
-        note(str(error))
-        return
-    if dropped:
-        note(f"the window is full: the oldest {dropped} messages are left out from here on")
-    stopped = False
-    try:
-        for piece in text:
-            print(piece, end="", flush=True)
-    except KeyboardInterrupt:
-        stopped = True
-    if talk.cache is not None:
-        talk.read = [*ids, *text.token_ids][: talk.cache.length]
-    print(flush=True)
-    if stopped:
-        note("stopped")
-    elif text.finish_reason == "length":
-        note(f"cut off after {len(text.token_ids):,} tokens: --max-tokens allows more")
-    if text.text or not stopped:
-        talk.messages = [*messages, {"role": "assistant", "content": text.text.strip()}]
+        try:
+            messages, ids, dropped = self.fitting(question)
+            turn = sum(one["role"] == "user" for one in messages)
+            params = replace(self.params, seed=seed + turn)
+            text = stream_text(self.model, self.tokenizer, ids, params, self.cache_of(ids))
+        except ValueError as error:
+            note(str(error))
+            return
+        left_out(dropped)
+        whole = self.shown(text)
+        if self.cache is not None:
+            self.read = [*ids, *text.token_ids][: self.cache.length]
+        if whole and text.finish_reason == "length":
+            note(f"cut off after {len(text.token_ids):,} tokens: --max-tokens allows more")
+        self.remember(messages, text.text, whole)
 
 
 def command(talk: Conversation, line: str) -> bool:

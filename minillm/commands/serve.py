@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from minillm.commands._find import find_model
 from minillm.commands.generate import open_writer, tokenizer_path
@@ -31,11 +32,25 @@ def serve(options: Namespace) -> None:
     name = options.model_name or _name(options.named or folder)
     limits = ("max_prompt_tokens", "max_tokens", "max_requests", "max_body", "end_seconds")
     given = {one: getattr(options, one) for one in limits if getattr(options, one) is not None}
+    encoder = _encoder(options.encoder, given)
     server = Server(engine, options.host, options.port, name, options.api_key, defaults, **given)
     engine.generate([[0]], SamplingParams(max_tokens=2))  # what is compiled at first is compiled before
-    print(f"{name} at {server.url}/v1 (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    also = "" if encoder is None else f", {encoder} at {server.url}/v1/embeddings"
+    print(f"{name} at {server.url}/v1{also} (Ctrl-C ends it)", file=sys.stderr, flush=True)
     server.run()
     print("ended", file=sys.stderr, flush=True)
+
+
+def _encoder(source: Path | None, settings: dict[str, Any]) -> str | None:
+    """Open the sentence encoder and put it among the settings; the name that clients ask for."""
+    if source is None:
+        return None
+    from minillm.search import SentenceEncoder
+
+    settings["encoder"] = encoder = SentenceEncoder.from_pretrained(source.as_posix())  # a name is a str
+    encoder.encode(["warm"])
+    settings["encoder_name"] = name = _name(source)
+    return name
 
 
 def _name(model: Path) -> str:

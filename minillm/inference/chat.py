@@ -5,6 +5,7 @@
         .stream(messages)             pieces of its text
         .choose(messages, options)    which of the options the model would rather say
         .json(messages, schema)       a value that follows the JSON schema
+        .chat(messages, tools=[...])  a Reply that may call functions (tool_calls.py)
 
 `choose` writes nothing: every option is put where the answer would stand, and the log probabilities that the model
 gives to its tokens are summed, log p(option) = Σ log p(token_t | before). p = softmax over the options.
@@ -20,13 +21,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from minillm._checks import check_text, describe
+from minillm._checks import check_flag, check_text, describe
+from minillm.inference.call_reader import CallReader
 from minillm.inference.engine import Engine
+from minillm.inference.grammar.guide import schema_text
 from minillm.inference.params import SamplingParams
+from minillm.inference.tool_calls import Caller, ToolChoice, checked_tools
 from minillm.tokenizer.chat import apply_chat_template
 from minillm.tokenizer.chat_ends import turn_ends
 
 Messages = Sequence[Mapping[str, Any]]
+Tools = Sequence[Mapping[str, Any]]
 USUAL_TOKENS = 512  # of an answer
 # SamplingParams' fields that are OpenAI's own, and those that our server and vLLM add
 _OPENAI = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "max_tokens")
@@ -35,19 +40,63 @@ _MORE = ("top_k", "min_p", "repetition_penalty", "min_tokens", "ignore_eos")
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. usage: prompt_tokens, completion_tokens, total_tokens. finish_reason: "stop" or "length"."""
+    """An answer. usage: prompt_tokens, completion_tokens, total_tokens.
+
+    finish_reason: "stop", "length" or "tool_calls". tool_calls: of each call {"id", "type": "function", "function":
+    {"name", "arguments": JSON as text}}.
+    """
 
     text: str
     usage: dict[str, int]
     finish_reason: str
+    tool_calls: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The answer as a message of the conversation; results of its calls follow it as messages of role "tool"."""
+        calls = {"tool_calls": [*self.tool_calls]} if self.tool_calls else {}
+        return {"role": "assistant", "content": self.text, **calls}
 
 
 class ChatModel(ABC):
     """Answers messages: dicts with a role and a content. params: None for what is usual for the model."""
 
+    def chat(
+        self,
+        messages: Messages,
+        params: SamplingParams | None = None,
+        *,
+        tools: Tools = (),
+        tool_choice: Any = None,
+        parallel_tool_calls: bool = True,
+    ) -> Reply:
+        """The answer.
+
+        tools: functions that it may call, {"type": "function", "function": {"name", "description", "parameters": JSON
+        schema}}. tool_choice: "auto" (None), "none", "required", or {"type": "function", "function": {"name"}}.
+        parallel_tool_calls: whether it may make more than one call. Arguments of an answer that was not cut off parse
+        and follow their schema. A conversation goes on with `reply.message` and, for every call,
+        {"role": "tool", "tool_call_id", "content"}.
+        """
+        tools = checked_tools(tools)
+        return self._reply(
+            messages,
+            params,
+            tools,
+            ToolChoice.of(tool_choice, tools),
+            check_flag("parallel_tool_calls", parallel_tool_calls),
+        )
+
     @abstractmethod
-    def chat(self, messages: Messages, params: SamplingParams | None = None) -> Reply:
-        """The answer."""
+    def _reply(
+        self,
+        messages: Messages,
+        params: SamplingParams | None,
+        tools: Tools,
+        choice: ToolChoice,
+        several: bool,
+    ) -> Reply:
+        """`chat`; several: whether more than one call may come."""
 
     @abstractmethod
     def stream(self, messages: Messages, params: SamplingParams | None = None) -> Iterator[str]:
@@ -84,11 +133,30 @@ class LocalChat(ChatModel):
             )
         self.engine, self.tokenizer = engine, engine.tokenizer
         self.ends = turn_ends(self.tokenizer)
+        self.caller = Caller(self.tokenizer)
 
-    def chat(self, messages: Messages, params: SamplingParams | None = None) -> Reply:
-        ids, params = self._asked(messages, params)
+    def _reply(
+        self,
+        messages: Messages,
+        params: SamplingParams | None,
+        tools: Tools,
+        choice: ToolChoice,
+        several: bool,
+    ) -> Reply:
+        told = () if choice.mode == "none" else tools
+        ids, params = self._asked(messages, params, told)
+        if told:
+            schema = None if params.json_schema is None else schema_text(params.json_schema)
+            calls = self.caller.calls(tools, choice, several, schema)
+            params = replace(params, calls=calls, json_schema=None)
         done = self.engine.generate([ids], params)[0]
-        return Reply(done.text or "", _usage(len(ids), len(done.token_ids)), done.finish_reason)
+        usage = _usage(len(ids), len(done.token_ids))
+        if params.calls is None:
+            return Reply(done.text or "", usage, done.finish_reason)
+        reader = CallReader(params.calls)
+        text = "".join(event[1] for event in reader.feed(done.text or "", last=True) if event[0] == "text")
+        calling = reader.calls and done.finish_reason == "stop" and not choice.named
+        return Reply(text, usage, "tool_calls" if calling else done.finish_reason, tuple(reader.calls))
 
     def stream(self, messages: Messages, params: SamplingParams | None = None) -> Iterator[str]:
         ids, params = self._asked(messages, params)
@@ -118,14 +186,18 @@ class LocalChat(ChatModel):
         scores = [[None if s is None else s[i] for i, s in zip(*pair)] for pair in zip(prompts, said)]
         return _most_probable(prompts, scores)
 
-    def _asked(self, messages: Messages, params: SamplingParams | None) -> tuple[list[int], SamplingParams]:
-        ids = self.tokenizer.encode(apply_chat_template(self.tokenizer, messages))
-        params = self._usual(messages) if params is None else params
+    def _asked(
+        self, messages: Messages, params: SamplingParams | None, tools: Tools = ()
+    ) -> tuple[list[int], SamplingParams]:
+        ids = self.tokenizer.encode(self.caller.prompt(messages, tools))
+        params = self._fitting(len(ids)) if params is None else params
         _check_one(params)
         return ids, replace(params, stop_token_ids={*params.stop_token_ids, *self.ends})
 
     def _usual(self, messages: Messages) -> SamplingParams:
-        read = len(self.tokenizer.encode(apply_chat_template(self.tokenizer, messages)))
+        return self._fitting(len(self.tokenizer.encode(self.caller.prompt(messages))))
+
+    def _fitting(self, read: int) -> SamplingParams:
         return SamplingParams(max_tokens=max(1, min(USUAL_TOKENS, self.engine.window - read)))
 
 
@@ -133,8 +205,11 @@ class OpenAIChat(ChatModel):
     """Talks to a server with OpenAI's interface, through the `openai` client (the extra `openai`).
 
     base_url: with its /v1, "http://127.0.0.1:8000/v1". api_key: None for a server that asks for none. timeout: seconds
-    for an answer. Errors are the client's own (openai.APIError and its kinds).
+    for an answer. Errors are the client's own (openai.APIError and its kinds). finish_reason: of the newest stream that
+    came to its end.
     """
+
+    finish_reason: str | None = None
 
     def __init__(self, base_url: str, model: str, api_key: str | None = None, timeout: float = 120.0):
         try:
@@ -148,23 +223,44 @@ class OpenAIChat(ChatModel):
             base_url=check_text("base_url", base_url), api_key=api_key or "none", timeout=timeout
         )
 
-    def chat(self, messages: Messages, params: SamplingParams | None = None) -> Reply:
-        got = self.client.chat.completions.create(
-            model=self.model, messages=[*map(dict, messages)], **_as_request(params)
-        )
+    def _reply(
+        self,
+        messages: Messages,
+        params: SamplingParams | None,
+        tools: Tools,
+        choice: ToolChoice,
+        several: bool,
+    ) -> Reply:
+        asked = _as_request(params)
+        if tools:
+            asked["tools"] = tools
+            asked |= {} if choice.asked is None else {"tool_choice": choice.asked}
+            asked |= {} if several else {"parallel_tool_calls": False}
+        got = self.client.chat.completions.create(model=self.model, messages=[*map(dict, messages)], **asked)
         counts = _usage(got.usage.prompt_tokens, got.usage.completion_tokens) if got.usage else {}
-        return Reply(got.choices[0].message.content or "", counts, got.choices[0].finish_reason)
+        said = got.choices[0].message
+        calls = tuple(
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.function.name, "arguments": call.function.arguments},
+            }
+            for call in said.tool_calls or ()
+        )
+        return Reply(said.content or "", counts, got.choices[0].finish_reason, calls)
 
     def stream(self, messages: Messages, params: SamplingParams | None = None) -> Iterator[str]:
         asked = _as_request(params)
         return self._pieces([*map(dict, messages)], asked)
 
     def _pieces(self, messages: list[dict[str, Any]], asked: dict[str, Any]) -> Iterator[str]:
+        self.finish_reason = None
         with self.client.chat.completions.create(
             model=self.model, messages=messages, stream=True, **asked
         ) as events:
             for event in events:
                 for choice in event.choices:
+                    self.finish_reason = choice.finish_reason or self.finish_reason
                     if choice.delta.content:
                         yield choice.delta.content
 
@@ -206,7 +302,14 @@ class ScriptedChat(ChatModel):
         reply = self.replies[len(self.asked) - 1]
         return reply if isinstance(reply, Reply) else Reply(reply, _usage(0, 0), "stop")
 
-    def chat(self, messages: Messages, params: SamplingParams | None = None) -> Reply:
+    def _reply(
+        self,
+        messages: Messages,
+        params: SamplingParams | None,
+        tools: Tools,
+        choice: ToolChoice,
+        several: bool,
+    ) -> Reply:
         return self._next(messages)
 
     def stream(self, messages: Messages, params: SamplingParams | None = None) -> Iterator[str]:

@@ -148,7 +148,7 @@ def _choose(logits: Tensor, params: SamplingParams, rows: list[Row], active: lis
 
 def held_back(logits: Tensor, params: SamplingParams, rows: Sequence[Row], step: int) -> Tensor:
     """Scores (B, V), -∞ for what must not come: an end before params.min_tokens, an n-gram that is there already, a
-    token that leads out of params.json_schema.
+    token that leads out of params.json_schema or params.calls.
     """
     if step < params.min_tokens:
         ends = [i for i in rows[0].stop.end_ids if i < logits.shape[1]]
@@ -156,7 +156,7 @@ def held_back(logits: Tensor, params: SamplingParams, rows: Sequence[Row], step:
     if params.no_repeat_ngram_size:
         texts = [row.prompt + row.stop.new for row in rows]
         logits = apply_no_repeat_ngrams(logits, texts, params.no_repeat_ngram_size)
-    if params.json_schema is not None:
+    if params.json_schema is not None or params.calls is not None:
         allowed = torch.stack([row.stop.allowed(logits.shape[1]) for row in rows])
         logits = logits.masked_fill(~allowed.to(logits.device), -torch.inf)
     return logits

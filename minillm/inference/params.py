@@ -16,6 +16,7 @@ from typing import Any
 
 from minillm._checks import LARGEST, check_choice, check_flag, check_int, check_number, check_path, describe
 from minillm._files import BadFileError
+from minillm.inference.grammar.calls import Calls
 from minillm.inference.grammar.guide import compiled, schema_text
 from minillm.models.weights import CONFIG, read_config, read_generation_config
 
@@ -87,6 +88,7 @@ class SamplingParams:
     logprobs: None, or how many of the best tokens to report with their log probability (of the model itself, nats)
     beside the chosen one. prompt_logprobs: the same for the prompt's tokens. json_schema: a JSON
     schema (a dict) that the text follows, see grammar/json_schema.py; it takes no stop, min_tokens or n-gram rule.
+    calls: the functions that the text may call, see grammar/calls.py; the same holds for it.
     Raises ValueError naming the field that is wrong.
     """
 
@@ -110,6 +112,7 @@ class SamplingParams:
     logprobs: int | None = None
     prompt_logprobs: int | None = None
     json_schema: Any = field(default=None, hash=False)
+    calls: Calls | None = None
     length_penalty: float = 1.0
     early_stopping: bool | str = False
     no_repeat_ngram_size: int = 0
@@ -143,16 +146,22 @@ class SamplingParams:
         for name in ("logprobs", "prompt_logprobs"):
             if getattr(self, name) is not None:
                 check_int(name, getattr(self, name), 0)
-        if self.json_schema is not None:
-            self._check_schema()
+        if self.json_schema is not None or self.calls is not None:
+            self._check_grammar()
         self._check_several()
         object.__setattr__(self, "logit_bias", _check_logit_bias(self.logit_bias))
         object.__setattr__(self, "stop", _check_stop(self.stop))
         object.__setattr__(self, "stop_token_ids", _check_stop_token_ids(self.stop_token_ids))
 
-    def _check_schema(self) -> None:
+    def _check_grammar(self) -> None:
         """Compiles the schema, so that a wrong one is refused here, and asks for nothing that could cut its text."""
-        compiled(schema_text(self.json_schema))
+        if self.calls is None:
+            compiled(schema_text(self.json_schema))
+        elif not isinstance(self.calls, Calls) or self.json_schema is not None:
+            raise ValueError(
+                f"calls must be Calls, and hold what json_schema would say, got {describe(self.calls)}"
+            )
+        what = "json_schema" if self.calls is None else "calls"
         for name, free in (
             ("stop", ()),
             ("min_tokens", 0),
@@ -160,7 +169,7 @@ class SamplingParams:
         ):
             if getattr(self, name) != free:
                 raise ValueError(
-                    f"{name} may leave no text that follows json_schema: it must be {free!r} with one"
+                    f"{name} may leave no text that follows {what}: it must be {free!r} with one"
                 )
 
     def _check_several(self) -> None:

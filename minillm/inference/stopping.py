@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from minillm._checks import describe
-from minillm.inference.grammar.guide import Guide, json_guide
+from minillm.inference.grammar.guide import Guide, calls_guide, json_guide
 from minillm.inference.params import SamplingParams
 
 
@@ -53,20 +53,23 @@ class Stopper:
         self.tokenizer, self.least, self.prompt = tokenizer, params.min_tokens, list(prompt)
         self.data = b""  # what the new tokens spell, kept where there are stop strings to look for
         self.cut: int | None = None  # where in it the stop string begins
-        self.guide: Guide | None = None  # what json_schema lets come, and where in it the text is
+        self.guide: Guide | None = None  # what json_schema or calls let come, and where in it the text is
         self.state = 0
-        if params.json_schema is not None:
-            self.guide = json_guide(params.json_schema, tokenizer)
+        if params.json_schema is not None or params.calls is not None:
+            what = "json_schema" if params.calls is None else "calls"
+            self.guide = (
+                json_guide(params.json_schema, tokenizer)
+                if params.calls is None
+                else calls_guide(params.calls, tokenizer)
+            )
             spells = self.guide.vocabulary.spells
             parts = [i for i in self.end_ids if i < len(spells) and spells[i]]
             if parts:
-                raise ValueError(
-                    f"json_schema may need the tokens {sorted(parts)}: they cannot end its text, too"
-                )
+                raise ValueError(f"{what} may need the tokens {sorted(parts)}: they cannot end its text, too")
             least = self.guide.shortest(enough=params.max_tokens)
             if least > params.max_tokens:
                 raise ValueError(
-                    f"max_tokens must be at least {least} for the shortest text of json_schema, got {params.max_tokens}"
+                    f"max_tokens must be at least {least} for the shortest text of {what}, got {params.max_tokens}"
                 )
 
     def __call__(self, token: int) -> bool:
@@ -91,7 +94,7 @@ class Stopper:
         return self.done
 
     def allowed(self, size: int) -> Tensor | None:
-        """bool (size,): the tokens that json_schema lets come next, and end tokens after a whole text; None: all."""
+        """bool (size,): the tokens that the grammar lets come next, and end tokens after a whole text; None: all."""
         if self.guide is None:
             return None
         allowed = torch.zeros(size, dtype=torch.bool)

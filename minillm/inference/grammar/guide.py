@@ -21,6 +21,7 @@ import numpy as np
 from numba import njit
 
 from minillm._checks import describe
+from minillm.inference.grammar.calls import Calls, calls_automaton
 from minillm.inference.grammar.json_schema import schema_automaton
 from minillm.inference.grammar.regular import without_dead_ends
 
@@ -142,6 +143,7 @@ class _Guides:
     def __init__(self, tokenizer: Any):
         self.vocabulary = Vocabulary(tokenizer)
         self.of_schema = lru_cache(maxsize=16)(lambda text: Guide(*compiled(text), self.vocabulary))
+        self.of_calls = lru_cache(maxsize=16)(lambda calls: Guide(*calls_automaton(calls), self.vocabulary))
 
 
 _MADE: WeakKeyDictionary[Any, _Guides] = WeakKeyDictionary()
@@ -149,11 +151,20 @@ _MADE: WeakKeyDictionary[Any, _Guides] = WeakKeyDictionary()
 
 def json_guide(schema: Mapping[str, Any] | bool, tokenizer: Any) -> Guide:
     """The guide to the texts of a JSON schema. ValueError as `schema_automaton`, and for a tokenizer without bytes."""
+    return _guides(tokenizer, "json_schema").of_schema(schema_text(schema))
+
+
+def calls_guide(calls: Calls, tokenizer: Any) -> Guide:
+    """The guide to answers that may call functions. ValueError for a tokenizer without bytes."""
+    return _guides(tokenizer, "calls").of_calls(calls)
+
+
+def _guides(tokenizer: Any, what: str) -> _Guides:
     if not callable(getattr(tokenizer, "decode_bytes", None)):
-        raise ValueError(f"json_schema needs a tokenizer of ours, got {describe(tokenizer)}")
+        raise ValueError(f"{what} needs a tokenizer of ours, got {describe(tokenizer)}")
     if tokenizer not in _MADE:
         _MADE[tokenizer] = _Guides(tokenizer)
-    return _MADE[tokenizer].of_schema(schema_text(schema))
+    return _MADE[tokenizer]
 
 
 def schema_text(schema: Any) -> str:

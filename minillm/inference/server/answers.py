@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from minillm.inference.call_reader import CallReader
 from minillm.inference.engine import StepOutput
 from minillm.inference.params import SamplingParams
 
@@ -143,10 +144,16 @@ class CompletionAnswer(Answer):
 
 
 class ChatAnswer(Answer):
-    """Of /v1/chat/completions."""
+    """Of /v1/chat/completions. named: one function was asked for by its name; an answer that calls it ends with
+    "stop", as OpenAI's do."""
 
     prefix, kind, piece_kind = "chatcmpl", "chat.completion", "chat.completion.chunk"
     said: Any = None  # the prompt's scores
+
+    def __init__(self, *common: Any, named: bool = False):
+        super().__init__(*common)
+        self.named = named
+        self.readers: dict[int, CallReader] = {}  # of each choice, where functions may be called
 
     def pieces(self, prompt: int, output: StepOutput) -> list[dict[str, Any]]:
         """Choices of a stream's next objects, one each: who speaks, what is said, how it ends."""
@@ -161,20 +168,35 @@ class ChatAnswer(Answer):
         found = []
         whole = self.choices.get(at)
         if whole is None:
-            message = {"role": "assistant", "content": "", "refusal": None}
+            if self.params.calls is not None:
+                self.readers[at] = CallReader(self.params.calls)
+            message: dict[str, Any] = {"role": "assistant", "content": "", "refusal": None}
             whole = {"index": at, "message": message, "logprobs": None, "finish_reason": None}
             if logprobs is not None:
                 whole["logprobs"] = {"content": [], "refusal": None}
             self.choices[at] = whole
             found.append(_delta(at, {"role": "assistant", "content": ""}))
-        whole["message"]["content"] += text
+        deltas = [{"content": text}] if text else []
+        reader, why = self.readers.get(at), output.finish_reason
+        if reader is not None:
+            deltas = [_said(reader, event) for event in reader.feed(text, output.finished)]
+            if why == "stop" and reader.calls and not self.named:
+                why = "tool_calls"
+        whole["message"]["content"] += "".join(one.get("content", "") for one in deltas)
         if logprobs is not None:
             whole["logprobs"]["content"] += logprobs["content"]
-        if text or logprobs:
-            found.append(_delta(at, {"content": text}, logprobs))
+            deltas = deltas or [{"content": ""}]
+        for delta in deltas:
+            found.append(_delta(at, delta, logprobs))
+            logprobs = None  # they come once
         if output.finished:
-            whole["finish_reason"] = output.finish_reason
-            found.append(_delta(at, {}, None, output.finish_reason))
+            whole["finish_reason"] = why
+            if reader is not None and reader.calls:
+                whole["message"] |= {
+                    "content": whole["message"]["content"] or None,
+                    "tool_calls": reader.calls,
+                }
+            found.append(_delta(at, {}, None, why))
         return found
 
     def _score(self, token: int, scores: Scores) -> dict[str, Any]:
@@ -199,6 +221,18 @@ class ChatAnswer(Answer):
         choices = [self.choices[at] for at in sorted(self.choices)]
         more = {} if self.said is None else {"prompt_logprobs": self.said}
         return self.head(self.kind) | {"choices": choices, "usage": self.counts} | more
+
+
+def _said(reader: CallReader, event: tuple[Any, ...]) -> dict[str, Any]:
+    """The delta of what a reader told."""
+    kind, what, *rest = event
+    if kind == "text":
+        return {"content": what}
+    if kind == "arguments":
+        return {"tool_calls": [{"index": what, "function": {"arguments": rest[0]}}]}
+    call = reader.calls[what]
+    function = {"name": call["function"]["name"], "arguments": ""}
+    return {"tool_calls": [{"index": what, "id": call["id"], "type": "function", "function": function}]}
 
 
 def _delta(

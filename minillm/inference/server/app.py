@@ -1,7 +1,8 @@
 """What each address answers: an ASGI application around the engine's thread.
 
     POST /v1/completions, /v1/chat/completions     read, check, reserve a place, prepare, submit, answer
-    GET  /v1/models, /v1/models/NAME, /health, /metrics
+    POST /v1/embeddings                            read, check, reserve a place, encode (embeddings.py)
+    GET  /v1/models, /v1/models/NAME, /health, /metrics, /openapi.json
 
 A client that goes away ends its request, and its blocks are free. Where all places are taken the answer is 429 at once.
 Book 8.4 LLM 서빙 프레임워크. Held against the openai client.
@@ -25,17 +26,21 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from minillm import __version__
 from minillm._checks import describe
 from minillm.inference.engine import StepOutput
 from minillm.inference.server.connection import GoneError, read_body, unless_gone
+from minillm.inference.server.embeddings import Embeddings, EmbeddingsAsked
 from minillm.inference.server.errors import ApiError
 from minillm.inference.server.loop import EngineLoop, ShuttingDownError, StepFailedError, Ticket
 from minillm.inference.server.metrics import Metrics
+from minillm.inference.server.openapi import document
 from minillm.inference.server.prepare import Job, Preparing
 from minillm.inference.server.schemas import Asked, ChatAsked, CompletionAsked, parse, read_json
 
 logger = logging.getLogger("minillm.server")
 
+MOST_BEHIND = 4096  # pieces that are kept for a reader who does not take them
 FAILURES = (
     ApiError,
     ValueError,
@@ -47,16 +52,24 @@ FAILURES = (
 class App:
     """The ASGI application. Every answer under /v1 asks for the key, where there is one."""
 
-    def __init__(self, loop: EngineLoop, preparing: Preparing, api_key: str | None = None):
+    def __init__(
+        self,
+        loop: EngineLoop,
+        preparing: Preparing,
+        api_key: str | None = None,
+        embeddings: Embeddings | None = None,
+    ):
+        self.embeddings = embeddings
         self.loop, self.preparing, self.limits = loop, preparing, preparing.limits
         self.key = None if api_key is None else f"Bearer {api_key}".encode()
-        self.metrics = Metrics(loop)
+        self.metrics = Metrics(loop, None if embeddings is None else embeddings.loop)
         self.active = 0
         self.created = int(time.time())
         self.worker = ThreadPoolExecutor(1, "minillm-prepare")
         self.paths = {
             "/v1/completions": Generate(self, CompletionAsked),
             "/v1/chat/completions": Generate(self, ChatAsked),
+            "/v1/embeddings": Embed(self),
         }
         routes = [Route(path, one, methods=["POST"]) for path, one in self.paths.items()]
         pages = {
@@ -64,6 +77,7 @@ class App:
             "/v1/models/{name:path}": self.model,
             "/health": self.health,
             "/metrics": self.numbers,
+            "/openapi.json": self.described,
         }
         routes += [Route(path, one, methods=["GET"]) for path, one in pages.items()]
         self.known = {*self.paths, *pages}
@@ -79,7 +93,7 @@ class App:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-            await asyncio.wait_for(send(message), self.limits.write_seconds)
+            await send(message)
 
         try:
             if self._lacks_key(scope):
@@ -115,29 +129,33 @@ class App:
 
     # Pages
 
-    def _described(self) -> dict[str, Any]:
-        window = self.preparing.engine.window
-        return {
-            "id": self.preparing.model_name,
-            "object": "model",
-            "created": self.created,
-            "owned_by": "minillm",
-            "max_model_len": window,
-        }
+    @property
+    def windows(self) -> dict[str, int]:
+        """Of each model by name, how many tokens it reads."""
+        encoder = (
+            {} if self.embeddings is None else {self.embeddings.name: self.embeddings.encoder.max_length}
+        )
+        return {self.preparing.model_name: self.preparing.engine.window, **encoder}
+
+    def _described(self, name: str) -> dict[str, Any]:
+        shape = {"id": name, "object": "model", "created": self.created, "owned_by": "minillm"}
+        return {**shape, "max_model_len": self.windows[name]}
 
     async def models(self, request: Request) -> Response:
         """GET /v1/models."""
-        return JSONResponse({"object": "list", "data": [self._described()]})
+        return JSONResponse({"object": "list", "data": [self._described(name) for name in self.windows]})
 
     async def model(self, request: Request) -> Response:
         """GET /v1/models/NAME."""
-        self.check_model(request.path_params["name"])
-        return JSONResponse(self._described())
+        name = request.path_params["name"]
+        self.check_model(name, *self.windows)
+        return JSONResponse(self._described(name))
 
-    def check_model(self, name: str) -> None:
-        """ApiError 404 for a model that is not here."""
-        if name != self.preparing.model_name:
-            message = f"the model {describe(name)} does not exist; there is {self.preparing.model_name!r}"
+    def check_model(self, name: str, *known: str) -> None:
+        """ApiError 404 for a model that is not among those that do what is asked."""
+        if name not in known:
+            there = " and ".join(map(repr, known)) or "none that does this"
+            message = f"the model {describe(name)} does not exist; there is {there}"
             raise ApiError(404, message, "model", "model_not_found")
 
     async def health(self, request: Request) -> Response:
@@ -150,26 +168,70 @@ class App:
         kind = "text/plain; version=0.0.4; charset=utf-8"
         return Response(self.metrics.text(), headers={"content-type": kind})
 
+    async def described(self, request: Request) -> Response:
+        """GET /openapi.json."""
+        encoder = None if self.embeddings is None else self.embeddings.name
+        return JSONResponse(document(__version__, self.key is not None, self.preparing.model_name, encoder))
 
-class Generate:
-    """Answers one of the two addresses that write text."""
 
-    def __init__(self, app: App, kind: type[Asked]):
-        self.app, self.kind = app, kind
+class Posted:
+    """Answers an address that takes JSON; a client that went away is counted, and hears nothing."""
+
+    def __init__(self, app: App):
+        self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Read, check, and answer whole or as a stream."""
+        """Read, check, and answer."""
         try:
             await self.answer(scope, receive, send)
-        except (GoneError, ClientDisconnect, asyncio.TimeoutError, OSError):
+        except (GoneError, ClientDisconnect, OSError):
             self.app.metrics.gone.inc()
 
     async def answer(self, scope: Any, receive: Any, send: Any) -> None:
         """The same; raises what is wrong, and GoneError where nobody is there to hear it."""
+        raise NotImplementedError
+
+
+class Embed(Posted):
+    """Answers /v1/embeddings."""
+
+    async def answer(self, scope: Any, receive: Any, send: Any) -> None:
+        app = self.app
+        body = await read_body(Request(scope, receive), app.limits)
+        asked = parse(EmbeddingsAsked, read_json(body))
+        embeddings = app.embeddings
+        if embeddings is None:
+            app.check_model(asked.model)
+            return
+        app.check_model(asked.model, embeddings.name)
+        with app.reserved(1):
+            start = time.monotonic()
+            here = asyncio.get_running_loop()
+            texts, tokens = await here.run_in_executor(app.worker, embeddings.texts, asked)
+            app.metrics.prompt_tokens.inc(tokens)
+
+            async def work() -> None:
+                vectors = await embeddings.vectors(texts)
+                shaped = lambda: JSONResponse(embeddings.answer(asked, vectors, tokens))  # noqa: E731
+                answer = await here.run_in_executor(app.worker, shaped)  # a large one takes its time
+                await answer({"type": "http"}, None, send)  # type: ignore[arg-type]
+
+            await unless_gone(receive, work())
+            app.metrics.whole.observe(time.monotonic() - start)
+
+
+class Generate(Posted):
+    """Answers one of the two addresses that write text, whole or as a stream."""
+
+    def __init__(self, app: App, kind: type[Asked]):
+        super().__init__(app)
+        self.kind = kind
+
+    async def answer(self, scope: Any, receive: Any, send: Any) -> None:
         app = self.app
         body = await read_body(Request(scope, receive), app.limits)
         asked = parse(self.kind, read_json(body))
-        app.check_model(asked.model)
+        app.check_model(asked.model, app.preparing.model_name)
         with app.reserved(len(asked.prompts) if isinstance(asked, CompletionAsked) else 1):
             start = time.monotonic()
             job = await asyncio.get_running_loop().run_in_executor(app.worker, app.preparing, asked)
@@ -213,9 +275,17 @@ class Generate:
         events: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
         here, engine, start = asyncio.get_running_loop(), self.app.loop, time.monotonic()
 
+        def put(number: int, event: Any) -> None:
+            if events.qsize() == MOST_BEHIND:  # a reader far behind: what is put last ends it
+                event = GoneError("the reader is too slow")
+                for ticket in tickets:
+                    engine.abort(ticket)
+            if events.qsize() <= MOST_BEHIND:
+                events.put_nowait((number, event))
+
         def deliver(number: int, event: Any) -> None:
             with contextlib.suppress(RuntimeError):  # the server has ended
-                here.call_soon_threadsafe(events.put_nowait, (number, event))
+                here.call_soon_threadsafe(put, number, event)
 
         tickets = [
             Ticket(ids, job.params, lambda event, number=number: deliver(number, event))

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from minillm.inference.server.embeddings import EncoderLoop
 from minillm.inference.server.loop import EngineLoop
 
 NOW = ("running", "waiting", "free_blocks", "num_blocks")  # of the engine's stats; the others are sums
@@ -16,13 +17,17 @@ SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
 class EngineNumbers(Collector):
-    """The engine's own counts, under minillm_engine_..."""
+    """The engine's own counts, under minillm_engine_..., and the encoder's, under minillm_encoder_..."""
 
-    def __init__(self, loop: EngineLoop):
-        self.loop = loop
+    def __init__(self, loop: EngineLoop, encoder: EncoderLoop | None):
+        self.loop, self.encoder = loop, encoder
 
     def collect(self) -> Iterator[Any]:
         """Read after the newest step."""
+        if self.encoder is not None:
+            for name in ("passes", "texts"):
+                count = getattr(self.encoder, name)
+                yield CounterMetricFamily(f"minillm_encoder_{name}", f"{name} of the encoder", value=count)
         stats = {**self.loop.stats, "failed_steps": self.loop.failed_steps}
         for name, value in stats.items():
             kind = GaugeMetricFamily if name in NOW else CounterMetricFamily
@@ -32,9 +37,9 @@ class EngineNumbers(Collector):
 class Metrics:
     """A registry of its own: several servers in one process do not meet."""
 
-    def __init__(self, loop: EngineLoop):
+    def __init__(self, loop: EngineLoop, encoder: EncoderLoop | None = None):
         self.registry = CollectorRegistry()
-        self.registry.register(EngineNumbers(loop))
+        self.registry.register(EngineNumbers(loop, encoder))
         common = {"registry": self.registry, "namespace": "minillm"}
         self.requests = Counter("requests", "answers by address and status", ["path", "status"], **common)
         self.gone = Counter("clients_gone", "clients that went away before the end", **common)

@@ -6,14 +6,18 @@ Runs in a thread of its own, so that a long text to encode holds up nobody's str
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from minillm._checks import check_int
 from minillm.inference.engine import Engine
+from minillm.inference.grammar.calls import Calls
+from minillm.inference.grammar.guide import schema_text
 from minillm.inference.params import SamplingParams
 from minillm.inference.server.answers import Answer, ChatAnswer, CompletionAnswer
 from minillm.inference.server.errors import ApiError
 from minillm.inference.server.schemas import Asked, ChatAsked, CompletionAsked, sampling_params
 from minillm.inference.stopping import Stopper
+from minillm.inference.tool_calls import Caller, ToolChoice, checked_tools
 from minillm.tokenizer.chat import apply_chat_template
 from minillm.tokenizer.chat_ends import turn_ends
 
@@ -61,11 +65,13 @@ class Preparing:
     limits: Limits
     defaults: SamplingParams
     ends: list[int] = field(default_factory=list)  # of a turn in a chat
+    caller: Caller | None = None  # None without a chat template
 
     def __post_init__(self) -> None:
-        """The ends of a turn are looked up once."""
+        """The ends of a turn, and the form of a call, are looked up once."""
         if getattr(self.engine.tokenizer, "chat_template", None):
             self.ends = turn_ends(self.engine.tokenizer)
+            self.caller = Caller(self.engine.tokenizer)
 
     def __call__(self, asked: Asked) -> Job:
         """The job; ApiError (or ValueError, of a template or a text) for what cannot be done."""
@@ -91,26 +97,51 @@ class Preparing:
 
     def _chat(self, asked: ChatAsked) -> Job:
         tokenizer = self.engine.tokenizer
-        go_on = asked.continue_final_message
+        go_on = bool(asked.continue_final_message)
         begin = not go_on if asked.add_generation_prompt is None else asked.add_generation_prompt
         messages = [one.plain() for one in asked.messages]
-        text = apply_chat_template(tokenizer, messages, begin, continue_final_message=go_on)
+        options = {"add_generation_prompt": begin, "continue_final_message": go_on}
+        calls, named, tools = None, False, []
+        if self.caller is None:
+            text = apply_chat_template(tokenizer, messages, **options)
+        else:
+            tools, choice, calls = self._calls(asked, self.caller)
+            named = choice.named
+            text = self.caller.prompt(messages, () if choice.mode == "none" else tools, **options)
         ids = self._ids(text)
-        most = asked.max_tokens if asked.max_completion_tokens is None else asked.max_completion_tokens
+        name = "max_tokens" if asked.max_completion_tokens is None else "max_completion_tokens"
+        most = getattr(asked, name)
         if most is None:
             most = self._room(ids, asked.n or 1)
-        self._check_most(most, [ids])
-        params = self._params(asked, most, self.ends)
-        return Job([ids], params, ChatAnswer(tokenizer, self.model_name, [ids], params))
+        self._check_most(most, [ids], name)
+        params = self._params(asked, most, self.ends, calls)
+        return Job([ids], params, ChatAnswer(tokenizer, self.model_name, [ids], params, named=named))
 
-    def _params(self, asked: Asked, most: int, ends: list[int]) -> SamplingParams:
+    def _calls(
+        self, asked: ChatAsked, caller: Caller
+    ) -> tuple[list[dict[str, Any]], ToolChoice, Calls | None]:
+        """The functions, which of them may be called, and what an answer may be."""
+        param = "tools"
+        try:
+            tools = checked_tools(asked.tools or [])
+            param = "tool_choice"
+            choice = ToolChoice.of(asked.tool_choice, tools)
+            param = "tools"
+            schema = None if asked.response_format is None else asked.response_format.schema_of()
+            text = None if schema is None else schema_text(schema)
+            calls = caller.calls(tools, choice, asked.parallel_tool_calls is not False, text)
+        except ValueError as error:
+            raise ApiError(400, str(error), param) from None
+        return tools, choice, calls
+
+    def _params(self, asked: Asked, most: int, ends: list[int], calls: Calls | None = None) -> SamplingParams:
         """The settings; ApiError 400 for a schema whose shortest text is longer than `most` tokens, too."""
-        params = sampling_params(asked, self.defaults, most, ends)
-        if params.json_schema is not None:
+        params = sampling_params(asked, self.defaults, most, ends, calls)
+        if params.json_schema is not None or calls is not None:
             try:
                 Stopper(self.engine.model, params, self.engine.tokenizer)
             except ValueError as error:
-                raise ApiError(400, str(error), "response_format") from None
+                raise ApiError(400, str(error), "response_format" if calls is None else "tools") from None
         return params
 
     def _ids(self, prompt: str | list[int]) -> list[int]:
@@ -138,14 +169,14 @@ class Preparing:
         room = min(self.engine.window, (shared + own) * blocks.block_size) - len(ids)
         return max(1, room if self.limits.max_tokens is None else min(room, self.limits.max_tokens))
 
-    def _check_most(self, most: int, prompts: list[list[int]]) -> None:
+    def _check_most(self, most: int, prompts: list[list[int]], name: str = "max_tokens") -> None:
         limit = self.limits.max_tokens
         if limit is not None and most > limit:
-            raise ApiError(400, f"max_tokens may be {limit:,} here, got {most:,}", "max_tokens")
+            raise ApiError(400, f"{name} may be {limit:,} here, got {most:,}", name)
         longest = max(map(len, prompts), default=0)
         if longest + most > self.engine.window:
             message = (
-                f"the prompt has {longest:,} tokens and max_tokens is {most:,}, but the model reads "
+                f"the prompt has {longest:,} tokens and {name} is {most:,}, but the model reads "
                 f"{self.engine.window:,} tokens at most"
             )
-            raise ApiError(400, message, "max_tokens", "context_length_exceeded")
+            raise ApiError(400, message, name, "context_length_exceeded")

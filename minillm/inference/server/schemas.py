@@ -14,26 +14,27 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from minillm._checks import describe
+from minillm.inference.grammar.calls import Calls
 from minillm.inference.params import SamplingParams
 from minillm.inference.server.errors import ApiError
 
 # not done, with the values that ask for nothing
 NOT_YET: dict[str, tuple[Any, ...]] = {
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
-    "parallel_tool_calls": (True, False),
     "functions": ([],),
     "function_call": ("none",),
     "suffix": ("",),
     "modalities": (["text"],),
     "audio": (),
-    "prediction": (),
     "web_search_options": (),
-    "reasoning_effort": (),
-    "verbosity": (),
+    "reasoning_effort": ("none",),
+    "verbosity": ("medium",),
+    "moderation": (),
 }
 # these change no text
-IGNORED = ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key")
+IGNORED = (
+    "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
+    "prompt_cache_options", "prediction",
+)  # fmt: skip
 # SamplingParams' own fields that are handed on by their names
 SAME = (
     "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty", "seed",
@@ -52,8 +53,8 @@ class Fields(BaseModel):
 class StreamOptions(Fields):
     """include_usage: a last piece with the counts of tokens."""
 
-    include_usage: bool = False
-    include_obfuscation: bool = False
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
 
 
 class NamedSchema(BaseModel):
@@ -84,7 +85,7 @@ class Asked(Fields):
     """What both kinds of requests share. None: the server's default."""
 
     model: str
-    stream: bool = False
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(default=None, ge=0)
     n: int | None = Field(default=None, ge=1)
@@ -98,7 +99,7 @@ class Asked(Fields):
     repetition_penalty: float | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
-    seed: int | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     min_tokens: int | None = None
     ignore_eos: bool | None = None
     no_repeat_ngram_size: int | None = None
@@ -107,11 +108,17 @@ class Asked(Fields):
     @property
     def with_usage(self) -> bool:
         """Whether a stream ends with the counts of tokens."""
-        return self.stream_options is not None and self.stream_options.include_usage
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
 
     def settings(self) -> dict[str, Any]:
         """The fields of SamplingParams that were given."""
+        if self.stream_options is not None and not self.stream:
+            raise ApiError(400, "stream_options needs stream: true", "stream_options")
         given = {name: getattr(self, name) for name in SAME}
+        if self.seed is not None and self.seed < 0:
+            given["seed"] = self.seed + 2**63  # OpenAI's may be negative: another number all the same
+        if self.top_p == 0:  # the best token alone, as there
+            given |= {"top_p": 1.0, "top_k": 1}
         given |= {"n": self.n, "stop": self.stop, "stop_token_ids": self.stop_token_ids}
         if self.response_format is not None:
             given["json_schema"] = self.response_format.schema_of()
@@ -149,19 +156,45 @@ class Part(Fields):
     text: str
 
 
+class CalledFunction(BaseModel):
+    """What was called, with what: JSON as text."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+    name: str
+    arguments: str
+
+
+class CalledTool(BaseModel):
+    """A call that the assistant made."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
 class Message(BaseModel):
     """One of a conversation; what else the client keeps with it (an answer's refusal: null) is not read."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part]
-    tool_calls: None = None
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[Part] | None = None
+    tool_calls: list[CalledTool] | None = None
+    tool_call_id: str | None = None
 
-    def plain(self) -> dict[str, str]:
-        """As chat templates read it."""
+    def plain(self) -> dict[str, Any]:
+        """As chat templates read it; ApiError 400 for a message that says nothing."""
+        if self.content is None and not (self.role == "assistant" and self.tool_calls):
+            raise ApiError(400, f"a message of role {self.role} needs content", "messages")
         role = "system" if self.role == "developer" else self.role
-        parts = self.content if isinstance(self.content, str) else "".join(p.text for p in self.content)
-        return {"role": role, "content": parts}
+        parts = self.content or ""
+        text = parts if isinstance(parts, str) else "".join(part.text for part in parts)
+        message: dict[str, Any] = {"role": role, "content": text}
+        if self.tool_calls and role == "assistant":
+            message["tool_calls"] = [call.model_dump() for call in self.tool_calls]
+        if role == "tool":
+            message["tool_call_id"] = self.tool_call_id
+        return message
 
 
 class ChatAsked(Asked):
@@ -173,7 +206,10 @@ class ChatAsked(Asked):
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     prompt_logprobs: int | None = Field(default=None, ge=0, le=20)
     add_generation_prompt: bool | None = None
-    continue_final_message: bool = False
+    continue_final_message: bool | None = None
+    tools: Annotated[list[dict[str, Any]], Field(max_length=128)] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
 
     def settings(self) -> dict[str, Any]:
         given = super().settings()
@@ -202,7 +238,7 @@ def read_json(data: bytes) -> dict[str, Any]:
     return value
 
 
-def parse(kind: type[Asked], value: dict[str, Any]) -> Any:
+def parse(kind: type[Fields], value: dict[str, Any]) -> Any:
     """The request; ApiError 400 naming the field that is wrong."""
     for name, harmless in NOT_YET.items():
         asked = value.pop(name, None)
@@ -218,11 +254,13 @@ def parse(kind: type[Asked], value: dict[str, Any]) -> Any:
 
 
 def sampling_params(
-    asked: Asked, defaults: SamplingParams, max_tokens: int, ends: list[int]
+    asked: Asked, defaults: SamplingParams, max_tokens: int, ends: list[int], calls: Calls | None = None
 ) -> SamplingParams:
-    """The settings; ApiError 400 for values out of range. ends: ids that end an answer."""
+    """The settings; ApiError 400 for values out of range. ends: ids that end an answer. calls: what it may call."""
     given = {name: getattr(defaults, name) for name in SAME} | asked.settings()
     given["stop_token_ids"] = [*defaults.stop_token_ids, *given.get("stop_token_ids", ()), *ends]
+    if calls is not None:
+        given |= {"calls": calls, "json_schema": None}  # they hold what it says
     try:
         return SamplingParams(**given, max_tokens=max_tokens)
     except ValueError as error:

@@ -25,6 +25,8 @@ try:
     import uvicorn
 
     from minillm.inference.server.app import App
+    from minillm.inference.server.connection import patient
+    from minillm.inference.server.embeddings import Embeddings
     from minillm.inference.server.loop import EngineLoop
     from minillm.inference.server.prepare import Limits, Preparing
 except ImportError as missing:
@@ -38,6 +40,7 @@ class Server:
 
     engine: with a tokenizer. port: 0 for a free one. model_name: the name that clients ask for. api_key: None for an
     open server. defaults: temperature and the like where a client names none (of OpenAI's interface: temperature 1).
+    encoder: a SentenceEncoder behind /v1/embeddings, or None; encoder_name: the name that clients ask for.
     limits: fields of `Limits`. ValueError for what does not fit, OSError for an address that is taken.
     """
 
@@ -49,6 +52,8 @@ class Server:
         model_name: str = "minillm",
         api_key: str | None = None,
         defaults: SamplingParams | None = None,
+        encoder: Any = None,
+        encoder_name: str = "encoder",
         **limits: Any,
     ):
         if not isinstance(engine, Engine):
@@ -65,18 +70,25 @@ class Server:
             raise ValueError(
                 f"{unknown[0]!r} is no limit: there are {', '.join(Limits.__dataclass_fields__)}"
             )
+        if encoder is not None and (
+            not check_text("encoder_name", encoder_name) or encoder_name == model_name
+        ):
+            raise ValueError(f"encoder_name must not be empty, and not be the model's, got {encoder_name!r}")
         bounds = Limits(**limits)
+        embeddings = None if encoder is None else Embeddings(encoder, encoder_name)
         preparing = Preparing(engine, model_name, bounds, defaults or SamplingParams())
         self.loop = EngineLoop(engine)
-        self.app = App(self.loop, preparing, api_key)
+        self._loops = [self.loop, *([] if embeddings is None else [embeddings.loop])]
+        self.app = App(self.loop, preparing, api_key, embeddings)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=1024)
         self.host, self.port = host, self._socket.getsockname()[1]
         config = uvicorn.Config(
-            self.app, log_config=None, access_log=False, lifespan="off", ws="none", server_header=False,
+            self.app, http=patient(bounds), log_config=None,
+            access_log=False, lifespan="off", ws="none", server_header=False,
             timeout_graceful_shutdown=int(bounds.end_seconds + GRACE + 1),
         )  # fmt: skip
-        self._server = _Uvicorn(config, self.loop, bounds.end_seconds)
+        self._server = _Uvicorn(config, self._loops, bounds.end_seconds)
         self._thread: threading.Thread | None = None
 
     @property
@@ -88,13 +100,16 @@ class Server:
         """Answer until `stop`, Ctrl-C or SIGTERM; those end it in order, and are not raised."""
         in_main = threading.current_thread() is threading.main_thread()
         before = signal.signal(signal.SIGTERM, lambda *_: None) if in_main else None
-        self.loop.start()
+        for loop in self._loops:
+            loop.start()
         try:
             with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises what it was told again
                 self._server.run(sockets=[self._socket])
         finally:
-            self.loop.stop()
-            self.loop.join(60)
+            for loop in self._loops:
+                loop.stop()
+            for loop in self._loops:
+                loop.join(60)
             self.app.worker.shutdown(wait=False)
             self._socket.close()
             if in_main:
@@ -128,21 +143,25 @@ class Server:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn's server, with the engine's thread told when it ends."""
+    """uvicorn's server, with the threads of engine and encoder told when it ends."""
 
-    def __init__(self, config: uvicorn.Config, loop: EngineLoop, end_seconds: float):
+    def __init__(self, config: uvicorn.Config, loops: list[Any], end_seconds: float):
         super().__init__(config)
-        self.loop, self.end_seconds, self.ready = loop, end_seconds, threading.Event()
+        self.loops, self.end_seconds, self.ready = loops, end_seconds, threading.Event()
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
         self.ready.set()
 
     async def shutdown(self, sockets: Any = None) -> None:
-        self.loop.stop(self.end_seconds)
+        for loop in self.loops:
+            loop.stop(self.end_seconds)
         await super().shutdown(sockets)
 
 
-def serve(engine: Engine, host: str = "127.0.0.1", port: int = 8000, **settings: Any) -> None:
-    """Answer OpenAI's requests until Ctrl-C or SIGTERM. settings, and what is raised: as of `Server`."""
-    Server(engine, host, port, **settings).run()
+def serve(
+    engine: Engine, host: str = "127.0.0.1", port: int = 8000, encoder: Any = None, **settings: Any
+) -> None:
+    """Answer OpenAI's requests until Ctrl-C or SIGTERM. encoder: a SentenceEncoder for /v1/embeddings. settings, and
+    what is raised: as of `Server`."""
+    Server(engine, host, port, encoder=encoder, **settings).run()

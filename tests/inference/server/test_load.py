@@ -1,5 +1,6 @@
 """The server under load: clients that hang up, ends in the middle of answers, a process that is killed."""
 
+import contextlib
 import json
 import os
 import random
@@ -21,6 +22,14 @@ from tests.inference.server.tiny import SHORT, all_free, tiny_engine, tiny_model
 pytestmark = pytest.mark.timeout(120)
 WARM = 16  # tokens that a tiny engine has made before
 LONG = {"model": "tiny", "prompt": [1, 2, 3], "max_tokens": 100, "ignore_eos": True, "stream": True}
+
+CHAT = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 40}
+KINDS = [
+    ("/v1/completions", LONG),
+    ("/v1/completions", LONG | {"n": 2, "logprobs": 3}),
+    ("/v1/chat/completions", CHAT),
+    ("/v1/chat/completions", CHAT | {"response_format": {"type": "json_object"}}),
+]
 
 
 def in_threads(count, work):
@@ -56,7 +65,7 @@ def slowed(engine, seconds=0.01):
 
 
 @pytest.mark.parametrize(
-    ("clients", "seconds"), [(20, 4.0), pytest.param(200, soak_count(60), marks=pytest.mark.soak)]
+    ("clients", "seconds"), [(20, 5.0), pytest.param(200, soak_count(60), marks=pytest.mark.soak)]
 )
 def test_streaming_clients_of_whom_a_third_hangs_up(clients, seconds):
     engine = tiny_engine(num_blocks=60)  # less than all want: some wait, some give up their blocks
@@ -116,6 +125,73 @@ def test_a_client_that_goes_away_ends_its_request(stream):
         assert server.loop.stats["steps"] - steps < 60  # of the hundred that it asked for
 
 
+def slow_reader(server, **asked):
+    """A connection that asked for a stream and reads nothing of it; the system keeps little for it."""
+    server._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # connections inherit it
+    line = socket.socket()
+    line.settimeout(SHORT)
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    line.connect(("127.0.0.1", server.port))
+    body = json.dumps(LONG | asked).encode()
+    line.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    return line
+
+
+def until(what, wait=SHORT):
+    end = time.monotonic() + wait
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_reader_that_takes_nothing_is_cut_off_and_holds_nobody_up(stream):
+    engine = tiny_engine(1024, num_blocks=2000)
+    asked = {"max_tokens": 250, "n": 4, "logprobs": 20, "stream": stream}
+    with Server(engine, port=0, model_name="tiny", write_seconds=0.7) as server:
+        with slow_reader(server, **asked) as line:
+            until(lambda: server.app.active)
+            for _ in range(3):  # others are answered meanwhile
+                got = httpx.post(f"{server.url}/v1/completions", json=LONG | {"stream": False}, timeout=SHORT)
+                assert got.status_code == 200
+            assert all_free(server, engine)
+            until(lambda: not server._server.server_state.connections)
+            heard = b""
+            with contextlib.suppress(ConnectionError):
+                while more := line.recv(2**20):
+                    heard += more
+            assert b"[DONE]" not in heard
+            assert len(heard) < 200_000  # of megabytes
+        page = httpx.get(f"{server.url}/metrics", timeout=SHORT).text
+        assert (
+            "minillm_clients_gone_total 1.0" in page or not stream
+        )  # a whole answer was written in one piece
+
+
+def test_what_is_kept_for_a_slow_reader_has_an_end(monkeypatch):
+    monkeypatch.setattr("minillm.inference.server.app.MOST_BEHIND", 50)
+    engine = tiny_engine(1024, num_blocks=2000)
+    with (
+        Server(engine, port=0, model_name="tiny", write_seconds=SHORT) as server,
+        slow_reader(server, max_tokens=900, n=4, logprobs=5),
+    ):
+        until(lambda: server.app.active)
+        until(lambda: server.loop.stats["running"])
+        until(lambda: not server.loop.stats["running"])  # its blocks are free, long before write_seconds
+        assert server.loop.stats["free_blocks"] == server.loop.stats["num_blocks"]
+        assert server.loop.stats["new_tokens"] < 3000  # of 3,600
+
+
+def test_headers_that_do_not_come_are_given_up():
+    with Server(tiny_engine(), port=0, model_name="tiny", read_seconds=0.3) as server:
+        for sent in (b"", b"POST /v1/completions HTTP/1.1\r\nHos"):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=SHORT) as line:
+                line.sendall(sent)
+                with contextlib.suppress(ConnectionError):
+                    assert line.recv(4096) == b""
+        until(lambda: not server._server.server_state.connections)
+
+
 def test_an_end_under_load_finishes_or_aborts_every_request():
     engine = slowed(tiny_engine(max_batch_size=4), 0.02)
     server = Server(engine, port=0, model_name="tiny", end_seconds=0.5).start()
@@ -164,7 +240,7 @@ def started(folder, *options):
         [sys.executable, "-m", "minillm.cli", "serve", str(folder), *options],
         stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    killer = threading.Timer(60, process.kill)  # a line that never comes
+    killer = threading.Timer(90, process.kill)  # a line that never comes
     killer.start()
     line = process.stderr.readline()
     killer.cancel()
@@ -205,8 +281,59 @@ def test_minillm_serve_ends_in_order_under_load(folder):
             last = lines[-1].removeprefix("data: ")
             assert status in (200, 503)
             assert last == "[DONE]" or "error" in json.loads(last)
-        assert process.wait(SHORT) == 0
+        assert process.wait(3 * SHORT) == 0  # an interpreter's own end takes its time on a busy machine
         assert process.stderr.read() == "ended\n"
+    finally:
+        ended(process)
+
+
+def resident(process):
+    """Bytes of memory that a process holds."""
+    with open(f"/proc/{process.pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/statm"), reason="only Linux says there how much memory is held"
+)
+@pytest.mark.parametrize(
+    ("clients", "seconds"), [(20, 5.0), pytest.param(200, soak_count(60), marks=pytest.mark.soak)]
+)
+def test_memory_after_load_is_what_it_was_after_warming_up(folder, clients, seconds):
+    process, url = started(folder, "--port", "0")
+
+    def load(seconds):
+        """Streams and whole answers, under a schema, some of them left midway."""
+        end = time.monotonic() + seconds
+
+        def client(number):
+            random_, done = random.Random(number), 0
+            with httpx.Client(base_url=url, timeout=SHORT) as http:
+                while not done or time.monotonic() < end:
+                    path, asked = random_.choice(KINDS)
+                    with http.stream("POST", path, json=asked | {"model": "tiny", "stream": True}) as got:
+                        assert got.status_code == 200
+                        for line in got.iter_lines():
+                            if random_.random() < 0.05:
+                                break
+                            assert '"error"' not in line
+                    done += 1
+            return done
+
+        done = sum(joined(*in_threads(clients, client)))
+        until(lambda: not _active(url))
+        return done
+
+    try:
+        load(max(2.0, seconds / 5))
+        before = resident(process)
+        assert load(seconds) >= clients
+        assert resident(process) < 1.05 * before
+        page = httpx.get(f"{url}/metrics", timeout=SHORT).text
+        numbers = dict(re.findall(r"^minillm_engine_(\w+) (\S+)$", page, re.MULTILINE))
+        assert numbers["free_blocks"] == numbers["num_blocks"]
+        assert float(numbers["failed_steps_total"]) == 0
+        assert 'status="5' not in page
     finally:
         ended(process)
 

@@ -12,21 +12,16 @@ from openai import (
     AuthenticationError,
     BadRequestError,
     NotFoundError,
-    OpenAI,
     RateLimitError,
 )
 
 from minillm.inference import LocalChat, OpenAIChat, SamplingParams, generate_batch
 from minillm.inference.server import Server
 from minillm.tokenizer import apply_chat_template
-from tests.inference.server.tiny import SHORT, all_free, tiny_engine
+from tests.inference.server.tiny import SHORT, all_free, client_of, tiny_engine
 
 pytestmark = pytest.mark.timeout(120)
 ASKED = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "안녕 hello"}]
-
-
-def client_of(server, key="none"):
-    return OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0, timeout=SHORT)
 
 
 @pytest.fixture(scope="module")
@@ -198,15 +193,23 @@ def test_answers_follow_a_schema(client):
     ({"temperature": -1}, BadRequestError, "temperature"),
     ({"n": 0}, BadRequestError, "n:"),
     ({"n": 17}, BadRequestError, "17 texts at a time"),
-    ({"seed": -1}, BadRequestError, "seed"),
+    ({"seed": 2**63}, BadRequestError, "seed"),
+    ({"logit_bias": {"9999": 5}}, BadRequestError, "logit_bias"),
+    ({"max_completion_tokens": 1000}, BadRequestError, "max_completion_tokens is 1,000"),
+    ({"reasoning_effort": "high"}, BadRequestError, "reasoning_effort is not supported"),
+    ({"extra_body": {"temprature": 0}}, BadRequestError, "temprature"),
     ({"stop": ["x"] * 17}, BadRequestError, "stop"),
     ({"stream": "yes"}, BadRequestError, "stream"),
     ({"top_logprobs": 2}, BadRequestError, "needs logprobs"),
     ({"logit_bias": {"a": 1}}, BadRequestError, "logit_bias"),
     ({"messages": []}, BadRequestError, "messages"),
-    ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, BadRequestError, "role"),
+    ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, BadRequestError, "no tool call '1'"),
+    ({"messages": [{"role": "user"}]}, BadRequestError, "needs content"),
     ({"messages": [{"role": "user", "content": "word " * 200}]}, BadRequestError, "127 tokens here"),
-    ({"tools": [{"type": "function", "function": {"name": "f"}}]}, BadRequestError, "not supported yet"),
+    ({"tools": [{"type": "custom", "custom": {"name": "f"}}]}, BadRequestError, "tools.0. must be"),
+    ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, BadRequestError, "name must be 1 to 64"),
+    ({"tool_choice": "required"}, BadRequestError, "tool_choice names no function"),
+    ({"tool_choice": "sometimes"}, BadRequestError, "tool_choice must be"),
     ({"response_format": {"type": "json_schema"}}, BadRequestError, "needs json_schema.schema"),
     ({"response_format": {"type": "yaml"}}, BadRequestError, "response_format"),
     ({"response_format": of_schema({"type": "strange"})}, BadRequestError, "type must be one of"),
@@ -218,6 +221,56 @@ def test_what_is_wrong_is_an_error_of_the_client(client, more, kind, words):
         with pytest.raises(kind, match=words) as raised:
             client.chat.completions.create(**{"model": "tiny", "messages": ASKED, "stream": stream} | more)
         assert set(raised.value.body) == {"message", "type", "param", "code"}
+
+
+def test_fields_that_change_no_text_and_fields_that_are_null(client):
+    """What any client of OpenAI's may send along; None is sent as null."""
+    asked = {"model": "tiny", "messages": ASKED, "max_completion_tokens": 6, "seed": 3}
+    plain = client.chat.completions.create(**asked)
+    more = {
+        "user": "me", "store": True, "metadata": {"a": "b"}, "service_tier": "auto", "safety_identifier": "x",
+        "prompt_cache_key": "k", "verbosity": "medium", "reasoning_effort": "none", "modalities": ["text"],
+        "prediction": {"type": "content", "content": "hello"}, "tools": [],
+    }  # fmt: skip
+    nothing = dict.fromkeys(
+        ("stream", "stream_options", "stop", "n", "logit_bias", "logprobs", "top_logprobs", "temperature", "top_p",
+         "max_tokens", "frequency_penalty", "presence_penalty", "response_format", "tool_choice"),
+    )  # fmt: skip
+    for given in (more, nothing):
+        again = client.chat.completions.create(**asked, **given)
+        assert again.choices[0].message.content == plain.choices[0].message.content
+    stream = client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": None})
+    assert (
+        "".join(c.delta.content or "" for e in stream for c in e.choices) == plain.choices[0].message.content
+    )
+
+
+def test_a_negative_seed_and_a_nucleus_of_nothing(engine, client):
+    ask = {"model": "tiny", "prompt": "hi", "max_tokens": 12}
+    first, again, other = (
+        client.completions.create(**ask, seed=seed).choices[0].text for seed in (-1, -1, -(2**63))
+    )
+    assert first == again != other
+    greedy = client.completions.create(**ask, top_p=0).choices[0].text
+    assert greedy == alone(engine, "hi", max_tokens=12, temperature=0)[0].text
+
+
+def test_stream_options_without_a_stream(client):
+    with pytest.raises(BadRequestError, match="needs stream: true"):
+        client.completions.create(model="tiny", prompt="a", stream_options={"include_usage": True})
+
+
+def test_usage_in_streams(client):
+    """Without include_usage no piece has it; with it every piece but the last says null, and the last has no choice."""
+    asked = {"model": "tiny", "prompt": ["a", "b"], "max_tokens": 3, "stream": True}
+    assert [
+        e.usage for e in client.completions.create(**asked) if e.usage or "usage" in e.model_fields_set
+    ] == []
+    pieces = list(client.completions.create(**asked, stream_options={"include_usage": True}))
+    assert all("usage" in one.model_fields_set for one in pieces)
+    assert [one.usage is None for one in pieces] == [True] * (len(pieces) - 1) + [False]
+    assert pieces[-1].choices == []
+    assert len({(one.id, one.created, one.model) for one in pieces}) == 1
 
 
 @pytest.mark.parametrize(("body", "status"), [
