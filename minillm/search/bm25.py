@@ -18,7 +18,7 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from itertools import compress
+from itertools import compress, repeat
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -221,8 +221,8 @@ class BM25:
         """
         (query,) = check_texts("query", [query])
         postings, ids = self._up_to_date()
-        words = rare_first(np.array(self._known(query, postings), np.int64), postings.starts)
-        return add_all(words, postings, len(ids))[0]
+        words, _ = self._known([query], postings)
+        return add_all(rare_first(words, postings.starts), postings, len(ids))[0]
 
     def document_frequency(self, word: str) -> int:
         """How many documents have the word, as the tokenizer writes it; 0 for an unknown one."""
@@ -246,14 +246,8 @@ class BM25:
         queries = check_texts("queries", queries)
         k = check_int("k", k, minimum=1)
         postings, ids = self._up_to_date()
-        words: list[int] = []  # of all queries: one crossing into compiled code for the whole batch
-        query_starts = [0]
-        for query in queries:
-            words += self._known(query, postings)
-            query_starts.append(len(words))
-        found, scores, lengths = search_batch(
-            np.array(words, np.int64), np.array(query_starts, np.int64), postings, len(ids), k
-        )
+        words, starts = self._known(queries, postings)
+        found, scores, lengths = search_batch(words, starts, postings, len(ids), k)
         rows = zip(found.tolist(), scores.tolist(), lengths.tolist(), strict=True)
         return [list(zip(map(ids.__getitem__, row[:n]), values[:n])) for row, values, n in rows]
 
@@ -319,7 +313,10 @@ class BM25:
                         f"corpus must hold texts or lists of words, got {describe(document)} at position {position}"
                     )
                 split = self._split(document) if isinstance(document, str) else document
-                words.fromlist(list(map(self._vocabulary.__getitem__, split)))
+                try:
+                    words.fromlist(list(map(self._vocabulary.__getitem__, split)))
+                except TypeError:  # a list, say, which is no key
+                    raise ValueError(f"words must be str, got {describe(split)}") from None
                 lengths.append(len(split))
         except BaseException:
             while len(self._vocabulary) > known:
@@ -333,11 +330,16 @@ class BM25:
             raise ValueError(f"tokenizer must return a list of str, got {describe(words)}")
         return words
 
-    def _known(self, query: str, postings: Postings) -> list[int]:
-        """The numbers of the query's words that stand in the postings."""
-        most = len(postings.most)
-        numbers = map(self._vocabulary.get, self._split(query))
-        return [number for number in numbers if number is not None and number < most]
+    def _known(self, queries: list[str], postings: Postings) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers of the queries' words that stand in the postings, one query after the other, int64, and where
+        each query's begin and end, (Q + 1,) int64."""
+        numbers, ends, get, unknown = [], [0], self._vocabulary.get, repeat(-1)
+        for query in queries:
+            numbers.extend(map(get, self._split(query), unknown))
+            ends.append(len(numbers))
+        numbers = np.array(numbers, np.int64)
+        known = (numbers >= 0) & (numbers < len(postings.most))
+        return numbers[known], np.concatenate([[0], np.cumsum(known)])[ends]
 
     def _up_to_date(self) -> tuple[Postings, list[DocumentId]]:
         """The postings with their impacts, and the documents' ids, after everything that came and went."""

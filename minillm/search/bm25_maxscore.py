@@ -83,11 +83,12 @@ def _find(word, document, starts, documents):
 @njit(cache=True)
 def _find_in_column(column, document, before):
     """The same by the word's column: so many documents before this one have a byte above 0."""
-    group = document // GROUP
-    found = np.int64(before[group])
-    for byte in column[group * GROUP : document]:
-        found += byte != 0
-    return found
+    group, inside = document // GROUP, np.uint8(document % GROUP)
+    part = column[group * GROUP : (group + 1) * GROUP]
+    found = np.uint8(0)
+    for i in range(GROUP):  # always all of them: without a branch it is a handful of instructions
+        found += np.uint8((np.uint8(i) < inside) & (part[i] != 0))
+    return np.int64(before[group]) + np.int64(found)
 
 
 @njit(cache=True)
@@ -172,13 +173,14 @@ def _search_all(
         done = 0
         least = np.float32(0)  # the kth best score is at least this
         while done < many and column_of[terms[done]] < 0:
-            if count >= k and lengths[done] > WORTH * count:
-                least = _kth_best(scores, touched[: min(count, SAMPLE)], k, values) if count >= k else least
+            # No score can be above what its words add at most, so half of that must be done to stop.
+            if count >= k and lengths[done] > WORTH * count and 2 * rest[done] < rest[0]:
+                least = _kth_best(scores, touched[: min(count, SAMPLE)], k, values)
                 if rest[done] * slack < least:
                     break
             count = _add_word(terms[done], starts, documents, impacts, scores, touched, count)
             done += 1
-        if done < many and count >= k:
+        if done < many and count >= k and 2 * rest[done] < rest[0]:
             least = _kth_best(scores, touched[: min(count, SAMPLE)], k, values)
 
         # 2. or 3.: what is left, `terms[done:]`, is not read but looked into

@@ -45,7 +45,7 @@ class Postings(NamedTuple):
     column_of: np.ndarray  # (W,) int32: the row in `columns` of a word that many documents have, else -1
     columns: (
         np.ndarray
-    )  # (C, N) uint8: the impact on every document in units of `units`, rounded up; 0: not there
+    )  # (C, N or more) uint8: the impact on each document in `units`, rounded up; 0: not there
     units: np.ndarray  # (C,) float32
     before: (
         np.ndarray
@@ -176,7 +176,7 @@ def _highest(starts, impacts):
 
 @njit(cache=True)
 def _fill_columns(words, starts, documents, impacts, units, size):
-    columns = np.zeros((len(words), size), np.uint8)
+    columns = np.zeros((len(words), -(-size // GROUP) * GROUP), np.uint8)
     before = np.zeros((len(words), size // GROUP + 2), np.uint32)
     for row, word in enumerate(words):
         for at in range(starts[word], starts[word + 1]):

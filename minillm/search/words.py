@@ -18,6 +18,7 @@ morphological analyser (형태소 분석기), which knows that "은" is a partic
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import lru_cache
 
@@ -26,6 +27,7 @@ import regex
 from minillm._checks import check_text
 
 WORD = regex.compile(r"[\p{L}\p{M}\p{N}_]+")
+ASCII_WORD = re.compile(r"[a-z0-9_]+")  # the same for lower-cased ASCII, which `re` splits twice as fast
 _CJK = r"\p{Hangul}\p{Han}\p{Hiragana}\p{Katakana}"
 RUN = regex.compile(rf"[{_CJK}]+|[^{_CJK}]+")
 IS_CJK = regex.compile(rf"[{_CJK}]")
@@ -37,9 +39,9 @@ def plain_words(text: str) -> list[str]:
     "GPT는 토큰을 읽는다" -> ["gpt는", "토큰을", "읽는다"]. Raises ValueError when `text` is no str.
     """
     text = check_text("text", text)
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    return WORD.findall(text.lower())
+    if text.isascii():
+        return ASCII_WORD.findall(text.lower())
+    return WORD.findall(unicodedata.normalize("NFKC", text).lower())
 
 
 def search_words(text: str) -> list[str]:
