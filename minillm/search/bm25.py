@@ -108,6 +108,11 @@ class _Vocabulary(dict):
         return number
 
 
+def short(ids: list[DocumentId]) -> Sequence[DocumentId]:
+    """The ids; a range where they are 0, 1, 2, ..."""
+    return range(len(ids)) if ids == list(range(len(ids))) else ids
+
+
 NO_DOCUMENTS = Counts(
     np.zeros(1, np.int64), np.empty(0, np.uint32), np.empty(0, np.uint32), np.empty(0, np.int64)
 )
@@ -149,7 +154,7 @@ class BM25:
         self._new_words, self._new_lengths = array("i"), array("q")  # of documents that came since _counts
         self._removed: list[int] = []  # numbers of documents that went since
         self._next_id = 0
-        self._ready: tuple[Postings, list[DocumentId]] | None = (
+        self._ready: tuple[Postings, Sequence[DocumentId]] | None = (
             None  # what a search reads; None: not up to date
         )
         self._lock = RLock()  # a search beside `add` finds what was there before it, or after
@@ -249,6 +254,8 @@ class BM25:
         words, starts = self._known(queries, postings)
         found, scores, lengths = search_batch(words, starts, postings, len(ids), k)
         rows = zip(found.tolist(), scores.tolist(), lengths.tolist(), strict=True)
+        if isinstance(ids, range):  # a place is its id
+            return [list(zip(row[:n], values[:n])) for row, values, n in rows]
         return [list(zip(map(ids.__getitem__, row[:n]), values[:n])) for row, values, n in rows]
 
     def save(self, path: str | Path) -> Path:
@@ -264,7 +271,7 @@ class BM25:
                 "b": self.b,
                 "variant": self.variant,
                 "tokenizer": names.get(self.tokenizer),  # None: of your own
-                "ids": None if ids == list(range(len(ids))) else ids,
+                "ids": None if isinstance(ids, range) else ids,
                 "next_id": self._next_id,
                 "words": list(self._vocabulary),
             }
@@ -299,7 +306,7 @@ class BM25:
         except (ValueError, TypeError) as error:
             raise BadFileError(f"{refusal}: {error}") from None
         index._places, index._counts = {one: place for place, one in enumerate(ids)}, counts
-        index._ready = with_columns(counts, impacts), ids
+        index._ready = with_columns(counts, impacts), short(ids)
         return index
 
     def _numbers(self, documents: list[str | list[str]]) -> tuple[array, array]:
@@ -341,7 +348,7 @@ class BM25:
         known = (numbers >= 0) & (numbers < len(postings.most))
         return numbers[known], np.concatenate([[0], np.cumsum(known)])[ends]
 
-    def _up_to_date(self) -> tuple[Postings, list[DocumentId]]:
+    def _up_to_date(self) -> tuple[Postings, Sequence[DocumentId]]:
         """The postings with their impacts, and the documents' ids, after everything that came and went."""
         with self._lock:
             if self._ready is None:
@@ -355,9 +362,9 @@ class BM25:
                     counts, stays = without_unused(counts)
                     if not stays.all():
                         vocabulary = _Vocabulary(zip(compress(vocabulary, stays), range(len(vocabulary))))
-                ids = list(self._places)
+                ids = short(list(self._places))
                 ready = with_impacts(counts, *self._weights(counts)), ids
-                self._places = {one: place for place, one in enumerate(ids)}
+                self._places = dict(zip(ids, range(len(ids))))
                 self._counts, self._vocabulary, self._ready = counts, vocabulary, ready
                 self._new_words, self._new_lengths, self._removed = array("i"), array("q"), []
             return self._ready
