@@ -95,13 +95,14 @@ def read_bytes(path: str | Path, what: str = "file") -> bytes:
         raise BadFileError(f"{what} {str(path)!r} cannot be read: {error.strerror or error}") from None
 
 
-def map_file(path: str | Path, what: str = "file") -> mmap.mmap:
+def map_file(path: str | Path, what: str = "file", access: int = mmap.ACCESS_READ) -> mmap.mmap:
     """The file mapped for reading, so that its bytes are read where they are used; BadFileError as `read_bytes`, and
-    for an empty file, which cannot be mapped."""
+    for an empty file, which cannot be mapped. access: mmap.ACCESS_COPY for a memory that may be written to, which the
+    file never sees."""
     path = check_path(what, path)
     try:
         with path.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return mmap.mmap(file.fileno(), 0, access=access)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is empty"
         raise BadFileError(f"{what} {str(path)!r} cannot be read: {why}") from None
@@ -195,12 +196,24 @@ def save_arrays(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], m
 
 def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], Any]:
     """(arrays, meta) of a file that `save_arrays` wrote; BadFileError if it is cut, damaged or of another kind."""
-    data = read_bytes(path, kind)
+    return _sealed(path, kind, read_bytes(path, kind), _load_safetensors)
+
+
+def map_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], Any]:
+    """As `load_arrays`, but the arrays lie in the mapped file: processes that map the same file share its memory.
+
+    The checksum still reads all of it once. Writing to the arrays does not change the file. On Windows a mapped file
+    cannot be replaced.
+    """
+    return _sealed(path, kind, map_file(path, kind, mmap.ACCESS_COPY), _views)
+
+
+def _sealed(path: str | Path, kind: str, data: Any, open_arrays: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """(arrays, meta) from the bytes of a file, checked."""
     refusal = f"{kind} file {str(path)!r} is refused"
     try:
-        arrays = _load_safetensors(data)
-        length = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+        arrays = open_arrays(data)
+        metadata = _header(data).get("__metadata__") or {}
         header = metadata["minillm"]
         found = json.loads(header)
         found_kind, meta = found["kind"], found["meta"]
@@ -213,3 +226,32 @@ def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], Any
     if metadata.get("sha256") != _digest(arrays, header):
         raise BadFileError(f"{refusal}: its checksum does not match its content")
     return arrays, meta
+
+
+def _header(data: Any) -> Any:
+    """The JSON header of a safetensors file."""
+    return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+
+
+_KINDS = {
+    "U8": np.uint8, "I8": np.int8, "U16": np.uint16, "I16": np.int16, "U32": np.uint32, "I32": np.int32,
+    "U64": np.uint64, "I64": np.int64, "F16": np.float16, "F32": np.float32, "F64": np.float64, "BOOL": np.bool_,
+}  # fmt: skip
+
+
+def _views(data: mmap.mmap) -> dict[str, np.ndarray]:
+    """The arrays of a mapped safetensors file, where they lie."""
+    start, arrays, size = 8 + int.from_bytes(data[:8], "little"), {}, 0
+    for name, part in _header(data).items():
+        if name == "__metadata__":
+            continue
+        (first, last), kind = part["data_offsets"], _KINDS.get(part["dtype"])
+        if kind is None or not 0 <= first <= last <= len(data) - start:
+            raise ValueError(f"array {name!r} is of an unknown kind, or outside the file")
+        arrays[name] = np.frombuffer(memoryview(data)[start + first : start + last], kind).reshape(
+            part["shape"]
+        )
+        size += last - first
+    if start + size != len(data):
+        raise ValueError("the arrays do not fill the file")
+    return arrays

@@ -16,7 +16,7 @@ from minillm.search.sentence_encoder import SentenceEncoder
 from minillm.search.snippets import Snippet, find_snippet
 from minillm.search.static_encoder import StaticEncoder
 from minillm.search.weighted import WeightedSearch, standard_scores
-from minillm.search.words import content_words, plain_words, search_words
+from minillm.search.words import content_words, english_words, plain_words, search_words, standard_words
 
 __all__ = [
     "BM25",
@@ -37,6 +37,7 @@ __all__ = [
     "cooccurrence_vectors",
     "cosine_similarity_loss",
     "decline_curve",
+    "english_words",
     "find_snippet",
     "first_places",
     "group_ranking",
@@ -47,5 +48,6 @@ __all__ = [
     "search_words",
     "share_named",
     "standard_scores",
+    "standard_words",
     "train_encoder",
 ]

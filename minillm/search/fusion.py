@@ -21,7 +21,7 @@ from minillm.search._ids import DocumentId, Ranking
 
 
 def rrf(rankings: Sequence[Any], k: float = 60, weights: Sequence[float] | None = None) -> Ranking:
-    """The fused ranking [(id, rrf score), ...], best first; equal scores keep the order in which ids first appear.
+    """The fused ranking [(id, rrf score), ...], best first; equal scores by id, numbers before names.
 
     rankings: each best first, as [(id, score), ...] or [id, ...]; k >= 0; weights: one number >= 0 a ranking
     (default 1 each). No rankings, or empty ones, give []. Raises ValueError for anything else.
@@ -48,8 +48,8 @@ def add_reciprocal_ranks(lists: Sequence[list[DocumentId]], k: float, weights: S
             parts.setdefault(document, []).append(weight / (k + rank))
     # fsum: ranks 1, 2, 3 and ranks 3, 1, 2 are a tie, whatever the order of the sum.
     scores = {document: math.fsum(terms) for document, terms in parts.items()}
-    # sorted is stable: ties stay in order of appearance.
-    return sorted(scores.items(), key=lambda pair: -pair[1])
+    # Ties by id, so that the order of the rankings never shows; an int and a str cannot be compared.
+    return sorted(scores.items(), key=lambda pair: (-pair[1], isinstance(pair[0], str), pair[0]))
 
 
 def group_ranking(ranking: Ranking, group_of: Callable[[DocumentId], DocumentId]) -> Ranking:

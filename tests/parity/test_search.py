@@ -48,7 +48,7 @@ def test_okapi_equals_rank_bm25(passages):
     for corpus in corpora(passages):
         for k1, b in ((1.5, 0.75), (1.2, 0.0), (0.6, 0.9)):  # b = 1: the peer divides by the empty text's 0
             peer = rank_bm25.BM25Okapi([search_words(text) for text in corpus], k1=k1, b=b)
-            ours = BM25(k1, b, variant="okapi").fit(corpus)
+            ours = BM25(k1, b, search_words, variant="okapi").fit(corpus)
             for query in QUERIES:
                 np.testing.assert_allclose(
                     ours.scores(query), peer.get_scores(search_words(query)), rtol=1e-5, atol=1e-5
@@ -61,7 +61,7 @@ def test_lucene_equals_bm25s(passages):
         for k1, b in ((1.2, 0.75), (1.5, 0.0), (0.6, 1.0)):
             peer = bm25s.BM25(k1=k1, b=b, method="lucene")
             peer.index([search_words(text) for text in corpus], show_progress=False)
-            ours = BM25(k1, b).fit(corpus)
+            ours = BM25(k1, b, search_words).fit(corpus)
             for query in QUERIES:
                 words = [word for word in search_words(query) if word in peer.vocab_dict]
                 expected = peer.get_scores(words) if words else np.zeros(len(corpus))
@@ -73,7 +73,7 @@ def test_rankings_equal_bm25s(passages):
     corpus = [one.text for one in passages]
     peer = bm25s.BM25(k1=1.2, b=0.75, method="lucene")
     peer.index([search_words(text) for text in corpus], show_progress=False)
-    ours = BM25().fit(corpus)
+    ours = BM25(tokenizer=search_words).fit(corpus)
     for query, ranking in zip(QUERIES[:5], ours.search(QUERIES[:5], 10), strict=True):
         documents, scores = peer.retrieve([search_words(query)], k=10, show_progress=False)
         found = [score for _, score in ranking]
