@@ -22,6 +22,7 @@ from numba import njit
 
 from minillm.search.bm25_postings import GROUP, Postings, search_simply
 
+CALLED = "2ba4cfb6"
 SHORT_RESULT = 128  # up to here keeping the best k in order by insertion beats sorting
 SAMPLE = 1024  # so many of the rarest words' documents tell how high the kth best is at least
 WORTH = 2  # reading a list is worth avoiding if it is so many times as long as the list of touched documents
