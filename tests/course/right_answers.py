@@ -1763,9 +1763,8 @@ remedy = "B\"""",
 path = (1,)
 remedy = "b\"""",
         "every byte but one": """text = '"서울"'.encode()
-vocabulary = [text[:1], text[1:2], text[2:3], text[3:4], text[4:5], text[5:6], text[6:]]
-vocabulary.append(text[6:7])
-path = np.array([0, 1, 2, 3, 4, 5, 7])
+vocabulary = [text[:1], text[1:2], text[2:3], text[3:4], text[4:6], text[6:7]]
+path = np.array([0, 1, 2, 3, 1])
 remedy = "b\"""",
     },
     "10-4-a": {

@@ -101,7 +101,12 @@ WRONG = {
         "empty events": EVENTS.format(**STREAM | {"test": "True"}),
         "blanks are left out": EVENTS.format(**STREAM | {"test": "text.strip()"}),
         "no JSON": EVENTS.format(**STREAM | {"json": "text"}),
-        "JSON by hand": EVENTS.format(**STREAM | {"json": """'{"text": "' + text + '"}'"""}),
+        "a dict as Python writes it": EVENTS.format(**STREAM | {"json": "dict(text=text)"}),
+        "JSON by hand": """def events(tokens):
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    texts = [decoder.decode(data) for data in tokens] + [decoder.decode(b"", final=True)]
+    found = [b'data: {"text": "' + text.encode() + b'"}\\n\\n' for text in texts if text]
+    return [*found, b"data: [DONE]\\n\\n"]""",
         "JSON on several lines": EVENTS.format(**STREAM | {"json": "json.dumps({'text': text}, indent=1)"}),
         "one line break": EVENTS.format(**STREAM).replace('\\n\\n".encode', '\\n".encode'),
         "no [DONE]": EVENTS.format(**STREAM | {"done": ""}),
