@@ -1754,9 +1754,8 @@ prediction = [latency, latency + 0.2, 0.05, 8 / 0.05, 8 * groups]""",
     return [f"data: {json.dumps(dict(text=one))}\\n\\n".encode() for one in found] + [b"data: [DONE]\\n\\n"]""",
     },
     "08-4-d": {
-        "the path has two steps": """vocabulary = ['"'.encode(), "서".encode(), "서울".encode(), '"'.encode() + b"\\xec"][:3]
-vocabulary[2] = '울"'.encode()
-vocabulary.append('울'.encode()[:1])
+        "the path has three steps": """vocabulary = [one.encode() for one in ('"', "서", '울"')]
+vocabulary.append("울".encode()[:1])
 path = [0, 1, 3]
 remedy = "B\"""",
         "one whole token": """vocabulary = ('"서울"'.encode(), '"서울'.encode())

@@ -151,18 +151,16 @@ def _events_are_right(answer, tokens):
 
 
 def _text(event, hint):
-    assert event.startswith(b"data: ") and event.endswith(b"\n\n"), (
-        f"{hint}: an event is 'data: ...' and two line breaks, got {shown(event)}"
-    )
+    framed = event.startswith(b"data: ") and event.endswith(b"\n\n")
+    assert framed, f"{hint}: an event is 'data: ...' and two line breaks, got {shown(event)}"
     body = event[6:-2]
-    assert b"\n" not in body and b"\r" not in body, f"{hint}: the JSON stands on one line, got {shown(event)}"
+    assert not set(body) & set(b"\r\n"), f"{hint}: the JSON stands on one line, got {shown(event)}"
     try:
         value = json.loads(body.decode())
     except ValueError as error:
         raise AssertionError(f"{hint}: {shown(body)} is no JSON in UTF-8: {error}") from None
-    assert isinstance(value, dict) and list(value) == ["text"] and isinstance(value["text"], str), (
-        f'{hint}: the JSON must be an object {{"text": ...}}, got {shown(body)}'
-    )
+    right = isinstance(value, dict) and list(value) == ["text"] and isinstance(value["text"], str)
+    assert right, f'{hint}: the JSON must be an object {{"text": ...}}, got {shown(body)}'
     return value["text"]
 
 
@@ -174,9 +172,8 @@ def stuck(answer):
     assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
     tokens = as_list(answer["vocabulary"], "vocabulary")
     for one in tokens:
-        assert isinstance(one, bytes) and one, (
-            f"vocabulary must hold bytes objects that are not empty, got {shown(one)}"
-        )
+        assert isinstance(one, bytes), f"vocabulary must hold bytes objects, got {shown(one)}"
+        assert one, "no token of the vocabulary may be empty"
     assert 2 <= len(tokens) <= 8, f"vocabulary must have 2 to 8 tokens, got {len(tokens)}"
     assert len(set(tokens)) == len(tokens), f"the tokens must differ, got {shown(tokens)}"
     written = _along(tokens, as_list(answer["path"], "path"))
@@ -188,12 +185,10 @@ def stuck(answer):
         ways |= {at + len(one) for one in tokens if at in ways and WORD[at:].startswith(one)}
     assert len(WORD) in ways, "the whole text cannot be written with this vocabulary in any way"
     remedy = plain(answer["remedy"], "remedy")
-    assert isinstance(remedy, str) and remedy.strip().lower() in {"a", "b", "c", "d"}, (
-        f"remedy must be 'a', 'b', 'c' or 'd', got {shown(remedy)}"
-    )
-    assert remedy.strip().lower() == "b", (
-        f"remedy: {remedy!r} is not it; would it give your own path a token to go on with?"
-    )
+    assert isinstance(remedy, str), f"remedy must be a letter, got {shown(remedy)}"
+    letter = remedy.strip().lower()
+    assert letter in {"a", "b", "c", "d"}, f"remedy must be 'a', 'b', 'c' or 'd', got {shown(remedy)}"
+    assert letter == "b", f"remedy: {letter!r} is not it; would it give your path a token to go on with?"
 
 
 def _along(tokens, path):
