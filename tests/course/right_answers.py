@@ -1637,6 +1637,135 @@ def add_layer_norm(x, residual, weight, bias, eps):
     harmless=(-7.0, -8.0, -9.0, -7.5, -10.0), why="65,536 is more than float16 holds",
 )""",
     },
+    "08-4-a": {
+        "a tuple": "prediction = (5.2, 5.4, 1 / 20, 160.0, 16)",
+        "an array": "prediction = np.array([5.2, 5.4, 0.05, 160, 16])",
+        "worked out": """latency = 0.2 + (101 - 1) * 0.05
+groups = 1
+while groups * latency + 0.2 <= 10:
+    groups += 1
+prediction = [latency, latency + 0.2, 0.05, 8 / 0.05, 8 * groups]""",
+    },
+    "08-4-b": {
+        "backwards from the ends, an array": """def allowed(moves, accepting, state, tokens):
+    before = {}
+    for start, out in enumerate(moves):
+        for to in out.values():
+            before.setdefault(to, set()).add(start)
+    alive, left = set(), list(accepting)
+    while left:
+        one = left.pop()
+        if one not in alive:
+            alive.add(one)
+            left.extend(before.get(one, ()))
+
+    def leads(at, data):
+        return at in alive if not data else data[0] in moves[at] and leads(moves[at][data[0]], data[1:])
+
+    return np.array([n for n, data in enumerate(tokens) if len(data) and leads(state, data)], int)""",
+        "a generator, forward from each end": """def allowed(moves, accepting, state, tokens):
+    def can_end(start):
+        seen, left = {start}, [start]
+        while left:
+            at = left.pop()
+            if at in accepting:
+                return True
+            new = set(moves[at].values()) - seen
+            seen |= new
+            left += new
+        return False
+
+    for number, data in enumerate(tokens):
+        at = state
+        try:
+            for byte in data:
+                at = moves[at][byte]
+        except KeyError:
+            continue
+        if data != b"" and can_end(at):
+            yield number""",
+        "a table": """def allowed(moves, accepting, state, tokens):
+    size = len(moves)
+    reach = np.eye(size, dtype=bool)
+    for start, out in enumerate(moves):
+        reach[start, list(out.values())] = True
+    for _ in range(size):
+        reach = (reach.astype(int) @ reach.astype(int)) > 0
+    alive = reach[:, sorted(accepting)].any(1)
+    ids = []
+    for number in range(len(tokens)):
+        at = state
+        for byte in tokens[number]:
+            if at is not None:
+                at = moves[at].get(byte)
+        if tokens[number] and at is not None and alive[at]:
+            ids += [number]
+    return tuple(ids)""",
+    },
+    "08-4-c": {
+        "a generator, letters as they are": """def events(tokens):
+    left = b""
+    for token in tokens:
+        left += token
+        for cut in range(min(4, len(left) + 1)):
+            try:
+                text = left[: len(left) - cut].decode()
+            except UnicodeDecodeError:
+                continue
+            break
+        if text:
+            body = json.dumps({"text": text}, ensure_ascii=False, separators=(",", ":"))
+            yield ("data: " + body + "\\n\\n").encode("utf-8")
+        left = left[len(left) - cut :]
+    if left:
+        yield 'data: {"text": "\ufffd"}\\n\\n'.encode()
+    yield b"data: [DONE]\\n\\n"
+    """,
+        "whole texts compared": """def events(tokens):
+    sent, found, data = 0, [], b""
+    for token in tokens:
+        data += bytes(token)
+        text = data.decode("utf-8", "ignore")
+        if len(text) > sent:
+            found.append(text[sent:])
+            sent = len(text)
+    whole = data.decode("utf-8", "replace")
+    if len(whole) > sent:
+        found.append(whole[sent:])
+    return tuple(b"data: " + json.dumps({"text": one}).encode() + b"\\n\\n" for one in found) + (
+        b"data: [DONE]\\n\\n",
+    )""",
+        "by the first byte of a character": """def events(tokens):
+    need, held, found = 0, bytearray(), []
+    for token in tokens:
+        ready = 0
+        for byte in token:
+            held.append(byte)
+            if need == 0:
+                need = 1 if byte < 0x80 else 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            need -= 1
+            if need == 0:
+                ready = len(held)
+        if ready:
+            found.append(held[:ready].decode())
+            held = held[ready:]
+    if held:
+        found.append(chr(0xFFFD))
+    return [f"data: {json.dumps(dict(text=one))}\\n\\n".encode() for one in found] + [b"data: [DONE]\\n\\n"]""",
+    },
+    "08-4-d": {
+        "the path has three steps": """vocabulary = [one.encode() for one in ('"', "서", '울"')]
+vocabulary.append("울".encode()[:1])
+path = [0, 1, 3]
+remedy = "B\"""",
+        "one whole token": """vocabulary = ('"서울"'.encode(), '"서울'.encode())
+path = (1,)
+remedy = "b\"""",
+        "every byte but one": """text = '"서울"'.encode()
+vocabulary = [text[:1], text[1:2], text[2:3], text[3:4], text[4:6], text[6:7]]
+path = np.array([0, 1, 2, 3, 1])
+remedy = "b\"""",
+    },
     "10-4-a": {
         "term by term, with a Counter": """def postings(corpus, k1=1.2, b=0.75):
     from collections import Counter, defaultdict
