@@ -94,6 +94,10 @@ WRONG = {
         "keeps everything": accept(refused="False"),
         "keeps nothing, draws from p": accept(refused="True", rest="P[i]"),
         "keeps the most likely token of p only": accept(refused="P[i][x] < max(P[i])"),
+        "keeps what a draw from p happens to be": accept(
+            refused="(y := rng.choices(range(len(P[i])), P[i])[0]) != x",
+            rest="[float(j == y) for j in range(len(P[i]))]",
+        ),
         "is lenient": accept(refused="rng.random() >= 1.3 * P[i][x] / Q[i][x]"),
         "never a token more": accept(last="None", writes="new if weights is None else " + RULE["writes"]),
         "the token more comes from the place before": accept(last="P[-2] if row else P[-1]"),
