@@ -1823,4 +1823,115 @@ spoiled = corpus, "K7 truck", 0""",
     np.int64(0).item(),
 ]""",
     },
+    "08-3c-a": {
+        "a tensor": "prediction = torch.tensor([0.5, 1, 3, 1.875, 1.0417, 4])",
+        "a tuple, computed": "prediction = (0.5, 1, 3, sum(0.5**i for i in range(4)), 1.875 / 1.8, 4.0)",
+    },
+    "08-3c-b": {
+        "torch, place by place": """class Kept(list):
+    pass
+
+
+def accept(p, q, guesses, seed, one_text=None):
+    generator, written = torch.Generator().manual_seed(seed), Kept()
+    for P, Q, row in zip(p, q, guesses):
+        new = []
+        for i, x in enumerate(row):
+            if torch.rand((), generator=generator) > P[i, x] / Q[i, x]:
+                new.append(torch.multinomial((P[i] - Q[i]).relu(), 1, generator=generator).item())
+                break
+            new.append(x)
+        else:
+            new += torch.multinomial(P[-1], 1, generator=generator).tolist()
+        written.append(tuple(new))
+    return written""",
+        "all texts at once": """def accept(p, q, guesses, seed):
+    g = torch.Generator().manual_seed(seed)
+    N, k, V = q.shape
+    ratio = p[:, :-1].gather(2, guesses[..., None])[..., 0] / q.gather(2, guesses[..., None])[..., 0]
+    kept = (torch.rand(N, k, generator=g) < ratio).long().cumprod(1).sum(1)  # (N,)
+    padded = torch.cat((q, torch.zeros(N, 1, V)), 1)
+    rest = (p - padded).clamp(min=0)[torch.arange(N), kept]
+    last = torch.multinomial(rest, 1, generator=g)[:, 0]
+    return [[*row[:n], one] for row, n, one in zip(guesses.tolist(), kept.tolist(), last.tolist())]""",
+        "numpy, an inverse distribution function": """def accept(p, q, guesses, seed):
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    P, Q, G = p.double().numpy(), q.double().numpy(), guesses.numpy()
+
+    def draw(weights):
+        line = np.cumsum(weights)
+        return int(np.searchsorted(line, rng.random() * line[-1], side="right"))
+
+    def text(n):
+        new = []
+        for i in range(G.shape[1]):
+            x = G[n, i]
+            if rng.random() < min(1, P[n, i, x] / Q[n, i, x]):
+                new.append(x)
+            else:
+                return [*new, draw(np.maximum(P[n, i] - Q[n, i], 0))]
+        return [*new, draw(P[n, -1])]
+
+    return [text(n) for n in range(len(G))]""",
+        "rejects from p instead of subtracting": """def accept(p, q, guesses, seed):
+    rng, written = random.Random(seed), []
+
+    def one_of(weights):
+        return rng.choices(range(len(weights)), weights)[0]
+
+    for P, Q, row in zip(p.tolist(), q.tolist(), guesses.tolist()):
+        new, i = [], 0
+        while i < len(row) and rng.random() * Q[i][row[i]] < P[i][row[i]]:
+            new.append(row[i])
+            i += 1
+        while True:  # a draw from p, kept with the share of p that q does not cover: max(p - q, 0) in the end
+            y = one_of(P[i])
+            if i == len(row) or rng.random() * P[i][y] < P[i][y] - Q[i][y]:
+                break
+        written.append(new + [float(y)])
+    return written""",
+    },
+    "08-3c-c": {
+        "tensors, another pair": """def written(p, q):
+    p, q = torch.tensor(p, dtype=torch.float64), torch.tensor(q, dtype=torch.float64)
+    return torch.minimum(p, q) + (q - p).clamp(min=0).sum() * p
+
+
+p, q = torch.tensor([0.25, 0.25, 0.5]), (0.5, 0.5, 0)
+too_often, unseen, uncropped = "A", " b", "B" """,
+        "numpy, case by case": """def written(p, q):
+    import numpy as np
+
+    p, q = np.array(p), np.array(q)
+    ratio = np.divide(p, q, out=np.ones_like(p), where=q > 0)
+    keep = np.minimum(1, ratio)
+    return q * keep + (q * (1 - keep)).sum() * p
+
+
+p, q = [0.45, 0.55], [0, 1]
+too_often = "a"
+unseen = "b"
+uncropped = "b" """,
+    },
+    "08-3c-d": {
+        "the geometric series": """def best_k(alpha, c, check):
+    speeds = []
+    for k, price in enumerate(check):
+        tokens = k + 1 if alpha == 1 else (1 - alpha ** (k + 1)) / (1 - alpha)
+        speeds.append(round(tokens / (k * c + price), 9))
+    return speeds.index(max(speeds))""",
+        "numpy": """def best_k(alpha, c, check):
+    import numpy as np
+
+    k = np.arange(len(check))
+    speeds = np.cumsum(float(alpha) ** k) / (k * c + np.array(check))
+    return np.argmax(speeds.round(8))""",
+        "max with a key": """def best_k(alpha, c, check):
+    def speed(k):
+        return sum(alpha**i for i in range(k + 1)) / (k * c + check[k])
+
+    return max(range(len(check)), key=speed)""",
+    },
 }
