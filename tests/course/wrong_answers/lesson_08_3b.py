@@ -136,7 +136,6 @@ WRONG = {
         "forgets that a copy needs a block, too": changed(REFUSES="place == 0"),
         "copies full blocks": changed().replace("            if place == 0:\n", "            if not table:\n", 1)
         .replace("shared = place > 0 and references[table[-1]] > 1", "shared = bool(table) and (place == 0 or references[table[-1]] > 1)"),
-        "a refused text begins": changed().replace("            if not free and", "            tables[name] = table\n            lengths[name] = length\n            if not free and"),
         "a fork copies everything at once": COPIES_AT_ONCE,
         "an answer for each write only": changed().replace("            answers.append(len(free))", "            pass"),
         "the library's manager": LIBRARY,
