@@ -1,6 +1,6 @@
 """Plausible wrong answers to the exercises of lesson 08_3b."""
 
-MANAGE = '''def manage(num_blocks, block_size, events):
+MANAGE = """def manage(num_blocks, block_size, events):
     free, references = list(range(num_blocks)), [0] * num_blocks
     tables, lengths, answers = {}, {}, []
 
@@ -39,7 +39,7 @@ MANAGE = '''def manage(num_blocks, block_size, events):
                     free.append(block)
             del lengths[name]
             answers.append(len(free))
-    return answers'''
+    return answers"""
 FINE = {
     "REFUSES": "(place == 0 or shared)",
     "UNCOUNT": "references[copied] -= 1",
@@ -47,7 +47,7 @@ FINE = {
     "TABLE": "list(tables[name])",
     "FREED": "references[block] == 0",
 }
-COPIES_AT_ONCE = '''def manage(num_blocks, block_size, events):
+COPIES_AT_ONCE = """def manage(num_blocks, block_size, events):
     free, tables, lengths, answers = list(range(num_blocks)), {}, {}, []
     for event in events:
         kind, name = event[:2]
@@ -68,8 +68,8 @@ COPIES_AT_ONCE = '''def manage(num_blocks, block_size, events):
             free += tables.pop(name)
             del lengths[name]
             answers.append(len(free))
-    return answers'''
-LIBRARY = '''def manage(num_blocks, block_size, events):
+    return answers"""
+LIBRARY = """def manage(num_blocks, block_size, events):
     blocks, tables, answers = BlockManager(num_blocks, block_size), {}, []
     for event in events:
         kind, name = event[:2]
@@ -88,8 +88,8 @@ LIBRARY = '''def manage(num_blocks, block_size, events):
         else:
             blocks.release(tables.pop(name))
             answers.append(blocks.free_blocks)
-    return answers'''
-LYING = '''class Anything(int):
+    return answers"""
+LYING = """class Anything(int):
     def __eq__(self, other):
         return True
 
@@ -97,7 +97,7 @@ LYING = '''class Anything(int):
         return 0
 
 
-'''
+"""
 
 
 def changed(**parts):
@@ -106,6 +106,17 @@ def changed(**parts):
     for name, part in (FINE | parts).items():
         text = text.replace(name, part)
     return text
+
+
+def mixed(blocks, end=" + [0]"):
+    """mixed_up that returns these blocks and this end."""
+    full = "    full = len(prompt) // size * size\n"
+    return f"def mixed_up(prompt, size):\n{full}    return {blocks}{end}"
+
+
+def happened(*events):
+    """events as a list of tuples."""
+    return f"events = {[tuple(event.split()) for event in events]}"
 
 
 WRONG = {
@@ -121,11 +132,7 @@ WRONG = {
         "a number is missing": "prediction = [12, 2, 4, 2, 9]",
     },
     "08-3b-b": {
-        "writes into shared blocks": MANAGE.replace("place > 0 and references[table[-1]] > 1", "False").replace(
-            "REFUSES", "place == 0"
-        ).replace("UNCOUNT", "pass").replace("COPIED", "None").replace("TABLE", FINE["TABLE"]).replace(
-            "FREED", FINE["FREED"]
-        ),
+        "writes into shared blocks": changed().replace("place > 0 and references[table[-1]] > 1", "False"),
         "forgets to ask for the copy": changed(COPIED="None"),
         "the copied block stays counted": changed(UNCOUNT="pass"),
         "both texts have one table": changed(TABLE="tables[name]"),
@@ -134,37 +141,51 @@ WRONG = {
         "never frees": changed(FREED="False"),
         "refuses although the last block has room": changed(REFUSES="True"),
         "forgets that a copy needs a block, too": changed(REFUSES="place == 0"),
-        "copies full blocks": changed().replace("            if place == 0:\n", "            if not table:\n", 1)
-        .replace("shared = place > 0 and references[table[-1]] > 1", "shared = bool(table) and (place == 0 or references[table[-1]] > 1)"),
+        "copies the block before, too": changed(COPIED="table[-2] if len(table) > 1 else None"),
+        "counts places over the whole text": changed().replace("(table[-1], place,", "(table[-1], length,"),
+        "an answer for each write only": changed().replace(
+            "            answers.append(len(free))", "            pass"
+        ),
+        "counts used blocks at the end": changed().replace(
+            "append(len(free))", "append(num_blocks - len(free))"
+        ),
         "a fork copies everything at once": COPIES_AT_ONCE,
-        "an answer for each write only": changed().replace("            answers.append(len(free))", "            pass"),
         "the library's manager": LIBRARY,
-        "the events are used up": changed().replace("    for event in events:", "    while events:\n        event = events.pop(0)"),
-        "counts places over the whole text": changed(COPIED="copied").replace("(table[-1], place, copied)", "(table[-1], length, copied)"),
-        "numbers equal to everything": LYING + "def manage(num_blocks, block_size, events):\n    return [(Anything(0), Anything(0), Anything(0)) for _ in events]",
-        "the same block again and again": "def manage(num_blocks, block_size, events):\n    return [(0, 0, None) for _ in events]",
+        "the events are used up": changed().replace(
+            "    for event in events:", "    while events:\n        event = events.pop(0)"
+        ),
+        "numbers equal to everything": LYING + "def manage(num_blocks, block_size, events):\n"
+        "    return [(Anything(0), Anything(0), Anything(0)) for _ in events]",
+        "the same block again and again": "def manage(num_blocks, block_size, events):\n"
+        "    return [(0, 0, None) for _ in events]",
     },
     "08-3b-c": {
-        "the same prompt again": "def mixed_up(prompt, block_size):\n    return [*prompt, 0]",
-        "no token after the blocks": "def mixed_up(prompt, block_size):\n    full = len(prompt) // block_size * block_size\n    return prompt[block_size:full] + prompt[:block_size]",
-        "the first block stays": "def mixed_up(prompt, block_size):\n    full = len(prompt) // block_size * block_size\n    return prompt[:block_size] + prompt[full - block_size : full] + prompt[block_size : full - block_size] + [0, 0]",
-        "one block only": "def mixed_up(prompt, block_size):\n    return prompt[block_size : 2 * block_size] + [0]",
-        "tokens in reverse": "def mixed_up(prompt, block_size):\n    return prompt[::-1] + [0]",
-        "moved by one token": "def mixed_up(prompt, block_size):\n    return [0] + prompt + [0]",
-        "the last block is lost": "def mixed_up(prompt, block_size):\n    return prompt[block_size : 2 * block_size] + prompt[:block_size] + [0]",
-        "works for blocks of 4": "def mixed_up(prompt, block_size):\n    full = len(prompt) // 4 * 4\n    return prompt[4:full] + prompt[:4] + [0]",
-        "ids that are no tokens": "def mixed_up(prompt, block_size):\n    full = len(prompt) // block_size * block_size\n    return prompt[block_size:full] + prompt[:block_size] + [1000]",
-        "changes the prompt": "def mixed_up(prompt, block_size):\n    del prompt[len(prompt) // block_size * block_size :]\n    prompt += prompt[:block_size]\n    del prompt[:block_size]\n    return prompt + [0]",
+        "the same prompt again": mixed("prompt"),
+        "no token after the blocks": mixed("prompt[size:full] + prompt[:size]", ""),
+        "the first block stays": mixed(
+            "prompt[:size] + prompt[full - size : full] + prompt[size : full - size]", " + [0, 0]"
+        ),
+        "one block only": mixed("prompt[size : 2 * size]"),
+        "tokens in reverse": mixed("prompt[::-1]"),
+        "moved by one token": mixed("[0] + prompt"),
+        "the last blocks are lost": mixed("prompt[size : 2 * size] + prompt[:size]"),
+        "works for blocks of 4": mixed("prompt[4 : len(prompt) // 4 * 4] + prompt[:4]"),
+        "ids that are no tokens": mixed("prompt[size:full] + prompt[:size]", " + [1000]"),
+        "ids that are no integers": mixed("prompt[size:full] + prompt[:size]", " + [0.5]"),
+        "the tokens as a text": mixed("prompt[size:full] + prompt[:size]", " + ['0']"),
+        "changes the prompt": "def mixed_up(prompt, size):\n    prompt[:] = prompt[size : len(prompt) // size * size] "
+        "+ prompt[:size]\n    return prompt + [0]",
     },
     "08-3b-d": {
-        "nothing ends": 'events = [("write", "a"), ("fork", "a", "b"), ("write", "c")]',
-        "both end": 'events = [("write", "a"), ("fork", "a", "b"), ("end", "a"), ("end", "b")]',
-        "only with blocks of two and more": 'events = [("write", "a"), ("fork", "a", "b"), ("write", "a"), ("write", "b")]',
-        "six events": 'events = [("write", "a"), ("fork", "a", "b"), ("end", "a"), ("end", "b"), ("write", "c"), ("write", "d")]',
-        "no fork at all": 'events = [("write", "a"), ("write", "b"), ("end", "a"), ("write", "c")]',
-        "the fork has ended": 'events = [("write", "a"), ("end", "a"), ("fork", "a", "b"), ("write", "c")]',
-        "a fork of nothing": 'events = [("fork", "a", "b"), ("write", "a"), ("end", "b"), ("write", "c")]',
+        "nothing ends": happened("write a", "fork a b", "write c"),
+        "both end": happened("write a", "fork a b", "end a", "end b"),
+        "only with blocks of two and more": happened("write a", "fork a b", "write a", "write b"),
+        "six events": happened("write a", "fork a b", "end a", "end b", "write c", "write d"),
+        "no fork at all": happened("write a", "write b", "end a", "write c"),
+        "the fork comes too late": happened("write a", "end a", "fork a b", "write c"),
+        "a fork of nothing": happened("fork a b", "write a", "end b", "write c"),
         "no events": "events = []",
         "events that are words": 'events = ["write a", "fork a b", "end a", "write c"]',
+        "one name too many": happened("write a x", "fork a b", "end a", "write c"),
     },
 }

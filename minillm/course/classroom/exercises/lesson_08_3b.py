@@ -42,20 +42,26 @@ def manage(answer):
     copied = copied_library(answer)
     assert not copied, f"{BUILD}: your answer uses {copied}"
     names = [f"{MANAGER}.{name}" for name in ("__init__", "open", "reserve", "fork", "release")]
-    for case in cases(60, num_blocks=(1, 2, 5, 9, 24), block_size=(1, 2, 3, 4, 7), events=(0, 12, 60)):
-        events = _events(case)
-        given = list(events)
-        with forbid(BUILD, *names, answer=answer):
-            found = answer(case.num_blocks, case.block_size, given)
-        expect(given, events, hint=f"{case}: the events that you are given must stay as they are")
-        answers = as_list(found, f"{case}: what manage returns", len(events))
+    sizes = {"num_blocks": (1, 2, 5, 9, 24), "block_size": (1, 2, 3, 4, 7)}
+    tried = [(case, _events(case)) for case in cases(40, **sizes, events=(0, 12, 60))]
+    with forbid(BUILD, *names, answer=answer):
+        said = [_asked(answer, case, events) for case, events in tried]
+    for (case, events), answers in zip(tried, said):
         pool = Pool(case.num_blocks, case.block_size)
-        for number, (event, said) in enumerate(zip(events, answers)):
-            pool.replay(event, said, f"{case}: event {number}, {event}")
+        for number, (event, one) in enumerate(zip(events, answers)):
+            pool.replay(event, one, f"{case}: event {number}, {event}")
+
+
+def _asked(answer, case, events):
+    given = list(events)
+    found = answer(case.num_blocks, case.block_size, given)
+    answers = as_list(found, f"{case}: what manage returns", len(events))
+    expect(given, events, hint=f"{case}: the events that you are given must stay as they are")
+    return answers
 
 
 def _events(case):
-    """Random events that are legal whatever blocks are taken: a write that finds no block begins and changes nothing."""
+    """Random events that are legal whatever blocks are taken: a write that finds no block changes nothing."""
     inputs, pool, events = Inputs(case.seed), Pool(case.num_blocks, case.block_size), []
     for _ in range(case.events):
         living = sorted(pool.tables)
@@ -121,9 +127,11 @@ class Pool:
         else:
             self._write(name, said, hint)
         for text, tokens in self.texts.items():
-            places = enumerate(tokens)
-            read = [self.memory[self.tables[text][n // self.size], n % self.size] for n, _ in places]
-            expect(read, tokens, hint=f"{hint}: the tokens of {text!r} read back")
+            table = self.tables[text]
+            read = [self.memory[table[n // self.size], n % self.size] for n in range(len(tokens))]
+            assert read == tokens, (
+                f"{hint}: {text!r} reads the tokens {shown(read)}, it wrote {shown(tokens)}"
+            )
 
     def _write(self, name, said, hint):
         place, new, copied = self._needs(name)
@@ -131,16 +139,23 @@ class Pool:
             expect(said, None, hint=f"{hint}: a block is needed and none is free")
             return
         assert said is not None, f"{hint}: got None, but " + (
-            f"{len(self.free())} blocks are free" if new else "the text's last block has room, and nobody shares it"
+            f"{len(self.free())} blocks are free"
+            if new
+            else "the text's last block has room, and nobody shares it"
         )
         block, at, source = as_list(said, f"{hint}: the answer (block, place, copied)", 3)
         expect(at, place, hint=f"{hint}: the place in the block")
         if new:
-            assert block in self.free() and not isinstance(block, bool), (
+            assert type(block) is int, f"{hint}: a block is a whole number, got {shown(block)}"
+            assert block in self.free(), (
                 f"{hint}: a new block is needed; free are {shown(self.free())}, got block {shown(block)}"
             )
         else:
-            expect(block, self.tables[name][-1], hint=f"{hint}: only this text uses its last block, which has room")
+            expect(
+                block,
+                self.tables[name][-1],
+                hint=f"{hint}: only this text uses its last block, which has room",
+            )
         why = "the block before is full, or there is none" if place == 0 else "nobody shares the block"
         if copied is not None:
             why = "others use the text's last block, too"
@@ -180,8 +195,8 @@ def mixed_up(answer):
         found = as_list(answer(given, size), f"{case}: your prompt")
         expect(given, prompt, hint=f"{case}: the prompt that you are given must stay as it is")
         for token in found:
-            whole = isinstance(token, int) and not isinstance(token, bool)
-            assert whole and 0 <= token <= 99, f"{case}: ids are integers from 0 to 99, got {shown(token)}"
+            known = type(token) is int and token in range(100)
+            assert known, f"{case}: ids are integers from 0 to 99, got {shown(token)}"
         taken, served = _taken(_Alone, prompt, found, size)
         lacking = len(set(served) - set(taken))
         assert not lacking, (
@@ -216,7 +231,9 @@ def uncounted(answer):
     assert len(events) <= 4, f"at most four events, got {len(events)}: {shown(events)}"
     for block_size in (1, 2, 3, 16):
         wrong = _forgetful(events, block_size)
-        assert wrong, f"blocks of {block_size}: after {shown(events)} every text that lives reads its own tokens"
+        assert wrong, (
+            f"blocks of {block_size}: after {shown(events)} every text that lives reads its own tokens"
+        )
 
 
 def _forgetful(events, size):
@@ -226,10 +243,9 @@ def _forgetful(events, size):
         event = as_list(event, "an event")
         kind, name, *rest = event if len(event) > 1 else (None, None)
         names = [name, *rest]
-        legal = {"write": 1, "fork": 2, "end": 1}.get(kind if isinstance(kind, str) else None) == len(names)
-        assert legal and all(isinstance(one, str) for one in names), (
-            f"an event is ('write', name), ('fork', old, new) or ('end', name), got {shown(event)}"
-        )
+        known = all(isinstance(one, str) for one in event)
+        legal = known and {"write": 1, "fork": 2, "end": 1}.get(kind) == len(names)
+        assert legal, f"an event is ('write', name), ('fork', old, new) or ('end', name), got {shown(event)}"
         assert kind == "write" or name in texts, f"{shown(event)}: there is no text {name!r} at that time"
         if kind == "write":
             place = len(texts.setdefault(name, [])) % size
@@ -248,5 +264,8 @@ def _forgetful(events, size):
                 if counts[block] <= 0:
                     free.append(block)
             del texts[name]
-    read = {name: [memory[tables[name][n // size], n % size] for n in range(len(text))] for name, text in texts.items()}
+    read = {
+        name: [memory[tables[name][n // size], n % size] for n in range(len(text))]
+        for name, text in texts.items()
+    }
     return [name for name, text in texts.items() if read[name] != text]
