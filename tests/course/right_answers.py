@@ -1766,6 +1766,103 @@ vocabulary = [text[:1], text[1:2], text[2:3], text[3:4], text[4:6], text[6:7]]
 path = np.array([0, 1, 2, 3, 1])
 remedy = "b\"""",
     },
+    "08-3b-a": {
+        "worked out": "prediction = (-100 % 16, 50 % 16, -(-60 // 16), 3 - 1, 3 + 3 * (5 - 3), 60 - 45 // 16 * 16)",
+        "a tensor": "prediction = torch.tensor([12, 2, 4, 2, 9, 28])",
+        "an array of floats": "prediction = np.array([12.0, 2, 4, 2, 9, 28])",
+    },
+    "08-3b-b": {
+        "counts uses each time, takes the smallest free block": """def manage(num_blocks, block_size, events):
+    tables, lengths = {}, {}
+
+    def uses(block):
+        return sum(table.count(block) for table in tables.values())
+
+    def free():
+        return [block for block in range(num_blocks) if not uses(block)]
+
+    for kind, *names in events:
+        name = names[0]
+        if kind == "fork":
+            tables[names[1]], lengths[names[1]] = tables[name][:], lengths[name]
+            yield tables[names[1]][:]
+        elif kind == "end":
+            del tables[name], lengths[name]
+            yield len(free())
+        else:
+            at = lengths.get(name, 0) % block_size
+            old = tables[name][-1] if at else None
+            if at and uses(old) == 1:
+                lengths[name] += 1
+                yield old, at, None
+            elif free():
+                block = free()[0]
+                tables[name] = tables.get(name, [])[: -1 if at else None] + [block]
+                lengths[name] = lengths.get(name, 0) + 1
+                yield block, at, old
+            else:
+                yield None""",
+        "a class, a set of free blocks, lists as answers": """class Pool:
+    def __init__(self, num_blocks, size):
+        self.size, self.free, self.tables = size, set(range(num_blocks)), {}
+        self.count = np.zeros(num_blocks, dtype=int)
+
+    def take(self):
+        block = max(self.free)
+        self.free.remove(block)
+        self.count[block] = 1
+        return block
+
+    def write(self, name):
+        blocks, length = self.tables.get(name, ([], 0))
+        if length == len(blocks) * self.size:
+            if not self.free:
+                return None
+            blocks, copied = [*blocks, self.take()], None
+        elif self.count[blocks[-1]] > 1:
+            if not self.free:
+                return None
+            copied = blocks[-1]
+            self.count[copied] -= 1
+            blocks = [*blocks[:-1], self.take()]
+        else:
+            copied = None
+        self.tables[name] = blocks, length + 1
+        return [blocks[-1], length % self.size, copied]
+
+    def fork(self, old, new):
+        self.tables[new] = self.tables[old]
+        self.count[self.tables[old][0]] += 1
+        return self.tables[new][0]
+
+    def end(self, name):
+        blocks, _ = self.tables.pop(name)
+        self.count[blocks] -= 1
+        self.free |= {block for block in blocks if self.count[block] == 0}
+        return len(self.free)
+
+
+def manage(num_blocks, block_size, events):
+    pool = Pool(num_blocks, block_size)
+    return [getattr(pool, kind)(*names) for kind, *names in events]""",
+    },
+    "08-3b-c": {
+        "the last block first": """def mixed_up(prompt, block_size):
+    blocks = [prompt[i : i + block_size] for i in range(0, len(prompt), block_size) if i + block_size <= len(prompt)]
+    return sum(blocks[::-1], []) + [99, 98]""",
+        "the first two change places": """def mixed_up(prompt, block_size):
+    full = len(prompt) // block_size * block_size
+    a, b, rest = prompt[:block_size], prompt[block_size : 2 * block_size], prompt[2 * block_size : full]
+    return b + a + rest + a + [7]""",
+        "numpy": """def mixed_up(prompt, block_size):
+    blocks = np.array(prompt[: len(prompt) // block_size * block_size]).reshape(-1, block_size)
+    return np.append(np.roll(blocks, 1, axis=0), 5)""",
+    },
+    "08-3b-d": {
+        "the other one ends": 'events = [("write", "a"), ("fork", "a", "b"), ("end", "b"), ("write", "c")]',
+        "lists, Korean names": 'events = [["write", "가"], ["fork", "가", "나"], ["end", "가"], ["write", "다"]]',
+        "a tuple; the name comes back": 'events = (("write", "a"), ("fork", "a", "b"), ("end", "a"), ("write", "a"))',
+    },
     "10-4-a": {
         "term by term, with a Counter": """def postings(corpus, k1=1.2, b=0.75):
     from collections import Counter, defaultdict
