@@ -50,7 +50,15 @@ def plot_slots(
                 Rectangle((done, slot - 0.42), stop - done, 0.84, fc="white", ec=KEPT, lw=0.5, hatch="/////")
             )
         if done - start > letter * len(str(number)):
-            ax.text((start + done) / 2, slot, str(number), ha="center", va="center_baseline", fontsize=8)
+            ax.text(
+                (start + done) / 2,
+                slot,
+                str(number),
+                ha="center",
+                va="center_baseline",
+                fontsize=8,
+                clip_on=True,
+            )
     ax.set(xlim=(0, steps), ylim=(places - 0.5, -0.5))
     ax.set_yticks(range(places))
     ax.grid(False)

@@ -121,7 +121,7 @@ def replay(engine: Engine, trace: Sequence[Arrival]) -> Replay:
         before, begun = _computed(engine), time.perf_counter()
         for out in engine.step():
             found.texts[numbers[out.request_id]] += out.token_ids
-            found.token_steps[numbers[out.request_id]].append(step)
+            found.token_steps[numbers[out.request_id]] += [step] * len(out.token_ids)
         found.seconds.append(time.perf_counter() - begun)
         found.tokens.append(_computed(engine) - before)
         rows.append([numbers.get(name, -1) if found.tokens[-1] else -1 for name in engine.slots])
