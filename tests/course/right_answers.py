@@ -1389,6 +1389,24 @@ def serve(requests, slots, budget):
         seated = [i for i in seated if left_to_write[i]]
         step += 1
         yield plan""",
+        "takes a slot before there is budget for it": """def serve(requests, slots, budget):
+    steps, waiting, running = [], deque(range(len(requests))), []
+    read, given = [0] * len(requests), [0] * len(requests)
+    while waiting or running:
+        while waiting and len(running) < slots and requests[waiting[0]][0] <= len(steps):
+            running.append(waiting.popleft())
+        plan = {number: 1 for number in running if given[number]}
+        for number in running:
+            many = min(requests[number][1] - read[number], budget - sum(plan.values()))
+            if many:
+                plan[number] = many
+                read[number] += many
+        steps.append(plan)
+        for number in list(running):
+            given[number] += read[number] == requests[number][1]
+            if given[number] == requests[number][2]:
+                running.remove(number)
+    return steps""",
     },
     "08-1-c": {
         "one long request behind many short ones": """arrivals = [0, 0] + [0] * 90

@@ -18,7 +18,7 @@ SERVE = """def serve(requests, slots, budget):
                 break
             running.append(waiting.{next}())
             plan[running[-1]] = piece(running[-1], budget - sum(plan.values()))
-        steps.append({{number: many for number, many in plan.items(){named}}})
+        steps.append({{number: many for number, many in plan.items() if many}})
         for number in list(running):
             given[number] += {token}
             if {done}:
@@ -28,7 +28,6 @@ FINE = {
     "left": "left",
     "room": "sum(plan.values()) < budget",
     "next": "popleft",
-    "named": " if many",
     "token": "read[number] == requests[number][1]",
     "done": "given[number] == requests[number][2]",
 }
@@ -116,9 +115,7 @@ WRONG = {
         "no prompt in pieces: it waits until the budget holds all of it": SERVE.format(
             **FINE | {"room": "requests[waiting[0]][1] <= max(1, budget - sum(plan.values()))"}
         ),
-        "a slot is lost when the budget is used up": SERVE.format(**FINE | {"room": "True"}),
         "the newest first": SERVE.format(**FINE | {"next": "pop"}),
-        "zeros stay in the dicts": SERVE.format(**FINE | {"named": ""}),
         "the last prompt token gives no new token": SERVE.format(
             **FINE | {"done": "given[number] == requests[number][2] + 1"}
         ),
@@ -132,6 +129,15 @@ WRONG = {
         "one request too many": SERVE.format(**FINE).replace("len(running) < slots", "len(running) <= slots"),
         "skips steps without anybody": SERVE.format(**FINE).replace(
             "return steps", "return [one for one in steps if one]"
+        ),
+        "only prompts count against the budget": SERVE.format(**FINE).replace(
+            "sum(plan.values())", "sum(many for one, many in plan.items() if not given[one])"
+        ),
+        "admits one a step": SERVE.format(**FINE)
+        .replace("while waiting and len", "if waiting and len")
+        .replace(
+            "            if requests[waiting[0]][0] > len(steps):\n                break\n            running",
+            "          if requests[waiting[0]][0] <= len(steps):\n            running",
         ),
         "the library's engine": ENGINE,
     },
