@@ -112,8 +112,8 @@ WRONG = {
         "static batching": WAVES,
         "prompts before decodes": PREFILL_FIRST,
         "ignores the budget": SERVE.format(**FINE | {"left": "10**9"}),
-        "no prompt in pieces: it waits until the budget holds all of it": SERVE.format(
-            **FINE | {"room": "requests[waiting[0]][1] <= max(1, budget - sum(plan.values()))"}
+        "a prompt waits until the budget holds all of it": SERVE.format(
+            **FINE | {"room": "min(budget, requests[waiting[0]][1]) <= budget - sum(plan.values())"}
         ),
         "the newest first": SERVE.format(**FINE | {"next": "pop"}),
         "the last prompt token gives no new token": SERVE.format(
