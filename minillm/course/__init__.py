@@ -10,6 +10,7 @@ _ROOMS = {
     "page.plots": ("figure_png", "plot_bars", "plot_lines", "plot_loss", "plot_points", "png_data_uri"),
     "page.plots_flow": ("Group", "Node", "plot_flow"),
     "page.plots_roofline": ("plot_roofline",),
+    "page.plots_slots": ("plot_slots",),
     "page.plots_text": ("plot_attention", "plot_heatmap", "plot_tokens"),
     "page.predict": ("predict", "reveal"),
     "page.session": ("setup",),

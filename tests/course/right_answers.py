@@ -1328,6 +1328,99 @@ def misled(heads, kv_heads):
 finds = "c"
 reason = "b" """,
     },
+    "08-1-a": {
+        "an array": "prediction = torch.tensor([13, 9, 8, 0])",
+        "a tuple, worked out": """lengths = (9, 2, 3, 4)
+steps = max(lengths[:2]) + max(lengths[2:]), max(9, 2 + 3 + 4)
+prediction = (*steps, *(2 * one - sum(lengths) for one in steps))""",
+        "floats": "prediction = [13.0, 9.0, 8.0, 0.0]",
+    },
+    "08-1-b": {
+        "a class for each request, another order of keys": """class Job:
+    def __init__(self, number, arrives, prompt, new):
+        self.number, self.arrives, self.prompt, self.new = number, arrives, prompt, new
+
+
+def serve(requests, slots, budget):
+    jobs = [Job(i, *one) for i, one in enumerate(requests)]
+    seated, steps = [], []
+    while jobs or seated:
+        left, plan = budget, {}
+        for job in [one for one in seated if one.prompt == 0]:
+            plan[job.number], left = 1, left - 1
+        while left:
+            reading = [one for one in seated if one.prompt and one.number not in plan]
+            if not reading:
+                if not jobs or len(seated) == slots or jobs[0].arrives > len(steps):
+                    break
+                seated.append(jobs.pop(0))
+                continue
+            plan[reading[0].number] = min(left, reading[0].prompt)
+            left -= plan[reading[0].number]
+        for job in seated:
+            if job.number in plan and job.prompt:
+                job.prompt -= plan[job.number]
+                job.new -= job.prompt == 0
+            elif job.number in plan:
+                job.new -= 1
+        seated = [one for one in seated if one.new]
+        steps.append(dict(sorted(plan.items(), reverse=True)))
+    return steps""",
+        "numpy, and a generator": """def serve(requests, slots, budget):
+    table = np.array(requests, dtype=int).reshape(-1, 3)
+    unread, left_to_write = table[:, 1].copy(), table[:, 2].copy()
+    came, seated, step = 0, [], 0
+    while came < len(table) or seated:
+        plan = {}
+        for i in seated:
+            if not unread[i]:
+                plan[i] = 1
+        for i in seated:
+            room = budget - sum(plan.values())
+            if unread[i] and room:
+                plan[i] = min(unread[i], room)
+        while came < len(table) and table[came, 0] <= step and len(seated) < slots and sum(plan.values()) < budget:
+            plan[came] = min(unread[came], budget - sum(plan.values()))
+            seated.append(came)
+            came += 1
+        for i, many in plan.items():
+            unread[i] = max(unread[i] - many, 0)
+            left_to_write[i] -= unread[i] == 0
+        seated = [i for i in seated if left_to_write[i]]
+        step += 1
+        yield plan""",
+        "takes a slot before there is budget for it": """def serve(requests, slots, budget):
+    steps, waiting, running = [], deque(range(len(requests))), []
+    read, given = [0] * len(requests), [0] * len(requests)
+    while waiting or running:
+        while waiting and len(running) < slots and requests[waiting[0]][0] <= len(steps):
+            running.append(waiting.popleft())
+        plan = {number: 1 for number in running if given[number]}
+        for number in running:
+            many = min(requests[number][1] - read[number], budget - sum(plan.values()))
+            if many:
+                plan[number] = many
+                read[number] += many
+        steps.append(plan)
+        for number in list(running):
+            given[number] += read[number] == requests[number][1]
+            if given[number] == requests[number][2]:
+                running.remove(number)
+    return steps""",
+    },
+    "08-1-c": {
+        "one long request behind many short ones": """arrivals = [0, 0] + [0] * 90
+lengths = np.array([3, 3, 9] + [3] * 89)
+who = 2
+reason, cannot = "B ", "C" """,
+        "tuples": """arrivals = (0,) * 4 + tuple(range(96))
+lengths = (7, 7, 100, 7) + (7,) * 96
+who, reason, cannot = 2, "b", "c" """,
+    },
+    "08-1-d": {
+        "longest first": "bad = [1, 40, 2, 1] * 4\ngood = sorted(bad, reverse=True)\ntrick = 'A'",
+        "arrays": "bad = np.array([1, 1, 50, 2] * 4)\ngood = np.sort(bad)\ntrick = 'a'",
+    },
     "08-1b-a": {
         "a loop along the row": """@triton.jit
 def centered_kernel(x, y, N, down, across, BLOCK: tl.constexpr):

@@ -9,6 +9,8 @@ a row a step, a column a slot, in it the number of the request or -1. Book 8.1 ë
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -30,21 +32,47 @@ class Arrival:
 
 @dataclass
 class Replay:
-    """slots: int (steps, max_batch_size), the request's number in the trace at its slot, -1 for an empty one.
+    """What an engine made of a trace.
 
-    waited: for each request steps from its arrival to its first token; ended: the step of its last. stats: of the
-    engine.
+    arrived: the step at which each request came. slots: int (steps, max_batch_size), the request's number in the trace
+    at its slot, -1 for an empty one. token_steps: for each request the step of each of its tokens. texts: those tokens.
+    tokens: for each step how many the model computed, prompts and those of finished texts that keep their slot
+    included. seconds: what each step took here. stats: of the engine.
     """
 
+    arrived: list[int]
     slots: np.ndarray
-    waited: list[int]
-    ended: list[int]
+    token_steps: list[list[int]]
+    texts: list[list[int]]
+    tokens: list[int]
+    seconds: list[float]
     stats: dict[str, float] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
         """Steps until the last token."""
         return len(self.slots)
+
+    @property
+    def in_line(self) -> list[int]:
+        """For each request the steps from its arrival until it had a slot."""
+        seated = (int((self.slots == number).any(axis=1).argmax()) for number in range(len(self.arrived)))
+        return [step - arrived for step, arrived in zip(seated, self.arrived)]
+
+    @property
+    def waited(self) -> list[int]:
+        """For each request the steps from its arrival to its first token, that step included."""
+        return [steps[0] + 1 - arrived for steps, arrived in zip(self.token_steps, self.arrived)]
+
+    @property
+    def latency(self) -> list[int]:
+        """For each request the steps from its arrival to its last token, that step included."""
+        return [end + 1 - arrived for end, arrived in zip(self.ended, self.arrived)]
+
+    @property
+    def ended(self) -> list[int]:
+        """For each request the step of its last token."""
+        return [steps[-1] for steps in self.token_steps]
 
 
 def poisson_trace(
@@ -59,11 +87,8 @@ def poisson_trace(
 
     rate: 0 for all at once. The same seed gives the same trace. ValueError for counts and ranges that are none.
     """
-    (
-        check_int("requests", requests, 0),
-        check_number("rate", rate, 0.0),
-        check_int("vocabulary", vocabulary, 1),
-    )
+    check_int("requests", requests, 0), check_int("vocabulary", vocabulary, 1)
+    check_number("rate", rate, 0.0)
     for name, (low, high) in (("prompt_tokens", prompt_tokens), ("new_tokens", new_tokens)):
         check_int(name, low, 1), check_int(name, high, low)
     rng = np.random.default_rng(check_int("seed", seed, 0))
@@ -78,24 +103,34 @@ def poisson_trace(
 
 
 def replay(engine: Engine, trace: Sequence[Arrival]) -> Replay:
-    """Hand a trace to an engine that has nothing else to do, step by step, greedily, until the last token."""
-    numbers: dict[str, int] = {}
-    waited, ended, slots = [0] * len(trace), [0] * len(trace), []
-    arrivals, step = sorted(enumerate(trace), key=lambda one: one[1].step), 0
-    while arrivals or engine.unfinished:
-        while arrivals and arrivals[0][1].step <= step:
-            number, one = arrivals.pop(0)
+    """Hand a trace to an engine that has nothing else to do, step by step, greedily, until the last token.
+
+    ValueError for an engine that is at work.
+    """
+    if engine.unfinished:
+        raise ValueError(f"the engine must have nothing to do, it has {engine.unfinished} requests")
+    arrived = [one.step for one in trace]
+    coming = deque(sorted(range(len(trace)), key=lambda number: arrived[number]))
+    found = Replay(arrived, np.empty(0), [[] for _ in trace], [[] for _ in trace], [], [])
+    rows, numbers, step = [], {}, 0
+    while coming or engine.unfinished:
+        while coming and arrived[coming[0]] <= step:
+            one = trace[coming[0]]
             params = SamplingParams(max_tokens=one.new_tokens, temperature=0, ignore_eos=True)
-            numbers[engine.add_request(one.prompt, params)] = number
-        before, firsts = engine.waste.steps, []
+            numbers[engine.add_request(one.prompt, params)] = coming.popleft()
+        before, begun = _computed(engine), time.perf_counter()
         for out in engine.step():
-            number = numbers[out.request_id]
-            firsts.append(number)
-            if out.finished:
-                ended[number] = step
-        computed = engine.waste.steps > before
-        slots.append([numbers[name] if computed and name is not None else -1 for name in engine.slots])
-        for number in firsts:
-            waited[number] = waited[number] or step + 1 - trace[number].step
+            found.texts[numbers[out.request_id]] += out.token_ids
+            found.token_steps[numbers[out.request_id]] += [step] * len(out.token_ids)
+        found.seconds.append(time.perf_counter() - begun)
+        found.tokens.append(_computed(engine) - before)
+        rows.append([numbers.get(name, -1) if found.tokens[-1] else -1 for name in engine.slots])
         step += 1
-    return Replay(np.array(slots, dtype=int).reshape(step, -1), waited, ended, engine.stats())
+    found.slots = np.array(rows, dtype=int).reshape(step, len(engine.slots))
+    found.stats = engine.stats()
+    return found
+
+
+def _computed(engine: Engine) -> int:
+    """Tokens through the model so far."""
+    return engine.waste.computed_tokens + engine.waste.kept_slots

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from minillm.inference import Engine, SamplingParams, generate_batch
+from minillm.inference import Engine, SamplingParams, generate, generate_batch
 from minillm.inference.engine.trace import poisson_trace, replay
 from minillm.models import T5, T5Config
 from minillm.quantization import quantize
@@ -252,6 +252,33 @@ def test_a_trace_is_the_same_again_and_shows_who_sat_where(model):
     for one in (a, b):
         assert one.stats["cached_tokens"] <= one.stats["block_tokens"] <= one.stats["reserved_tokens"] * 2
         assert one.stats["new_tokens"] == sum(arrival.new_tokens for arrival in trace)
+
+
+def test_a_replay_says_when_and_what_each_request_was_given(model):
+    trace = poisson_trace(9, 0.4, (2, 6), (2, 9), vocabulary=50, seed=5)
+    for batching in ("static", "dynamic", "continuous"):
+        one = replay(Engine(model, max_batch_size=3, batching=batching, prefix_caching=False), trace)
+        for number, arrival in enumerate(trace):
+            params = SamplingParams(max_tokens=arrival.new_tokens, temperature=0, ignore_eos=True)
+            assert one.texts[number] == generate(model, arrival.prompt, params)
+            steps = one.token_steps[number]
+            assert steps == list(range(steps[0], steps[0] + arrival.new_tokens))
+            assert one.waited[number] == one.in_line[number] + 1 == steps[0] + 1 - arrival.step
+            assert one.latency[number] == one.waited[number] + arrival.new_tokens - 1
+            assert (one.slots[steps[0] : steps[-1] + 1] == number).any(axis=1).all()
+        prompts = sum(len(arrival.prompt) for arrival in trace)
+        kept = (one.slots >= 0).sum() - sum(arrival.new_tokens for arrival in trace)
+        assert sum(one.tokens) == prompts + sum(arrival.new_tokens - 1 for arrival in trace) + kept
+        assert len(one.seconds) == len(one.tokens) == one.steps
+        assert all(seconds > 0 for seconds in one.seconds)
+
+
+def test_a_replay_needs_an_engine_without_work(model):
+    engine = Engine(model)
+    assert replay(engine, []).slots.shape == (0, 64)
+    engine.add_request([1], GREEDY)
+    with pytest.raises(ValueError, match="must have nothing to do, it has 1"):
+        replay(engine, [])
 
 
 def test_arrivals_are_poisson():
