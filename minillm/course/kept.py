@@ -1,7 +1,7 @@
 """What the course trains once and keeps: made by whoever needs it first, found by everybody after.
 
     folder of the cache/models/NAME-KEY/       whatever `build` wrote into it, whole or not at all
-    folder of the cache/models/NAME.lock       held while it is made or opened
+    folder of the cache/models/NAME-KEY.lock   held while it is made or opened
 
 Two processes that ask at once: one builds, the other waits and then opens. The lock is the operating system's (through
 filelock), so it is gone when its process is, however that ended; a builder that died leaves a folder named .part, which
@@ -56,7 +56,7 @@ def kept(
     deadline = check_number("deadline", deadline, 0)
     folder = kept_folder(name, key)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = folder.parent / f"{name}.lock"
+    lock = folder.with_name(f"{folder.name}.lock")
     try:
         with FileLock(lock, timeout=deadline):
             if folder.is_dir() and not rebuild:
@@ -64,7 +64,7 @@ def kept(
                     return load(folder)
                 except BadFileError:
                     pass  # damaged: it is made again
-            _build(folder, name, build)
+            _build(folder, build)
             return load(folder)
     except Timeout:
         raise TimeoutError(
@@ -72,11 +72,11 @@ def kept(
         ) from None
 
 
-def _build(folder: Path, name: str, build: Callable[[Path], None]) -> None:
+def _build(folder: Path, build: Callable[[Path], None]) -> None:
     """Under the lock: build beside, then take the old one's place."""
-    for left in folder.parent.glob(f".{name}-*.part"):  # of builders that died
+    for left in folder.parent.glob(f".{folder.name}-*.part"):  # of builders that died
         shutil.rmtree(left, ignore_errors=True)
-    fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{name}-", suffix=".part"))
+    fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-", suffix=".part"))
     try:
         build(fresh)
         fresh.chmod(0o755)  # mkdtemp's are private
