@@ -1740,6 +1740,24 @@ while groups * latency + 0.2 <= 10:
 prediction = [latency, latency + 0.2, 0.05, 8 / 0.05, 8 * groups]""",
     },
     "08-4-b": {
+        "a trie of the tokens": """def allowed(moves, accepting, state, tokens):
+    trie = {}
+    for number, data in enumerate(tokens):
+        node = trie
+        for byte in data:
+            node = node.setdefault(byte, {})
+        if data:
+            node.setdefault(-1, []).append(number)
+    alive, grows = set(accepting), True
+    while grows:
+        more = {s for s, out in enumerate(moves) if not alive.isdisjoint(out.values())}
+        grows, alive = not more <= alive, alive | more
+    found, stack = [], [(trie, state)]
+    while stack:
+        node, at = stack.pop()
+        found += node.get(-1, []) if at in alive else []
+        stack.extend((node[byte], to) for byte, to in moves[at].items() if byte in node)
+    return sorted(found)""",
         "backwards from the ends, an array": """def allowed(moves, accepting, state, tokens):
     before = {}
     for start, out in enumerate(moves):
@@ -1796,6 +1814,20 @@ prediction = [latency, latency + 0.2, 0.05, 8 / 0.05, 8 * groups]""",
     return tuple(ids)""",
     },
     "08-4-c": {
+        "where the decoder stops": """def events(tokens):
+    out, left = [], b""
+    for data in tokens:
+        left = left + data
+        try:
+            text, left = left.decode("utf-8"), b""
+        except UnicodeDecodeError as error:
+            text, left = left[: error.start].decode("utf-8"), left[error.start :]
+        if text != "":
+            out.append(b"data: " + json.dumps({"text": text}, ensure_ascii=False).encode("utf8") + b"\\n" * 2)
+    if left != b"":
+        out.append(b"data: " + json.dumps({"text": chr(65533)}).encode() + b"\\n\\n")
+    out.append("data: [DONE]\\n\\n".encode())
+    return out""",
         "a generator, letters as they are": """def events(tokens):
     left = b""
     for token in tokens:

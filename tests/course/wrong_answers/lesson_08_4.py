@@ -64,6 +64,14 @@ WRONG = {
         "empties the moves": MASK.format(**FINE).replace(
             "    return found", "    moves.clear()\n    return found"
         ),
+        "the first place of an equal token": MASK.format(**FINE | {"number": "tokens.index(data)"}),
+        "state 0 taken for none": MASK.format(**FINE | {"test": "data and end and end in alive"}),
+        "sorts the tokens": MASK.format(**FINE).replace(
+            "    found = []", "    tokens.sort()\n    found = []"
+        ),
+        "a set": MASK.format(**FINE).replace("return found", "return set(found)"),
+        "remembers another automaton": "ALIVE = set()\n\n\n"
+        + MASK.format(**FINE).replace("alive = set(accepting)", "alive = ALIVE\n    alive |= set(accepting)"),
         "a mask of booleans": MASK.format(**FINE).replace(
             "return found", "return [n in found for n in range(len(tokens))]"
         ),
@@ -86,6 +94,38 @@ WRONG = {
         "each token by itself": EVENTS.format(
             **STREAM | {"texts": '[data.decode("utf-8", "replace") for data in tokens]'}
         ),
+        "two bytes held back at most": """def events(tokens):
+    left, found = b"", []
+    for data in tokens:
+        left += data
+        for cut in range(3):
+            try:
+                text = left[: len(left) - cut].decode()
+            except UnicodeDecodeError:
+                continue
+            found += [text] if text else []
+            left = left[len(left) - cut :]
+            break
+    found += ["\\ufffd"] if left else []
+    return [f"data: {json.dumps({'text': text})}\\n\\n".encode() for text in found] + [b"data: [DONE]\\n\\n"]""",
+        "nothing while a character is open": """def events(tokens):
+    left, found = b"", []
+    for data in tokens:
+        left += data
+        try:
+            text, left = left.decode(), b""
+        except UnicodeDecodeError:
+            continue
+        found += [text] if text else []
+    found += ["\\ufffd"] if left else []
+    return [f"data: {json.dumps({'text': text})}\\n\\n".encode() for text in found] + [b"data: [DONE]\\n\\n"]""",
+        "one decoder for all answers": """DECODER = codecs.getincrementaldecoder("utf-8")("replace")
+
+
+def events(tokens):
+    texts = [DECODER.decode(data) for data in tokens]
+    found = [f"data: {json.dumps({'text': text})}\\n\\n".encode() for text in texts if text]
+    return [*found, b"data: [DONE]\\n\\n"]""",
         "what is cut off is dropped": EVENTS.format(
             **STREAM | {"texts": '[data.decode("utf-8", "ignore") for data in tokens]'}
         ),

@@ -117,6 +117,7 @@ def event_stream(answer):
         ["😀".encode()[:1]],
         [b"a", "😀".encode()[:3]],
         [b'"\n\n', b"\\", b"\x7f"],
+        *([b"a" + "😀".encode()[:cut], "😀".encode()[cut:] + b"b"] for cut in (1, 2, 3)),
     )
     for tokens in by_hand:
         _events_are_right(answer, tokens)
