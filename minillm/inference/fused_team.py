@@ -19,7 +19,7 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from statistics import median
 from threading import Lock
@@ -39,7 +39,6 @@ LOOKS = 200  # at the counter before a waiting thread offers the processor to ot
 NOBODY_COMES = np.iinfo(np.int64).min // 2  # in the counter: do not wait, a thread has failed
 TRIES = 3  # tokens with each number of threads before one is chosen
 ANEW = 500  # tokens after which the choice is made anew: other programs come and go
-_ONE_AT_A_TIME = Lock()  # two teams that share the workers could wait for each other
 
 _library = ctypes.windll.kernel32 if sys.platform == "win32" else ctypes.CDLL(None)
 _offer = _library.SwitchToThread if sys.platform == "win32" else _library.sched_yield
@@ -110,42 +109,54 @@ def share(many, team):  # pragma: no cover
 
 
 @lru_cache(maxsize=1)
-def _workers(process: int, many: int) -> ThreadPoolExecutor:
-    """Threads that wait for work; a forked process has none of its parent's."""
-    return ThreadPoolExecutor(many, "minillm-step")
+def _workers(process: int, many: int) -> tuple[ThreadPoolExecutor, Lock]:
+    """Threads that wait for work, and the lock of who gives them some: two steps that share them could wait for each
+    other. A forked process has neither of its parent's."""
+    return ThreadPoolExecutor(many, "minillm-step"), Lock()
 
 
 def run_together(step: Callable[..., None], arguments: tuple[Any, ...], threads: int) -> None:
-    """`step(*arguments, team)` in as many threads. The step ends with a meeting."""
-    if threads == 1:
-        step(*arguments, Team(0, 1, 0))
-        return
-    counter = np.zeros(16, np.int64)  # nothing else in its part of the cache
+    """`step(*arguments, team)` in as many threads. The step ends with a meeting.
 
-    def take_part(part: int) -> None:
-        try:
-            step(*arguments, Team(part, threads, counter[8:].ctypes.data))
-        except BaseException:
-            counter[8] = NOBODY_COMES
-            raise
+    When it is over, also by an error or Ctrl-C, no thread is at work any more. Where no thread is to be had (the
+    program is about to end, or the system has no more), one does it all.
+    """
+    if threads > 1:
+        counter = np.zeros(16, np.int64)  # nothing else in its part of the cache
 
-    with _ONE_AT_A_TIME:
-        workers = _workers(os.getpid(), threads - 1)
-        try:
-            others = [workers.submit(take_part, part) for part in range(1, threads)]
-            take_part(0)
-        except BaseException:
-            counter[8] = NOBODY_COMES
-            raise
-        if counter[8] < 0:
-            for other in others:
-                other.result()  # raises what went wrong there
+        def take_part(part: int) -> None:
+            try:
+                step(*arguments, Team(part, threads, counter[8:].ctypes.data))
+            except BaseException:
+                counter[8] = NOBODY_COMES
+                raise
+
+        # as many for every model, so that models that take turns keep them
+        workers, one_at_a_time = _workers(os.getpid(), max(threads, os.cpu_count() or 1) - 1)
+        others: list[Future[None]] = []
+        with one_at_a_time:
+            try:
+                for part in range(1, threads):
+                    others.append(workers.submit(take_part, part))
+                take_part(0)
+                if counter[8] < 0:
+                    for other in others:
+                        other.result()  # raises what went wrong there
+                return
+            except BaseException as error:
+                counter[8] = NOBODY_COMES
+                _workers.cache_clear()
+                workers.shutdown(cancel_futures=True)  # and waits for them
+                if not isinstance(error, RuntimeError) or len(others) == threads - 1:
+                    raise
+    step(*arguments, Team(0, 1, 0))
 
 
 class Pace:
     """How many threads: 1, 2, 4, ... up to what is allowed take turns in the first tokens, then the fastest goes on.
 
-    A number that is once more than twice as slow as another one is not tried again.
+    A number that is once more than twice as slow as another one is not tried again. Threads of Python may share a pace:
+    the table of times is never changed, but replaced.
     """
 
     def __init__(self) -> None:
@@ -155,8 +166,9 @@ class Pace:
     def threads(self, most: int) -> int:
         """Of the next token."""
         choices = [2**i for i in range(most.bit_length()) if 2**i < most] + [most]
-        best = min((min(times) for times in self.times.values()), default=math.inf)
-        times = {one: self.times.get(one, []) for one in choices}
+        found = self.times
+        best = min((min(times) for times in found.values()), default=math.inf)
+        times = {one: found.get(one, []) for one in choices}
         waiting = [
             one for one in choices if len(times[one]) < TRIES and min(times[one], default=0) <= 2 * best
         ]
@@ -167,9 +179,9 @@ class Pace:
     def took(self, threads: int, seconds: float) -> None:
         """A token took so long."""
         self.tokens += 1
+        found = self.times
+        times = found.get(threads, [])
         if self.tokens % ANEW == 1:
             self.times = {}  # nor does the first of all count: it may have been compiled for
-            return
-        times = self.times.setdefault(threads, [])
-        if len(times) < TRIES:
-            times.append(seconds)
+        elif len(times) < TRIES:
+            self.times = {**found, threads: [*times, seconds]}

@@ -1,5 +1,6 @@
 """Copies of weights for passes over a few rows: the same products, whatever happens to the weights meanwhile."""
 
+import copy
 import platform
 
 import pytest
@@ -66,6 +67,32 @@ def test_a_copied_weight_that_changes_is_read_anew(copied):
                 torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-4)
             change()
     assert len(copied) == 4
+
+
+def test_other_memory_does_not_lie_where_the_copied_weight_was(copied):
+    layer, x = nn.Linear(48, 36), torch.randn(5, 48)
+    with torch.no_grad(), fast_layers(layer, copies=True):
+        for _ in range(9):
+            for _ in range(6):
+                torch.testing.assert_close(
+                    layer(x), F.linear(x, layer.weight, layer.bias), rtol=1e-4, atol=1e-4
+                )
+            layer.weight.data = torch.zeros(1)
+            layer.weight.data = torch.randn(36, 48)
+
+
+def test_a_model_that_is_copied_meanwhile_gets_no_copies_of_weights(copied):
+    model, x = nn.Sequential(nn.Linear(48, 36)), torch.randn(5, 48)
+    with torch.no_grad(), fast_layers(model, copies=True):
+        for _ in range(6):
+            model(x)
+        other = copy.deepcopy(model)
+        other[0].weight.mul_(2)
+        for _ in range(6):
+            torch.testing.assert_close(
+                other(x), F.linear(x, other[0].weight, other[0].bias), rtol=1e-4, atol=1e-4
+            )
+    assert len(copied) == 1 and fast_cpu.is_own(other[0])
 
 
 def test_copies_take_no_more_room_than_they_may(copied, monkeypatch):
