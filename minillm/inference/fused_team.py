@@ -6,8 +6,8 @@
 
 A step has some two hundred products that take microseconds each. To wake a thread for each of them takes longer than
 the product; so the threads are woken once a token, and where they meet, those who are early look again and again
-whether the last one has come (a spin barrier; llama.cpp does the same). Where other programs want the processors, that
-is a bad bargain: `Pace` tries both, and stays with what was faster.
+whether the last one has come (a spin barrier; llama.cpp does the same), and doze only if it takes long. Where other
+programs want the processors, that is a bad bargain: `Pace` tries both, and stays with what was faster.
 
 Book 7.1 언어 모델 추론 이해하기. Each number is computed by the same operations for any number of threads.
 """
@@ -35,14 +35,17 @@ from minillm.quantization.loops import QUICK
 # the checksum of the compiled files that this one calls: python -m tests.compiled_files --write
 CALLED = "ad0a5cd2"
 
-LOOKS = 200  # at the counter before a waiting thread offers the processor to others
+LOOKS = 100_000  # at the counter, some 30 µs, before a waiting thread lets others have the processor
 NOBODY_COMES = np.iinfo(np.int64).min // 2  # in the counter: do not wait, a thread has failed
 TRIES = 3  # tokens with each number of threads before one is chosen
 ANEW = 500  # tokens after which the choice is made anew: other programs come and go
 
-_library = ctypes.windll.kernel32 if sys.platform == "win32" else ctypes.CDLL(None)
-_offer = _library.SwitchToThread if sys.platform == "win32" else _library.sched_yield
-binding.add_symbol("minillm_offer_processor", ctypes.cast(_offer, ctypes.c_void_p).value)
+# A short sleep, not sched_yield: where other programs want the processors, who only steps aside is soon in the way of
+# the thread that it waits for, and a meeting takes milliseconds. Windows' sleeps are too long.
+_WINDOWS = sys.platform == "win32"
+_give_way = ctypes.windll.kernel32.SwitchToThread if _WINDOWS else ctypes.CDLL(None).usleep
+_SLEEP = [] if _WINDOWS else [ir.Constant(ir.IntType(32), 20)]  # µs
+binding.add_symbol("minillm_give_way", ctypes.cast(_give_way, ctypes.c_void_p).value)
 
 
 class Team(NamedTuple):
@@ -76,14 +79,14 @@ def _look(typing, counter):  # pragma: no cover
 
 
 @intrinsic
-def _offer_processor(typing):  # pragma: no cover
-    """Lets another thread run, if one waits."""
+def _let_others_run(typing):  # pragma: no cover
+    """Other threads, if any wait, have the processor for a short while."""
 
     def build(context, builder, signature, arguments):
-        kind = ir.FunctionType(ir.IntType(32), [])
-        name = "minillm_offer_processor"
+        kind = ir.FunctionType(ir.IntType(32), [one.type for one in _SLEEP])
+        name = "minillm_give_way"
         function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
-        builder.call(function, [])
+        builder.call(function, _SLEEP)
         return context.get_dummy_value()
 
     return types.void(), build
@@ -99,7 +102,7 @@ def meet(team):  # pragma: no cover
     while 0 <= _look(team.counter) < all_here:
         looks += 1
         if looks > LOOKS:
-            _offer_processor()
+            _let_others_run()
 
 
 @njit(**QUICK)

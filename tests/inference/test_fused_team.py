@@ -167,7 +167,6 @@ def test_nobody_is_at_work_any_more_after_an_interruption():
 
     with pytest.raises(KeyboardInterrupt):
         fused_team.run_together(step, (), 3)
-    assert set(done) <= {1, 2} and threading.active_count() == len(threading.enumerate())
     found = list(done)
     time.sleep(0.3)
     assert done == found  # whoever had begun was waited for, whoever had not does not begin
@@ -177,7 +176,7 @@ def test_an_error_of_the_step_is_not_taken_for_a_want_of_threads():
     def step(team):
         raise RuntimeError(f"thread {team.part} of {team.parts}")
 
-    with pytest.raises(RuntimeError, match="of 2$"):
+    with pytest.raises(RuntimeError, match=r"of 2$"):
         fused_team.run_together(step, (), 2)
 
 

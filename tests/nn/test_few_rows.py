@@ -92,7 +92,8 @@ def test_a_model_that_is_copied_meanwhile_gets_no_copies_of_weights(copied):
             torch.testing.assert_close(
                 other(x), F.linear(x, other[0].weight, other[0].bias), rtol=1e-4, atol=1e-4
             )
-    assert len(copied) == 1 and fast_cpu.is_own(other[0])
+    assert len(copied) == 1
+    assert fast_cpu.is_own(other[0])
 
 
 def test_copies_take_no_more_room_than_they_may(copied, monkeypatch):
