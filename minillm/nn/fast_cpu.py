@@ -50,8 +50,9 @@ PASSES = 3  # with an unchanged weight, before it is copied
 def fast_layers(model: nn.Module, copies: bool = False) -> Iterator[None]:
     """Inside, the layers of `model` take the ways above where they apply; after it they are torch's again.
 
-    copies: weights may be copied, 1 GiB at most, for as long as the block is open. Safe to nest and to leave open (a
-    generator that waits): what the layers compute does not change.
+    copies: weights may be copied, 1 GiB at most, for as long as the block is open; what is written through
+    `weight.data` or another library's view meanwhile is not seen, all other changes are. Safe to nest and to leave open
+    (a generator that waits): what the layers compute does not change.
     """
     kept = _Copies() if copies and ONE_DNN and platform.machine() in ("x86_64", "AMD64") else None
     swaps = [swap for module in model.modules() for swap in _swaps(module, kept)]
@@ -188,6 +189,9 @@ class _Copies:
         self.left = COPIED_AT_MOST
         self.kept: dict[int, _Copy] = {}
 
+    def __deepcopy__(self, memo: dict[int, object]) -> None:
+        """A model that is copied inside the block would keep them for ever."""
+
     def of(self, weight: Tensor) -> Tensor | None:
         """The copy of a weight; None at its first passes, and where there is no room left."""
         if weight.is_inference():  # it does not tell whether it has changed
@@ -196,7 +200,7 @@ class _Copies:
         if found is None or found.state != state:
             if found is not None and found.copy is not None:
                 self.left += weight.numel()
-            found = self.kept[id(weight)] = _Copy(weight, state)
+            found = self.kept[id(weight)] = _Copy(weight, weight.detach(), state)
         found.passes += 1
         if found.copy is None and found.passes > PASSES and weight.numel() <= self.left:
             self.left -= weight.numel()
@@ -207,7 +211,8 @@ class _Copies:
 
 @dataclass
 class _Copy:
-    weight: Tensor  # held, so that its id is nobody else's
+    weight: Tensor  # held, so that its id is nobody else's,
+    numbers: Tensor  # and so that its memory is not, after a `.to(...)` that gave it other memory
     state: tuple[int, int]  # where its numbers are, and how often they have changed
     passes: int = 0
     copy: Tensor | None = None

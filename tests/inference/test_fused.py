@@ -1,9 +1,5 @@
 """The compiled decode step: the model's own logits, whatever the sizes, and only where nobody looks or interferes."""
 
-import multiprocessing
-import os
-import threading
-
 import pytest
 import torch
 
@@ -11,7 +7,6 @@ from minillm._kernels import use_kernels
 from minillm.course import watch, watch_attention, watch_layers
 from minillm.inference import SamplingParams, generate, generate_batch, stream
 from minillm.inference.fused import FusedStep
-from minillm.inference.fused_team import ANEW, TRIES, Pace
 from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig, load_model, save_gguf
 from minillm.nn import attention_backend
 from minillm.nn.fast_cpu import fast_layers
@@ -73,71 +68,6 @@ def test_a_gpt2_has_its_own_logits(options):
 def test_rows_that_are_no_multiple_of_four_are_all_worked_out():
     for rows in (33, 34, 35):
         assert largest_difference(llama(intermediate_size=rows, vocab_size=61 + rows), new=3) < 1e-4
-
-
-@pytest.fixture
-def several(monkeypatch):
-    """Steps run in so many threads, whatever is faster here."""
-
-    def go(threads):
-        monkeypatch.setattr(Pace, "threads", lambda self, most: threads)
-
-    return go
-
-
-@pytest.mark.parametrize("threads", [2, 3])
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: llama(num_key_value_heads=2),
-        lambda: llama(model_type="qwen3", head_dim=16, vocab_size=63, intermediate_size=33),
-        gpt2,
-        lambda: quantize(gpt2(n_inner=40), "nf4", group_size=16),
-    ],
-)
-def test_threads_give_what_one_gives_to_the_bit(make, threads, several):
-    model = make()
-    found = []
-    for many in (1, threads):
-        several(many)
-        assert largest_difference(model) < 1e-4
-        cache = model.new_cache(1, 12)
-        step = FusedStep.of(model, cache)
-        found.append(torch.cat([step(token) for token in range(5, 15)]))
-    assert torch.equal(*found)
-
-
-def test_a_thread_that_fails_is_heard_of(several, monkeypatch):
-    """Nobody waits for it, and the next step works."""
-    model = llama()
-    step = FusedStep.of(model, model.new_cache(1, 8))
-    expected = step(5)
-    step.cache.crop(0)
-    several(3)
-    own = step.run
-
-    def broken(*given):
-        if given[-1].part == 1:
-            raise MemoryError("no room")
-        return own(*given)
-
-    monkeypatch.setattr(step, "run", broken)
-    with pytest.raises(MemoryError, match="no room"):
-        step(5)
-    assert step.cache.length == 0
-    monkeypatch.setattr(step, "run", own)
-    assert torch.equal(step(5), expected)
-
-
-def test_the_pace_tries_all_and_keeps_the_fastest():
-    pace, seconds, tried = Pace(), {1: 3.0, 2: 1.8, 4: 2.0, 6: 9.0}, []
-    for token in range(ANEW):
-        tried.append(pace.threads(6))
-        pace.took(tried[-1], seconds[tried[-1]] if token else 100.0)  # a first call is slow: it compiles
-    assert tried[:10] == [1, 1, 2, 4, 6, 1, 2, 4, 1, 2]  # 6 was too slow to be tried again
-    assert set(tried[3 * TRIES + 2 :]) == {2}
-    pace.took(2, 1.0)
-    assert [pace.threads(most) for most in (1, 2, 6)] == [1, 1, 1]  # another beginning
 
 
 @pytest.mark.parametrize("method", ["int8", "nf4", "int4", "rtn", "gptq", "awq"])
@@ -277,33 +207,3 @@ def test_a_full_cache_is_said_and_stays_as_it_was():
     with pytest.raises(ValueError, match="room for 2 tokens"):
         step(3)
     assert cache.length == 2
-
-
-@pytest.mark.parametrize("inside", [1, 2])
-def test_threads_that_generate_side_by_side_do_not_disturb_each_other(inside, several):
-    several(inside)
-    model, params = llama(), SamplingParams(max_tokens=40, temperature=0)
-    expected = {prompt: generate(model, [prompt], params) for prompt in range(1, 5)}
-    found = {}
-    workers = [
-        threading.Thread(target=lambda p=p: found.update({p: generate(model, [p], params)})) for p in expected
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-    assert found == expected
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_process_has_threads_of_its_own(several):
-    several(2)
-    model, params = llama(), SamplingParams(max_tokens=10, temperature=0)
-    expected = generate(model, [1], params)
-    process = multiprocessing.get_context("fork").Process(
-        target=lambda: os._exit(40 + (generate(model, [1], params) == expected))
-    )
-    process.start()
-    process.join(60)
-    process.kill()
-    assert process.exitcode == 41

@@ -1,7 +1,10 @@
 """Copies of weights for passes over a few rows: the same products, whatever happens to the weights meanwhile."""
 
+import copy
 import platform
+import weakref
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -66,6 +69,38 @@ def test_a_copied_weight_that_changes_is_read_anew(copied):
                 torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-4)
             change()
     assert len(copied) == 4
+
+
+def test_memory_of_a_copied_weight_is_nobody_elses_until_the_copy_is_gone(copied):
+    """By where a weight stands and how often it changed it is known again; `.to(...)` gives it other memory."""
+    layer, x = nn.Linear(48, 36), torch.randn(5, 48)
+    numbers = np.random.default_rng(0).normal(size=(36, 48)).astype(np.float32)
+    alive = weakref.ref(numbers)
+    with torch.no_grad(), fast_layers(layer, copies=True):
+        layer.weight.data = torch.from_numpy(numbers)
+        del numbers
+        for _ in range(6):
+            layer(x)
+        layer.weight.data = torch.randn(36, 48)
+        assert alive() is not None
+        expected = F.linear(x, layer.weight, layer.bias)
+        torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-4)
+        assert alive() is None
+
+
+def test_a_model_that_is_copied_meanwhile_gets_no_copies_of_weights(copied):
+    model, x = nn.Sequential(nn.Linear(48, 36)), torch.randn(5, 48)
+    with torch.no_grad(), fast_layers(model, copies=True):
+        for _ in range(6):
+            model(x)
+        other = copy.deepcopy(model)
+        other[0].weight.mul_(2)
+        for _ in range(6):
+            torch.testing.assert_close(
+                other(x), F.linear(x, other[0].weight, other[0].bias), rtol=1e-4, atol=1e-4
+            )
+    assert len(copied) == 1
+    assert fast_cpu.is_own(other[0])
 
 
 def test_copies_take_no_more_room_than_they_may(copied, monkeypatch):
