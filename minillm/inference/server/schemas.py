@@ -11,7 +11,7 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from minillm._checks import describe
 from minillm.inference.grammar.calls import Calls
@@ -42,6 +42,9 @@ SAME = (
 )  # fmt: skip
 Id = Annotated[int, Field(ge=0, lt=2**63)]
 Stop = Annotated[str, Field(min_length=1, max_length=1000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Text = Annotated[str, Field(min_length=1)]
+Ids = Annotated[list[Id], Field(min_length=1)]
 
 
 class Fields(BaseModel):
@@ -92,17 +95,17 @@ class Asked(Fields):
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
     stop_token_ids: Annotated[list[Id], Field(max_length=100)] | None = None
     logit_bias: Annotated[dict[str, float], Field(max_length=1024)] | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    repetition_penalty: float | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
+    temperature: float | None = Field(default=None, ge=0)
+    top_p: Share | None = None
+    top_k: int | None = Field(default=None, ge=0)
+    min_p: Share | None = None
+    repetition_penalty: float | None = Field(default=None, ge=1e-3, le=1e3)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    min_tokens: int | None = None
+    min_tokens: int | None = Field(default=None, ge=0)
     ignore_eos: bool | None = None
-    no_repeat_ngram_size: int | None = None
+    no_repeat_ngram_size: int | None = Field(default=None, ge=0)
     response_format: ResponseFormat | None = None
 
     @property
@@ -130,7 +133,7 @@ class Asked(Fields):
 class CompletionAsked(Asked):
     """/v1/completions. echo with logprobs: the prompt's tokens with their log probabilities, too."""
 
-    prompt: str | list[Id] | list[str] | list[list[Id]]
+    prompt: Text | Ids | Annotated[list[Text], Field(min_length=1)] | Annotated[list[Ids], Field(min_length=1)]
     echo: bool | None = None
     logprobs: int | None = Field(default=None, ge=0, le=20)
     best_of: int | None = Field(default=None, ge=1)
@@ -149,11 +152,26 @@ class CompletionAsked(Asked):
         return {name: value for name, value in given.items() if value is not None}
 
 
-class Part(Fields):
-    """A piece of a message."""
+class Part(BaseModel):
+    """A piece of a message: a text, or what the assistant said when it refused. Marks for a provider's cache and the
+    like are not read."""
 
-    type: Literal["text"]
-    text: str
+    model_config = ConfigDict(strict=True, extra="ignore")
+    type: Literal["text", "refusal"]
+    text: str | None = None
+    refusal: str | None = None
+
+    @model_validator(mode="after")
+    def holds_text(self) -> Part:
+        """It has what its type names."""
+        if getattr(self, self.type) is None:
+            raise ValueError(f"a part of type {self.type} needs {self.type}")
+        return self
+
+    @property
+    def said(self) -> str:
+        """The text."""
+        return getattr(self, self.type)
 
 
 class CalledFunction(BaseModel):
@@ -188,7 +206,7 @@ class Message(BaseModel):
             raise ApiError(400, f"a message of role {self.role} needs content", "messages")
         role = "system" if self.role == "developer" else self.role
         parts = self.content or ""
-        text = parts if isinstance(parts, str) else "".join(part.text for part in parts)
+        text = parts if isinstance(parts, str) else "".join(part.said for part in parts)
         message: dict[str, Any] = {"role": role, "content": text}
         if self.tool_calls and role == "assistant":
             message["tool_calls"] = [call.model_dump() for call in self.tool_calls]
@@ -247,10 +265,21 @@ def parse(kind: type[Fields], value: dict[str, Any]) -> Any:
     try:
         return kind.model_validate({name: one for name, one in value.items() if name not in IGNORED})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"])) or "body"
+        # of a value that may be a text or a list, what is wrong deepest inside it says most
+        first = max(error.errors(include_url=False, include_context=False), key=_depth)
+        where = ".".join(str(one) for one in first["loc"] if _is_of_body(one)) or "body"
         came = "" if first["type"] == "missing" else f", got {describe(first['input'])}"
-        raise ApiError(400, f"{where}: {first['msg']}{came}", str(first["loc"][0])) from None
+        param = str(first["loc"][0]) if first["loc"] else None
+        raise ApiError(400, f"{where}: {first['msg']}{came}", param) from None
+
+
+def _is_of_body(step: str | int) -> bool:
+    """Whether a step of pydantic's way to an error stands in the body; the others name one of several types."""
+    return isinstance(step, int) or "[" not in step and step not in ("str", "int", "float", "bool")
+
+
+def _depth(error: Any) -> int:
+    return sum(map(_is_of_body, error["loc"]))
 
 
 def sampling_params(
@@ -264,7 +293,9 @@ def sampling_params(
     try:
         return SamplingParams(**given, max_tokens=max_tokens)
     except ValueError as error:
-        raise ApiError(400, str(error), str(error).split()[0]) from None
+        named = [one for one in str(error).split()[:4] if one in SAME or one in given]
+        param = named[0] if named else "response_format" if given.get("json_schema") is not None else None
+        raise ApiError(400, str(error), param) from None
 
 
 def _token_id(name: str) -> int:
