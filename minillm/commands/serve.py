@@ -54,7 +54,7 @@ def _draft(named: Path, tokenizer: Any) -> Any:
         return PromptLookup()
     folder = find_model(named)
     theirs = load_tokenizer(tokenizer_path(folder, None))
-    if theirs.get_vocab() != tokenizer.get_vocab():
+    if theirs.vocab != tokenizer.vocab:
         raise ValueError(f"--draft {folder} has other tokens than the model: its guesses would mean nothing")
     return open_writer(folder, theirs, None)
 

@@ -11,7 +11,7 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from minillm._checks import describe
 from minillm.inference.grammar.calls import Calls
@@ -133,7 +133,9 @@ class Asked(Fields):
 class CompletionAsked(Asked):
     """/v1/completions. echo with logprobs: the prompt's tokens with their log probabilities, too."""
 
-    prompt: Text | Ids | Annotated[list[Text], Field(min_length=1)] | Annotated[list[Ids], Field(min_length=1)]
+    prompt: (
+        Text | Ids | Annotated[list[Text], Field(min_length=1)] | Annotated[list[Ids], Field(min_length=1)]
+    )
     echo: bool | None = None
     logprobs: int | None = Field(default=None, ge=0, le=20)
     best_of: int | None = Field(default=None, ge=1)
@@ -152,26 +154,23 @@ class CompletionAsked(Asked):
         return {name: value for name, value in given.items() if value is not None}
 
 
-class Part(BaseModel):
-    """A piece of a message: a text, or what the assistant said when it refused. Marks for a provider's cache and the
-    like are not read."""
+class TextPart(BaseModel):
+    """A piece of a message. Marks for a provider's cache and the like are not read."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
-    type: Literal["text", "refusal"]
-    text: str | None = None
-    refusal: str | None = None
+    type: Literal["text"]
+    text: str
 
-    @model_validator(mode="after")
-    def holds_text(self) -> Part:
-        """It has what its type names."""
-        if getattr(self, self.type) is None:
-            raise ValueError(f"a part of type {self.type} needs {self.type}")
-        return self
 
-    @property
-    def said(self) -> str:
-        """The text."""
-        return getattr(self, self.type)
+class RefusalPart(BaseModel):
+    """What the assistant said when it refused."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+    type: Literal["refusal"]
+    refusal: str
+
+
+Part = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
 
 
 class CalledFunction(BaseModel):
@@ -191,10 +190,22 @@ class CalledTool(BaseModel):
     function: CalledFunction
 
 
+# in the document: there is content, or a call in its place
+SAYS: dict[str, Any] = {
+    "anyOf": [
+        {"required": ["content"], "properties": {"content": {"not": {"type": "null"}}}},
+        {
+            "required": ["tool_calls"],
+            "properties": {"role": {"const": "assistant"}, "tool_calls": {"type": "array", "minItems": 1}},
+        },
+    ]
+}
+
+
 class Message(BaseModel):
     """One of a conversation; what else the client keeps with it (an answer's refusal: null) is not read."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="ignore", json_schema_extra=SAYS)
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[Part] | None = None
     tool_calls: list[CalledTool] | None = None
@@ -206,7 +217,11 @@ class Message(BaseModel):
             raise ApiError(400, f"a message of role {self.role} needs content", "messages")
         role = "system" if self.role == "developer" else self.role
         parts = self.content or ""
-        text = parts if isinstance(parts, str) else "".join(part.said for part in parts)
+        text = (
+            parts
+            if isinstance(parts, str)
+            else "".join(part.text if isinstance(part, TextPart) else part.refusal for part in parts)
+        )
         message: dict[str, Any] = {"role": role, "content": text}
         if self.tool_calls and role == "assistant":
             message["tool_calls"] = [call.model_dump() for call in self.tool_calls]
@@ -275,7 +290,7 @@ def parse(kind: type[Fields], value: dict[str, Any]) -> Any:
 
 def _is_of_body(step: str | int) -> bool:
     """Whether a step of pydantic's way to an error stands in the body; the others name one of several types."""
-    return isinstance(step, int) or "[" not in step and step not in ("str", "int", "float", "bool")
+    return isinstance(step, int) or re.fullmatch(r"\w+", step) is not None and step not in ("str", "int")
 
 
 def _depth(error: Any) -> int:
