@@ -295,7 +295,8 @@ def test_every_answer_bears_an_id(server, client):
     ids = {
         client.chat.completions.create(model="tiny", messages=ASKED, max_tokens=1)._request_id for _ in "ab"
     }
-    assert len(ids) == 2 and None not in ids
+    assert len(ids) == 2
+    assert None not in ids
     with httpx.Client(base_url=server.url, timeout=SHORT) as http:
         for path in ("/health", "/nope"):
             assert http.get(path, headers={"x-request-id": "mine-1"}).headers["x-request-id"] == "mine-1"
