@@ -290,7 +290,7 @@ def parse(kind: type[Fields], value: dict[str, Any]) -> Any:
 
 def _is_of_body(step: str | int) -> bool:
     """Whether a step of pydantic's way to an error stands in the body; the others name one of several types."""
-    return isinstance(step, int) or re.fullmatch(r"\w+", step) is not None and step not in ("str", "int")
+    return isinstance(step, int) or (re.fullmatch(r"\w+", step) is not None and step not in ("str", "int"))
 
 
 def _depth(error: Any) -> int:

@@ -350,7 +350,7 @@ def test_minillm_serve_with_drafts_writes_the_same(folder, draft):
         ended(process)
     model, tokenizer = tiny_model()
     params = SamplingParams(max_tokens=30, temperature=0, ignore_eos=True)
-    assert told == generate_batch(model, ["ab ab ab ab"], params, tokenizer)[0].text
+    assert told == generate_batch(model, [tokenizer.encode("ab ab ab ab")], params, tokenizer)[0].text
     if draft == "itself":  # 4 tokens a step
         assert float(numbers["steps_total"]) < 15
 
