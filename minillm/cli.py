@@ -175,6 +175,9 @@ def build_parser() -> argparse.ArgumentParser:
     one.take(
         "--max-requests", "prompts at a time, waiting ones too; more get 429", type=whole(1), default=256
     )
+    guesses = "what guesses the next tokens, checked by the model: prompt-lookup, or a smaller model of its vocabulary"
+    one.take("--draft", guesses, type=Path, metavar="DRAFT")
+    one.take("--draft-tokens", "with --draft: guesses of a text at most", type=whole(1, 64), default=4)
     one.take("--max-batch-size", "texts written at a time", type=whole(1, 4096), default=64)
     one.take("--max-body", "bytes of a request at most", type=whole(1), default=2**20)
     ending = "seconds that running answers have to end when the server does"

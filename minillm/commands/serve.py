@@ -10,6 +10,8 @@ from typing import Any
 from minillm.commands._find import find_model
 from minillm.commands.generate import open_writer, tokenizer_path
 
+LOOKUP = "prompt-lookup"  # drafts without a model
+
 
 def serve(options: Namespace) -> None:
     """Open the model, warm it up, say where it listens, and answer."""
@@ -24,8 +26,10 @@ def serve(options: Namespace) -> None:
     model = open_writer(folder, tokenizer, options.tokenizer)
     if is_encoder_decoder(model):
         raise ValueError(f"{folder} holds a {type(model).__name__}: only decoder-only models are served")
-    batch = options.max_batch_size
-    engine = Engine(model, tokenizer, max_batch_size=batch, max_batch_tokens=max(2048, batch))
+    batch, drafts = options.max_batch_size, {}
+    if options.draft is not None:
+        drafts = {"draft": _draft(options.draft, tokenizer), "k": options.draft_tokens}
+    engine = Engine(model, tokenizer, max_batch_size=batch, max_batch_tokens=max(2048, batch), **drafts)
     defaults = None
     if model.generation_config:  # the settings that the model's makers found to work
         defaults = SamplingParams.from_folder(folder, n=1, beams=1, early_stopping=False)
@@ -39,6 +43,20 @@ def serve(options: Namespace) -> None:
     print(f"{name} at {server.url}/v1{also} (Ctrl-C ends it)", file=sys.stderr, flush=True)
     server.run()
     print("ended", file=sys.stderr, flush=True)
+
+
+def _draft(named: Path, tokenizer: Any) -> Any:
+    """What guesses the next tokens: prompt-lookup, or a smaller model. ValueError for one with other tokens."""
+    from minillm.inference import PromptLookup
+    from minillm.tokenizer import load_tokenizer
+
+    if named.as_posix() == LOOKUP:
+        return PromptLookup()
+    folder = find_model(named)
+    theirs = load_tokenizer(tokenizer_path(folder, None))
+    if theirs.vocab != tokenizer.vocab:
+        raise ValueError(f"--draft {folder} has other tokens than the model: its guesses would mean nothing")
+    return open_writer(folder, theirs, None)
 
 
 def _encoder(source: Path | None, settings: dict[str, Any]) -> str | None:

@@ -168,9 +168,7 @@ class SamplingParams:
             ("no_repeat_ngram_size", 0),
         ):
             if getattr(self, name) != free:
-                raise ValueError(
-                    f"{name} may leave no text that follows {what}: it must be {free!r} with one"
-                )
+                raise ValueError(f"{name} does not go with {what}: it could leave no text that follows it")
 
     def _check_several(self) -> None:
         """What n, best_of and beams ask of each other."""
@@ -215,6 +213,11 @@ class SamplingParams:
         except ValueError as error:
             raise BadFileError(f"generation config in {str(path)!r} is refused: {error}") from None
         return cls(**fields | overrides)
+
+    @property
+    def width(self) -> int:
+        """Texts of a prompt that are at work at a time."""
+        return self.beams if self.beams > 1 else self.best_of or self.n
 
     @property
     def stop_strings(self) -> tuple[str, ...]:

@@ -149,14 +149,14 @@ class Engine:
                 f"prompt has {len(ids)} tokens and max_tokens is {params.max_tokens}, but the engine serves "
                 f"{self.window} (the draft model's window, or with dynamic rotary scaling the trained one)"
             )
+        if (width := params.width) > self.scheduler.max_batch_size:  # before so many rows are made
+            raise ValueError(
+                f"the request asks for {width} texts at a time (n, best_of or beams), "
+                f"max_batch_size is {self.scheduler.max_batch_size}"
+            )
         while name is None or (name in self._requests and name.isdigit()):
             name, self._named = str(self._named), self._named + 1
         request = new_request(self.model, self.tokenizer, name, ids, params)
-        if request.width > self.scheduler.max_batch_size:
-            raise ValueError(
-                f"the request asks for {request.width} texts at a time (n, best_of or beams), "
-                f"max_batch_size is {self.scheduler.max_batch_size}"
-            )
         if (asked := request.most_blocks(self.blocks)) > self.blocks.num_blocks:
             raise ValueError(
                 f"the request may need {asked} blocks of {self.blocks.block_size} tokens, "

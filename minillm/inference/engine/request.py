@@ -32,7 +32,8 @@ class StepOutput:
     token_ids: the new ones. text: what can be shown of it by now (never half a character or half a stop string), all
     pieces together are the completion's text; None without a tokenizer. finished: this completion is; finish_reason is
     then "stop" or "length". index: which of the n completions. logprobs: one dict a new token, as in Completion.
-    prompt_logprobs: with the first output of a request that asked for them. With best_of or beams everything comes at
+    prompt_logprobs: with the first output of a request that asked for them. cached_tokens: of the prompt, those whose
+    keys an earlier text had left when the request was first admitted. With best_of or beams everything comes at
     the end, in one output a completion.
     """
 
@@ -44,6 +45,7 @@ class StepOutput:
     index: int = 0
     logprobs: list[dict[int, float]] | None = None
     prompt_logprobs: list[dict[int, float] | None] | None = None
+    cached_tokens: int = 0
 
 
 @dataclass(eq=False)
@@ -90,6 +92,7 @@ class Request:
     width: int  # sequences at most
     alike: SamplingParams
     arrived: int = 0  # the step
+    cached: int | None = None  # tokens of the prompt that were there already; None: it still waits
     split: bool = False  # whether it has become `width` sequences
     kept: list[Sequence] = field(default_factory=list)  # finished, and in the batch until all of it is
     prompt_scores: list[dict[int, float] | None] = field(default_factory=lambda: [None])
@@ -170,7 +173,7 @@ def new_request(
 ) -> Request:
     """A request of a checked prompt. ValueError for stop strings without a tokenizer."""
     beams = params.beams > 1
-    width = params.beams if beams else params.best_of or params.n
+    width = params.width
     first = Row(
         prompt,
         Stopper(model, params, tokenizer, prompt),

@@ -177,6 +177,8 @@ class Scheduler:
                 request.release(self.blocks)
                 return
             self.waiting.popleft()
+            if request.cached is None:  # what it finds again after losing its place is its own
+                request.cached = first.table.length
             self.running.append(request)
             taken = {seat for seats in self.seats.values() for seat in seats}
             free = (seat for seat in range(self.max_batch_size) if seat not in taken)

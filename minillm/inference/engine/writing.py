@@ -29,6 +29,8 @@ def apply(
         outputs = [_whole(request, i, row) for i, row in enumerate(request.best())]
     if outputs and request.params.prompt_logprobs is not None and (first or request.at_end):
         outputs[0].prompt_logprobs = request.prompt_scores
+    for output in outputs:
+        output.cached_tokens = request.cached or 0
     return outputs
 
 

@@ -40,9 +40,10 @@ def finite(score: float | None) -> float | None:
     return None if score is None else max(score, -9999.0)
 
 
-def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
-    """The counts that a client is told."""
+def usage(prompt_tokens: int, completion_tokens: int, cached_tokens: int) -> dict[str, Any]:
+    """The counts that a client is told. cached_tokens: of the prompts, those that an earlier text had left."""
     return {
+        "prompt_tokens_details": {"cached_tokens": cached_tokens},
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
@@ -60,6 +61,7 @@ class Answer:
         self.tokenizer, self.model, self.prompts, self.params = tokenizer, model, prompts, params
         self.id, self.created = f"{self.prefix}-{uuid.uuid4().hex}", int(time.time())
         self.written = 0  # tokens of all choices
+        self.cached: dict[int, int] = {}  # of each prompt: tokens that were there already
         self.choices: dict[int, dict[str, Any]] = {}  # joined so far, by index
 
     def head(self, kind: str) -> dict[str, Any]:
@@ -67,9 +69,9 @@ class Answer:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
 
     @property
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, Any]:
         """usage, so far."""
-        return usage(sum(map(len, self.prompts)), self.written)
+        return usage(sum(map(len, self.prompts)), self.written, sum(self.cached.values()))
 
     def piece(self, choices: list[dict[str, Any]], with_usage: bool) -> dict[str, Any]:
         """A stream's next object; an empty list of choices carries the counts."""
@@ -94,7 +96,7 @@ class CompletionAnswer(Answer):
 
     def pieces(self, prompt: int, output: StepOutput) -> list[dict[str, Any]]:
         """Choices of a stream's next object; [] where nothing can be shown."""
-        at = self.index(prompt, output)
+        at, self.cached[prompt] = self.index(prompt, output), output.cached_tokens
         if output.prompt_logprobs is not None:
             self.said[prompt] = output.prompt_logprobs
         first = at not in self.choices
@@ -158,6 +160,7 @@ class ChatAnswer(Answer):
     def pieces(self, prompt: int, output: StepOutput) -> list[dict[str, Any]]:
         """Choices of a stream's next objects, one each: who speaks, what is said, how it ends."""
         at, text = self.index(prompt, output), output.text or ""
+        self.cached[prompt] = output.cached_tokens
         if output.prompt_logprobs is not None:
             self.said = [self._prompt_score(one) for one in output.prompt_logprobs]
         self.written += len(output.token_ids)

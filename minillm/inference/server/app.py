@@ -15,7 +15,9 @@ import contextlib
 import hmac
 import json
 import logging
+import re
 import time
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -86,13 +88,15 @@ class App:
         self.inner.router.redirect_slashes = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Check the key, let the address answer, count it."""
-        status = 0
+        """Check the key, let the address answer, count it. Every answer bears the request's id: the client's own
+        x-request-id, or a new one."""
+        status, name = 0, _request_id(scope)
 
         async def counted(message: Any) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message = message | {"headers": [*message["headers"], (b"x-request-id", name)]}
             await send(message)
 
         try:
@@ -316,6 +320,11 @@ def as_api_error(error: Exception) -> ApiError:
     if isinstance(error, ShuttingDownError):
         return ApiError(503, str(error), None, "shutting_down")
     return ApiError(400 if isinstance(error, ValueError) else 500, str(error))
+
+
+def _request_id(scope: Any) -> bytes:
+    given = dict(scope["headers"]).get(b"x-request-id", b"")
+    return given if re.fullmatch(rb"[!-~]{1,128}", given) else uuid.uuid4().hex.encode()
 
 
 async def _said(request: Request, error: Exception) -> Response:

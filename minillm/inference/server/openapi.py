@@ -48,7 +48,8 @@ USAGE = {
     "type": "object",
     "required": ["prompt_tokens", "total_tokens"],
     "properties": {
-        name: {"type": "integer"} for name in ("prompt_tokens", "completion_tokens", "total_tokens")
+        **{name: {"type": "integer"} for name in ("prompt_tokens", "completion_tokens", "total_tokens")},
+        "prompt_tokens_details": {"type": "object", "properties": {"cached_tokens": {"type": "integer"}}},
     },
 }
 

@@ -42,6 +42,9 @@ SAME = (
 )  # fmt: skip
 Id = Annotated[int, Field(ge=0, lt=2**63)]
 Stop = Annotated[str, Field(min_length=1, max_length=1000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Text = Annotated[str, Field(min_length=1)]
+Ids = Annotated[list[Id], Field(min_length=1)]
 
 
 class Fields(BaseModel):
@@ -92,17 +95,17 @@ class Asked(Fields):
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
     stop_token_ids: Annotated[list[Id], Field(max_length=100)] | None = None
     logit_bias: Annotated[dict[str, float], Field(max_length=1024)] | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    repetition_penalty: float | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
+    temperature: float | None = Field(default=None, ge=0)
+    top_p: Share | None = None
+    top_k: int | None = Field(default=None, ge=0)
+    min_p: Share | None = None
+    repetition_penalty: float | None = Field(default=None, ge=1e-3, le=1e3)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    min_tokens: int | None = None
+    min_tokens: int | None = Field(default=None, ge=0)
     ignore_eos: bool | None = None
-    no_repeat_ngram_size: int | None = None
+    no_repeat_ngram_size: int | None = Field(default=None, ge=0)
     response_format: ResponseFormat | None = None
 
     @property
@@ -130,7 +133,9 @@ class Asked(Fields):
 class CompletionAsked(Asked):
     """/v1/completions. echo with logprobs: the prompt's tokens with their log probabilities, too."""
 
-    prompt: str | list[Id] | list[str] | list[list[Id]]
+    prompt: (
+        Text | Ids | Annotated[list[Text], Field(min_length=1)] | Annotated[list[Ids], Field(min_length=1)]
+    )
     echo: bool | None = None
     logprobs: int | None = Field(default=None, ge=0, le=20)
     best_of: int | None = Field(default=None, ge=1)
@@ -149,11 +154,23 @@ class CompletionAsked(Asked):
         return {name: value for name, value in given.items() if value is not None}
 
 
-class Part(Fields):
-    """A piece of a message."""
+class TextPart(BaseModel):
+    """A piece of a message. Marks for a provider's cache and the like are not read."""
 
+    model_config = ConfigDict(strict=True, extra="ignore")
     type: Literal["text"]
     text: str
+
+
+class RefusalPart(BaseModel):
+    """What the assistant said when it refused."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+    type: Literal["refusal"]
+    refusal: str
+
+
+Part = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
 
 
 class CalledFunction(BaseModel):
@@ -173,10 +190,22 @@ class CalledTool(BaseModel):
     function: CalledFunction
 
 
+# in the document: there is content, or a call in its place
+SAYS: dict[str, Any] = {
+    "anyOf": [
+        {"required": ["content"], "properties": {"content": {"not": {"type": "null"}}}},
+        {
+            "required": ["tool_calls"],
+            "properties": {"role": {"const": "assistant"}, "tool_calls": {"type": "array", "minItems": 1}},
+        },
+    ]
+}
+
+
 class Message(BaseModel):
     """One of a conversation; what else the client keeps with it (an answer's refusal: null) is not read."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="ignore", json_schema_extra=SAYS)
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[Part] | None = None
     tool_calls: list[CalledTool] | None = None
@@ -188,7 +217,11 @@ class Message(BaseModel):
             raise ApiError(400, f"a message of role {self.role} needs content", "messages")
         role = "system" if self.role == "developer" else self.role
         parts = self.content or ""
-        text = parts if isinstance(parts, str) else "".join(part.text for part in parts)
+        text = (
+            parts
+            if isinstance(parts, str)
+            else "".join(part.text if isinstance(part, TextPart) else part.refusal for part in parts)
+        )
         message: dict[str, Any] = {"role": role, "content": text}
         if self.tool_calls and role == "assistant":
             message["tool_calls"] = [call.model_dump() for call in self.tool_calls]
@@ -247,10 +280,21 @@ def parse(kind: type[Fields], value: dict[str, Any]) -> Any:
     try:
         return kind.model_validate({name: one for name, one in value.items() if name not in IGNORED})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"])) or "body"
+        # of a value that may be a text or a list, what is wrong deepest inside it says most
+        first = max(error.errors(include_url=False, include_context=False), key=_depth)
+        where = ".".join(str(one) for one in first["loc"] if _is_of_body(one)) or "body"
         came = "" if first["type"] == "missing" else f", got {describe(first['input'])}"
-        raise ApiError(400, f"{where}: {first['msg']}{came}", str(first["loc"][0])) from None
+        param = str(first["loc"][0]) if first["loc"] else None
+        raise ApiError(400, f"{where}: {first['msg']}{came}", param) from None
+
+
+def _is_of_body(step: str | int) -> bool:
+    """Whether a step of pydantic's way to an error stands in the body; the others name one of several types."""
+    return isinstance(step, int) or (re.fullmatch(r"\w+", step) is not None and step not in ("str", "int"))
+
+
+def _depth(error: Any) -> int:
+    return sum(map(_is_of_body, error["loc"]))
 
 
 def sampling_params(
@@ -264,7 +308,9 @@ def sampling_params(
     try:
         return SamplingParams(**given, max_tokens=max_tokens)
     except ValueError as error:
-        raise ApiError(400, str(error), str(error).split()[0]) from None
+        named = [one for one in str(error).split()[:4] if one in SAME or one in given]
+        param = named[0] if named else "response_format" if given.get("json_schema") is not None else None
+        raise ApiError(400, str(error), param) from None
 
 
 def _token_id(name: str) -> int:

@@ -191,6 +191,11 @@ def test_answers_follow_a_schema(client):
     ({"max_tokens": 1000}, BadRequestError, "128 tokens at most"),
     ({"temperature": "hot"}, BadRequestError, "temperature"),
     ({"temperature": -1}, BadRequestError, "temperature"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, BadRequestError,
+     "messages.0.content.0: Input tag 'image_url' .*'text', 'refusal'"),
+    ({"messages": [{"role": "assistant", "content": [{"type": "refusal"}]}]}, BadRequestError,
+     "messages.0.content.0.*refusal: Field required"),
+    ({"n": 10**12}, BadRequestError, "1000000000000 texts at a time"),
     ({"n": 0}, BadRequestError, "n:"),
     ({"n": 17}, BadRequestError, "17 texts at a time"),
     ({"seed": 2**63}, BadRequestError, "seed"),
@@ -243,6 +248,75 @@ def test_fields_that_change_no_text_and_fields_that_are_null(client):
     assert (
         "".join(c.delta.content or "" for e in stream for c in e.choices) == plain.choices[0].message.content
     )
+
+
+def test_parts_of_messages_with_what_clients_put_beside_them(client):
+    """Marks of a provider's cache, annotations, an answer that refused: the texts alone are read."""
+    parts = [
+        {"type": "text", "text": "안녕", "cache_control": {"type": "ephemeral"}},
+        {"type": "text", "text": " a"},
+    ]
+    refused = {
+        "role": "assistant",
+        "content": [{"type": "refusal", "refusal": "no"}],
+        "annotations": [],
+        "audio": None,
+    }
+    asked = {"model": "tiny", "max_tokens": 5, "temperature": 0}
+    first, again = (
+        client.chat.completions.create(messages=messages, **asked)
+        for messages in (
+            [{"role": "user", "content": parts, "name": "me"}, refused, {"role": "user", "content": "b"}],
+            [{"role": "user", "content": "안녕 a"}, {"role": "assistant", "content": "no"},
+             {"role": "user", "content": "b"}],
+        )
+    )  # fmt: skip
+    assert first.choices[0].message.content == again.choices[0].message.content
+    assert first.usage.prompt_tokens == again.usage.prompt_tokens
+
+
+def test_tokens_that_were_there_already_are_counted():
+    """Whole blocks of 8; the last token is always computed."""
+    with Server(tiny_engine(), port=0, model_name="tiny") as server, client_of(server) as client:
+        asked = {"model": "tiny", "max_tokens": 2, "prompt": [[5] * 17, [6] * 9]}
+        cached = []
+        for _ in range(2):
+            usage = client.completions.create(**asked).usage
+            cached.append(usage.prompt_tokens_details.cached_tokens)
+            assert usage.prompt_tokens == 26
+        *_, last = client.completions.create(**asked, stream=True, stream_options={"include_usage": True})
+        assert [*cached, last.usage.prompt_tokens_details.cached_tokens] == [0, 24, 24]
+        chat = {"model": "tiny", "max_tokens": 2, "messages": ASKED}
+        first, again = (client.chat.completions.create(**chat).usage for _ in range(2))
+        assert first.prompt_tokens_details.cached_tokens == 0
+        assert again.prompt_tokens_details.cached_tokens == (first.prompt_tokens - 1) // 8 * 8
+
+
+def test_every_answer_bears_an_id(server, client):
+    ids = {
+        client.chat.completions.create(model="tiny", messages=ASKED, max_tokens=1)._request_id for _ in "ab"
+    }
+    assert len(ids) == 2
+    assert None not in ids
+    with httpx.Client(base_url=server.url, timeout=SHORT) as http:
+        for path in ("/health", "/nope"):
+            assert http.get(path, headers={"x-request-id": "mine-1"}).headers["x-request-id"] == "mine-1"
+        for strange in ("a b", "x" * 129, ""):
+            assert re.fullmatch(
+                "[0-9a-f]{32}", http.get("/health", headers={"x-request-id": strange}).headers["x-request-id"]
+            )
+
+
+@pytest.mark.parametrize(("more", "param"), [
+    ({"logit_bias": {"5": 200}}, "logit_bias"), ({"min_tokens": 9}, "min_tokens"), ({"temperature": -1}, "temperature"),
+    ({"response_format": of_schema({"type": "string", "pattern": "(a|b)*a(a|b){20}"})}, "response_format"),
+    ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+])  # fmt: skip
+def test_an_error_names_the_field(client, more, param):
+    asked = {"model": "tiny", "messages": ASKED, "max_tokens": 4}
+    with pytest.raises(BadRequestError) as raised:
+        client.chat.completions.create(**asked, extra_body=more)
+    assert raised.value.param == param
 
 
 def test_a_negative_seed_and_a_nucleus_of_nothing(engine, client):

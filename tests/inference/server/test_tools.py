@@ -203,7 +203,7 @@ def test_a_call_that_is_cut_off_says_so(server, client):
 @pytest.mark.parametrize(("more", "words"), [
     ({"tools": [WEATHER, WEATHER]}, "comes twice"),
     ({"tool_choice": {"type": "function", "function": {"name": "other"}}}, "tool_choice names other"),
-    ({"stop": "x"}, "stop may leave no text"),
+    ({"stop": "x"}, "stop does not go with"),
     ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "string"}}}]}, "of type object"),
     ({"tools": [{"type": "function", "function": {"name": "f", "parameters":
         {"type": "object", "properties": {"a": {"type": "strange"}}}}}]}, "function 'f' will not do"),
