@@ -18,7 +18,7 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from itertools import compress, repeat
+from itertools import chain, compress, repeat
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -253,10 +253,12 @@ class BM25:
         postings, ids = self._up_to_date()
         words, starts = self._known(queries, postings)
         found, scores, lengths = search_batch(words, starts, postings, len(ids), k)
-        rows = zip(found.tolist(), scores.tolist(), lengths.tolist(), strict=True)
-        if isinstance(ids, range):  # a place is its id
-            return [list(zip(row[:n], values[:n])) for row, values, n in rows]
-        return [list(zip(map(ids.__getitem__, row[:n]), values[:n])) for row, values, n in rows]
+        # Python's own numbers and pairs for all queries at once: one by one they would take longer than the search.
+        names = found.ravel().tolist()
+        if not isinstance(ids, range):  # a place is no id
+            names = map(ids.__getitem__, names)
+        pairs, width = list(zip(names, scores.ravel().tolist())), found.shape[1]
+        return [pairs[first : first + n] for first, n in zip(range(0, len(pairs), width), lengths.tolist())]
 
     def save(self, path: str | Path) -> Path:
         """Write the index as one file, whole or not at all. A tokenizer of your own is not stored: pass it to load.
@@ -340,12 +342,13 @@ class BM25:
     def _known(self, queries: list[str], postings: Postings) -> tuple[np.ndarray, np.ndarray]:
         """The numbers of the queries' words that stand in the postings, one query after the other, int64, and where
         each query's begin and end, (Q + 1,) int64."""
-        numbers, ends, get, unknown = [], [0], self._vocabulary.get, repeat(-1)
-        for query in queries:
-            numbers.extend(map(get, self._split(query), unknown))
-            ends.append(len(numbers))
-        numbers = np.array(numbers, np.int64)
+        split = list(map(self._split, queries))
+        ends = np.cumsum([0, *map(len, split)])
+        found = map(self._vocabulary.get, chain.from_iterable(split), repeat(-1))
+        numbers = np.fromiter(found, np.int64, ends[-1])
         known = (numbers >= 0) & (numbers < len(postings.most))
+        if known.all():
+            return numbers, ends
         return numbers[known], np.concatenate([[0], np.cumsum(known)])[ends]
 
     def _up_to_date(self) -> tuple[Postings, Sequence[DocumentId]]:

@@ -141,7 +141,7 @@ def _bounds(bounds, highest, scores, terms, column_of, columns, units):
 def _search_all(
     words, query_starts, starts, documents, impacts, most, column_of, columns, units, before, size, k
 ):
-    """Best k documents of every query: (Q, k) documents, -1 where there are no more, and (Q, k) scores.
+    """As search_batch.
 
     words: word numbers of all queries, those of query q at query_starts[q] : query_starts[q + 1]; every word's `most`
     must be above 0.
@@ -149,13 +149,14 @@ def _search_all(
     queries = len(query_starts) - 1
     found = np.full((queries, k), -1, np.int64)
     found_scores = np.zeros((queries, k), np.float32)
+    lengths_found = np.zeros(queries, np.int64)
     longest = 0
     for q in range(queries):
         longest = max(longest, query_starts[q + 1] - query_starts[q])
     order, lengths = np.empty(longest, np.int64), np.empty(longest, np.int64)
     rest = np.zeros(longest + 1)
     scores = np.zeros(size, np.float32)  # all 0 again after each query
-    touched = np.empty(size + 1, np.uint32)
+    touched, candidates = np.empty(size + 1, np.uint32), np.empty(size + 1, np.uint32)
     bounds, highest = np.empty(size, np.float32), np.empty(-(-size // GROUP), np.float32)
     values, keys = np.empty(k, np.float32), np.empty(k, np.uint64)
     for q in range(queries):
@@ -184,9 +185,11 @@ def _search_all(
         if done < many and count >= k and 2 * rest[done] < rest[0]:
             least = _kth_best(scores, touched[: min(count, SAMPLE)], k, values)
 
-        # 2. or 3.: what is left, `terms[done:]`, is not read but looked into
+        # 2. or 3.: what is left, `terms[done:]`, is not read but looked into, for documents that can still win.
+        # They are written in any case and kept only if they can: half of them do, and no branch foresees which.
         every = done < many and not rest[done] * slack < least
-        candidates = count
+        limit = np.float32(least / slack)
+        many_left = 0
         if every:
             loss = 0.0  # a bound is above the score by less than one unit a word
             for i in range(done, many):
@@ -197,39 +200,36 @@ def _search_all(
                 for top in highest:
                     filled = _keep(values, filled, k, top)
                 least = max(least, np.float32((values[k - 1] - loss) / slack))
-            candidates = size
+                limit = np.float32(least / slack)
+            for group in range(len(highest)):
+                if highest[group] >= limit:
+                    for document in range(np.uint64(group * GROUP), np.uint64(min((group + 1) * GROUP, size))):
+                        candidates[np.uint64(many_left)] = document
+                        many_left += (bounds[document] >= limit) & (bounds[document] > 0)
+        else:
+            for i in range(np.uint64(count)):
+                document = touched[i]
+                candidates[np.uint64(many_left)] = document
+                many_left += scores[document] + rest[done] >= limit
         filled = 0
-        at = 0
-        while at < candidates:
-            limit = np.float32(least / slack)
-            if every:
-                if at % GROUP == 0 and highest[at // GROUP] < limit:
-                    at += GROUP
-                    continue
-                document = at
-                bound = np.float64(bounds[at])
-            else:
-                document = np.int64(touched[at])
-                bound = scores[document] + rest[done]
-            at += 1
-            if bound < limit or bound == 0:
-                continue
+        for document in candidates[:many_left]:
             score = scores[document]
             if done < many:
-                if not every:
-                    # The columns say more than `rest`.
-                    bound = np.float64(score)
+                bound = np.float64(score)
+                if every:
+                    bound = np.float64(bounds[document])
+                else:  # the columns say more than `rest`
                     for i in range(done, many):
                         column = column_of[terms[i]]
                         bound += most[terms[i]] if column < 0 else units[column] * columns[column, document]
-                    if bound < limit:
-                        continue
+                if bound < limit:
+                    continue
                 for i in range(done, many):
                     column = column_of[terms[i]]
                     if column < 0:
-                        at_most = _find(terms[i], document, starts, documents)
-                        if at_most >= 0:
-                            score += impacts[at_most]
+                        at = _find(terms[i], document, starts, documents)
+                        if at >= 0:
+                            score += impacts[at]
                     elif columns[column, document]:
                         score += impacts[
                             starts[terms[i]] + _find_in_column(columns[column], document, before[column])
@@ -246,12 +246,14 @@ def _search_all(
                 filled = min(filled + 1, k)
                 if filled == k:
                     least = max(least, np.uint32(keys[k - 1] >> np.uint64(32)).view(np.float32))
+                    limit = np.float32(least / slack)
+        lengths_found[q] = filled
         for rank in range(filled):
             found[q, rank] = np.int64(np.uint64(0xFFFFFFFF) - (keys[rank] & np.uint64(0xFFFFFFFF)))
             found_scores[q, rank] = np.uint32(keys[rank] >> np.uint64(32)).view(np.float32)
         for i in range(count):
             scores[touched[i]] = 0
-    return found, found_scores
+    return found, found_scores, lengths_found
 
 
 def search_batch(
@@ -263,8 +265,7 @@ def search_batch(
     """
     k, queries = max(min(k, size), 1), len(query_starts) - 1
     if k <= SHORT_RESULT and (postings.most[words] > 0).all():
-        found, scores = _search_all(words, query_starts, *postings, size, k)
-        return found, scores, (found >= 0).sum(axis=1)
+        return _search_all(words, query_starts, *postings, size, k)
     # Long results are sorted; and where an impact may lower a score ("okapi"), no bound can be known before.
     found, scores = np.full((queries, k), -1, np.int64), np.zeros((queries, k), np.float32)
     lengths = np.zeros(queries, np.int64)
