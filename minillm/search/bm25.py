@@ -242,13 +242,15 @@ class BM25:
         highest = np.bincount(postings.documents, weights=postings.impacts, minlength=len(ids))
         return np.where(highest > 0, highest, 1).astype(np.float32)
 
-    def search(self, queries: Sequence[str], k: int = 10) -> list[list[tuple[DocumentId, float]]]:
+    def search(self, queries: Sequence[str | list[str]], k: int = 10) -> list[list[tuple[DocumentId, float]]]:
         """The best k documents of each query as [(id, score), ...], best first, equal scores in corpus order.
 
-        Only documents that share a word with the query are listed, so a ranking may be shorter than k, or empty.
-        Raises ValueError when `queries` is no list of str, or k < 1.
+        A query may be a list of words that is already split. Only documents that share a word with the query are
+        listed, so a ranking may be shorter than k, or empty. Raises ValueError when `queries` is no list of str or of
+        lists of str, or k < 1.
         """
-        queries = check_texts("queries", queries)
+        if not is_listing(queries):
+            raise ValueError(f"queries must be a list of str, got {describe(queries)}")
         k = check_int("k", k, minimum=1)
         postings, ids = self._up_to_date()
         words, starts = self._known(queries, postings)
@@ -339,10 +341,26 @@ class BM25:
             raise ValueError(f"tokenizer must return a list of str, got {describe(words)}")
         return words
 
-    def _known(self, queries: list[str], postings: Postings) -> tuple[np.ndarray, np.ndarray]:
+    def _split_all(self, queries: Iterable[str | list[str]]) -> list[list[str]]:
+        """The words of each query, which may be split already."""
+        split = []
+        for position, query in enumerate(queries):
+            if isinstance(query, str):
+                query = self._split(query)
+            elif not isinstance(query, (list, tuple)):
+                raise ValueError(
+                    f"queries must hold str or lists of words, got {describe(query)} at position {position}"
+                )
+            split.append(query)
+        for kind in set(map(type, chain.from_iterable(split))):
+            if not issubclass(kind, str):
+                raise ValueError(f"queries must hold words that are str, got one of type {kind.__name__}")
+        return split
+
+    def _known(self, queries: Iterable[str | list[str]], postings: Postings) -> tuple[np.ndarray, np.ndarray]:
         """The numbers of the queries' words that stand in the postings, one query after the other, int64, and where
         each query's begin and end, (Q + 1,) int64."""
-        split = list(map(self._split, queries))
+        split = self._split_all(queries)
         ends = np.cumsum([0, *map(len, split)])
         found = map(self._vocabulary.get, chain.from_iterable(split), repeat(-1))
         numbers = np.fromiter(found, np.int64, ends[-1])

@@ -20,40 +20,23 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from minillm.search.bm25_postings import GROUP, Postings, search_simply
+from minillm.search.bm25_best import (
+    LANES,
+    SHORT_RESULT,
+    highest_of_lanes,
+    keep_highest,
+    keep_key,
+    list_candidates,
+    order_rare_first,
+    read_keys,
+    sort_key,
+)
+from minillm.search.bm25_postings import BLOCK, GROUP, Postings, search_simply
+from minillm.search.bm25_small import search_small
 
-CALLED = "2ba4cfb6"
-SHORT_RESULT = 128  # up to here keeping the best k in order by insertion beats sorting
+CALLED = "7d7eabcf"
 SAMPLE = 1024  # so many of the rarest words' documents tell how high the kth best is at least
 WORTH = 2  # reading a list is worth avoiding if it is so many times as long as the list of touched documents
-BLOCK = 512  # documents whose bounds are computed at a time: they stay in the nearest cache
-
-
-@njit(cache=True)
-def _rare_first(words, starts, order, lengths):
-    """Write `words` into `order` as bm25_postings.rare_first has them, and the lengths of their lists."""
-    many = len(words)
-    if many > 64:
-        lists = starts[words + 1] - starts[words]
-        ranks = np.argsort(lists, kind="mergesort")
-        order[:many], lengths[:many] = words[ranks], lists[ranks]
-        return
-    for i in range(many):
-        word = words[i]
-        length = starts[word + 1] - starts[word]
-        at = i
-        while at > 0 and lengths[at - 1] > length:
-            lengths[at], order[at] = lengths[at - 1], order[at - 1]
-            at -= 1
-        lengths[at], order[at] = length, word
-
-
-@njit(cache=True)
-def _sort_key(score, document):
-    """One integer that orders positive scores like (score, then lower document first)."""
-    # Positive floats order like their bits.
-    bits = np.uint64(np.float32(score).view(np.uint32))
-    return (bits << np.uint64(32)) | (np.uint64(0xFFFFFFFF) - np.uint64(document))
 
 
 @njit(cache=True)
@@ -93,48 +76,35 @@ def _find_in_column(column, document, before):
 
 
 @njit(cache=True)
-def _keep(values, filled, k, value):
-    """Put a value among the `filled` highest, which are in order; returns how many there are now."""
-    if filled == k:
-        if value <= values[k - 1]:
-            return filled
-        filled -= 1
-    at = filled
-    while at > 0 and values[at - 1] < value:
-        values[at] = values[at - 1]
-        at -= 1
-    values[at] = value
-    return filled + 1
-
-
-@njit(cache=True)
 def _kth_best(scores, listed, k, values):
     """The kth highest score of the listed documents (at least k)."""
     filled = 0
     for document in listed:
-        filled = _keep(values, filled, k, scores[document])
+        filled = keep_highest(values, filled, k, scores[document])
     return values[k - 1]
 
 
 @njit(cache=True, fastmath=True)
 def _bounds(bounds, highest, scores, terms, column_of, columns, units):
-    """The most that each document can score, into bounds (N,), and the highest of each group of them, into highest."""
+    """The most that each document can score, into bounds, and the highest of each lane of each block, into highest."""
+    bits, tops, half = bounds.view(np.int32), highest.view(np.int32), np.empty(BLOCK // 2, np.int32)
     for first in range(0, len(bounds), BLOCK):
         block = bounds[first : first + BLOCK]
         block[:] = scores[first : first + BLOCK]
-        for term in terms:
-            row = column_of[term]
+        # Two columns a pass: the block is read and written half as often.
+        for at in range(0, len(terms) - 1, 2):
+            row, other = column_of[terms[at]], column_of[terms[at + 1]]
             column, unit = columns[row, first : first + BLOCK], units[row]
-            for i in range(len(block)):
+            second, other_unit = columns[other, first : first + BLOCK], units[other]
+            for i in range(BLOCK):
+                block[i] += unit * np.float32(column[i]) + other_unit * np.float32(second[i])
+        if len(terms) % 2:
+            row = column_of[terms[-1]]
+            column, unit = columns[row, first : first + BLOCK], units[row]
+            for i in range(BLOCK):
                 block[i] += unit * np.float32(column[i])
-    # Floats that are not negative order like their bits, and integers have a fast instruction for the higher one.
-    bits, tops = bounds.view(np.int32), highest.view(np.int32)
-    for group in range(len(tops)):
-        part = bits[group * GROUP : (group + 1) * GROUP]
-        top = np.int32(0)
-        for i in range(len(part)):
-            top = max(top, part[i])
-        tops[group] = top
+        lanes = tops[first // BLOCK * LANES : (first // BLOCK + 1) * LANES]
+        highest_of_lanes(bits[first : first + BLOCK], half, lanes)
 
 
 @njit(cache=True)
@@ -155,14 +125,15 @@ def _search_all(
         longest = max(longest, query_starts[q + 1] - query_starts[q])
     order, lengths = np.empty(longest, np.int64), np.empty(longest, np.int64)
     rest = np.zeros(longest + 1)
-    scores = np.zeros(size, np.float32)  # all 0 again after each query
+    width = columns.shape[1]
+    scores = np.zeros(width, np.float32)  # all 0 again after each query
     touched, candidates = np.empty(size + 1, np.uint32), np.empty(size + 1, np.uint32)
-    bounds, highest = np.empty(size, np.float32), np.empty(-(-size // GROUP), np.float32)
+    bounds, highest = np.empty(width, np.float32), np.empty(width // BLOCK * LANES, np.float32)
     values, keys = np.empty(k, np.float32), np.empty(k, np.uint64)
     for q in range(queries):
         own = words[query_starts[q] : query_starts[q + 1]]
         many = len(own)
-        _rare_first(own, starts, order, lengths)
+        order_rare_first(own, starts, order, lengths)
         terms = order[:many]
         rest[many] = 0
         for i in range(many - 1, -1, -1):
@@ -198,14 +169,10 @@ def _search_all(
             if len(highest) >= k:  # the best of k groups are k documents
                 filled = 0
                 for top in highest:
-                    filled = _keep(values, filled, k, top)
+                    filled = keep_highest(values, filled, k, top)
                 least = max(least, np.float32((values[k - 1] - loss) / slack))
                 limit = np.float32(least / slack)
-            for group in range(len(highest)):
-                if highest[group] >= limit:
-                    for document in range(np.uint64(group * GROUP), np.uint64(min((group + 1) * GROUP, size))):
-                        candidates[np.uint64(many_left)] = document
-                        many_left += (bounds[document] >= limit) & (bounds[document] > 0)
+            many_left = list_candidates(bounds, highest, limit, candidates)
         else:
             for i in range(np.uint64(count)):
                 document = touched[i]
@@ -236,21 +203,12 @@ def _search_all(
                         ]
             if score < least:
                 continue
-            key = _sort_key(score, document)
-            if filled < k or key > keys[k - 1]:
-                place = filled if filled < k else k - 1
-                while place > 0 and keys[place - 1] < key:
-                    keys[place] = keys[place - 1]
-                    place -= 1
-                keys[place] = key
-                filled = min(filled + 1, k)
-                if filled == k:
-                    least = max(least, np.uint32(keys[k - 1] >> np.uint64(32)).view(np.float32))
-                    limit = np.float32(least / slack)
+            filled = keep_key(keys, filled, k, sort_key(score, document))
+            if filled == k:
+                least = max(least, np.uint32(keys[k - 1] >> np.uint64(32)).view(np.float32))
+                limit = np.float32(least / slack)
         lengths_found[q] = filled
-        for rank in range(filled):
-            found[q, rank] = np.int64(np.uint64(0xFFFFFFFF) - (keys[rank] & np.uint64(0xFFFFFFFF)))
-            found_scores[q, rank] = np.uint32(keys[rank] >> np.uint64(32)).view(np.float32)
+        read_keys(keys, filled, found[q], found_scores[q])
         for i in range(count):
             scores[touched[i]] = 0
     return found, found_scores, lengths_found
@@ -265,6 +223,8 @@ def search_batch(
     """
     k, queries = max(min(k, size), 1), len(query_starts) - 1
     if k <= SHORT_RESULT and (postings.most[words] > 0).all():
+        if postings.columns.dtype == np.float32:
+            return search_small(words, query_starts, *postings[:3], postings.column_of, postings.columns, k)
         return _search_all(words, query_starts, *postings, size, k)
     # Long results are sorted; and where an impact may lower a score ("okapi"), no bound can be known before.
     found, scores = np.full((queries, k), -1, np.int64), np.zeros((queries, k), np.float32)

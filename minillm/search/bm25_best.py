@@ -1,0 +1,111 @@
+"""Keeping the best k of many documents: what both compiled searches of BM25 share.
+
+Scores are looked at by blocks of BLOCK documents, of which LANES stand side by side in the processor's wide registers:
+the highest score of each lane tells in one look whether one of its documents can be among the best.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from minillm.search.bm25_postings import BLOCK
+
+CALLED = "3ffd13ee"
+SHORT_RESULT = 128  # up to here keeping the best k in order by insertion beats sorting
+LANES = 32  # of a block: documents first, first + LANES, ... share one highest score
+
+
+@njit(cache=True)
+def order_rare_first(words, starts, order, lengths):
+    """Write `words` into `order` as bm25_postings.rare_first has them, and the lengths of their lists."""
+    many = len(words)
+    if many > 64:
+        lists = starts[words + 1] - starts[words]
+        ranks = np.argsort(lists, kind="mergesort")
+        order[:many], lengths[:many] = words[ranks], lists[ranks]
+        return
+    for i in range(many):
+        word = words[i]
+        length = starts[word + 1] - starts[word]
+        at = i
+        while at > 0 and lengths[at - 1] > length:
+            lengths[at], order[at] = lengths[at - 1], order[at - 1]
+            at -= 1
+        lengths[at], order[at] = length, word
+
+
+@njit(cache=True)
+def sort_key(score, document):
+    """One integer that orders positive scores like (score, then lower document first)."""
+    # Floats that are not negative order like their bits.
+    bits = np.uint64(np.float32(score).view(np.uint32))
+    return (bits << np.uint64(32)) | (np.uint64(0xFFFFFFFF) - np.uint64(document))
+
+
+@njit(cache=True)
+def keep_highest(values, filled, k, value):
+    """Put a value among the `filled` highest, which are in order; returns how many there are now."""
+    if filled == k:
+        if value <= values[k - 1]:
+            return filled
+        filled -= 1
+    at = filled
+    while at > 0 and values[at - 1] < value:
+        values[at] = values[at - 1]
+        at -= 1
+    values[at] = value
+    return filled + 1
+
+
+@njit(cache=True)
+def highest_of_lanes(block, half, tops):
+    """The highest of documents lane, lane + LANES, ... of a block, into tops (LANES,). block, tops: the bits of floats
+    that are not negative as int32, which order like them and have a fast instruction for the higher one; half:
+    (BLOCK / 2,) to work in."""
+    for i in range(BLOCK // 2):
+        half[i] = max(block[i], block[i + BLOCK // 2])
+    many = BLOCK // 2
+    while many > LANES:  # halved until LANES are left: the higher of two lies in the lower half
+        many //= 2
+        for i in range(many):
+            half[i] = max(half[i], half[i + many])
+    tops[:] = half[:LANES]
+
+
+@njit(cache=True)
+def list_candidates(bounds, highest, limit, candidates):
+    """Write the documents whose bound is above 0 and at least `limit` into `candidates`; returns how many."""
+    count = 0
+    for lane in range(len(highest)):
+        if highest[lane] >= limit:
+            first = lane // LANES * BLOCK + lane % LANES
+            for row in range(0, BLOCK, LANES):
+                document = np.uint64(first + row)
+                # Written in any case and kept only if it may win: a branch that nobody can foresee would cost more.
+                candidates[np.uint64(count)] = document
+                count += (bounds[document] >= limit) & (bounds[document] > 0)
+    return count
+
+
+@njit(cache=True)
+def keep_key(keys, filled, k, key):
+    """`keep_highest` for keys."""
+    if filled == k:
+        if key <= keys[k - 1]:
+            return filled
+        filled -= 1
+    place = filled
+    while place > 0 and keys[place - 1] < key:
+        keys[place] = keys[place - 1]
+        place -= 1
+    keys[place] = key
+    return filled + 1
+
+
+@njit(cache=True)
+def read_keys(keys, filled, found, scores):
+    """The documents and scores of the keys, into one row of a result."""
+    for rank in range(filled):
+        found[rank] = np.int64(np.uint64(0xFFFFFFFF) - (keys[rank] & np.uint64(0xFFFFFFFF)))
+        scores[rank] = np.uint32(keys[rank] >> np.uint64(32)).view(np.float32)
