@@ -1,4 +1,4 @@
-"""Keeping the best k of many documents: what both compiled searches of BM25 share.
+"""Keeping the best k of many documents: what the compiled searches of BM25 and FieldSearch share.
 
 Scores are looked at by blocks of BLOCK documents, of which LANES stand side by side in the processor's wide registers:
 the highest score of each lane tells in one look whether one of its documents can be among the best.
@@ -109,3 +109,46 @@ def read_keys(keys, filled, found, scores):
     for rank in range(filled):
         found[rank] = np.int64(np.uint64(0xFFFFFFFF) - (keys[rank] & np.uint64(0xFFFFFFFF)))
         scores[rank] = np.uint32(keys[rank] >> np.uint64(32)).view(np.float32)
+
+
+@njit(cache=True)
+def rank_candidates(scores, highest, k, values, keys, candidates):
+    """Write the keys of the best k scores above 0, by the highest of all lanes; returns how many there are."""
+    least = np.float32(0)
+    if len(highest) >= k:  # the best of k lanes are k documents
+        filled = 0
+        for top in highest:
+            filled = keep_highest(values, filled, k, top)
+        least = values[k - 1]
+    filled = 0
+    for document in candidates[: list_candidates(scores, highest, least, candidates)]:
+        filled = keep_key(keys, filled, k, sort_key(scores[document], document))
+    return filled
+
+
+@njit(cache=True)
+def _best_of(scores, k):
+    width = len(scores)
+    highest = np.empty(width // BLOCK * LANES, np.float32)
+    values, keys = np.empty(k, np.float32), np.empty(k, np.uint64)
+    half, candidates = np.empty(BLOCK // 2, np.int32), np.empty(width + 1, np.uint32)
+    # The bits of floats that are not negative order like the floats.
+    bits, tops = scores.view(np.int32), highest.view(np.int32)
+    for block in range(width // BLOCK):
+        lanes = tops[block * LANES : (block + 1) * LANES]
+        highest_of_lanes(bits[block * BLOCK : (block + 1) * BLOCK], half, lanes)
+    filled = rank_candidates(scores, highest, k, values, keys, candidates)
+    found, found_scores = np.empty(filled, np.int64), np.empty(filled, np.float32)
+    read_keys(keys, filled, found, found_scores)
+    return found
+
+
+def best_of(scores: np.ndarray, k: int) -> np.ndarray:
+    """The best k places of scores (N,), float32 and not negative: best first, equal ones in their order, int64.
+    Places whose score is 0 are left out."""
+    if k > SHORT_RESULT:
+        above = np.flatnonzero(scores > 0)
+        return above[np.argsort(-scores[above], kind="stable")[:k]]
+    whole_blocks = np.zeros(-(-len(scores) // BLOCK) * BLOCK, np.float32)
+    whole_blocks[: len(scores)] = scores
+    return _best_of(whole_blocks, k)

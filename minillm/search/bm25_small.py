@@ -12,19 +12,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from minillm.search.bm25_best import (
-    LANES,
-    highest_of_lanes,
-    keep_highest,
-    keep_key,
-    list_candidates,
-    order_rare_first,
-    read_keys,
-    sort_key,
-)
+from minillm.search.bm25_best import LANES, highest_of_lanes, order_rare_first, rank_candidates, read_keys
 from minillm.search.bm25_postings import BLOCK
 
-CALLED = "93292937"
+CALLED = "be2e64ef"
 
 
 @njit(cache=True)
@@ -56,15 +47,7 @@ def search_small(words, query_starts, starts, documents, impacts, column_of, col
         for block in range(width // BLOCK):
             lanes = tops[block * LANES : (block + 1) * LANES]
             highest_of_lanes(bits[block * BLOCK : (block + 1) * BLOCK], half, lanes)
-        least = np.float32(0)
-        if len(highest) >= k:
-            filled = 0
-            for top in highest:
-                filled = keep_highest(values, filled, k, top)
-            least = values[k - 1]
-        filled = 0
-        for document in candidates[: list_candidates(scores, highest, least, candidates)]:
-            filled = keep_key(keys, filled, k, sort_key(scores[document], document))
+        filled = rank_candidates(scores, highest, k, values, keys, candidates)
         lengths_found[q] = filled
         read_keys(keys, filled, found[q], found_scores[q])
         scores[:] = 0
