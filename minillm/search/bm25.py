@@ -9,7 +9,8 @@ can gain, b says how much a long document pays for its length.
 Book: 10.4.1 키워드 검색 방식: BM25. Paper: Robertson & Zaragoza 2009, "The Probabilistic Relevance Framework".
 Peers: bm25s (variant "lucene") and rank_bm25 (variant "okapi"). The book multiplies every score by the constant
 (k1 + 1), as "okapi" does; no ranking changes by that. The fast version below keeps an inverted index
-(bm25_postings.py) and reads no more of it than the best k need (bm25_maxscore.py).
+(bm25_postings.py) of documents that may come and go (bm25_documents.py), and reads no more of it than the best k need:
+bm25_small.py for up to some thousand documents, bm25_maxscore.py for more.
 """
 
 from __future__ import annotations

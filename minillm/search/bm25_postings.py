@@ -6,7 +6,7 @@
 be, the second writes every posting at its place, so nothing is ever sorted. `join` takes documents in and out.
 `with_impacts` puts beside each posting what it adds to a score (its impact): everything in the formula but the sum is
 known before a query comes. `search_simply` adds up the postings of a query's words and keeps the best k; the same
-with less work is in bm25_maxscore.py.
+with less work is in bm25_small.py and bm25_maxscore.py.
 
 Book: 10.4.1 키워드 검색 방식: BM25. Peer: bm25s, whose idea the stored impacts are.
 """

@@ -15,7 +15,7 @@ from numba import njit
 from minillm.search.bm25_best import LANES, highest_of_lanes, order_rare_first, rank_candidates, read_keys
 from minillm.search.bm25_postings import BLOCK
 
-CALLED = "be2e64ef"
+CALLED = "fcd6e37c"
 
 
 @njit(cache=True)
