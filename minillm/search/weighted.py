@@ -41,10 +41,10 @@ class WeightedSearch:
             if not callable(getattr(retriever, "scores", None)) or not hasattr(retriever, "ids"):
                 raise ValueError(f"{name} must have scores(query) and ids, got {describe(retriever)}")
         self.lexical, self.dense = lexical, dense
-        self._same_ids()
+        self._check_ids()
         self.dense_weight = check_number("dense_weight", dense_weight, 0, 1)
 
-    def _same_ids(self) -> list[DocumentId]:
+    def _check_ids(self) -> list[DocumentId]:
         """The ids of both; ValueError where they differ, as after an `add` to one of them."""
         ids, others = list(self.lexical.ids), list(self.dense.ids)
         if ids != others:
@@ -62,7 +62,7 @@ class WeightedSearch:
 
     def parts(self, query: str) -> tuple[np.ndarray, np.ndarray]:
         """The standard scores of both retrievers for one query, each (N,). Raises ValueError as `scores`."""
-        self._same_ids()
+        self._check_ids()
         return standard_scores(self.lexical.scores(query)), standard_scores(self.dense.scores(query))
 
     def search(self, queries: Sequence[str], k: int = 10) -> list[Ranking]:
@@ -71,7 +71,7 @@ class WeightedSearch:
         A query of which neither retriever knows a word gets []. Raises ValueError as BM25.search.
         """
         k = check_int("k", k, minimum=1)
-        ids, rankings = self._same_ids(), []
+        ids, rankings = self._check_ids(), []
         for query in check_texts("queries", queries):
             scores = self.scores(query)
             best = np.argsort(-scores, kind="stable")[:k] if scores.any() else []
