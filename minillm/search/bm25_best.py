@@ -36,6 +36,18 @@ def order_rare_first(words, starts, order, lengths):
 
 
 @njit(cache=True)
+def add_list(word, starts, documents, impacts, scores, touched, count):
+    """Add one list into scores, which are 0 where nothing was added yet; returns how many `touched` lists."""
+    for at in range(np.uint64(starts[word]), np.uint64(starts[word + 1])):
+        document = documents[at]
+        # Written in any case and kept only if it is new: a branch that nobody can foresee would cost more.
+        touched[np.uint64(count)] = document
+        count += scores[document] == 0
+        scores[document] += impacts[at]
+    return count
+
+
+@njit(cache=True)
 def sort_key(score, document):
     """One integer that orders positive scores like (score, then lower document first)."""
     # Floats that are not negative order like their bits.
@@ -45,7 +57,7 @@ def sort_key(score, document):
 
 @njit(cache=True)
 def keep_highest(values, filled, k, value):
-    """Put a value among the `filled` highest, which are in order; returns how many there are now."""
+    """Put a value, a score or a key, among the `filled` highest in order; returns how many there are now."""
     if filled == k:
         if value <= values[k - 1]:
             return filled
@@ -89,21 +101,6 @@ def list_candidates(bounds, highest, limit, candidates):
 
 
 @njit(cache=True)
-def keep_key(keys, filled, k, key):
-    """`keep_highest` for keys."""
-    if filled == k:
-        if key <= keys[k - 1]:
-            return filled
-        filled -= 1
-    place = filled
-    while place > 0 and keys[place - 1] < key:
-        keys[place] = keys[place - 1]
-        place -= 1
-    keys[place] = key
-    return filled + 1
-
-
-@njit(cache=True)
 def read_keys(keys, filled, found, scores):
     """The documents and scores of the keys, into one row of a result."""
     for rank in range(filled):
@@ -122,7 +119,7 @@ def rank_candidates(scores, highest, k, values, keys, candidates):
         least = values[k - 1]
     filled = 0
     for document in candidates[: list_candidates(scores, highest, least, candidates)]:
-        filled = keep_key(keys, filled, k, sort_key(scores[document], document))
+        filled = keep_highest(keys, filled, k, sort_key(scores[document], document))
     return filled
 
 

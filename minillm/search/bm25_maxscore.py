@@ -23,9 +23,9 @@ from numba import njit
 from minillm.search.bm25_best import (
     LANES,
     SHORT_RESULT,
+    add_list,
     highest_of_lanes,
     keep_highest,
-    keep_key,
     list_candidates,
     order_rare_first,
     read_keys,
@@ -34,21 +34,9 @@ from minillm.search.bm25_best import (
 from minillm.search.bm25_postings import BLOCK, GROUP, Postings, search_simply
 from minillm.search.bm25_small import search_small
 
-CALLED = "a29fd6d8"
+CALLED = "f1b3cc98"
 SAMPLE = 1024  # so many of the rarest words' documents tell how high the kth best is at least
 WORTH = 2  # reading a list is worth avoiding if it is so many times as long as the list of touched documents
-
-
-@njit(cache=True)
-def _add_word(word, starts, documents, impacts, scores, touched, count):
-    """Add one list into scores, which are 0 where nothing was added yet; returns how many `touched` lists."""
-    for at in range(np.uint64(starts[word]), np.uint64(starts[word + 1])):
-        document = documents[at]
-        # Written in any case and kept only if it is new: a branch that nobody can foresee would cost more.
-        touched[np.uint64(count)] = document
-        count += scores[document] == 0
-        scores[document] += impacts[at]
-    return count
 
 
 @njit(cache=True)
@@ -151,7 +139,7 @@ def _search_all(
                 least = _kth_best(scores, touched[: min(count, SAMPLE)], k, values)
                 if rest[done] * slack < least:
                     break
-            count = _add_word(terms[done], starts, documents, impacts, scores, touched, count)
+            count = add_list(terms[done], starts, documents, impacts, scores, touched, count)
             done += 1
         if done < many and count >= k and 2 * rest[done] < rest[0]:
             least = _kth_best(scores, touched[: min(count, SAMPLE)], k, values)
@@ -203,7 +191,7 @@ def _search_all(
                         ]
             if score < least:
                 continue
-            filled = keep_key(keys, filled, k, sort_key(score, document))
+            filled = keep_highest(keys, filled, k, sort_key(score, document))
             if filled == k:
                 least = max(least, np.uint32(keys[k - 1] >> np.uint64(32)).view(np.float32))
                 limit = np.float32(least / slack)

@@ -4,7 +4,8 @@ Where all scores fit into the processor's nearest cache, adding a column of impa
 than MaxScore (bm25_maxscore.py) needs to find out what it need not add. So columns hold the impacts themselves here:
 
     1. add up the lists of the rare words, then the columns of the common ones
-    2. the kth highest of all lanes is a bound: k documents score at least so much. Only documents above it are ordered
+    2. the kth highest of all lanes is a bound: k documents score at least so much. Only documents above it are ordered;
+       where no word had a column, those that stand in the lists
 """
 
 from __future__ import annotations
@@ -12,10 +13,19 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from minillm.search.bm25_best import LANES, highest_of_lanes, order_rare_first, rank_candidates, read_keys
+from minillm.search.bm25_best import (
+    LANES,
+    add_list,
+    highest_of_lanes,
+    keep_highest,
+    order_rare_first,
+    rank_candidates,
+    read_keys,
+    sort_key,
+)
 from minillm.search.bm25_postings import BLOCK
 
-CALLED = "fcd6e37c"
+CALLED = "1e43dc19"
 
 
 @njit(cache=True)
@@ -30,25 +40,31 @@ def search_small(words, query_starts, starts, documents, impacts, column_of, col
     order, lengths = np.empty(longest, np.int64), np.empty(longest, np.int64)
     scores, highest = np.zeros(width, np.float32), np.empty(width // BLOCK * LANES, np.float32)
     bits, tops, half = scores.view(np.int32), highest.view(np.int32), np.empty(BLOCK // 2, np.int32)
-    candidates = np.empty(width + 1, np.uint32)
+    touched = np.empty(width + 1, np.uint32)
     values, keys = np.empty(k, np.float32), np.empty(k, np.uint64)
     for q in range(queries):
         own = words[query_starts[q] : query_starts[q + 1]]
         order_rare_first(own, starts, order, lengths)
+        count, whole = 0, False
         for word in order[: len(own)]:
             row = column_of[word]
             if row < 0:
-                for at in range(np.uint64(starts[word]), np.uint64(starts[word + 1])):
-                    scores[documents[at]] += impacts[at]
+                count = add_list(word, starts, documents, impacts, scores, touched, count)
             else:
-                column = columns[row]
+                whole, column = True, columns[row]
                 for i in range(width):
                     scores[i] += column[i]
-        for block in range(width // BLOCK):
-            lanes = tops[block * LANES : (block + 1) * LANES]
-            highest_of_lanes(bits[block * BLOCK : (block + 1) * BLOCK], half, lanes)
-        filled = rank_candidates(scores, highest, k, values, keys, candidates)
+        filled = 0
+        if whole:
+            for block in range(width // BLOCK):
+                lanes = tops[block * LANES : (block + 1) * LANES]
+                highest_of_lanes(bits[block * BLOCK : (block + 1) * BLOCK], half, lanes)
+            filled = rank_candidates(scores, highest, k, values, keys, touched)
+            scores[:] = 0
+        else:
+            for document in touched[:count]:
+                filled = keep_highest(keys, filled, k, sort_key(scores[document], document))
+                scores[document] = 0
         lengths_found[q] = filled
         read_keys(keys, filled, found[q], found_scores[q])
-        scores[:] = 0
     return found, found_scores, lengths_found
