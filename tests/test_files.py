@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays_of
 from minillm._files import (
     BadFileError,
     load_arrays,
+    map_arrays,
     read_json,
     replace_whole,
     save_arrays,
@@ -167,3 +168,38 @@ def test_arrays_of_any_shape_come_back_as_they_were(tmp_path_factory, array):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(BadFileError, match=r"bm25 index 'nowhere\.index' cannot be read: No such file"):
         load_arrays("nowhere.index", "bm25 index")
+
+
+def test_mapped_arrays_are_the_loaded_ones_and_leave_the_file_alone(tmp_path):
+    kinds = ("uint8", "int32", "uint32", "int64", "float16", "float32", "float64", "bool")
+    arrays = {kind: np.arange(6).reshape(2, 3).astype(kind) for kind in kinds}
+    arrays["empty"], arrays["0-d"] = np.empty((0, 4), np.float32), np.array(7)
+    path = save_arrays(tmp_path / "one", "test", arrays, {"단어": [1, None]})
+    whole = path.read_bytes()
+    mapped, meta = map_arrays(path, "test")
+    loaded, loaded_meta = load_arrays(path, "test")
+    assert meta == loaded_meta == {"단어": [1, None]}
+    assert set(mapped) == set(loaded) == set(arrays)
+    for name, array in mapped.items():
+        assert (array.dtype, array.shape) == (arrays[name].dtype, arrays[name].shape)
+        assert array.tolist() == loaded[name].tolist() == arrays[name].tolist()
+    mapped["int64"][0, 0] = 99  # in memory alone
+    assert path.read_bytes() == whole
+    assert map_arrays(path, "test")[0]["int64"][0, 0] == 0
+
+
+def test_mapped_files_that_are_cut_damaged_or_of_another_kind_are_refused(tmp_path):
+    path = save_arrays(tmp_path / "one", "test", {"a": np.arange(50), "b": np.ones(3, np.float32)})
+    data = path.read_bytes()
+    with pytest.raises(BadFileError, match="it holds a test, expected a BM25 index"):
+        map_arrays(path, "BM25 index")
+    for broken in [data[:length] for length in (0, 1, 7, 8, 60, len(data) - 1)] + [data + b"\0"]:
+        path.write_bytes(broken)
+        with pytest.raises(BadFileError, match="one"):
+            map_arrays(path, "test")
+    for place in range(0, len(data), 11):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        with pytest.raises(BadFileError, match="one"):
+            map_arrays(path, "test")
+    with pytest.raises(BadFileError, match="nowhere"):
+        map_arrays(tmp_path / "nowhere", "test")

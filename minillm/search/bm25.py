@@ -9,37 +9,35 @@ can gain, b says how much a long document pays for its length.
 Book: 10.4.1 키워드 검색 방식: BM25. Paper: Robertson & Zaragoza 2009, "The Probabilistic Relevance Framework".
 Peers: bm25s (variant "lucene") and rank_bm25 (variant "okapi"). The book multiplies every score by the constant
 (k1 + 1), as "okapi" does; no ranking changes by that. The fast version below keeps an inverted index
-(bm25_postings.py) and reads no more of it than the best k need (bm25_maxscore.py).
+(bm25_postings.py) of documents that may come and go (bm25_documents.py), and reads no more of it than the best k need:
+bm25_small.py for up to some thousand documents, bm25_maxscore.py for more.
 """
 
 from __future__ import annotations
 
 import math
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from itertools import compress, repeat
+from itertools import chain, repeat
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minillm._checks import check_choice, check_int, check_number, describe, is_listing
 from minillm._files import BadFileError, map_arrays, save_arrays
-from minillm.search._ids import DocumentId, check_document_ids, check_texts
+from minillm.search._ids import DocumentId, check_texts
+from minillm.search.bm25_documents import Documents
 from minillm.search.bm25_maxscore import search_batch
 from minillm.search.bm25_postings import (
     Counts,
     Postings,
     add_all,
     check_postings,
-    count_words,
-    join,
     rare_first,
     with_columns,
     with_impacts,
-    without_unused,
 )
 from minillm.search.words import TOKENIZERS, standard_words
 
@@ -98,24 +96,17 @@ def bm25_plain(
 # --- the fast version ---------------------------------------------------------------------------------------------
 
 
-class _Vocabulary(dict):
-    """Word -> number, in the order in which words were first seen; a word that is looked up in [] is put in."""
-
-    def __missing__(self, word: str) -> int:
-        if not isinstance(word, str):
-            raise ValueError(f"words must be str, got {describe(word)}")
-        self[word] = number = len(self)
-        return number
-
-
 def short(ids: list[DocumentId]) -> Sequence[DocumentId]:
     """The ids; a range where they are 0, 1, 2, ..."""
     return range(len(ids)) if ids == list(range(len(ids))) else ids
 
 
-NO_DOCUMENTS = Counts(
-    np.zeros(1, np.int64), np.empty(0, np.uint32), np.empty(0, np.uint32), np.empty(0, np.int64)
-)
+class Ready(NamedTuple):
+    """What a search reads; `add` and `remove` leave it alone."""
+
+    postings: Postings
+    ids: Sequence[DocumentId]
+    vocabulary: dict[str, int]  # may have grown since: what is beyond the postings is not known yet
 
 
 class BM25:
@@ -148,15 +139,8 @@ class BM25:
                 f"tokenizer must be a function from str to list[str], or a name, got {describe(tokenizer)}"
             )
         self.tokenizer = tokenizer or standard_words
-        self._vocabulary = _Vocabulary()
-        self._places: dict[DocumentId, int] = {}  # id -> number: a place in _counts, then in what is new
-        self._counts = NO_DOCUMENTS
-        self._new_words, self._new_lengths = array("i"), array("q")  # of documents that came since _counts
-        self._removed: list[int] = []  # numbers of documents that went since
-        self._next_id = 0
-        self._ready: tuple[Postings, Sequence[DocumentId]] | None = (
-            None  # what a search reads; None: not up to date
-        )
+        self._documents = Documents()
+        self._ready: Ready | None = None  # None: not up to date
         self._lock = RLock()  # a search beside `add` finds what was there before it, or after
 
     def fit(self, corpus: Iterable[str | list[str]], ids: Sequence[DocumentId] | None = None) -> BM25:
@@ -179,44 +163,25 @@ class BM25:
         """Take texts in, after those that are there. ids as in `fit`, new to the index; without them the next free
         numbers are given, and those of removed documents are not used again. Raises ValueError as `fit`; then nothing
         was added."""
-        if not is_listing(documents):
-            raise ValueError(f"corpus must be a list of str, got {describe(documents)}")
-        documents = list(documents)
         with self._lock:
-            if ids is None:
-                ids = range(self._next_id, self._next_id + len(documents))
-            ids = check_document_ids(ids, len(documents))
-            if there := [one for one in ids if one in self._places]:
-                raise ValueError(f"ids must be new, got {there[0]!r} which is already there")
-            words, lengths = self._numbers(documents)
-            first = len(self._counts.lengths) + len(self._new_lengths)
-            self._places.update(zip(ids, range(first, first + len(ids))))
-            self._next_id = max([self._next_id, *(one + 1 for one in ids if isinstance(one, int))])
-            self._new_words += words
-            self._new_lengths += lengths
+            self._documents.add(documents, ids, self._split)
             self._ready = None
 
     def remove(self, ids: Iterable[DocumentId]) -> None:
         """Take documents out, with the words that no other document has. Raises ValueError when an id is not there or
         is listed twice; then nothing was removed."""
-        if not is_listing(ids):
-            raise ValueError(f"ids must be a list of str or int, got {describe(ids)}")
-        ids = list(ids)
-        ids = check_document_ids(ids, len(ids))
         with self._lock:
-            if missing := [one for one in ids if one not in self._places]:
-                raise ValueError(f"ids must be in the index, got {missing[0]!r} which is not")
-            self._removed += [self._places.pop(one) for one in ids]
+            self._documents.remove(ids)
             self._ready = None
 
     def __len__(self) -> int:
         """Number of indexed documents; 0 before `fit`."""
-        return len(self._places)
+        return len(self._documents.places)
 
     @property
     def ids(self) -> list[DocumentId]:
         """The names of the documents, in the order of the corpus."""
-        return list(self._places)
+        return list(self._documents.places)
 
     def scores(self, query: str) -> np.ndarray:
         """The score of every document for one query, float32 (N,), in the order of the corpus.
@@ -225,38 +190,42 @@ class BM25:
         Raises ValueError when `query` is no str.
         """
         (query,) = check_texts("query", [query])
-        postings, ids = self._up_to_date()
-        words, _ = self._known([query], postings)
+        postings, ids, vocabulary = self._up_to_date()
+        words, _ = self._known([query], vocabulary, len(postings.most))
         return add_all(rare_first(words, postings.starts), postings, len(ids))[0]
 
     def document_frequency(self, word: str) -> int:
         """How many documents have the word, as the tokenizer writes it; 0 for an unknown one."""
-        with self._lock:
-            starts, number = self._up_to_date()[0].starts, self._vocabulary.get(word)
-        return 0 if number is None else int(starts[number + 1] - starts[number])
+        postings, _, vocabulary = self._up_to_date()
+        starts, number = postings.starts, vocabulary.get(word, len(postings.most))
+        return int(starts[number + 1] - starts[number]) if number < len(postings.most) else 0
 
     def highest_scores(self) -> np.ndarray:
         """What each document would score for a query of all its words, each once: float32 (N,), and 1 for a document
         without words. `scores(query)` divided by it is the share of a document that the query names."""
-        postings, ids = self._up_to_date()
+        postings, ids, _ = self._up_to_date()
         highest = np.bincount(postings.documents, weights=postings.impacts, minlength=len(ids))
         return np.where(highest > 0, highest, 1).astype(np.float32)
 
-    def search(self, queries: Sequence[str], k: int = 10) -> list[list[tuple[DocumentId, float]]]:
+    def search(self, queries: Sequence[str | list[str]], k: int = 10) -> list[list[tuple[DocumentId, float]]]:
         """The best k documents of each query as [(id, score), ...], best first, equal scores in corpus order.
 
-        Only documents that share a word with the query are listed, so a ranking may be shorter than k, or empty.
-        Raises ValueError when `queries` is no list of str, or k < 1.
+        A query may be a list of words that is already split. Only documents that share a word with the query are
+        listed, so a ranking may be shorter than k, or empty. Raises ValueError when `queries` is no list of str or of
+        lists of str, or k < 1.
         """
-        queries = check_texts("queries", queries)
+        if not is_listing(queries):
+            raise ValueError(f"queries must be a list of str, got {describe(queries)}")
         k = check_int("k", k, minimum=1)
-        postings, ids = self._up_to_date()
-        words, starts = self._known(queries, postings)
+        postings, ids, vocabulary = self._up_to_date()
+        words, starts = self._known(queries, vocabulary, len(postings.most))
         found, scores, lengths = search_batch(words, starts, postings, len(ids), k)
-        rows = zip(found.tolist(), scores.tolist(), lengths.tolist(), strict=True)
-        if isinstance(ids, range):  # a place is its id
-            return [list(zip(row[:n], values[:n])) for row, values, n in rows]
-        return [list(zip(map(ids.__getitem__, row[:n]), values[:n])) for row, values, n in rows]
+        # Python's own numbers and pairs for all queries at once: one by one they would take longer than the search.
+        names = found.ravel().tolist()
+        if not isinstance(ids, range):  # a place is no id
+            names = map(ids.__getitem__, names)
+        pairs, width = list(zip(names, scores.ravel().tolist())), found.shape[1]
+        return [pairs[first : first + n] for first, n in zip(range(0, len(pairs), width), lengths.tolist())]
 
     def save(self, path: str | Path) -> Path:
         """Write the index as one file, whole or not at all. A tokenizer of your own is not stored: pass it to load.
@@ -265,17 +234,17 @@ class BM25:
         """
         names = {function: name for name, function in TOKENIZERS.items()}
         with self._lock:
-            postings, ids = self._up_to_date()
+            postings, ids, vocabulary = self._up_to_date()
             meta = {
                 "k1": self.k1,
                 "b": self.b,
                 "variant": self.variant,
                 "tokenizer": names.get(self.tokenizer),  # None: of your own
                 "ids": None if isinstance(ids, range) else ids,
-                "next_id": self._next_id,
-                "words": list(self._vocabulary),
+                "next_id": self._documents.next_id,
+                "words": list(vocabulary),
             }
-            arrays = {**self._counts._asdict(), "impacts": postings.impacts}
+            arrays = {**self._documents.counts._asdict(), "impacts": postings.impacts}
         return save_arrays(path, KIND, arrays, meta)
 
     @classmethod
@@ -299,37 +268,11 @@ class BM25:
         index = cls(k1, b, own if tokenizer is None else tokenizer, variant)
         try:
             check_postings(counts, impacts, len(words))
-            ids = check_document_ids(ids, len(counts.lengths))
-            index._next_id = check_int("next_id", next_id, 0)
-            if index._numbers([words])[0].tolist() != list(range(len(words))):
-                raise ValueError("its words must be different")
+            index._documents = Documents.restored(counts, words, ids, next_id)
         except (ValueError, TypeError) as error:
             raise BadFileError(f"{refusal}: {error}") from None
-        index._places, index._counts = {one: place for place, one in enumerate(ids)}, counts
-        index._ready = with_columns(counts, impacts), short(ids)
+        index._ready = Ready(with_columns(counts, impacts), short(index.ids), index._documents.vocabulary)
         return index
-
-    def _numbers(self, documents: list[str | list[str]]) -> tuple[array, array]:
-        """The words of all documents as numbers, one document after the other, and how many words each has. New words
-        are put into the vocabulary; not if one document is refused."""
-        known, words, lengths = len(self._vocabulary), array("i"), array("q")
-        try:
-            for position, document in enumerate(documents):
-                if not isinstance(document, (str, list, tuple)):
-                    raise ValueError(
-                        f"corpus must hold texts or lists of words, got {describe(document)} at position {position}"
-                    )
-                split = self._split(document) if isinstance(document, str) else document
-                try:
-                    words.fromlist(list(map(self._vocabulary.__getitem__, split)))
-                except TypeError:  # a list, say, which is no key
-                    raise ValueError(f"words must be str, got {describe(split)}") from None
-                lengths.append(len(split))
-        except BaseException:
-            while len(self._vocabulary) > known:
-                self._vocabulary.popitem()
-            raise
-        return words, lengths
 
     def _split(self, text: str) -> list[str]:
         words = self.tokenizer(text)
@@ -337,36 +280,43 @@ class BM25:
             raise ValueError(f"tokenizer must return a list of str, got {describe(words)}")
         return words
 
-    def _known(self, queries: list[str], postings: Postings) -> tuple[np.ndarray, np.ndarray]:
-        """The numbers of the queries' words that stand in the postings, one query after the other, int64, and where
-        each query's begin and end, (Q + 1,) int64."""
-        numbers, ends, get, unknown = [], [0], self._vocabulary.get, repeat(-1)
-        for query in queries:
-            numbers.extend(map(get, self._split(query), unknown))
-            ends.append(len(numbers))
-        numbers = np.array(numbers, np.int64)
-        known = (numbers >= 0) & (numbers < len(postings.most))
+    def _split_all(self, queries: Iterable[str | list[str]]) -> list[list[str]]:
+        """The words of each query, which may be split already."""
+        split = []
+        for position, query in enumerate(queries):
+            if isinstance(query, str):
+                query = self._split(query)
+            elif not isinstance(query, (list, tuple)):
+                raise ValueError(
+                    f"queries must hold str or lists of words, got {describe(query)} at position {position}"
+                )
+            split.append(query)
+        for kind in set(map(type, chain.from_iterable(split))):
+            if not issubclass(kind, str):
+                raise ValueError(f"queries must hold words that are str, got one of type {kind.__name__}")
+        return split
+
+    def _known(
+        self, queries: Iterable[str | list[str]], vocabulary: dict[str, int], words: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers of the queries' words that are below `words`, one query after the other, int64, and where each
+        query's begin and end, (Q + 1,) int64."""
+        split = self._split_all(queries)
+        ends = np.cumsum([0, *map(len, split)])
+        found = map(vocabulary.get, chain.from_iterable(split), repeat(-1))
+        numbers = np.fromiter(found, np.int64, ends[-1])
+        known = (numbers >= 0) & (numbers < words)
+        if known.all():
+            return numbers, ends
         return numbers[known], np.concatenate([[0], np.cumsum(known)])[ends]
 
-    def _up_to_date(self) -> tuple[Postings, Sequence[DocumentId]]:
-        """The postings with their impacts, and the documents' ids, after everything that came and went."""
+    def _up_to_date(self) -> Ready:
+        """What a search reads, after everything that came and went."""
         with self._lock:
             if self._ready is None:
-                counts, vocabulary = self._counts, self._vocabulary
-                if self._new_lengths or self._removed:
-                    words, lengths = (
-                        np.array(self._new_words, np.int32),
-                        np.array(self._new_lengths, np.int64),
-                    )
-                    counts = join(counts, count_words(words, lengths, len(vocabulary)), self._removed)
-                    counts, stays = without_unused(counts)
-                    if not stays.all():
-                        vocabulary = _Vocabulary(zip(compress(vocabulary, stays), range(len(vocabulary))))
-                ids = short(list(self._places))
-                ready = with_impacts(counts, *self._weights(counts)), ids
-                self._places = dict(zip(ids, range(len(ids))))
-                self._counts, self._vocabulary, self._ready = counts, vocabulary, ready
-                self._new_words, self._new_lengths, self._removed = array("i"), array("q"), []
+                counts = self._documents.settled()
+                postings = with_impacts(counts, *self._weights(counts))
+                self._ready = Ready(postings, short(self.ids), self._documents.vocabulary)
             return self._ready
 
     def _weights(self, counts: Counts) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@
 be, the second writes every posting at its place, so nothing is ever sorted. `join` takes documents in and out.
 `with_impacts` puts beside each posting what it adds to a score (its impact): everything in the formula but the sum is
 known before a query comes. `search_simply` adds up the postings of a query's words and keeps the best k; the same
-with less work is in bm25_maxscore.py.
+with less work is in bm25_small.py and bm25_maxscore.py.
 
 Book: 10.4.1 키워드 검색 방식: BM25. Peer: bm25s, whose idea the stored impacts are.
 """
@@ -22,6 +22,10 @@ from numba import njit
 DENSE = 16  # a word that one document in so many has gets a column of its own
 LEVELS = 255  # of a byte
 GROUP = 64  # documents: the bytes of a column that lie in one line of the cache
+SMALL = (
+    8192  # documents, up to which columns hold the impacts themselves: all scores fit into the nearest cache
+)
+BLOCK = 512  # documents that a search goes over at a time; columns are filled up to whole blocks
 
 
 class Counts(NamedTuple):
@@ -34,22 +38,16 @@ class Counts(NamedTuple):
 
 
 class Postings(NamedTuple):
-    """What a search reads."""
+    """What a search reads. The columns of a small index are float32, the impacts themselves; `before` is then empty."""
 
     starts: np.ndarray  # (W + 1,) int64
     documents: np.ndarray  # (P,) uint32
     impacts: np.ndarray  # (P,) float32: what the word adds to that document
-    most: (
-        np.ndarray
-    )  # (W,) float32: a word's highest impact; 0 for a word that adds nothing or less somewhere
+    most: np.ndarray  # (W,) float32: a word's highest impact; 0: it adds nothing or less somewhere
     column_of: np.ndarray  # (W,) int32: the row in `columns` of a word that many documents have, else -1
-    columns: (
-        np.ndarray
-    )  # (C, N or more) uint8: the impact on each document in `units`, rounded up; 0: not there
+    columns: np.ndarray  # (C, N or more) uint8: impacts in `units`, rounded up; 0: not there
     units: np.ndarray  # (C,) float32
-    before: (
-        np.ndarray
-    )  # (C, groups) uint32: postings of the word before each GROUP documents, to find one's posting
+    before: np.ndarray  # (C, groups) uint32: postings of the word before each GROUP documents, to find one's
 
 
 @njit(cache=True)
@@ -176,7 +174,7 @@ def _highest(starts, impacts):
 
 @njit(cache=True)
 def _fill_columns(words, starts, documents, impacts, units, size):
-    columns = np.zeros((len(words), -(-size // GROUP) * GROUP), np.uint8)
+    columns = np.zeros((len(words), -(-size // BLOCK) * BLOCK), np.uint8)
     before = np.zeros((len(words), size // GROUP + 2), np.uint32)
     for row, word in enumerate(words):
         for at in range(starts[word], starts[word + 1]):
@@ -187,6 +185,15 @@ def _fill_columns(words, starts, documents, impacts, units, size):
     return columns, before
 
 
+@njit(cache=True)
+def _fill_small(words, starts, documents, impacts, size):
+    columns = np.zeros((len(words), -(-size // BLOCK) * BLOCK), np.float32)
+    for row, word in enumerate(words):
+        for at in range(starts[word], starts[word + 1]):
+            columns[row, documents[at]] += impacts[at]
+    return columns
+
+
 def with_impacts(counts: Counts, weights: np.ndarray, norms: np.ndarray) -> Postings:
     """What a search reads, of words that weigh `weights` (W,) and documents whose k1 * (1 - b + b * |d| / average)
     is `norms` (N,), both float64: an impact is weight * tf / (tf + norm)."""
@@ -194,13 +201,18 @@ def with_impacts(counts: Counts, weights: np.ndarray, norms: np.ndarray) -> Post
 
 
 def with_columns(counts: Counts, impacts: np.ndarray) -> Postings:
-    """The postings with a column for each word that 1 in DENSE of the documents has."""
+    """The postings with a column for each word that 1 in DENSE of the documents has; of impacts in a small index."""
     starts, documents, size = counts.starts, counts.documents, len(counts.lengths)
     most = _highest(starts, impacts)
     words = np.flatnonzero((np.diff(starts) * DENSE >= size) & (most > 0))
     column_of = np.full(len(most), -1, np.int32)
     column_of[words] = np.arange(len(words))
     units = most[words] / np.float32(LEVELS)
+    if size <= SMALL:
+        columns = _fill_small(words, starts, documents, impacts, size)
+        return Postings(
+            starts, documents, impacts, most, column_of, columns, units, np.empty((0, 0), np.uint32)
+        )
     columns, before = _fill_columns(words, starts, documents, impacts, units, size)
     return Postings(starts, documents, impacts, most, column_of, columns, units, before)
 

@@ -7,6 +7,7 @@ texts has `encode_query` and `encode_document`, too.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class DenseRetriever:
         if getattr(index, "dim", None) != encoder.dim or len(index):
             raise ValueError(f"index must be empty and of width {encoder.dim}, got {describe(index)}")
         self.encoder, self.index = encoder, index
+        self._empty = copy.deepcopy(index)  # what a second `fit` starts from
         self.ids: list[DocumentId] = []
 
     def __len__(self) -> int:
@@ -50,21 +52,21 @@ class DenseRetriever:
         if not texts:
             raise ValueError("corpus must hold at least one text, got none")
         ids = check_document_ids(ids, len(texts))
-        # Checked before anything is removed: an encoder that fails leaves the index as it was.
         vectors = check_vectors("the encoder's vectors", self._encode(texts, "document"), self.index.dim)
         if len(vectors) != len(texts):
             raise ValueError(f"the encoder must give a vector a text, got {len(vectors)} for {len(texts)}")
-        self.index.remove(range(len(self.ids)))
-        self.index.add(vectors, range(len(texts)))
-        self.ids = ids
+        index = copy.deepcopy(self._empty) if len(self.index) else self.index
+        index.add(vectors, range(len(texts)))
+        self.index, self.ids = index, ids  # in place together: what fails before leaves the old ones
         return self
 
     def scores(self, query: str) -> np.ndarray:
         """The similarity of every document to one query, float32 (N,), in the order of the corpus; the score of
         `search`. All 0 for a query without any known token. Raises ValueError as BM25.scores."""
+        texts = check_texts("query", [query])
         if not self.ids:
-            raise ValueError("this retriever is empty: call fit(corpus) first")
-        vector = self._encode(check_texts("query", [query]), "query")
+            return np.zeros(0, np.float32)
+        vector = self._encode(texts, "query")
         places, distances = self.index.search(vector, len(self))
         scores = np.zeros(len(self), np.float32)
         if vector.any():
@@ -75,12 +77,13 @@ class DenseRetriever:
         """The best k documents of each query as [(id, score), ...], best first, equal scores in corpus order.
 
         The score is the similarity: the cosine, the inner product, or minus the squared distance, by the index's
-        metric. A query without any known token gets []. Raises ValueError as BM25.search.
+        metric. A query without any known token gets [], and so does every query before `fit`. Raises ValueError as
+        BM25.search.
         """
-        if not self.ids:
-            raise ValueError("this retriever is empty: call fit(corpus) first")
         queries = check_texts("queries", queries)
         k = min(check_int("k", k, minimum=1), len(self))
+        if not k or not queries:
+            return [[] for _ in queries]
         vectors = self._encode(queries, "query")
         places, distances = self.index.search(vectors, k)
         highest = 0.0 if self.index.metric == "l2" else 1.0  # distance = 1 - similarity for cosine and ip
@@ -121,6 +124,7 @@ class DenseRetriever:
             raise BadFileError(f"search folder {str(folder)!r} is refused: its files do not belong together")
         try:
             retriever.index, retriever.ids = index, check_document_ids(ids, len(index))
+            retriever._empty = ExactIndex(index.dim, index.metric)
         except ValueError as error:
             raise BadFileError(f"search folder {str(folder)!r} is refused: {error}") from None
         return retriever

@@ -121,6 +121,10 @@ class ExactIndex:
         self.metric = check_choice("metric", metric, METRICS)
         self._vectors = np.empty((0, self.dim), np.float32)  # (N, D), rows in order of their ids
         self._ids = np.empty(0, np.int64)  # (N,), ascending
+        self._room = (
+            self._vectors,
+            self._ids,
+        )  # arrays with space behind the N rows, whose beginnings the two are
         self._next_id = 0
 
     def __len__(self) -> int:
@@ -139,6 +143,9 @@ class ExactIndex:
         ids = check_ids("ids", ids)
         if len(ids) != len(vectors):
             raise ValueError(f"ids must name every vector: got {len(ids)} ids for {len(vectors)} vectors")
+        if len(ids) and (len(self) == 0 or ids[0] > self._ids[-1]) and (ids[1:] > ids[:-1]).all():
+            self._append(vectors, ids)
+            return ids
         everything = np.concatenate([self._ids, ids])
         order = np.argsort(everything, kind="stable")
         everything = everything[order]
@@ -149,6 +156,22 @@ class ExactIndex:
         self._ids = everything
         self._next_id = max(self._next_id, int(everything[-1]) + 1) if len(everything) else self._next_id
         return ids
+
+    def _append(self, vectors: np.ndarray, ids: np.ndarray) -> None:
+        """Store vectors whose ids follow all others. The arrays double when they are full, so that N vectors that come
+        one by one are copied about once each, not N / 2 times."""
+        size, needed = len(self), len(self) + len(ids)
+        rows, numbers = self._room
+        if (
+            len(rows) < needed or self._vectors.base is not rows
+        ):  # full, or not the beginning of `rows` any more
+            many = max(needed, 2 * size)
+            rows, numbers = np.empty((many, self.dim), np.float32), np.empty(many, np.int64)
+            rows[:size], numbers[:size] = self._vectors, self._ids
+        rows[size:needed], numbers[size:needed] = vectors, ids
+        self._room = rows, numbers
+        self._vectors, self._ids = rows[:needed], numbers[:needed]
+        self._next_id = max(self._next_id, int(ids[-1]) + 1)
 
     def remove(self, ids: Any) -> None:
         """Take vectors out (their memory too). Raises ValueError when an id is not there; then nothing was removed."""

@@ -19,8 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from minillm._checks import check_int, check_number, describe, is_listing
+from minillm._files import BadFileError
 from minillm.search._ids import DocumentId, Ranking, check_document_ids, check_texts
 from minillm.search.bm25 import BM25
+from minillm.search.bm25_best import best_of
 
 MOST_WEIGHT = 1e9  # scores times weights stay far inside float32
 
@@ -102,8 +104,8 @@ class FieldSearch:
         rankings = []
         for query in check_texts("queries", queries):
             scores = self.scores(query)
-            best = np.argsort(-scores, kind="stable")[:k]
-            rankings.append([(self.ids[place], float(scores[place])) for place in best if scores[place] > 0])
+            best = best_of(scores, k)
+            rankings.append(list(zip(map(self.ids.__getitem__, best.tolist()), scores[best].tolist())))
         return rankings
 
     def save(self, folder: str | Path) -> Path:
@@ -120,9 +122,16 @@ class FieldSearch:
         tokenizer: Callable[[str], list[str]] | None = None,
         whole: Collection[str] = (),
     ) -> FieldSearch:
-        """What `save` wrote, opened with the same options; BadFileError naming a missing or damaged file."""
+        """What `save` wrote, opened with the same options; BadFileError naming a missing or damaged file, or fields
+        that are not of the same documents."""
         index = cls(weights, tokenizer, whole)
-        index._take({name: BM25.load(Path(folder) / f"{name}.bm25", tokenizer) for name in index.weights})
-        if any(field.ids != index.ids for field in index.fields.values()):
-            raise ValueError(f"the fields in {str(folder)!r} do not belong together")
+        fields = {name: BM25.load(Path(folder) / f"{name}.bm25", tokenizer) for name in index.weights}
+        first = next(iter(fields))
+        for name, field in fields.items():
+            if field.ids != fields[first].ids:
+                raise BadFileError(
+                    f"search folder {str(folder)!r} is refused: its fields {first!r} and {name!r} do not belong "
+                    f"together, they hold {len(fields[first])} and {len(field)} documents or other ids"
+                )
+        index._take(fields)
         return index

@@ -21,7 +21,8 @@ class HybridSearch:
 
     lexical: for example BM25; dense: for example DenseRetriever; k >= 0: the constant of RRF (not a number of
     results); weights: what the two count, default equal; depth: how many results of each are fused, at least the
-    number asked for. Raises ValueError for a retriever without `search`, or numbers out of range.
+    number asked for. A document that only one of the two holds, as after an `add` to it, is ranked by that one alone.
+    Raises ValueError for a retriever without `search`, or numbers out of range.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from minillm._checks import check_int, check_number, describe
-from minillm.search._ids import Ranking, check_texts
+from minillm.search._ids import DocumentId, Ranking, check_texts
 
 
 def standard_scores(scores: np.ndarray) -> np.ndarray:
@@ -40,18 +40,29 @@ class WeightedSearch:
         for name, retriever in (("lexical", lexical), ("dense", dense)):
             if not callable(getattr(retriever, "scores", None)) or not hasattr(retriever, "ids"):
                 raise ValueError(f"{name} must have scores(query) and ids, got {describe(retriever)}")
-        if list(lexical.ids) != list(dense.ids):
-            raise ValueError("lexical and dense must list the same ids in the same order")
         self.lexical, self.dense = lexical, dense
+        self._check_ids()
         self.dense_weight = check_number("dense_weight", dense_weight, 0, 1)
 
+    def _check_ids(self) -> list[DocumentId]:
+        """The ids of both; ValueError where they differ, as after an `add` to one of them."""
+        ids, others = list(self.lexical.ids), list(self.dense.ids)
+        if ids != others:
+            raise ValueError(
+                f"lexical and dense must list the same ids in the same order, got {len(ids)} and {len(others)} ids "
+                "that differ: bring the same documents to both"
+            )
+        return ids
+
     def scores(self, query: str) -> np.ndarray:
-        """The score of every document for one query, float64 (N,). Raises ValueError for a query that is no str."""
+        """The score of every document for one query, float64 (N,). Raises ValueError for a query that is no str, or
+        when the two retrievers do not list the same ids any more."""
         lexical, dense = self.parts(query)
         return (1 - self.dense_weight) * lexical + self.dense_weight * dense
 
     def parts(self, query: str) -> tuple[np.ndarray, np.ndarray]:
-        """The standard scores of both retrievers for one query, each (N,)."""
+        """The standard scores of both retrievers for one query, each (N,). Raises ValueError as `scores`."""
+        self._check_ids()
         return standard_scores(self.lexical.scores(query)), standard_scores(self.dense.scores(query))
 
     def search(self, queries: Sequence[str], k: int = 10) -> list[Ranking]:
@@ -60,9 +71,9 @@ class WeightedSearch:
         A query of which neither retriever knows a word gets []. Raises ValueError as BM25.search.
         """
         k = check_int("k", k, minimum=1)
-        rankings = []
+        ids, rankings = self._check_ids(), []
         for query in check_texts("queries", queries):
             scores = self.scores(query)
             best = np.argsort(-scores, kind="stable")[:k] if scores.any() else []
-            rankings.append([(self.lexical.ids[place], float(scores[place])) for place in best])
+            rankings.append([(ids[place], float(scores[place])) for place in best])
         return rankings

@@ -2019,13 +2019,13 @@ def manage(num_blocks, block_size, events):
     def score(one):
         return sum(w / (k + 1 + r.index(one)) for r, w in zip(rankings, weights) if one in r)
 
-    return tuple(sorted(seen, key=score, reverse=True))""",
+    return tuple(sorted(sorted(seen), key=score, reverse=True))""",
         "a generator of keys": """def fuse(rankings, k, weights):
     parts = {}
     for ranking, weight in zip(rankings, weights):
         for place, one in enumerate(ranking):
             parts.setdefault(one, []).append(weight / (k + place + 1))
-    return dict(sorted(parts.items(), key=lambda item: -math.fsum(item[1]))).keys()""",
+    return dict(sorted(parts.items(), key=lambda item: (-math.fsum(item[1]), item[0]))).keys()""",
     },
     "10-4-c": {"a tuple": 'finds = ("keyword", "dense", "both", "neither", "dense")'},
     "10-4-d": {

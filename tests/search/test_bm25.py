@@ -95,7 +95,9 @@ def test_an_empty_index_finds_nothing():
 def test_texts_that_are_already_split():
     texts = ["the cat sat", "", "a dog"]
     split = BM25(tokenizer=str.split).fit([text.split() for text in texts])
-    assert split.search(["cat dog"], 3) == BM25(tokenizer=str.split).fit(texts).search(["cat dog"], 3)
+    queries = ["cat dog", "", "the"]
+    expected = BM25(tokenizer=str.split).fit(texts).search(queries, 3)
+    assert split.search(queries, 3) == split.search([query.split() for query in queries], 3) == expected
 
 
 def test_tokenizers_by_name():
@@ -157,6 +159,8 @@ def test_a_failed_fit_leaves_the_index_alone():
         (lambda: BM25().fit(["a"]).scores(["a"]), "query must hold str only"),
         (lambda: BM25().fit(["a"]).search("a", 1), "queries must be a list of str, got 'a'"),
         (lambda: BM25().fit(["a"]).search([1], 1), "got 1 at position 0"),
+        (lambda: BM25().fit(["a"]).search([["a", 3]], 1), "words that are str, got one of type int"),
+        (lambda: BM25().fit(["a"]).search([[["a"]]], 1), "words that are str, got one of type list"),
         (lambda: BM25().fit(["a"]).search(["a"], 0), "k must be at least 1, got 0"),
         (lambda: BM25().fit(["a"]).search(["a"], 2.0), "k must be an integer"),
     ],

@@ -22,7 +22,7 @@ def state(index, queries):
         [index.scores(query).tolist() for query in queries],
         [index.search(queries, k) for k in (1, 3, 1000)],
         [index.document_frequency(word) for word in ALPHABET],
-        sorted(index._vocabulary) if index._up_to_date() else None,
+        sorted(index._documents.vocabulary) if index._up_to_date() else None,
     )
 
 
@@ -105,7 +105,7 @@ def test_words_of_removed_documents_are_forgotten():
     index = BM25().fit([f"word{number} common" for number in range(50)])
     index.remove(range(49))
     assert index.document_frequency("common") == 1
-    assert len(index._vocabulary) == 2
+    assert len(index._documents.vocabulary) == 2
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_failed_change_leaves_the_index_alone(call, message):
     with pytest.raises(ValueError, match=message):
         call(index)
     assert state(index, ["cat", "new words", "fish bird"]) == before
-    assert "new" not in index._vocabulary
+    assert "new" not in index._documents.vocabulary
 
 
 def test_a_tokenizer_that_fails_half_way_leaves_the_index_alone():
@@ -146,14 +146,14 @@ def test_a_tokenizer_that_fails_half_way_leaves_the_index_alone():
     assert index.ids == [0]
     index.add(["e"])
     assert index.ids == [0, 1]
-    assert sorted(index._vocabulary) == ["a", "b", "e"]
+    assert sorted(index._documents.vocabulary) == ["a", "b", "e"]
 
 
 def test_a_loaded_index_lies_in_its_file_and_leaves_it_alone(tmp_path):
     path = BM25().fit(["a b", "b c", "c"]).save(tmp_path / "index")
     whole = path.read_bytes()
     index = BM25.load(path)
-    base = index._counts.documents
+    base = index._documents.counts.documents
     while isinstance(base, np.ndarray):
         base = base.base
     assert isinstance(base, memoryview)  # of the mapped file: nothing was copied

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from minillm.search import BM25
+from minillm.search import BM25, bm25_postings
 from minillm.search import bm25_maxscore as fast
+from minillm.search.bm25_best import LANES, SHORT_RESULT, highest_of_lanes, keep_highest, sort_key
 from minillm.search.bm25_postings import count_words, search_simply, with_impacts
 from tests.helpers import soak_count
 
@@ -28,13 +29,30 @@ def made(generator, documents, words, vocabulary, power=1.0):
 
 def test_keys_order_like_score_then_document():
     scores = [np.inf, 3e38, 1.5, 1e-45]
-    keys = [fast._sort_key(np.float32(score), document) for score in scores for document in (0, 1, 2**32 - 1)]
+    keys = [sort_key(np.float32(score), document) for score in scores for document in (0, 1, 2**32 - 1)]
     assert keys == sorted(keys, reverse=True)
     assert len(set(keys)) == len(keys)
 
 
+def test_the_highest_of_lanes():
+    bits = np.random.default_rng(0).random(bm25_postings.BLOCK).astype(np.float32).view(np.int32)
+    tops = np.empty(LANES, np.int32)
+    highest_of_lanes(bits, np.empty(len(bits) // 2, np.int32), tops)
+    assert tops.tolist() == bits.reshape(-1, LANES).max(axis=0).tolist()
+
+
+def test_the_highest_are_kept_in_order():
+    numbers = np.random.default_rng(0).integers(0, 50, 200).astype(np.float32)
+    values, filled = np.empty(7, np.float32), 0
+    for count, number in enumerate(numbers, start=1):
+        filled = keep_highest(values, filled, 7, number)
+        assert values[:filled].tolist() == sorted(numbers[:count].tolist(), reverse=True)[:7]
+
+
+@pytest.mark.parametrize("small", [0, bm25_postings.SMALL])
 @pytest.mark.parametrize("seed", range(soak_count(300)))
-def test_equal_to_adding_up_everything(seed):
+def test_equal_to_adding_up_everything(seed, small, monkeypatch):
+    monkeypatch.setattr(bm25_postings, "SMALL", small)
     generator = np.random.default_rng(seed)
     size = int(generator.choice([1, 9, 64, 65, 500, 3000]))
     vocabulary = int(generator.choice([2, 30, 3000]))
@@ -97,14 +115,15 @@ def test_long_results_equal_short_ones():
     corpus = [" ".join(generator.choice(list("abcdefgh"), 6)) for _ in range(500)]
     index = BM25().fit(corpus)
     (long,) = index.search(["a c g"], 400)
-    for k in (1, 7, fast.SHORT_RESULT):
+    for k in (1, 7, SHORT_RESULT):
         assert index.search(["a c g"], k)[0] == long[:k]
     scores = index.scores("a c g")
     order = np.lexsort((np.arange(500), -scores))
     assert [document for document, _ in long] == order[: len(long)].tolist()
 
 
-def test_a_bound_is_never_below_its_score():
+def test_a_bound_is_never_below_its_score(monkeypatch):
+    monkeypatch.setattr(bm25_postings, "SMALL", 0)
     generator = np.random.default_rng(1)
     postings = made(generator, 2000, 40, 300)
     assert len(postings.columns) > 3

@@ -242,8 +242,30 @@ def test_retriever_metrics(encoder, metric):
     everything = cosines if metric != "l2" else 2 * cosines - 2
     np.testing.assert_allclose(retriever.scores("a cat"), everything, atol=1e-6)
     assert not retriever.scores("").any()
-    with pytest.raises(ValueError, match="call fit"):
-        DenseRetriever(encoder).scores("a cat")
+
+
+def test_an_empty_retriever_finds_nothing(encoder):
+    retriever = DenseRetriever(encoder)
+    assert retriever.search(["a cat", "a dog"], 3) == [[], []]
+    assert retriever.scores("a cat").shape == (0,)
+    assert retriever.fit(["a cat"]).search([], 3) == []
+    with pytest.raises(ValueError, match="queries must be a list of str"):
+        DenseRetriever(encoder).search("a cat")
+
+
+def test_an_index_that_fails_leaves_the_retriever_alone(encoder, monkeypatch):
+    retriever = DenseRetriever(encoder).fit(["a cat", "a dog"], ["c", "d"])
+    before = retriever.search(["feline"], 2)
+
+    def full(self, vectors, ids=None):
+        raise MemoryError("no room for the vectors")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ExactIndex, "add", full)
+        with pytest.raises(MemoryError, match="no room"):
+            retriever.fit(["a bird", "a fish", "a cow"])
+    assert retriever.search(["feline"], 2) == before
+    assert len(retriever.fit(["a bird", "a fish", "a cow"]).search(["a bird"], 9)[0]) == 3
 
 
 @pytest.mark.parametrize(
@@ -311,7 +333,6 @@ def test_retriever_fits_again_and_is_saved(encoder, tmp_path):
         (lambda e: DenseRetriever(None), "encoder must have encode"),
         (lambda e: DenseRetriever(e, ExactIndex(3)), "index must be empty and of width 16"),
         (lambda e: DenseRetriever(e, BM25()), "index must be empty"),
-        (lambda e: DenseRetriever(e).search(["a"]), r"call fit\(corpus\) first"),
         (lambda e: DenseRetriever(e).save("unused"), r"call fit\(corpus\) first"),
         (lambda e: DenseRetriever(e).fit([]), "at least one text"),
         (lambda e: DenseRetriever(e).fit(["a"], ids=["a", "b"]), "got 2 ids for 1 texts"),

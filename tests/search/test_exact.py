@@ -343,3 +343,42 @@ def test_cut_or_damaged_files_are_refused(tmp_path):
         broken.write_bytes(flipped)
         with pytest.raises(ValueError, match="broken"):
             ExactIndex.load(broken)
+
+
+def test_one_by_one_equals_at_once_and_copies_little():
+    vectors = np.random.default_rng(0).normal(size=(700, 5)).astype(np.float32)
+    at_once, one_by_one, rooms = ExactIndex(5), ExactIndex(5), set()
+    at_once.add(vectors)
+    for vector in vectors:
+        one_by_one.add(vector[None])
+        rooms.add(len(one_by_one._room[0]))
+    assert rooms == {1 << n for n in range(11)}  # copied when full: 11 times, not 700
+    for one, other in zip(at_once.search(vectors[:9], 4), one_by_one.search(vectors[:9], 4), strict=True):
+        assert one.tolist() == other.tolist()
+
+
+def test_vectors_that_come_and_go_in_any_order_equal_a_fresh_index(tmp_path):
+    generator = np.random.default_rng(0)
+    index, there = ExactIndex(3), {}
+    for step in range(300):
+        if there and generator.random() < 0.35:
+            gone = generator.choice(list(there), generator.integers(1, len(there) + 1), replace=False)
+            index.remove(gone)
+            for one in gone.tolist():
+                del there[one]
+        elif generator.random() < 0.1:
+            index = ExactIndex.load(index.save(tmp_path / "index"))
+        else:
+            vectors = generator.integers(-9, 9, (generator.integers(0, 6), 3)).astype(np.float32)
+            own = None
+            if generator.random() < 0.4:  # in between, and out of order
+                own = [one for one in generator.permutation(2000).tolist() if one not in there][
+                    : len(vectors)
+                ]
+            there.update(zip(index.add(vectors, own).tolist(), vectors))
+        fresh = ExactIndex(3)
+        if there:
+            fresh.add(np.array(list(there.values())), list(there))
+        query = generator.integers(-9, 9, (2, 3)).astype(np.float32)
+        for one, other in zip(index.search(query, 7), fresh.search(query, 7), strict=True):
+            assert one.tolist() == other.tolist(), step

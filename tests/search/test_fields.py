@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from minillm._files import BadFileError
 from minillm.search import BM25, FieldSearch
 
 TITLES = ["the with statement", "the try statement", "loops"]
@@ -79,3 +80,30 @@ def test_fields_read_as_a_whole_are_saved_and_checked(tmp_path):
     for whole in ("title", ["body"], 3):
         with pytest.raises(ValueError, match="whole must list fields among"):
             FieldSearch({"text": 1.0, "title": 1.0}, whole=whole)
+
+
+def test_the_best_of_many_documents_stand_in_order():
+    generator = np.random.default_rng(0)
+    texts = [" ".join(generator.choice(list("abcdefgh"), 5)) for _ in range(1500)]
+    index = FieldSearch({"text": 1.0, "title": 0.5}, str.split, ["title"]).fit(
+        {"text": texts, "title": [text[:3] for text in texts]}
+    )
+    for query in ("a", "b c", "a d h g", "unknown"):
+        scores = index.scores(query)
+        order = [place for place in np.argsort(-scores, kind="stable").tolist() if scores[place] > 0]
+        for k in (1, 10, 128, 129, 2000):  # equal scores are many: they stand in corpus order
+            (ranking,) = index.search([query], k)
+            assert [place for place, _ in ranking] == order[:k]
+            assert [score for _, score in ranking] == scores[order[:k]].tolist()
+
+
+def test_fields_of_different_documents_are_refused(tmp_path):
+    weights = {"text": 1.0, "title": 0.5}
+    folder = FieldSearch(weights).fit({"text": TEXTS, "title": TITLES}).save(tmp_path / "index")
+    for texts, ids in ((TEXTS[:2], None), (TEXTS, [0, 1, 7]), (TEXTS, [0, 2, 1])):
+        BM25().fit(texts, ids).save(folder / "text.bm25")
+        with pytest.raises(BadFileError, match="its fields 'text' and 'title' do not belong together"):
+            FieldSearch.load(folder, weights)
+    (folder / "text.bm25").unlink()
+    with pytest.raises(BadFileError, match=r"text\.bm25"):
+        FieldSearch.load(folder, weights)

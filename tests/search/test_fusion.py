@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.search import HybridSearch, group_ranking, rrf
+from minillm.search import BM25, HybridSearch, group_ranking, rrf
 
 
 def test_the_example_of_the_book():
@@ -135,3 +135,12 @@ def test_hybrid_weights():
 def test_bad_hybrid_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_document_that_only_one_list_holds_is_ranked_by_that_one_alone():
+    lexical, dense = BM25().fit(["with enters", "try"], ["a", "b"]), BM25().fit(["try", "with"], ["b", "a"])
+    search = HybridSearch(lexical, dense, k=5)
+    lexical.add(["with with with leaves"], ["c"])
+    found = dict(search.search("with"))
+    assert found["c"] == pytest.approx(1 / (5 + 1))
+    assert found["a"] == pytest.approx(1 / (5 + 2) + 1 / (5 + 1))

@@ -45,6 +45,25 @@ def test_weight_zero_ranks_as_bm25_and_an_unknown_query_finds_nothing():
     assert search.search(["nothing known"]) == [[]]
 
 
+def test_ids_that_differ_after_a_change_are_refused():
+    lexical, dense = BM25().fit(TEXTS, list("abcd")), BM25().fit(TEXTS, list("abcd"))
+    search = WeightedSearch(lexical, dense, 0.5)
+    before = search.search(["with leaves"])
+    lexical.add(["with a fifth"], ["e"])
+    for call in (
+        lambda: search.search(["with"]),
+        lambda: search.scores("with"),
+        lambda: search.parts("with"),
+    ):
+        with pytest.raises(ValueError, match="same ids in the same order, got 5 and 4 ids"):
+            call()
+    lexical.remove(["d"])  # as many again, but others
+    with pytest.raises(ValueError, match="got 4 and 4 ids that differ"):
+        search.search(["with"])
+    lexical.fit(TEXTS, list("abcd"))
+    assert search.search(["with leaves"]) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,13 +1,14 @@
 """search_words: what is one word, in English, in code and in Korean."""
 
+import re
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.search import content_words, plain_words, search_words
-from minillm.search.words import find_operators
+from minillm.search import content_words, english_words, plain_words, search_words, standard_words
+from minillm.search.words import find_operators, singular
 
 
 @pytest.mark.parametrize(
@@ -76,3 +77,57 @@ def test_only_text_has_words(bad):
 def test_operators_of_code_are_words(text, operators):
     assert [word for word in content_words(text) if not word[0].isalnum() and word[0] != "_"] == operators
     assert all(text[start:end] == word for start, end, word in find_operators(text))
+
+
+# The S stemmer of Harman 1991, as printed there: the first rule that fits, and no word of three letters or fewer.
+RULES = (
+    (r"ies", "y", r"eies|aies"),
+    (r"es", "e", r"aes|ees|oes"),
+    (r"s", "", r"us|ss"),
+)
+
+
+def by_the_rules(word):
+    for ending, becomes, but_not in RULES:
+        if re.search(f"{ending}$", word):
+            return word if re.search(f"({but_not})$", word) else re.sub(f"{ending}$", becomes, word)
+    return word
+
+
+@pytest.mark.parametrize(
+    ("word", "one"),
+    [
+        ("queries", "query"), ("phrases", "phrase"), ("corpus", "corpus"), ("stress", "stress"), ("kings", "king"),
+        ("panels", "panel"), ("aerodynamics", "aerodynamic"), ("congress", "congress"), ("serious", "serious"),
+        ("theories", "theory"), ("churches", "churche"), ("goes", "goes"), ("trees", "trees"), ("aies", "aies"),
+        ("is", "is"), ("gas", "gas"), ("cs", "cs"), ("flow", "flow"), ("", ""), ("토큰s", "토큰s"),
+    ],
+)  # fmt: skip
+def test_plurals_as_published(word, one):
+    assert singular(word) == one
+
+
+@given(st.text("aeiousy", min_size=4, max_size=7))
+def test_every_ending_follows_the_rules(word):
+    assert singular(word) == by_the_rules(word)
+
+
+@pytest.mark.parametrize(
+    ("text", "standard", "english"),
+    [
+        ("What are the boundary layers?", ["what", "are", "the", "boundary", "layer"], ["boundary", "layer"]),
+        ("어텐션은 flows다", ["어텐", "텐션", "션은", "flow", "다"], ["어텐션은", "flows다"]),
+        ("sys.exc_info classes", ["sys", "exc_info", "classe"], ["sys", "exc_info", "classe"]),
+        ("with: does it leaves", ["with", "does", "it", "leave"], ["with", "leave"]),
+        ("", [], []),
+    ],
+)
+def test_words_of_the_analysers(text, standard, english):
+    assert standard_words(text) == standard
+    assert english_words(text) == english
+
+
+def test_the_analysers_refuse_what_is_no_text():
+    for words in (standard_words, english_words):
+        with pytest.raises(ValueError, match="text must be a str"):
+            words(["text"])

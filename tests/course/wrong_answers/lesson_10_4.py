@@ -26,7 +26,7 @@ FUSE = """def fuse(rankings, k, weights):
             scores[one] = scores.get(one, 0) + {worth}
     return {result}
 """
-SORTED = "sorted(scores, key=lambda one: -scores[one])"
+SORTED = "sorted(scores, key=lambda one: (-scores[one], one))"
 
 SPOILED = 'corpus = {corpus}\nspoiled = (corpus, "{question}", {right})'
 RIGHT_CORPUS = """[
@@ -88,7 +88,15 @@ WRONG = {
         "worst first": FUSE.format(
             start=1, worth="weight / (k + rank)", result="sorted(scores, key=scores.get)"
         ),
-        "ties by id": FUSE.format(
+        "ties by first appearance": FUSE.format(
+            start=1, worth="weight / (k + rank)", result="sorted(scores, key=lambda one: -scores[one])"
+        ),
+        "ties by id, the higher first": FUSE.format(
+            start=1,
+            worth="weight / (k + rank)",
+            result="sorted(scores, key=lambda one: (scores[one], one), reverse=True)",
+        ),
+        "ties by the text of the id": FUSE.format(
             start=1,
             worth="weight / (k + rank)",
             result="sorted(scores, key=lambda one: (-scores[one], str(one)))",
