@@ -2097,6 +2097,27 @@ def accept(p, q, guesses, seed, one_text=None):
         return [*new, draw(P[n, -1])]
 
     return [text(n) for n in range(len(G))]""",
+        "recursion": """def accept(p, q, guesses, seed):
+    rng = random.Random(seed)
+
+    def go(P, Q, row):
+        if not row:
+            return rng.choices(range(len(P[0])), P[0])
+        x, *rest = row
+        if rng.random() < P[0][x] / Q[0][x]:
+            return [x] + go(P[1:], Q[1:], rest)
+        return rng.choices(range(len(P[0])), [max(0, a - b) for a, b in zip(P[0], Q[0])])
+
+    return [go(*one) for one in zip(p.tolist(), q.tolist(), guesses.tolist())]""",
+        "a generator for each text, another seed each": """def accept(p, q, guesses, seed):
+    def text(n):
+        rng, row = random.Random(1_000_003 * seed + n), guesses[n].tolist()
+        for i, x in enumerate(row):
+            if rng.random() * q[n, i, x] >= p[n, i, x]:
+                return row[:i] + rng.choices(range(p.shape[2]), (p[n, i] - q[n, i]).clamp(min=0).tolist())
+        return row + rng.choices(range(p.shape[2]), p[n, -1].tolist())
+
+    return [text(n) for n in range(len(p))]""",
         "rejects from p instead of subtracting": """def accept(p, q, guesses, seed):
     rng, written = random.Random(seed), []
 
@@ -2150,6 +2171,17 @@ uncropped = "b" """,
     k = np.arange(len(check))
     speeds = np.cumsum(float(alpha) ** k) / (k * c + np.array(check))
     return np.argmax(speeds.round(8))""",
+        "plain greater, Horner": """def best_k(alpha, c, check):
+    best, top, tokens = 0, 0, 0
+    for k, price in enumerate(check):
+        tokens = 1 + alpha * tokens
+        if tokens / (k * c + price) > top:
+            best, top = k, tokens / (k * c + price)
+    return best""",
+        "torch, float32": """def best_k(alpha, c, check):
+    k = torch.arange(len(check))
+    tokens = torch.cumsum(float(alpha) ** k, 0)
+    return (tokens / (k * c + torch.tensor(check))).argmax()""",
         "max with a key": """def best_k(alpha, c, check):
     def speed(k):
         return sum(alpha**i for i in range(k + 1)) / (k * c + check[k])

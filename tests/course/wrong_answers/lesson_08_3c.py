@@ -98,6 +98,13 @@ WRONG = {
             refused="(y := rng.choices(range(len(P[i])), P[i])[0]) != x",
             rest="[float(j == y) for j in range(len(P[i]))]",
         ),
+        "the best token of the rest": accept(
+            rest="(r := [a - b for a, b in zip(P[i], Q[i])]) and [float(a == max(r)) for a in r]"
+        ),
+        "a new generator for each text": accept(each="rng = random.Random(seed)"),
+        "the seed rounded": accept(seed="seed // 1000"),
+        "one kept generator": "KEPT = {}\n\n\n" + accept(before="rng = KEPT.setdefault(0, rng)"),
+        "is a little lenient": accept(refused="rng.random() >= 1.15 * P[i][x] / Q[i][x]"),
         "is lenient": accept(refused="rng.random() >= 1.3 * P[i][x] / Q[i][x]"),
         "never a token more": accept(last="None", writes="new if weights is None else " + RULE["writes"]),
         "the token more comes from the place before": accept(last="P[-2] if row else P[-1]"),
@@ -137,6 +144,12 @@ WRONG = {
         "every token is refused by its own share": broken(
             lines="pass", value="[one + (b - one) * a for one, a, b in zip(kept, p, q)]"
         ),
+        "returns p itself": broken(value="p"),
+        "changes p": broken(
+            lines="refused = 1 - sum(kept)\n    p[:] = [one + refused * a for one, a in zip(kept, p)]",
+            value="p",
+        ),
+        "two decimals": broken(value="[round(one + refused * a, 2) for one, a in zip(kept, p)]"),
         "counts 50 draws": broken(
             lines="rng = random.Random(0)",
             value="[sum(rng.choices(range(len(p)), p)[0] == i for _ in range(50)) / 50 for i in range(len(p))]",
@@ -160,6 +173,9 @@ WRONG = {
         "always speculates": best(start="1, 0.0, 1.0"),
         "of equal ones the larger": best(more=">="),
         "never the longest": best(end="len(check) - 1"),
+        "no speculation pays for a guess": best(start="0, 1 / (1 + c), 1.0"),
+        "a guess too many is paid": best(speed="tokens / ((k + 1) * c + check[k])"),
+        "eight at most": best(end="min(len(check), 9)"),
         "stops at the first loss": """def best_k(alpha, c, check):
     best, fastest, tokens = 0, 1.0, 1.0
     for k in range(1, len(check)):
