@@ -1,4 +1,5 @@
-"""Search: text as counts (TF-IDF) and word2vec, keywords (BM25), vectors (exact index, a sentence encoder trained here) and both at once (RRF)."""
+"""Search: texts as counts (TF-IDF) and words as vectors (word2vec), keywords (BM25), sentences as vectors (exact index,
+an encoder trained here) and both at once (RRF)."""
 
 from minillm.search.bm25 import BM25
 from minillm.search.confidence import choose_threshold, decline_curve, share_named

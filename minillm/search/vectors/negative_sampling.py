@@ -4,14 +4,16 @@
     loss = -ln sigmoid(o_w . h) - sum over negatives n of ln sigmoid(-o_n . h)                     outputs, (V, D)
 
 Written out, the gradient is the error (label - prediction) times the other vector, the label being 1 for the word w
-that stood there and 0 for a negative (음성 표본), drawn with the chance count^0.75. Where all of this settles is known:
+that stood there and 0 for a negative (음성 표본), drawn in proportion to count^0.75; a negative that is w itself is left
+out. Where this settles is known: with room enough, many words and negatives drawn by plain counts,
 o_w . h_c = PMI(w, c) - ln(negatives), the association of two words by counting (Levy & Goldberg 2014).
 
-The rest is how words reach the step: the commonest are left out at random (subsampling), each window reaches a random
+The rest is how words reach the step: the commonest are dropped at random (subsampling), each window reaches a random
 1 to `window` words far, and the rate falls in a straight line over all words of all epochs.
 
 Book: 10.1.5 워드투벡. Papers: Mikolov et al. 2013, "Efficient Estimation of Word Representations in Vector Space" and
-"Distributed Representations of Words and Phrases". Peer: gensim's word2vec_inner. Left out: hierarchical softmax.
+"Distributed Representations of Words and Phrases". Peer: gensim's word2vec_inner, which also skips scores beyond 6 and
+-6, and lets the rate fall once in 10,000 words. Left out: hierarchical softmax.
 """
 
 from __future__ import annotations

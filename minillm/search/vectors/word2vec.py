@@ -28,6 +28,10 @@ from minillm.search.vectors.word_vectors import WordVectors
 
 KIND = "word2vec model"
 WORDS_A_CALL = 200_000  # of compiled code, between which Ctrl-C is heard
+OPTIONS = (
+    "mode", "dim", "window", "negative", "min_count", "sample",
+    "epochs", "alpha", "min_alpha", "ns_exponent", "cbow_mean", "seed",
+)  # fmt: skip
 MOST_DIMENSIONS, LONGEST_WINDOW, MOST_NEGATIVES = 65_536, 10_000, 10_000
 
 
@@ -167,7 +171,12 @@ class Word2Vec(WordVectors):
         if not self.words:
             raise ValueError("this Word2Vec has no words: call fit(sentences) first")
         arrays = {"vectors": self.vectors, "outputs": self.outputs, "counts": self.counts}
-        return save_arrays(path, KIND, arrays, {"words": self.words, "options": self._options()})
+        return save_arrays(
+            path,
+            KIND,
+            arrays,
+            {"words": self.words, "options": {name: getattr(self, name) for name in OPTIONS}},
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> Word2Vec:
@@ -184,20 +193,3 @@ class Word2Vec(WordVectors):
         model.counts, model.outputs = counts, outputs
         model._set(loaded.words, loaded.vectors)
         return model
-
-    def _options(self) -> dict[str, str | int | float | bool]:
-        names = [
-            "mode",
-            "dim",
-            "window",
-            "negative",
-            "min_count",
-            "sample",
-            "epochs",
-            "alpha",
-            "min_alpha",
-            "ns_exponent",
-            "cbow_mean",
-            "seed",
-        ]
-        return {name: getattr(self, name) for name in names}
