@@ -30,7 +30,8 @@ class WordVectors:
     """V different words and their vectors (V, D) float32. Raises ValueError when they do not fit, or for NaN."""
 
     def __init__(self, words: Sequence[str], vectors: np.ndarray) -> None:
-        words, dim = check_texts("words", words), vectors.shape[1] if getattr(vectors, "ndim", 0) == 2 else 1
+        words, vectors = check_texts("words", words), np.asarray(vectors)
+        dim = vectors.shape[1] if vectors.ndim == 2 else 1
         vectors = check_vectors("vectors", vectors, dim)
         if len(words) != len(vectors) or len(set(words)) != len(words):
             raise ValueError(
@@ -130,7 +131,8 @@ class WordVectors:
         for at, line in enumerate(lines, start=2):
             word, *numbers = line.rstrip().split(" ")
             try:
-                row = np.array(list(map(float, numbers)), np.float32)
+                with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinity
+                    row = np.array(list(map(float, numbers)), np.float32)
             except (ValueError, OverflowError):
                 row = np.empty(0, np.float32)
             if len(row) != dim or not np.isfinite(row).all():

@@ -20,7 +20,7 @@ ABOUT = {
         "the mayor of {} opened a market for {}; trains into {} carry {} every morning; the streets of {} smell of {}",
     ),
     "ko": (
-        "{} 대통령은 올해 {} 수확을 칭찬했다; {} 정부는 이웃 나라에 {} 수출을 늘렸다; {} 농부들은 다시 {} 농사를 짓는다",
+        "{} 대통령은 올해 {} 수확을 칭찬했다; {} 정부는 이웃 나라에 {} 수출을 늘렸다; {} 농부들은 {} 농사를 짓는다",
         "{} 시장은 새로 {} 가게를 열었다; {} 역에는 아침마다 {} 열차가 들어온다; {} 거리에는 온통 {} 냄새가 난다",
     ),
 }
@@ -48,5 +48,7 @@ def analogies_right(most_similar, language: str) -> float:
     right, 16 x 15 of them."""
     known = pairs(language)
     asked = [(*one, *other) for one in known for other in known if one != other]
-    right = [most_similar([capital, other], [country])[0][0] == answer for country, capital, other, answer in asked]
+    right = [
+        most_similar([capital, other], [country])[0][0] == answer for country, capital, other, answer in asked
+    ]
     return sum(right) / len(right)
