@@ -202,7 +202,7 @@ def test_analogies_are_answered_as_by_gensim(mode, language):
     among_them = [rank_correlation(peers[i], peers[j]) for i, j in ((0, 1), (0, 2), (1, 2))]
     with_ours = [rank_correlation(mine, peer) for mine in own for peer in peers]
     assert min(among_them) > 0.8
-    # CBOW's scores on so small a text reach 60. gensim takes no step where one is beyond 6, be it right or wrong; we do.
+    # CBOW's scores on so small a text reach 60. gensim takes no step where one is beyond 6, right or wrong; we do.
     assert np.mean(with_ours) >= np.mean(among_them) - (0.05 if mode == "cbow" else 0.02)
 
 
