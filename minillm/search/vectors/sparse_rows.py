@@ -4,8 +4,8 @@
      [1, 0, 3]]      indices [1, 0, 2]     the columns and
                      data    [2, 1, 3]     the values
 
-A text has a few hundred of the language's words: 100,000 texts over 50,000 words are 20 GB as a full float32 matrix
-and about 100 MB like this. scipy does the same, and is 100 MB to install for four methods of it; the names are its
+A text has a hundred or two of the language's words: 100,000 texts over 50,000 words are 20 GB as a full float32 matrix
+and at most 160 MB like this. scipy does the same, and is 100 MB to install for four methods of it; the names are its
 own, so that scipy.sparse.csr_matrix((m.data, m.indices, m.indptr), m.shape) is the same matrix without a copy.
 """
 
