@@ -1,4 +1,5 @@
-"""Search: keywords (BM25), vectors (exact index, a sentence encoder trained here) and both at once (RRF)."""
+"""Search: texts as counts (TF-IDF) and words as vectors (word2vec), keywords (BM25), sentences as vectors (exact index,
+an encoder trained here) and both at once (RRF)."""
 
 from minillm.search.bm25 import BM25
 from minillm.search.confidence import choose_threshold, decline_curve, share_named
@@ -15,21 +16,28 @@ from minillm.search.self_grading import Choice, choose, first_places, hold_out
 from minillm.search.sentence_encoder import SentenceEncoder
 from minillm.search.snippets import Snippet, find_snippet
 from minillm.search.static_encoder import StaticEncoder
+from minillm.search.vectors import BagOfWords, OneHot, SparseRows, TfIdf, Word2Vec, WordVectors
 from minillm.search.weighted import WeightedSearch, standard_scores
 from minillm.search.words import content_words, english_words, plain_words, search_words, standard_words
 
 __all__ = [
     "BM25",
+    "BagOfWords",
     "Choice",
     "DenseRetriever",
     "ExactIndex",
     "FieldSearch",
     "HybridSearch",
+    "OneHot",
     "PassageIndex",
     "SentenceEncoder",
     "Snippet",
+    "SparseRows",
     "StaticEncoder",
+    "TfIdf",
     "WeightedSearch",
+    "Word2Vec",
+    "WordVectors",
     "choose",
     "choose_threshold",
     "content_words",
