@@ -1954,7 +1954,7 @@ def manage(num_blocks, block_size, events):
     "08-3b-d": {
         "the other one ends": 'events = [("write", "a"), ("fork", "a", "b"), ("end", "b"), ("write", "c")]',
         "lists, Korean names": 'events = [["write", "가"], ["fork", "가", "나"], ["end", "가"], ["write", "다"]]',
-        "a generator": 'events = (tuple(event.split()) for event in ("write x", "fork x y", "end y", "write y"))',
+        "the copy ends and comes back": 'events = [("write", "x"), ("fork", "x", "y"), ("end", "y"), ("write", "y")]',
         "a tuple; the name comes back": 'events = (("write", "a"), ("fork", "a", "b"), ("end", "a"), ("write", "a"))',
     },
     "10-4-a": {
