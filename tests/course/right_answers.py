@@ -1415,7 +1415,7 @@ who = 2
 reason, cannot = "B ", "C" """,
         "tuples": """arrivals = (0,) * 4 + tuple(range(96))
 lengths = (7, 7, 100, 7) + (7,) * 96
-who, reason, cannot = 2, "b", "c" """,
+who, reason, cannot = 2, "b)", " C) " """,
     },
     "08-1-d": {
         "longest first": "bad = [1, 40, 2, 1] * 4\ngood = sorted(bad, reverse=True)\ntrick = 'A'",
@@ -1986,6 +1986,7 @@ def manage(num_blocks, block_size, events):
     "08-3b-d": {
         "the other one ends": 'events = [("write", "a"), ("fork", "a", "b"), ("end", "b"), ("write", "c")]',
         "lists, Korean names": 'events = [["write", "가"], ["fork", "가", "나"], ["end", "가"], ["write", "다"]]',
+        "the copy ends and comes back": 'events = [("write", "x"), ("fork", "x", "y"), ("end", "y"), ("write", "y")]',
         "a tuple; the name comes back": 'events = (("write", "a"), ("fork", "a", "b"), ("end", "a"), ("write", "a"))',
     },
     "10-4-a": {

@@ -309,6 +309,7 @@ BREAKS = {
         edit(-1, "토큰", "낱말"),
         edit(-1, "each with its id", "with ids"),
         edit(-1, "| token |", "| tokens |"),
+        edit(-1, "|---|---|---|\n", ""),
     ],
 }
 

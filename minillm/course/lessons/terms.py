@@ -75,6 +75,8 @@ def row(one: Term) -> str:
 def glossary_problems(markdown: str) -> list[str]:
     """What in a glossary's markdown is not on the list word for word; an empty list when all is well."""
     found = []
+    if re.search(r"^\|", markdown, re.MULTILINE) and HEADER not in markdown:
+        found.append(f"rows without a head are no table: begin it with {HEADER!r}")
     for line in markdown.splitlines():
         if not line.startswith("|") or line in HEADER.splitlines():
             continue

@@ -67,6 +67,11 @@ class BlockManager:
         """Blocks in no table, those that keep a prefix included."""
         return len(self._free) + len(self._idle)
 
+    @property
+    def kept(self) -> list[int]:
+        """Blocks in no table that keep a prefix; the one unused for the longest time comes first."""
+        return list(self._idle)
+
     def blocks_for(self, tokens: int) -> int:
         """Blocks that so many tokens take."""
         return -(-tokens // self.block_size)
@@ -83,10 +88,8 @@ class BlockManager:
         if not (self.prefix_caching and reuse):
             return table
         parent = self.salt
-        for i in range(
-            (len(ids) - 1) // self.block_size
-        ):  # the last token's scores are wanted: never from here
-            parent = self._chained(parent, ids, i)
+        for i in range((len(ids) - 1) // self.block_size):  # never the last token: its scores are wanted
+            parent = self.chained(parent, ids, i)
             block = self._found.get(parent)
             if block is None:
                 break
@@ -135,7 +138,7 @@ class BlockManager:
         if not self.prefix_caching:
             return
         for i in range(len(table.digests), table.length // self.block_size):
-            digest = self._chained(table.digests[-1] if i else self.salt, ids, i)
+            digest = self.chained(table.digests[-1] if i else self.salt, ids, i)
             table.digests.append(digest)
             block = table.blocks[i]
             if digest not in self._found and block not in self._digest:
@@ -181,7 +184,8 @@ class BlockManager:
 
     # One block
 
-    def _chained(self, parent: bytes, ids: Sequence[int], i: int) -> bytes:
+    def chained(self, parent: bytes, ids: Sequence[int], i: int) -> bytes:
+        """The name of block i of the text `ids`, behind a block of the name `parent`."""
         tokens = array("q", ids[i * self.block_size : (i + 1) * self.block_size])
         return blake2b(parent + tokens.tobytes(), digest_size=20).digest()
 

@@ -139,6 +139,19 @@ WRONG = {
             "            if requests[waiting[0]][0] > len(steps):\n                break\n            running",
             "          if requests[waiting[0]][0] <= len(steps):\n            running",
         ),
+        "one dict for all steps": SERVE.format(**FINE)
+        .replace("    steps, waiting", "    one = {}\n    steps, waiting")
+        .replace(
+            "steps.append({number: many for number, many in plan.items() if many})",
+            "one.clear()\n        one.update(plan)\n        steps.append(one)",
+        ),
+        "the steps of the call before": "STEPS = []\n\n\n"
+        + SERVE.format(**FINE).replace("running = [], deque", "running = STEPS, deque"),
+        "begins when the first one comes": SERVE.format(**FINE)
+        .replace(
+            "    while waiting or", "    first = requests[0][0] if requests else 0\n    while waiting or"
+        )
+        .replace("> len(steps)", "- first > len(steps)"),
         "the library's engine": ENGINE,
     },
     "08-1-c": {

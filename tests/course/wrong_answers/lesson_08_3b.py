@@ -136,6 +136,22 @@ WRONG = {
         "forgets to ask for the copy": changed(COPIED="None"),
         "the copied block stays counted": changed(UNCOUNT="pass"),
         "both texts have one table": changed(TABLE="tables[name]"),
+        "the answer of a fork changes later": changed().replace(
+            "answers.append(list(tables[new]))", "answers.append(tables[new])"
+        ),
+        "a fork of a half-full block counts as full": changed(TABLE="list(tables[name])").replace(
+            "lengths[new] = list(tables[name]), lengths[name]",
+            "lengths[new] = list(tables[name]), len(tables[name]) * block_size",
+        ),
+        "copies a full block that is shared": changed()
+        .replace("shared = place > 0 and", "shared = bool(table) and")
+        .replace("if place == 0:", "if place == 0 and not shared:"),
+        "counts what the end frees": changed()
+        .replace(
+            "            for block in tables.pop",
+            "            before = len(free)\n            for block in tables.pop",
+        )
+        .replace("append(len(free))", "append(len(free) - before)"),
         "frees blocks that others use": changed(FREED="references[block] >= 0"),
         "frees a block that two use": changed(FREED="references[block] <= 1"),
         "never frees": changed(FREED="False"),
@@ -173,6 +189,8 @@ WRONG = {
         "ids that are no tokens": mixed("prompt[size:full] + prompt[:size]", " + [1000]"),
         "ids that are no integers": mixed("prompt[size:full] + prompt[:size]", " + [0.5]"),
         "the tokens as a text": mixed("prompt[size:full] + prompt[:size]", " + ['0']"),
+        "a block of its own first": mixed("[7] * size + prompt[:full]"),
+        "the second block twice": mixed("prompt[size:full] + prompt[size:full]"),
         "changes the prompt": "def mixed_up(prompt, size):\n    prompt[:] = prompt[size : len(prompt) // size * size] "
         "+ prompt[:size]\n    return prompt + [0]",
     },
@@ -180,6 +198,7 @@ WRONG = {
         "nothing ends": happened("write a", "fork a b", "write c"),
         "both end": happened("write a", "fork a b", "end a", "end b"),
         "only with blocks of two and more": happened("write a", "fork a b", "write a", "write b"),
+        "the other text writes on": happened("write a", "fork a b", "end a", "write b"),
         "six events": happened("write a", "fork a b", "end a", "end b", "write c", "write d"),
         "no fork at all": happened("write a", "write b", "end a", "write c"),
         "the fork comes too late": happened("write a", "end a", "fork a b", "write c"),

@@ -83,7 +83,9 @@ def test_the_beginning_that_was_unused_longest_goes_first_its_end_before_its_sta
     old, new = [1, 2, 3, 4, 5], [6, 7, 8]
     for ids in (old, new):
         blocks.release(filled(blocks, ids))
+    assert blocks.kept == [1, 0, 2]  # block 2, half full at first, became the full one of the new text
     assert (blocks.open(old).length, blocks.free_blocks) == (4, 2)
+    assert blocks.kept == [2]
     blocks = BlockManager(4, block_size=2)
     for ids in (old, new):
         blocks.release(filled(blocks, ids))

@@ -190,6 +190,6 @@ def letter(value: Any, name: str, right: str, letters: str, hint: str) -> None:
     """One letter, or feedback."""
     found = plain(value, name)
     assert isinstance(found, str), f"{name} must be a letter, got {shown(found)}"
-    found = found.strip().lower()
+    found = found.strip().lower().rstrip(").")  # "b)", as the prompt writes it
     assert found in set(letters), f"{name} must be one of {', '.join(letters)}, got {shown(found)}"
     assert found == right, f"{name}: {found!r} is not it; {hint}"

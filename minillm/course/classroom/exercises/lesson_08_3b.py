@@ -119,7 +119,7 @@ class Pool:
         """AssertionError unless `said` is right; then do what it says, and read all texts back."""
         kind, name = event[:2]
         if kind == "fork":
-            expect(said, self.tables[name], hint=f"{hint}: the table of the new text")
+            expect(said, self.tables[name], hint=f"{hint}: the table of the new text (a copy of it?)")
             self.tables[event[2]], self.texts[event[2]] = list(self.tables[name]), list(self.texts[name])
         elif kind == "end":
             expect(said, self.right(event), hint=f"{hint}: how many blocks are free")
@@ -178,8 +178,8 @@ class Pool:
 class _Alone(BlockManager):
     """A block's name says nothing of what stands before it."""
 
-    def _chained(self, parent, ids, i):
-        return super()._chained(self.salt, ids, i)
+    def chained(self, parent, ids, i):
+        return super().chained(self.salt, ids, i)
 
 
 @exercise("08-3b-c", points=2)
