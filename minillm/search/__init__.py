@@ -3,6 +3,7 @@
 from minillm.search.bm25 import BM25
 from minillm.search.confidence import choose_threshold, decline_curve, share_named
 from minillm.search.cooccurrence import cooccurrence_vectors
+from minillm.search.cross_encoder import CrossEncoder
 from minillm.search.dense import DenseRetriever
 from minillm.search.encoder_training import train_encoder
 from minillm.search.exact import ExactIndex
@@ -21,6 +22,7 @@ from minillm.search.words import content_words, plain_words, search_words
 __all__ = [
     "BM25",
     "Choice",
+    "CrossEncoder",
     "DenseRetriever",
     "ExactIndex",
     "FieldSearch",

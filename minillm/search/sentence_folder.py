@@ -1,4 +1,4 @@
-"""The files by which sentence-transformers says how an encoder's tokens become one vector.
+"""The files by which sentence-transformers says how an encoder's tokens become one vector, or a pair's one score.
 
     modules.json                          which steps: Transformer, Pooling, Normalize; and where each has its files
     1_Pooling/config.json                 cls, mean or max: one key a pooling in older files, one key in newer ones
@@ -46,6 +46,14 @@ class SentenceSettings(NamedTuple):
     default_prompt_name: str | None = None
 
 
+class PairSettings(NamedTuple):
+    """What a cross-encoder's folder says besides its model; activation: the name of a class of torch, as written."""
+
+    inner: str = ""
+    max_length: int | None = None
+    activation: Any = None
+
+
 E5 = SentenceSettings(  # "document" and "passage" are one to its users, and sentence-transformers asks for the first
     pooling="mean", prompts={"query": "query: ", "document": "passage: ", "passage": "passage: "}
 )
@@ -72,6 +80,21 @@ def read_settings(folder: Path) -> SentenceSettings:
     if default is not None and (not isinstance(default, str) or default not in prompts):
         raise BadFileError(f"{str(path)!r} is refused: no prompt is called {describe(default)}")
     return found._replace(prompts=prompts, default_prompt_name=default)
+
+
+def read_pair_settings(folder: Path) -> PairSettings:
+    """The settings of a cross-encoder's folder; one without modules.json is a plain model of transformers.
+
+    Raises BadFileError naming the file that is cut, damaged, or asks for what is not built here.
+    """
+    inner = ""
+    if (folder / MODULES).exists():
+        inner = _module_paths(folder / MODULES, (["Transformer"],))["Transformer"]
+    path = folder / PROMPTS
+    given = _object(path)
+    if given.get("default_prompt_name") is not None:
+        raise BadFileError(f"{str(path)!r} is refused: a prompt in front of pairs is not built here")
+    return PairSettings(inner, _max_length(folder / inner), given.get("activation_fn"))
 
 
 def folder_files(name: str, files: Sequence[str]) -> list[str]:
@@ -102,8 +125,8 @@ def write_settings(folder: Path, settings: SentenceSettings) -> None:
     write_checksums(folder, files)
 
 
-def _module_paths(path: Path) -> dict[str, str]:
-    """The folder inside of each step that modules.json lists."""
+def _module_paths(path: Path, known: Sequence[list[str]] = (list(STEPS), list(STEPS)[:2])) -> dict[str, str]:
+    """The folder inside of each step that modules.json lists; known: the lists of steps that are built here."""
     refusal = f"list of modules {str(path)!r} is refused"
     modules, found = read_json(path, "list of modules"), {}
     for module in modules if isinstance(modules, list) else [modules]:
@@ -113,9 +136,9 @@ def _module_paths(path: Path) -> dict[str, str]:
         if not isinstance(inner, str) or inner == ".." or set(inner) & set("/\\:"):
             raise BadFileError(f"{refusal}: {describe(inner)} is no folder inside it")
         found[kind.rpartition(".")[2]] = inner
-    if list(found) not in (list(STEPS), list(STEPS)[:2]):
+    if list(found) not in known:
         raise BadFileError(
-            f"{refusal}: it lists {', '.join(found)}; we have {', '.join(STEPS)}, in this order"
+            f"{refusal}: it lists {', '.join(found)}; we have {', '.join(known[0])}, in this order"
         )
     return found
 
