@@ -27,6 +27,7 @@ from minillm._checks import check_choice, check_flag, check_int, check_path, che
 from minillm._files import BadFileError
 from minillm.data.e5s1 import is_e5s1
 from minillm.data.hub import download, find, is_name
+from minillm.data.real_models import REAL_MODELS
 from minillm.models import EncoderBody, PretrainedModel, load_model
 from minillm.nn.fast_cpu import fast_layers
 from minillm.search._ids import check_texts
@@ -108,6 +109,7 @@ class SentenceEncoder:
             )
         longest = model.config.max_length
         self.model, self.tokenizer = model, tokenizer
+        self.name: str | None = None  # of a real model, "e5": what an index writes down instead of the model
         self.pooling = check_choice("pooling", pooling, POOLINGS)
         self.max_length = (
             longest if max_length is None else min(check_int("max_length", max_length, 1), longest)
@@ -263,7 +265,11 @@ class SentenceEncoder:
         else:
             path = find(source, "model")
         if is_e5s1(path):
-            return cls(load_model(path, dtype, device), load_tokenizer(path), E5.pooling, prompts=E5.prompts)
+            encoder = cls(
+                load_model(path, dtype, device), load_tokenizer(path), E5.pooling, prompts=E5.prompts
+            )
+            encoder.name = _real_name(source, dtype)
+            return encoder
         settings = read_settings(path)
         model = load_model(path / settings.inner, dtype, device)
         model = getattr(model, "body", model)  # a head has no part in it
@@ -280,4 +286,11 @@ class SentenceEncoder:
                 f"sentence encoder {str(path)!r} is refused: its pooling expects vectors of {settings.width} numbers, "
                 f"its model makes {encoder.dim}"
             )
+        encoder.name = _real_name(source, dtype)
         return encoder
+
+
+def _real_name(source: str | Path, dtype: torch.dtype | None) -> str | None:
+    """`source` where it names a real model, opened as it is."""
+    named = isinstance(source, str) and source in REAL_MODELS and not Path(source).exists()
+    return source if named and dtype is None else None
