@@ -113,9 +113,8 @@ def files_in_words(counts: dict[str, int], reading: Any) -> str:
     if reading.refused:
         line += f"\nleft out: {len(reading.refused):,} that could not be read (named above)"
     if reading.others:
-        listed = ", ".join(
-            f"{count:,} {suffix or 'without an ending'}" for suffix, count in reading.others.most_common(5)
-        )
+        most = sorted(reading.others.items(), key=lambda one: (-one[1], one[0]))[:5]
+        listed = ", ".join(f"{count:,} {suffix or 'without an ending'}" for suffix, count in most)
         more = ", ..." if len(reading.others) > 5 else ""
         line += f"\nof other kinds, passed over: {reading.others.total():,} ({listed}{more})"
     return line

@@ -145,7 +145,7 @@ def test_an_index_goes_on_after_ctrl_c_and_takes_up_what_changed(tmp_path, encod
         "# New\n\nA dog that came later. 새로 온 강아지.", encoding="utf-8"
     )
     (texts / "part2" / "f2.py").unlink()
-    (texts / "part3" / "f10.txt").rename(texts / "moved.txt")  # another name, the same text
+    (texts / "part4" / "f11.md").rename(texts / "moved.md")  # another name, the same headings and text
     update, _ = run(capsys, *command, "--json")
     assert {name: update[name] for name in ("added", "changed", "removed", "same", "encoded")} == {
         "added": 2, "changed": 1, "removed": 2, "same": 297, "encoded": 2,
@@ -180,7 +180,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_indexed(tmp_path, encoder_
     out, _ = capsys.readouterr()
     assert "files: 20 as before; vectors: " in out
     assert "left out: 6 that could not be read (named above)" in out
-    assert "of other kinds, passed over: 2 (1 .png, 1 without an ending)" in out
+    assert "of other kinds, passed over: 2 (1 without an ending, 1 .png)" in out
 
 
 def test_several_paths_and_the_index_among_them(tmp_path, encoder_folder, capsys, monkeypatch):
