@@ -57,7 +57,11 @@ def test_what_is_no_notebook_is_refused(source, message):
 
 
 def test_lines_of_json_are_documents_with_and_without_id_and_title():
-    source = '{"text": "하나", "title": "제목", "id": "a"}\n\n{"text": "two\\r\\nlines"}\n{"text": "x", "_id": 7, "more": []}\n{"text": " "}'
+    lines = (
+        '{"text": "하나", "title": "제목", "id": "a"}', "", '{"text": "two\\r\\nlines"}',
+        '{"text": "x", "_id": 7, "more": []}', '{"text": " "}',
+    )  # fmt: skip
+    source = "\n".join(lines)
     found = [(one.id, one.title, one.text) for one in jsonl_documents(source, "f.jsonl")]
     assert found == [("f.jsonl:a", "제목", "하나"), ("f.jsonl:3", "", "two\nlines"), ("f.jsonl:7", "", "x")]
 

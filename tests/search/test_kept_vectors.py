@@ -1,5 +1,7 @@
 """Vectors that are kept: nothing is encoded twice, and what another encoder made is not taken."""
 
+import signal
+
 import numpy as np
 import pytest
 
@@ -70,7 +72,7 @@ def test_parts_of_another_encoder_and_damaged_ones_are_not_taken(tmp_path):
     KeptVectors(Encoder(), tmp_path).encode(TEXTS)
     assert KeptVectors(Encoder(), tmp_path).missing(TEXTS) == 0
     assert KeptVectors(Encoder(0.5), tmp_path).missing(TEXTS) == len(TEXTS)
-    first, second, third = sorted(tmp_path.glob("*.vectors"))
+    first, second, _ = sorted(tmp_path.glob("*.vectors"))
     first.write_bytes(first.read_bytes()[:-7])
     data = bytearray(second.read_bytes())
     data[-1] ^= 1
@@ -108,11 +110,14 @@ def test_bad_vectors_are_refused_and_none_is_kept(tmp_path, vectors, message):
 
 
 def test_an_interrupt_waits_for_the_block():
-    import signal
-
     done = []
-    with pytest.raises(KeyboardInterrupt), uninterrupted():
-        signal.raise_signal(signal.SIGINT)
-        done.append("the rest of the block")
+
+    def interrupted():
+        with uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            done.append("the rest of the block")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert done
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
