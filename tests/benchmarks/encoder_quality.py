@@ -46,7 +46,7 @@ def autorag_set(data: Path) -> QuestionSet:
         rows = [json.loads(line) for line in file]
     lines = (folder / "qa.jsonl").read_text(encoding="utf-8").splitlines()
     asked = [json.loads(line) for line in lines]
-    documents = [Document(row["doc_id"], "", row["contents"]) for row in rows]
+    documents = [Document(row["_id"], "", row["text"]) for row in rows]
     return QuestionSet(
         documents, [row["query"] for row in asked], [set(row["retrieval_gt"]) for row in asked]
     )
