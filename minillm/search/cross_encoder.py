@@ -23,12 +23,11 @@ from tqdm import tqdm
 
 from minillm._checks import check_choice, check_flag, check_int, check_path, check_text, describe, is_listing
 from minillm._files import BadFileError, read_json, write_checksums, write_json
-from minillm.data.hub import download, find, is_name
 from minillm.models import PretrainedModel, load_model
 from minillm.models.encoder_heads import ForFirstTokenClassification, ForSequenceClassification
 from minillm.nn.fast_cpu import fast_layers
 from minillm.search._ids import Ranking, check_texts
-from minillm.search.sentence_folder import folder_files, read_pair_settings
+from minillm.search.sentence_folder import check_tokenizer, encoder_path, read_pair_settings
 from minillm.tokenizer import Tokenizer, load_tokenizer
 
 ACTIVATIONS = {"sigmoid": torch.sigmoid, "identity": lambda logits: logits}  # what is done to the one number
@@ -62,16 +61,9 @@ class CrossEncoder:
             )
         if model.config.num_labels != 1:
             raise ValueError(f"model must give one number (num_labels 1), got {model.config.num_labels}")
-        if not isinstance(tokenizer, Tokenizer) or tokenizer.pad_token_id is None:
-            raise ValueError(f"tokenizer must be a Tokenizer with a padding token, got {describe(tokenizer)}")
-        if tokenizer.vocab_size > model.config.vocab_size:
-            raise ValueError(
-                f"the tokenizer has {tokenizer.vocab_size:,} tokens and the model {model.config.vocab_size:,}: they "
-                "do not belong together"
-            )
         self.activation = check_choice("activation", activation, ACTIVATIONS)
         longest = model.config.max_length
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer = model, check_tokenizer(tokenizer, model.config.vocab_size)
         self.max_length = (
             longest if max_length is None else min(check_int("max_length", max_length, 1), longest)
         )
@@ -182,10 +174,7 @@ class CrossEncoder:
         The activation is the one that the folder names, else sigmoid, as sentence-transformers does it. dtype, device:
         as in `load_model`. Raises BadFileError naming what is missing, cut, damaged, or not built here.
         """
-        if is_name(source):
-            path = download(source, "model", lambda files: folder_files(source, files))
-        else:
-            path = find(source, "model")
+        path = encoder_path(source)
         if not path.is_dir():
             raise BadFileError(f"cross-encoder {str(path)!r} is refused: there is no such folder")
         settings = read_pair_settings(path)

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from minillm._checks import check_int, describe
 from minillm._files import BadFileError, read_json, write_checksums, write_json
-from minillm.data.hub import model_files, tokenizer_files
+from minillm.data.hub import download, find, is_name, model_files, tokenizer_files
+from minillm.tokenizer import Tokenizer
 
 MODULES, LENGTH, PROMPTS = "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"
 SETTINGS = re.compile(r"\d+_\w+/config\.json")
@@ -95,6 +96,25 @@ def read_pair_settings(folder: Path) -> PairSettings:
     if given.get("default_prompt_name") is not None:
         raise BadFileError(f"{str(path)!r} is refused: a prompt in front of pairs is not built here")
     return PairSettings(inner, _max_length(folder / inner), given.get("activation_fn"))
+
+
+def encoder_path(source: str | Path) -> Path:
+    """Where an encoder's files are: a path, a real model's file, or the cache's folder of a name on the hub."""
+    if is_name(source):
+        return download(source, "model", lambda files: folder_files(source, files))
+    return find(source, "model")
+
+
+def check_tokenizer(tokenizer: Any, vocab_size: int) -> Tokenizer:
+    """`tokenizer`, if it can pad and a model of `vocab_size` tokens knows all of its tokens; ValueError otherwise."""
+    if not isinstance(tokenizer, Tokenizer) or tokenizer.pad_token_id is None:
+        raise ValueError(f"tokenizer must be a Tokenizer with a padding token, got {describe(tokenizer)}")
+    if tokenizer.vocab_size > vocab_size:
+        raise ValueError(
+            f"the tokenizer has {tokenizer.vocab_size:,} tokens and the model {vocab_size:,}: they do not belong "
+            "together"
+        )
+    return tokenizer
 
 
 def folder_files(name: str, files: Sequence[str]) -> list[str]:
