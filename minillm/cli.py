@@ -196,17 +196,28 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("names", "the models' names", choices=real, nargs="+", metavar="name").json()
 
     one = top.add("index", search.index, "index text for keyword, dense and hybrid search")
-    one.take("--out", "the index folder to write", type=Path, required=True, metavar="DIR")
+    kinds = ".txt, .md, .rst, .py (docstrings and code), .ipynb, .jsonl (text, title, id)"
+    given = f"files and folders of text: {kinds} (default: Python's language reference)"
+    one.take("paths", given, type=Path, nargs="*", metavar="PATH")
+    one.take(
+        "--out", "the index folder to write, or to bring up to date", type=Path, required=True, metavar="DIR"
+    )
+    named = "e5, minilm, a folder of sentence-transformers or owner/name (default: a small one, trained on this text)"
+    one.take("--encoder", f"what makes the vectors: {named}", metavar="NAME")
     one.data().run().json()
+    one.parser.epilog = search.updating_in_words()
 
     listed = top.add("search", search.search, "rank the passages of an index for a query")
+    listed.take("named", "an index folder, as --index", type=Path, nargs="?", metavar="index")
     listed.take("query", "what to look for, in plain words")
     listed.take("-k", "passages to list", type=whole(1), default=5)
     ask = top.add("ask", search.ask, "answer a question with the best passage, quoted and named")
+    ask.take("named", "an index folder, as --index", type=Path, nargs="?", metavar="index")
     ask.take("question", "the question, in plain words")
     ask.take("-k", "passages to show, the first in full", type=whole(1), default=1)
     ask.parser.epilog = search.declining_in_words()
     for one in (listed, ask):
+        one.parser.intermixed = True
         one.take("--index", "an index folder, or a tour's (default: tour/ here)", type=Path, metavar="DIR")
         names = ["auto", "bm25", "dense", "hybrid", "weighted"]
         meaning = "auto (what `index` found best on this text), bm25, dense, hybrid or weighted"

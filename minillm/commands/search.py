@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +13,131 @@ from minillm.commands._show import print_json
 
 
 def index(options: Namespace) -> None:
-    """One stage of the tour, on the user's text."""
+    """An index of the user's files, or the one that is there brought up to date."""
     from minillm.course.paths import check_out
-    from minillm.course.tour.corpus import cut_passages, load_documents
+    from minillm.course.tour.corpus import cut_passages
     from minillm.course.tour.settings import TourSettings
 
     settings = TourSettings(seed=options.seed, threads=options.threads)
     check_out(options.out, "lexical", "dense")
-    documents = load_documents(options.data)
-    cut_passages(documents)  # too few are said before torch is imported
+    name = options.encoder or ""
+    if name:
+        check_encoder(name)
+    documents, files, reading = read_sources(sources(options), options.out)
+    passages = cut_passages(documents)  # too few are said before torch is imported
+    quiet = options.json or not sys.stderr.isatty()
+    for why in reading.refused.values():
+        print(f"minillm: left out: {why}", file=sys.stderr)
 
-    from minillm.course.tour.stages import index_documents
+    from minillm.course.tour.stages import describe_index, train_on_one_thread, use_threads
+    from minillm.search import SentenceEncoder
+    from minillm.search.index_store import update_index
 
-    built = index_documents(documents, settings, options.out, progress=not options.json)
+    if name:
+        use_threads(settings)
+        encoder, training = SentenceEncoder.from_pretrained(name), {}
+    else:
+        train_on_one_thread()
+        encoder, training = None, {"steps": settings.dense_steps}
+    bars = Bars(quiet)
+    try:
+        done = update_index(
+            options.out, passages, files, encoder, name, settings.seed, bars.start, **training
+        )
+    finally:
+        bars.close()
+    figure, meaning, figures = describe_index(done.index, len(documents))
+    timed = done.index.building_seconds > 0  # nothing had changed: nothing was built
     seconds = {
-        "building_seconds": built.value.building_seconds,
-        "grading_seconds": built.value.grading_seconds,
+        "building_seconds": done.index.building_seconds,
+        "grading_seconds": done.index.grading_seconds,
+    }
+    counts = {
+        what: getattr(done, what) for what in ("added", "changed", "removed", "same", "kept", "encoded")
     }
     if options.json:
-        print_json({"folder": str(options.out), **built.figures, **seconds})
+        left = {"refused": reading.refused, "others": dict(sorted(reading.others.items()))}
+        print_json({"folder": str(options.out), **figures, **seconds, **counts, **left})
         return
-    print(f"{options.out}: {built.figure} {built.meaning}")
-    if built.figures["choice"]["queries"]:
-        print(grading_table(built.figures["choice"], **seconds))
+    print(f"{options.out}: {figure} {meaning}")
+    print(files_in_words(counts, reading))
+    if figures["choice"]["queries"] and timed and done.index.grading_seconds:
+        print(grading_table(figures["choice"], **seconds))
+
+
+def updating_in_words() -> str:
+    """What a second run does: for the help of `index`."""
+    return (
+        "Run it again after files have changed, or after Ctrl-C: with --encoder, what did not change keeps its "
+        "vectors. A file that cannot be read is named, and the others are indexed."
+    )
+
+
+def sources(options: Namespace) -> list[Path]:
+    """The paths that the user named, --data as one more; none for Python's reference."""
+    return [*options.paths, *([] if options.data is None else [options.data])]
+
+
+def read_sources(paths: list[Path], out: Path) -> tuple[list[Any], dict[str, list], Any]:
+    """(documents, name -> [bytes, sha256] of each file, what was refused); without paths Python's own reference."""
+    import hashlib
+
+    from minillm.data import python_docs
+    from minillm.data.text_files import Reading, read_files
+
+    if paths:
+        reading = read_files(paths, leave_out=out)
+        return reading.documents, {file.name: [file.size, file.sha256] for file in reading.files}, reading
+    documents = python_docs()
+    texts = {document.id: document.text.encode() for document in documents}
+    files = {name: [len(text), hashlib.sha256(text).hexdigest()] for name, text in texts.items()}
+    return documents, files, Reading()
+
+
+def check_encoder(name: str) -> None:
+    """ValueError for an encoder that is not here, before any file is read."""
+    from minillm.data.hub import find, is_name
+    from minillm.data.real_models import REAL_MODELS
+
+    if name in REAL_MODELS or not is_name(name):
+        path = find(name, "model")  # a real model that was not fetched is said here
+        if not path.exists():
+            raise ValueError(f"--encoder must be e5, minilm, a folder or owner/name of the hub, got {name!r}")
+
+
+def files_in_words(counts: dict[str, int], reading: Any) -> str:
+    """What became of the files, in one or two lines."""
+    names = {"added": "new", "changed": "changed", "removed": "gone", "same": "as before"}
+    files = ", ".join(f"{counts[key]:,} {word}" for key, word in names.items() if counts[key])
+    line = f"files: {files}; vectors: {counts['kept']:,} kept, {counts['encoded']:,} made"
+    if reading.refused:
+        line += f"\nleft out: {len(reading.refused):,} that could not be read (named above)"
+    if reading.others:
+        most = sorted(reading.others.items(), key=lambda one: (-one[1], one[0]))[:5]
+        listed = ", ".join(f"{count:,} {suffix or 'without an ending'}" for suffix, count in most)
+        more = ", ..." if len(reading.others) > 5 else ""
+        line += f"\nof other kinds, passed over: {reading.others.total():,} ({listed}{more})"
+    return line
+
+
+class Bars:
+    """Progress bars on standard error, one after the other; none with `quiet`."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet, self.bar = quiet, None
+
+    def start(self, what: str, total: int | None) -> Callable[[int], None]:
+        """A new bar; what it gives is called with each number that is done."""
+        from tqdm import tqdm
+
+        self.close()
+        self.bar = tqdm(total=total, desc=what, disable=self.quiet)
+        return self.bar.update
+
+    def close(self) -> None:
+        """End the bar that runs."""
+        if self.bar is not None:
+            self.bar.close()
 
 
 def grading_table(choice: dict[str, Any], building_seconds: float, grading_seconds: float) -> str:
@@ -58,7 +161,7 @@ def grading_table(choice: dict[str, Any], building_seconds: float, grading_secon
 
 def search(options: Namespace) -> None:
     """The best passages, each with the part that matched."""
-    opened = open_index(options.index)
+    opened = open_index(index_named(options))
 
     from minillm.course.tour.stages import NOTHING, result
 
@@ -78,7 +181,7 @@ def search(options: Namespace) -> None:
 
 def ask(options: Namespace) -> None:
     """The best passage, quoted and named; with -k the next ones too."""
-    opened = open_index(options.index)
+    opened = open_index(index_named(options))
     from minillm.course.tour.stages import answer_question
 
     answer = answer_question(opened, options.question, options.method, options.k)
@@ -113,6 +216,13 @@ def matched(row: dict[str, Any]) -> str:
     snippet = Snippet(row["text"], part["start"], part["end"], tuple(map(tuple, part["matches"])))
     bold = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     return snippet.line(BOLD, PLAIN) if bold else snippet.line()
+
+
+def index_named(options: Namespace) -> Path | None:
+    """The index folder in front of the question, or of --index; ValueError for both."""
+    if options.named is not None and options.index is not None:
+        raise ValueError(f"name the index once: {options.named} and --index {options.index} came")
+    return options.index if options.named is None else options.named
 
 
 def open_index(given: Path | None) -> Any:

@@ -33,7 +33,7 @@ def module_text(source: str, name: str) -> str:
     try:
         tree = parse_module(source)
     except (SyntaxError, ValueError, RecursionError):
-        return "\n\n".join([heading(name, "*"), _fence(source.splitlines())]) + "\n"
+        return "\n\n".join([heading(name, "*"), code_fence(source.splitlines())]) + "\n"
     # ast counts lines as Python does, at \n alone once line ends are unified; str.splitlines cuts at form feeds too
     return "\n\n\n".join(_sections(tree, name, source.split("\n"))) + "\n"
 
@@ -62,7 +62,7 @@ def _sections(node: ast.Module | Definition, name: str, lines: Sequence[str]) ->
         elsewhere.append(node.body[0])
     first, last = (1, len(lines)) if isinstance(node, ast.Module) else (_first_line(node), node.end_lineno)
     taken = {number for one in elsewhere for number in range(_first_line(one), one.end_lineno + 1)}
-    code = _fence([lines[number - 1] for number in range(first, last + 1) if number not in taken])
+    code = code_fence([lines[number - 1] for number in range(first, last + 1) if number not in taken])
     parts = [part for part in (_docstring(node), code) if part]
     if parts:
         yield "\n\n".join([heading(name, _mark(node)), *parts])
@@ -104,7 +104,7 @@ def _mark(node: ast.AST) -> str:
     return "*" if isinstance(node, ast.Module) else "="
 
 
-def _fence(lines: Sequence[str]) -> str:
+def code_fence(lines: Sequence[str]) -> str:
     """The lines in a code fence that none of them closes, runs of blank ones as one; "" if all are blank."""
     code = re.sub(r"\n\s*\n(\s*\n)+", "\n\n", "\n".join(line.rstrip() for line in lines)).strip("\n")
     longest = max((len(run) for run in re.findall(r"`{3,}", code)), default=2)

@@ -4,6 +4,7 @@ an encoder trained here) and both at once (RRF)."""
 from minillm.search.bm25 import BM25
 from minillm.search.confidence import choose_threshold, decline_curve, share_named
 from minillm.search.cooccurrence import cooccurrence_vectors
+from minillm.search.cross_encoder import CrossEncoder
 from minillm.search.dense import DenseRetriever
 from minillm.search.encoder_training import train_encoder
 from minillm.search.exact import ExactIndex
@@ -24,6 +25,7 @@ __all__ = [
     "BM25",
     "BagOfWords",
     "Choice",
+    "CrossEncoder",
     "DenseRetriever",
     "ExactIndex",
     "FieldSearch",

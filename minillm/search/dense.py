@@ -16,10 +16,13 @@ import numpy as np
 
 from minillm._checks import check_int, check_path, describe
 from minillm._files import BadFileError, read_json, write_json
+from minillm.data import REAL_MODELS
 from minillm.search._ids import DocumentId, Ranking, check_document_ids, check_texts
 from minillm.search.exact import ExactIndex, check_vectors
 from minillm.search.sentence_encoder import SentenceEncoder
 from minillm.search.static_encoder import MODULES, StaticEncoder
+
+NAMED = "encoder.json"  # the name of a real model
 
 
 class DenseRetriever:
@@ -101,22 +104,29 @@ class DenseRetriever:
         return getattr(self.encoder, f"encode_{kind}", self.encoder.encode)(texts)
 
     def save(self, folder: str | Path) -> Path:
-        """Write encoder/, vectors.safetensors and documents.json into `folder`, each file whole or not at all."""
+        """Write encoder/, vectors.safetensors and documents.json into `folder`, each file whole or not at all.
+
+        Of a real model that has a name ("e5") the name is written, in encoder.json, and not its hundreds of megabytes.
+        """
         if not self.ids:
             raise ValueError("this retriever is empty: call fit(corpus) first")
         folder = check_path("folder", folder)
-        self.encoder.save_pretrained(folder / "encoder")
+        name = getattr(self.encoder, "name", None)
+        if name is None:
+            self.encoder.save_pretrained(folder / "encoder")
+            (folder / NAMED).unlink(missing_ok=True)
+        else:
+            write_json(folder / NAMED, {"name": name})
         self.index.save(folder / "vectors.safetensors")
         write_json(folder / "documents.json", {"ids": self.ids})
         return folder
 
     @classmethod
-    def load(cls, folder: str | Path) -> DenseRetriever:
+    def load(cls, folder: str | Path, encoder: Any = None) -> DenseRetriever:
         """The retriever (StaticEncoder or SentenceEncoder, and ExactIndex) that `save` wrote; BadFileError (a
-        ValueError) naming what is missing, cut or damaged."""
+        ValueError) naming what is missing, cut or damaged. encoder: one that is open already, in place of its own."""
         folder = check_path("folder", folder)
-        static = read_json(folder / "encoder" / "modules.json", "list of modules") == MODULES
-        retriever = cls((StaticEncoder if static else SentenceEncoder).from_pretrained(folder / "encoder"))
+        retriever = cls(_open_encoder(folder) if encoder is None else encoder)
         index = ExactIndex.load(folder / "vectors.safetensors")
         names = read_json(folder / "documents.json", "list of documents")
         ids = names.get("ids") if isinstance(names, dict) else None
@@ -128,3 +138,17 @@ class DenseRetriever:
         except ValueError as error:
             raise BadFileError(f"search folder {str(folder)!r} is refused: {error}") from None
         return retriever
+
+
+def _open_encoder(folder: Path) -> Any:
+    """The encoder of a search folder: the real model that it names, or what stands in encoder/."""
+    if (folder / NAMED).exists():
+        named = read_json(folder / NAMED, "name of an encoder")
+        name = named.get("name") if isinstance(named, dict) else None
+        if not isinstance(name, str) or name not in REAL_MODELS:
+            raise BadFileError(
+                f"{str(folder / NAMED)!r} must name one of {', '.join(REAL_MODELS)}, got {describe(name)}"
+            )
+        return SentenceEncoder.from_pretrained(name)
+    static = read_json(folder / "encoder" / "modules.json", "list of modules") == MODULES
+    return (StaticEncoder if static else SentenceEncoder).from_pretrained(folder / "encoder")

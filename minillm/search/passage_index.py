@@ -29,6 +29,7 @@ from minillm.search.encoder_training import train_encoder
 from minillm.search.fields import FieldSearch
 from minillm.search.fusion import group_ranking
 from minillm.search.hybrid import HybridSearch
+from minillm.search.kept_vectors import KeptVectors
 from minillm.search.self_grading import FEWEST_QUERIES, METHODS, Choice, choose, first_places, hold_out
 from minillm.search.snippets import Snippet, find_snippet
 from minillm.search.weighted import WeightedSearch
@@ -74,10 +75,15 @@ class PassageIndex:
 
     @classmethod
     def build(
-        cls, passages: Sequence[Passage], seed: int = 0, encoder: Any = None, **training: Any
+        cls,
+        passages: Sequence[Passage],
+        seed: int = 0,
+        encoder: Any = None,
+        choice: Choice | None = None,
+        **training: Any,
     ) -> PassageIndex:
-        """Index the passages; the vectors come from `encoder` (a SentenceEncoder, say), or from one that is trained
-        here, on these passages alone.
+        """Index the passages; the vectors come from `encoder` (a SentenceEncoder, say, or KeptVectors of one), or from
+        one that is trained here, on these passages alone. choice: of the method, where it is made; nothing is graded.
 
         training: options of `train_encoder` (steps, dim, vocab_size, ...). Raises ValueError for anything but a list
         of at least two Passages with different ids, for training options out of range, or beside an encoder.
@@ -89,13 +95,18 @@ class PassageIndex:
             raise ValueError(f"an encoder that is given is not trained: {', '.join(training)} has no use")
         start = time.perf_counter()
         held = hold_out(passages, seed)
-        graded = len(held.queries) >= FEWEST_QUERIES
+        graded = choice is None and len(held.queries) >= FEWEST_QUERIES
         if encoder is None:
             encoder = train_encoder(held.passages if graded else passages, seed=seed, **training)
+        elif not isinstance(encoder, KeptVectors):
+            encoder = KeptVectors(encoder)  # most passages stay whole in grading, and each is encoded once
         grading = time.perf_counter()
-        choice = choose(first_places(held, *fit_both(held.passages, encoder))) if graded else Choice()
+        if graded:
+            choice = choose(first_places(held, *fit_both(held.passages, encoder)))
         graded_at = time.perf_counter()
         index = cls(passages, *fit_both(passages, encoder), choice)
+        if isinstance(encoder, KeptVectors):
+            index.dense.encoder = encoder.encoder
         index.grading_seconds, index.building_seconds = graded_at - grading, time.perf_counter() - start
         return index
 
@@ -163,8 +174,9 @@ class PassageIndex:
         return folder
 
     @classmethod
-    def load(cls, folder: str | Path) -> PassageIndex:
-        """Open what `save` wrote; BadFileError (a ValueError) naming a file that is missing, cut or damaged."""
+    def load(cls, folder: str | Path, encoder: Any = None) -> PassageIndex:
+        """Open what `save` wrote; BadFileError (a ValueError) naming a file that is missing, cut or damaged. encoder:
+        one that is open already, in place of the folder's own."""
         folder = Path(folder)
         verify_checksums(folder)
         rows = read_json(folder / "passages.json", "list of passages")
@@ -174,7 +186,7 @@ class PassageIndex:
             return cls(
                 passages,
                 FieldSearch.load(folder / "lexical", FIELDS, content_words, WHOLE),
-                DenseRetriever.load(folder / "dense"),
+                DenseRetriever.load(folder / "dense", encoder),
                 Choice(**chosen),
             )
         except BadFileError:
@@ -183,9 +195,14 @@ class PassageIndex:
             raise BadFileError(f"search folder {str(folder)!r} is refused: {error}") from None
 
 
+def indexed_texts(passages: Sequence[Passage]) -> list[str]:
+    """What is indexed of each passage: its title, which often names what the text only calls "it", and its text."""
+    return [f"{passage.title}\n{passage.text}" for passage in passages]
+
+
 def fit_both(passages: Sequence[Passage], encoder: Any) -> tuple[FieldSearch, DenseRetriever]:
     """Keyword and dense search over the passages, each indexed with its title."""
     titles, ids = [passage.title for passage in passages], [passage.id for passage in passages]
-    texts = [f"{passage.title}\n{passage.text}" for passage in passages]
+    texts = indexed_texts(passages)
     lexical = FieldSearch(FIELDS, content_words, WHOLE).fit({"text": texts, "title": titles}, ids)
     return lexical, DenseRetriever(encoder).fit(texts, ids)

@@ -26,11 +26,18 @@ from tqdm import tqdm
 from minillm._checks import check_choice, check_flag, check_int, check_path, check_text, describe
 from minillm._files import BadFileError
 from minillm.data.e5s1 import is_e5s1
-from minillm.data.hub import download, find, is_name
+from minillm.data.real_models import REAL_MODELS
 from minillm.models import EncoderBody, PretrainedModel, load_model
 from minillm.nn.fast_cpu import fast_layers
 from minillm.search._ids import check_texts
-from minillm.search.sentence_folder import E5, SentenceSettings, folder_files, read_settings, write_settings
+from minillm.search.sentence_folder import (
+    E5,
+    SentenceSettings,
+    check_tokenizer,
+    encoder_path,
+    read_settings,
+    write_settings,
+)
 from minillm.tokenizer import Tokenizer, load_tokenizer
 from minillm.training.config import pick_device
 
@@ -99,15 +106,9 @@ class SentenceEncoder:
             raise ValueError(
                 f"model must be a BERT or a RoBERTa without a head, got {describe(type(model).__name__)}"
             )
-        if not isinstance(tokenizer, Tokenizer) or tokenizer.pad_token_id is None:
-            raise ValueError(f"tokenizer must be a Tokenizer with a padding token, got {describe(tokenizer)}")
-        if tokenizer.vocab_size > model.config.vocab_size:
-            raise ValueError(
-                f"the tokenizer has {tokenizer.vocab_size:,} tokens and the model {model.config.vocab_size:,}: they "
-                "do not belong together"
-            )
         longest = model.config.max_length
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer = model, check_tokenizer(tokenizer, model.config.vocab_size)
+        self.name: str | None = None  # of a real model, "e5": what an index writes down instead of the model
         self.pooling = check_choice("pooling", pooling, POOLINGS)
         self.max_length = (
             longest if max_length is None else min(check_int("max_length", max_length, 1), longest)
@@ -258,12 +259,13 @@ class SentenceEncoder:
         are averaged, as sentence-transformers does it. dtype, device: as in `load_model`. Raises ValueError for a
         real model that is not here, BadFileError naming what is missing, cut, damaged, or not built here.
         """
-        if is_name(source):
-            path = download(source, "model", lambda files: folder_files(source, files))
-        else:
-            path = find(source, "model")
+        path = encoder_path(source)
         if is_e5s1(path):
-            return cls(load_model(path, dtype, device), load_tokenizer(path), E5.pooling, prompts=E5.prompts)
+            encoder = cls(
+                load_model(path, dtype, device), load_tokenizer(path), E5.pooling, prompts=E5.prompts
+            )
+            encoder.name = _real_name(source, dtype)
+            return encoder
         settings = read_settings(path)
         model = load_model(path / settings.inner, dtype, device)
         model = getattr(model, "body", model)  # a head has no part in it
@@ -280,4 +282,11 @@ class SentenceEncoder:
                 f"sentence encoder {str(path)!r} is refused: its pooling expects vectors of {settings.width} numbers, "
                 f"its model makes {encoder.dim}"
             )
+        encoder.name = _real_name(source, dtype)
         return encoder
+
+
+def _real_name(source: str | Path, dtype: torch.dtype | None) -> str | None:
+    """`source` where it names a real model, opened as it is."""
+    named = isinstance(source, str) and source in REAL_MODELS and not Path(source).exists()
+    return source if named and dtype is None else None

@@ -1,4 +1,4 @@
-"""The files by which sentence-transformers says how an encoder's tokens become one vector.
+"""The files by which sentence-transformers says how an encoder's tokens become one vector, or a pair's one score.
 
     modules.json                          which steps: Transformer, Pooling, Normalize; and where each has its files
     1_Pooling/config.json                 cls, mean or max: one key a pooling in older files, one key in newer ones
@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from minillm._checks import check_int, describe
 from minillm._files import BadFileError, read_json, write_checksums, write_json
-from minillm.data.hub import model_files, tokenizer_files
+from minillm.data.hub import download, find, is_name, model_files, tokenizer_files
+from minillm.tokenizer import Tokenizer
 
 MODULES, LENGTH, PROMPTS = "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"
 SETTINGS = re.compile(r"\d+_\w+/config\.json")
@@ -44,6 +45,14 @@ class SentenceSettings(NamedTuple):
     max_length: int | None = None
     prompts: Mapping[str, str] = {}
     default_prompt_name: str | None = None
+
+
+class PairSettings(NamedTuple):
+    """What a cross-encoder's folder says besides its model; activation: the name of a class of torch, as written."""
+
+    inner: str = ""
+    max_length: int | None = None
+    activation: Any = None
 
 
 E5 = SentenceSettings(  # "document" and "passage" are one to its users, and sentence-transformers asks for the first
@@ -74,6 +83,40 @@ def read_settings(folder: Path) -> SentenceSettings:
     return found._replace(prompts=prompts, default_prompt_name=default)
 
 
+def read_pair_settings(folder: Path) -> PairSettings:
+    """The settings of a cross-encoder's folder; one without modules.json is a plain model of transformers.
+
+    Raises BadFileError naming the file that is cut, damaged, or asks for what is not built here.
+    """
+    inner = ""
+    if (folder / MODULES).exists():
+        inner = _module_paths(folder / MODULES, (["Transformer"],))["Transformer"]
+    path = folder / PROMPTS
+    given = _object(path)
+    if given.get("default_prompt_name") is not None:
+        raise BadFileError(f"{str(path)!r} is refused: a prompt in front of pairs is not built here")
+    return PairSettings(inner, _max_length(folder / inner), given.get("activation_fn"))
+
+
+def encoder_path(source: str | Path) -> Path:
+    """Where an encoder's files are: a path, a real model's file, or the cache's folder of a name on the hub."""
+    if is_name(source):
+        return download(source, "model", lambda files: folder_files(source, files))
+    return find(source, "model")
+
+
+def check_tokenizer(tokenizer: Any, vocab_size: int) -> Tokenizer:
+    """`tokenizer`, if it can pad and a model of `vocab_size` tokens knows all of its tokens; ValueError otherwise."""
+    if not isinstance(tokenizer, Tokenizer) or tokenizer.pad_token_id is None:
+        raise ValueError(f"tokenizer must be a Tokenizer with a padding token, got {describe(tokenizer)}")
+    if tokenizer.vocab_size > vocab_size:
+        raise ValueError(
+            f"the tokenizer has {tokenizer.vocab_size:,} tokens and the model {vocab_size:,}: they do not belong "
+            "together"
+        )
+    return tokenizer
+
+
 def folder_files(name: str, files: Sequence[str]) -> list[str]:
     """Of a hub repository's files those that open its encoder; BadFileError where there is none."""
     ours = [file for file in files if file in (MODULES, LENGTH, PROMPTS) or SETTINGS.fullmatch(file)]
@@ -102,8 +145,8 @@ def write_settings(folder: Path, settings: SentenceSettings) -> None:
     write_checksums(folder, files)
 
 
-def _module_paths(path: Path) -> dict[str, str]:
-    """The folder inside of each step that modules.json lists."""
+def _module_paths(path: Path, known: Sequence[list[str]] = (list(STEPS), list(STEPS)[:2])) -> dict[str, str]:
+    """The folder inside of each step that modules.json lists; known: the lists of steps that are built here."""
     refusal = f"list of modules {str(path)!r} is refused"
     modules, found = read_json(path, "list of modules"), {}
     for module in modules if isinstance(modules, list) else [modules]:
@@ -113,9 +156,9 @@ def _module_paths(path: Path) -> dict[str, str]:
         if not isinstance(inner, str) or inner == ".." or set(inner) & set("/\\:"):
             raise BadFileError(f"{refusal}: {describe(inner)} is no folder inside it")
         found[kind.rpartition(".")[2]] = inner
-    if list(found) not in (list(STEPS), list(STEPS)[:2]):
+    if list(found) not in known:
         raise BadFileError(
-            f"{refusal}: it lists {', '.join(found)}; we have {', '.join(STEPS)}, in this order"
+            f"{refusal}: it lists {', '.join(found)}; we have {', '.join(known[0])}, in this order"
         )
     return found
 

@@ -359,3 +359,20 @@ def test_it_is_an_encoder_of_a_retriever_and_an_index(tokenizer, tmp_path):
     assert loaded.rankings(["the cat"], 3, "dense") == index.rankings(["the cat"], 3, "dense")
     with pytest.raises(ValueError, match="an encoder that is given is not trained: steps"):
         PassageIndex.build(passages, encoder=encoder, steps=3)
+
+
+def test_a_retriever_writes_the_name_of_a_real_model_and_not_its_weights(tokenizer, tmp_path, monkeypatch):
+    encoder = SentenceEncoder(tiny(), tokenizer)
+    texts = [text for text in TEXTS if text]
+    DenseRetriever(encoder).fit(texts).save(tmp_path)
+    assert (tmp_path / "encoder" / "model.safetensors").exists()
+    encoder.name = "e5"
+    folder = DenseRetriever(encoder).fit(texts).save(tmp_path / "named")
+    assert not (folder / "encoder").exists()
+    monkeypatch.setattr(SentenceEncoder, "from_pretrained", {"e5": encoder}.__getitem__)
+    again = DenseRetriever.load(folder)
+    assert again.search(["cat dog"], 3) == DenseRetriever(encoder).fit(texts).search(["cat dog"], 3)
+    for content in ('{"name": "other"}', "[]", '{"name": 3}', "{"):
+        (folder / "encoder.json").write_text(content, encoding="utf-8")
+        with pytest.raises(BadFileError, match=r"encoder\.json"):
+            DenseRetriever.load(folder)

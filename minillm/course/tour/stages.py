@@ -76,6 +76,11 @@ def use_threads(settings: TourSettings) -> int:
     return threads
 
 
+def train_on_one_thread() -> None:
+    """Set torch's thread count for the small encoder of an index: in many small steps a second thread only waits."""
+    torch.set_num_threads(1)
+
+
 @stage("tokenizer", lesson="02_1", file="minillm/tokenizer/bpe.py")
 def train_tokenizer(corpus: Corpus, settings: TourSettings) -> tuple:
     """A byte-level BPE tokenizer learnt from the training text. value: BPETokenizer."""
@@ -214,7 +219,7 @@ def index_documents(
 
     progress: a bar on standard error, where a terminal shows it. Raises ValueError for fewer than two passages.
     """
-    torch.set_num_threads(1)  # many small steps: a second thread only waits
+    train_on_one_thread()
     passages = cut_passages(documents)
     with tqdm(
         total=settings.dense_steps, desc="index", unit="step", disable=None if progress else True
@@ -224,6 +229,11 @@ def index_documents(
         )
     if folder is not None:
         index.save(folder)
+    return index, *describe_index(index, len(documents))
+
+
+def describe_index(index: PassageIndex, documents: int) -> tuple[str, str, dict[str, Any]]:
+    """(figure, meaning, figures) of an index of so many documents, as a stage has them."""
     choice = index.choice
     graded = (
         f"chosen by {choice.queries} queries made from the text"
@@ -231,12 +241,11 @@ def index_documents(
         else f"not graded: the text holds fewer than {FEWEST_QUERIES} sentences to ask for"
     )
     return (
-        index,
-        f"{len(passages):,} passages",
-        f"from {len(documents)} document{'s' * (len(documents) != 1)}; words for BM25, {index.dense.index.dim} "
+        f"{len(index):,} passages",
+        f"from {documents} document{'s' * (documents != 1)}; words for BM25, {index.dense.index.dim} "
         f"numbers each for vectors; searched by {index.choice_in_words()}, {graded}",
         {
-            "passages": len(passages), "documents": len(documents), "dim": index.dense.index.dim,
+            "passages": len(index), "documents": documents, "dim": index.dense.index.dim,
             "choice": asdict(choice),
         },
     )  # fmt: skip
