@@ -156,8 +156,15 @@ class BM25:
             raise ValueError("corpus must hold at least one text, got none")
         fresh._up_to_date()
         with self._lock:
-            vars(self).update({name: value for name, value in vars(fresh).items() if name != "_lock"})
+            vars(self).update(fresh.__getstate__())
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the lock, which copies and other processes cannot share."""
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=RLock())
 
     def add(self, documents: Iterable[str | list[str]], ids: Sequence[DocumentId] | None = None) -> None:
         """Take texts in, after those that are there. ids as in `fit`, new to the index; without them the next free

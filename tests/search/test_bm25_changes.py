@@ -1,5 +1,6 @@
 """Documents that come and go: the index is always the one that `fit` on the same texts would build."""
 
+import copy
 import gzip
 import random
 import threading
@@ -199,3 +200,14 @@ def test_threads_that_search_find_what_was_there_before_or_after():
         thread.join(timeout=30)
     assert wrong == []
     assert index.ids == list(range(50))
+
+
+def test_a_copy_is_an_index_of_its_own():
+    index = BM25().fit(["감자 국", "된장 국"])
+    copied = copy.deepcopy(index)
+    copied.add(["미역 국"])
+    assert (len(index), len(copied)) == (2, 3)
+    assert index.search(["미역"]) == [[]]
+    assert copied.search(["된장"]) == [
+        [(1, pytest.approx(BM25().fit(["감자 국", "된장 국", "미역 국"]).scores("된장")[1]))]
+    ]
