@@ -78,14 +78,18 @@ def patient(limits: Limits) -> type[asyncio.Protocol]:
 async def unless_gone(receive: Any, work: Coroutine[Any, Any, None]) -> None:
     """Do the work; cancel it, and raise GoneError, if the client goes away before it is done."""
 
+    early = False
+
     async def gone() -> None:
+        nonlocal early
         while (await receive())["type"] != "http.disconnect":
             pass
+        early = not task.done()  # nothing stops the work in its last writes, which go nowhere: it may yet end
 
     tasks = task, watch = asyncio.ensure_future(work), asyncio.ensure_future(gone())
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
+        if early or not task.done():
             raise GoneError
         await task
     finally:
