@@ -102,11 +102,11 @@ def test_a_saved_folder_scores_as_before(tokenizer, tmp_path, activation):
     encoder = CrossEncoder(tiny(), tokenizer, 9, activation)
     again = CrossEncoder.from_pretrained(encoder.save_pretrained(tmp_path / "pairs"))
     assert (again.activation, again.max_length) == (activation, 9)
-    np.testing.assert_array_equal(again.score(PAIRS), encoder.score(PAIRS))
-    np.testing.assert_array_equal(
-        CrossEncoder.from_pretrained(again.save_pretrained(tmp_path / "again")).score(PAIRS),
-        encoder.score(PAIRS),
-    )
+    last = CrossEncoder.from_pretrained(again.save_pretrained(tmp_path / "again"))
+    for opened in (again, last):  # the weights to the bit; products of the same numbers may differ in the last one
+        for name, weight in encoder.model.state_dict().items():
+            torch.testing.assert_close(opened.model.state_dict()[name], weight, rtol=0, atol=0)
+        np.testing.assert_allclose(opened.score(PAIRS), encoder.score(PAIRS), rtol=0, atol=1e-6)
 
 
 def test_roberta_has_one_token_type_and_a_head_of_two_layers(tokenizer, tmp_path):
