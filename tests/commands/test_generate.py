@@ -182,7 +182,9 @@ def as_options(settings):
 
 @pytest.mark.parametrize("settings", [DRAWN, SEARCHED])
 def test_every_parameter_is_an_option_and_is_handed_over(settings):
-    of_a_chat = {"calls"}  # which functions may be called: said by the messages' tools, not by a user of the shell
+    of_a_chat = {
+        "calls"
+    }  # which functions may be called: said by the messages' tools, not by a user of the shell
     assert {field.name for field in fields(SamplingParams)} - of_a_chat == {*DRAWN, *SEARCHED}
     model = SimpleNamespace(generation_config={})
     options = build_parser().parse_args(["generate", "model", "text", *as_options(settings)])

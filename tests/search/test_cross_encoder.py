@@ -103,7 +103,10 @@ def test_a_saved_folder_scores_as_before(tokenizer, tmp_path, activation):
     again = CrossEncoder.from_pretrained(encoder.save_pretrained(tmp_path / "pairs"))
     assert (again.activation, again.max_length) == (activation, 9)
     last = CrossEncoder.from_pretrained(again.save_pretrained(tmp_path / "again"))
-    for opened in (again, last):  # the weights to the bit; products of the same numbers may differ in the last one
+    for opened in (
+        again,
+        last,
+    ):  # the weights to the bit; products of the same numbers may differ in the last one
         for name, weight in encoder.model.state_dict().items():
             torch.testing.assert_close(opened.model.state_dict()[name], weight, rtol=0, atol=0)
         np.testing.assert_allclose(opened.score(PAIRS), encoder.score(PAIRS), rtol=0, atol=1e-6)
