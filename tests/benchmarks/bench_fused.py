@@ -147,15 +147,15 @@ def rows_of(
 
     missed: some column is below a target, which then stands in the note, as something still to reach.
     """
-    return [
+    rows = [
         Row(
             f"{work.format(ours)}", peer, "ms/token", times[ours] * 1e3,
-            times[peer] * 1e3 if peer in times else None, None if missed else target, threads,
-            f"asked for: {target:g}x in every column" if missed else "", higher_is_better=False,
+            times[peer] * 1e3 if peer in times else None, target, threads, higher_is_better=False,
             spread=times.spread(peer, ours),
         )
         for ours, peer, target in compared
     ]  # fmt: skip
+    return [row.not_reached() for row in rows] if missed else rows
 
 
 def smollm2(transformers: Any, quick: bool) -> list[Row]:
