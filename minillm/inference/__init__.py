@@ -5,7 +5,8 @@ Read first: loop.py (prefill, decode, and the loop of both), then sampling.py, t
 
 from typing import Any
 
-from minillm.inference.chat import ChatModel, LocalChat, OpenAIChat, Reply, ScriptedChat
+from minillm.inference.chat import ChatModel, LocalChat, Reply, ScriptedChat
+from minillm.inference.chat_openai import OpenAIChat
 from minillm.inference.conditioned import is_encoder_decoder
 from minillm.inference.drafting import PromptLookup
 from minillm.inference.engine import BlockManager, Engine, PagedKVCache, StepOutput

@@ -18,10 +18,10 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
-from minillm._checks import check_flag, check_text, describe
+from minillm._checks import check_flag, describe
 from minillm.inference.call_reader import CallReader
 from minillm.inference.engine import Engine
 from minillm.inference.grammar.guide import schema_text
@@ -33,9 +33,6 @@ from minillm.tokenizer.chat_ends import turn_ends
 Messages = Sequence[Mapping[str, Any]]
 Tools = Sequence[Mapping[str, Any]]
 USUAL_TOKENS = 512  # of an answer
-# SamplingParams' fields that are OpenAI's own, and those that our server and vLLM add
-_OPENAI = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "max_tokens")
-_MORE = ("top_k", "min_p", "repetition_penalty", "min_tokens", "ignore_eos")
 
 
 @dataclass(frozen=True)
@@ -56,6 +53,14 @@ class Reply:
         """The answer as a message of the conversation; results of its calls follow it as messages of role "tool"."""
         calls = {"tool_calls": [*self.tool_calls]} if self.tool_calls else {}
         return {"role": "assistant", "content": self.text, **calls}
+
+
+class Functions(NamedTuple):
+    """What an answer may call."""
+
+    tools: Tools
+    choice: ToolChoice
+    several: bool  # whether more than one call may come
 
 
 class ChatModel(ABC):
@@ -79,24 +84,12 @@ class ChatModel(ABC):
         {"role": "tool", "tool_call_id", "content"}.
         """
         tools = checked_tools(tools)
-        return self._reply(
-            messages,
-            params,
-            tools,
-            ToolChoice.of(tool_choice, tools),
-            check_flag("parallel_tool_calls", parallel_tool_calls),
-        )
+        several = check_flag("parallel_tool_calls", parallel_tool_calls)
+        return self._reply(messages, params, Functions(tools, ToolChoice.of(tool_choice, tools), several))
 
     @abstractmethod
-    def _reply(
-        self,
-        messages: Messages,
-        params: SamplingParams | None,
-        tools: Tools,
-        choice: ToolChoice,
-        several: bool,
-    ) -> Reply:
-        """`chat`; several: whether more than one call may come."""
+    def _reply(self, messages: Messages, params: SamplingParams | None, functions: Functions) -> Reply:
+        """`chat`, its functions checked."""
 
     @abstractmethod
     def stream(self, messages: Messages, params: SamplingParams | None = None) -> Iterator[str]:
@@ -135,14 +128,8 @@ class LocalChat(ChatModel):
         self.ends = turn_ends(self.tokenizer)
         self.caller = Caller(self.tokenizer)
 
-    def _reply(
-        self,
-        messages: Messages,
-        params: SamplingParams | None,
-        tools: Tools,
-        choice: ToolChoice,
-        several: bool,
-    ) -> Reply:
+    def _reply(self, messages: Messages, params: SamplingParams | None, functions: Functions) -> Reply:
+        tools, choice, several = functions
         told = () if choice.mode == "none" else tools
         ids, params = self._asked(messages, params, told)
         if told:
@@ -150,7 +137,7 @@ class LocalChat(ChatModel):
             calls = self.caller.calls(tools, choice, several, schema)
             params = replace(params, calls=calls, json_schema=None)
         done = self.engine.generate([ids], params)[0]
-        usage = _usage(len(ids), len(done.token_ids))
+        usage = usage_of(len(ids), len(done.token_ids))
         if params.calls is None:
             return Reply(done.text or "", usage, done.finish_reason)
         reader = CallReader(params.calls)
@@ -178,20 +165,20 @@ class LocalChat(ChatModel):
     def choose(self, messages: Messages, options: Sequence[str]) -> tuple[int, list[float]]:
         texts = [
             apply_chat_template(self.tokenizer, one, False, continue_final_message=True)
-            for one in _with_options(messages, options)
+            for one in with_options(messages, options)
         ]
         params = SamplingParams(max_tokens=1, prompt_logprobs=0, temperature=0)
         prompts = [self.tokenizer.encode(text) for text in texts]
         said = [one.prompt_logprobs or [] for one in self.engine.generate(prompts, params)]
         scores = [[None if s is None else s[i] for i, s in zip(*pair)] for pair in zip(prompts, said)]
-        return _most_probable(prompts, scores)
+        return most_probable(prompts, scores)
 
     def _asked(
         self, messages: Messages, params: SamplingParams | None, tools: Tools = ()
     ) -> tuple[list[int], SamplingParams]:
         ids = self.tokenizer.encode(self.caller.prompt(messages, tools))
         params = self._fitting(len(ids)) if params is None else params
-        _check_one(params)
+        check_one(params)
         return ids, replace(params, stop_token_ids={*params.stop_token_ids, *self.ends})
 
     def _usual(self, messages: Messages) -> SamplingParams:
@@ -199,90 +186,6 @@ class LocalChat(ChatModel):
 
     def _fitting(self, read: int) -> SamplingParams:
         return SamplingParams(max_tokens=max(1, min(USUAL_TOKENS, self.engine.window - read)))
-
-
-class OpenAIChat(ChatModel):
-    """Talks to a server with OpenAI's interface, through the `openai` client (the extra `openai`).
-
-    base_url: with its /v1, "http://127.0.0.1:8000/v1". api_key: None for a server that asks for none. timeout: seconds
-    for an answer. Errors are the client's own (openai.APIError and its kinds). finish_reason: of the newest stream that
-    came to its end.
-    """
-
-    finish_reason: str | None = None
-
-    def __init__(self, base_url: str, model: str, api_key: str | None = None, timeout: float = 120.0):
-        try:
-            from openai import OpenAI
-        except ImportError as error:
-            raise ImportError(
-                f"OpenAIChat needs the openai client ({error}): pip install 'minillm[openai]'"
-            ) from None
-        self.model = check_text("model", model)
-        self.client = OpenAI(
-            base_url=check_text("base_url", base_url), api_key=api_key or "none", timeout=timeout
-        )
-
-    def _reply(
-        self,
-        messages: Messages,
-        params: SamplingParams | None,
-        tools: Tools,
-        choice: ToolChoice,
-        several: bool,
-    ) -> Reply:
-        asked = _as_request(params)
-        if tools:
-            asked["tools"] = tools
-            asked |= {} if choice.asked is None else {"tool_choice": choice.asked}
-            asked |= {} if several else {"parallel_tool_calls": False}
-        got = self.client.chat.completions.create(model=self.model, messages=[*map(dict, messages)], **asked)
-        counts = _usage(got.usage.prompt_tokens, got.usage.completion_tokens) if got.usage else {}
-        said = got.choices[0].message
-        calls = tuple(
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.function.name, "arguments": call.function.arguments},
-            }
-            for call in said.tool_calls or ()
-        )
-        return Reply(said.content or "", counts, got.choices[0].finish_reason, calls)
-
-    def stream(self, messages: Messages, params: SamplingParams | None = None) -> Iterator[str]:
-        asked = _as_request(params)
-        return self._pieces([*map(dict, messages)], asked)
-
-    def _pieces(self, messages: list[dict[str, Any]], asked: dict[str, Any]) -> Iterator[str]:
-        self.finish_reason = None
-        with self.client.chat.completions.create(
-            model=self.model, messages=messages, stream=True, **asked
-        ) as events:
-            for event in events:
-                for choice in event.choices:
-                    self.finish_reason = choice.finish_reason or self.finish_reason
-                    if choice.delta.content:
-                        yield choice.delta.content
-
-    def choose(self, messages: Messages, options: Sequence[str]) -> tuple[int, list[float]]:
-        """As ChatModel's. One request an option; ValueError where the server gives no prompt logprobs, as OpenAI's own
-        does not (vLLM and `minillm serve` do)."""
-        prompts, scores = [], []
-        asked = {"prompt_logprobs": 0, "add_generation_prompt": False, "continue_final_message": True}
-        for one in _with_options(messages, options):
-            got = self.client.chat.completions.create(
-                model=self.model, messages=one, max_tokens=1, temperature=0, extra_body=asked
-            )
-            said = getattr(got, "prompt_logprobs", None)
-            if not isinstance(said, list):
-                raise ValueError(
-                    f"choose needs prompt logprobs, and the server at {self.client.base_url} gives none for "
-                    f"{self.model!r}"
-                )
-            first = [None if at is None else next(iter(at.items())) for at in said]  # the prompt's own token
-            prompts.append([-1 if at is None else int(at[0]) for at in first])
-            scores.append([None if at is None else at[1]["logprob"] for at in first])
-        return _most_probable(prompts, scores)
 
 
 @dataclass
@@ -300,23 +203,16 @@ class ScriptedChat(ChatModel):
             raise ValueError(f"the script has {len(self.replies)} replies, and one more was asked for")
         self.asked.append([*map(dict, messages)])
         reply = self.replies[len(self.asked) - 1]
-        return reply if isinstance(reply, Reply) else Reply(reply, _usage(0, 0), "stop")
+        return reply if isinstance(reply, Reply) else Reply(reply, usage_of(0, 0), "stop")
 
-    def _reply(
-        self,
-        messages: Messages,
-        params: SamplingParams | None,
-        tools: Tools,
-        choice: ToolChoice,
-        several: bool,
-    ) -> Reply:
+    def _reply(self, messages: Messages, params: SamplingParams | None, functions: Functions) -> Reply:
         return self._next(messages)
 
     def stream(self, messages: Messages, params: SamplingParams | None = None) -> Iterator[str]:
         return iter(self._next(messages).text.splitlines(keepends=True))
 
     def choose(self, messages: Messages, options: Sequence[str]) -> tuple[int, list[float]]:
-        _with_options(messages, options)
+        with_options(messages, options)
         text = self._next(messages).text
         if text not in options:
             raise ValueError(f"the script says {describe(text)}, which is none of {describe(list(options))}")
@@ -324,7 +220,8 @@ class ScriptedChat(ChatModel):
         return at, [float(i == at) for i in range(len(options))]
 
 
-def _usage(prompt: int, completion: int) -> dict[str, int]:
+def usage_of(prompt: int, completion: int) -> dict[str, int]:
+    """A reply's `usage` for so many tokens."""
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
@@ -332,42 +229,15 @@ def _usage(prompt: int, completion: int) -> dict[str, int]:
     }
 
 
-def _check_one(params: SamplingParams) -> None:
+def check_one(params: SamplingParams) -> None:
+    """Raises ValueError for anything but SamplingParams of one answer."""
     if not isinstance(params, SamplingParams):
         raise ValueError(f"params must be SamplingParams or None, got {describe(params)}")
     if params.n != 1:
         raise ValueError(f"a chat has one answer: params.n must be 1, got {params.n}")
 
 
-def _as_request(params: SamplingParams | None) -> dict[str, Any]:
-    """OpenAI's fields, and in extra_body those that it lacks; what differs from SamplingParams() alone."""
-    if params is None:
-        return {}
-    _check_one(params)
-    usual = {one.name: one.default for one in fields(SamplingParams)} | {"max_tokens": None}
-    given = {n: v for n in (*_OPENAI, *_MORE) if (v := getattr(params, n)) != usual[n]}
-    more = {name: given.pop(name) for name in _MORE if name in given}
-    if params.stop_ids:
-        raise ValueError(
-            f"a server takes stop strings and stop_token_ids, got ids in stop: {params.stop_ids}"
-        )
-    if params.stop_strings:
-        given["stop"] = list(params.stop_strings)
-    if params.stop_token_ids:
-        more["stop_token_ids"] = list(params.stop_token_ids)
-    if params.json_schema is not None:
-        named = {"name": "answer", "schema": params.json_schema, "strict": True}
-        given["response_format"] = {"type": "json_schema", "json_schema": named}
-    if params.logit_bias:
-        given["logit_bias"] = {str(i): value for i, value in params.logit_bias.items()}
-    others = {"n", "stop", "stop_token_ids", "logit_bias", "json_schema", *_OPENAI, *_MORE}
-    rest = [n for n in usual if n not in others and getattr(params, n) != usual[n]]
-    if rest:
-        raise ValueError(f"a server does not take {', '.join(rest)}")
-    return given | ({"extra_body": more} if more else {})
-
-
-def _with_options(messages: Messages, options: Sequence[str]) -> list[list[dict[str, Any]]]:
+def with_options(messages: Messages, options: Sequence[str]) -> list[list[dict[str, Any]]]:
     """The conversation, ended by each option."""
     if isinstance(options, str) or not options or not all(isinstance(one, str) and one for one in options):
         raise ValueError(f"options must be texts, one at least and none empty, got {describe(options)}")
@@ -376,7 +246,7 @@ def _with_options(messages: Messages, options: Sequence[str]) -> list[list[dict[
     return [[*map(dict, messages), {"role": "assistant", "content": one}] for one in options]
 
 
-def _most_probable(
+def most_probable(
     prompts: Sequence[Sequence[int]], scores: Sequence[Sequence[float | None]]
 ) -> tuple[int, list[float]]:
     """Of texts that begin alike, (which is the most probable, softmax of their log probabilities)."""

@@ -168,7 +168,7 @@ def test_a_reader_that_takes_nothing_is_cut_off_and_holds_nobody_up(stream):
 
 
 def test_what_is_kept_for_a_slow_reader_has_an_end(monkeypatch):
-    monkeypatch.setattr("minillm.inference.server.app.MOST_BEHIND", 50)
+    monkeypatch.setattr("minillm.inference.server.posted.MOST_BEHIND", 50)
     engine = tiny_engine(1024, num_blocks=2000)
     with (
         Server(engine, port=0, model_name="tiny", write_seconds=SHORT) as server,
