@@ -29,7 +29,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minillm._files import write_whole
 from tests.benchmarks import record
 from tests.code_paths import as_the_machine_is
 
@@ -184,17 +183,21 @@ def run_leg(name: str, rooms: list[str], workers: int, seconds: float, options: 
     return Leg(name, path, counts, time.perf_counter() - start, trouble)
 
 
+HEAD = ["leg", "code path", "passed", "failed", "skipped", "minutes"]
+
+
+def row_of(leg: Leg) -> list[str]:
+    """The cells of the leg's row."""
+    failed = leg.counts.get("failed", 0) + leg.counts.get("error", 0) or (0 if leg.green else "not run")
+    counts = leg.counts.get("passed", 0), failed, leg.counts.get("skipped", 0)
+    return [leg.name, leg.path, *map(str, counts), f"{leg.seconds / 60:.1f}"]
+
+
 def table(legs: list[Leg]) -> str:
     """The legs as a markdown table, and under it what failed where."""
-    lines = ["| leg | code path | passed | failed | skipped | minutes |", "|---|---|---|---|---|---|"]
-    for leg in legs:
-        failed = leg.counts.get("failed", 0) + leg.counts.get("error", 0) or ("" if leg.green else "not run")
-        lines.append(
-            f"| {leg.name} | {leg.path} | {leg.counts.get('passed', 0)} | {failed or 0} "
-            f"| {leg.counts.get('skipped', 0)} | {leg.seconds / 60:.1f} |"
-        )
     trouble = [f"{leg.name}: {one}" for leg in legs for one in leg.trouble]
-    return "\n".join([*lines, *([""] if trouble else []), *trouble])
+    rows = record.markdown(HEAD, [row_of(leg) for leg in legs])
+    return "\n".join([rows, *([""] if trouble else []), *trouble])
 
 
 def default_rooms(leg: str) -> list[str]:
@@ -217,18 +220,8 @@ def commit() -> str:
 
 def record_leg(leg: Leg, tree: str) -> None:
     """Put the leg's row into the table of BENCHMARKS.md."""
-    page = record.PAGE.read_text(encoding="utf-8")
-    kept = re.search(r"<!-- bench:portable -->\n(.*?)<!-- /bench:portable -->", page, re.S).group(1)
-    head, *rows = table([leg]).splitlines()[:3]
-    ends = (" day | tree |", "---|---|", f" {datetime.date.today().isoformat()} | {tree} |")
-    head, rule, row = (line + end for line, end in zip((head, *rows), ends))
-    by_name = {one[1]: one[0] for one in re.finditer(r"^\| (?!leg )(\S+) \|.*$", kept, re.M)} | {
-        leg.name: row
-    }
-    order = {name: place for place, name in enumerate(PATHS)}
-    names = sorted(by_name, key=lambda name: (order.get(name, len(order)), len(name), name))
-    block = "\n".join([head, rule, *(by_name[name] for name in names)])
-    write_whole(record.PAGE, record.with_blocks(page, {"portable": block}))
+    row = [*row_of(leg), datetime.date.today().isoformat(), tree]
+    record.put_rows("portable", [*HEAD, "day", "tree"], [row], list(PATHS))
 
 
 def main() -> int:

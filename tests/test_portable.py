@@ -8,6 +8,7 @@ import pytest
 
 from tests import portable
 from tests.helpers import soak_count
+from tests.soak import run
 
 OUTPUT = """
 FAILED tests/search/test_exact.py::test_a[l2-3] - AssertionError: no
@@ -114,10 +115,35 @@ def test_each_leg_is_recorded_in_the_place_of_its_last_row(tmp_path, monkeypatch
     rows = page.read_text(encoding="utf-8").splitlines()[2:-2]
     assert [row.split(" | ")[0] for row in rows] == [
         "| leg",
-        "|---|---|---|---|---|---|---|---|",
+        "| ---",
         "| native",
         "| python3.12",
     ]
     assert " | 4 | 0 | 0 | 1.0 | " in rows[2]
     assert rows[2].endswith(" | def |")
     assert "tests/a.py" not in "".join(rows)
+
+
+def test_a_part_of_the_long_runs_is_recorded_in_the_place_of_its_last_row(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- bench:soak -->\nnot run yet\n<!-- /bench:soak -->\n", encoding="utf-8")
+    monkeypatch.setattr(run.record, "PAGE", page)
+    for name, status in (("long nn", 1), ("long data", 0), ("long nn", 0)):
+        monkeypatch.setattr(
+            run.subprocess,
+            "run",
+            lambda command, status=status, **_: SimpleNamespace(returncode=status, stdout=""),
+        )
+        run.record.put_rows("soak", run.HEAD, [run.run_part(name)], list(run.PARTS))
+    rows = page.read_text(encoding="utf-8").splitlines()[3:-1]
+    assert [row.split(" | ")[0] for row in rows] == ["| long data", "| long nn"]
+    assert all("MINILLM_SOAK_SHARE=1" in row and " | green | " in row for row in rows)
+
+
+def test_long_stands_for_every_room():
+    rooms = {path.name for path in (run.ROOT / "tests").iterdir() if (path / "__init__.py").exists()}
+    asked = run.parts_of(["compile", "long"])
+    assert {f"long {room}" for room in rooms - portable.NOT_BY_DEFAULT} <= set(asked)
+    assert asked[-1] == "compile"
+    with pytest.raises(ValueError, match="no part \\['nowhere'\\]"):
+        run.parts_of(["nowhere"])

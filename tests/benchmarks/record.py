@@ -13,6 +13,7 @@ import datetime
 import os
 import platform
 import re
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,9 @@ NAMED = (
     "rank-bm25",
     "bm25s",
     "scikit-learn",
+    "sentence-transformers",
+    "gensim",
+    "xllamacpp",
 )
 
 Results = dict[str, dict[str, dict[str, Any]]]
@@ -197,10 +201,14 @@ def summary(results: Results) -> str:
 
 
 def score(results: Results, peers: bool = True) -> str:
-    """How many ratios are 1x or more and how many are not, make by make, with the peers of both and their range."""
+    """How many ratios are 1x or more and how many are not, make by make, with the peers of both and their range.
+
+    What is compared with something of ours ("our generate") says nothing of the libraries, and is not counted.
+    """
     lines = []
     for make in makes(results):
-        rows = [row for entry in results.get(make, {}).values() for row in entry["rows"] if row["ratio"]]
+        every = [row for entry in results.get(make, {}).values() for row in entry["rows"]]
+        rows = [row for row in every if row["ratio"] and not row["peer"].startswith("our ")]
         if not rows:
             lines.append(f"{make}: not measured yet.")
             continue
@@ -258,6 +266,20 @@ def write_page(results: Results) -> None:
     """Write the blocks between the marks of both pages anew."""
     for path, text in pages(results).items():
         write_whole(path, text)
+
+
+def put_rows(name: str, head: list[str], rows: list[list[str]], order: Sequence[str]) -> None:
+    """Put rows into a block of BENCHMARKS.md that is one table, each in the place of the row with the same first cell;
+    what `order` names stands in that order, the rest behind it by name."""
+    page = PAGE.read_text(encoding="utf-8")
+    kept = re.search(rf"<!-- bench:{name} -->\n(.*?)<!-- /bench:{name} -->", page, re.DOTALL)[1]
+    found = {one[1]: one[0] for one in re.finditer(r"^\| ([^|]+?) \|.*\|$", kept, re.MULTILINE)}
+    found = {key: line for key, line in found.items() if key not in (head[0], "---")}
+    found |= {row[0]: f"| {' | '.join(row)} |" for row in rows}
+    place = {key: number for number, key in enumerate(order)}
+    keys = sorted(found, key=lambda key: (place.get(key, len(place)), len(key), key))
+    block = "\n".join([markdown(head, []), *(found[key] for key in keys)])
+    write_whole(PAGE, with_blocks(page, {name: block}))
 
 
 def with_blocks(text: str, blocks: dict[str, str]) -> str:

@@ -212,6 +212,7 @@ BREAKS = {
         edit(-1, "\n| vocabulary | 어휘 사전 | all tokens, each with its id |", ""),
         edit(-1, "## What to remember", "## End"),
     ],
+    "next_lesson": [add(markdown("Next: lesson 01_2.")), add(markdown("Next: words,\nthen 99_9 again."))],
     "short_cells": [insert(2, code("\n".join(f"x{i} = {i}" for i in range(21)))), insert(2, code("  \n"))],
     "exercises": [
         edit(6, "2 points)", "3 points)"),

@@ -42,6 +42,11 @@ def lesson_of_file(name: str) -> str | None:
     return found[0] if found else None
 
 
+def ids_in(text: str) -> list[tuple[str, str]]:
+    """(id, what follows it) of each lesson that a text names: "see 08_3c, then" -> [("08_3c", ", then")]."""
+    return [(one[0], text[one.end() :]) for one in re.finditer(rf"\b{_LESSON}(?![a-z0-9_])", text)]
+
+
 def is_lesson_file(name: str) -> bool:
     """Whether a notebook's name is a lesson's: the id, then a name in small letters, as in 02_1_bpe.ipynb."""
     return re.fullmatch(rf"{_LESSON}_[a-z0-9_]+\.ipynb", name) is not None

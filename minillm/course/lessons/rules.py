@@ -17,7 +17,7 @@ from typing import Any
 
 from minillm.course.classroom.checking import exercises_of
 from minillm.course.lessons import form, notebooks
-from minillm.course.lessons.ids import is_lesson_file, lesson_of_file
+from minillm.course.lessons.ids import ids_in, is_lesson_file, lesson_of_file
 from minillm.course.lessons.notebooks import (
     code_cells,
     find_exercises,
@@ -263,6 +263,19 @@ def closing(notebook: Notebook, path: Path) -> Iterator[str]:
         yield "end with '## Glossary': the new terms in English and Korean"
     if not any(re.search(r"^## What to remember", text, re.MULTILINE) for text in texts):
         yield "end with '## What to remember'"
+
+
+@rule
+def next_lesson(notebook: Notebook, path: Path) -> Iterator[str]:
+    """What comes next is one click away, or said to be planned."""
+    texts = [source(cell) for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
+    for line in re.findall(r"^Next: .*(?:\n.+)*", "\n\n".join(texts), re.MULTILINE):
+        for lesson, following in ids_in(line):
+            file = next((one.name for one in sorted(path.parent.glob(f"{lesson}_*.ipynb"))), None)
+            if file and f"]({file})" not in line:
+                yield f"lesson {lesson} is there: link it as [lesson {lesson}]({file})"
+            elif not file and not following.startswith(" (planned)"):
+                yield f"lesson {lesson} is not there: write {lesson} (planned)"
 
 
 @rule

@@ -57,6 +57,8 @@ class App:
         self.active = 0
         self.created = int(time.time())
         self.worker = ThreadPoolExecutor(1, "minillm-prepare")
+        # a grammar of 128 functions takes many seconds the first time: who asks for plain text does not wait for it
+        self.grammars = ThreadPoolExecutor(1, "minillm-grammar")
         self.paths = {
             "/v1/completions": Generate(self, CompletionAsked),
             "/v1/chat/completions": Generate(self, ChatAsked),

@@ -101,7 +101,8 @@ class Generate(Posted):
         app.check_model(asked.model, app.preparing.model_name)
         with app.reserved(len(asked.prompts) if isinstance(asked, CompletionAsked) else 1):
             start = time.monotonic()
-            job = await asyncio.get_running_loop().run_in_executor(app.worker, app.preparing, asked)
+            worker = app.grammars if asked.has_shape else app.worker
+            job = await asyncio.get_running_loop().run_in_executor(worker, app.preparing, asked)
             app.metrics.prompt_tokens.inc(sum(map(len, job.prompts)))
             try:
                 work = self.stream(job, asked.with_usage, send) if asked.stream else self.whole(job, send)

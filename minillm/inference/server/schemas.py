@@ -113,6 +113,11 @@ class Asked(Fields):
         """Whether a stream ends with the counts of tokens."""
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
+    @property
+    def has_shape(self) -> bool:
+        """Whether a grammar may have to be made for the answer."""
+        return self.response_format is not None or bool(getattr(self, "tools", None))
+
     def settings(self) -> dict[str, Any]:
         """The fields of SamplingParams that were given."""
         if self.stream_options is not None and not self.stream:

@@ -111,6 +111,7 @@ class Server:
             for loop in self._loops:
                 loop.join(60)
             self.app.worker.shutdown(wait=False)
+            self.app.grammars.shutdown(wait=False)
             self._socket.close()
             if in_main:
                 signal.signal(signal.SIGTERM, before)

@@ -1,11 +1,12 @@
 """Tool calls by the unmodified openai client, and the same by ChatModel; arguments are held against jsonschema."""
 
 import json
+import threading
 from typing import Literal
 
 import pytest
 from jsonschema import validate
-from openai import BadRequestError, pydantic_function_tool
+from openai import APITimeoutError, BadRequestError, pydantic_function_tool
 from pydantic import BaseModel
 
 from minillm.inference import LocalChat, OpenAIChat, Reply, SamplingParams, ScriptedChat
@@ -94,6 +95,21 @@ def test_a_function_asked_for_by_name_is_called(client):
         {"name": "now", "arguments": "{}"}
     ]
     assert got.finish_reason == "stop"
+
+
+def test_plain_text_does_not_wait_while_a_grammar_is_made(server, client):
+    made = threading.Event()
+    server.app.grammars.submit(made.wait, 60)  # stands for one that takes its time
+    asked = {"model": "tiny", "messages": ASKED, "max_tokens": 300}
+    try:
+        assert client.completions.create(model="tiny", prompt="안녕", max_tokens=2).choices
+        assert client.chat.completions.create(**asked).choices
+        with pytest.raises(APITimeoutError):
+            client.with_options(timeout=0.3).chat.completions.create(
+                **asked, tools=TOOLS, tool_choice="required"
+            )
+    finally:
+        made.set()
 
 
 def test_several_calls_are_made_unless_only_one_may(client):
