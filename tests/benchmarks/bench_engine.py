@@ -167,7 +167,7 @@ def run(quick: bool) -> list[Row]:
     rows.append(
         Row(
             work="time to first token, 32 requests sharing a 512-token prompt, Llama 4x128",
-            peer="prefix caching off",
+            peer="our engine without prefix caching",
             unit="s",
             ours=on,
             theirs=off,

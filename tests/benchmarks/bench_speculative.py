@@ -116,7 +116,7 @@ def row_of(work: str, target: nn.Module, draft: nn.Module, prompt: list[int], ne
     )
     return Row(
         f"speculative decoding, measured and foretold speed-up: {work}",
-        "the larger of the two",
+        "our formula",
         "share",
         min(ratio, 1 / ratio),
         1.0,
@@ -140,7 +140,7 @@ def engine_row(
     times, waste = in_turn(calls, rounds, measure=cpu_seconds), engines["ours"].waste
     return Row(
         f"drafts inside the engine, one text: {work}",
-        "engine without drafts",
+        "our engine without drafts",
         "tokens/s",
         new / times["ours"],
         new / times["plain"],

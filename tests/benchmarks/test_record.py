@@ -75,6 +75,7 @@ def test_the_score_counts_wins_and_losses_and_names_both():
     results = {
         "AMD EPYC": {
             "a": entry(row(2.0, peer="slow"), row(3.0, peer="slow", work="other"), row(0.5, peer="fast")),
+            "c": entry(row(9.0, peer="our plain loop")),
             "b": entry(row(None, work="alone"), row(0.25, peer="fast", work="other"), row(1.0, peer="equal")),
         },
         "AMD EPYC, avx2 path": {"a": entry(row(0.1, peer="slow"))},
