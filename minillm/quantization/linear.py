@@ -29,8 +29,8 @@ from minillm.quantization.absmax import AbsmaxQuantized, absmax_quantize
 from minillm.quantization.lookup import LANES
 from minillm.quantization.loops import int8_layer
 
-# Up to so many rows of x the weights are read as codes; above, turning them into floats pays. With narrow registers that
-# is so for fewer rows: measured with 16 lanes and with 8.
+# Up to so many rows of x the weights are read as codes; above, turning them into floats pays. With narrow registers
+# these are fewer: measured with 16 lanes and with 8.
 FEW_ROWS = LANES or 4
 TILE = 512  # rows of the weight that are floats at once: they stay in the cache until they are multiplied
 
