@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -50,7 +51,7 @@ def parts_of(names: Sequence[str]) -> list[str]:
 def run_part(name: str) -> list[str]:
     """The cells of the part's row: its name, its command, what came of it, minutes, day, commit."""
     command, variables = PARTS[name]
-    shown = " ".join([*(f"{key}={value}" for key, value in variables.items()), *command])
+    shown = " ".join([*(f"{key}={value}" for key, value in variables.items()), shlex.join(command)])
     tree, start = portable.commit(), time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, env=os.environ | variables)
     minutes = (time.perf_counter() - start) / 60
