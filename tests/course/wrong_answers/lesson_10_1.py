@@ -28,12 +28,14 @@ def step(**changes):
 CUPS = """cups = ["{} 커피 한 잔을 마셨다", "{} 국물을 조금씩 떠먹었다", "{} 물로 손을 씻었다"]
 rooms = ["{} 아랫목에 누워 낮잠을 잤다", "{} 이불 속에서 책을 읽었다", "{} 햇볕이 마루에 들었다"]
 """
-BROKEN = (
-    CUPS
-    + """sentences = [p.format(w).split() for p in cups for w in ("뜨거운", "차가운") for _ in range({times})]
-sentences += [p.format("따끈한").split() for p in {where} for _ in range({times})]
-broken = (sentences, {words})"""
-)
+BROKEN = """sentences = [p.format(w).split() for p in cups for w in ("뜨거운", "차가운") for _ in range(TIMES)]
+sentences += [p.format("따끈한").split() for p in WHERE for _ in range(TIMES)]
+broken = (sentences, WORDS)"""
+
+
+def broken(times=20, where="rooms", words='"뜨거운", "차가운", "따끈한"'):
+    return CUPS + BROKEN.replace("TIMES", str(times)).replace("WHERE", where).replace("WORDS", words)
+
 
 WRONG = {
     "10-1-a": {
@@ -132,27 +134,17 @@ def step(inputs, outputs, context, word, negatives, rate):
         "words for numbers": "prediction = ['1.41', '0.33', '1', '2.1', '0', '24']",
     },
     "10-1-c": {
-        "the same company for all three": BROKEN.format(
-            times=20, where="cups", words='"뜨거운", "차가운", "따끈한"'
+        "the same company for all three": broken(20, "cups", '"뜨거운", "차가운", "따끈한"'),
+        "the words in another order": broken(20, "rooms", '"뜨거운", "따끈한", "차가운"'),
+        "too few sentences": broken(5, "rooms", '"뜨거운", "차가운", "따끈한"'),
+        "too many sentences": broken(90, "rooms", '"뜨거운", "차가운", "따끈한"'),
+        "a word that is not there": broken(20, "rooms", '"뜨거운", "차가운", "따뜻한"'),
+        "one word twice": broken(20, "rooms", '"뜨거운", "뜨거운", "따끈한"'),
+        "the same for opposite and alike": broken(20, "rooms", '"뜨거운", "차가운", "차가운"'),
+        "texts instead of lists": broken(20, "rooms", '"뜨거운", "차가운", "따끈한"').replace(".split()", ""),
+        "the opposites side by side": broken(20, "rooms", '"뜨거운", "차가운", "따끈한"').replace(
+            '"{} 물로 손을 씻었다"', '"{} 물로 차가운 손을 씻었다"'
         ),
-        "the words in another order": BROKEN.format(
-            times=20, where="rooms", words='"뜨거운", "따끈한", "차가운"'
-        ),
-        "too few sentences": BROKEN.format(times=5, where="rooms", words='"뜨거운", "차가운", "따끈한"'),
-        "too many sentences": BROKEN.format(times=90, where="rooms", words='"뜨거운", "차가운", "따끈한"'),
-        "a word that is not there": BROKEN.format(
-            times=20, where="rooms", words='"뜨거운", "차가운", "따뜻한"'
-        ),
-        "one word twice": BROKEN.format(times=20, where="rooms", words='"뜨거운", "뜨거운", "따끈한"'),
-        "the same for opposite and alike": BROKEN.format(
-            times=20, where="rooms", words='"뜨거운", "차가운", "차가운"'
-        ),
-        "texts instead of lists": BROKEN.format(
-            times=20, where="rooms", words='"뜨거운", "차가운", "따끈한"'
-        ).replace(".split()", ""),
-        "the opposites side by side": BROKEN.format(
-            times=20, where="rooms", words='"뜨거운", "차가운", "따끈한"'
-        ).replace('"{} 물로 손을 씻었다"', '"{} 물로 차가운 손을 씻었다"'),
         "each word has its own company": """sentences = []
 for word, rest in {"뜨거운": "국물을 떠먹었다", "차가운": "바람이 불었다", "따끈한": "이불을 덮었다"}.items():
     sentences += [[word, *rest.split()] for _ in range(30)]

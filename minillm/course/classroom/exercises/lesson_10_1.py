@@ -109,8 +109,8 @@ def broken(answer):
     sentences = [as_list(one, "a sentence of broken") for one in as_list(given, "sentences")]
     assert 60 <= len(sentences) <= 600, f"sentences must be 60 to 600, got {len(sentences)}"
     for one in sentences:
-        words = all(isinstance(word, str) and word.strip() for word in one)
-        assert words and 3 <= len(one) <= 12, f"a sentence is a list of 3 to 12 words, got {shown(one)}"
+        whole = 3 <= len(one) <= 12 and all(isinstance(word, str) and word.strip() for word in one)
+        assert whole, f"a sentence is a list of 3 to 12 words, got {shown(one)}"
     for word in three:
         times = sum(word in one for one in sentences) if isinstance(word, str) else 0
         assert times >= 20, (
