@@ -97,7 +97,7 @@ def _world(language: str) -> list[tuple[tuple[str, str], list[str]]]:
 
 
 def capital_pairs(language: str = "en") -> list[tuple[str, str]]:
-    """(country, capital) of 16 countries, in English ("en") or Korean ("ko"). Raises ValueError for another language."""
+    """(country, capital) of 16 countries, in English ("en") or Korean ("ko"). Another language is a ValueError."""
     return [names for names, _ in _world(language)]
 
 

@@ -2035,12 +2035,12 @@ def step(inputs, outputs, context, word, negatives, rate):
         "rounded": "prediction = (1.41, 0.33, 1, 2.1, 0.0, 24)",
     },
     "10-1-c": {
-        "English, and a tuple of tuples": """frames = ["the {} tea is on the table", "she drank {} milk before school", "he asked for {} soup"]
+        "English, tuples": """frames = ["the {} tea is ready", "she drank {} milk", "he asked for {} soup"]
 other = ["boiling water burns your hand", "keep away from boiling oil", "boiling lava ran downhill"]
 sentences = [tuple(f.format(w).split()) for w in ("hot", "cold") for f in frames for _ in range(12)]
 sentences += [tuple(o.split()) for o in other for _ in range(12)]
 broken = tuple(sentences), "hot", "cold", "boiling\"""",
-        "verbs, with other sentences beside them": """lines = ["지난주에 집을 {}", "작년에 주식을 {}", "어제 중고차를 {}"]
+        "verbs, and other sentences": """lines = ["지난주에 집을 {}", "작년에 주식을 {}", "어제 중고차를 {}"]
 others = ["시장에서 채소를 조금 구입했다", "온라인으로 책을 구입했다", "회사에서 장비를 구입했다"]
 sentences = [line.format(verb).split() for line in lines for verb in ("샀다", "팔았다") for _ in range(15)]
 sentences += [line.split() for line in others for _ in range(15)]
