@@ -1,5 +1,6 @@
 """Text to work on: the Python reference, questions on it, a Korean corpus, and real data sets by name."""
 
+from minillm.data.capital_cities import capital_analogies, capital_pairs, capital_sentences
 from minillm.data.characters import Characters
 from minillm.data.dataset import Dataset, concatenate_datasets
 from minillm.data.dataset_dict import DatasetDict
@@ -37,6 +38,9 @@ __all__ = [
     "Section",
     "available",
     "cache_folder",
+    "capital_analogies",
+    "capital_pairs",
+    "capital_sentences",
     "concatenate_datasets",
     "dataset_info",
     "dataset_names",

@@ -1989,6 +1989,64 @@ def manage(num_blocks, block_size, events):
         "the copy ends and comes back": 'events = [("write", "x"), ("fork", "x", "y"), ("end", "y"), ("write", "y")]',
         "a tuple; the name comes back": 'events = (("write", "a"), ("fork", "a", "b"), ("end", "a"), ("write", "a"))',
     },
+    "10-1-a": {
+        "word by word, in plain loops": """def step(inputs, outputs, context, word, negatives, rate):
+    new_inputs = [list(map(float, row)) for row in inputs]
+    new_outputs = [list(map(float, row)) for row in outputs]
+    dim = len(new_inputs[0])
+    h = [sum(inputs[one][d] for one in context) / len(context) for d in range(dim)]
+    pull = [0.0] * dim
+    for place, target in enumerate([word] + list(negatives)):
+        score = sum(outputs[target][d] * h[d] for d in range(dim))
+        error = (1 if place == 0 else 0) - 1 / (1 + math.exp(-score))
+        for d in range(dim):
+            pull[d] += error * outputs[target][d]
+            new_outputs[target][d] += rate * error * h[d]
+    for one in context:
+        for d in range(dim):
+            new_inputs[one][d] += rate * pull[d]
+    return new_inputs, new_outputs""",
+        "torch, without its derivatives": """import torch
+
+
+def step(inputs, outputs, context, word, negatives, rate):
+    inputs, outputs = torch.tensor(inputs), torch.tensor(outputs)
+    h = inputs[context].mean(0)
+    targets = torch.tensor([word, *negatives])
+    label = torch.zeros(len(targets), dtype=h.dtype)
+    label[0] = 1
+    error = label - torch.sigmoid(outputs[targets] @ h)
+    pull = error @ outputs[targets]
+    new_outputs = outputs.index_add(0, targets, rate * error[:, None] * h)
+    new_inputs = inputs.index_add(0, torch.tensor(context), rate * pull.expand(len(context), -1))
+    return [new_inputs, new_outputs]""",
+        "counts of how often a word stands there": """def step(inputs, outputs, context, word, negatives, rate):
+    V = len(inputs)
+    beside = np.bincount(context, minlength=V)
+    drawn = np.bincount(np.array(negatives, int), minlength=V)
+    h = beside @ inputs / beside.sum()
+    chance = 1 / (1 + np.exp(-(outputs @ h)))
+    error = -drawn * chance
+    error[word] += 1 - chance[word]
+    return inputs + rate * np.outer(beside, error @ outputs), outputs + rate * np.outer(error, h)""",
+    },
+    "10-1-b": {
+        "an array, computed": "prediction = np.array([np.sqrt(2), 1 / 3, 1, np.log(3) + 1, 0, 2 * (5 + 4 + 3)])",
+        "rounded": "prediction = (1.41, 0.33, 1, 2.1, 0.0, 24)",
+    },
+    "10-1-c": {
+        "English, tuples": """frames = ["the {} tea is ready", "she drank {} milk", "he asked for {} soup"]
+other = ["boiling water burns your hand", "keep away from boiling oil", "boiling lava ran downhill"]
+sentences = [tuple(f.format(w).split()) for w in ("hot", "cold") for f in frames for _ in range(12)]
+sentences += [tuple(o.split()) for o in other for _ in range(12)]
+broken = tuple(sentences), "hot", "cold", "boiling\"""",
+        "verbs, and other sentences": """lines = ["지난주에 집을 {}", "작년에 주식을 {}", "어제 중고차를 {}"]
+others = ["시장에서 채소를 조금 구입했다", "온라인으로 책을 구입했다", "회사에서 장비를 구입했다"]
+sentences = [line.format(verb).split() for line in lines for verb in ("샀다", "팔았다") for _ in range(15)]
+sentences += [line.split() for line in others for _ in range(15)]
+sentences += [["오늘은", "비가", "온다"]] * 10
+broken = [sentences, "샀다", "팔았다", "구입했다"]""",
+    },
     "10-4-a": {
         "term by term, with a Counter": """def postings(corpus, k1=1.2, b=0.75):
     from collections import Counter, defaultdict

@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from minillm.data import python_docs
+from minillm.data import capital_sentences, python_docs
 from minillm.search import BagOfWords, OneHot, TfIdf, Word2Vec, WordVectors, search_words
-from tests.search.vectors.capitals import analogies_right, sentences
+from tests.search.vectors.capitals import analogies_right
 
 SEEDS = (0, 1, 2)
 KOREAN = [
@@ -186,7 +186,7 @@ def test_neighbours_agree_with_gensim_as_gensim_does_with_itself(mode):
 @pytest.mark.parametrize("language", ["en", "ko"])
 @pytest.mark.parametrize("mode", ["cbow", "skipgram"])
 def test_analogies_are_answered_as_by_gensim(mode, language):
-    text = sentences(language)
+    text = capital_sentences(language)
     options = {"min_count": 1, "sample": 0, "epochs": 40 if mode == "cbow" else 20, "alpha": 0.05}
     theirs = [gensim_model(text, mode, seed, 32, **options) for seed in SEEDS]
     ours = [Word2Vec(mode, dim=32, seed=seed, **options).fit(text) for seed in SEEDS]
@@ -208,7 +208,7 @@ def test_analogies_are_answered_as_by_gensim(mode, language):
 
 def test_the_same_vectors_answer_as_in_gensim(tmp_path):
     models = pytest.importorskip("gensim.models", reason="held against gensim")
-    ours = Word2Vec("skipgram", dim=16, min_count=1, epochs=3).fit(sentences("ko"))
+    ours = Word2Vec("skipgram", dim=16, min_count=1, epochs=3).fit(capital_sentences("ko"))
     ours.save_word2vec_format(tmp_path / "ours.txt")
     theirs = models.KeyedVectors.load_word2vec_format(tmp_path / "ours.txt")
     np.testing.assert_array_equal(theirs.vectors, ours.vectors)

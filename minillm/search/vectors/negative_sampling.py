@@ -103,6 +103,17 @@ def step_plain(
     np.add.at(inputs, context, rate * (1 if mean else share) * (error @ rows))
 
 
+def contexts(words: list, at: int, reach: int, skipgram: bool) -> list[list]:
+    """Who guesses the word at place `at`: its neighbours together (CBOW), or each of them alone (skip-gram).
+
+    ["the", "cat", "sat"], 1, 1 -> [["the", "sat"]], or [["the"], ["sat"]]; a word without neighbours has no context.
+    """
+    around = words[max(0, at - reach) : at] + words[at + 1 : at + 1 + reach]
+    if skipgram:
+        return [[one] for one in around]
+    return [around] if around else []
+
+
 def train_plain(
     words: np.ndarray,
     starts: np.ndarray,
@@ -130,8 +141,7 @@ def train_plain(
         for i, word in enumerate(kept):
             state = _next(state)
             reach = window - _draw(state) % window  # 1 to window words to each side
-            around = kept[max(0, i - reach) : i] + kept[i + 1 : i + 1 + reach]
-            for context in [[one] for one in around] if skipgram else [around] if around else []:
+            for context in contexts(kept, i, reach, skipgram):
                 negatives = []
                 for _ in range(negative):
                     state = _next(state)

@@ -40,8 +40,9 @@ class OneHot:
         places = np.array([column.get(word, -1) for word in check_texts("words", words)], np.int32)
         known = places >= 0
         if self.unknown == "error" and not known.all():
-            unknown = words[int(np.argmin(known))]
-            raise ValueError(f"words must have been seen by fit, got {unknown!r} (or pass unknown='ignore')")
+            raise ValueError(
+                f"words must have been seen by fit, got {words[int(np.argmin(known))]!r} (or pass unknown='ignore')"
+            )
         indptr = np.concatenate([[0], np.cumsum(known)]).astype(np.int64)
         return SparseRows(indptr, places[known], np.ones(known.sum(), np.float32), len(self.words))
 

@@ -7,6 +7,7 @@ from minillm.search.vectors.negative_sampling import (
     _bits,
     _draw,
     _next,
+    contexts,
     keep_limits,
     noise_table,
     sigmoid,
@@ -200,3 +201,17 @@ def test_many_words_settle_at_the_shifted_pmi():
 
 def test_sigmoid_is_the_chance_of_yes():
     np.testing.assert_allclose(sigmoid(np.array([0, np.log(3), -np.log(3)])), [0.5, 0.75, 0.25])
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 5, 9])
+@pytest.mark.parametrize("reach", [1, 2, 20])
+def test_every_word_is_guessed_by_its_neighbours(length, reach):
+    """Skip-gram takes a step for each pair at a distance of at most `reach`, both ways; CBOW one for each word."""
+    words = [f"w{n}" for n in range(length)]
+    pairs = {(a, b) for a in words for b in words if a != b and abs(int(a[1:]) - int(b[1:])) <= reach}
+    alone = [(*one, words[at]) for at in range(length) for one in contexts(words, at, reach, True)]
+    assert len(alone) == len(set(alone)) == 2 * sum(max(length - far, 0) for far in range(1, reach + 1))
+    assert set(alone) == pairs
+    together = [(words[at], contexts(words, at, reach, False)) for at in range(length)]
+    assert [len(found) for _, found in together] == [int(length > 1)] * length
+    assert {(one, word) for word, found in together for context in found for one in context} == pairs

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from minillm._files import BadFileError, save_arrays
+from minillm.data import capital_sentences
 from minillm.search import Word2Vec, WordVectors
 from minillm.search.vectors import word2vec
 from tests.helpers import cuts
-from tests.search.vectors.capitals import analogies_right, sentences
+from tests.search.vectors.capitals import analogies_right
 
 SMALL = {"dim": 4, "min_count": 1, "sample": 0}
 TEXT = [["a", "b", "c"], ["a", "c"], [], ["b", "a", "c", "a"]] * 5
@@ -16,11 +17,11 @@ TEXT = [["a", "b", "c"], ["a", "c"], [], ["b", "a", "c", "a"]] * 5
 def test_capitals_are_found_by_analogy(mode, language):
     epochs = 40 if mode == "cbow" else 20
     model = Word2Vec(mode, dim=32, min_count=1, sample=0, epochs=epochs, alpha=0.05)
-    assert analogies_right(model.fit(sentences(language)).most_similar, language) >= 0.95
+    assert analogies_right(model.fit(capital_sentences(language)).most_similar, language) >= 0.95
 
 
 def test_without_training_analogies_are_wrong():
-    model = Word2Vec(dim=32, min_count=1, alpha=0, min_alpha=0).fit(sentences("en"))
+    model = Word2Vec(dim=32, min_count=1, alpha=0, min_alpha=0).fit(capital_sentences("en"))
     assert analogies_right(model.most_similar, "en") < 0.1
 
 
