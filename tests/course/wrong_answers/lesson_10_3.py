@@ -45,9 +45,7 @@ WRONG = {
         ),
         "one too many": search(best="sorted(range(len(own)), key=lambda number: -own[number])[: k + 1]"),
         "always the best ten": search(best="sorted(range(len(own)), key=lambda number: -own[number])[:10]"),
-        "ties lose their order": search(
-            best="[int(n) for n in np.argsort(np.array(own, float))[::-1][:k]]"
-        ),
+        "ties lose their order": search(best="[int(n) for n in np.argsort(np.array(own, float))[::-1][:k]]"),
         "a partition, sorted afterwards": """def search(queries, vectors, k):
     found, products = [], []
     for query in queries:
