@@ -1,0 +1,126 @@
+"""Plausible wrong answers to the exercises of lesson 10_3."""
+
+SEARCH = """def search(queries, vectors, k):
+    found, products = [], []
+    for query in queries:
+        own = [{product} for vector in vectors]
+        best = {best}
+        found.append({numbers})
+        products.append({values})
+    return {result}
+"""
+RIGHT = {
+    "product": "sum(a * b for a, b in zip(query, vector))",
+    "best": "sorted(range(len(own)), key=lambda number: -own[number])[:k]",
+    "numbers": "[*best, *[-1] * (k - len(best))]",
+    "values": "[*(own[number] for number in best), *[-math.inf] * (k - len(best))]",
+    "result": "found, products",
+}
+
+
+def search(**changes):
+    return SEARCH.format(**RIGHT | changes)
+
+
+WRONG = {
+    "10-3-a": {
+        "the smallest first": search(best="sorted(range(len(own)), key=lambda number: own[number])[:k]"),
+        "ties: the higher number first": search(
+            best="sorted(range(len(own)), key=lambda number: (own[number], number), reverse=True)[:k]"
+        ),
+        "the cosine": search(
+            product="sum(a * b for a, b in zip(query, vector)) / max(1e-9, math.dist(vector, [0] * len(vector)))"
+        ),
+        "the squared distance": search(product="-sum((a - b) ** 2 for a, b in zip(query, vector))"),
+        "rows as long as there are vectors": search(
+            numbers="best", values="[own[number] for number in best]"
+        ),
+        "empty places with product 0": search(
+            values="[*(own[number] for number in best), *[0] * (k - len(best))]"
+        ),
+        "empty places with number 0": search(numbers="[*best, *[0] * (k - len(best))]"),
+        "the last number again": search(numbers="[*best, *best[-1:] * (k - len(best))]"),
+        "products below 0 do not count": search(
+            best="[n for n in sorted(range(len(own)), key=lambda number: -own[number]) if own[n] >= 0][:k]"
+        ),
+        "one too many": search(best="sorted(range(len(own)), key=lambda number: -own[number])[: k + 1]"),
+        "always the best ten": search(best="sorted(range(len(own)), key=lambda number: -own[number])[:10]"),
+        "ties lose their order": search(best="[int(n) for n in np.argsort(np.array(own, float))[::-1][:k]]"),
+        "a partition, sorted afterwards": """def search(queries, vectors, k):
+    found, products = [], []
+    for query in queries:
+        own = np.array([np.dot(query, vector) for vector in vectors], float)
+        best = np.argpartition(own[::-1], -min(k, len(own)))[-k:] if len(own) else np.zeros(0, int)
+        best = sorted((len(own) - 1 - best).tolist(), key=lambda n: -own[n])
+        found.append([*best, *[-1] * (k - len(best))])
+        products.append([*(own[n] for n in best), *[-math.inf] * (k - len(best))])
+    return found, products""",
+        "a dict from product to number": search(
+            best="[n for _, n in sorted({p: n for n, p in enumerate(own)}.items(), reverse=True)][:k]"
+        ),
+        "numbers only": search(result="found"),
+        "the products first": search(result="products, found"),
+        "the first query only": search(result="found[:1], products[:1]"),
+        "empties the vectors": search().replace(
+            "    return found, products", "    vectors.clear()\n    return found, products"
+        ),
+        "the library's index": """def search(queries, vectors, k):
+    index = ExactIndex(len(vectors[0]), "ip")
+    index.add(vectors)
+    numbers, distances = index.search(queries, k)
+    return numbers, 1 - distances""",
+        "the library's index, imported inside": """def search(queries, vectors, k):
+    import minillm.search as library
+
+    index = library.ExactIndex(len(queries[0]) if queries else 1, "ip")
+    if vectors:
+        index.add(vectors)
+    numbers, distances = index.search(queries, k) if queries else ([], np.zeros((0, k)))
+    return numbers, 1 - distances""",
+        "the library's distances": """def search(queries, vectors, k):
+    from minillm.search.exact import distances_plain
+
+    found, products = [], []
+    for query in queries:
+        own = [1 - d for d in distances_plain(np.array(query), np.array(vectors).reshape(-1, len(query)), "ip")]
+        best = sorted(range(len(own)), key=lambda number: -own[number])[:k]
+        found.append([*best, *[-1] * (k - len(best))])
+        products.append([*(own[number] for number in best), *[-math.inf] * (k - len(best))])
+    return found, products""",
+        "an object that says it is equal": """def search(queries, vectors, k):
+    class Agreeable(list):
+        def __eq__(self, other):
+            return True
+
+        def __len__(self):
+            return k
+
+        __hash__ = None
+
+    return [Agreeable() for _ in queries], [Agreeable() for _ in queries]""",
+    },
+    "10-3-b": {
+        "vectors of length 1": "three = ([1, 0], [[1, 0], [0.8, 0.6], [0, 1]])",
+        "cosine and distance agree": "three = ([1, 0], [[1.2, 0], [10, 10], [0.1, 0.9]])",
+        "the longest vector points the right way": "three = ([1, 0], [[10, 0], [9, 9], [1, 0.5]])",
+        "by a hair": "three = ([1, 0], [[0.1, 0], [1.305, 0.5], [1.3, 0.2]])",
+        "a zero vector": "three = ([1, 0], [[0.1, 0], [10, 10], [0, 0]])",
+        "the query is zero": "three = ([0, 0], [[0.1, 0], [10, 10], [1, 0.5]])",
+        "the winners in another order": "three = ([1, 0], [[10, 10], [0.1, 0], [1, 0.5]])",
+        "too large": "three = ([1, 0], [[0.1, 0], [1e6, 1e6], [1, 0.5]])",
+        "two vectors": "three = ([1, 0], [[0.1, 0], [10, 10]])",
+        "three numbers each": "three = ([1, 0, 0], [[0.1, 0, 0], [10, 10, 0], [1, 0.5, 0]])",
+        "no number": 'three = ([1, 0], [[0.1, 0], [float("inf"), 1], [1, 0.5]])',
+    },
+    "10-3-c": {
+        "a renamed file is new": "encoded = [5, 2, 0, 1, 0, 2, 5]",
+        "a changed file is encoded whole": "encoded = [5, 0, 3, 3, 0, 2, 5]",
+        "a passage knows its place": "encoded = [5, 0, 1, 1, 0, 2, 5]",
+        "headings do not count": "encoded = [5, 0, 0, 0, 0, 2, 5]",
+        "deleting costs": "encoded = [5, 0, 0, 1, 2, 2, 5]",
+        "vectors are kept for ever": "encoded = [5, 0, 0, 1, 0, 0, 5]",
+        "any encoder will do": "encoded = [5, 0, 0, 1, 0, 2, 0]",
+        "six numbers": "encoded = [5, 0, 0, 1, 0, 2]",
+        "words": 'encoded = ["5", "0", "0", "1", "0", "2", "5"]',
+    },
+}
