@@ -2047,7 +2047,6 @@ sentences += [line.split() for line in others for _ in range(15)]
 sentences += [["오늘은", "비가", "온다"]] * 10
 broken = [sentences, "샀다", "팔았다", "구입했다"]""",
     },
-    },
     "10-3-a": {
         "numpy, a stable sort": """def search(queries, vectors, k):
     numbers = np.full((len(queries), k), -1)
