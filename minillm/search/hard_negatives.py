@@ -1,0 +1,104 @@
+"""Hard negatives: texts that a search ranks high for a question and that are not its answer.
+
+    ranked by BM25 for "who wrote Hamlet":   1 Hamlet is a play by Shakespeare      the positive: left out
+                                             2 Hamlet was first printed in 1603     shares its words, answers nothing
+                                             3 a play in five acts ...
+
+A random text of the batch is told from the answer by its subject; such a one only by its meaning. The danger is a text
+that answers too and that nobody has marked: the first ranks are likeliest to hold one, so `range_min` skips some, and
+`relative_margin` asks for texts that score clearly below the positive.
+
+Book: 11.3 임베딩 모델 미세 조정하기. Papers: Karpukhin et al. 2020 (DPR: negatives by BM25); Moreira et al. 2024
+(NV-Retriever: margins). Held against: sentence_transformers.util.mine_hard_negatives, with the same retriever.
+Leaves out: rescoring by a cross-encoder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minillm._checks import check_choice, check_int, check_number, describe
+from minillm.data.documents import plain_words
+from minillm.search._ids import check_texts
+from minillm.search.bm25 import BM25
+from minillm.search.pairs import Pair, as_pairs
+
+
+def mine_hard_negatives(
+    pairs: Any,
+    corpus: Sequence[str] | None = None,
+    num_negatives: int = 3,
+    range_min: int = 0,
+    range_max: int | None = None,
+    relative_margin: float | None = None,
+    sampling_strategy: str = "top",
+    retriever: Any = None,
+    seed: int = 0,
+) -> list[Pair]:
+    """Each pair with up to `num_negatives` negatives, the highest ranked first; none where none was found.
+
+    pairs: (anchor, positive); an anchor may have several positives. corpus: more texts to draw from, besides all the
+    positives. range_min, range_max: which of the ranked texts may be taken, counted from 0 once those are left out that
+    may not be: all positives of the anchor, texts equal to one of them or to the anchor up to white space and letter
+    case, and, with relative_margin m, those that score more than (1 - m) of the anchor's lowest positive
+    (range_max None: range_min + num_negatives, ten times as many after a margin or for "random").
+    sampling_strategy: "top", or "random" among those of the range, by `seed`. retriever: anything with fit(texts) and
+    search(queries, k), such as DenseRetriever(encoder); by default BM25(), which finds only texts that share a word
+    with the anchor. Raises ValueError for anything else, and for a range that leaves too few.
+    """
+    rows = as_pairs(pairs)
+    num_negatives = check_int("num_negatives", num_negatives, 1)
+    range_min = check_int("range_min", range_min, 0)
+    check_choice("sampling_strategy", sampling_strategy, ("top", "random"))
+    if relative_margin is not None:
+        relative_margin = check_number("relative_margin", relative_margin, 0, 1)
+    wide = relative_margin is not None or sampling_strategy == "random"
+    if range_max is None:
+        range_max = range_min + num_negatives * (10 if wide else 1)
+    if check_int("range_max", range_max, 1) - range_min < num_negatives:
+        raise ValueError(
+            f"range_min {range_min} to range_max {range_max} leaves {max(0, range_max - range_min)} texts, "
+            f"num_negatives asks for {num_negatives}"
+        )
+    texts = list(dict.fromkeys([*check_texts("corpus", corpus or []), *(one.positive for one in rows)]))
+    retriever = BM25() if retriever is None else retriever
+    if not all(callable(getattr(retriever, method, None)) for method in ("fit", "search")):
+        raise ValueError(f"retriever must have fit(texts) and search(queries, k), got {describe(retriever)}")
+    retriever.fit(texts)
+    generator = np.random.default_rng(check_int("seed", seed, 0))
+
+    positives: dict[str, set[str]] = {}  # anchor -> what may not be its negative, as plain words
+    for one in rows:
+        positives.setdefault(one.anchor, {plain_words(one.anchor)}).add(plain_words(one.positive))
+    keys = [plain_words(text) for text in texts]
+    anchors = list(positives)
+    # enough places that the range is full even where every text that is left out stands in it
+    spare = max(map(len, positives.values())) + _repeats(keys)
+    depth = len(texts) if relative_margin is not None else min(len(texts), range_max + spare)
+    mined: dict[str, tuple[str, ...]] = {}
+    for anchor, ranking in zip(anchors, retriever.search(anchors, depth)):
+        ranked = [(texts[place], keys[place], score) for place, score in ranking]
+        highest = _highest(ranked, positives[anchor], relative_margin)
+        fit = [text for text, key, score in ranked if key not in positives[anchor] and score <= highest]
+        fit = fit[range_min:range_max]
+        if sampling_strategy == "random" and len(fit) > num_negatives:
+            fit = [fit[place] for place in sorted(generator.permutation(len(fit))[:num_negatives])]
+        mined[anchor] = tuple(fit[:num_negatives])
+    return [Pair(one.anchor, one.positive, mined[one.anchor]) for one in rows]
+
+
+def _highest(ranked: Sequence[tuple[str, str, float]], right: set[str], margin: float | None) -> float:
+    """The score that a negative may have: the lowest of a listed positive, less the margin."""
+    scores = [score for _, key, score in ranked if key in right]
+    if margin is None or not scores:
+        return math.inf
+    return min(scores) - abs(min(scores)) * margin
+
+
+def _repeats(keys: Sequence[str]) -> int:
+    """How many texts are equal to an earlier one."""
+    return len(keys) - len(set(keys))

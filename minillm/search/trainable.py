@@ -1,0 +1,121 @@
+"""What training needs of an encoder: a module with weights, texts as ids, ids as vectors that have a gradient.
+
+    SentenceEncoder    its transformer; the vector is pooled over the last layer
+    StaticEncoder      its table of token vectors; the vector is their mean
+
+Vectors are not made of length 1: losses do that themselves where they want it.
+
+Book: 11.2 언어 모델을 임베딩 모델로 만들기.
+Held against: the forward pass of sentence_transformers' SentenceTransformer, whose gradients are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from minillm._checks import describe
+from minillm.search.sentence_encoder import DOCUMENT_PROMPTS, POOLINGS, SentenceEncoder
+from minillm.search.static_encoder import StaticEncoder
+
+
+class Trainable(NamedTuple):
+    """module: what is trained. tokens: texts -> ids of each. embed: (module, ids, mask (B, T)) -> vectors (B, C)
+    float32. pad_id: fills rows up. finish: called after training."""
+
+    module: nn.Module
+    tokens: Callable[[Sequence[str]], list[list[int]]]
+    embed: Callable[[nn.Module, Tensor, Tensor], Tensor]
+    pad_id: int
+    finish: Callable[[], None]
+
+
+class TokenMeans(nn.Module):
+    """A StaticEncoder's table as a module: ids, mask (B, T) -> the mean of the vectors of each row's tokens (B, C)."""
+
+    def __init__(self, table: Tensor) -> None:
+        super().__init__()
+        self.table = nn.Parameter(table)  # the encoder's own memory
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """A row without tokens is the zero vector."""
+        weights = mask[:, :, None].to(self.table.dtype)  # (B, T, 1)
+        return (self.table[ids] * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+def trainable(encoder: Any) -> Trainable:
+    """The parts of a SentenceEncoder or a StaticEncoder; ValueError for anything else."""
+    if isinstance(encoder, SentenceEncoder):
+        pool = POOLINGS[encoder.pooling]
+
+        def embed(model: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
+            hidden = model(ids, attention_mask=mask).last_hidden_state  # (B, T, C)
+            return pool(hidden.float(), mask)
+
+        return Trainable(encoder.model, encoder.tokens, embed, encoder.tokenizer.pad_token_id, lambda: None)
+    if isinstance(encoder, StaticEncoder):
+        module = TokenMeans(encoder._weight)
+
+        def put_back() -> None:  # from a GPU, or where the optimiser has made a new table
+            encoder._weight.copy_(module.table.detach().cpu())
+
+        return Trainable(
+            module,
+            lambda texts: [encoder.tokens(text) for text in texts],
+            lambda model, ids, mask: model(ids, mask),
+            0,
+            put_back,
+        )
+    raise ValueError(f"encoder must be a SentenceEncoder or a StaticEncoder, got {describe(encoder)}")
+
+
+def usual_prompts(encoder: Any, scored: bool) -> tuple[str, str]:
+    """What `encode_query` and `encode_document` put in front of texts; for scored pairs what `encode` does."""
+    prompts = getattr(encoder, "prompts", {})
+    if scored:
+        default = getattr(encoder, "default_prompt_name", None)
+        return (prompts[default],) * 2 if default is not None else ("", "")
+    documents = [name for name in DOCUMENT_PROMPTS if name in prompts]
+    return prompts.get("query", ""), prompts[documents[0]] if documents else ""
+
+
+def freeze_all_but(module: nn.Module, only: int | Sequence[str] | None) -> list[nn.Parameter]:
+    """Freeze the parameters that are not to be trained, and return them, so that they can be thawed.
+
+    only: None freezes nothing; an int trains the last so many of `module.blocks`; names train the parameters whose
+    name begins with one of them ("blocks.11.", "pooler"). What was frozen before stays frozen. Raises ValueError, with
+    nothing frozen, for a module without as many blocks, or a name that no parameter has.
+    """
+    chosen = _chosen(module, only)
+    frozen = [
+        parameter
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad and not (chosen is None or name.startswith(chosen))
+    ]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    return frozen
+
+
+def _chosen(module: nn.Module, only: Any) -> tuple[str, ...] | None:
+    """The beginnings of the names of what is trained; None for everything."""
+    if only is None:
+        return None
+    if isinstance(only, int) and not isinstance(only, bool):
+        prefix, blocks = next(
+            ((name, one) for name, one in module.named_modules() if name.split(".")[-1] == "blocks"), ("", ())
+        )
+        if not 1 <= only <= len(blocks):
+            raise ValueError(
+                f"only must be at most the model's {len(blocks)} layers and at least 1, got {only}"
+            )
+        return tuple(f"{prefix}.{number}." for number in range(len(blocks) - only, len(blocks)))
+    if isinstance(only, str) or not isinstance(only, Sequence) or not only:
+        raise ValueError(f"only must be a number of layers or a list of names, got {describe(only)}")
+    names = [name for name, _ in module.named_parameters()]
+    for one in only:
+        if not isinstance(one, str) or not any(name.startswith(one) for name in names):
+            raise ValueError(f"only must begin names of parameters ({names[-1]!r}, say), got {describe(one)}")
+    return tuple(only)
