@@ -57,17 +57,18 @@ def train_encoder(options: Namespace) -> None:
     from minillm.search.pairs import read_pairs
 
     use_threads(TourSettings(threads=options.threads))
-    how = {"held_out": options.held_out, "seed": options.seed}
+    share = {"held_out": options.held_out, "seed": options.seed}
     if passages is None:
-        data = data_of_pairs(read_pairs(options.pairs), **how)
+        data = data_of_pairs(read_pairs(options.pairs), **share)
     else:
-        data = data_of_passages(passages, **how)
+        data = data_of_passages(passages, **share)
     pairs = data.training
     if options.hard_negatives:
-        pairs = mine_hard_negatives(pairs, num_negatives=options.hard_negatives, range_min=1)
+        pairs = mine_hard_negatives(pairs, num_negatives=options.hard_negatives)
     encoder = first_encoder(options, data)
+    how = settings(options, encoder)
     places = {"keyword search": places_by_keywords(data), "before": places_by_vectors(encoder, data)}
-    history = fine_tune(encoder, pairs, arguments(options), loss_for(options), **layers(options))
+    history = fine_tune(encoder, pairs, **how)
     places["after"] = places_by_vectors(encoder, data)
     found = BeforeAndAfter(places)
     write_folder_whole(options.out, encoder.save_pretrained)
@@ -107,43 +108,40 @@ def first_encoder(options: Namespace, data: Any) -> Any:
     return count_words(passages, steps=0, seed=options.seed)
 
 
-def arguments(options: Namespace) -> Any:
-    """The settings of the run: the user's, and the usual ones for what was left open."""
+def settings(options: Namespace, encoder: Any) -> dict[str, Any]:
+    """The options of `fine_tune`: the user's, and the usual ones for what was left open. ValueError for layers that the
+    encoder has not. The loss is MNR; for a table of tokens both ways round and warmer, as one is trained for an index.
+    """
+    from minillm.search import StaticEncoder, mnr_loss
     from minillm.training import TrainingArguments
 
-    usual = USUAL[options.encoder == SMALL]
-    chosen = {name: getattr(options, name) or value for name, value in usual.items()}
-    return TrainingArguments(
+    static = isinstance(encoder, StaticEncoder)
+    chosen = {name: getattr(options, name) or value for name, value in USUAL[static].items()}
+    args = TrainingArguments(
         num_train_epochs=chosen["epochs"],
         per_device_train_batch_size=chosen["batch_size"],
         learning_rate=chosen["learning_rate"],
         warmup_ratio=0.1,
         seed=options.seed,
-        device="cpu" if options.encoder == SMALL else "auto",
+        device="cpu" if static else "auto",
         disable_tqdm=True if options.json else None,
     )
-
-
-def loss_for(options: Namespace) -> Any:
-    """MNR; for the small encoder both ways round and warmer, as it is trained for an index."""
-    from minillm.search import mnr_loss
-
-    return partial(mnr_loss, scale=10.0, symmetric=True) if options.encoder == SMALL else mnr_loss
-
-
-def layers(options: Namespace) -> dict[str, Any]:
-    """What is trained of a transformer, and how many texts it reads at a time."""
-    if options.encoder == SMALL:
-        return {"pieces": options.pieces}
-    last = LAST_LAYERS if options.last_layers is None else options.last_layers
-    return {"only": last or None, "pieces": options.pieces}
+    layers, last = 0 if static else len(encoder.model.blocks), options.last_layers
+    if last is not None and last > layers:
+        raise ValueError(f"--last-layers must be at most {layers}, the layers of this encoder, got {last}")
+    return {
+        "args": args,
+        "loss": partial(mnr_loss, scale=10.0, symmetric=True) if static else mnr_loss,
+        "only": (min(LAST_LAYERS, layers) if last is None else last) or None,
+        "pieces": options.pieces,
+    }
 
 
 def explained() -> str:
     """For the help: where questions come from, and what is printed."""
     return (
         "From documents, a title is the question for its text, and a sentence the one for the passage that it was "
-        "taken out of; a file of pairs holds one JSON object a line: anchor, positive, and, if there are some, negatives. "
+        "taken out of; a file of pairs holds one JSON object a line: anchor, positive and, if you have any, negatives. "
         "A part is held out, and asked before and after; nothing of it stands in the training, which is proven and "
         "printed. Ctrl-C writes nothing."
     )

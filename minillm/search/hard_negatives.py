@@ -23,9 +23,11 @@ import numpy as np
 
 from minillm._checks import check_choice, check_int, check_number, describe
 from minillm.data.documents import plain_words
-from minillm.search._ids import check_texts
+from minillm.search._ids import Ranking, check_texts
 from minillm.search.bm25 import BM25
 from minillm.search.pairs import Pair, as_pairs
+
+AT_A_TIME = 256  # anchors whose rankings are held at a time
 
 
 def mine_hard_negatives(
@@ -39,13 +41,13 @@ def mine_hard_negatives(
     retriever: Any = None,
     seed: int = 0,
 ) -> list[Pair]:
-    """Each pair with up to `num_negatives` negatives, the highest ranked first; none where none was found.
+    """Each pair with up to `num_negatives` more negatives, the highest ranked first; none where none was found.
 
-    pairs: (anchor, positive); an anchor may have several positives. corpus: more texts to draw from, besides all the
+    pairs: (anchor, positive, negative, ...); an anchor may have several positives. corpus: more texts to draw from, besides all the
     positives. range_min, range_max: which of the ranked texts may be taken, counted from 0 once those are left out that
     may not be: all positives of the anchor, texts equal to one of them or to the anchor up to white space and letter
     case, and, with relative_margin m, those that score more than (1 - m) of the anchor's lowest positive
-    (range_max None: range_min + num_negatives, ten times as many after a margin or for "random").
+    (all, where that is not even ranked; range_max None: range_min + num_negatives, ten times as many after a margin or for "random").
     sampling_strategy: "top", or "random" among those of the range, by `seed`. retriever: anything with fit(texts) and
     search(queries, k), such as DenseRetriever(encoder); by default BM25(), which finds only texts that share a word
     with the anchor. Raises ValueError for anything else, and for a range that leaves too few.
@@ -71,34 +73,33 @@ def mine_hard_negatives(
     retriever.fit(texts)
     generator = np.random.default_rng(check_int("seed", seed, 0))
 
-    positives: dict[str, set[str]] = {}  # anchor -> what may not be its negative, as plain words
-    for one in rows:
-        positives.setdefault(one.anchor, {plain_words(one.anchor)}).add(plain_words(one.positive))
     keys = [plain_words(text) for text in texts]
-    anchors = list(positives)
-    # enough places that the range is full even where every text that is left out stands in it
-    spare = max(map(len, positives.values())) + _repeats(keys)
-    depth = len(texts) if relative_margin is not None else min(len(texts), range_max + spare)
-    mined: dict[str, tuple[str, ...]] = {}
-    for anchor, ranking in zip(anchors, retriever.search(anchors, depth)):
-        ranked = [(texts[place], keys[place], score) for place, score in ranking]
-        highest = _highest(ranked, positives[anchor], relative_margin)
-        fit = [text for text, key, score in ranked if key not in positives[anchor] and score <= highest]
-        fit = fit[range_min:range_max]
-        if sampling_strategy == "random" and len(fit) > num_negatives:
-            fit = [fit[place] for place in sorted(generator.permutation(len(fit))[:num_negatives])]
-        mined[anchor] = tuple(fit[:num_negatives])
-    return [Pair(one.anchor, one.positive, mined[one.anchor]) for one in rows]
+    positives: dict[str, set[str]] = {}  # of each anchor
+    for one in rows:
+        positives.setdefault(one.anchor, set()).add(one.positive)
+    anchors, mined = list(positives), {}
+    # enough places that the range is full even where everything that is left out stands in front of it
+    depth = min(len(texts), range_max + max(map(len, positives.values())) + len(keys) - len(set(keys)) + 1)
+    for start in range(0, len(anchors), AT_A_TIME):
+        part = anchors[start : start + AT_A_TIME]
+        for anchor, ranking in zip(part, retriever.search(part, depth)):
+            left_out = {plain_words(anchor), *map(plain_words, positives[anchor])}
+            highest = highest_score(ranking, texts, positives[anchor], relative_margin)
+            fit = [
+                texts[place] for place, score in ranking if keys[place] not in left_out and score <= highest
+            ][range_min:range_max]
+            if sampling_strategy == "random" and len(fit) > num_negatives:
+                fit = [fit[place] for place in sorted(generator.permutation(len(fit))[:num_negatives])]
+            mined[anchor] = tuple(fit[:num_negatives])
+    return [
+        one._replace(negatives=tuple(dict.fromkeys([*one.negatives, *mined[one.anchor]]))) for one in rows
+    ]
 
 
-def _highest(ranked: Sequence[tuple[str, str, float]], right: set[str], margin: float | None) -> float:
-    """The score that a negative may have: the lowest of a listed positive, less the margin."""
-    scores = [score for _, key, score in ranked if key in right]
-    if margin is None or not scores:
+def highest_score(ranking: Ranking, texts: Sequence[str], right: set[str], margin: float | None) -> float:
+    """The score that a negative may have: that of the lowest positive, less the margin. One that is not even listed
+    scores below everything that is."""
+    if margin is None:
         return math.inf
-    return min(scores) - abs(min(scores)) * margin
-
-
-def _repeats(keys: Sequence[str]) -> int:
-    """How many texts are equal to an earlier one."""
-    return len(keys) - len(set(keys))
+    listed = [score for place, score in ranking if texts[place] in right]
+    return min(listed) - abs(min(listed)) * margin if len(listed) == len(right) else -math.inf

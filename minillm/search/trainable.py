@@ -37,7 +37,7 @@ class TokenMeans(nn.Module):
 
     def __init__(self, table: Tensor) -> None:
         super().__init__()
-        self.table = nn.Parameter(table)  # the encoder's own memory
+        self.table = nn.Parameter(table.clone())  # the memory of an opened file is not to be written to
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """A row without tokens is the zero vector."""
@@ -58,8 +58,9 @@ def trainable(encoder: Any) -> Trainable:
     if isinstance(encoder, StaticEncoder):
         module = TokenMeans(encoder._weight)
 
-        def put_back() -> None:  # from a GPU, or where the optimiser has made a new table
-            encoder._weight.copy_(module.table.detach().cpu())
+        def put_back() -> None:
+            encoder._weight = module.table.detach().cpu()
+            encoder.embeddings = encoder._weight.numpy()
 
         return Trainable(
             module,

@@ -12,12 +12,7 @@ AT_K = {
     "accuracy_at_k": [1, 3, 10], "precision_recall_at_k": [1, 5, 10], "mrr_at_k": [3, 10], "ndcg_at_k": [5, 10],
     "map_at_k": [5, 30],
 }  # fmt: skip
-NAMES = {"ndcg": "ndcg", "map": "map"} | {
-    "accuracy": "hit_rate",
-    "precision": "precision",
-    "recall": "recall",
-    "mrr": "mrr",
-}
+NAMES = {name: name for name in ("precision", "recall", "mrr", "ndcg", "map")} | {"accuracy": "hit_rate"}
 
 
 def random_case(seed):
