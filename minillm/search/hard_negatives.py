@@ -43,14 +43,16 @@ def mine_hard_negatives(
 ) -> list[Pair]:
     """Each pair with up to `num_negatives` more negatives, the highest ranked first; none where none was found.
 
-    pairs: (anchor, positive, negative, ...); an anchor may have several positives. corpus: more texts to draw from, besides all the
-    positives. range_min, range_max: which of the ranked texts may be taken, counted from 0 once those are left out that
-    may not be: all positives of the anchor, texts equal to one of them or to the anchor up to white space and letter
-    case, and, with relative_margin m, those that score more than (1 - m) of the anchor's lowest positive
-    (all, where that is not even ranked; range_max None: range_min + num_negatives, ten times as many after a margin or for "random").
-    sampling_strategy: "top", or "random" among those of the range, by `seed`. retriever: anything with fit(texts) and
-    search(queries, k), such as DenseRetriever(encoder); by default BM25(), which finds only texts that share a word
-    with the anchor. Raises ValueError for anything else, and for a range that leaves too few.
+    pairs: (anchor, positive, negative, ...); an anchor may have several positives. corpus: more texts to draw from,
+    besides all the positives. range_min, range_max: which of the ranked texts may be taken, counted from 0 once those
+    are left out that may not be: all positives of the anchor, texts equal to one of them or to the anchor up to white
+    space and letter case, and, with relative_margin m, those that score more than (1 - m) of the anchor's lowest
+    positive (all, where that is not even ranked). range_max None: range_min + num_negatives, or ten times as many
+    after a margin or for "random". sampling_strategy: "top", or "random" among those of the range, by `seed`.
+    retriever: anything with fit(texts) and search(queries, k), such as DenseRetriever(encoder); by default BM25(),
+    which finds only texts that share a word with the anchor.
+
+    Raises ValueError for anything else, and for a range that leaves too few.
     """
     rows = as_pairs(pairs)
     num_negatives = check_int("num_negatives", num_negatives, 1)
