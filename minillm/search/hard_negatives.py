@@ -23,7 +23,7 @@ import numpy as np
 
 from minillm._checks import check_choice, check_int, check_number, describe
 from minillm.data.documents import plain_words
-from minillm.search._ids import Ranking, check_texts
+from minillm.search._ids import check_texts
 from minillm.search.bm25 import BM25
 from minillm.search.pairs import Pair, as_pairs
 
@@ -75,33 +75,35 @@ def mine_hard_negatives(
     retriever.fit(texts)
     generator = np.random.default_rng(check_int("seed", seed, 0))
 
-    keys = [plain_words(text) for text in texts]
     positives: dict[str, set[str]] = {}  # of each anchor
     for one in rows:
         positives.setdefault(one.anchor, set()).add(one.positive)
     anchors, mined = list(positives), {}
+    repeats = len(texts) - len(set(map(plain_words, texts)))
     # enough places that the range is full even where everything that is left out stands in front of it
-    depth = min(len(texts), range_max + max(map(len, positives.values())) + len(keys) - len(set(keys)) + 1)
+    depth = min(len(texts), range_max + max(map(len, positives.values())) + repeats + 1)
     for start in range(0, len(anchors), AT_A_TIME):
         part = anchors[start : start + AT_A_TIME]
         for anchor, ranking in zip(part, retriever.search(part, depth)):
-            left_out = {plain_words(anchor), *map(plain_words, positives[anchor])}
-            highest = highest_score(ranking, texts, positives[anchor], relative_margin)
-            fit = [
-                texts[place] for place, score in ranking if keys[place] not in left_out and score <= highest
-            ][range_min:range_max]
+            ranked = [(texts[place], score) for place, score in ranking]
+            fit = wrong_ones(anchor, positives[anchor], ranked, relative_margin)[range_min:range_max]
             if sampling_strategy == "random" and len(fit) > num_negatives:
                 fit = [fit[place] for place in sorted(generator.permutation(len(fit))[:num_negatives])]
-            mined[anchor] = tuple(fit[:num_negatives])
+            mined[anchor] = fit[:num_negatives]
     return [
         one._replace(negatives=tuple(dict.fromkeys([*one.negatives, *mined[one.anchor]]))) for one in rows
     ]
 
 
-def highest_score(ranking: Ranking, texts: Sequence[str], right: set[str], margin: float | None) -> float:
-    """The score that a negative may have: that of the lowest positive, less the margin. One that is not even listed
-    scores below everything that is."""
-    if margin is None:
-        return math.inf
-    listed = [score for place, score in ranking if texts[place] in right]
-    return min(listed) - abs(min(listed)) * margin if len(listed) == len(right) else -math.inf
+def wrong_ones(
+    anchor: str, right: set[str], ranked: Sequence[tuple[str, float]], margin: float | None = None
+) -> list[str]:
+    """The texts of a ranking [(text, score), ...] that may be negatives of `anchor`, whose positives are `right`."""
+    # the same text in other letters is as right
+    left_out = {plain_words(text) for text in (anchor, *right)}
+    highest = math.inf
+    if margin is not None:
+        listed = [score for text, score in ranked if text in right]
+        # a positive that is not even listed scores below everything that is
+        highest = min(listed) - abs(min(listed)) * margin if len(listed) == len(right) else -math.inf
+    return [text for text, score in ranked if plain_words(text) not in left_out and score <= highest]
