@@ -85,38 +85,39 @@ def usual_prompts(encoder: Any, scored: bool) -> tuple[str, str]:
 def freeze_all_but(module: nn.Module, only: int | Sequence[str] | None) -> list[nn.Parameter]:
     """Freeze the parameters that are not to be trained, and return them, so that they can be thawed.
 
-    only: None freezes nothing; an int trains the last so many of `module.blocks`; names train the parameters whose
-    name begins with one of them ("blocks.11.", "pooler"). What was frozen before stays frozen. Raises ValueError, with
-    nothing frozen, for a module without as many blocks, or a name that no parameter has.
+    only: None freezes nothing; an int trains the last so many of the model's blocks and what stands on them (a pooler, a
+    head); names train the parameters whose name begins with one of them ("blocks.11.", "pooler"). What was frozen before
+    stays frozen. Raises ValueError, with nothing frozen, for a model without as many blocks, or a name that no parameter
+    has.
     """
-    chosen = _chosen(module, only)
+    chosen = chosen_names(module, only)
     frozen = [
         parameter
         for name, parameter in module.named_parameters()
-        if parameter.requires_grad and not (chosen is None or name.startswith(chosen))
+        if parameter.requires_grad and name not in chosen
     ]
     for parameter in frozen:
         parameter.requires_grad_(False)
     return frozen
 
 
-def _chosen(module: nn.Module, only: Any) -> tuple[str, ...] | None:
-    """The beginnings of the names of what is trained; None for everything."""
+def chosen_names(module: nn.Module, only: Any) -> set[str]:
+    """The names of the parameters to train."""
+    names = [name for name, _ in module.named_parameters()]
     if only is None:
-        return None
+        return set(names)
     if isinstance(only, int) and not isinstance(only, bool):
-        prefix, blocks = next(
-            ((name, one) for name, one in module.named_modules() if name.split(".")[-1] == "blocks"), ("", ())
-        )
+        stacks = [(name, one) for name, one in module.named_modules() if name.split(".")[-1] == "blocks"]
+        prefix, blocks = stacks[0] if stacks else ("", ())
         if not 1 <= only <= len(blocks):
             raise ValueError(
                 f"only must be at most the model's {len(blocks)} layers and at least 1, got {only}"
             )
-        return tuple(f"{prefix}.{number}." for number in range(len(blocks) - only, len(blocks)))
+        first = next(name for name in names if name.startswith(f"{prefix}.{len(blocks) - only}."))
+        return set(names[names.index(first) :])  # in the order in which a text passes them
     if isinstance(only, str) or not isinstance(only, Sequence) or not only:
         raise ValueError(f"only must be a number of layers or a list of names, got {describe(only)}")
-    names = [name for name, _ in module.named_parameters()]
     for one in only:
         if not isinstance(one, str) or not any(name.startswith(one) for name in names):
             raise ValueError(f"only must begin names of parameters ({names[-1]!r}, say), got {describe(one)}")
-    return tuple(only)
+    return {name for name in names if name.startswith(tuple(only))}

@@ -53,10 +53,15 @@ def test_labels_between_are_learned_and_the_first_loss_is_the_formula(encoder):
 
 def test_only_the_named_part_changes_and_the_usual_settings_do(encoder):
     before = {name: one.clone() for name, one in encoder.model.state_dict().items()}
-    train_cross_encoder(encoder, labelled_pairs(TRIPLES), only=["classifier"])
-    changed = {name for name, one in encoder.model.state_dict().items() if not torch.equal(one, before[name])}
-    assert changed
-    assert all(name.startswith("classifier") for name in changed)
+    for only, first in (
+        (["classifier"], ("classifier.",)),
+        (1, ("classifier.", "body.pooler.", "body.blocks.1.")),
+    ):
+        train_cross_encoder(encoder, labelled_pairs(TRIPLES), only=only)
+        state = encoder.model.state_dict()
+        changed = {name for name, one in state.items() if not torch.equal(one, before[name])}
+        assert {one for one in first if any(name.startswith(one) for name in changed)} == set(first)
+        assert all(name.startswith(first) for name in changed)
     assert all(one.requires_grad for one in encoder.model.parameters())
 
 
