@@ -85,10 +85,10 @@ def usual_prompts(encoder: Any, scored: bool) -> tuple[str, str]:
 def freeze_all_but(module: nn.Module, only: int | Sequence[str] | None) -> list[nn.Parameter]:
     """Freeze the parameters that are not to be trained, and return them, so that they can be thawed.
 
-    only: None freezes nothing; an int trains the last so many of the model's blocks and what stands on them (a pooler, a
-    head); names train the parameters whose name begins with one of them ("blocks.11.", "pooler"). What was frozen before
-    stays frozen. Raises ValueError, with nothing frozen, for a model without as many blocks, or a name that no parameter
-    has.
+    only: None freezes nothing; an int trains the last so many of the model's blocks and what stands on them (a pooler,
+    a head); names train the parameters whose name begins with one of them ("blocks.11.", "pooler"). What was frozen
+    before stays frozen. Raises ValueError, with nothing frozen, for a model without as many blocks, or a name that no
+    parameter has.
     """
     chosen = chosen_names(module, only)
     frozen = [
