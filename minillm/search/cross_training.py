@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from minillm._checks import describe
 from minillm.search.cross_encoder import CrossEncoder
+from minillm.search.fine_tuning import usual_arguments
 from minillm.search.pairs import ScoredPair, as_scored
 from minillm.search.trainable import freeze_all_but
 from minillm.training.arguments import TrainingArguments
@@ -68,15 +69,14 @@ def train_cross_encoder(
     """
     if not isinstance(encoder, CrossEncoder):
         raise ValueError(f"encoder must be a CrossEncoder, got {describe(encoder)}")
+    labelled = as_scored(pairs, lowest=0)
     if args is None:
-        args = TrainingArguments(
-            num_train_epochs=1, per_device_train_batch_size=16, learning_rate=2e-5, warmup_ratio=0.1
-        )
+        args = usual_arguments(encoder, len(labelled), per_device_train_batch_size=16)
     if not isinstance(args, TrainingArguments):
         raise ValueError(f"args must be TrainingArguments, got {describe(args)}")
-    rows = pair_rows(encoder, as_scored(pairs, lowest=0.0))
+    rows = pair_rows(encoder, labelled)
     eval_rows = (
-        None if eval_pairs is None else pair_rows(encoder, as_scored(eval_pairs, "eval_pairs", lowest=0.0))
+        None if eval_pairs is None else pair_rows(encoder, as_scored(eval_pairs, "eval_pairs", lowest=0))
     )
     callbacks = list(callbacks)
     frozen = freeze_all_but(encoder.model, only)

@@ -33,10 +33,13 @@ from minillm.training.history import Records
 from minillm.training.trainer import Trainer
 
 
-def usual_arguments(encoder: Any, **changes: Any) -> TrainingArguments:
-    """One epoch in batches of 32, a tenth of it warm-up; the learning rate 2e-5, for a table of tokens 3e-3."""
+def usual_arguments(encoder: Any, pairs: int, **changes: Any) -> TrainingArguments:
+    """One epoch in batches of 32, a tenth of it warm-up; the learning rate 2e-5, for a table of tokens 3e-3.
+
+    pairs: how many there are. A step of warm-up is one at rate zero, so that a run of few steps has none.
+    """
     settings = {
-        "num_train_epochs": 1, "per_device_train_batch_size": 32, "warmup_ratio": 0.1,
+        "num_train_epochs": 1, "per_device_train_batch_size": 32, "warmup_ratio": 0.1 if pairs > 320 else 0.0,
         "learning_rate": 3e-3 if isinstance(encoder, StaticEncoder) else 2e-5,
     }  # fmt: skip
     return TrainingArguments(**settings | changes)
@@ -76,7 +79,7 @@ def fine_tune(
             raise ValueError("pairs and eval_pairs must both have scores, or neither")
     if not scored and len(rows) < 2:
         raise ValueError("pairs must hold at least two, the answers of the others are the wrong ones; got 1")
-    args = usual_arguments(encoder) if args is None else args
+    args = usual_arguments(encoder, len(rows)) if args is None else args
     if not isinstance(args, TrainingArguments):
         raise ValueError(f"args must be TrainingArguments, got {describe(args)}")
     if args.train_sampling_strategy != "random":

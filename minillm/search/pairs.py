@@ -41,7 +41,7 @@ def as_pairs(pairs: Any, name: str = "pairs") -> list[Pair]:
     return [_pair(one, f"{name}[{place}]") for place, one in enumerate(_rows(pairs, name))]
 
 
-def as_scored(pairs: Any, name: str = "pairs", lowest: float = -1.0) -> list[ScoredPair]:
+def as_scored(pairs: Any, name: str = "pairs", lowest: float = -1) -> list[ScoredPair]:
     """A list of ScoredPairs from ScoredPairs or tuples of two texts and a number from `lowest` to 1; ValueError."""
     found = []
     for place, one in enumerate(_rows(pairs, name)):

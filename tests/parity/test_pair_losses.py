@@ -75,7 +75,7 @@ def test_pairs_with_a_score():
 
 
 @pytest.mark.parametrize("share", [0.5, 0.0, 1.0])  # of pairs that belong together: some, all, none
-@pytest.mark.parametrize("margin", [0.5, 1.4])
+@pytest.mark.parametrize("margin", [0.9, 1.4])
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [(contrastive_loss, "ContrastiveLoss"), (online_contrastive_loss, "OnlineContrastiveLoss")],

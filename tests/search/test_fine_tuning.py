@@ -25,10 +25,11 @@ from minillm.training import EarlyStoppingCallback, PrinterCallback, TrainerCall
 from tests.search.test_sentence_encoder import tiny, tokenizer
 
 __all__ = ["tokenizer"]  # the fixture, which pytest finds by its name
-PAIRS = [("cat", "고양이"), ("dog", "강아지"), ("runs", "sleeps"), ("the", "a"), ("cats dogs", "🚀 runs")]
+PAIRS = [("cat", "고양이"), ("dog", "dogs ."), ("runs", "sleeps"), ("the", "a"), ("cats dogs", "🚀 runs")]
 PAIRS.append(("query", "."))
 PROMPTS = {"query": "query: ", "passage": "passage: "}
 QUICK = {"num_train_epochs": 20, "per_device_train_batch_size": 3, "learning_rate": 3e-3, "device": "cpu"}
+QUICK["logging_steps"] = 10
 
 
 @pytest.fixture
@@ -53,8 +54,9 @@ def firsts(encoder):
 @pytest.mark.parametrize("pieces", [None, 2])
 def test_a_transformer_learns_which_texts_belong_together(encoder, pieces):
     before = firsts(encoder)
-    history = fine_tune(encoder, PAIRS, TrainingArguments(**QUICK), pieces=pieces)
-    assert history.global_step == 40
+    args = TrainingArguments(**QUICK | {"max_steps": 60, "per_device_train_batch_size": 6})
+    history = fine_tune(encoder, PAIRS, args, pieces=pieces)
+    assert history.global_step == 60
     assert history[-1]["train_loss"] < 0.2
     assert firsts(encoder) == len(PAIRS) > before + 2
 
@@ -71,7 +73,7 @@ def test_a_table_of_tokens_learns_too_and_is_saved_as_it_is(static, tmp_path):
 
 def test_a_fine_tuned_encoder_is_saved_whole_and_has_lost_its_name(encoder, tmp_path):
     encoder.name = "e5"
-    fine_tune(encoder, PAIRS, usual_arguments(encoder, per_device_train_batch_size=3, device="cpu"))
+    fine_tune(encoder, PAIRS, usual_arguments(encoder, len(PAIRS), device="cpu"))
     assert encoder.name is None  # an index that keeps the name alone would find the old vectors' model
     again = open_encoder(encoder.save_pretrained(tmp_path / "tuned"))
     assert again.prompts == PROMPTS
@@ -150,7 +152,7 @@ def test_no_text_stands_twice_in_a_batch_and_every_epoch_is_another(static):
 def test_the_loss_may_be_another(encoder):
     triples = [(a, b, PAIRS[i - 1][1]) for i, (a, b) in enumerate(PAIRS)]
     loss = partial(triplet_loss, margin=0.5, distance="cosine")
-    history = fine_tune(encoder, triples, TrainingArguments(**QUICK), loss)
+    history = fine_tune(encoder, triples, TrainingArguments(**QUICK | {"max_steps": 80}), loss)
     assert history[-1]["train_loss"] < 0.05
     objective = PairObjective(None, partial(mnr_loss, scale=50))
     assert objective.what_decides_the_weights() == {"loss": "mnr_loss", "settings": "[('scale', 50)]"}
