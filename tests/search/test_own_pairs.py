@@ -47,8 +47,9 @@ def test_the_examination_of_documents_was_never_seen(passages, korean):
     assert data.proof.items == again.items > 5
     learned = [text for one in data.training for text in one[:2]]
     prove_held_out(data.queries, learned, what="question")
-    for query, gold in zip(data.queries, data.gold):  # the question was taken out of its text
-        assert all(query not in data.corpus[one] for one in gold)
+    titles = {one.title for one in passages}  # which a text may say again
+    for query, gold in zip(data.queries, data.gold):
+        assert query in titles or all(query not in data.corpus[one] for one in gold)
     assert data_of_passages(passages, seed=3) == data
     assert data_of_passages(passages, seed=4).queries != data.queries
 
