@@ -216,7 +216,7 @@ def build_parser() -> argparse.ArgumentParser:
     named = "small (token vectors, trained here), e5, minilm, a folder or owner/name"
     one.take("--encoder", f"what to start from: {named}", default="small", metavar="NAME")
     one.take("--out", "the encoder's folder to write, a new one", type=Path, required=True, metavar="DIR")
-    one.take("--epochs", "passes over the pairs (default: 1; small: 30)", type=whole(1, 1000))
+    one.take("--epochs", "passes over the pairs (default: 1; small: 10)", type=whole(1, 1000))
     one.take("--batch-size", "pairs a step (default: 32; small: 128)", type=whole(2, 65_536))
     one.take("--learning-rate", "its peak (default: 2e-5; small: 3e-3)", type=number(0, 1, above=True))
     trained = "layers of a transformer to train, counted from the last, 0 for all of it (default: 4)"

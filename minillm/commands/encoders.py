@@ -13,10 +13,11 @@ from minillm.commands.search import check_encoder, read_sources
 SMALL = "small"
 # of a table of token vectors, which starts from counts, and of a transformer, which knows its language already
 USUAL = {
-    True: {"epochs": 30, "batch_size": 128, "learning_rate": 3e-3},
+    True: {"epochs": 10, "batch_size": 128, "learning_rate": 3e-3},
     False: {"epochs": 1, "batch_size": 32, "learning_rate": 2e-5},
 }
 LAST_LAYERS = 4
+SENTENCES_EACH = {True: 8, False: 2}  # questions of each passage, besides its title
 
 
 def train_encoder(options: Namespace) -> None:
@@ -61,7 +62,8 @@ def train_encoder(options: Namespace) -> None:
     if passages is None:
         data = data_of_pairs(read_pairs(options.pairs), **share)
     else:
-        data = data_of_passages(passages, **share)
+        each = SENTENCES_EACH[options.encoder == SMALL]
+        data = data_of_passages(passages, sentences_each=each, **share)
     pairs = data.training
     if options.hard_negatives:
         pairs = mine_hard_negatives(pairs, num_negatives=options.hard_negatives)

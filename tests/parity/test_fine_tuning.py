@@ -14,6 +14,7 @@ from minillm.search.pairs import ScoredPair, read_either
 from minillm.search.trainable import trainable
 from minillm.training import ClassificationObjective, DataCollatorWithPadding, TrainingArguments
 from tests.search.test_cross_encoder import tiny as tiny_classifier
+from tests.search.test_cross_training import TRIPLES
 from tests.search.test_sentence_encoder import tiny, tokenizer
 
 library = pytest.importorskip("sentence_transformers", reason="held against sentence-transformers")
@@ -24,13 +25,6 @@ transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
 __all__ = ["tokenizer"]  # the fixture, which pytest finds by its name
-TRIPLES = [
-    ("cat", "고양이", "the dog runs"),
-    ("dog", "강아지 a 강아지", "cats"),
-    ("runs", "sleeps", "a"),
-    ("the cats", "dogs .", "🚀"),
-    ("query", "passage the the the", "고양이가"),
-]
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}  # two builds of the same layers, in float32
 
 
