@@ -88,8 +88,8 @@ def train_encoder(options: Namespace) -> None:
         return
     print(f"learned from {len(pairs):,} pairs in {history.global_step:,} steps")
     print(
-        f"asked {len(data.queries):,} held-out questions among {len(data.corpus):,} texts; {data.left_out:,} left out, "
-        f"which share a sentence with the training"
+        f"asked {len(data.queries):,} held-out questions among {len(data.corpus):,} texts; {data.left_out:,} left out "
+        f"for what they share with the training"
     )
     print(f"proof: {data.proof}")
     print(found)

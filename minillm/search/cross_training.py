@@ -15,21 +15,17 @@ Held against: sentence_transformers' CrossEncoderTrainer with BinaryCrossEntropy
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from minillm._checks import describe
 from minillm.search.cross_encoder import CrossEncoder
-from minillm.search.fine_tuning import usual_arguments
+from minillm.search.fine_tuning import check_arguments, run_trainer, usual_arguments
 from minillm.search.pairs import ScoredPair, as_scored
-from minillm.search.trainable import freeze_all_but
 from minillm.training.arguments import TrainingArguments
-from minillm.training.callbacks import PrinterCallback
 from minillm.training.collators import DataCollatorWithPadding
 from minillm.training.history import Records
 from minillm.training.objectives import ClassificationObjective
-from minillm.training.trainer import Trainer
 
 
 class Padding(NamedTuple):
@@ -70,30 +66,18 @@ def train_cross_encoder(
     if not isinstance(encoder, CrossEncoder):
         raise ValueError(f"encoder must be a CrossEncoder, got {describe(encoder)}")
     labelled = as_scored(pairs, lowest=0)
+    eval_labelled = None if eval_pairs is None else as_scored(eval_pairs, "eval_pairs", lowest=0)
     if args is None:
         args = usual_arguments(encoder, len(labelled), per_device_train_batch_size=16)
-    if not isinstance(args, TrainingArguments):
-        raise ValueError(f"args must be TrainingArguments, got {describe(args)}")
-    rows = pair_rows(encoder, labelled)
-    eval_rows = (
-        None if eval_pairs is None else pair_rows(encoder, as_scored(eval_pairs, "eval_pairs", lowest=0))
+    return run_trainer(
+        encoder.model,
+        check_arguments(args),
+        only,
+        callbacks,
+        resume_from_checkpoint,
+        train_dataset=pair_rows(encoder, labelled),
+        eval_dataset=None if eval_labelled is None else pair_rows(encoder, eval_labelled),
+        data_collator=DataCollatorWithPadding(Padding(encoder.tokenizer.pad_token_id)),
+        # one label, yes or no: the logarithm of both, and not the squared error that one output usually means
+        objective=ClassificationObjective("multi_label_classification"),
     )
-    callbacks = list(callbacks)
-    frozen = freeze_all_but(encoder.model, only)
-    try:
-        trainer = Trainer(
-            encoder.model,
-            args=replace(args, remove_unused_columns=False),
-            train_dataset=rows,
-            eval_dataset=eval_rows,
-            data_collator=DataCollatorWithPadding(Padding(encoder.tokenizer.pad_token_id)),
-            # one label, yes or no: the logarithm of both, and not the squared error that one output usually means
-            objective=ClassificationObjective("multi_label_classification"),
-            callbacks=callbacks,
-        )
-        if not any(PrinterCallback in (one, type(one)) for one in callbacks):
-            trainer.remove_callback(PrinterCallback)
-        return trainer.train(resume_from_checkpoint)
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(True)

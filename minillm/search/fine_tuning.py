@@ -19,16 +19,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from minillm._checks import check_function, check_int, describe
+from minillm._checks import check_function, check_int, describe, is_listing
 from minillm.search.losses import cosine_similarity_loss, mnr_loss
 from minillm.search.pair_training import PairObjective, PairRows, collate
 from minillm.search.pairs import read_either
 from minillm.search.static_encoder import StaticEncoder
 from minillm.search.trainable import freeze_all_but, trainable, usual_prompts
 from minillm.training.arguments import TrainingArguments
-from minillm.training.callbacks import PrinterCallback
+from minillm.training.callbacks import PrinterCallback, TrainerCallback
 from minillm.training.history import Records
 from minillm.training.trainer import Trainer
 
@@ -79,9 +79,7 @@ def fine_tune(
             raise ValueError("pairs and eval_pairs must both have scores, or neither")
     if not scored and len(rows) < 2:
         raise ValueError("pairs must hold at least two, the answers of the others are the wrong ones; got 1")
-    args = usual_arguments(encoder, len(rows)) if args is None else args
-    if not isinstance(args, TrainingArguments):
-        raise ValueError(f"args must be TrainingArguments, got {describe(args)}")
+    args = check_arguments(usual_arguments(encoder, len(rows)) if args is None else args)
     if args.train_sampling_strategy != "random":
         raise ValueError(
             f"train_sampling_strategy must be random, got {args.train_sampling_strategy!r}: pairs deal batches of "
@@ -90,27 +88,65 @@ def fine_tune(
     if pieces is not None:
         check_int("pieces", pieces, 1)
     loss = check_function("loss", loss) or (cosine_similarity_loss if scored else mnr_loss)
-    part, callbacks = trainable(encoder), list(callbacks)
+    part = trainable(encoder)
     fronts = usual_prompts(encoder, scored) if prompts is None else _two_texts(prompts)
-    frozen = freeze_all_but(part.module, only)
     try:
-        trainer = Trainer(
+        return run_trainer(
             part.module,
-            args=replace(args, remove_unused_columns=False),
+            args,
+            only,
+            check_callbacks(callbacks) + ([NoName(encoder)] if getattr(encoder, "name", None) else []),
+            resume_from_checkpoint,
             train_dataset=PairRows(part, rows, fronts),
             eval_dataset=None if eval_rows is None else PairRows(part, eval_rows, fronts),
             data_collator=partial(collate, pad_id=part.pad_id),
             objective=PairObjective(part.embed, loss, scored, pieces),
-            callbacks=callbacks,
         )
+    finally:
+        part.finish()
+
+
+class NoName(TrainerCallback):
+    """Takes a real model's name away with the first update: by its name others would open the untrained one."""
+
+    def __init__(self, encoder: Any) -> None:
+        self.encoder = encoder
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+        """Before the weights change."""
+        self.encoder.name = None
+
+
+def check_arguments(args: Any) -> TrainingArguments:
+    """`args` if they are TrainingArguments."""
+    if not isinstance(args, TrainingArguments):
+        raise ValueError(f"args must be TrainingArguments, got {describe(args)}")
+    return args
+
+
+def check_callbacks(callbacks: Any) -> list[Any]:
+    """`callbacks` as a list."""
+    if not is_listing(callbacks):
+        raise ValueError(f"callbacks must be a list of callbacks, got {describe(callbacks)}")
+    return list(callbacks)
+
+
+def run_trainer(
+    module: nn.Module,
+    args: TrainingArguments,
+    only: int | Sequence[str] | None,
+    callbacks: Iterable[Any],
+    resume: bool | str | Path | None,
+    **parts: Any,
+) -> Records:
+    """A run of the Trainer on what `only` names of a module (`freeze_all_but`). It prints nothing; a callback may."""
+    callbacks, frozen = check_callbacks(callbacks), freeze_all_but(module, only)
+    try:
+        args = replace(args, remove_unused_columns=False)
+        trainer = Trainer(module, args=args, callbacks=callbacks, **parts)
         if not any(PrinterCallback in (one, type(one)) for one in callbacks):
             trainer.remove_callback(PrinterCallback)
-        if getattr(encoder, "name", None) is not None:
-            encoder.name = None
-        try:
-            return trainer.train(resume_from_checkpoint)
-        finally:
-            part.finish()
+        return trainer.train(resume)
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)

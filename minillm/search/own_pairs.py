@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
@@ -84,9 +85,10 @@ def data_of_passages(
     # short ones too, which `shared_sentences` lets pass, and titles
     whole = {plain_words(text) for text in (*known, *(one.anchor for one in training))}
     original = {one.id: one.text for one in exam}
+    leaked = set(shared_sentences([*held.queries, *sentences_of(list(original.values()))], known))
     asked = [
         plain_words(query) not in whole
-        and not shared_sentences([query, *sentences_of([original[one] for one in sorted(gold)])], known)
+        and leaked.isdisjoint([query, *sentences_of([original[one] for one in gold])])
         for query, gold in zip(held.queries, held.gold)
     ]
     queries = [query for query, fit in zip(held.queries, asked) if fit]
@@ -125,23 +127,27 @@ def data_of_pairs(pairs: Sequence[Pair], held_out: float = 0.2, seed: int = 0) -
     if len(training) < 2:
         raise ValueError(f"too few pairs to learn from: {len(training)} of {len(rows)} are not held out")
     taught_texts = list(dict.fromkeys(text for one in training for text in (*one[:2], *one.negatives)))
-    known = sentences_of(taught_texts)
-    asked = [one for one in exam if not shared_sentences(sentences_of(one[:2]), known)]
+    of_exam = {one: sentences_of(one[:2]) for one in exam}
+    leaked = set(shared_sentences(chain(*of_exam.values()), sentences_of(taught_texts)))
+    asked = [one for one in exam if leaked.isdisjoint(of_exam[one])]
     if not asked:
         raise ValueError(
             f"nothing to ask: all of the {len(exam)} held-out pairs share a sentence with those to learn from"
         )
-    texts = list(dict.fromkeys(text for one in rows for text in (one.positive, *one.negatives)))
-    ids = {text: str(number) for number, text in enumerate(texts)}
+    texts: dict[str, str] = {}  # one of those that are equal up to white space and letter case
+    for one in rows:
+        for text in (one.positive, *one.negatives):
+            texts.setdefault(plain_words(text), text)
+    ids = {key: str(number) for number, key in enumerate(texts)}
     right: dict[str, set[str]] = {}
     for one in rows:
-        right.setdefault(one.anchor, set()).add(ids[one.positive])
-    queries = list(dict.fromkeys(one.anchor for one in asked))
+        right.setdefault(plain_words(one.anchor), set()).add(ids[plain_words(one.positive)])
+    queries = list({plain_words(one.anchor): one.anchor for one in asked}.values())
     return OwnData(
         training,
         queries,
-        [right[query] for query in queries],
-        {ids[text]: text for text in texts},
+        [right[plain_words(query)] for query in queries],
+        {ids[key]: text for key, text in texts.items()},
         prove_held_out([text for one in asked for text in one[:2]], taught_texts),
         len(exam) - len(asked),
     )

@@ -225,6 +225,8 @@ def test_ctrl_c_ends_with_the_encoder_in_one_piece(encoder):
         (PAIRS, {"pieces": 0}, "pieces must be at least 1"),
         (PAIRS, {"prompts": "query: "}, "prompts must be two str"),
         (PAIRS, {"callbacks": [5]}, "a callback must be like"),
+        (PAIRS, {"resume_from_checkpoint": "no/such/checkpoint"}, "no/such/checkpoint"),
+        (PAIRS, {"callbacks": 5}, "callbacks must be a list of callbacks, got 5"),
     ],
 )
 def test_what_is_refused_leaves_the_encoder_as_it_was(encoder, pairs, options, message):
