@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minillm._checks import describe
@@ -41,8 +42,9 @@ class TokenMeans(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """A row without tokens is the zero vector."""
-        weights = mask[:, :, None].to(self.table.dtype)  # (B, T, 1)
-        return (self.table[ids] * weights).sum(1) / weights.sum(1).clamp(min=1)
+        lengths = mask.sum(1)  # (B,)
+        # one flat list of ids and where each text starts, so that no vector is fetched for padding, nor kept
+        return F.embedding_bag(ids[mask.bool()], self.table, lengths.cumsum(0) - lengths, mode="mean")
 
 
 def trainable(encoder: Any) -> Trainable:

@@ -71,6 +71,18 @@ def test_a_table_of_tokens_learns_too_and_is_saved_as_it_is(static, tmp_path):
     np.testing.assert_array_equal(again.encode(["cat dog"]), static.encode(["cat dog"]))
 
 
+def test_a_table_gives_the_means_that_it_encodes(static):
+    texts = ["cat dog", "", "the runs the"]
+    part = trainable(static)
+    batch = collate(
+        PairRows(part, [Pair("cat dog", ""), Pair("the runs the", "cat")], ("", ""))[:], part.pad_id
+    )
+    found = part.embed(part.module, batch["documents"], batch["documents_mask"])
+    np.testing.assert_allclose(found.detach(), static.encode(["", "cat"], normalize=False), atol=1e-6)
+    found = part.embed(part.module, batch["anchors"], batch["anchors_mask"])
+    np.testing.assert_allclose(found.detach(), static.encode(texts[::2], normalize=False), atol=1e-6)
+
+
 def test_a_fine_tuned_encoder_is_saved_whole_and_has_lost_its_name(encoder, tmp_path):
     encoder.name = "e5"
     fine_tune(encoder, PAIRS, usual_arguments(encoder, len(PAIRS), device="cpu"))
