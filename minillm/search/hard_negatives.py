@@ -79,9 +79,10 @@ def mine_hard_negatives(
     for one in rows:
         positives.setdefault(one.anchor, set()).add(one.positive)
     anchors, mined = list(positives), {}
-    repeats = len(texts) - len(set(map(plain_words, texts)))
+    known = set(map(plain_words, texts))
+    repeats = len(texts) - len(known) + any(plain_words(one.anchor) in known for one in rows)
     # enough places that the range is full even where everything that is left out stands in front of it
-    depth = min(len(texts), range_max + max(map(len, positives.values())) + repeats + 1)
+    depth = min(len(texts), range_max + max(map(len, positives.values())) + repeats)
     for start in range(0, len(anchors), AT_A_TIME):
         part = anchors[start : start + AT_A_TIME]
         for anchor, ranking in zip(part, retriever.search(part, depth)):

@@ -131,7 +131,9 @@ def test_the_same_negatives_as_sentence_transformers(options):
     anchors = [f"question {number}" for number in range(15)]
     pairs = [(one, f"answer {number % 12}") for number, one in enumerate([*anchors, *anchors[:3]])]
     corpus = [f"text {number}" for number in range(25)]
-    vectors = {text: generator.normal(size=8) for text in {*anchors, *corpus, *(b for _, b in pairs)}}
+    vectors = {
+        text: generator.normal(size=8) for text in dict.fromkeys([*anchors, *corpus, *(b for _, b in pairs)])
+    }
     for anchor, positive in pairs:  # answers are near, so that a margin has something to say
         vectors[positive] = vectors[positive] + vectors[anchor]
     model = Known({text: (v / np.linalg.norm(v)).astype(np.float32) for text, v in vectors.items()})
