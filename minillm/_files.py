@@ -12,6 +12,7 @@ import hashlib
 import json
 import mmap
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
@@ -68,6 +69,27 @@ def write_whole(path: str | Path, content: bytes | str) -> Path:
     """
     data = _utf8(content, path) if isinstance(content, str) else content
     return replace_whole(path, lambda temporary: temporary.write_bytes(data))
+
+
+def write_folder_whole(folder: str | Path, write: Callable[[Path], Any]) -> Path:
+    """Let `write(temporary)` fill a folder beside `folder`, then move it into place in one step.
+
+    Whatever stops `write` leaves nothing behind. OSError where `folder` is there and not empty.
+    """
+    folder = check_path("folder", folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
+    try:
+        write(draft)
+        umask = os.umask(0)
+        os.umask(umask)
+        draft.chmod(0o777 & ~umask)  # mkdtemp makes private ones
+        if folder.exists():
+            folder.rmdir()
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
 
 
 def _utf8(text: str, path: str | Path) -> bytes:

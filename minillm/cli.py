@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from minillm import __version__
-from minillm.commands import chat, classroom, generate, machine, models, search, serve
+from minillm.commands import chat, classroom, encoders, generate, machine, models, search, serve
 from minillm.commands._parser import Commands, Parser, number, whole
 from minillm.commands._sampling import take_sampling
 
@@ -206,6 +206,29 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("--encoder", f"what makes the vectors: {named}", metavar="NAME")
     one.data().run().json()
     one.parser.epilog = search.updating_in_words()
+
+    one = top.add(
+        "train-encoder", encoders.train_encoder, "fine-tune a sentence encoder on your own text, measured"
+    )
+    given = f"files and folders of text: {kinds} (default: Python's language reference)"
+    one.take("paths", given, type=Path, nargs="*", metavar="PATH")
+    one.take("--pairs", "your own pairs in place of documents: a .jsonl file", type=Path, metavar="FILE")
+    named = "small (token vectors, trained here), e5, minilm, a folder or owner/name"
+    one.take("--encoder", f"what to start from: {named}", default="small", metavar="NAME")
+    one.take("--out", "the encoder's folder to write, a new one", type=Path, required=True, metavar="DIR")
+    one.take("--epochs", "passes over the pairs (default: 1; small: 10)", type=whole(1, 1000))
+    one.take("--batch-size", "pairs a step (default: 32; small: 128)", type=whole(2, 65_536))
+    one.take("--learning-rate", "its peak (default: 2e-5; small: 3e-3)", type=number(0, 1, above=True))
+    trained = "layers of a transformer to train, counted from the last, 0 for all of it (default: 4)"
+    one.take("--last-layers", trained, type=whole(0))
+    one.take(
+        "--hard-negatives", "wrong answers by keyword search for each pair", type=whole(0, 100), default=0
+    )
+    little = "texts in memory at a time; slower, and the gradients of the whole batch (default: all)"
+    one.take("--pieces", little, type=whole(1))
+    one.take("--held-out", "the share that is kept for the questions", type=number(0.01, 0.9), default=0.2)
+    one.run().json()
+    one.parser.epilog = encoders.explained()
 
     listed = top.add("search", search.search, "rank the passages of an index for a query")
     listed.take("named", "an index folder, as --index", type=Path, nargs="?", metavar="index")

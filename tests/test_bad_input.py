@@ -361,6 +361,16 @@ SEARCH = [
     (lambda p: search.WordVectors.load_word2vec_format(""), "file of word vectors must be a path, got ''"),
     (lambda p: search.mnr_loss(PAIRS, PAIRS[:1]), "anchors and positives must be pairs, got 2 and 1 rows"),
     (lambda p: search.contrastive_loss(PAIRS, PAIRS, torch.tensor([0.0, 2.0])), "labels must lie between 0 and 1"),
+    (lambda p: search.triplet_loss(PAIRS, PAIRS, PAIRS, margin=NAN), "margin must be a finite number, got nan"),
+    (lambda p: search.mine_hard_negatives("pairs"), "pairs must be a list of pairs, got 'pairs'"),
+    (lambda p: search.fine_tune(p.encoder, [("a", None)]), "must hold an anchor, a positive and negatives, all str"),
+    (lambda p: search.fine_tune(None, [("a", "b"), ("c", "d")]), "encoder must be a SentenceEncoder or a StaticEnc"),
+    (lambda p: search.train_cross_encoder(p.encoder, []), "encoder must be a CrossEncoder, got "),
+    (lambda p: search.TwoStageSearch(p.bm25, None, []), "cross_encoder must have a method score, got None"),
+    (lambda p: search.InformationRetrievalEvaluator({}, {}, {}), "queries must be a dict that holds something, got {}"),
+    (lambda p: search.EmbeddingSimilarityEvaluator(["a"], ["b"], 1), "scores must be a list of numbers, got 1"),
+    (lambda p: search.unique_batches([0], [frozenset("a")], 0), "size must be at least 1, got 0"),
+    (lambda p: search.open_encoder("no/such/folder/here"), "no/such/folder/here"),
     (lambda p: search.cosine_similarity_loss(PAIRS.long(), PAIRS, PAIRS[:, 0]), "first must be a float tensor"),
 ]  # fmt: skip
 
@@ -397,6 +407,12 @@ EVALUATION = [
     ),
     (lambda p: evaluation.map_score(RANKED, []), "got 1 rankings and 0 gold"),
     (lambda p: evaluation.ndcg(RANKED, [{"a": NAN}]), "grade of 'a' must be a finite number, got nan"),
+    (lambda p: evaluation.precision_at_k(RANKED, [["a"]], HUGE), "k must fit into 64 bits"),
+    (
+        lambda p: evaluation.retrieval_metrics(RANKED, [["a"]], ndcg_at_k=[0]),
+        "ndcg_at_k must be at least 1, got 0",
+    ),
+    (lambda p: evaluation.spearman([1, NAN], [1, 2]), "x must be a list of finite numbers"),
 ]
 
 COURSE = [

@@ -534,6 +534,7 @@ def test_every_command_has_help_that_says_what_it_does(capsys):
         "chat",
         "study",
         "train",
+        "train-encoder",
         "convert",
         "fetch",
         "generate",

@@ -30,12 +30,12 @@ def index(options: Namespace) -> None:
         print(f"minillm: left out: {why}", file=sys.stderr)
 
     from minillm.course.tour.stages import describe_index, train_on_one_thread, use_threads
-    from minillm.search import SentenceEncoder
+    from minillm.search import open_encoder
     from minillm.search.index_store import update_index
 
     if name:
         use_threads(settings)
-        encoder, training = SentenceEncoder.from_pretrained(name), {}
+        encoder, training = open_encoder(name), {}
     else:
         train_on_one_thread()
         encoder, training = None, {"steps": settings.dense_steps}

@@ -1,10 +1,12 @@
 """How good is it? Perplexity for language models, ranking metrics for search, a baseline for classifiers."""
 
 from minillm.evaluation.compressors import compressed_bits_per_byte
+from minillm.evaluation.correlation import mean_ranks, pearson, spearman
 from minillm.evaluation.naive_bayes import CharacterNaiveBayes, character_ngrams
 from minillm.evaluation.paired import Paired, paired
 from minillm.evaluation.perplexity import bits_per_byte, negative_log_likelihood, perplexity
-from minillm.evaluation.ranking import hit_at_k, map_score, mrr, ndcg, recall_at_k
+from minillm.evaluation.ranking import hit_at_k, map_score, mrr, ndcg, precision_at_k, recall_at_k
+from minillm.evaluation.retrieval import retrieval_metrics
 
 __all__ = [
     "CharacterNaiveBayes",
@@ -14,10 +16,15 @@ __all__ = [
     "compressed_bits_per_byte",
     "hit_at_k",
     "map_score",
+    "mean_ranks",
     "mrr",
     "ndcg",
     "negative_log_likelihood",
     "paired",
+    "pearson",
     "perplexity",
+    "precision_at_k",
     "recall_at_k",
+    "retrieval_metrics",
+    "spearman",
 ]

@@ -1,7 +1,8 @@
-"""How good is a ranking? Five numbers, each a mean over queries, each 1 when it could not be better.
+"""How good is a ranking? Six numbers, each a mean over queries; all but precision@k are 1 when it could not be better.
 
     hit@k     the share of queries with a right document among the first k
     recall@k  |right documents among the first k| / |right documents|
+    precision@k   the same / k
     MRR       1 / (place of the first right document), 0 if none is listed
     MAP       mean, over the right documents, of the precision at the place of each (0 if not listed)
     nDCG@k    DCG / DCG of the best possible order,   DCG = sum over places i <= k of  grade_i / log2(i + 1)
@@ -88,6 +89,13 @@ def recall_at_k(rankings: Sequence[Any], gold: Sequence[Any], k: int = 10) -> fl
     return sum(sum(one in right for one in ids[:k]) / len(right) for ids, right in pairs) / len(pairs)
 
 
+def precision_at_k(rankings: Sequence[Any], gold: Sequence[Any], k: int = 10) -> float:
+    """The mean share, 0..1, of right ids among the first k places; places that a short ranking leaves empty count."""
+    k = check_int("k", k, minimum=1)
+    pairs = _pairs(rankings, gold)
+    return sum(sum(one in right for one in ids[:k]) / k for ids, right in pairs) / len(pairs)
+
+
 def mrr(rankings: Sequence[Any], gold: Sequence[Any], k: int | None = None) -> float:
     """Mean reciprocal rank (평균 역순위), 0..1: 1, 1/2, 1/3, ... for a first right id at place 1, 2, 3, ...
 
@@ -102,10 +110,13 @@ def mrr(rankings: Sequence[Any], gold: Sequence[Any], k: int | None = None) -> f
     return total / len(pairs)
 
 
-def map_score(rankings: Sequence[Any], gold: Sequence[Any], k: int | None = None) -> float:
+def map_score(
+    rankings: Sequence[Any], gold: Sequence[Any], k: int | None = None, capped: bool = False
+) -> float:
     """Mean average precision (평균 정밀도의 평균), 0..1; right ids that are not listed count as precision 0.
 
     k: look at the first k only (default all); the mean is still over all right ids, as trec_eval's map_cut has it.
+    capped: over k of them at most, which is what k places can hold, as sentence-transformers has it.
     """
     k = k if k is None else check_int("k", k, minimum=1)
     pairs = _pairs(rankings, gold)
@@ -116,7 +127,7 @@ def map_score(rankings: Sequence[Any], gold: Sequence[Any], k: int | None = None
             if one in right:
                 found += 1
                 precision += found / place
-        total += precision / len(right)
+        total += precision / (min(k, len(right)) if capped and k else len(right))
     return total / len(pairs)
 
 

@@ -7,7 +7,8 @@ Each word of the question sees each word of the text, so it judges better than t
 one run of the model for each pair. So a fast search brings the best hundred, and a cross-encoder puts them in order.
 
 Book: 10.2 문장 임베딩 방식, 11.4 검색 품질을 높이는 순위 재정렬. Paper: Nogueira and Cho 2019 (Passage Re-ranking with
-BERT). Held against: sentence_transformers' CrossEncoder. Leaves out: training, several labels, prompts.
+BERT). Held against: sentence_transformers' CrossEncoder. Trained by cross_training.py. Leaves out: several labels,
+prompts.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from minillm._files import BadFileError, read_json, write_json
 from minillm.data import REAL_MODELS
 from minillm.search._ids import DocumentId, Ranking, check_document_ids, check_texts
 from minillm.search.exact import ExactIndex, check_vectors
+from minillm.search.open_encoder import open_encoder
 from minillm.search.sentence_encoder import SentenceEncoder
-from minillm.search.static_encoder import MODULES, StaticEncoder
 
 NAMED = "encoder.json"  # the name of a real model
 
@@ -150,5 +150,5 @@ def _open_encoder(folder: Path) -> Any:
                 f"{str(folder / NAMED)!r} must name one of {', '.join(REAL_MODELS)}, got {describe(name)}"
             )
         return SentenceEncoder.from_pretrained(name)
-    static = read_json(folder / "encoder" / "modules.json", "list of modules") == MODULES
-    return (StaticEncoder if static else SentenceEncoder).from_pretrained(folder / "encoder")
+    read_json(folder / "encoder" / "modules.json", "list of modules")  # one that we wrote has it
+    return open_encoder(folder / "encoder")

@@ -1,11 +1,14 @@
-"""Three losses that pull texts of one meaning together: u, v are embeddings of pairs, s = cos(u, v), all (B, D).
+"""Losses that pull texts of one meaning together: u, v, n are embeddings (B, D) of texts, s = cos(u, v), d a distance.
 
-    cosine similarity:   mean (s - label)^2                                        label: how alike, -1..1
-    contrastive:         mean 1/2 [label d^2 + (1 - label) max(0, margin - d)^2]   d = 1 - s, label 0 or 1
-    multiple negatives:  mean -log softmax_j(scale * cos(u_i, v_j)) at j = i       every other v of the batch is wrong
+    cosine similarity:    mean (s - label)^2                                        label: how alike, -1..1
+    contrastive:          mean 1/2 [label d^2 + (1 - label) max(0, margin - d)^2]   d = 1 - s, label 0 or 1
+    online contrastive:   the same sum, of the pairs alone that are still on the wrong side of some other pair
+    triplet:              mean max(0, d(u, v) - d(u, n) + margin)                   n is wrong for u, v is right
+    multiple negatives:   mean -log softmax_j(scale * cos(u_i, v_j)) at j = i       every other v of the batch is wrong
 
-Book: 11.3 임베딩 모델 미세 조정하기 (MNR 손실), 10.2 문장 임베딩 방식. Papers: Hadsell et al. 2006; Henderson et al.
-2017, "Efficient Natural Language Response Suggestion". Peer: sentence_transformers.losses of the same names.
+Book: 11.2 언어 모델을 임베딩 모델로 만들기, 11.3 임베딩 모델 미세 조정하기 (MNR 손실). Papers: Hadsell et al. 2006;
+Schroff et al. 2015 (FaceNet); Henderson et al. 2017, "Efficient Natural Language Response Suggestion".
+Peer: sentence_transformers.losses of the same names. Left out: distances between the texts of one side, margins in MNR.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from minillm._checks import check_number, describe
+from minillm._checks import check_choice, check_flag, check_number, describe
 
 
 def _check_embeddings(name: str, value: torch.Tensor, width: int | None = None) -> torch.Tensor:
@@ -65,22 +68,84 @@ def contrastive_loss(
     return 0.5 * (labels * distance**2 + (1 - labels) * F.relu(margin - distance) ** 2).mean()
 
 
+def online_contrastive_loss(
+    first: torch.Tensor, second: torch.Tensor, labels: torch.Tensor, margin: float = 0.5
+) -> torch.Tensor:
+    """The contrastive loss of the hard pairs of a batch: those that stand on the wrong side of some other pair.
+
+    A pair with label 1 counts when it is farther apart than the nearest pair with label 0, and the other way round;
+    pairs that are told apart already no longer dilute the mean, and a sum is taken, as in the peer. In a batch of one
+    label alone, pairs on the wrong side of their own mean count. Embeddings (B, D), labels (B,) of 0 and 1; a scalar.
+    """
+    _check_pair(first, second, ("first", "second"))
+    labels = _check_labels(labels, len(first), 0)
+    if not ((labels == 0) | (labels == 1)).all():
+        raise ValueError(f"labels must be 0 or 1, got {describe(labels.tolist())}")
+    margin = check_number("margin", margin, minimum=0)
+    distance = 1 - F.cosine_similarity(first, second)  # (B,)
+    alike, others = distance[labels == 1], distance[labels == 0]
+    hard_alike = alike[alike > (others.min() if len(others) else alike.mean())]
+    hard_others = others[others < (alike.max() if len(alike) else others.mean())]
+    # sum d^2 of hard pairs that belong together + sum max(0, margin - d)^2 of hard pairs that do not
+    return (hard_alike**2).sum() + (F.relu(margin - hard_others) ** 2).sum()
+
+
+DISTANCES = {
+    "cosine": lambda u, v: 1 - F.cosine_similarity(u, v),
+    "euclidean": lambda u, v: torch.linalg.vector_norm(u - v, dim=1),
+}
+
+
+def triplet_loss(
+    anchors: torch.Tensor,
+    positives: torch.Tensor,
+    negatives: torch.Tensor,
+    margin: float = 5.0,
+    distance: str = "euclidean",
+) -> torch.Tensor:
+    """An anchor must be nearer to its positive than to its negative, by `margin` at least.
+
+    Three tensors (B, D), row i of each belongs together; margin >= 0 in units of the distance: "euclidean" of the
+    vectors as they are (the peer's default, with 5), or "cosine", 0 to 2, for which 0.5 is usual. Returns a scalar.
+    """
+    _check_pair(anchors, positives, ("anchors", "positives"))
+    _check_pair(anchors, negatives, ("anchors", "negatives"))
+    margin = check_number("margin", margin, minimum=0)
+    far = DISTANCES[check_choice("distance", distance, DISTANCES)]
+    # mean max(0, d(u, v) - d(u, n) + margin)
+    return F.relu(far(anchors, positives) - far(anchors, negatives) + margin).mean()
+
+
 def mnr_loss(
     anchors: torch.Tensor,
     positives: torch.Tensor,
     negatives: torch.Tensor | None = None,
     scale: float = 20.0,
+    symmetric: bool = False,
+    similarity: str = "cosine",
 ) -> torch.Tensor:
     """Multiple negatives ranking loss: anchor i must find positive i among all positives (and `negatives`).
 
-    anchors, positives (B, D); negatives (M, D), texts that are wrong for every anchor; scale >= 0, the inverse of
-    the softmax temperature. Returns a scalar: log(B + M) when nothing is learned, near 0 when all are found.
+    anchors, positives (B, D); negatives: texts that are wrong for every anchor, (M, D), or (B, n, D) where each anchor
+    has n hard ones of its own. scale >= 0 is the inverse of the softmax temperature. symmetric: the mean of this loss
+    and of its mirror, in which positive i must find anchor i among the anchors. similarity: "cosine", or "dot" for
+    vectors whose lengths count (with a scale of 1 or so). Returns a scalar: log(B + M) when nothing is learned, near 0
+    when all are found.
     """
     _check_pair(anchors, positives, ("anchors", "positives"))
     scale = check_number("scale", scale, minimum=0)
+    check_flag("symmetric", symmetric)
     candidates = positives
     if negatives is not None:
+        if isinstance(negatives, torch.Tensor) and negatives.ndim == 3:
+            negatives = negatives.flatten(0, 1)  # (B, n, D) -> (M, D)
         candidates = torch.cat([positives, _check_embeddings("negatives", negatives, anchors.shape[1])])
+    if check_choice("similarity", similarity, ("cosine", "dot")) == "cosine":
+        anchors, candidates = F.normalize(anchors, dim=1), F.normalize(candidates, dim=1)
     # scale * cos(u_i, v_j)
-    similarity = scale * F.normalize(anchors, dim=1) @ F.normalize(candidates, dim=1).T  # (B, B + M)
-    return F.cross_entropy(similarity, torch.arange(len(anchors), device=anchors.device))
+    scores = scale * anchors @ candidates.T  # (B, B + M)
+    right = torch.arange(len(anchors), device=anchors.device)
+    loss = F.cross_entropy(scores, right)
+    if not symmetric:
+        return loss
+    return (loss + F.cross_entropy(scores[:, : len(anchors)].T, right)) / 2

@@ -8,7 +8,8 @@ a prompt in front of a text ("query: ", "passage: "): a folder of sentence-trans
 The real ones are `SentenceEncoder.from_pretrained("e5")` (100 languages, Korean among them) and `"minilm"` (English).
 
 Book: 10.2 문장 임베딩 방식. Papers: Reimers and Gurevych 2019 (Sentence-BERT); Wang et al. 2024 (multilingual E5).
-Held against: sentence_transformers' SentenceTransformer. Leaves out: training, several poolings at once, other modules.
+Held against: sentence_transformers' SentenceTransformer. Trained by fine_tuning.py. Leaves out: several poolings at
+once, other modules.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from minillm.training.distillation import distillation_loss, forward_kl, hidden_
 from minillm.training.distillation_objective import DistillationObjective, ProjectedStudent
 from minillm.training.distillation_student import student_from_layers, teacher_examples
 from minillm.training.evaluate import EvalPrediction, PredictionOutput
+from minillm.training.gradient_cache import cached_loss
 from minillm.training.groups import decay_groups
 from minillm.training.labelled import LabelledSet, PairSet
 from minillm.training.linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_plain
@@ -44,6 +45,7 @@ from minillm.training.objectives import (
     shift_right,
 )
 from minillm.training.open_loop import open_loop
+from minillm.training.saved_memory import SavedMemory
 from minillm.training.schedule import cosine_schedule, schedule
 from minillm.training.spans import SpanCorruption
 from minillm.training.trainer import Trainer
@@ -73,6 +75,7 @@ __all__ = [
     "PrinterCallback",
     "ProjectedStudent",
     "QuestionAnsweringObjective",
+    "SavedMemory",
     "Seq2SeqObjective",
     "SpanCorruption",
     "TokenStream",
@@ -84,6 +87,7 @@ __all__ = [
     "TrainingArguments",
     "TrainingDiverged",
     "best_checkpoint",
+    "cached_loss",
     "checkpoints",
     "clip_gradients",
     "cosine_schedule",

@@ -94,7 +94,7 @@ class ExampleFeed:
         first = place * args.gradient_accumulation_steps * processes
         chosen = []
         for number in range(first + rank, first + args.gradient_accumulation_steps * processes, processes):
-            rows = self._order(seed, epoch, size)[number * size : (number + 1) * size]
+            rows = self._batch(seed, epoch, size, number)
             if len(rows) and not (args.dataloader_drop_last and len(rows) < size):
                 chosen.append(self.collated(rows))
         return chosen
@@ -114,10 +114,20 @@ class ExampleFeed:
             rows = [{name: row[name] for name in row if name in self.columns} for row in rows]
         return self.collate(rows)
 
-    def _order(self, seed: int, epoch: int, size: int) -> np.ndarray:
-        """The order of an epoch; the last one asked for is remembered."""
+    def _batch(self, seed: int, epoch: int, size: int, number: int) -> Sequence[int]:
+        """The examples of batch `number` of an epoch."""
+        order = self._order(seed, epoch, size)
+        if hasattr(self.data, "epoch_batches"):
+            return order[number] if number < len(order) else []
+        return order[number * size : (number + 1) * size]
+
+    def _order(self, seed: int, epoch: int, size: int) -> Any:
+        """The order of an epoch; the last one asked for is remembered. Data that deal batches themselves give those:
+        `epoch_batches(size, seed, epoch)`, ceil(len / size) lists of at most `size` places."""
         if getattr(self, "_dealt", (None,))[0] != (seed, epoch):
-            if self.lengths:
+            if hasattr(self.data, "epoch_batches"):
+                order = self.data.epoch_batches(size, seed, epoch)
+            elif self.lengths:
                 order = length_grouped_order(self.lengths, size, seed, epoch)
             elif self.args.train_sampling_strategy == "sequential":
                 order = np.arange(len(self))

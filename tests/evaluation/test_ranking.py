@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minillm.evaluation import hit_at_k, map_score, mrr, ndcg, recall_at_k
+from minillm.evaluation import (
+    hit_at_k,
+    map_score,
+    mrr,
+    ndcg,
+    precision_at_k,
+    recall_at_k,
+    retrieval_metrics,
+)
 
 RANKINGS = [["a", "b", "c", "d"], [("x", 3.0), ("y", 2.0)], []]
 GOLD = [{"b", "d", "z"}, ["x"], ("q",)]
@@ -21,10 +29,14 @@ def test_values_by_hand():
     assert hit_at_k(RANKINGS, GOLD, 2) == pytest.approx(2 / 3)
     assert recall_at_k(RANKINGS, GOLD, 2) == pytest.approx((1 / 3 + 1 + 0) / 3)
     assert recall_at_k(RANKINGS, GOLD, 4) == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert precision_at_k(RANKINGS, GOLD, 2) == pytest.approx((1 / 2 + 1 / 2 + 0) / 3)
+    assert precision_at_k(RANKINGS, GOLD, 4) == pytest.approx((2 / 4 + 1 / 4 + 0) / 3)
     assert mrr(RANKINGS, GOLD) == pytest.approx((1 / 2 + 1 + 0) / 3)
     assert mrr(RANKINGS, GOLD, k=1) == pytest.approx(1 / 3)
     assert map_score(RANKINGS, GOLD) == pytest.approx(((1 / 2 + 2 / 4) / 3 + 1 + 0) / 3)
     assert map_score(RANKINGS, GOLD, k=2) == pytest.approx(((1 / 2) / 3 + 1) / 3)
+    assert map_score(RANKINGS, GOLD, k=2, capped=True) == pytest.approx(((1 / 2) / 2 + 1) / 3)
+    assert map_score(RANKINGS, GOLD, k=9, capped=True) == map_score(RANKINGS, GOLD, k=9)
     best = 1 + 1 / math.log2(3) + 1 / 2
     assert ndcg(RANKINGS, GOLD, 10) == pytest.approx(((1 / math.log2(3) + 1 / math.log2(5)) / best + 1) / 3)
 
@@ -139,3 +151,18 @@ def test_bad_input_is_named(metric, rankings, gold, message):
 def test_bad_k_is_named(metric, k):
     with pytest.raises(ValueError, match="k must be"):
         metric([["a"]], [["a"]], k)
+
+
+def test_all_figures_at_once_have_the_names_of_sentence_transformers():
+    found = retrieval_metrics(RANKINGS, GOLD, accuracy_at_k=[1], precision_recall_at_k=[2], mrr_at_k=[1, 10])
+    assert found == {
+        "accuracy@1": hit_at_k(RANKINGS, GOLD, 1), "precision@2": precision_at_k(RANKINGS, GOLD, 2),
+        "recall@2": recall_at_k(RANKINGS, GOLD, 2), "ndcg@10": ndcg(RANKINGS, GOLD, 10),
+        "mrr@1": mrr(RANKINGS, GOLD, 1), "mrr@10": mrr(RANKINGS, GOLD, 10),
+        "map@100": map_score(RANKINGS, GOLD, 100, capped=True),
+    }  # fmt: skip
+    assert len(retrieval_metrics(RANKINGS, GOLD)) == 4 + 4 + 4 + 1 + 1 + 1
+    with pytest.raises(ValueError, match=r"the name of the places must be one of .*, got 'hit_at_k'"):
+        retrieval_metrics(RANKINGS, GOLD, hit_at_k=[1])
+    with pytest.raises(ValueError, match="mrr_at_k must be a list of int, got 10"):
+        retrieval_metrics(RANKINGS, GOLD, mrr_at_k=10)

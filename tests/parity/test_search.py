@@ -2,16 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 
 from minillm.data import python_docs, split_passages
 from minillm.search import (
     BM25,
     ExactIndex,
-    contrastive_loss,
-    cosine_similarity_loss,
     decline_curve,
-    mnr_loss,
     search_words,
     train_encoder,
 )
@@ -100,39 +96,6 @@ def test_exact_neighbours_equal_sklearn():
         expected, places = peer.fit(vectors.astype(np.float64)).kneighbors(queries.astype(np.float64))
         np.testing.assert_array_equal(ids, places)
         np.testing.assert_allclose(distances, expected, rtol=1e-6, atol=1e-7)
-
-
-@pytest.fixture
-def pair_batch():
-    generator = torch.Generator().manual_seed(0)
-    return [torch.randn(12, 7, generator=generator) for _ in range(3)]
-
-
-def test_losses_equal_sentence_transformers(pair_batch):
-    losses = pytest.importorskip(
-        "sentence_transformers.sentence_transformer.losses", reason="held against sentence-transformers"
-    )
-    u, v, negatives = pair_batch
-    labels = torch.rand(12, generator=torch.Generator().manual_seed(1))
-    binary = (labels > 0.5).float()
-    model = torch.nn.Identity()
-
-    def peer(loss, *embeddings, labels=None):
-        return loss.compute_loss_from_embeddings(list(embeddings), labels)
-
-    close = {"rtol": 1e-6, "atol": 1e-6}
-    for scale in (20.0, 3.0):
-        theirs = losses.MultipleNegativesRankingLoss(model, scale=scale)
-        torch.testing.assert_close(mnr_loss(u, v, scale=scale), peer(theirs, u, v), **close)
-        torch.testing.assert_close(mnr_loss(u, v, negatives, scale), peer(theirs, u, v, negatives), **close)
-    for margin in (0.5, 0.9):
-        theirs = losses.ContrastiveLoss(model, margin=margin)
-        ours = contrastive_loss(u, v, binary, margin)
-        torch.testing.assert_close(ours, peer(theirs, u, v, labels=binary), **close)
-    theirs = losses.CosineSimilarityLoss(model)
-    torch.testing.assert_close(
-        cosine_similarity_loss(u, v, labels), peer(theirs, u, v, labels=labels), **close
-    )
 
 
 def test_sentence_transformers_opens_our_folder(passages, tmp_path):

@@ -1,0 +1,91 @@
+"""What a fine-tuning has brought: the same held-out questions before and after, query by query.
+
+                     hit@1    hit@5     MRR
+    keyword search   0.412    0.701   0.538
+    before           0.385    0.660   0.507
+    after            0.470    0.752   0.594
+    hit@1, after against before: 21 wins, 6 losses, 150 ties; difference +0.085 [+0.028, +0.141], n = 177
+
+An improvement is one where the interval lies above zero. Keyword search stands beside them as a yardstick.
+Book: 11.3 임베딩 모델 미세 조정하기. Sources: evaluation/paired.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minillm.evaluation.paired import Paired, paired
+from minillm.search.bm25 import BM25
+from minillm.search.dense import DenseRetriever
+from minillm.search.own_pairs import OwnData
+from minillm.search.self_grading import DEPTH, place_of
+
+HITS = (1, 5)
+
+
+def first_places(retriever: Any, data: OwnData) -> np.ndarray:
+    """The place of the first right text of each query, float64 (Q,), 1 is the best; infinity beyond the first 100."""
+    rankings = retriever.fit(list(data.corpus.values()), list(data.corpus)).search(data.queries, DEPTH)
+    return np.array([place_of(*pair) for pair in zip(rankings, data.gold)])
+
+
+def places_by_keywords(data: OwnData) -> np.ndarray:
+    """The same of BM25."""
+    return first_places(BM25(), data)
+
+
+def places_by_vectors(encoder: Any, data: OwnData) -> np.ndarray:
+    """The same of an encoder."""
+    return first_places(DenseRetriever(encoder), data)
+
+
+@dataclass(frozen=True)
+class BeforeAndAfter:
+    """places: for each system, by its name, the places (Q,) of the right texts; "before" and "after" among them."""
+
+    places: Mapping[str, np.ndarray]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The figures of each system: hit@1, hit@5 and MRR, means over the queries."""
+        return [
+            {
+                "system": name,
+                **{f"hit@{k}": float((found <= k).mean()) for k in HITS},
+                "MRR": float((1 / found).mean()),
+            }
+            for name, found in self.places.items()
+        ]
+
+    def comparisons(self) -> dict[str, Paired]:
+        """After against before on the same queries, for each figure."""
+        before, after = self.places["before"], self.places["after"]
+        hits = {f"hit@{k}": paired(after <= k, before <= k) for k in HITS}
+        return hits | {"MRR": paired(1 / after, 1 / before)}
+
+    def __str__(self) -> str:
+        figures = [*(f"hit@{k}" for k in HITS), "MRR"]
+        lines = [f"{'':<16}" + "".join(f"{name:>8}" for name in figures)]
+        for row in self.rows():
+            lines.append(f"{row['system']:<16}" + "".join(f"{row[name]:>8.3f}" for name in figures))
+        lines += [f"{name}, after against before: {one}" for name, one in self.comparisons().items()]
+        return "\n".join(lines)
+
+
+def improved(comparison: Paired) -> bool:
+    """Whether the interval of a difference lies above zero."""
+    return comparison.interval[0] > 0
+
+
+def in_words(comparisons: Mapping[str, Paired]) -> str:
+    """What the figures allow to say, in one sentence."""
+    better: Sequence[str] = [name for name, one in comparisons.items() if improved(one)]
+    worse: Sequence[str] = [name for name, one in comparisons.items() if one.interval[1] < 0]
+    if worse:
+        return f"It has become worse: the interval of {', '.join(worse)} lies below zero."
+    if better:
+        return f"It has become better: the interval of {', '.join(better)} lies above zero."
+    return "No difference is shown: every interval holds zero. More questions, more pairs or more steps may show one."

@@ -1,0 +1,49 @@
+"""Batches in which no text stands twice: in a contrastive loss the second one would be a wrong answer that is right.
+
+    rows   (q1, A) (q2, A) (q3, B) (q4, C), batches of 2   ->   [(q1, A) (q3, B)]  [(q2, A) (q4, C)]
+
+Rows are dealt in their order; one that shares a text with the batch waits for the next. Two questions on one passage
+are common in sets of questions, and the larger the batch, the oftener they meet.
+
+Book: 11.3 임베딩 모델 미세 조정하기. Held against: sentence_transformers' NoDuplicatesBatchSampler, which deals the
+rows that fit nowhere in short batches at the end of an epoch; here they wait for the next epoch, so that every epoch
+has as many batches as the rows would fill.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from minillm._checks import check_int
+
+
+def unique_batches(
+    order: Iterable[int], texts: Sequence[frozenset[str]], size: int, most: int | None = None
+) -> list[list[int]]:
+    """Rows in `order`, dealt into batches of up to `size` that share no text; texts[row]: the texts of a row.
+
+    most: batches at most (default: until every row is dealt).
+    """
+    size = check_int("size", size, 1)
+    waiting, batches = deque(order), []
+    while waiting and len(batches) != most:
+        batch, taken, later = [], set(), []
+        while waiting and len(batch) < size:
+            row = waiting.popleft()
+            if taken.isdisjoint(texts[row]):
+                batch.append(row)
+                taken |= texts[row]
+            else:
+                later.append(row)
+        waiting.extendleft(reversed(later))
+        batches.append(batch)
+    return batches
+
+
+def epoch_of_unique_batches(
+    order: Sequence[int], texts: Sequence[frozenset[str]], size: int
+) -> list[list[int]]:
+    """ceil(rows / size) batches, as many as an epoch of any order has; the rows that fit into none are left out."""
+    return unique_batches(order, texts, size, math.ceil(len(order) / size))

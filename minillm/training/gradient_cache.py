@@ -1,0 +1,111 @@
+"""Gradient caching: the loss of a large batch, of which only a small piece is in memory at a time.
+
+    1.  u, v = embed(every piece), without a graph                    only the vectors are kept
+    2.  L = loss(u, v);   g = dL/du, dL/dv                            the graph of the loss alone, which is small
+    3.  for each piece:  embed it again, with its graph;  backward from g[piece]
+
+A contrastive loss cannot be cut as others can: every text of the batch is a wrong answer to all others, so half a batch
+has half of the wrong answers. But it sees texts through their vectors alone, and by the chain rule
+dL/dw = sum over texts i of dL/du_i du_i/dw: once the first factor is known, the texts may come one after the other.
+The price is a second forward pass. Dropout draws the same in both: the state of the random generators is kept.
+
+Book: 11.3 임베딩 모델 미세 조정하기. Paper: Gao, Zhang, Han and Callan 2021 (GradCache).
+Held against: sentence_transformers' CachedMultipleNegativesRankingLoss. Leaves out: pieces by number of tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from minillm._checks import check_int, describe
+
+Column = Mapping[str, Tensor]  # tensors of one text a row: ids (B, T), mask (B, T), ...
+
+
+def cached_loss(
+    embed: Callable[[Column], Tensor],
+    columns: Sequence[Column],
+    loss: Callable[..., Tensor],
+    size: int,
+) -> Tensor:
+    """loss(*[embed(column) for column in columns]): the same value and the same gradients, in pieces of `size` rows.
+
+    embed: a column of B texts to vectors (B, D). The gradients of embed's weights are added to their `.grad` when
+    `backward` is called on what comes back, whatever it was multiplied by; nothing else may be asked of its graph.
+    Without gradients (evaluation) it is only computed in pieces. Raises ValueError for a size below 1 or columns that
+    are none.
+    """
+    size = check_int("size", size, 1)
+    listed = isinstance(columns, Sequence) and len(columns) > 0
+    if not listed or not all(isinstance(column, Mapping) and column for column in columns):
+        raise ValueError(f"columns must be dicts of tensors, one a column, got {describe(columns)}")
+    pieces = [cut(column, size) for column in columns]
+    # 1. the vectors alone
+    vectors, states = zip(*(embed_without_graph(embed, column) for column in pieces))
+    if not torch.is_grad_enabled():
+        return loss(*vectors)
+    # 2. how the loss changes with each vector
+    value = loss(*(one.requires_grad_() for one in vectors))
+    gradients = torch.autograd.grad(value, vectors, materialize_grads=True)
+
+    def way_back(upstream: Tensor) -> None:  # 3. piece by piece
+        for column, known, gradient in zip(pieces, states, gradients):
+            for piece, state, part in zip(column, known, gradient.split(size)):
+                with state.again():
+                    again = embed(piece)
+                if again.requires_grad:  # where every weight is frozen it does not
+                    again.backward(part * upstream)
+
+    result = value.detach().requires_grad_()
+    result.register_hook(way_back)
+    return result
+
+
+def cut(column: Column, size: int) -> list[dict[str, Tensor]]:
+    """The column in pieces of at most `size` rows."""
+    rows = len(next(iter(column.values())))
+    return [
+        {name: tensor[start : start + size] for name, tensor in column.items()}
+        for start in range(0, rows, size)
+    ]
+
+
+@torch.no_grad()
+def embed_without_graph(
+    embed: Callable[[Column], Tensor], pieces: Sequence[Column]
+) -> tuple[Tensor, list[Surroundings]]:
+    """(vectors (B, D) of all pieces, what each piece's pass depended on besides its inputs)."""
+    parts, states = [], []
+    for piece in pieces:
+        states.append(Surroundings(piece))
+        parts.append(embed(piece))
+    return torch.cat(parts), states
+
+
+class Surroundings:
+    """What a forward pass depends on besides its inputs: the random generators and autocast, as they are now."""
+
+    def __init__(self, piece: Column) -> None:
+        self.device = next(iter(piece.values())).device
+        self.gpus = [self.device] if self.device.type == "cuda" else []
+        self.states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self.gpus)]
+        kind = self.device.type
+        self.autocast = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Inside, a forward pass draws what it drew then, and keeps its graph."""
+        enabled, dtype = self.autocast
+        with (
+            torch.random.fork_rng(self.gpus),
+            torch.enable_grad(),
+            torch.autocast(self.device.type, dtype, enabled),
+        ):
+            torch.set_rng_state(self.states[0])
+            for gpu, state in zip(self.gpus, self.states[1:]):
+                torch.cuda.set_rng_state(state, gpu)
+            yield
