@@ -40,7 +40,8 @@ WRONG = {
     "10-2-a": {
         "the mean counts padding": cosines(mean="hidden.mean(1)"),
         "a sum without padding, a count with it, and no unit length": cosines(
-            mean="(hidden * weights).sum(1) / hidden.shape[1]", units="(pool(*side) for side in (first, second))"
+            mean="(hidden * weights).sum(1) / hidden.shape[1]",
+            units="(pool(*side) for side in (first, second))",
         ),
         "the mean has padding in its sum": cosines(mean="hidden.sum(1) / weights.sum(1)"),
         "the maximum takes padding": cosines(max="hidden.amax(1)"),
@@ -67,7 +68,7 @@ WRONG = {
         "distances": cosines(result="1 - u @ v.T"),
         "the first side with itself": cosines(result="u @ u.T"),
         "clears the padding of what it is given": cosines().replace(
-            "        if pooling == \"cls\"", "        hidden *= weights\n        if pooling == \"cls\"", 1
+            '        if pooling == "cls"', '        hidden *= weights\n        if pooling == "cls"', 1
         ),
         "the library's poolings": """def cosines(hidden_a, mask_a, hidden_b, mask_b, pooling):
     u, v = (F.normalize(POOLINGS[pooling](*side), dim=1) for side in ((hidden_a, mask_a), (hidden_b, mask_b)))

@@ -88,7 +88,10 @@ def cost(answer):
     hints = (
         (bi, "each text is read once and each question once, each with its [CLS] and [SEP]"),
         (50 * 200 * (10 + 30 + 3), "every question is read with every text: [CLS] question [SEP] text [SEP]"),
-        (bi + 50 * 10 * (10 + 30 + 3), "the bi-encoder reads what it reads, then ten pairs a question are read"),
+        (
+            bi + 50 * 10 * (10 + 30 + 3),
+            "the bi-encoder reads what it reads, then ten pairs a question are read",
+        ),
     )
     for place, (one, (expected, hint)) in enumerate(zip(found, hints), start=1):
         assert one == expected, f"number {place} is not {shown(one)}: {hint}"
