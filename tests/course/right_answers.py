@@ -2085,6 +2085,73 @@ broken = [sentences, "샀다", "팔았다", "구입했다"]""",
         "all to the left": "three = [[-2, 0], [(-0.5, 0), (-8, 9), (-2, 1)]]",
     },
     "10-3-c": {"an array": "encoded = np.array([5, 0, 0, 1, 0, 2, 5])"},
+    },
+    "10-2-a": {
+        "text by text, in plain Python": """def cosines(hidden_a, mask_a, hidden_b, mask_b, pooling):
+    def vectors(hidden, mask):
+        for rows, marks in zip(hidden.tolist(), mask.tolist()):
+            columns = list(zip(*(row for row, mark in zip(rows, marks) if mark)))
+            pick = {"cls": lambda c: c[0], "mean": lambda c: sum(c) / len(c), "max": max}[pooling]
+            vector = [pick(column) for column in columns]
+            length = sum(x * x for x in vector) ** 0.5
+            yield [x / length for x in vector]
+
+    second = list(vectors(hidden_b, mask_b))
+    return [[sum(x * y for x, y in zip(u, v)) for v in second] for u in vectors(hidden_a, mask_a)]
+""",
+        "numpy": """def cosines(hidden_a, mask_a, hidden_b, mask_b, pooling):
+    pooled = []
+    for hidden, mask in ((hidden_a.numpy(), mask_a.numpy()), (hidden_b.numpy(), mask_b.numpy())):
+        there = mask[:, :, None].astype(bool)
+        if pooling == "cls":
+            vectors = hidden[:, 0]
+        elif pooling == "mean":
+            vectors = np.where(there, hidden, 0).sum(1) / there.sum(1)
+        else:
+            vectors = np.where(there, hidden, -np.inf).max(1)
+        pooled.append(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    return pooled[0] @ pooled[1].T
+""",
+        "a sum for a mean: the direction is the same": """def cosines(hidden_a, mask_a, hidden_b, mask_b, pooling):
+    def pool(hidden, mask):
+        here = mask.bool().unsqueeze(-1)
+        if pooling == "max":
+            return torch.where(here, hidden, torch.tensor(-1e9)).max(dim=1).values
+        return hidden[:, 0] if pooling == "cls" else torch.where(here, hidden, 0.0).sum(dim=1)
+
+    return F.cosine_similarity(pool(hidden_a, mask_a)[:, None], pool(hidden_b, mask_b)[None], dim=-1)
+""",
+        "matrix products": """def cosines(hidden_a, mask_a, hidden_b, mask_b, pooling):
+    rows = []
+    for hidden, mask in ((hidden_a, mask_a), (hidden_b, mask_b)):
+        if pooling == "max":
+            one = torch.stack([h[m == 1].amax(0) for h, m in zip(hidden, mask)])
+        else:
+            share = mask.float() if pooling == "mean" else torch.eye(mask.shape[1])[0].expand(mask.shape)
+            one = torch.einsum("bt,btc->bc", share, hidden)
+        rows.append(one / one.pow(2).sum(1, keepdim=True).sqrt())
+    return torch.einsum("bc,dc->bd", *rows)
+""",
+    },
+    "10-2-b": {
+        "worked out": """texts, questions = 200 * 32, 50 * 12
+pair = 1 + 10 + 1 + 30 + 1
+prediction = [texts + questions, 50 * 200 * pair, texts + questions + 50 * 10 * pair]""",
+        "an array": "prediction = np.array([7000, 430_000, 28_500])",
+        "floats": "prediction = (7e3, 4.3e5, 2.85e4)",
+    },
+    "10-2-c": {
+        "lists": """alike = {
+    "max": ["cold hot hot hot", "hot cold cold cold"],
+    "mean": ["warm warm", "cold hot"],
+    "cls": ["milk", "milk tea tea"],
+}""",
+        "longer texts": """alike = {
+    "cls": ("warm cold cold", "warm hot"),
+    "mean": ("hot cold warm", "warm"),
+    "max": ("tea milk milk milk milk", "milk tea tea"),
+}""",
+    },
     "10-4-a": {
         "term by term, with a Counter": """def postings(corpus, k1=1.2, b=0.75):
     from collections import Counter, defaultdict
