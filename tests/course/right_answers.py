@@ -2047,45 +2047,6 @@ sentences += [line.split() for line in others for _ in range(15)]
 sentences += [["오늘은", "비가", "온다"]] * 10
 broken = [sentences, "샀다", "팔았다", "구입했다"]""",
     },
-    "10-3-a": {
-        "numpy, a stable sort": """def search(queries, vectors, k):
-    numbers = np.full((len(queries), k), -1)
-    products = np.full((len(queries), k), -np.inf)
-    if len(queries) and len(vectors):
-        table = np.array(queries) @ np.array(vectors).T
-        best = np.argsort(-table, axis=1, kind="stable")[:, :k]
-        numbers[:, : best.shape[1]] = best
-        products[:, : best.shape[1]] = np.take_along_axis(table, best, axis=1)
-    return numbers, products""",
-        "one pass that keeps the best k": """def search(queries, vectors, k):
-    def row(query):
-        best = []
-        for number, vector in enumerate(vectors):
-            pair = (-sum(a * b for a, b in zip(query, vector)), number)
-            if len(best) < k or pair < best[-1]:
-                insort(best, pair)
-                del best[k:]
-        return best + [(math.inf, -1)] * (k - len(best))
-
-    rows = [row(query) for query in queries]
-    return [[number for _, number in one] for one in rows], [[-value for value, _ in one] for one in rows]""",
-        "a heap, in tuples": """def search(queries, vectors, k):
-    import heapq
-
-    numbers, products = (), ()
-    for query in queries:
-        pairs = [(-sum(a * b for a, b in zip(query, vector)), n) for n, vector in enumerate(vectors)]
-        best = heapq.nsmallest(k, pairs) + [(math.inf, -1)] * max(0, k - len(pairs))
-        numbers += (tuple(n for _, n in best),)
-        products += (tuple(float(-value) for value, _ in best),)
-    return numbers, products""",
-    },
-    "10-3-b": {
-        "arrays": "three = np.array([0, 2]), np.array([[0, 0.5], [90, 30], [0.4, 2]])",
-        "all to the left": "three = [[-2, 0], [(-0.5, 0), (-8, 9), (-2, 1)]]",
-    },
-    "10-3-c": {"an array": "encoded = np.array([5, 0, 0, 1, 0, 2, 5])"},
-    },
     "10-2-a": {
         "text by text, in plain Python": """def cosines(hidden_a, mask_a, hidden_b, mask_b, pooling):
     def vectors(hidden, mask):
@@ -2152,6 +2113,44 @@ prediction = [texts + questions, 50 * 200 * pair, texts + questions + 50 * 10 * 
     "max": ("tea milk milk milk milk", "milk tea tea"),
 }""",
     },
+    "10-3-a": {
+        "numpy, a stable sort": """def search(queries, vectors, k):
+    numbers = np.full((len(queries), k), -1)
+    products = np.full((len(queries), k), -np.inf)
+    if len(queries) and len(vectors):
+        table = np.array(queries) @ np.array(vectors).T
+        best = np.argsort(-table, axis=1, kind="stable")[:, :k]
+        numbers[:, : best.shape[1]] = best
+        products[:, : best.shape[1]] = np.take_along_axis(table, best, axis=1)
+    return numbers, products""",
+        "one pass that keeps the best k": """def search(queries, vectors, k):
+    def row(query):
+        best = []
+        for number, vector in enumerate(vectors):
+            pair = (-sum(a * b for a, b in zip(query, vector)), number)
+            if len(best) < k or pair < best[-1]:
+                insort(best, pair)
+                del best[k:]
+        return best + [(math.inf, -1)] * (k - len(best))
+
+    rows = [row(query) for query in queries]
+    return [[number for _, number in one] for one in rows], [[-value for value, _ in one] for one in rows]""",
+        "a heap, in tuples": """def search(queries, vectors, k):
+    import heapq
+
+    numbers, products = (), ()
+    for query in queries:
+        pairs = [(-sum(a * b for a, b in zip(query, vector)), n) for n, vector in enumerate(vectors)]
+        best = heapq.nsmallest(k, pairs) + [(math.inf, -1)] * max(0, k - len(pairs))
+        numbers += (tuple(n for _, n in best),)
+        products += (tuple(float(-value) for value, _ in best),)
+    return numbers, products""",
+    },
+    "10-3-b": {
+        "arrays": "three = np.array([0, 2]), np.array([[0, 0.5], [90, 30], [0.4, 2]])",
+        "all to the left": "three = [[-2, 0], [(-0.5, 0), (-8, 9), (-2, 1)]]",
+    },
+    "10-3-c": {"an array": "encoded = np.array([5, 0, 0, 1, 0, 2, 5])"},
     "10-4-a": {
         "term by term, with a Counter": """def postings(corpus, k1=1.2, b=0.75):
     from collections import Counter, defaultdict
