@@ -1,63 +1,42 @@
 """Search: texts as counts (TF-IDF) and words as vectors (word2vec), keywords (BM25), sentences as vectors (exact index,
-an encoder trained here) and both at once (RRF)."""
+an encoder trained here), both at once (RRF), and a database for vectors."""
 
-from minillm.search.bm25 import BM25
-from minillm.search.confidence import choose_threshold, decline_curve, share_named
-from minillm.search.cooccurrence import cooccurrence_vectors
-from minillm.search.cross_encoder import CrossEncoder
-from minillm.search.dense import DenseRetriever
-from minillm.search.encoder_training import train_encoder
-from minillm.search.exact import ExactIndex
-from minillm.search.fields import FieldSearch
-from minillm.search.fusion import group_ranking, rrf
-from minillm.search.hybrid import HybridSearch
-from minillm.search.losses import contrastive_loss, cosine_similarity_loss, mnr_loss
-from minillm.search.passage_index import PassageIndex
-from minillm.search.self_grading import Choice, choose, first_places, hold_out
-from minillm.search.sentence_encoder import SentenceEncoder
-from minillm.search.snippets import Snippet, find_snippet
-from minillm.search.static_encoder import StaticEncoder
-from minillm.search.vectors import BagOfWords, OneHot, SparseRows, TfIdf, Word2Vec, WordVectors
-from minillm.search.weighted import WeightedSearch, standard_scores
-from minillm.search.words import content_words, english_words, plain_words, search_words, standard_words
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    "BM25",
-    "BagOfWords",
-    "Choice",
-    "CrossEncoder",
-    "DenseRetriever",
-    "ExactIndex",
-    "FieldSearch",
-    "HybridSearch",
-    "OneHot",
-    "PassageIndex",
-    "SentenceEncoder",
-    "Snippet",
-    "SparseRows",
-    "StaticEncoder",
-    "TfIdf",
-    "WeightedSearch",
-    "Word2Vec",
-    "WordVectors",
-    "choose",
-    "choose_threshold",
-    "content_words",
-    "contrastive_loss",
-    "cooccurrence_vectors",
-    "cosine_similarity_loss",
-    "decline_curve",
-    "english_words",
-    "find_snippet",
-    "first_places",
-    "group_ranking",
-    "hold_out",
-    "mnr_loss",
-    "plain_words",
-    "rrf",
-    "search_words",
-    "share_named",
-    "standard_scores",
-    "standard_words",
-    "train_encoder",
-]
+_ROOMS = {
+    "bm25": ("BM25",),
+    "confidence": ("choose_threshold", "decline_curve", "share_named"),
+    "cooccurrence": ("cooccurrence_vectors",),
+    "cross_encoder": ("CrossEncoder",),
+    "dense": ("DenseRetriever",),
+    "encoder_training": ("train_encoder",),
+    "exact": ("ExactIndex",),
+    "fields": ("FieldSearch",),
+    "fusion": ("group_ranking", "rrf"),
+    "hybrid": ("HybridSearch",),
+    "losses": ("contrastive_loss", "cosine_similarity_loss", "mnr_loss"),
+    "passage_index": ("PassageIndex",),
+    "self_grading": ("Choice", "choose", "first_places", "hold_out"),
+    "sentence_encoder": ("SentenceEncoder",),
+    "snippets": ("Snippet", "find_snippet"),
+    "static_encoder": ("StaticEncoder",),
+    "store": ("VectorStore", "hybrid_weights"),
+    "vectors": ("BagOfWords", "OneHot", "SparseRows", "TfIdf", "Word2Vec", "WordVectors"),
+    "weighted": ("WeightedSearch", "standard_scores"),
+    "words": ("content_words", "english_words", "plain_words", "search_words", "standard_words"),
+}
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first asked for: a process that only writes into a store waits for no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
