@@ -19,7 +19,7 @@ class TextEncoder:
     """`encoder` with encode(texts), and perhaps encode_document, encode_query and dim. ValueError otherwise."""
 
     def __init__(self, encoder: Any) -> None:
-        if not callable(getattr(encoder, "encode", None)):
+        if not callable(getattr(encoder, "encode", None)) or isinstance(encoder, str):  # a str has one, too
             raise ValueError(f"encoder must have encode(texts), got {describe(encoder)}")
         self.encoder = encoder
         self._probe: bytes | None = None

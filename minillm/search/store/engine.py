@@ -34,7 +34,7 @@ from minillm.search.store.table import (
     read_namespaces,
     read_settings,
     write_settings,
-)  # fmt: skip
+)
 from minillm.search.store.views import MetadataView, SparseView, VectorView, View
 
 

@@ -2,8 +2,8 @@
 
     WAL (write-ahead log)     a commit is appended to FILE-wal; readers go on with the state they began with, beside the
                               one writer. Other writers wait for their turn
-    synchronous = FULL        the log is on the disk (fsync) before a write is acknowledged. NORMAL survives kill -9, too,
-                              since the operating system has the bytes; in a power cut it could lose the last commits.
+    synchronous = FULL        the log is on the disk (fsync) before a write is acknowledged. NORMAL survives kill -9,
+                              too, since the operating system has the bytes; a power cut could take the last commits.
                               A batch costs one fsync, however long it is
     a half-written commit     has no valid checksum in the log, and is passed over when the file is opened again
 
@@ -154,6 +154,8 @@ class SQLiteFile:
         """What SQLite raises, as errors that name the file."""
         try:
             yield
+        except UnicodeDecodeError as error:  # SQLite quotes names that are damaged
+            raise self.bad(f"damaged ({error})") from None
         except sqlite3.Error as error:
             text = str(error)
             if "locked" in text or "busy" in text:
@@ -168,6 +170,9 @@ class SQLiteFile:
         """BadFileError where the file's pages do not fit together, as SQLite's own check sees it. Reads all of it."""
         with self.transaction() as connection:
             found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            page = connection.execute("PRAGMA page_size").fetchone()[0]
+        if found == "ok" and self.path is not None and self.path.stat().st_size % page:
+            found = "its last page is cut short"  # SQLite would take zeros for what is missing
         if found != "ok":
             raise self.bad(f"damaged ({' '.join(found.split())})")
 

@@ -175,6 +175,7 @@ class Changes:
         self.removed = self.namespace.removed
         self.count, self.seals = self.namespace.count, self.namespace.seals
         self.next_number = read_settings(connection).next_number
+        self.any = False
 
     def find(self, ids: Collection[str]) -> dict[str, Row]:
         """The records of these ids that are there."""
@@ -182,11 +183,13 @@ class Changes:
 
     def delete(self, row: Row) -> None:
         """Take a record out."""
+        self.any = True
         self.connection.execute("DELETE FROM records WHERE number = ?", (row.number,))
         self.count, self.seals, self.removed = self.count - 1, self.seals ^ row.seal, self.revision
 
     def put(self, old: Row | None, id: str, vector: bytes, sparse: bytes | None, metadata: str) -> Row:
         """Put a record in, in the place of `old`, whose number it keeps if the vector is the same."""
+        self.any = True
         if old is not None and old.vector == vector:
             number = old.number
             self.connection.execute("DELETE FROM records WHERE number = ?", (number,))
@@ -203,7 +206,9 @@ class Changes:
         return row
 
     def finish(self, **fields: Any) -> None:
-        """Write the namespace with its new sums, and `fields` of it (salt, token)."""
+        """Write the namespace with its new sums, and `fields` of it (salt, token), if there is anything to write."""
+        if not self.any and not fields:
+            return
         sums = {"revision": self.revision, "removed": self.removed, "count": self.count, "seals": self.seals}
         write_namespace(self.connection, self.namespace._replace(**sums, **fields))
         settings = read_settings(self.connection)

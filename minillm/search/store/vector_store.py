@@ -35,7 +35,7 @@ from minillm.search.store.records import (
     metadata_json,
     pack,
     vector_of,
-)  # fmt: skip
+)
 from minillm.search.store.sparse import check_sparse
 from minillm.search.store.table import read_by, read_namespaces, read_rows, read_settings, write_settings
 from minillm.search.store.views import MetadataView

@@ -11,12 +11,19 @@ from typing import Any, TypeVar
 
 from minillm._checks import check_choice, check_int, check_path
 from minillm.search._ids import METRICS
-from minillm.search.store import access
+from minillm.search.store import access, qdrant
 from minillm.search.store.encoding import TextEncoder
 from minillm.search.store.engine import Engine, exact_index
-from minillm.search.store.table import read_namespaces
+from minillm.search.store.table import read_namespaces, read_rows
 
 Store = TypeVar("Store", bound="WholeStore")
+
+
+def _new_path(path: Any) -> Path:
+    path = check_path("path", path)
+    if path.exists():
+        raise ValueError(f"path must not exist: what lies there is not replaced, got {str(path)!r}")
+    return path
 
 
 class WholeStore:
@@ -56,6 +63,8 @@ class WholeStore:
     def _open(self, dim: int | None, metric: str | None, path: Any, encoder: Any, *options: Any) -> None:
         self.path = None if path is None else check_path("path", path)
         self._encoder = None if encoder is None else TextEncoder(encoder)
+        if self._encoder is not None and dim is not None:
+            self._encoder.check(dim, None, str(path))
         self._engine = Engine(dim, metric, self.path, *options)
         self.dim, self.metric = self._engine.settings.dim, self._engine.settings.metric
         if self._encoder is not None:
@@ -81,12 +90,39 @@ class WholeStore:
         cls: type[Store], backup: str | Path, path: str | Path, encoder: Any = None, **options: Any
     ) -> Store:
         """Check a backup, put a copy of it at `path`, where nothing may lie, and open that. options: as `open`."""
-        path = check_path("path", path)
-        if path.exists():
-            raise ValueError(f"path must not exist: a restored store replaces nothing, got {str(path)!r}")
+        path = _new_path(path)
         with cls.open(backup, read_only=True) as source:
             source._engine.file.copy_to(path)
         return cls.open(path, encoder, **options)
+
+    def to_qdrant(self, client: Any, collection: str, token: access.Token = None) -> int:
+        """Put every record into a collection of Qdrant, made where there is none; how many there were. See qdrant.py.
+
+        client: a qdrant_client.QdrantClient. Raises ImportError without that package, ValueError for a collection of
+        another width or distance, PermissionError unless `token` opens every namespace.
+        """
+        with self._engine.reading() as connection:
+            namespaces = read_namespaces(connection)
+            for one in namespaces:
+                self._engine.refuse_unless(one, token)
+            rows = (
+                (one.name, row)
+                for one in namespaces
+                for row in read_rows(connection, "namespace = ? ORDER BY number", one.number)
+            )
+            return qdrant.write_points(client, collection, self.dim, self.metric, rows)
+
+    @classmethod
+    def from_qdrant(
+        cls: type[Store], client: Any, collection: str, path: str | Path | None = None, encoder: Any = None
+    ) -> Store:
+        """A store of the records that `to_qdrant` put into a collection; at `path`, where nothing may lie."""
+        path = None if path is None else _new_path(path)
+        store = cls(*qdrant.read_shape(client, collection), path, encoder)
+        for found in qdrant.read_points(client, collection):
+            for namespace, records in found.items():
+                store.upsert(records, namespace)
+        return store
 
     def save_index(self) -> None:
         """Keep the indexes that were built beside the file, so that the next opening need not build them.
