@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,9 +54,8 @@ def test_there_and_back(client, metric, tmp_path):
 @pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
 def test_qdrant_finds_the_same_with_the_same_scores(client, metric):
     store = VectorStore(2, metric)
-    store.upsert(
-        [(f"n{n}", [1 + n % 7, n], {"n": n, "kind": ["even", "odd"][n % 2]}) for n in range(1, 60)], "a"
-    )
+    vectors = np.random.default_rng(0).normal(size=(60, 2))
+    store.upsert([(f"n{n}", vectors[n], {"n": n, "kind": ["even", "odd"][n % 2]}) for n in range(60)], "a")
     store.upsert([("other", [1, 1], {"n": 5, "kind": "odd"})], "b")
     store.to_qdrant(client, "c")
     filter = {"n": {"$gte": 4, "$lt": 40}, "kind": "odd"}
