@@ -1,8 +1,7 @@
 """Search: texts as counts (TF-IDF) and words as vectors (word2vec), keywords (BM25), sentences as vectors (exact index,
 an encoder trained here), both at once (RRF), and a database for vectors."""
 
-from importlib import import_module
-from typing import Any
+from minillm._lazy import lazy
 
 _ROOMS = {
     "bm25": ("BM25",),
@@ -26,17 +25,5 @@ _ROOMS = {
     "weighted": ("WeightedSearch", "standard_scores"),
     "words": ("content_words", "english_words", "plain_words", "search_words", "standard_words"),
 }
-_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first asked for: a process that only writes into a store waits for no torch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# A process that only writes into a store waits for no torch.
+__getattr__, __dir__, __all__ = lazy(__name__, _ROOMS)

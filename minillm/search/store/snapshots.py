@@ -3,6 +3,7 @@
 The table is the truth; a snapshot only saves time. It names the numbers that it holds, so the index goes on from there
 with what came and went since. One that is gone, damaged or of other vectors is passed over: the index is built anew.
 Its file is whole before the table names it, and the one before goes after that, so a kill costs at most a stray file.
+An index that is loaded has the options (HNSW's m, say) with which it was built.
 """
 
 from __future__ import annotations

@@ -177,15 +177,21 @@ class Changes:
         self.next_number = read_settings(connection).next_number
         self.any = False
 
-    def find(self, ids: Collection[str]) -> dict[str, Row]:
-        """The records of these ids that are there."""
-        return read_by(self.connection, "id", ids, self.namespace.number)
+    def find(self, wanted: Collection[Any], column: str = "id") -> dict[Any, Row]:
+        """The records of these ids (or numbers) that are there."""
+        return read_by(self.connection, column, wanted, self.namespace.number)
 
     def delete(self, row: Row) -> None:
         """Take a record out."""
         self.any = True
         self.connection.execute("DELETE FROM records WHERE number = ?", (row.number,))
         self.count, self.seals, self.removed = self.count - 1, self.seals ^ row.seal, self.revision
+
+    def clear(self) -> None:
+        """Take all records out."""
+        self.any = True
+        self.connection.execute("DELETE FROM records WHERE namespace = ?", (self.namespace.number,))
+        self.count, self.seals, self.removed = 0, 0, self.revision
 
     def put(self, old: Row | None, id: str, vector: bytes, sparse: bytes | None, metadata: str) -> Row:
         """Put a record in, in the place of `old`, whose number it keeps if the vector is the same."""

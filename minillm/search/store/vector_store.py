@@ -37,7 +37,7 @@ from minillm.search.store.records import (
     vector_of,
 )
 from minillm.search.store.sparse import check_sparse
-from minillm.search.store.table import read_by, read_namespaces, read_rows, read_settings, write_settings
+from minillm.search.store.table import Row, read_by, read_namespaces, read_settings, write_settings
 from minillm.search.store.views import MetadataView
 from minillm.search.store.whole import WholeStore
 
@@ -147,14 +147,14 @@ class VectorStore(WholeStore):
             if not filter:
                 raise ValueError("filter must hold a condition, got {}: delete_all=True deletes everything")
         with self._engine.writing(namespace, token) as changes:
-            number = changes.namespace.number
+            rows: Iterable[Row] = ()
             if ids is not None:
                 rows = changes.find(ids).values()
             elif filter is not None:
                 view = self._engine.view(changes.connection, changes.namespace, MetadataView)
-                rows = read_by(changes.connection, "number", view.index.select(parsed), number).values()
-            else:
-                rows = list(read_rows(changes.connection, "namespace = ?", number))
+                rows = changes.find(view.index.select(parsed), "number").values()
+            elif changes.namespace.count:
+                changes.clear()
             for row in rows:
                 changes.delete(row)
         return {}

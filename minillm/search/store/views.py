@@ -80,33 +80,41 @@ class VectorView(View):
         return [number for number in found[0].tolist() if number >= 0]
 
 
-class MetadataView(View):
+class ListsView(View):
+    """Inverted lists, with put(number, value) and drop(numbers); each kind of view says which value of a record."""
+
+    def __init__(self, index: Any) -> None:
+        super().__init__()
+        self.index = index
+
+    def value(self, row: Row) -> Any:
+        """What the lists take of a record."""
+        raise NotImplementedError
+
+    def put(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            self.index.put(row.number, self.value(row))
+            self.numbers.add(row.number)
+
+    def drop(self, numbers: list[int]) -> None:
+        self.index.drop(numbers)
+
+
+class MetadataView(ListsView):
     """The inverted index of metadata."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.index = MetadataIndex()
+        super().__init__(MetadataIndex())
 
-    def put(self, rows: Iterable[Row]) -> None:
-        for row in rows:
-            self.index.put(row.number, json.loads(row.metadata))
-            self.numbers.add(row.number)
-
-    def drop(self, numbers: list[int]) -> None:
-        self.index.drop(numbers)
+    def value(self, row: Row) -> dict[str, Any]:
+        return json.loads(row.metadata)
 
 
-class SparseView(View):
+class SparseView(ListsView):
     """The inverted lists of sparse vectors."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.index = SparseLists()
+        super().__init__(SparseLists())
 
-    def put(self, rows: Iterable[Row]) -> None:
-        for row in rows:
-            self.index.put(row.number, row.sparse)
-            self.numbers.add(row.number)
-
-    def drop(self, numbers: list[int]) -> None:
-        self.index.drop(numbers)
+    def value(self, row: Row) -> bytes | None:
+        return row.sparse
