@@ -100,7 +100,8 @@ class SQLiteFile:
         except sqlite3.OperationalError as error:
             # In a read-only folder the log's shared memory cannot be made. Without a log nobody writes.
             log = Path(f"{self.path}-wal")
-            if "unable to open" not in str(error) or (log.exists() and log.stat().st_size):
+            cannot = any(words in str(error) for words in ("unable to open", "readonly"))
+            if not cannot or (log.exists() and log.stat().st_size):
                 raise
             connection.close()
             connection = sqlite3.connect(address + "&immutable=1", uri=True, **options)
