@@ -56,6 +56,7 @@ class SQLiteFile:
             if not there and not made and may_be_new:
                 self._make(tables, version)
             self._check_kind(version)
+            self._tune()
         except BaseException:
             self.close()
             raise
@@ -88,11 +89,7 @@ class SQLiteFile:
         if self.path is None:
             return sqlite3.connect(":memory:", **options)
         if not self.read_only:
-            connection = sqlite3.connect(self.path, **options)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone leaves bytes in the disk's cache
-            return connection
+            return sqlite3.connect(self.path, **options)
         address = self.path.resolve().as_uri() + "?mode=ro"
         connection = sqlite3.connect(address, uri=True, **options)
         try:
@@ -107,8 +104,20 @@ class SQLiteFile:
             connection = sqlite3.connect(address + "&immutable=1", uri=True, **options)
         return connection
 
+    def _tune(self) -> None:
+        """How a file that is written to is written to. Before it is known to be ours, nothing of it is changed."""
+        if self.path is None or self.read_only:
+            return
+        with self._named():
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute(
+                "PRAGMA fullfsync = ON"
+            )  # macOS: fsync alone leaves bytes in the disk's cache
+
     def _make(self, tables: list[str], version: int) -> None:
         """The tables of a new file, and its kind, in one transaction: a killed process leaves all or nothing."""
+        self._tune()
         with self.transaction(write=True) as connection:
             if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 return  # another process was faster

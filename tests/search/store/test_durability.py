@@ -174,14 +174,14 @@ def test_what_is_no_store_is_refused_by_name(tmp_path, path):
     connection = sqlite3.connect(other)
     connection.execute("CREATE TABLE songs (name TEXT)")
     connection.close()
+    foreign = {file: file.read_bytes() for file in (text, other)}
     for options in ({}, {"read_only": True}):
         refused(tmp_path / "gone.db", "there is no such file", **options)
         refused(tmp_path, "it is a folder", **options)
         refused(text, "it is no SQLite file", **options)
         refused(empty, "it is empty", **options)
         refused(other, "it is a SQLite file of another kind", **options)
-    for file in (text, other):
-        before = file.read_bytes()
+    for file, before in foreign.items():
         with pytest.raises(BadFileError, match=f"{file.name}' is refused"):
             VectorStore(2, path=file)
         assert file.read_bytes() == before
