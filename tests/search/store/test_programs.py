@@ -182,12 +182,11 @@ def test_programs_on_a_file_that_is_opened_again(tmp_path_factory, metric, progr
     run.store.close()
 
 
-@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_a_long_program(tmp_path):
-    """Two thousand writes to one file, opened again now and then; at its end every record is what was written last."""
+    """Many writes to one file, opened again now and then; at its end every record is what was written last."""
     rng, store, expected = np.random.default_rng(0), VectorStore(8, "ip", tmp_path / "long.db"), {}
-    for step in range(2000):
+    for step in range(soak_count(2000)):
         picked = rng.integers(0, 300, size=rng.integers(1, 8)).tolist()
         if rng.random() < 0.3:
             store.delete([str(i) for i in picked])
