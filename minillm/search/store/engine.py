@@ -192,7 +192,7 @@ class Engine:
         with self.file.transaction(write=True) as connection:
             for one in read_namespaces(connection):
                 view = self._views.get((one.number, VectorView))
-                if isinstance(view, VectorView) and snapshots.can_be_kept(connection, self.path, one, view):
+                if isinstance(view, VectorView):
                     snapshots.save_view(connection, self.path, one, view)
         with self.reading() as connection:
             snapshots.remove_strays(connection, self.path)

@@ -28,9 +28,11 @@ def load_view(
     command = "SELECT namespace, file, revision, numbers, seal FROM snapshots WHERE namespace = ?"
     row = connection.execute(command, (namespace.number,)).fetchone()
     load = getattr(type(view.index), "load", None)
-    if row is None or load is None or seal_of(*row[:-1]) != row[-1] or row[2] > namespace.revision:
+    if row is None or load is None or row[2] > namespace.revision:
         return None
     try:
+        if seal_of(*row[:-1], (path.parent / row[1]).read_bytes()) != row[-1]:
+            return None
         index = load(path.parent / row[1])
     except (ValueError, OSError):
         return None
@@ -38,24 +40,21 @@ def load_view(
     alike = all(getattr(index, name, None) == getattr(view.index, name, None) for name in ("dim", "metric"))
     if len(index) != len(numbers) or not alike:
         return None
-    view.index, view.revision, view.numbers = index, row[2], set(numbers)
+    view.index, view.numbers = index, set(numbers)
+    view.revision = view.kept = row[2]
     return view
 
 
-def can_be_kept(connection: sqlite3.Connection, path: Path, namespace: Namespace, view: VectorView) -> bool:
-    """Whether the index can be saved, and this state of it was not kept yet."""
-    command = "SELECT file, revision FROM snapshots WHERE namespace = ?"
-    row = connection.execute(command, (namespace.number,)).fetchone()
-    kept = row is not None and row[1] == view.revision and (path.parent / row[0]).exists()
-    return not kept and callable(getattr(view.index, "save", None))
-
-
 def save_view(connection: sqlite3.Connection, path: Path, namespace: Namespace, view: VectorView) -> None:
-    """Keep a view, in a transaction that writes."""
-    file = f"{path.name}.{namespace.number}-{view.revision}.index"
-    view.index.save(path.parent / file)
-    row = (namespace.number, file, view.revision, np.array(sorted(view.numbers), "<i8").tobytes())
-    connection.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)", (*row, seal_of(*row)))
+    """Keep a view, in a transaction that writes; not if this state of it was kept, or its index cannot be saved."""
+    if view.kept == view.revision or not callable(getattr(view.index, "save", None)):
+        return
+    file = path.parent / f"{path.name}.{namespace.number}-{view.revision}.index"
+    view.index.save(file)
+    row = (namespace.number, file.name, view.revision, np.array(sorted(view.numbers), "<i8").tobytes())
+    seal = seal_of(*row, file.read_bytes())
+    connection.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)", (*row, seal))
+    view.kept = view.revision
 
 
 def remove_strays(connection: sqlite3.Connection, path: Path) -> None:

@@ -56,6 +56,7 @@ class VectorView(View):
     def __init__(self, make: Callable[[], Any]) -> None:
         super().__init__()
         self.index = make()
+        self.kept = 0  # the revision of its snapshot (snapshots.py)
 
     def put(self, rows: Iterable[Row]) -> None:
         """A changed record keeps its number only if its vector is the same: then the index has it."""

@@ -307,7 +307,9 @@ def test_an_index_is_loaded_from_its_snapshot_and_goes_on_from_there(tmp_path):
         with opened() as store:
             assert answer(store)[0] == "9"
             assert CountedIndex.added == 58  # built anew
-            assert len(answer(store)) == 5
+        with opened() as store:
+            assert answer(store)[0] == "9"
+            assert CountedIndex.added == 0  # and kept again
     with VectorStore(4, "l2", path) as exact:
         assert answer(exact)[0] == "9"
 
