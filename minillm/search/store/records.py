@@ -104,7 +104,12 @@ def check_metadata(name: str, metadata: Any) -> dict[str, Any]:
                 f"{name} must have str keys, not empty and without $ in front, got {describe(field)}"
             )
         checked[field] = _check_value(f"{name}[{field!r:.60}]", value)
-    size = len(metadata_json(name, checked).encode("utf-8"))
+    text = as_json(checked)
+    try:
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        came = text[error.start]
+        raise ValueError(f"{name} must be Unicode text, got half a surrogate pair, {came!a}") from None
     if size > LARGEST_METADATA:
         raise ValueError(f"{name} must have at most {LARGEST_METADATA} bytes as JSON, got {size}")
     return checked
@@ -126,16 +131,9 @@ def _check_value(name: str, value: Any) -> Any:
     )
 
 
-def metadata_json(name: str, metadata: Mapping[str, Any]) -> str:
+def as_json(metadata: Mapping[str, Any]) -> str:
     """Metadata as it is kept."""
-    text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"{name} must be Unicode text, got half a surrogate pair, {text[error.start]!a}"
-        ) from None
-    return text
+    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
 
 
 def with_text(name: str, metadata: dict[str, Any], text: Any) -> dict[str, Any]:

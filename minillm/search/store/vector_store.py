@@ -24,7 +24,9 @@ from minillm._checks import check_flag, check_int, describe
 from minillm.search.store import access
 from minillm.search.store.filters import parse_filter
 from minillm.search.store.records import (
+    FIELDS,
     answer_of,
+    as_json,
     check_hybrid,
     check_ids,
     check_metadata,
@@ -32,7 +34,6 @@ from minillm.search.store.records import (
     check_record,
     check_records,
     check_vector,
-    metadata_json,
     pack,
     vector_of,
 )
@@ -80,8 +81,8 @@ class VectorStore(WholeStore):
         with self._engine.writing(namespace, token) as changes:
             old = changes.find([record.id for record in records])
             for record in records:
-                text = metadata_json(f"record {record.id!r}", record.metadata)
-                changes.put(old.get(record.id), record.id, record.vector, record.sparse, text)
+                metadata = as_json(record.metadata)
+                changes.put(old.get(record.id), record.id, record.vector, record.sparse, metadata)
             if texts:
                 self._keep_probe(changes.connection)
         return {"upserted_count": len(records)}
@@ -104,13 +105,7 @@ class VectorStore(WholeStore):
         name = f"record {id!r:.60}"
         if values is None and set_metadata is None and sparse_values is None and text is None:
             raise ValueError(f"update of {name} must change something, got nothing")
-        given = {
-            "id": id,
-            "values": values,
-            "sparse_values": sparse_values,
-            "metadata": set_metadata,
-            "text": text,
-        }
+        given = dict(zip(FIELDS, (id, values, sparse_values, set_metadata, text)))
         change = check_record(name, given, self.dim, self.metric, whole=False)
         self._check_access(namespace, token)
         if change.text is not None:
@@ -120,8 +115,7 @@ class VectorStore(WholeStore):
             if old is None:
                 raise ValueError(f"id must be in namespace {namespace!r}, got {id!r} which is not")
             merged = check_metadata(f"{name}: metadata", {**json.loads(old.metadata), **change.metadata})
-            text_kept = metadata_json(f"{name}: metadata", merged)
-            changes.put(old, id, change.vector or old.vector, change.sparse or old.sparse, text_kept)
+            changes.put(old, id, change.vector or old.vector, change.sparse or old.sparse, as_json(merged))
             if change.text is not None:
                 self._keep_probe(changes.connection)
         return {}
@@ -267,9 +261,9 @@ class VectorStore(WholeStore):
                 for one in read_namespaces(connection)
                 if one.count and access.opens(one.name, one.salt, one.token, token)
             }
-        answer: Answer = {"dimension": self.dim, "metric": self.metric}
         total = sum(one["vector_count"] for one in counts.values())
-        return {**answer, "total_vector_count": total, "namespaces": counts}
+        shape = {"dimension": self.dim, "metric": self.metric}
+        return {**shape, "total_vector_count": total, "namespaces": counts}
 
     # --- inside -----------------------------------------------------------------------------------------------
 
