@@ -134,12 +134,10 @@ class VectorStore(WholeStore):
         check_flag("delete_all", delete_all)
         if (ids is not None) + delete_all + (filter is not None) != 1:
             raise ValueError("delete takes one of ids, filter and delete_all=True, got none or several")
-        if ids is not None:
-            ids = check_ids("ids", ids)
-        if filter is not None:
-            parsed = parse_filter(filter)
-            if not filter:
-                raise ValueError("filter must hold a condition, got {}: delete_all=True deletes everything")
+        ids = None if ids is None else check_ids("ids", ids)
+        parsed = None if filter is None else parse_filter(filter)
+        if filter is not None and not filter:
+            raise ValueError("filter must hold a condition, got {}: delete_all=True deletes everything")
         with self._engine.writing(namespace, token) as changes:
             rows: Iterable[Row] = ()
             if ids is not None:
