@@ -204,6 +204,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     named = "e5, minilm, a folder of sentence-transformers or owner/name (default: a small one, trained on this text)"
     one.take("--encoder", f"what makes the vectors: {named}", metavar="NAME")
+    one.take("--store", "a vector store to keep the vectors in, too (12_4)", type=Path, metavar="FILE")
+    one.take("--namespace", "where in the store (default: the unnamed one)", metavar="NAME")
     one.data().run().json()
     one.parser.epilog = search.updating_in_words()
 
@@ -231,6 +233,9 @@ def build_parser() -> argparse.ArgumentParser:
     one.parser.epilog = encoders.explained()
 
     listed = top.add("search", search.search, "rank the passages of an index for a query")
+    listed.take("--store", "the vector store to search in, in place of the index", type=Path, metavar="FILE")
+    listed.take("--namespace", "where in the store (default: the unnamed one)", metavar="NAME")
+    listed.take("--filter", 'which records of the store, as JSON: {"document": "with"}', metavar="JSON")
     listed.take("named", "an index folder, as --index", type=Path, nargs="?", metavar="index")
     listed.take("query", "what to look for, in plain words")
     listed.take("-k", "passages to list", type=whole(1), default=5)

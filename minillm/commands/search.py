@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.commands._show import print_json
+from minillm.commands._store import in_words, keep_passages, search_store
 
 
 def index(options: Namespace) -> None:
@@ -46,6 +47,8 @@ def index(options: Namespace) -> None:
         )
     finally:
         bars.close()
+    if options.store is not None:
+        stored = keep_passages(done.index, options.out, options)
     figure, meaning, figures = describe_index(done.index, len(documents))
     timed = done.index.building_seconds > 0  # nothing had changed: nothing was built
     seconds = {
@@ -57,10 +60,14 @@ def index(options: Namespace) -> None:
     }
     if options.json:
         left = {"refused": reading.refused, "others": dict(sorted(reading.others.items()))}
+        if options.store is not None:
+            left["store"] = stored
         print_json({"folder": str(options.out), **figures, **seconds, **counts, **left})
         return
     print(f"{options.out}: {figure} {meaning}")
     print(files_in_words(counts, reading))
+    if options.store is not None:
+        print(in_words(options.store, stored))
     if figures["choice"]["queries"] and timed and done.index.grading_seconds:
         print(grading_table(figures["choice"], **seconds))
 
@@ -161,11 +168,17 @@ def grading_table(choice: dict[str, Any], building_seconds: float, grading_secon
 
 def search(options: Namespace) -> None:
     """The best passages, each with the part that matched."""
-    opened = open_index(index_named(options))
+    folder = find_index(index_named(options))
+    if options.store is None and (options.filter is not None or options.namespace):
+        raise ValueError("--filter and --namespace need --store PATH")
+    opened = open_index(folder)
 
     from minillm.course.tour.stages import NOTHING, result
 
-    found = opened.search(options.query, options.k, options.method)
+    if options.store is None:
+        found = opened.search(options.query, options.k, options.method)
+    else:
+        found = search_store(opened, folder, options)
     rows = [
         {"rank": rank, **result(opened, options.query, passage, score)}
         for rank, (passage, score) in enumerate(found, 1)
@@ -181,7 +194,7 @@ def search(options: Namespace) -> None:
 
 def ask(options: Namespace) -> None:
     """The best passage, quoted and named; with -k the next ones too."""
-    opened = open_index(index_named(options))
+    opened = open_index(find_index(index_named(options)))
     from minillm.course.tour.stages import answer_question
 
     answer = answer_question(opened, options.question, options.method, options.k)
@@ -225,12 +238,15 @@ def index_named(options: Namespace) -> Path | None:
     return options.index if options.named is None else options.named
 
 
-def open_index(given: Path | None) -> Any:
-    """The passage index the user named, or the one `minillm tour` left behind."""
+def find_index(given: Path | None) -> Path:
+    """The folder of the passage index the user named, or of the one `minillm tour` left behind."""
     from minillm.course.paths import find_part
 
-    folder = find_part(given, "index")
+    return find_part(given, "index")
 
+
+def open_index(folder: Path) -> Any:
+    """The passage index in a folder."""
     from minillm.search import PassageIndex
 
     return PassageIndex.load(folder)

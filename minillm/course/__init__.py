@@ -1,7 +1,6 @@
 """What the lessons need: set-up, the library's own source on the page, figures in one style, and instant marks."""
 
-from importlib import import_module
-from typing import Any
+from minillm._lazy import lazy
 
 _ROOMS = {
     "classroom.checking": ("ExerciseError", "check", "exercise", "exercises_of"),
@@ -17,17 +16,5 @@ _ROOMS = {
     "page.source": ("show",),
     "small": ("SmallModel", "small_corpus", "small_model"),
 }
-_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first asked for: the command line, which needs only paths, waits for no torch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# The command line, which needs only paths, waits for no torch.
+__getattr__, __dir__, __all__ = lazy(__name__, _ROOMS)

@@ -9,6 +9,7 @@ from minillm._checks import describe, is_listing
 
 DocumentId = str | int  # what a ranking names a document by
 Ranking = list[tuple[DocumentId, float]]  # best first
+METRICS = ("l2", "cosine", "ip")  # of vector indexes; always as a distance: smaller is nearer
 
 
 def check_texts(name: str, texts: Any) -> list[str]:

@@ -23,8 +23,8 @@ from numba import njit
 
 from minillm._checks import check_choice, check_int, describe
 from minillm._files import BadFileError, load_arrays, save_arrays
+from minillm.search._ids import METRICS
 
-METRICS = ("l2", "cosine", "ip")
 # Numbers in one block of the distance table (16 MB as float32): bounds memory, fills the caches.
 BLOCK = 1 << 22
 # Between these lengths no square or product overflows float32, and what underflows is far below the margin.

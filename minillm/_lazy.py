@@ -1,0 +1,27 @@
+"""Names of a package that are imported when they are first asked for, so that nobody waits for what they do not use."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazy(
+    package: str, rooms: Mapping[str, tuple[str, ...]]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """(__getattr__, __dir__, __all__) of a package whose names come from modules below it.
+
+    __getattr__, __dir__, __all__ = lazy(__name__, {"bm25": ("BM25",), "fusion": ("group_ranking", "rrf")})
+    """
+    homes = {name: room for room, names in rooms.items() for name in names}
+    own = vars(sys.modules[package])
+
+    def get(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = own[name] = getattr(import_module(f"{package}.{homes[name]}"), name)
+        return value
+
+    return get, lambda: sorted({*own, *homes}), sorted(homes)

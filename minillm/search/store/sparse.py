@@ -1,0 +1,97 @@
+"""Sparse vectors (희소 벡터) beside dense ones, and the query that asks for both.
+
+    score(record) = q . x  +  q_sparse . x_sparse         x_sparse: few of 2^32 places hold a number (a word's weight)
+
+Only records that share a place with the query have a sparse product; inverted lists, place -> [(record, number)], find
+them all. Every other record's score is its dense one. So the best k are among those that share a place, and the k
+that are nearest by the dense vector among the rest: nothing else needs to be looked at.
+
+Book: 12.1 벡터 데이터베이스란. Peer: Pinecone's sparse-dense index. Source of the weights: a BM25 or a SPLADE encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from minillm._checks import check_number, describe
+
+
+def check_sparse(name: str, sparse: Any) -> bytes | None:
+    """{"indices": [...], "values": [...]} as bytes: uint32 places, ascending, then float32 numbers. None for None.
+
+    Raises ValueError for places that are not different integers in [0, 2^32), and numbers that are not finite in
+    float32 or are 0.
+    """
+    if sparse is None:
+        return None
+    if not isinstance(sparse, Mapping) or sparse.keys() != {"indices", "values"}:
+        raise ValueError(f'{name} must be {{"indices": [...], "values": [...]}}, got {describe(sparse)}')
+    try:
+        places, numbers = np.asarray(sparse["indices"]), np.asarray(sparse["values"])
+    except (TypeError, ValueError):
+        places = numbers = np.empty(0)
+    if places.ndim != 1 or places.shape != numbers.shape or not len(places):
+        raise ValueError(f"{name} must have as many indices as values, at least one, got {describe(sparse)}")
+    if places.dtype.kind not in "iu" or (places < 0).any() or (places >= 2**32).any():
+        raise ValueError(f"{name} must have indices from 0 to 2^32 - 1, got {describe(sparse['indices'])}")
+    if len(np.unique(places)) != len(places):
+        raise ValueError(f"{name} must have different indices, got {describe(sparse['indices'])}")
+    with np.errstate(over="ignore", under="ignore"):
+        numbers = numbers.astype(np.float32) if numbers.dtype.kind in "fiu" else np.zeros(1)
+    if not np.isfinite(numbers).all() or not numbers.all():
+        raise ValueError(f"{name} must have finite values other than 0, got {describe(sparse['values'])}")
+    order = np.argsort(places)
+    return places[order].astype("<u4").tobytes() + numbers[order].astype("<f4").tobytes()
+
+
+def unpack(data: bytes) -> tuple[list[int], list[float]]:
+    """(places, numbers) of what `check_sparse` packed."""
+    half = len(data) // 2
+    return np.frombuffer(data[:half], "<u4").tolist(), np.frombuffer(data[half:], "<f4").tolist()
+
+
+class SparseLists:
+    """Sparse vectors of records that are called by numbers, as inverted lists."""
+
+    def __init__(self) -> None:
+        self.lists: dict[int, dict[int, float]] = {}  # place -> record -> number
+        self.places: dict[int, list[int]] = {}  # record -> its places
+
+    def put(self, number: int, data: bytes | None) -> None:
+        """Take a record's packed vector in, or its new one; None for a record that has none."""
+        self.drop([number])
+        if data is not None:
+            places, values = unpack(data)
+            self.places[number] = places
+            for place, value in zip(places, values):
+                self.lists.setdefault(place, {})[number] = value
+
+    def drop(self, numbers: Iterable[int]) -> None:
+        """Take records out; those that are not there are passed over."""
+        for number in numbers:
+            for place in self.places.pop(number, ()):
+                del self.lists[place][number]
+                if not self.lists[place]:
+                    del self.lists[place]
+
+    def products(self, query: bytes) -> dict[int, float]:
+        """Record -> q_sparse . x_sparse, for every record that shares a place with the packed query."""
+        found: dict[int, float] = {}
+        for place, weight in zip(*unpack(query)):
+            for number, value in self.lists.get(place, {}).items():
+                found[number] = found.get(number, 0.0) + weight * value
+        return found
+
+
+def hybrid_weights(dense: Any, sparse: Mapping[str, Any], alpha: float) -> tuple[list[float], dict[str, Any]]:
+    """(alpha * dense, (1 - alpha) * sparse): a query in which the two count by alpha, 0 to 1 (not 0 or 1 for both to
+    have a say). Raises ValueError for an alpha outside, or where nothing but zeros is left of the sparse part."""
+    alpha = check_number("alpha", alpha, 0, 1)
+    if alpha == 1:
+        raise ValueError("alpha must be below 1, got 1: ask with the dense vector alone")
+    check_sparse("sparse", sparse)
+    values = [float(value) * (1 - alpha) for value in sparse["values"]]
+    return [float(value) * alpha for value in dense], {"indices": list(sparse["indices"]), "values": values}

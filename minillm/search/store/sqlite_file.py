@@ -1,0 +1,229 @@
+"""One SQLite file as the ground of the store: transactions whole or not at all, many readers, one writer.
+
+    WAL (write-ahead log)     a commit is appended to FILE-wal; readers go on with the state they began with, beside the
+                              one writer. Other writers wait for their turn
+    synchronous = FULL        the log is on the disk (fsync) before a write is acknowledged. NORMAL survives kill -9,
+                              too, since the operating system has the bytes; a power cut could take the last commits.
+                              A batch costs one fsync, however long it is
+    a half-written commit     has no valid checksum in the log, and is passed over when the file is opened again
+
+What SQLite says is turned into errors that name the file: damage is a BadFileError, a lock held for too long a
+TimeoutError, a full disk an OSError. Left out: file systems over a network, where WAL does not work.
+
+Book: 12.4 실습: 파인콘으로 벡터 검색 구현하기 (there the database is a service; here it is a file).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from minillm._files import BadFileError, replace_whole
+
+MAGIC = b"SQLite format 3\0"
+APPLICATION = 0x6D6C7673  # "mlvs": tells our files from other SQLite files
+PATIENCE = 30.0  # seconds to wait for another writer
+
+
+class SQLiteFile:
+    """A connection to the file `path`, or to memory alone for None; one thread at a time.
+
+    tables: the statements that make a new file's tables; version: of the format, which these tables are.
+    Raises BadFileError for a file that is not there (read_only), is of another kind or a newer version, or is damaged.
+    """
+
+    def __init__(
+        self, path: Path | None, tables: list[str], version: int, read_only: bool = False, new: bool = True
+    ) -> None:
+        self.path, self.read_only = path, read_only
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        may_be_new = new and not read_only
+        if path is not None and (path.exists() or not may_be_new):
+            self._check_head(may_be_new)
+        if path is not None and may_be_new:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with self._named():
+            self._connection = self._connect()
+        try:
+            with self.transaction(write=False) as connection:
+                there = connection.execute("PRAGMA application_id").fetchone()[0]
+                made = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if not there and not made and may_be_new:
+                self._make(tables, version)
+            self._check_kind(version)
+            self._tune()
+        except BaseException:
+            self.close()
+            raise
+
+    def __repr__(self) -> str:
+        return "memory" if self.path is None else repr(str(self.path))
+
+    def bad(self, why: object) -> BadFileError:
+        """The refusal of this file."""
+        return BadFileError(f"vector store {self} is refused: {why}")
+
+    # --- opening ----------------------------------------------------------------------------------------------
+
+    def _check_head(self, may_be_new: bool) -> None:
+        """SQLite itself would take a text file for damaged only later, and an empty one for new."""
+        if self.path.is_dir():
+            raise self.bad("it is a folder")
+        if not self.path.exists():
+            raise self.bad("there is no such file")
+        try:
+            with self.path.open("rb") as file:
+                head = file.read(len(MAGIC))
+        except OSError as error:
+            raise self.bad(error.strerror or error) from None
+        if head != MAGIC and not (head == b"" and may_be_new):
+            raise self.bad("it is empty" if head == b"" else "it is no SQLite file")
+
+    def _connect(self) -> sqlite3.Connection:
+        options = {"timeout": PATIENCE, "isolation_level": None, "check_same_thread": False}
+        if self.path is None:
+            return sqlite3.connect(":memory:", **options)
+        if not self.read_only:
+            return sqlite3.connect(self.path, **options)
+        address = self.path.resolve().as_uri() + "?mode=ro"
+        connection = sqlite3.connect(address, uri=True, **options)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError as error:
+            # In a read-only folder the log's shared memory cannot be made. Without a log nobody writes.
+            log = Path(f"{self.path}-wal")
+            cannot = any(words in str(error) for words in ("unable to open", "readonly"))
+            if not cannot or (log.exists() and log.stat().st_size):
+                raise
+            connection.close()
+            connection = sqlite3.connect(address + "&immutable=1", uri=True, **options)
+        return connection
+
+    def _tune(self) -> None:
+        """How a file that is written to is written to. Before it is known to be ours, nothing of it is changed."""
+        if self.path is None or self.read_only:
+            return
+        with self._named():
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute(
+                "PRAGMA fullfsync = ON"
+            )  # macOS: fsync alone leaves bytes in the disk's cache
+
+    def _make(self, tables: list[str], version: int) -> None:
+        """The tables of a new file, and its kind, in one transaction: a killed process leaves all or nothing."""
+        self._tune()
+        with self.transaction(write=True) as connection:
+            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                return  # another process was faster
+            for statement in tables:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {version}")
+
+    def _check_kind(self, version: int) -> None:
+        with self.transaction() as connection:
+            application = connection.execute("PRAGMA application_id").fetchone()[0]
+            found = connection.execute("PRAGMA user_version").fetchone()[0]
+        if application != APPLICATION:
+            raise self.bad("it is a SQLite file of another kind")
+        if found != version:
+            raise self.bad(f"its format is version {found}, this minillm reads version {version}")
+
+    # --- use --------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self, write: bool = False) -> Iterator[sqlite3.Connection]:
+        """All that is read inside is one state of the file; all that is written is there afterwards, or none of it.
+
+        Raises ValueError on writing to a file that was opened read-only, and after `close`.
+        """
+        with self._lock, self._named():
+            if self._connection is None:
+                raise ValueError(f"vector store {self} is closed")
+            if write and self.read_only:
+                raise ValueError(f"vector store {self} was opened read-only")
+            connection = self._connection
+            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """What SQLite raises, as errors that name the file."""
+        try:
+            yield
+        except UnicodeDecodeError as error:  # SQLite quotes names that are damaged
+            raise self.bad(f"damaged ({error})") from None
+        except sqlite3.Error as error:
+            text = str(error)
+            if "locked" in text or "busy" in text:
+                raise TimeoutError(f"vector store {self} is held by another writer: {text}") from None
+            if any(word in text for word in ("full", "disk I/O", "unable to open")):
+                raise OSError(f"vector store {self}: {text}") from None
+            if "readonly" in text or "read-only" in text:
+                raise PermissionError(f"vector store {self}: {text}") from None
+            raise self.bad(f"damaged ({text})") from None
+
+    def check_pages(self) -> None:
+        """BadFileError where the file's pages do not fit together, as SQLite's own check sees it. Reads all of it."""
+        with self.transaction() as connection:
+            found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            page = connection.execute("PRAGMA page_size").fetchone()[0]
+        if found == "ok" and self.path is not None and self.path.stat().st_size % page:
+            found = "its last page is cut short"  # SQLite would take zeros for what is missing
+        if found != "ok":
+            raise self.bad(f"damaged ({' '.join(found.split())})")
+
+    def copy_to(self, path: Path, *after: str) -> Path:
+        """One state of the file as one new file, whole or not at all; `after`: statements that are run in the copy.
+
+        Raises ValueError where a file that is in use lies there.
+        """
+        if path.is_dir() or (self.path is not None and path.exists() and os.path.samefile(path, self.path)):
+            what = "a folder" if path.is_dir() else "the store itself"
+            raise ValueError(f"path must not be {what}, got {str(path)!r}")
+        leftovers = [Path(f"{path}{end}") for end in ("-wal", "-shm")]
+        if path.exists() and leftovers[0].exists():
+            raise ValueError(f"path must not be a store that is in use, got {str(path)!r}")
+
+        def write(temporary: Path) -> None:
+            with self._lock, self._named():
+                if self._connection is None:
+                    raise ValueError(f"vector store {self} is closed")
+                copy = sqlite3.connect(temporary, isolation_level=None)
+                try:
+                    self._connection.backup(copy)
+                    copy.execute("PRAGMA journal_mode = DELETE")  # one file, which opens read-only anywhere
+                    for statement in after:
+                        copy.execute(statement)
+                finally:
+                    copy.close()
+            for leftover in leftovers:  # a log of another file would be played into this one
+                leftover.unlink(missing_ok=True)
+
+        return replace_whole(path, write)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was not closed yet."""
+        return self._connection is not None
+
+    def close(self) -> None:
+        """Let go of the file; the last one that does puts the log into it."""
+        with self._lock:
+            if self._connection is not None:
+                with suppress(sqlite3.Error):
+                    self._connection.close()
+            self._connection = None
