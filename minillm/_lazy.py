@@ -14,8 +14,12 @@ def lazy(
     """(__getattr__, __dir__, __all__) of a package whose names come from modules below it.
 
     __getattr__, __dir__, __all__ = lazy(__name__, {"bm25": ("BM25",), "fusion": ("group_ranking", "rrf")})
+
+    No name may be that of a module of the package: once imported, the module would stand in its place. ValueError then.
     """
     homes = {name: room for room, names in rooms.items() for name in names}
+    if hidden := sorted(homes.keys() & {room.split(".")[0] for room in rooms}):
+        raise ValueError(f"{package}: the modules {hidden} would hide what they hold by the same name")
     own = vars(sys.modules[package])
 
     def get(name: str) -> Any:

@@ -100,8 +100,8 @@ def train_encoder(options: Namespace) -> None:
 def first_encoder(options: Namespace, data: Any) -> Any:
     """The encoder that training starts from; the small one knows which words keep company in the training text."""
     from minillm.data import Passage
+    from minillm.search.encoder_sources import open_encoder
     from minillm.search.encoder_training import train_encoder as count_words
-    from minillm.search.open_encoder import open_encoder
 
     if options.encoder != SMALL:
         return open_encoder(options.encoder)

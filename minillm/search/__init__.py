@@ -4,12 +4,14 @@ an encoder trained here), both at once (RRF), models fine-tuned on pairs of text
 from minillm._lazy import lazy
 
 _ROOMS = {
+    "batches_without_doubles": ("unique_batches",),
     "bm25": ("BM25",),
     "confidence": ("choose_threshold", "decline_curve", "share_named"),
     "cooccurrence": ("cooccurrence_vectors",),
     "cross_encoder": ("CrossEncoder",),
     "cross_training": ("train_cross_encoder",),
     "dense": ("DenseRetriever",),
+    "encoder_sources": ("open_encoder",),
     "encoder_training": ("train_encoder",),
     "exact": ("ExactIndex",),
     "fields": ("FieldSearch",),
@@ -24,7 +26,6 @@ _ROOMS = {
         "online_contrastive_loss",
         "triplet_loss",
     ),
-    "open_encoder": ("open_encoder",),
     "pairs": ("Pair", "ScoredPair", "labelled_pairs", "read_pairs"),
     "passage_index": ("PassageIndex",),
     "retrieval_evaluator": ("InformationRetrievalEvaluator",),
@@ -35,7 +36,6 @@ _ROOMS = {
     "static_encoder": ("StaticEncoder",),
     "store": ("VectorStore", "hybrid_weights"),
     "two_stage": ("TwoStageSearch",),
-    "unique_batches": ("unique_batches",),
     "vectors": ("BagOfWords", "OneHot", "SparseRows", "TfIdf", "Word2Vec", "WordVectors"),
     "weighted": ("WeightedSearch", "standard_scores"),
     "words": ("content_words", "english_words", "plain_words", "search_words", "standard_words"),

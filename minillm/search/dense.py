@@ -18,8 +18,8 @@ from minillm._checks import check_int, check_path, describe
 from minillm._files import BadFileError, read_json, write_json
 from minillm.data import REAL_MODELS
 from minillm.search._ids import DocumentId, Ranking, check_document_ids, check_texts
+from minillm.search.encoder_sources import open_encoder
 from minillm.search.exact import ExactIndex, check_vectors
-from minillm.search.open_encoder import open_encoder
 from minillm.search.sentence_encoder import SentenceEncoder
 
 NAMED = "encoder.json"  # the name of a real model

@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minillm.data.documents import plain_words
+from minillm.search.batches_without_doubles import epoch_of_unique_batches
 from minillm.search.pairs import Pair, ScoredPair
 from minillm.search.trainable import Trainable
-from minillm.search.unique_batches import epoch_of_unique_batches
 from minillm.training.batches import Batch
 from minillm.training.collators import pad
 from minillm.training.feed import epoch_order

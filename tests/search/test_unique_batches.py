@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minillm.search import unique_batches
-from minillm.search.unique_batches import epoch_of_unique_batches
+from minillm.search.batches_without_doubles import epoch_of_unique_batches
 
 
 def test_a_row_that_shares_a_text_waits_for_the_next_batch():
