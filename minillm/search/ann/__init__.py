@@ -1,0 +1,1 @@
+"""Approximate nearest neighbours: lists (IVF) and graphs (NSW, HNSW)."""
