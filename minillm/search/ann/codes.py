@@ -1,11 +1,12 @@
 """A vector in a quarter of its memory: each number as one byte, on an even scale that all of them share.
 
-    l2, cosine:   code = round((x_j - low_j) / step)      |x - y|^2 = step^2 * sum (code - code')^2, but for the rounding
+    l2, cosine:   code = round((x_j - low_j) / step)      |x - y|^2 = step^2 * sum (code - code')^2, but for rounding
     ip:           code = 128 + round(x_j / step)          x.y = step * step' * sum (code - 128) (code' - 128)
 
-One step for all dimensions keeps the sum a sum of integers, which a processor makes four times as fast as one of floats,
-and a row takes a quarter of the cache lines. The order by codes is nearly that by vectors: a search takes a few more than
-k by codes and orders these by their vectors. Without that, recall stays near 0.97 however long one searches.
+One step for all dimensions keeps the sum a sum of integers, which a processor makes four times as fast as one of
+floats, and a row takes a quarter of the cache lines. The order by codes is nearly that by vectors: a search takes a
+few more than k by codes and orders these by their vectors. Without that, recall stays near 0.97 however long one
+searches.
 
 Peer: faiss' ScalarQuantizer(QT_8bit_uniform) with a refining index.
 """
@@ -14,7 +15,9 @@ from __future__ import annotations
 
 import numpy as np
 
-LARGEST_DIM = 8192  # up to here a sum of squares fits 31 bits, for queries outside the box of the vectors, too
+LARGEST_DIM = (
+    8192  # up to here a sum of squares fits 31 bits, for queries outside the box of the vectors, too
+)
 MARGIN = 1 / 8  # of the width, on each side that grows: so a range grows a few times at most, whatever comes
 
 

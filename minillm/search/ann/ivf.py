@@ -8,7 +8,7 @@ list: what is read from memory once serves every query that asks for it. New vec
 looks at; when it has grown to a sixteenth of all, it is sorted in. With codes="uint8" lists are read as bytes, and the
 best candidates are put in order by their vectors.
 
-Book: 12.2.2 근사 최근접 이웃(ANN) 검색. Paper: Jégou et al. 2011. Peer: faiss IndexIVFFlat, IndexIVFScalarQuantizer.
+Book: 12.2.2 (근사 최근접 이웃, ANN). Paper: Jégou et al. 2011. Peer: faiss IndexIVFFlat, IndexIVFScalarQuantizer.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def search_plain(
 class IVFIndex:
     """Vectors of width `dim` under integer ids, in `n_lists` lists. metric: "l2" (squared), "cosine" or "ip".
 
-    codes: "uint8" reads a quarter of the memory and orders 2 k candidates by their vectors. Until there are 8 vectors for
-    each list, all are looked at. Safe for many threads that search while one changes it. Raises ValueError for a number
-    below 1, an unknown metric or unknown codes.
+    codes: "uint8" reads a quarter of the memory and orders 2 k candidates by their vectors. Until there are 8 vectors
+    for each list, all are looked at. Safe for many threads that search while one changes it. Raises ValueError for a
+    number below 1, an unknown metric or unknown codes.
     """
 
     def __init__(
@@ -73,7 +73,9 @@ class IVFIndex:
         self._clear()
 
     def _clear(self) -> None:
-        self._size = self._sorted = 0  # rows in use; of these so many stand list by list, the others are the tail
+        self._size = self._sorted = (
+            0  # rows in use; of these so many stand list by list, the others are the tail
+        )
         self._dead = 0
         self._vectors = np.empty((0, self.dim), np.float32)
         self._coded = np.empty((0, self.dim), np.uint8)
@@ -101,9 +103,7 @@ class IVFIndex:
                 ids = np.arange(self._next_id, self._next_id + len(vectors))
             ids = check_ids("ids", ids)
             if len(ids) != len(vectors):
-                raise ValueError(
-                    f"ids must name every vector: got {len(ids)} ids for {len(vectors)} vectors"
-                )
+                raise ValueError(f"ids must name every vector: got {len(ids)} ids for {len(vectors)} vectors")
             if len(np.unique(ids)) < len(ids):
                 raise ValueError("ids must be different, got one of them twice")
             there = self._table.find(id_words(self._ids), id_words(ids)) >= 0

@@ -4,10 +4,10 @@
     2. give each vector to its nearest centre
     3. move each centre to the mean of its vectors;  again from 2 until nothing moves
 
-Each round makes sum |x - centre(x)|^2 smaller or leaves it, so it ends; where it ends depends on where it began. A centre
-that loses all its vectors is put beside the one that has most: half of them come over in the next round.
+Each round makes sum |x - centre(x)|^2 smaller or leaves it, so it ends; where it ends depends on where it began. A
+centre that loses all its vectors is put beside the one that has most: half of them come over in the next round.
 
-Book: 12.2.2 근사 최근접 이웃(ANN) 검색. Paper: Lloyd 1982. Peers: faiss.Kmeans, sklearn.cluster.KMeans.
+Book: 12.2.2 (근사 최근접 이웃, ANN). Paper: Lloyd 1982. Peers: faiss.Kmeans, sklearn.cluster.KMeans.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ ASIDE = 1 / 1024  # how far a centre without vectors is put from the one it shar
 
 
 def assign_plain(vectors: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest centre of each vector, (N,) int64, the lowest of equal ones, and its squared distance, (N,) float64."""
+    """The nearest centre of each vector, (N,) int64, the lowest of equal ones, and its squared distance, (N,)
+    float64."""
     nearest, distances = [], []
     for vector in vectors:
         # |x - c|^2 for every centre c

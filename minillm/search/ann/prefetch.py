@@ -1,7 +1,7 @@
 """Asking for memory before it is needed: a hint to the processor that no result depends on.
 
-A graph search jumps to rows that lie anywhere. Each row takes some 80 ns to come from memory, about as long as measuring
-four distances. While one distance is measured, the rows that come next can already be on their way:
+A graph search jumps to rows that lie anywhere. Each row takes some 80 ns to come from memory, about as long as
+measuring four distances. While one distance is measured, the rows that come next can already be on their way:
 
     prefetch(rows, i, 64)       the cache line that holds byte 64 of rows[i]
 

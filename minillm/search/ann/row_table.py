@@ -1,4 +1,5 @@
-"""A hash table from a row of 32-bit words to the place where the same row stands: ids and whole vectors are found by it.
+"""A hash table from a row of 32-bit words to the place where the same row stands: ids and whole vectors are found by
+it.
 
     table[h], table[h + 1], ...     places, from h = hash(row) on, until the row at a place is the same, or EMPTY
 

@@ -1,4 +1,5 @@
-"""The k nearest of some rows, by looking at all of them: what IVF does inside its lists, and a filter that lets few pass.
+"""The k nearest of some rows, by looking at all of them: what IVF does inside its lists, and a filter that lets few
+pass.
 
     for each block of rows that fits the nearest cache:
         for each query that asks for this block:
@@ -18,7 +19,7 @@ from minillm.search.ann.gaps import NO_KEY, gap, make_key, row_of
 from minillm.search.ann.prefetch import prefetch_row
 from minillm.search.ann.threads import in_parts
 
-CALLED = "ff2a3462"
+CALLED = "35a66373"
 BLOCK_BYTES = 16384  # of rows that are looked at together
 LONG = 1024  # results longer than this are sorted, not inserted
 

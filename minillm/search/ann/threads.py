@@ -32,13 +32,13 @@ class ReadWriteLock:
         self._changed = threading.Condition()
         self._reading = 0
         self._waiting = 0
-        self._writing = False
+        self._writer: int | None = None  # the thread that writes
 
     @contextmanager
     def shared(self) -> Iterator[None]:
         """For reading."""
         with self._changed:
-            while self._writing or self._waiting:
+            while self._writer is not None or self._waiting:
                 self._changed.wait()
             self._reading += 1
         try:
@@ -50,13 +50,16 @@ class ReadWriteLock:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """For writing. Who holds it must not ask for it again."""
+        """For writing. Who holds it may ask for it again."""
+        if self._writer == threading.get_ident():
+            yield
+            return
         with self._changed:
             self._waiting += 1
             try:
-                while self._writing or self._reading:
+                while self._writer is not None or self._reading:
                     self._changed.wait()
-                self._writing = True
+                self._writer = threading.get_ident()
             finally:
                 self._waiting -= 1
                 self._changed.notify_all()
@@ -64,5 +67,5 @@ class ReadWriteLock:
             yield
         finally:
             with self._changed:
-                self._writing = False
+                self._writer = None
                 self._changed.notify_all()
