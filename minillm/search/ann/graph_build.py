@@ -18,27 +18,28 @@ from numba import njit
 
 from minillm.search.ann.gaps import as_query, between, gap, gap_of, make_key, row_of
 from minillm.search.ann.graph_search import UNDONE, greedy, merge, search_layer
-from minillm.search.ann.prefetch import prefetch_row
+from minillm.search.ann.prefetch import BARE, prefetch_row
 from minillm.search.ann.scan import keep_lowest
 
-CALLED = "80deb591"
+CALLED = "395276f5"
 
 
-@njit(cache=True, nogil=True)
+@njit(**BARE)
 def select(graph, keys, count, m, keep_pruned, row):
     """Algorithm 4: write up to m of the nodes in keys[:count], ascending, into a row of links.
 
     e is kept if d(e, q) < d(e, r) for every r kept before; if keep_pruned, the nearest of the others fill the row.
     """
+    rows, metric = graph.rows, graph.metric
     kept = pruned = 0
     for i in range(count):
         if kept == m:
             break
         if i + 1 < count:
-            prefetch_row(graph.rows, row_of(keys[i + 1]))
+            prefetch_row(rows, row_of(keys[i + 1]))
         node, bits, closest = row_of(keys[i]), gap_of(keys[i]), True
         for r in range(kept):
-            if between(graph.metric, graph.rows, node, row[r]) <= bits:
+            if between(metric, rows, node, row[r]) <= bits:
                 closest = False
                 break
         if closest:
@@ -80,14 +81,14 @@ def extended(graph, layer, query, keys, count, visited):
     return every[:many]
 
 
-@njit(cache=True, nogil=True)
+@njit(**BARE)
 def near_mates(graph, levels, mates, node, layer, query, keys):
     """Write the keys of the nearest mates of a node on a layer into keys, ascending; returns how many."""
     keys[:] = np.uint64(0xFFFFFFFFFFFFFFFF)
-    count = 0
+    rows, metric, count = graph.rows, graph.metric, 0
     for mate in mates:
         if mate != node and levels[mate] >= layer:
-            key = make_key(gap(graph.metric, query, graph.rows, mate), mate)
+            key = make_key(gap(metric, query, rows, mate), mate)
             if key < keys[-1]:
                 keep_lowest(keys, key)
             count += 1
@@ -160,7 +161,7 @@ def links_of(graph, levels, nodes, layer):
 def link_back(graph, layer, pairs, bounds, first, last, query, keep_pruned):
     """Algorithm 1, lines 11 to 16, for targets first:last: pairs[bounds[i] : bounds[i + 1]] go to target i."""
     table = graph.links if layer == 0 else graph.upper
-    width = table.shape[1]
+    rows, metric, width = graph.rows, graph.metric, table.shape[1]
     for i in range(first, last):
         target = np.int64(pairs[bounds[i]] >> np.uint64(32))
         row = table[target if layer == 0 else graph.upper_at[target] + layer - 1]
@@ -181,10 +182,10 @@ def link_back(graph, layer, pairs, bounds, first, last, query, keep_pruned):
             row[before:count] = nodes[before:count]
             continue
         for j in range(count):
-            prefetch_row(graph.rows, nodes[j])
-        as_query(graph.metric, graph.rows, target, query)
+            prefetch_row(rows, nodes[j])
+        as_query(metric, rows, target, query)
         keys = np.empty(count, np.uint64)
         for j in range(count):
-            keys[j] = make_key(gap(graph.metric, query, graph.rows, nodes[j]), nodes[j])
+            keys[j] = make_key(gap(metric, query, rows, nodes[j]), nodes[j])
         keys.sort()
         select(graph, keys, count, width, keep_pruned, row)

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba import njit, types
-from numba.core import cgutils
+from numba.core import cgutils, options
 from numba.extending import intrinsic
 
+# How inner functions are compiled. They make no arrays, so nobody counts references to those they are given: counting
+# costs as much as a distance. The option is numba's own and not promised; without it all is the same, but slower.
+BARE = {"cache": True, "nogil": True} | ({"_nrt": False} if hasattr(options.DefaultOptions, "_nrt") else {})
 LINE = 64  # bytes in a cache line
 MOST = 512  # bytes of a row to ask for: the processor itself follows a longer row
 
@@ -38,7 +41,7 @@ def prefetch(typing, array, row, byte):  # pragma: no cover
     return types.void(array, row, byte), build
 
 
-@njit(cache=True, nogil=True)
+@njit(**BARE)
 def prefetch_row(rows, i):  # pragma: no cover
     """Ask for row i of rows."""
     for byte in range(0, min(MOST, rows.shape[1] * rows.itemsize), LINE):

@@ -16,15 +16,15 @@ import numpy as np
 from numba import njit
 
 from minillm.search.ann.gaps import NO_KEY, gap, make_key, row_of
-from minillm.search.ann.prefetch import prefetch_row
+from minillm.search.ann.prefetch import BARE, prefetch_row
 from minillm.search.ann.threads import in_parts
 
-CALLED = "35a66373"
+CALLED = "2f48f330"
 BLOCK_BYTES = 16384  # of rows that are looked at together
 LONG = 1024  # results longer than this are sorted, not inserted
 
 
-@njit(cache=True, nogil=True)
+@njit(**BARE)
 def keep_lowest(keys, key):
     """Put a key that is below the last one into keys (k,), ascending."""
     at = len(keys) - 1
@@ -34,7 +34,7 @@ def keep_lowest(keys, key):
     keys[at] = key
 
 
-@njit(cache=True, nogil=True)
+@njit(**BARE)
 def scan(metric, rows, places, queries, who, keys):
     """Put rows[places] among the lowest keys (Q, k) of the queries numbered `who`."""
     block = max(1, BLOCK_BYTES // (rows.shape[1] * rows.itemsize))
