@@ -1,6 +1,7 @@
 """Search: texts as counts (TF-IDF) and words as vectors (word2vec), keywords (BM25), sentences as vectors (exact index,
-an encoder trained here) and both at once (RRF)."""
+IVF and HNSW, an encoder trained here) and both at once (RRF)."""
 
+from minillm.search.ann import HNSWIndex, IVFIndex, NSWIndex
 from minillm.search.bm25 import BM25
 from minillm.search.confidence import choose_threshold, decline_curve, share_named
 from minillm.search.cooccurrence import cooccurrence_vectors
@@ -29,7 +30,10 @@ __all__ = [
     "DenseRetriever",
     "ExactIndex",
     "FieldSearch",
+    "HNSWIndex",
     "HybridSearch",
+    "IVFIndex",
+    "NSWIndex",
     "OneHot",
     "PassageIndex",
     "SentenceEncoder",

@@ -28,7 +28,9 @@ FREE_SUMS = {"reassoc", "contract"}  # sums in any order: what lets the compiler
 def order_bits(distance):
     """32 bits that order as float32 distances do."""
     bits = np.float32(distance).view(np.int32)
-    return np.uint32(bits ^ ((bits >> np.int32(31)) | np.int32(-0x80000000)))  # by sign: one bit turned, or all
+    return np.uint32(
+        bits ^ ((bits >> np.int32(31)) | np.int32(-0x80000000))
+    )  # by sign: one bit turned, or all
 
 
 @njit(**BARE)
@@ -140,9 +142,7 @@ def _gap_of_codes(metric, query, rows, i):
 
 
 def _between_floats(metric, rows, i, other):
-    return order_bits(
-        _squares_between(rows, i, other) if metric == L2 else _products_between(rows, i, other)
-    )
+    return order_bits(_squares_between(rows, i, other) if metric == L2 else _products_between(rows, i, other))
 
 
 def _between_codes(metric, rows, i, other):
