@@ -1,7 +1,7 @@
 """IVF and HNSW against hnswlib and faiss: the same distances, and no neighbour fewer for the same parameters.
 
-What hnswlib's own tests ask of it (recall, deletes, replaced deletes, filters, labels, save and load) is asked of ours on
-the same data; where hnswlib raises, such as for fewer than k, ours answers.
+What hnswlib's own tests ask of it (recall, deletes, replaced deletes, filters) is asked of ours on the same data; where
+hnswlib raises, such as for fewer than k, ours answers.
 """
 
 import numpy as np

@@ -6,7 +6,8 @@
 One step for all dimensions keeps the sum a sum of integers, which a processor makes four times as fast as one of
 floats, and a row takes a quarter of the cache lines. The order by codes is nearly that by vectors: a search takes a
 few more than k by codes and orders these by their vectors. Without that, recall stays near 0.97 however long one
-searches.
+searches. Vectors nearer to each other than a step have the same codes: only a search that takes all of them tells
+them apart.
 
 Peer: faiss' ScalarQuantizer(QT_8bit_uniform) with a refining index.
 """
@@ -15,9 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-LARGEST_DIM = (
-    8192  # up to here a sum of squares fits 31 bits, for queries outside the box of the vectors, too
-)
+LARGEST_DIM = 8192  # up to here a sum of squares fits 31 bits, for queries outside the box, too
 MARGIN = 1 / 8  # of the width, on each side that grows: so a range grows a few times at most, whatever comes
 
 
