@@ -96,6 +96,18 @@ def near_mates(graph, levels, mates, node, layer, query, keys):
 
 
 @njit(cache=True, nogil=True)
+def come_down(graph, nodes, entry, top, query, starts):
+    """Write where nodes come down on layer 2 and on layer 1 into starts (N, 2), as graph_search.descend."""
+    for i in range(len(nodes)):
+        as_query(graph.metric, graph.rows, nodes[i], query)
+        start = np.int64(entry)
+        for layer in range(top, 0, -1):
+            starts[i, 0] = start
+            start = greedy(graph, query, start, layer)
+        starts[i, 1] = start
+
+
+@njit(cache=True, nogil=True)
 def place(
     graph, levels, mates, first, last, query, entry, top, ef, keep_pruned, extend_candidates, mates_too
 ):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minillm.search.ann.graph_build import link_back, links_of, place
+from minillm.search.ann.graph_build import come_down, link_back, links_of, place
 from minillm.search.ann.graph_repair import attach, connect, lonely, mend
 from minillm.search.ann.slots import Slots
 from minillm.search.ann.threads import ReadWriteLock, in_parts
@@ -16,6 +16,9 @@ from minillm.search.ann.threads import ReadWriteLock, in_parts
 SKELETON = 512  # nodes that come one by one
 PART = 20  # of the graph: a batch
 LARGEST_BATCH = 2048
+SORTED = (
+    64  # mates: a larger batch is placed in the order of where its nodes come down, as queries are answered
+)
 SMALL = 1024  # nodes: a graph this small is flooded after every change
 CHANGED = 16  # a larger one when a 16th part of it has changed
 DEAD_PART = 10  # of the nodes: so many are DEAD before the graph is mended
@@ -53,6 +56,10 @@ class Builder:
                 self.keep_pruned, self.extend_candidates, new,
             )  # fmt: skip
 
+        if len(mates) > SORTED:
+            starts = np.full((len(mates), 2), entry)
+            come_down(graph, mates, entry, top, self._query(), starts)
+            mates = mates[np.lexsort((mates, starts[:, 1], starts[:, 0]))]
         if new:
             in_parts(choose, len(mates), threads)
         with self.lock.alone():
