@@ -23,7 +23,7 @@ from minillm.search.ann import hnsw_file
 from minillm.search.ann.codes import LARGEST_DIM
 from minillm.search.ann.insert import Builder
 from minillm.search.ann.query import find
-from minillm.search.ann.results import check_codes, check_threads, fixed_filter
+from minillm.search.ann.results import check_codes, check_pairs, check_threads, fixed_filter
 from minillm.search.ann.slots import Slots
 from minillm.search.ann.threads import ReadWriteLock
 from minillm.search.ann.vectors import prepare
@@ -94,21 +94,13 @@ class HNSWIndex:
         with self._one_writer:
             if ids is None:
                 ids = np.arange(self._next_id, self._next_id + len(vectors))
-            self._check_pairs(vectors, ids)
+            check_pairs(vectors, ids)
             there = self._slots.find(ids) >= 0
             if there.any():
                 raise ValueError(f"ids must be new, got {ids[there][0]} which is already there")
             if len(ids):
                 self._add(vectors, ids, threads)
         return ids
-
-    @staticmethod
-    def _check_pairs(vectors: np.ndarray, ids: np.ndarray) -> None:
-        if len(ids) != len(vectors):
-            raise ValueError(f"ids must name every vector: got {len(ids)} ids for {len(vectors)} vectors")
-        different, counts = np.unique(ids, return_counts=True)
-        if len(different) < len(ids):
-            raise ValueError(f"ids must be different, got {different[counts > 1][0]} more than once")
 
     def _add(self, vectors: np.ndarray, ids: np.ndarray, threads: int) -> None:
         with self._lock.alone():
@@ -147,7 +139,7 @@ class HNSWIndex:
         ValueError as `add`, and when an id is not there; then nothing was changed."""
         vectors, ids = prepare("vectors", vectors, self.dim, self.metric), check_ids("ids", ids)
         with self._one_writer:
-            self._check_pairs(vectors, ids)
+            check_pairs(vectors, ids)
             slots = self._find_all(ids)
             changed = (self._slots.vectors[slots] != vectors).any(axis=1)
             if changed.any():

@@ -23,7 +23,14 @@ from minillm.search.ann import ivf_file
 from minillm.search.ann.codes import LARGEST_DIM, Codes
 from minillm.search.ann.gaps import L2, NO_KEY
 from minillm.search.ann.kmeans import assign, kmeans
-from minillm.search.ann.results import SELECTIVE, as_result, check_codes, check_threads, fixed_filter
+from minillm.search.ann.results import (
+    SELECTIVE,
+    as_result,
+    check_codes,
+    check_pairs,
+    check_threads,
+    fixed_filter,
+)
 from minillm.search.ann.row_table import RowTable, id_words
 from minillm.search.ann.scan import nearest, order_again, scan, scan_groups
 from minillm.search.ann.threads import ReadWriteLock, in_parts
@@ -102,10 +109,7 @@ class IVFIndex:
             if ids is None:
                 ids = np.arange(self._next_id, self._next_id + len(vectors))
             ids = check_ids("ids", ids)
-            if len(ids) != len(vectors):
-                raise ValueError(f"ids must name every vector: got {len(ids)} ids for {len(vectors)} vectors")
-            if len(np.unique(ids)) < len(ids):
-                raise ValueError("ids must be different, got one of them twice")
+            check_pairs(vectors, ids)
             there = self._table.find(id_words(self._ids), id_words(ids)) >= 0
             if there.any():
                 raise ValueError(f"ids must be new, got {ids[there][0]} which is already there")

@@ -29,6 +29,15 @@ def check_threads(threads: Any) -> int:
     return check_int("threads", threads, minimum=1, maximum=1024)
 
 
+def check_pairs(vectors: np.ndarray, ids: np.ndarray) -> None:
+    """ValueError unless there is one id for each vector, and no id twice."""
+    if len(ids) != len(vectors):
+        raise ValueError(f"ids must name every vector: got {len(ids)} ids for {len(vectors)} vectors")
+    different, counts = np.unique(ids, return_counts=True)
+    if len(different) < len(ids):
+        raise ValueError(f"ids must be different, got {different[counts > 1][0]} more than once")
+
+
 def fixed_filter(filter: Any, living_ids: Callable[[], np.ndarray]) -> np.ndarray | None:
     """A filter as ids or as a bool array by id. A function is called here, once for every id, before a search takes its
     lock: what the function does may need the lock, too. Raises ValueError for another kind of filter."""
