@@ -240,7 +240,7 @@ class IVFIndex:
         sharp = metric_number(self.metric)
         rows, metric, asked, width = self._vectors, sharp, queries, k
         if self.codes:
-            rows, metric, width = self._coded, sharp if self.metric == "ip" else L2, max(2 * k, k + 32)
+            rows, metric, width = self._coded, sharp if self.metric == "ip" else L2, max(2 * k, k + 8)
             asked = self._scale.encode_queries(queries)
         starts = np.searchsorted(places, np.append(self._starts[:-1], self._sorted))
         tail = places[starts[-1] :]

@@ -44,12 +44,14 @@ def scan(metric, rows, places, queries, who, keys):
         for i in range(first, end):
             prefetch_row(rows, places[i])
         for q in who:
-            worst = keys[q, last]
+            query, lowest = queries[q], keys[q]
+            worst = lowest[last]
             for i in range(first, end):
-                key = make_key(gap(metric, queries[q], rows, places[i]), places[i])
+                row = np.uint64(places[i])
+                key = make_key(gap(metric, query, rows, row), row)
                 if key < worst:
-                    keep_lowest(keys[q], key)
-                    worst = keys[q, last]
+                    keep_lowest(lowest, key)
+                    worst = lowest[last]
 
 
 @njit(cache=True, nogil=True)
