@@ -544,7 +544,16 @@ def gpt2_folder(folder: Path) -> None:
 
 STEP = "checkpoint-1/"
 SQUAD = {"data": [{"paragraphs": [{"context": "c", "qas": [{"id": "1", "question": "q", "answers": []}]}]}]}
+
+
 # (make, load, file, sealed: a checksum notices every flipped bit)
+def filled(index, folder):
+    """Save an approximate index of a few vectors."""
+    if len(index) == 0:
+        index.add(np.random.default_rng(0).normal(size=(30, 4)))
+    index.save(folder / "i")
+
+
 FILES = {
     "tokenizer": (tokenizer_folder, tokenizer.load_tokenizer, "tokenizer.json", True),
     "open tokenizer": (without_checksums(tokenizer_folder), tokenizer.load_tokenizer, "tokenizer.json", False),
@@ -564,6 +573,8 @@ FILES = {
     "quantized": (quantized_folder, load_quantized, "quantized.state", True),
     "bm25": (lambda f: parts().bm25.save(f / "i"), lambda f: search.BM25.load(f / "i"), "i", True),
     "exact index": (lambda f: parts().index.save(f / "i"), lambda f: search.ExactIndex.load(f / "i"), "i", True),
+    "ivf index": (partial(filled, search.IVFIndex(4, n_lists=2)), lambda f: search.IVFIndex.load(f / "i"), "i", True),
+    "hnsw index": (partial(filled, search.HNSWIndex(4, m=2)), lambda f: search.HNSWIndex.load(f / "i"), "i", True),
     "encoder weights": (
         lambda f: parts().encoder.save_pretrained(f), search.StaticEncoder.from_pretrained, "model.safetensors", True
     ),
@@ -631,7 +642,14 @@ def test_a_json_file_of_another_shape_is_refused_by_name(saved, content):
 
 
 @pytest.mark.parametrize(
-    ("kind", "load"), [("BM25 index", search.BM25.load), ("exact index", search.ExactIndex.load)]
+    ("kind", "load"),
+    [
+        ("BM25 index", search.BM25.load),
+        ("exact index", search.ExactIndex.load),
+        ("IVF index", search.IVFIndex.load),
+        ("HNSW index", search.HNSWIndex.load),
+        ("NSW index", search.NSWIndex.load),
+    ],
 )
 @pytest.mark.parametrize("meta", [None, {}, [], {"k1": 1}])
 def test_a_sealed_file_that_lacks_its_parts_is_refused_by_name(tmp_path, kind, load, meta):

@@ -1,9 +1,11 @@
 """Search: texts as counts (TF-IDF) and words as vectors (word2vec), keywords (BM25), sentences as vectors (exact index,
-an encoder trained here), both at once (RRF), models fine-tuned on pairs of texts, and a database for vectors."""
+IVF and HNSW, an encoder trained here), both at once (RRF), models fine-tuned on pairs of texts, a database for vectors.
+"""
 
 from minillm._lazy import lazy
 
 _ROOMS = {
+    "ann": ("HNSWIndex", "IVFIndex", "NSWIndex"),
     "batches_without_doubles": ("unique_batches",),
     "bm25": ("BM25",),
     "confidence": ("choose_threshold", "decline_curve", "share_named"),

@@ -66,6 +66,24 @@ def check_ids(name: str, ids: Any) -> np.ndarray:
     return array.astype(np.int64)
 
 
+def allowed_rows(ids: np.ndarray, filter: Any) -> np.ndarray:
+    """Which of ids (N,) a filter lets pass, bool (N,): a function of the id, ids, or a bool array indexed by id.
+
+    Raises ValueError for another kind of filter.
+    """
+    if callable(filter):
+        return np.array([bool(filter(int(i))) for i in ids], bool)
+    if isinstance(filter, np.ndarray) and filter.dtype == bool:
+        if filter.ndim != 1:
+            raise ValueError(f"a bool filter must have one dimension, got {describe(filter)}")
+        inside = (ids >= 0) & (ids < len(filter))
+        inside[inside] = filter[ids[inside]]
+        return inside
+    if isinstance(filter, (str, bytes)) or not isinstance(filter, (Iterable, np.ndarray)):
+        raise ValueError(f"filter must be a function, a list of ids or a bool array, got {describe(filter)}")
+    return np.isin(ids, check_ids("filter", filter))
+
+
 def distances_plain(query: np.ndarray, vectors: np.ndarray, metric: str) -> np.ndarray:
     """Distance of one query (D,) to each of vectors (N, D), float64 (N,): the formula, one vector at a time."""
     query = query.astype(np.float64)
@@ -200,7 +218,7 @@ class ExactIndex:
         """
         queries = check_vectors("queries", queries, self.dim)
         k = check_int("k", k, minimum=1)
-        allowed = self._allowed(filter)
+        allowed = None if filter is None else allowed_rows(self._ids, filter)
         vectors, ids = (
             (self._vectors, self._ids) if allowed is None else (self._vectors[allowed], self._ids[allowed])
         )
@@ -272,24 +290,6 @@ class ExactIndex:
             scale = own[rows] * lengths[columns]
             np.divide(exact, scale, out=exact, where=scale > 0)  # a zero vector's product is 0 already
         return exact
-
-    def _allowed(self, filter: Any) -> np.ndarray | None:
-        """Which rows may be found, bool (N,); None for all."""
-        if filter is None:
-            return None
-        if callable(filter):
-            return np.array([bool(filter(int(i))) for i in self._ids], bool)
-        if isinstance(filter, np.ndarray) and filter.dtype == bool:
-            if filter.ndim != 1:
-                raise ValueError(f"a bool filter must have one dimension, got {describe(filter)}")
-            inside = self._ids < len(filter)
-            inside[inside] = filter[self._ids[inside]]
-            return inside
-        if isinstance(filter, (str, bytes)) or not isinstance(filter, (Iterable, np.ndarray)):
-            raise ValueError(
-                f"filter must be a function, a list of ids or a bool array, got {describe(filter)}"
-            )
-        return np.isin(self._ids, check_ids("filter", filter))
 
     def save(self, path: str | Path) -> Path:
         """Write the index as one file, whole or not at all."""

@@ -39,6 +39,8 @@ NAMED = (
     "sentence-transformers",
     "gensim",
     "xllamacpp",
+    "hnswlib",
+    "faiss-cpu",
 )
 
 Results = dict[str, dict[str, dict[str, Any]]]
