@@ -41,8 +41,9 @@ def noise_table(counts: np.ndarray, power: float = 0.75) -> Noise:
 
     [3, 1] with power 1 -> slot 0 is word 0; slot 1 is word 1 in one half, word 0 in the other: 3/4 and 1/4.
     """
-    logs = power * np.log(np.asarray(counts, np.float64))
-    shares = np.exp(logs - logs.max())  # no power overflows
+    logs = np.log(np.asarray(counts, np.float64))
+    with np.errstate(over="ignore"):  # whatever the power, the likeliest word has e^0 and the others no more
+        shares = np.exp(power * (logs - (logs.max() if power > 0 else logs.min())))
     shares *= len(shares) / shares.sum()
     limits, aliases = np.ones(len(shares)), np.arange(len(shares), dtype=np.int32)
     small = [word for word, share in enumerate(shares) if share < 1]
