@@ -39,7 +39,7 @@ def step(answer):
         rate=(0.0, 0.05, 0.7),
     ):  # few words, so that numbers repeat
         inputs = Inputs(case.seed)
-        tables = [np.array(inputs.matrix(case.words, case.dim, -2, 2)) for _ in range(2)]
+        tables = [np.array(inputs.matrix(case.words, case.dim, -3, 3)) for _ in range(2)]
         context, word = inputs.integers(case.neighbours, 0, case.words - 1), inputs.integer(0, case.words - 1)
         negatives = [(word + n) % case.words for n in inputs.integers(case.negatives, 1, case.words - 1)]
         asked = (context, word, negatives, case.rate)
