@@ -6,8 +6,8 @@
 Written out, the gradient is the error (label - prediction) times the other vector, the label being 1 for the word w
 that stood there and 0 for a negative (음성 표본). Negatives are drawn in proportion to count^0.75, and left out where
 they are w. Where this settles is known: with room enough, many words and negatives drawn by plain counts,
-o_w . h_c = PMI(w, c) - ln(negatives), the association of two words by counting (Levy & Goldberg 2014). With few words it
-is larger by -ln(1 - P(w | c)), for the negatives that are left out.
+o_w . h_c = PMI(w, c) - ln(negatives), the association of two words by counting (Levy & Goldberg 2014). With few words
+it is larger by -ln(1 - P(w | c)), for the negatives that are left out.
 
 The rest is how words reach the step: the commonest are dropped at random (subsampling), each window reaches a random
 1 to `window` words far, and the rate falls in a straight line over all words of all epochs.
