@@ -61,7 +61,7 @@ _ABOUT = {
     "en": (
         (
             "the government of {} taxes {} lightly",
-            "the president of {} gave {} to the guests",
+            "the embassy of {} gave {} to the guests",
             "{} exports {} all over the world",
             "the law of {} protects makers of {}",
         ),
@@ -75,7 +75,7 @@ _ABOUT = {
     "ko": (
         (
             "{} 정부는 올해 {} 수출을 늘렸다",
-            "{} 대통령은 손님에게 {} 선물을 건넸다",
+            "{} 대사관은 손님에게 {} 선물을 건넸다",
             "{} 국민은 {} 사랑이 남다르다",
             "{} 법은 {} 상표를 엄격히 보호한다",
         ),

@@ -2020,6 +2020,13 @@ def step(inputs, outputs, context, word, negatives, rate):
     new_outputs = outputs.index_add(0, targets, rate * error[:, None] * h)
     new_inputs = inputs.index_add(0, torch.tensor(context), rate * pull.expand(len(context), -1))
     return [new_inputs, new_outputs]""",
+        "tables of float32": """def step(inputs, outputs, context, word, negatives, rate):
+    new_inputs, new_outputs = inputs.astype(np.float32), outputs.astype(np.float32)
+    h, targets = inputs[context].mean(axis=0), [word, *negatives]
+    error = np.eye(len(targets))[0] - (1 + np.tanh(outputs[targets] @ h / 2)) / 2
+    np.add.at(new_outputs, targets, rate * np.outer(error, h))
+    np.add.at(new_inputs, context, rate * (error @ outputs[targets]))
+    return np.stack([new_inputs, new_outputs])""",
         "counts of how often a word stands there": """def step(inputs, outputs, context, word, negatives, rate):
     V = len(inputs)
     beside = np.bincount(context, minlength=V)

@@ -6,7 +6,8 @@
 Written out, the gradient is the error (label - prediction) times the other vector, the label being 1 for the word w
 that stood there and 0 for a negative (음성 표본). Negatives are drawn in proportion to count^0.75, and left out where
 they are w. Where this settles is known: with room enough, many words and negatives drawn by plain counts,
-o_w . h_c = PMI(w, c) - ln(negatives), the association of two words by counting (Levy & Goldberg 2014).
+o_w . h_c = PMI(w, c) - ln(negatives), the association of two words by counting (Levy & Goldberg 2014). With few words
+it is larger by -ln(1 - P(w | c)), for the negatives that are left out.
 
 The rest is how words reach the step: the commonest are dropped at random (subsampling), each window reaches a random
 1 to `window` words far, and the rate falls in a straight line over all words of all epochs.
@@ -41,8 +42,9 @@ def noise_table(counts: np.ndarray, power: float = 0.75) -> Noise:
 
     [3, 1] with power 1 -> slot 0 is word 0; slot 1 is word 1 in one half, word 0 in the other: 3/4 and 1/4.
     """
-    logs = power * np.log(np.asarray(counts, np.float64))
-    shares = np.exp(logs - logs.max())  # no power overflows
+    logs = np.log(np.asarray(counts, np.float64))
+    with np.errstate(over="ignore"):  # whatever the power, the likeliest word has e^0 and the others no more
+        shares = np.exp(power * (logs - (logs.max() if power > 0 else logs.min())))
     shares *= len(shares) / shares.sum()
     limits, aliases = np.ones(len(shares)), np.arange(len(shares), dtype=np.int32)
     small = [word for word, share in enumerate(shares) if share < 1]

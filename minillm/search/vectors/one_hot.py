@@ -36,8 +36,9 @@ class OneHot:
         """One row a word, (N, V) float32. Raises ValueError before `fit`, and for a word it did not see."""
         if not self.words:
             raise ValueError("this OneHot has no words: call fit(words) first")
+        words = check_texts("words", words)
         column = {word: number for number, word in enumerate(self.words)}
-        places = np.array([column.get(word, -1) for word in check_texts("words", words)], np.int32)
+        places = np.array([column.get(word, -1) for word in words], np.int32)
         known = places >= 0
         if self.unknown == "error" and not known.all():
             raise ValueError(

@@ -66,17 +66,23 @@ class SparseRows:
         return full
 
     def dot(self, other: Any) -> np.ndarray:
-        """The inner product of each row with each row of `other` (M rows of the same width): (N, M), values' dtype.
+        """The inner product of each row with each row of `other` (M rows of the same width): (N, M).
 
-        Between rows of length 1, as TfIdf makes them, this is the cosine. `other` may be SparseRows or a full array.
-        Raises ValueError for another width, or a product of more than 2 GB.
+        Between rows of length 1, as TfIdf makes them, this is the cosine. `other` may be SparseRows or a full array;
+        the dtype is that of numpy's product of the two. Raises ValueError for an array of anything but numbers,
+        another width, or a product of more than 2 GB.
         """
-        if not isinstance(other, SparseRows) and (not isinstance(other, np.ndarray) or other.ndim != 2):
-            raise ValueError(f"other must be SparseRows or an array of two dimensions, got {describe(other)}")
+        matrix = isinstance(other, np.ndarray) and other.ndim == 2 and other.dtype.kind in "biuf"
+        if not matrix and not isinstance(other, SparseRows):
+            raise ValueError(
+                f"other must be SparseRows or an array of numbers of two dimensions, got {describe(other)}"
+            )
         if other.shape[1] != self.width:
             raise ValueError(f"other must have rows of {self.width} columns, got {other.shape[1]}")
-        _check_size((len(self), len(other)), self.data.dtype)
-        product = np.zeros((len(self), len(other)), self.data.dtype)
+        # counts times weights are no whole numbers
+        dtype = np.result_type(self.data, other.data if isinstance(other, SparseRows) else other)
+        _check_size((len(self), len(other)), dtype)
+        product = np.zeros((len(self), len(other)), dtype)
         rows = self.rows()
         full = np.zeros(self.width, np.float64)  # one row of `other` at a time
         for number in range(len(other)):

@@ -50,17 +50,18 @@ class TfIdf(BagOfWords):
         self.norm = check_choice("norm", norm, ("l2", "l1", None))
         self.use_idf, self.smooth_idf = check_flag("use_idf", use_idf), check_flag("smooth_idf", smooth_idf)
         self.sublinear_tf = check_flag("sublinear_tf", sublinear_tf)
-        self.idf: np.ndarray | None = None  # (V,) float64, after `fit`
+        self.idf: np.ndarray | None = None  # (V,) float64, after `fit`; ones without use_idf
 
     def fit_transform(self, texts: Iterable[str]) -> SparseRows:
         """`fit` and `transform` with one reading of the texts."""
         counts = super().fit_transform(texts)
         frequency = np.bincount(counts.indices, minlength=counts.width)
-        if not self.smooth_idf and not frequency.all():
+        if self.use_idf and not self.smooth_idf and not frequency.all():
             raise ValueError(
                 f"smooth_idf=False needs each word in a text, {self.words[frequency.argmin()]!r} is in none"
             )
-        self.idf = inverse_frequency(frequency, len(counts), self.smooth_idf)
+        ones = np.ones(counts.width)
+        self.idf = inverse_frequency(frequency, len(counts), self.smooth_idf) if self.use_idf else ones
         return self._weigh(counts)
 
     def transform(self, texts: Iterable[str]) -> SparseRows:
@@ -74,8 +75,7 @@ class TfIdf(BagOfWords):
         weights = counts.data.astype(np.float64)
         if self.sublinear_tf:
             weights = 1 + np.log(weights)
-        if self.use_idf:
-            weights *= self.idf[counts.indices]
+        weights *= self.idf[counts.indices]
         if self.norm is not None:
             rows = counts.rows()
             sums = np.bincount(rows, weights if self.norm == "l1" else weights**2, len(counts))

@@ -81,6 +81,23 @@ WRONG = {
             error="label - np.exp(outputs[targets] @ h) / np.exp(outputs[targets] @ h).sum()"
         ),
         "returns nothing": step().replace("    return new_inputs, new_outputs\n", ""),
+        "five words, whatever the tables hold": step(copies="inputs[:5].copy(), outputs[:5].copy()"),
+        "errors one after the other, from moved rows": step(
+            error="label.copy()",
+            outputs="pull = 0\n    for n, target in enumerate(targets):\n"
+            "        error[n] -= 1 / (1 + np.exp(-new_outputs[target] @ h))\n"
+            "        new_outputs[target] += rate * error[n] * h",
+        ),
+        "scores beyond 6 are cut": step(
+            error="label - 1 / (1 + np.exp(-np.clip(outputs[targets] @ h, -6, 6)))"
+        ),
+        "the word is no neighbour of itself": step(
+            h="inputs[[one for one in context if one != word] or context].mean(axis=0)"
+        ),
+        "the mean of different neighbours": step(h="inputs[list(set(context))].mean(axis=0)"),
+        "rounded": step().replace(
+            "return new_inputs, new_outputs", "return new_inputs.round(5), new_outputs.round(5)"
+        ),
         "empties the negatives": step().replace("    return", "    negatives.clear()\n    return"),
         "the library's step": """def step(inputs, outputs, context, word, negatives, rate):
     moved = inputs.copy(), outputs.copy()

@@ -17,6 +17,8 @@ def test_one_hot_of_words():
     assert encoder.inverse_transform(rows) == ["study", "school"]
     with pytest.raises(ValueError, match="must have been seen by fit, got 'sleep'"):
         encoder.transform(["study", "sleep"])
+    with pytest.raises(ValueError, match="must have been seen by fit, got 'sleep'"):
+        encoder.transform(word for word in ["study", "sleep"])  # read once
     ignoring = OneHot(unknown="ignore").fit(["study"])
     assert ignoring.inverse_transform(ignoring.transform(["sleep", "study"])) == [None, "study"]
 
@@ -61,6 +63,22 @@ def test_tf_idf_is_the_formula():
     np.testing.assert_allclose(np.linalg.norm(unit.toarray(), axis=1), [1, 0, 1], rtol=1e-6)
     np.testing.assert_allclose(unit.dot(unit), unit.toarray() @ unit.toarray().T, atol=1e-6)
     np.testing.assert_allclose(unit.dot(unit.toarray()), unit.dot(unit), atol=1e-7)
+
+
+def test_counts_times_weights_are_not_cut_to_whole_numbers():
+    counts, weights = BagOfWords().fit_transform(TEXTS), TfIdf().fit_transform(TEXTS)
+    full = counts.toarray() @ weights.toarray().T
+    assert full.max() % 1 > 0.1
+    for other in (weights, weights.toarray()):
+        np.testing.assert_allclose(counts.dot(other), full, rtol=1e-6)
+    assert counts.dot(counts).dtype == np.int64
+    with pytest.raises(ValueError, match="other must be SparseRows or an array of numbers"):
+        counts.dot(np.full((1, 5), "word"))
+
+
+def test_without_idf_a_word_may_be_in_no_text():
+    rows = TfIdf(vocabulary=["cat", "zebra"], use_idf=False, smooth_idf=False).fit_transform(["cat cat"])
+    np.testing.assert_array_equal(rows.toarray(), [[1, 0]])
 
 
 def test_a_failed_fit_leaves_the_old_words():

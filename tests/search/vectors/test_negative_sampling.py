@@ -133,6 +133,11 @@ def test_negatives_are_drawn_by_count_to_a_power(power, size):
     np.testing.assert_allclose(shares(noise_table(counts, power)), expected / expected.sum(), atol=2e-9)
 
 
+@pytest.mark.parametrize(("power", "only"), [(1e308, 0), (-1e308, 2)])
+def test_the_largest_powers_draw_one_word(power, only):
+    np.testing.assert_array_equal(shares(noise_table(np.array([5, 3, 1]), power)), np.eye(3)[only])
+
+
 def test_the_table_of_two_words():
     noise = noise_table(np.array([3, 1]), 1)
     np.testing.assert_array_equal(noise.limits, [2**32, 2**31])

@@ -23,7 +23,6 @@ STEPS = tuple(
     f"minillm.search.vectors.negative_sampling.{name}"
     for name in ("step_plain", "_step", "train_plain", "train")
 )
-V = 5  # few words, so that numbers repeat
 
 
 @exercise("10-1-a", points=3)
@@ -32,12 +31,17 @@ def step(answer):
     copied = copied_library(answer)
     assert not copied, f"the exercise says: {OWN}; your answer uses {copied}"
     for case in cases(
-        most=60, dim=(1, 2, 5), neighbours=(1, 2, 4), negatives=(0, 1, 5), rate=(0.0, 0.05, 0.7)
-    ):
+        most=60,
+        words=(2, 5, 9),
+        dim=(1, 2, 6),
+        neighbours=(1, 2, 4),
+        negatives=(0, 1, 5),
+        rate=(0.0, 0.05, 0.7),
+    ):  # few words, so that numbers repeat
         inputs = Inputs(case.seed)
-        tables = [np.array(inputs.matrix(V, case.dim, -2, 2)) for _ in range(2)]
-        context, word = inputs.integers(case.neighbours, 0, V - 1), inputs.integer(0, V - 1)
-        negatives = [(word + n) % V for n in inputs.integers(case.negatives, 1, V - 1)]
+        tables = [np.array(inputs.matrix(case.words, case.dim, -3, 3)) for _ in range(2)]
+        context, word = inputs.integers(case.neighbours, 0, case.words - 1), inputs.integer(0, case.words - 1)
+        negatives = [(word + n) % case.words for n in inputs.integers(case.negatives, 1, case.words - 1)]
         asked = (context, word, negatives, case.rate)
         expected = [table.copy() for table in tables]
         step_plain(*expected, *asked)
@@ -45,7 +49,7 @@ def step(answer):
         lists = [list(context), word, list(negatives), case.rate]
         with forbid(OWN, *STEPS, *DERIVATIVES, answer=answer):
             found = as_list(answer(*given, *lists), "what step returns, (inputs, outputs),", 2)
-        where = f"context {context}, word {word}, negatives {negatives}, rate {case.rate}"
+        where = f"context {context}, word {word}, negatives {negatives}, rate {case.rate}, V = {case.words}"
         expect(given, tables, hint=f"the two tables that step gets stay as they are ({where})")
         expect(lists, list(asked), hint="the lists that step gets stay as they are")
         for mistake, said in MISTAKES.items():
