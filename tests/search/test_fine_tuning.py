@@ -171,6 +171,40 @@ def test_the_loss_may_be_another(encoder):
     assert objective.what_decides_the_weights() == told
 
 
+class Gradients(TrainerCallback):
+    """Keeps the gradients of the first update, after clipping."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **parts):
+        if not self.kept:
+            self.kept = {
+                name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None
+            }
+
+
+@pytest.mark.parametrize(
+    ("precision", "close"), [({}, 1e-5), ({"bf16": True}, 0.05), ({"fp16": True}, 0.01)], ids=str
+)
+def test_pieces_in_the_trainer_give_the_update_of_the_whole_batches(tokenizer, precision, close):
+    """Two batches an update, the loss scaled where it is float16, a piece larger than the batch, frozen weights."""
+    found = []
+    for pieces in (None, 2, 99):
+        encoder, seen = SentenceEncoder(tiny(), tokenizer, prompts=PROMPTS), Gradients()
+        args = TrainingArguments(**QUICK | precision | {"max_steps": 1, "gradient_accumulation_steps": 2})
+        fine_tune(encoder, PAIRS, args, only=1, pieces=pieces, callbacks=[seen])
+        found.append(seen.kept)
+    whole, *others = found
+    assert all(name.startswith("blocks.1.") for name in whole)
+    largest = max(one.abs().max() for one in whole.values())
+    assert largest > 0.01
+    for one in others:
+        assert one.keys() == whole.keys()
+        for name, gradient in one.items():
+            assert (gradient - whole[name]).abs().max() <= close * largest
+
+
 class StopAt(TrainerCallback):
     """Ctrl-C after a step."""
 
