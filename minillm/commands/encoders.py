@@ -31,6 +31,10 @@ def train_encoder(options: Namespace) -> None:
         raise ValueError(f"--out must be a new or an empty folder, {options.out} holds something")
     if options.encoder != SMALL:
         check_encoder(options.encoder)
+    elif options.last_layers:
+        raise ValueError(
+            f"--last-layers is for transformers; {SMALL} has no layers, got {options.last_layers}"
+        )
     passages = None
     if options.pairs is None:
         documents, _, reading = read_sources(options.paths, options.out)
@@ -64,11 +68,11 @@ def train_encoder(options: Namespace) -> None:
     else:
         each = SENTENCES_EACH[options.encoder == SMALL]
         data = data_of_passages(passages, sentences_each=each, **share)
+    encoder = first_encoder(options, data)
     pairs = data.training
+    how = settings(options, encoder, len(pairs))
     if options.hard_negatives:
         pairs = mine_hard_negatives(pairs, num_negatives=options.hard_negatives)
-    encoder = first_encoder(options, data)
-    how = settings(options, encoder)
     places = {"keyword search": places_by_keywords(data), "before": places_by_vectors(encoder, data)}
     history = fine_tune(encoder, pairs, **how)
     places["after"] = places_by_vectors(encoder, data)
@@ -86,7 +90,8 @@ def train_encoder(options: Namespace) -> None:
             }
         )  # fmt: skip
         return
-    print(f"learned from {len(pairs):,} pairs in {history.global_step:,} steps")
+    steps = "1 step" if history.global_step == 1 else f"{history.global_step:,} steps"
+    print(f"learned from {len(pairs):,} pairs in {steps}")
     print(
         f"asked {len(data.queries):,} held-out questions among {len(data.corpus):,} texts; {data.left_out:,} left out "
         f"for what they share with the training"
@@ -107,23 +112,30 @@ def first_encoder(options: Namespace, data: Any) -> Any:
         return open_encoder(options.encoder)
     texts = dict.fromkeys(text for one in data.training for text in (one.anchor, one.positive))
     passages = data.passages or [Passage(str(n), str(n), "", text) for n, text in enumerate(texts)]
-    return count_words(passages, steps=0, seed=options.seed)
+    try:
+        return count_words(passages, steps=0, seed=options.seed)
+    except ValueError as error:
+        raise ValueError(
+            f"too little text for the small encoder, which counts words that stand together: {error}; another "
+            "--encoder knows its language already"
+        ) from None
 
 
-def settings(options: Namespace, encoder: Any) -> dict[str, Any]:
+def settings(options: Namespace, encoder: Any, pairs: int) -> dict[str, Any]:
     """The options of `fine_tune`: the user's, and the usual ones for what was left open. ValueError for layers that the
     encoder has not. The loss is MNR; for a table of tokens both ways round and warmer, as one is trained for an index.
     """
     from minillm.search import StaticEncoder, mnr_loss
-    from minillm.training import TrainingArguments
+    from minillm.search.fine_tuning import usual_arguments
 
     static = isinstance(encoder, StaticEncoder)
     chosen = {name: getattr(options, name) or value for name, value in USUAL[static].items()}
-    args = TrainingArguments(
+    args = usual_arguments(
+        encoder,
+        pairs,
         num_train_epochs=chosen["epochs"],
         per_device_train_batch_size=chosen["batch_size"],
         learning_rate=chosen["learning_rate"],
-        warmup_ratio=0.1,
         seed=options.seed,
         device="cpu" if static else "auto",
         disable_tqdm=True if options.json else None,
@@ -145,5 +157,6 @@ def explained() -> str:
         "From documents, a title is the question for its text, and a sentence the one for the passage that it was "
         "taken out of; a file of pairs holds one JSON object a line: anchor, positive and, if you have any, negatives. "
         "A part is held out, and asked before and after; nothing of it stands in the training, which is proven and "
-        "printed. Ctrl-C writes nothing."
+        "printed. `minillm index` grades searches on titles and sentences of the same text, most of which the encoder "
+        "has then learned from: believe the table printed here. Ctrl-C writes nothing."
     )

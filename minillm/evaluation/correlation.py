@@ -19,7 +19,8 @@ from minillm._checks import describe
 
 
 def mean_ranks(values: Sequence[float]) -> np.ndarray:
-    """Ranks from 1, float64 (N,), equal values sharing the mean of theirs: [5, 7, 7] -> [1, 2.5, 2.5]."""
+    """Ranks from 1, float64 (N,), equal values sharing the mean of theirs: [5, 7, 7] -> [1, 2.5, 2.5].
+    ValueError for anything but finite numbers."""
     _, group, sizes = np.unique(_numbers("values", values), return_inverse=True, return_counts=True)
     last = np.cumsum(sizes)  # the rank of the last of each group of equals
     return (last - (sizes - 1) / 2)[group]

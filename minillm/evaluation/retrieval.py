@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minillm._checks import check_choice, check_int, describe, is_listing
+from minillm._checks import check_int, describe, is_listing
 from minillm.evaluation.ranking import hit_at_k, map_score, mrr, ndcg, precision_at_k, recall_at_k
 
 AT_K = {  # up to which places each figure looks, unless it is said; the peer's
@@ -26,12 +26,16 @@ AT_K = {  # up to which places each figure looks, unless it is said; the peer's
 
 
 def places_of(**at_k: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """The places up to which each figure looks: AT_K, with what is given in its place. ValueError for other names."""
+    """The places up to which each figure looks: AT_K, with what is given in its place. ValueError for other names, for
+    what is no list of int from 1 on, and where no figure at all is left."""
     for name, places in at_k.items():
-        check_choice("the name of the places", name, AT_K)
+        if name not in AT_K:
+            raise ValueError(f"there is no argument {name!r} here; the places are {', '.join(AT_K)}")
         if not is_listing(places):
             raise ValueError(f"{name} must be a list of int, got {describe(places)}")
         at_k[name] = tuple(check_int(name, k, 1) for k in places)
+    if not any((AT_K | at_k).values()):
+        raise ValueError(f"at least one of {', '.join(AT_K)} must name a place, got none")
     return AT_K | at_k
 
 

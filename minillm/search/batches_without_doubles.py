@@ -18,19 +18,23 @@ from collections.abc import Iterable, Sequence
 
 from minillm._checks import check_int
 
+LOOK_AHEAD = 100  # rows passed over for a batch, a row of it
+
 
 def unique_batches(
     order: Iterable[int], texts: Sequence[frozenset[str]], size: int, most: int | None = None
 ) -> list[list[int]]:
     """Rows in `order`, dealt into batches of up to `size` that share no text; texts[row]: the texts of a row.
 
-    most: batches at most (default: until every row is dealt).
+    most: batches at most (default: until every row is dealt). A batch that cannot be filled looks at LOOK_AHEAD * size
+    rows and no further: where few texts stand in all rows (names of classes, say), each would look at every row. Raises
+    ValueError for a size below 1.
     """
     size = check_int("size", size, 1)
     waiting, batches = deque(order), []
     while waiting and len(batches) != most:
         batch, taken, later = [], set(), []
-        while waiting and len(batch) < size:
+        while waiting and len(batch) < size and len(later) < LOOK_AHEAD * size:
             row = waiting.popleft()
             if taken.isdisjoint(texts[row]):
                 batch.append(row)

@@ -84,6 +84,9 @@ def in_words(comparisons: Mapping[str, Paired]) -> str:
     """What the figures allow to say, in one sentence."""
     better: Sequence[str] = [name for name, one in comparisons.items() if improved(one)]
     worse: Sequence[str] = [name for name, one in comparisons.items() if one.interval[1] < 0]
+    if worse and better:
+        up, down = ", ".join(better), ", ".join(worse)
+        return f"Better and worse: the interval of {up} lies above zero, that of {down} below."
     if worse:
         return f"It has become worse: the interval of {', '.join(worse)} lies below zero."
     if better:

@@ -114,8 +114,8 @@ def train_encoder(
         questions, answers = zip(*(make_pair(tokenized[i], generator) for i in chosen), strict=True)
         # mnr_loss makes vectors of length 1 itself
         u, v = embed_batch(weight, questions, normalize=False), embed_batch(weight, answers, normalize=False)
-        # Both directions: the question must find its answer, and the answer its question.
-        loss = (mnr_loss(u, v, scale=scale) + mnr_loss(v, u, scale=scale)) / 2
+        # symmetric: the question must find its answer, and the answer its question
+        loss = mnr_loss(u, v, scale=scale, symmetric=True)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -13,6 +13,7 @@ Gurevych 2019. Held against: SentenceTransformerTrainer. Leaves out: several dat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -30,19 +31,26 @@ from minillm.search.trainable import freeze_all_but, trainable, usual_prompts
 from minillm.training.arguments import TrainingArguments
 from minillm.training.callbacks import PrinterCallback, TrainerCallback
 from minillm.training.history import Records
+from minillm.training.objectives import Outcome
 from minillm.training.trainer import Trainer
 
 
 def usual_arguments(encoder: Any, pairs: int, **changes: Any) -> TrainingArguments:
     """One epoch in batches of 32, a tenth of it warm-up; the learning rate 2e-5, for a table of tokens 3e-3.
 
-    pairs: how many there are. A step of warm-up is one at rate zero, so that a run of few steps has none.
+    pairs: how many there are. changes: other settings of TrainingArguments. The first step of a warm-up has the rate
+    zero, so that a run of ten steps or fewer has none: one step alone would learn nothing.
     """
     settings = {
-        "num_train_epochs": 1, "per_device_train_batch_size": 32, "warmup_ratio": 0.1 if pairs > 320 else 0.0,
+        "num_train_epochs": 1, "per_device_train_batch_size": 32,
         "learning_rate": 3e-3 if isinstance(encoder, StaticEncoder) else 2e-5,
     }  # fmt: skip
-    return TrainingArguments(**settings | changes)
+    args = TrainingArguments(**settings | changes)
+    batches = math.ceil(pairs / (args.per_device_train_batch_size * args.gradient_accumulation_steps))
+    steps = args.max_steps if args.max_steps > 0 else batches * args.num_train_epochs
+    if steps <= 10 or not {"warmup_ratio", "warmup_steps"}.isdisjoint(changes):
+        return args
+    return replace(args, warmup_ratio=0.1)
 
 
 def fine_tune(
@@ -77,8 +85,6 @@ def fine_tune(
         eval_rows, eval_scored = read_either(eval_pairs, "eval_pairs")
         if eval_scored != scored:
             raise ValueError("pairs and eval_pairs must both have scores, or neither")
-    if not scored and len(rows) < 2:
-        raise ValueError("pairs must hold at least two, the answers of the others are the wrong ones; got 1")
     args = check_arguments(usual_arguments(encoder, len(rows)) if args is None else args)
     if args.train_sampling_strategy != "random":
         raise ValueError(
@@ -90,6 +96,9 @@ def fine_tune(
     loss = check_function("loss", loss) or (cosine_similarity_loss if scored else mnr_loss)
     part = trainable(encoder)
     fronts = usual_prompts(encoder, scored) if prompts is None else _two_texts(prompts)
+    train_rows = PairRows(part, rows, fronts)
+    if not scored and getattr(loss, "func", loss) is mnr_loss:
+        check_wrong_answers(train_rows, args.per_device_train_batch_size)
     try:
         return run_trainer(
             part.module,
@@ -97,10 +106,10 @@ def fine_tune(
             only,
             check_callbacks(callbacks) + ([NoName(encoder)] if getattr(encoder, "name", None) else []),
             resume_from_checkpoint,
-            train_dataset=PairRows(part, rows, fronts),
+            train_dataset=train_rows,
             eval_dataset=None if eval_rows is None else PairRows(part, eval_rows, fronts),
             data_collator=partial(collate, pad_id=part.pad_id),
-            objective=PairObjective(part.embed, loss, scored, pieces),
+            objective=PairObjective(part.embed, loss, scored, pieces, fronts),
         )
     finally:
         part.finish()
@@ -112,9 +121,41 @@ class NoName(TrainerCallback):
     def __init__(self, encoder: Any) -> None:
         self.encoder = encoder
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
-        """Before the weights change."""
+    def on_train_begin(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+        """A run that is resumed has put a checkpoint's weights in place, even if no step is left."""
+        if state.global_step:
+            self.encoder.name = None
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+        """Right before the weights change."""
         self.encoder.name = None
+
+
+class OfAPart:
+    """An objective, and what is trained by it: a resumed run must train the same, or its averages are of others."""
+
+    def __init__(self, objective: Any, only: int | Sequence[str] | None) -> None:
+        self.objective, self.count = objective, objective.count
+        self.only = only if only is None or isinstance(only, int) else list(only)
+
+    def __call__(self, model: Any, batch: Any, predict: bool = False) -> Outcome:
+        """As the objective."""
+        return self.objective(model, batch, predict)
+
+    def what_decides_the_weights(self) -> dict[str, Any]:
+        """What a resumed run must share: what the objective says, and `only`."""
+        ask = getattr(self.objective, "what_decides_the_weights", dict)
+        return ask() | {"only": self.only}
+
+
+def check_wrong_answers(rows: PairRows, batch_size: int) -> None:
+    """ValueError where no batch holds a wrong answer: the ranking loss would be zero, and nothing learned."""
+    batches = rows.epoch_batches(batch_size, 0, 0)
+    if all(len(batch) == 1 and not rows[batch[0]]["negatives"] for batch in batches):
+        raise ValueError(
+            "pairs must have wrong answers, negatives of their own or the answers of the other pairs of a batch; got "
+            f"{len(rows)} in batches of {batch_size} without any (pairs that share a text are never in one batch)"
+        )
 
 
 def check_arguments(args: Any) -> TrainingArguments:
@@ -143,6 +184,7 @@ def run_trainer(
     callbacks, frozen = check_callbacks(callbacks), freeze_all_but(module, only)
     try:
         args = replace(args, remove_unused_columns=False)
+        parts["objective"] = OfAPart(parts["objective"], only)
         trainer = Trainer(module, args=args, callbacks=callbacks, **parts)
         if not any(PrinterCallback in (one, type(one)) for one in callbacks):
             trainer.remove_callback(PrinterCallback)

@@ -40,15 +40,21 @@ def mine_hard_negatives(
     sampling_strategy: str = "top",
     retriever: Any = None,
     seed: int = 0,
+    *,
+    absolute_margin: float | None = None,
+    max_score: float | None = None,
+    min_score: float | None = None,
 ) -> list[Pair]:
     """Each pair with up to `num_negatives` more negatives, the highest ranked first; none where none was found.
 
     pairs: (anchor, positive, negative, ...); an anchor may have several positives. corpus: more texts to draw from,
     besides all the positives. range_min, range_max: which of the ranked texts may be taken, counted from 0 once those
     are left out that may not be: all positives of the anchor, texts equal to one of them or to the anchor up to white
-    space and letter case, and, with relative_margin m, those that score more than (1 - m) of the anchor's lowest
-    positive (all, where that is not even ranked). range_max None: range_min + num_negatives, or ten times as many
-    after a margin or for "random". sampling_strategy: "top", or "random" among those of the range, by `seed`.
+    space and letter case, and those that the next four refuse. relative_margin m: what scores more than (1 - m) of the
+    anchor's lowest positive (all, where that is not even ranked); absolute_margin: more than it less the margin;
+    max_score, min_score: above or below these scores of the retriever. range_max None: range_min + num_negatives, or
+    ten times as many after a margin or a max_score or for "random". sampling_strategy: "top", or "random" among those
+    of the range, by `seed`.
     retriever: anything with fit(texts) and search(queries, k), such as DenseRetriever(encoder); by default BM25(),
     which finds only texts that share a word with the anchor.
 
@@ -60,7 +66,13 @@ def mine_hard_negatives(
     check_choice("sampling_strategy", sampling_strategy, ("top", "random"))
     if relative_margin is not None:
         relative_margin = check_number("relative_margin", relative_margin, 0, 1)
-    wide = relative_margin is not None or sampling_strategy == "random"
+    if absolute_margin is not None:
+        absolute_margin = check_number("absolute_margin", absolute_margin, 0)
+    bounds = {"max_score": math.inf, "min_score": -math.inf}
+    for name, value in (("max_score", max_score), ("min_score", min_score)):
+        if value is not None:
+            bounds[name] = check_number(name, value)
+    wide = (relative_margin, absolute_margin, max_score) != (None,) * 3 or sampling_strategy == "random"
     if range_max is None:
         range_max = range_min + num_negatives * (10 if wide else 1)
     if check_int("range_max", range_max, 1) - range_min < num_negatives:
@@ -87,7 +99,8 @@ def mine_hard_negatives(
         part = anchors[start : start + AT_A_TIME]
         for anchor, ranking in zip(part, retriever.search(part, depth)):
             ranked = [(texts[place], score) for place, score in ranking]
-            fit = wrong_ones(anchor, positives[anchor], ranked, relative_margin)[range_min:range_max]
+            fit = wrong_ones(anchor, positives[anchor], ranked, relative_margin, absolute_margin, **bounds)
+            fit = fit[range_min:range_max]
             if sampling_strategy == "random" and len(fit) > num_negatives:
                 fit = [fit[place] for place in sorted(generator.permutation(len(fit))[:num_negatives])]
             mined[anchor] = fit[:num_negatives]
@@ -97,14 +110,25 @@ def mine_hard_negatives(
 
 
 def wrong_ones(
-    anchor: str, right: set[str], ranked: Sequence[tuple[str, float]], margin: float | None = None
+    anchor: str,
+    right: set[str],
+    ranked: Sequence[tuple[str, float]],
+    relative_margin: float | None = None,
+    absolute_margin: float | None = None,
+    max_score: float = math.inf,
+    min_score: float = -math.inf,
 ) -> list[str]:
     """The texts of a ranking [(text, score), ...] that may be negatives of `anchor`, whose positives are `right`."""
     # the same text in other letters is as right
     left_out = {plain_words(text) for text in (anchor, *right)}
-    highest = math.inf
-    if margin is not None:
+    highest = max_score
+    if relative_margin is not None or absolute_margin is not None:
         listed = [score for text, score in ranked if text in right]
         # a positive that is not even listed scores below everything that is
-        highest = min(listed) - abs(min(listed)) * margin if len(listed) == len(right) else -math.inf
-    return [text for text, score in ranked if plain_words(text) not in left_out and score <= highest]
+        lowest = min(listed) if len(listed) == len(right) else -math.inf
+        if relative_margin:  # infinity times zero is none
+            highest = min(highest, lowest - abs(lowest) * relative_margin)
+        highest = min(highest, lowest - (absolute_margin or 0))
+    return [
+        text for text, score in ranked if plain_words(text) not in left_out and min_score <= score <= highest
+    ]

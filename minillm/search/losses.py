@@ -6,6 +6,8 @@
     triplet:              mean max(0, d(u, v) - d(u, n) + margin)                   n is wrong for u, v is right
     multiple negatives:   mean -log softmax_j(scale * cos(u_i, v_j)) at j = i       every other v of the batch is wrong
 
+All raise ValueError for tensors of other shapes, labels or settings that are out of range.
+
 Book: 11.2 언어 모델을 임베딩 모델로 만들기, 11.3 임베딩 모델 미세 조정하기 (MNR 손실). Papers: Hadsell et al. 2006;
 Schroff et al. 2015 (FaceNet); Henderson et al. 2017, "Efficient Natural Language Response Suggestion".
 Peer: sentence_transformers.losses of the same names. Left out: distances between the texts of one side, margins in MNR.

@@ -93,7 +93,8 @@ def collate(rows: Sequence[Mapping[str, Any]], pad_id: int) -> Batch:
 class PairObjective:
     """The loss of a batch of pairs: loss(anchors, positives, negatives or None), or loss(first, second, labels).
 
-    embed: as Trainable's. pieces: texts in memory at a time (gradient_cache.py); None takes all of the batch.
+    embed: as Trainable's. pieces: texts in memory at a time (gradient_cache.py); None takes all of the batch. fronts:
+    what PairRows has put in front of the texts.
     """
 
     def __init__(
@@ -102,8 +103,10 @@ class PairObjective:
         loss: Callable[..., Tensor],
         scored: bool = False,
         pieces: int | None = None,
+        fronts: tuple[str, str] = ("", ""),
     ) -> None:
         self.embed, self.loss, self.scored, self.pieces = embed, loss, scored, pieces
+        self.fronts = fronts
 
     def __call__(self, model: Any, batch: Mapping[str, Tensor], predict: bool = False) -> Outcome:
         """predictions: the cosine of each anchor with its positive (B,), for metrics such as Spearman; labels (B,)."""
@@ -136,11 +139,12 @@ class PairObjective:
         return len(batch["labels"])
 
     def what_decides_the_weights(self) -> dict[str, Any]:
-        """What a resumed run must share: the loss, by its name and settings. Pieces change nothing."""
+        """What a resumed run must share: the loss, by its name and settings, and the prompts. Pieces change nothing."""
         loss, given = self.loss, {}
         if isinstance(loss, partial):
             loss, given = loss.func, {**loss.keywords}
         return {
             "loss": getattr(loss, "__name__", type(loss).__name__),
             "settings": repr(sorted(given.items())),
+            "prompts": list(self.fronts),
         }

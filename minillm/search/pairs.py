@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from minillm._checks import check_number, describe, is_listing
 from minillm._files import BadFileError, read_bytes
+from minillm.data.documents import plain_words
 
 
 class Pair(NamedTuple):
@@ -37,7 +38,11 @@ class ScoredPair(NamedTuple):
 
 
 def as_pairs(pairs: Any, name: str = "pairs") -> list[Pair]:
-    """A list of Pairs from Pairs, tuples or dicts; ValueError naming the first row that is none."""
+    """A list of Pairs from Pairs, tuples or dicts; ValueError naming the first row that is none.
+
+    A row is refused, too, where a text is blank, or where its positive stands among its negatives, up to white space
+    and letter case.
+    """
     return [_pair(one, f"{name}[{place}]") for place, one in enumerate(_rows(pairs, name))]
 
 
@@ -83,7 +88,7 @@ def labelled_pairs(pairs: Any) -> list[ScoredPair]:
 
 def read_pairs(path: str | Path) -> list[Pair]:
     """The pairs of a UTF-8 file with one JSON object a line: anchor, positive, negatives (a list, or one text as
-    `negative`; it may be missing). BadFileError (a ValueError) naming the file and the line that is none."""
+    `negative`; it may be missing, or null). BadFileError (a ValueError) naming the file and the line that is none."""
     try:
         text = read_bytes(path, "file of pairs").decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -92,7 +97,7 @@ def read_pairs(path: str | Path) -> list[Pair]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                found.append(_pair(json.loads(line), "it"))
+                found.append(_pair(_whole(json.loads(line)), "it"))
             except (ValueError, RecursionError) as error:
                 raise BadFileError(
                     f"file of pairs {str(path)!r} is refused: line {number}: {error}"
@@ -100,6 +105,16 @@ def read_pairs(path: str | Path) -> list[Pair]:
     if not found:
         raise BadFileError(f"file of pairs {str(path)!r} holds no pair")
     return found
+
+
+def _whole(row: Any) -> Any:
+    """A line's value; ValueError for half a character, which JSON can write ("\\ud800") and no tokenizer can read."""
+    try:
+        json.dumps(row, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = ord(error.object[error.start])
+        raise ValueError(f"it has the lone surrogate U+{half:04X}, which is no character") from None
+    return row
 
 
 def _rows(pairs: Any, name: str) -> Sequence[Any]:
@@ -113,12 +128,15 @@ def _rows(pairs: Any, name: str) -> Sequence[Any]:
 
 def _pair(row: Any, name: str) -> Pair:
     if isinstance(row, Mapping):
-        negatives = row.get("negatives", row.get("negative", ()))
-        row = (
-            row.get("anchor"),
-            row.get("positive"),
-            [negatives] if isinstance(negatives, str) else negatives,
-        )
+        missing = [key for key in ("anchor", "positive") if key not in row]
+        if missing:
+            raise ValueError(
+                f"{name} must have the keys anchor and positive, {missing[0]} is missing; it has {describe(list(row))}"
+            )
+        negatives = row.get("negatives", row.get("negative"))
+        if negatives is None:
+            negatives = ()
+        row = (row["anchor"], row["positive"], [negatives] if isinstance(negatives, str) else negatives)
     if not isinstance(row, (tuple, list)) or len(row) < 2:
         raise ValueError(f"{name} must be (anchor, positive) or a dict of both, got {describe(row)}")
     anchor, positive, *rest = row
@@ -130,7 +148,11 @@ def _pair(row: Any, name: str) -> Pair:
         raise ValueError(
             f"{name} must hold an anchor, a positive and negatives, all str, got {describe(wrong)}"
         )
-    for what, text in (("anchor", anchor), ("positive", positive)):
+    for what, text in zip(("anchor", "positive", *("negative",) * len(rest)), texts):
         if not text.strip():
             raise ValueError(f"the {what} of {name} must hold text, got {describe(text)}")
+    if plain_words(positive) in map(plain_words, rest):
+        raise ValueError(
+            f"the positive of {name} must not stand among its negatives, got {describe(positive)} as both"
+        )
     return Pair(anchor, positive, tuple(rest))

@@ -58,7 +58,8 @@ class InformationRetrievalEvaluator:
         self.depth = max(k for places in self.at_k.values() for k in places)
 
     def rankings(self, model: Any) -> list[Ranking]:
-        """What an encoder, or a retriever, finds for each query, as deep as a figure looks."""
+        """What an encoder, or a retriever, finds for each query, as deep as a figure looks: [(id, score), ...] each.
+        Raises ValueError for anything else."""
         retriever = DenseRetriever(model) if hasattr(model, "encode") else model
         if not callable(getattr(retriever, "search", None)):
             raise ValueError(f"model must be an encoder or a retriever, got {describe(model)}")
@@ -67,7 +68,8 @@ class InformationRetrievalEvaluator:
         return retriever.search(self.queries, self.depth)
 
     def __call__(self, model: Any) -> dict[str, float]:
-        """The figures, means over the queries; those of an encoder are called cosine_..., as in the peer."""
+        """The figures, means over the queries; those of an encoder are called cosine_..., as in the peer. Raises
+        ValueError for what is neither an encoder nor a retriever."""
         front = f"{self.name}_" if self.name else ""
         front += "cosine_" if hasattr(model, "encode") else ""
         found = retrieval_metrics(self.rankings(model), self.gold, **self.at_k)

@@ -67,7 +67,8 @@ class EmbeddingSimilarityEvaluator:
         )
 
     def __call__(self, encoder: Any) -> dict[str, float]:
-        """The correlation of the similarities with the scores, of their values and of their ranks."""
+        """The correlation of the similarities with the scores, of their values and of their ranks; NaN where all are
+        the same. Raises ValueError for what has no `encode`."""
         alike = self.similarities(encoder)
         front = f"{self.name}_" if self.name else ""
         return {

@@ -50,12 +50,18 @@ class TwoStageSearch:
         """The best k documents of each query as [(id, score of the cross-encoder), ...], best first.
 
         Exactly k where the first stage brings as many; equal scores stay in its order. Every pair of every query is
-        scored in one call. Raises ValueError as the two stages do, and for an id without a text.
+        scored in one call. Raises ValueError as the two stages do, for an id without a text, and for scores that are
+        not a finite number a pair.
         """
         queries, k = check_texts("queries", queries), check_int("k", k, 1)
         candidates = [[one for one, _ in ranking] for ranking in self.first.search(queries, max(self.n, k))]
         pairs = [(query, self._text(one)) for query, ids in zip(queries, candidates) for one in ids]
-        scores = np.asarray(self.cross_encoder.score(pairs))  # (pairs,)
+        scores = np.asarray(self.cross_encoder.score(pairs)) if pairs else np.zeros(0)  # (pairs,)
+        numbers = scores.dtype.kind in "fiu" and np.isfinite(scores).all()
+        if scores.shape != (len(pairs),) or not numbers:
+            raise ValueError(
+                f"the cross-encoder must give a finite number for each of {len(pairs)} pairs, got {describe(scores)}"
+            )
         ends = np.cumsum([len(ids) for ids in candidates])
         return [best_first(ids, scores[end - len(ids) : end])[:k] for ids, end in zip(candidates, ends)]
 

@@ -94,8 +94,10 @@ class ExampleFeed:
         first = place * args.gradient_accumulation_steps * processes
         chosen = []
         for number in range(first + rank, first + args.gradient_accumulation_steps * processes, processes):
+            if args.dataloader_drop_last and number >= len(self) // size:
+                continue  # data that deal their own batches may have short ones before the last
             rows = self._batch(seed, epoch, size, number)
-            if len(rows) and not (args.dataloader_drop_last and len(rows) < size):
+            if len(rows):
                 chosen.append(self.collated(rows))
         return chosen
 

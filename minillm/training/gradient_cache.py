@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,15 +35,20 @@ def cached_loss(
 ) -> Tensor:
     """loss(*[embed(column) for column in columns]): the same value and the same gradients, in pieces of `size` rows.
 
-    embed: a column of B texts to vectors (B, D). The gradients of embed's weights are added to their `.grad` when
-    `backward` is called on what comes back, whatever it was multiplied by; nothing else may be asked of its graph.
-    Without gradients (evaluation) it is only computed in pieces. Raises ValueError for a size below 1 or columns that
-    are none.
+    columns: dicts of tensors (B, ...), B texts each; every column has a B of its own. embed: a column of B texts to
+    vectors (B, D); float32, even under autocast, as the first gradients are made before a loss is scaled. loss: of the
+    vectors of each column, a scalar. The gradients of embed's weights are added to their `.grad` when `backward` is
+    called on what comes back, whatever it was multiplied by; nothing else may be asked of its graph. Without gradients
+    (evaluation) it is only computed in pieces. Raises ValueError for a size below 1, columns that are none, and a loss
+    that is no scalar.
     """
     size = check_int("size", size, 1)
     listed = isinstance(columns, Sequence) and len(columns) > 0
-    if not listed or not all(isinstance(column, Mapping) and column for column in columns):
-        raise ValueError(f"columns must be dicts of tensors, one a column, got {describe(columns)}")
+    if not listed or not all(map(is_column, columns)):
+        raise ValueError(
+            "columns must be dicts of tensors, one a column, whose tensors have a row for every text, got "
+            f"{describe(columns)}"
+        )
     pieces = [cut(column, size) for column in columns]
     # 1. the vectors alone
     vectors, states = zip(*(embed_without_graph(embed, column) for column in pieces))
@@ -50,6 +56,8 @@ def cached_loss(
         return loss(*vectors)
     # 2. how the loss changes with each vector
     value = loss(*(one.requires_grad_() for one in vectors))
+    if not isinstance(value, Tensor) or value.ndim or not value.requires_grad:
+        raise ValueError(f"loss must give a scalar tensor that depends on the vectors, got {describe(value)}")
     gradients = torch.autograd.grad(value, vectors, materialize_grads=True)
 
     def way_back(upstream: Tensor) -> None:  # 3. piece by piece
@@ -63,6 +71,13 @@ def cached_loss(
     result = value.detach().requires_grad_()
     result.register_hook(way_back)
     return result
+
+
+def is_column(value: Any) -> bool:
+    """Whether `value` is a dict of tensors that all have the same number of rows, at least one."""
+    tensors = list(value.values()) if isinstance(value, Mapping) else []
+    rows = {len(one) if isinstance(one, Tensor) and one.ndim else 0 for one in tensors}
+    return len(rows) == 1 and 0 not in rows
 
 
 def cut(column: Column, size: int) -> list[dict[str, Tensor]]:

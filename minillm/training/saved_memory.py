@@ -6,7 +6,7 @@
 
 Most of the memory of training are these activations: every layer keeps what it read, until its gradient is known.
 Counted are storages, each once, from the moment a node keeps the first view of one until the last node that keeps one
-is freed.
+is freed. Single numbers, such as the 2 of 2 * x, are not counted.
 
 Book: 5.2 단일 GPU 효율적으로 활용하기. Held against: small graphs counted by hand.
 """
@@ -19,11 +19,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from minillm._checks import describe
+
 
 class SavedMemory:
-    """A `with` block that counts: `now` and `peak`, in bytes. model: its weights and buffers are left out."""
+    """A `with` block that counts: `now` and `peak`, in bytes. model: its weights and buffers are left out.
+
+    Raises ValueError for a model that is none.
+    """
 
     def __init__(self, model: nn.Module | None = None) -> None:
+        if model is not None and not isinstance(model, nn.Module):
+            raise ValueError(f"model must be a torch module or None, got {describe(model)}")
         own = [] if model is None else [*model.parameters(), *model.buffers()]
         self._own = {tensor.untyped_storage().data_ptr() for tensor in own}
         self._keepers: Counter[int] = Counter()  # address of a storage -> how many nodes keep it
@@ -43,7 +50,7 @@ class SavedMemory:
         """Note that a node keeps `tensor`; (address, bytes) of its storage, for `give`."""
         memory = tensor.untyped_storage()
         address, size = memory.data_ptr(), memory.nbytes()
-        if address in self._own:
+        if address in self._own or size <= tensor.element_size():
             return address, 0
         self._keepers[address] += 1
         if self._keepers[address] == 1:

@@ -80,17 +80,39 @@ def test_what_does_not_go_is_said_and_nothing_is_written(notes, pairs, tmp_path,
     (there / "file").write_text("x")
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"anchor": "a"}\n')
+    short = tmp_path / "short.jsonl"
+    short.write_text("\n".join(json.dumps({"anchor": f"q {i}", "positive": f"a {i}"}) for i in range(9)))
     out = ["--out", tmp_path / "new"]
     for arguments, message in (
         ([notes, "--out", there], "must be a new or an empty folder"),
         ([notes, "--pairs", pairs, *out], "name your documents or --pairs, not both"),
         (["--pairs", tmp_path / "none", *out], "no file of pairs at"),
-        (["--pairs", bad, *out], "line 1: it must hold"),
+        (["--pairs", bad, *out], "line 1: it must have the keys anchor and positive"),
+        (
+            ["--pairs", pairs, "--last-layers", 1, *out],
+            "--last-layers is for transformers; small has no layers",
+        ),
+        (["--pairs", short, *out], "too little text for the small encoder"),
         ([tmp_path / "none", *out], "no file or folder at"),
         ([notes, "--encoder", tmp_path / "none", *out], "--encoder must be e5"),
     ):
         assert message in run(capsys, *arguments, code=1).err
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["bad.jsonl", "pairs.jsonl", "there"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == [
+        "bad.jsonl",
+        "pairs.jsonl",
+        "short.jsonl",
+        "there",
+    ]
+
+
+def test_a_run_of_one_step_learns(pairs, tokenizer, tmp_path, capsys):
+    """The first step of a warm-up has the rate zero: it must not be the only one."""
+    folder = SentenceEncoder(tiny(), tokenizer).save_pretrained(tmp_path / "tiny")
+    out = tmp_path / "tuned"
+    command = ["--pairs", pairs, "--encoder", folder, "--out", out, "--threads", 1, "--batch-size", 64]
+    assert "in 1 step\n" in run(capsys, *command).out
+    before, after = (open_encoder(path).model.state_dict() for path in (folder, out))
+    assert any(not np.array_equal(before[name], after[name]) for name in before)
 
 
 def test_ctrl_c_ends_cleanly(notes, tmp_path, capsys, monkeypatch):

@@ -19,6 +19,7 @@ from minillm.evaluation import (
     recall_at_k,
     retrieval_metrics,
 )
+from minillm.evaluation.retrieval import AT_K
 
 RANKINGS = [["a", "b", "c", "d"], [("x", 3.0), ("y", 2.0)], []]
 GOLD = [{"b", "d", "z"}, ["x"], ("q",)]
@@ -162,7 +163,11 @@ def test_all_figures_at_once_have_the_names_of_sentence_transformers():
         "map@100": map_score(RANKINGS, GOLD, 100, capped=True),
     }  # fmt: skip
     assert len(retrieval_metrics(RANKINGS, GOLD)) == 4 + 4 + 4 + 1 + 1 + 1
-    with pytest.raises(ValueError, match=r"the name of the places must be one of .*, got 'hit_at_k'"):
+    with pytest.raises(
+        ValueError, match=r"there is no argument 'hit_at_k' here; the places are accuracy_at_k, "
+    ):
         retrieval_metrics(RANKINGS, GOLD, hit_at_k=[1])
+    with pytest.raises(ValueError, match=r"at least one of accuracy_at_k, .* must name a place, got none"):
+        retrieval_metrics(RANKINGS, GOLD, **dict.fromkeys(AT_K, ()))
     with pytest.raises(ValueError, match="mrr_at_k must be a list of int, got 10"):
         retrieval_metrics(RANKINGS, GOLD, mrr_at_k=10)

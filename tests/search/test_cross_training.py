@@ -141,6 +141,34 @@ def test_a_cross_encoder_orders_as_its_rank_does(encoder):
     assert found == expected
 
 
+class Fixed:
+    """A judge that takes no empty list, and says what it is told to say."""
+
+    def __init__(self, say):
+        self.say = say
+
+    def score(self, pairs):
+        assert pairs
+        return self.say(len(pairs))
+
+
+def test_nobody_is_asked_about_nothing_and_what_is_no_score_is_named():
+    first = BM25().fit(TEXTS)
+    assert TwoStageSearch(first, Fixed(np.ones), TEXTS).search(["zebra", "ox"]) == [[], []]
+    assert TwoStageSearch(first, Fixed(np.ones), TEXTS).search([]) == []
+    for say in (lambda n: [2.0] * n, torch.ones, np.ones):
+        assert len(TwoStageSearch(first, Fixed(say), TEXTS).search(["cat"], 2)[0]) == 2
+    wrong = (
+        lambda n: np.ones((n, 1)), lambda n: np.ones(n - 1), lambda n: None, lambda n: np.full(n, np.nan),
+        lambda n: ["high"] * n,
+    )  # fmt: skip
+    for say in wrong:
+        with pytest.raises(
+            ValueError, match="the cross-encoder must give a finite number for each of 4 pairs"
+        ):
+            TwoStageSearch(first, Fixed(say), TEXTS).search(["cat"])
+
+
 def test_two_stages_say_what_they_need():
     first = BM25().fit(TEXTS)
     for arguments, message in (

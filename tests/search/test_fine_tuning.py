@@ -167,7 +167,8 @@ def test_the_loss_may_be_another(encoder):
     history = fine_tune(encoder, triples, TrainingArguments(**QUICK | {"max_steps": 80}), loss)
     assert history[-1]["train_loss"] < 0.05
     objective = PairObjective(None, partial(mnr_loss, scale=50))
-    assert objective.what_decides_the_weights() == {"loss": "mnr_loss", "settings": "[('scale', 50)]"}
+    told = {"loss": "mnr_loss", "settings": "[('scale', 50)]", "prompts": ["", ""]}
+    assert objective.what_decides_the_weights() == told
 
 
 class StopAt(TrainerCallback):
@@ -197,6 +198,12 @@ def test_a_run_that_is_resumed_ends_with_the_same_bits(tokenizer, tmp_path):
         torch.testing.assert_close(again[name], one, rtol=0, atol=0)
 
 
+def test_one_pair_with_a_wrong_answer_of_its_own_is_enough(encoder):
+    args = TrainingArguments(**QUICK | {"max_steps": 40})
+    history = fine_tune(encoder, [("cat", "고양이", "dog")], args)
+    assert history[-1]["train_loss"] < 0.1
+
+
 def test_held_out_pairs_are_evaluated_and_end_the_run(encoder, capsys):
     args = TrainingArguments(**QUICK | {"eval_strategy": "epoch", "metric_for_best_model": "loss"})
     stop = EarlyStoppingCallback(early_stopping_threshold=9.0)  # nothing is ever so much better
@@ -222,7 +229,11 @@ def test_ctrl_c_ends_with_the_encoder_in_one_piece(encoder):
     [
         (5, {}, "pairs must be a list of pairs, got 5"),
         ([], {}, "at least one pair"),
-        (PAIRS[:1], {}, "at least two"),
+        (PAIRS[:1], {}, "must have wrong answers, .* got 1 in batches of 32 without any"),
+        (PAIRS, {"args": TrainingArguments(per_device_train_batch_size=1)}, "must have wrong answers"),
+        ([(one, "dog") for one, _ in PAIRS], {"loss": partial(mnr_loss, scale=3)}, "must have wrong answers"),
+        (PAIRS, {"loss": triplet_loss}, "negatives must be a float tensor .* got None"),
+        (PAIRS, {"loss": lambda u, v, n: mnr_loss(u, v) * float("nan")}, "training stopped at step 1"),
         ([*PAIRS, ("a",)], {}, r"pairs\[6\] must be"),
         ([("a", "b", 2.0)], {}, "the score of pairs.0. must be between -1 and 1"),
         ([("a", "b", 0.5), ("a", "b")], {}, r"pairs\[1\] must be .text, text, score."),

@@ -122,6 +122,10 @@ class Known:
         {"num_negatives": 2, "range_min": 2, "range_max": 6},
         {"num_negatives": 2, "relative_margin": 0.2, "range_max": 20},
         {"num_negatives": 3, "relative_margin": 0.5, "range_min": 1, "range_max": 20},
+        {"num_negatives": 3, "absolute_margin": 0.2, "range_max": 20},
+        {"num_negatives": 3, "absolute_margin": 0.1, "relative_margin": 0.3, "range_max": 20},
+        {"num_negatives": 2, "max_score": 0.3},
+        {"num_negatives": 2, "max_score": 0.4, "min_score": 0.05},
     ],
 )
 def test_the_same_negatives_as_sentence_transformers(options):
@@ -181,7 +185,16 @@ def test_a_file_of_pairs_is_read_or_refused_by_its_line(tmp_path):
     assert read_pairs(path) == [Pair("질문", "답"), Pair("b", "c", ("d",))]
     for content, message in (
         ('{"anchor": "a", "positive": "b"}\n{"anchor": "a"', "line 2"),
-        ('{"anchor": "a"}', "line 1: it must hold an anchor, a positive .* got None"),
+        ('{"anchor": "a"}', "line 1: it must have the keys .* positive is missing; it has .'anchor'."),
+        ('{"query": "a", "answer": "b"}', "anchor is missing; it has .'query', 'answer'."),
+        ('{"anchor": "a", "positive": null}', "line 1: it must hold an anchor, a positive .* got None"),
+        ('{"anchor": "a", "positive": "b", "negatives": ["c", " "]}', "the negative of it must hold text"),
+        (
+            '{"anchor": "a", "positive": "The  b", "negatives": ["c", "the b"]}',
+            "must not stand among its neg",
+        ),
+        ('{"anchor": "a", "positive": "\\ud800"}', r"line 1: it has the lone surrogate U\+D800"),
+        ("[" * 100_000, "line 1: "),
         ('{"anchor": "a", "positive": " "}', "the positive of it must hold text"),
         ('{"anchor": "a", "positive": "b", "negatives": [1]}', "all str, got 1"),
         ("[1]", r"it must be .anchor, positive. or a dict of both, got \[1\]"),
@@ -190,6 +203,10 @@ def test_a_file_of_pairs_is_read_or_refused_by_its_line(tmp_path):
         path.write_text(content)
         with pytest.raises(BadFileError, match=message):
             read_pairs(path)
+    path.write_bytes(
+        b'{"anchor": "a", "positive": "b", "negatives": null}\r\n{"anchor": "c", "positive": "d"}\r\n'
+    )
+    assert read_pairs(path) == [Pair("a", "b"), Pair("c", "d")]
     path.write_bytes("질문".encode("cp949"))
     with pytest.raises(BadFileError, match="not UTF-8"):
         read_pairs(path)
@@ -209,6 +226,9 @@ def test_a_file_of_pairs_is_read_or_refused_by_its_line(tmp_path):
         (PAIRS, {"range_min": 3, "range_max": 4}, "leaves 1 texts, num_negatives asks for 3"),
         (PAIRS, {"range_min": -1}, "range_min must be at least 0"),
         (PAIRS, {"relative_margin": 2}, "relative_margin must be between 0 and 1"),
+        (PAIRS, {"absolute_margin": -1}, "absolute_margin must be at least 0"),
+        (PAIRS, {"max_score": "high"}, "max_score must be a finite number"),
+        ([("a", "b", "B ")], {}, r"the positive of pairs\[0\] must not stand among its negatives, got 'b'"),
         (PAIRS, {"sampling_strategy": "best"}, "sampling_strategy must be one of"),
         (PAIRS, {"retriever": 5}, "retriever must have fit"),
     ],

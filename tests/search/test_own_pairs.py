@@ -170,3 +170,8 @@ def test_words_follow_the_intervals():
         (before[::-1].copy(), "No difference is shown"),
     ):
         assert said in in_words(BeforeAndAfter({"before": before, "after": after}).comparisons())
+    # first more often, and more often nowhere
+    mixed = {"before": np.full(80, 2.0), "after": np.where(np.arange(80) % 5 < 3, 1.0, 90.0)}
+    said = in_words(BeforeAndAfter(mixed).comparisons())
+    assert said.startswith("Better and worse: the interval of hit@1")
+    assert said.endswith("that of hit@5 below.")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minillm.search import unique_batches
-from minillm.search.batches_without_doubles import epoch_of_unique_batches
+from minillm.search.batches_without_doubles import LOOK_AHEAD, epoch_of_unique_batches
 
 
 def test_a_row_that_shares_a_text_waits_for_the_next_batch():
@@ -21,6 +21,24 @@ def test_a_row_that_shares_a_text_waits_for_the_next_batch():
     assert epoch_of_unique_batches(range(4), same, 2) == [[0], [1]]  # the others wait for another epoch
     with pytest.raises(ValueError, match="size must be at least 1"):
         unique_batches(range(4), same, 0)
+
+
+class Counted(list):
+    """A list that counts how often it is asked."""
+
+    asked = 0
+
+    def __getitem__(self, place):
+        self.asked += 1
+        return super().__getitem__(place)
+
+
+def test_a_batch_that_cannot_be_filled_does_not_look_at_every_row():
+    texts = Counted(frozenset([f"q{i}", f"class {i % 3}"]) for i in range(4000))
+    batches = epoch_of_unique_batches(range(4000), texts, 4)
+    assert [len(one) for one in batches] == [3] * 1000
+    # each row of a batch twice, and those passed over once; all that wait would be 2.5 million
+    assert texts.asked <= 1000 * 4 * (LOOK_AHEAD + 2)
 
 
 ROWS = st.lists(st.frozensets(st.sampled_from("abcdefghij"), min_size=1, max_size=3), min_size=1, max_size=40)

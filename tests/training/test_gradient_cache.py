@@ -161,12 +161,72 @@ def test_saved_memory_is_counted_by_hand():
     del result
 
 
+def test_numbers_are_not_counted_and_a_model_is_one():
+    x = torch.randn(100, requires_grad=True)
+    with SavedMemory() as memory:
+        y = x * torch.tensor(3.0)
+        assert memory.now == 0
+    del y
+    with pytest.raises(ValueError, match="model must be a torch module or None, got 5"):
+        SavedMemory(5)
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda u, v: (u * v).sum(1), lambda u, v: torch.tensor(1.0), lambda u, v: None]
+)
+def test_a_loss_that_is_none_is_named(wrong):
+    with pytest.raises(ValueError, match="loss must give a scalar tensor that depends on the vectors, got"):
+        cached_loss(Reader(), columns((4, 4)), wrong, 4)
+
+
+def test_two_ways_back_before_a_step_and_shared_weights():
+    """Parts of an accumulated batch, each scaled as the Trainer does it, on a model that uses one weight twice."""
+
+    class Shared(Reader):
+        def forward(self, column):
+            return super().forward(column) @ self.table.weight[:16, :16]
+
+    model = Shared().double()
+    parts = [columns(seed=1), columns(seed=2)]
+    expected = gradients_of(model, sum(loss(*map(model, part)) * 0.5 for part in parts) * 1024)
+    model.zero_grad()
+    held = [
+        cached_loss(model, part, loss, 3) * 0.5 for part in parts
+    ]  # both forward before the first backward
+    for one in held:
+        (one * 1024).backward()
+    for one, wanted in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(one.grad, wanted, rtol=1e-9, atol=1e-7)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_bf16_gives_the_gradients_of_bf16_wherever_backward_is_called(inside):
+    """The copies of weights that autocast keeps are made without a graph first: they must not serve the way back."""
+    model = Reader()
+    with torch.autocast("cpu", torch.bfloat16):
+        whole = loss(*(model(one).float() for one in columns()))
+    expected = gradients_of(model, whole)
+    model.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        value = cached_loss(lambda column: model(column).float(), columns(), loss, 4)
+        if inside:
+            value.backward()
+    if not inside:
+        value.backward()
+    for one, wanted in zip(model.parameters(), expected, strict=True):
+        assert (one.grad - wanted).abs().max() < 0.03 * wanted.abs().max()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (([], 4), "columns must be dicts of tensors"),
         (([{}], 4), "columns must be dicts of tensors"),
         ((5, 4), "columns must be dicts of tensors"),
+        (([{"ids": 5}], 4), "columns must be dicts of tensors"),
+        (([{"ids": torch.zeros(0, 3)}], 4), "columns must be dicts of tensors"),
+        (([{"ids": torch.tensor(5)}], 4), "columns must be dicts of tensors"),
+        (([{"ids": torch.zeros(5, 3), "mask": torch.zeros(4, 3)}], 4), "a row for every text"),
         ((columns(), 0), "size must be at least 1, got 0"),
     ],
 )

@@ -28,6 +28,7 @@ from torch.utils._pytree import tree_leaves
 
 from minillm._checks import check_function, check_text, describe
 from minillm.nn.attention import RUN, attention_weights
+from minillm.training.saved_memory import SavedMemory
 
 
 class Operation(NamedTuple):
@@ -145,18 +146,10 @@ def kept_for_backward(function: Callable[..., Any], *inputs: Tensor) -> int:
     """
     if check_function("function", function) is None:
         raise ValueError("function must be callable, got None")
-    kept: dict[tuple[int, int], Tensor] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        memory = tensor.untyped_storage()
-        if tensor.ndim:
-            kept[memory.data_ptr(), memory.nbytes()] = tensor  # a transposed view keeps the same memory
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with SavedMemory() as memory:
         result = function(*(tensor.detach().requires_grad_() for tensor in inputs))
-    size = sum(nbytes for _, nbytes in kept)
-    del result  # until here, so that no memory is used twice
+    size = memory.now
+    del result  # until here its graph is kept
     return size
 
 
