@@ -10,13 +10,14 @@ Book: 12.1 벡터 데이터베이스란.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minillm._checks import check_flag, describe
+from minillm._files import BadFileError
 from minillm.search.store import access, snapshots
 from minillm.search.store.filters import Filter
 from minillm.search.store.records import score
@@ -63,9 +64,12 @@ class Engine:
         read_only, verify = check_flag("read_only", read_only), check_flag("verify", verify)
         if not callable(make_index):
             raise ValueError(f"index must be called with (dim, metric), got {describe(make_index)}")
-        self.path, self.make_index = path, make_index
+        if read_only and path is None:
+            raise ValueError("read_only=True needs a path: a new store in memory holds nothing to read")
+        self.make_index = make_index
         self._views: dict[tuple[int, type[View]], View] = {}
         self.file = SQLiteFile(path, TABLES, VERSION, read_only, new=dim is not None)
+        self.path = self.file.path
         try:
             if verify and path is not None:
                 self.file.check_pages()
@@ -189,20 +193,24 @@ class Engine:
         """Keep the indexes that were built as files beside the store's. Those that are kept already are not written."""
         if self.path is None:
             raise ValueError("a store in memory has no file to keep an index beside")
+        saved: list[VectorView] = []
         with self.file.transaction(write=True) as connection:
             for one in read_namespaces(connection):
                 view = self._views.get((one.number, VectorView))
-                if isinstance(view, VectorView):
-                    snapshots.save_view(connection, self.path, one, view)
+                if isinstance(view, VectorView) and snapshots.save_view(connection, self.path, one, view):
+                    saved.append(view)
+        for view in saved:  # the commit is through
+            view.kept = view.revision
         with self.reading() as connection:
             snapshots.remove_strays(connection, self.path)
 
     def close(self) -> None:
-        """Let go of the file; an index of the user's own kind is kept for the next opening."""
+        """Let go of the file; an index of the user's own kind is kept for the next opening, if the disk takes it."""
         try:
             can_write = self.file.is_open and self.path is not None and not self.file.read_only
             if can_write and self._views and self.make_index is not exact_index:
-                self.save_index()
+                with suppress(OSError, BadFileError):  # it would only have saved time: no data is lost
+                    self.save_index()
         finally:
             self.file.close()
             self._views.clear()

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minillm._checks import check_number, describe
+from minillm._checks import check_choice, check_number, describe
 
 
 def check_sparse(name: str, sparse: Any) -> bytes | None:
@@ -86,12 +86,30 @@ class SparseLists:
         return found
 
 
-def hybrid_weights(dense: Any, sparse: Mapping[str, Any], alpha: float) -> tuple[list[float], dict[str, Any]]:
-    """(alpha * dense, (1 - alpha) * sparse): a query in which the two count by alpha, 0 to 1 (not 0 or 1 for both to
-    have a say). Raises ValueError for an alpha outside, or where nothing but zeros is left of the sparse part."""
+def hybrid_weights(
+    dense: Any, sparse: Mapping[str, Any], alpha: float, metric: str = "ip"
+) -> tuple[list[float], dict[str, Any]]:
+    """A query (dense, sparse) in which the dense part counts alpha and the sparse one 1 - alpha.
+
+    ip:      (alpha * dense, (1 - alpha) * sparse)             as in Pinecone's guide
+    cosine:  (dense, (1 - alpha) / alpha * sparse)             a cosine does not see how long `dense` is: the same
+                                                               ranking, with scores that are 1 / alpha as large
+    dense: (D,) numbers. alpha: 0 to 1, not 1 (ask with the dense vector alone), under cosine not 0.
+    Raises ValueError for an alpha outside, another metric, or weights that leave float32.
+    """
     alpha = check_number("alpha", alpha, 0, 1)
+    check_choice("metric", metric, ("ip", "cosine"))
     if alpha == 1:
         raise ValueError("alpha must be below 1, got 1: ask with the dense vector alone")
-    check_sparse("sparse", sparse)
-    values = [float(value) * (1 - alpha) for value in sparse["values"]]
-    return [float(value) * alpha for value in dense], {"indices": list(sparse["indices"]), "values": values}
+    if alpha == 0 and metric == "cosine":
+        raise ValueError("alpha must be above 0 under cosine, got 0: every query has a dense part")
+    if check_sparse("sparse", sparse) is None:
+        raise ValueError('sparse must be {"indices": [...], "values": [...]}, got None')
+    numbers = np.asarray(dense) if isinstance(dense, (np.ndarray, list, tuple)) else np.empty(0)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "fiu" or not len(numbers):
+        raise ValueError(f"dense must be numbers (D,), got {describe(dense)}")
+    of_dense, of_sparse = (alpha, 1 - alpha) if metric == "ip" else (1.0, (1 - alpha) / alpha)
+    values = [float(value) * of_sparse for value in sparse["values"]]
+    weighted = {"indices": list(sparse["indices"]), "values": values}
+    check_sparse("sparse, weighted,", weighted)
+    return [float(value) * of_dense for value in numbers], weighted

@@ -15,7 +15,7 @@ Peer: Pinecone's client. Left out: servers, shards.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -97,14 +97,19 @@ class VectorStore(WholeStore):
         namespace: str = "",
         token: Token = None,
     ) -> Answer:
-        """Change parts of one record: its vector, fields of its metadata (others stay), its sparse values, its text.
+        """Change parts of one record: its vector (dim,), fields of its metadata, its sparse values, its text. Gives {}.
 
-        Raises ValueError for an id that is not there.
+        What is not named stays. So a field is not taken away here, as in Pinecone: `upsert` the record without it.
+        Raises ValueError for an id that is not there, and for a field that is None.
         """
         id, namespace = check_name("id", id), check_name("namespace", namespace, empty=True)
         name = f"record {id!r:.60}"
         if values is None and set_metadata is None and sparse_values is None and text is None:
             raise ValueError(f"update of {name} must change something, got nothing")
+        if isinstance(set_metadata, Mapping) and (empty := [k for k, v in set_metadata.items() if v is None]):
+            raise ValueError(
+                f"{name}: set_metadata[{empty[0]!r:.60}] must not be None: upsert the record without the field"
+            )
         given = dict(zip(FIELDS, (id, values, sparse_values, set_metadata, text)))
         change = check_record(name, given, self.dim, self.metric, whole=False)
         self._check_access(namespace, token)
@@ -245,7 +250,9 @@ class VectorStore(WholeStore):
         The next page is asked for with pagination_token=next; what is written in between does not shift the pages.
         """
         limit = check_int("limit", limit, minimum=1)
-        after = check_name("pagination_token", pagination_token or "", empty=True)
+        after = (
+            "" if pagination_token is None else check_name("pagination_token", pagination_token, empty=True)
+        )
         ids = self._ids(prefix, namespace, token, after, limit + 1)
         more = {"next": ids[limit - 1]} if len(ids) > limit else None
         return {"vectors": [{"id": id} for id in ids[:limit]], "namespace": namespace, "pagination": more}
@@ -286,6 +293,7 @@ class VectorStore(WholeStore):
     def _encode(self, texts: Sequence[str], kind: str = "document") -> np.ndarray:
         if self._encoder is None:
             raise ValueError(f"a text needs VectorStore(..., encoder=...), got {describe(texts[0])} and none")
+        self._encoder.probe()  # now, before a transaction keeps others waiting
         return self._encoder.encode(texts, kind)
 
     def _pack_encoded(self, id: str, vector: np.ndarray) -> bytes:
