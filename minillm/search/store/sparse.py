@@ -3,10 +3,12 @@
     score(record) = q . x  +  q_sparse . x_sparse         x_sparse: few of 2^32 places hold a number (a word's weight)
 
 Only records that share a place with the query have a sparse product; inverted lists, place -> [(record, number)], find
-them all. Every other record's score is its dense one. So the best k are among those that share a place, and the k
-that are nearest by the dense vector among the rest: nothing else needs to be looked at.
+them all. Every other record's score is its dense one: of those the k nearest suffice. The ones that share a place are
+taken by falling product, until no product that is left, with the best dense score that is left, could reach the k best
+(the threshold algorithm): a word that every record has does not make the query look at every record.
 
 Book: 12.1 벡터 데이터베이스란. Peer: Pinecone's sparse-dense index. Source of the weights: a BM25 or a SPLADE encoder.
+Paper: Fagin, Lotem & Naor 2001, Optimal Aggregation Algorithms for Middleware.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pytest
 
 from minillm._files import BadFileError
 from minillm.search import ExactIndex, VectorStore, hybrid_weights
-from minillm.search.store import matches, qdrant
+from minillm.search.store import engine, matches, qdrant
 from tests.search.store.test_durability import run
 from tests.search.store.test_verbs import FILMS, WordEncoder, everything
 
@@ -417,3 +417,38 @@ def test_weights_of_a_hybrid_count_under_cosine_too():
 def test_weights_that_cannot_be(given, said):
     with pytest.raises(ValueError, match=said):
         hybrid_weights(*given)
+
+
+@pytest.mark.parametrize("metric", ["ip", "cosine"])
+@pytest.mark.parametrize("shape", ["alike", "few values", "below zero", "any"])
+def test_a_place_that_all_records_share_is_not_read_whole(metric, shape, monkeypatch):
+    rng = np.random.default_rng(1)
+    dense = rng.normal(size=(3000, 3)).astype(np.float32)
+    values = {
+        "alike": np.full(3000, 0.5),
+        "few values": rng.integers(1, 5, 3000) / 4,
+        "below zero": -rng.integers(1, 5, 3000) / 4,
+        "any": rng.normal(size=3000) / 9,
+    }[shape].astype(np.float32)
+    store = VectorStore(3, metric)
+    with_sparse = range(2900)
+    store.upsert(
+        {"id": str(n), "values": dense[n]}
+        | ({"sparse_values": {"indices": [7], "values": [values[n]]}} if n in with_sparse else {})
+        for n in range(3000)
+    )
+    query = rng.normal(size=3).astype(np.float32)
+    wanted = dense.astype(float) @ query.astype(float)
+    if metric == "cosine":
+        wanted /= np.linalg.norm(dense.astype(float), axis=1) * np.linalg.norm(query.astype(float))
+    wanted[:2900] += values[:2900]
+    read = []
+    real = engine.read_by
+    monkeypatch.setattr(engine, "read_by", lambda *given: read.append(len(given[2])) or real(*given))
+    found = store.query(query, 10, sparse_vector={"indices": [7], "values": [1]})["matches"]
+    assert [match["id"] for match in found] == [str(n) for n in np.argsort(-wanted)[:10]]
+    assert [match["score"] for match in found] == pytest.approx(np.sort(wanted)[::-1][:10])
+    if shape == "alike":
+        assert sum(read) < 100
+    elif shape != "any":
+        assert sum(read) < 3000
