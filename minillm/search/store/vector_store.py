@@ -205,12 +205,15 @@ class VectorStore(WholeStore):
         if id is not None:
             check_name("id", id)
         self._check_access(namespace, token)
-        if isinstance(vector, str):
+        is_text = isinstance(vector, str)
+        if is_text:
             vector = self._encode([vector], "query")[0]
         if vector is not None:
             vector = check_vector("vector", vector, self.dim, self.metric)
         with self._engine.reading() as connection:
             found = self._engine.namespace(connection, namespace, token)
+            if is_text:  # the first text may have come from another process, with another encoder
+                self._encoder.check(self.dim, read_settings(connection).probe, str(self._engine.file))
             if id is not None:
                 rows = read_by(connection, "id", [id], found.number) if found else {}
                 if id not in rows:

@@ -324,6 +324,17 @@ def test_an_encoder_works_outside_of_transactions(tmp_path):
     store.close()
 
 
+def test_a_text_is_not_asked_with_another_encoder_than_filled_the_store(path):
+    one, other = (VectorStore(3, path=path, encoder=WordEncoder(factor)) for factor in (1, 2))
+    assert other.query("nothing is there yet")["matches"] == []
+    one.upsert([{"id": "a", "text": "one word"}])
+    for verb in (lambda: other.query("one word"), lambda: other.upsert([{"id": "b", "text": "b"}])):
+        with pytest.raises(ValueError, match=r"films.db' was filled by another encoder"):
+            verb()
+    assert one.query("one word")["matches"][0]["id"] == "a"
+    assert other.query([1, 2, 3])["matches"][0]["id"] == "a"
+
+
 # --- input ----------------------------------------------------------------------------------------------------
 
 
