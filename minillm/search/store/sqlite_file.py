@@ -32,6 +32,12 @@ APPLICATION = 0x6D6C7673  # "mlvs": tells our files from other SQLite files
 PATIENCE = 30.0  # seconds to wait for another writer
 
 
+def _close(connection: sqlite3.Connection, process: int) -> None:
+    if process == os.getpid():
+        with suppress(sqlite3.Error):
+            connection.close()
+
+
 class SQLiteFile:
     """A connection to the file `path`, or to memory alone for None; one thread at a time.
 
@@ -85,6 +91,8 @@ class SQLiteFile:
             raise self.bad("it is a folder")
         if not self.path.exists():
             raise self.bad("there is no such file")
+        if not self.path.is_file():  # reading a pipe would wait for ever
+            raise self.bad("it is no ordinary file")
         try:
             with self.path.open("rb") as file:
                 head = file.read(len(MAGIC))
@@ -119,7 +127,7 @@ class SQLiteFile:
         """Work with this connection from now on, and close it when nobody holds this object any more."""
         if self._connection is not None:
             self._let_go()
-        self._connection, self._let_go = connection, weakref.finalize(self, connection.close)
+        self._connection, self._let_go = connection, weakref.finalize(self, _close, connection, self._process)
 
     def _look(self) -> tuple[Any, ...]:
         """Which file lies at the path, its size and last change, and whether a log is beside it; () for memory."""
@@ -241,8 +249,10 @@ class SQLiteFile:
         if path.exists() and leftovers[0].exists():
             raise ValueError(f"path must not be a store that is in use, got {str(path)!r}")
         if path.exists():
-            with path.open("rb") as file:
-                head = file.read(72)
+            head = b"-"
+            if path.is_file():  # no pipe
+                with path.open("rb") as file:
+                    head = file.read(72)
             if head and (head[: len(MAGIC)], head[68:]) != (MAGIC, APPLICATION.to_bytes(4, "big")):
                 raise ValueError(f"path must be new or an older backup, got {str(path)!r} which is no store")
 
@@ -266,13 +276,14 @@ class SQLiteFile:
 
     @property
     def is_open(self) -> bool:
-        """Whether it was not closed yet."""
-        return self._connection is not None
+        """Whether it was opened in this process, and not closed yet."""
+        return self._connection is not None and self._process == os.getpid()
 
     def close(self) -> None:
         """Let go of the file; the last one that does puts the log into it."""
+        if self._process != os.getpid():
+            return  # a forked process must not touch the log of its parent
         with self._lock:
             if self._connection is not None:
-                with suppress(sqlite3.Error):
-                    self._let_go()
+                self._let_go()
             self._connection = None

@@ -53,7 +53,10 @@ class VectorStore(WholeStore):
     metric: "cosine", "ip" or "l2". path: a SQLite file, made where there is none; None keeps all in memory.
     encoder: with encode(texts) (encode_document and encode_query are preferred), for records and queries that are text.
     index: makes the search index, called with (dim, metric): `VectorStore(384, index=HNSWIndex)`.
-    read_only: for readers beside a writer; they see its commits. verify: read the whole file once and check it.
+    read_only: for readers beside a writer; they see its commits. verify: read the whole file once and check it; for a
+    large one that is opened often, verify=False opens at once, and each record is still checked when it is read.
+
+    Threads may share one object, and take turns. Processes each open the file; a fork must open it again.
 
     Every verb takes namespace="" and token=None: where `set_token` was called, only that token is served. A verb that
     raises leaves the store as it was. Raises ValueError for bad input, BadFileError (one, too) for a damaged file,
@@ -143,6 +146,12 @@ class VectorStore(WholeStore):
         parsed = None if filter is None else parse_filter(filter)
         if filter is not None and not filter:
             raise ValueError("filter must hold a condition, got {}: delete_all=True deletes everything")
+        if (
+            filter is not None
+        ):  # read the metadata now, so that the transaction below keeps nobody waiting for it
+            with self._engine.reading() as connection:
+                if (found := self._engine.namespace(connection, namespace, token)) is not None:
+                    self._engine.view(connection, found, MetadataView)
         with self._engine.writing(namespace, token) as changes:
             rows: Iterable[Row] = ()
             if ids is not None:
