@@ -48,9 +48,8 @@ class SQLiteFile:
     def __init__(
         self, path: Path | None, tables: list[str], version: int, read_only: bool = False, new: bool = True
     ) -> None:
-        self._name = (
-            path  # as it was given; `path` is the same after chdir, and where SQLite puts the log of a link
-        )
+        # As it was given. `path` stays right after a chdir, and is where SQLite puts the log of what a link leads to.
+        self._name = path
         self.path = path = None if path is None else Path(os.path.realpath(path))
         self.read_only, self._process = read_only, os.getpid()
         self._lock = threading.RLock()
@@ -112,13 +111,13 @@ class SQLiteFile:
         connection = sqlite3.connect(address, uri=True, **options)
         try:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
+            connection.close()
             # In a read-only folder the log's shared memory cannot be made. Without a log nobody writes.
             log = Path(f"{self.path}-wal")
             cannot = any(words in str(error) for words in ("unable to open", "readonly"))
             if not cannot or (log.exists() and log.stat().st_size):
                 raise
-            connection.close()
             self._lying = self._look()
             connection = sqlite3.connect(address + "&immutable=1", uri=True, **options)
         return connection
