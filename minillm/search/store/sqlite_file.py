@@ -107,7 +107,7 @@ class SQLiteFile:
         if not self.read_only:
             return sqlite3.connect(self.path, **options)
         address = self.path.as_uri() + "?mode=ro"
-        self._lying = None
+        lying = None
         connection = sqlite3.connect(address, uri=True, **options)
         try:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -118,8 +118,9 @@ class SQLiteFile:
             cannot = any(words in str(error) for words in ("unable to open", "readonly"))
             if not cannot or (log.exists() and log.stat().st_size):
                 raise
-            self._lying = self._look()
+            lying = self._look()
             connection = sqlite3.connect(address + "&immutable=1", uri=True, **options)
+        self._lying = lying
         return connection
 
     def _hold(self, connection: sqlite3.Connection) -> None:
