@@ -15,9 +15,13 @@ def lazy(
 
     __getattr__, __dir__, __all__ = lazy(__name__, {"bm25": ("BM25",), "fusion": ("group_ranking", "rrf")})
 
-    No name may be that of a module of the package: once imported, the module would stand in its place. ValueError then.
+    No name may be that of a module of the package: once imported, the module would stand in its place. None may come
+    from two modules. ValueError then.
     """
     homes = {name: room for room, names in rooms.items() for name in names}
+    if len(homes) < sum(map(len, rooms.values())):
+        twice = sorted(name for name in homes if sum(names.count(name) for names in rooms.values()) > 1)
+        raise ValueError(f"{package}: the names {twice} are given twice")
     if hidden := sorted(homes.keys() & {room.split(".")[0] for room in rooms}):
         raise ValueError(f"{package}: the modules {hidden} would hide what they hold by the same name")
     own = vars(sys.modules[package])

@@ -23,6 +23,8 @@ def test_every_name_is_what_its_module_holds_also_when_that_was_imported_before(
 def test_a_name_that_its_module_would_hide_is_refused():
     with pytest.raises(ValueError, match=r"\['bm25'\] would hide"):
         lazy("minillm.search", {"bm25": ("bm25",)})
+    with pytest.raises(ValueError, match=r"the names \['BM25'\] are given twice"):
+        lazy("minillm.search", {"bm25": ("BM25",), "fusion": ("rrf", "BM25")})
 
 
 def test_a_store_and_the_command_line_wait_for_no_torch():

@@ -16,7 +16,17 @@ AT_ONCE = 500  # records read and written at a time
 LONGEST = (
     6000,
     300,
-)  # characters of a text and a title that are kept: 40 kB are allowed, whatever the letters are
+)  # characters of a text and of a title that are kept: 40 kB are allowed, whatever the letters
+
+
+def check_store(options: Namespace) -> None:
+    """Refuse what `keep_passages` would refuse, before minutes of work: no store, or a namespace that has a token."""
+    from minillm.search.store import VectorStore
+
+    path = options.store
+    if path.is_dir() or (path.exists() and path.stat().st_size):  # an empty file is a new store
+        with VectorStore.open(path, read_only=True, verify=False) as store:
+            store.fetch([], options.namespace or "")
 
 
 def keep_passages(index: Any, folder: Path, options: Namespace) -> dict[str, int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.commands._show import print_json
-from minillm.commands._store import in_words, keep_passages, search_store
+from minillm.commands._store import check_store, in_words, keep_passages, search_store
 
 
 def index(options: Namespace) -> None:
@@ -24,6 +24,8 @@ def index(options: Namespace) -> None:
     name = options.encoder or ""
     if name:
         check_encoder(name)
+    if options.store is not None:
+        check_store(options)
     documents, files, reading = read_sources(sources(options), options.out)
     passages = cut_passages(documents)  # too few are said before torch is imported
     quiet = options.json or not sys.stderr.isatty()

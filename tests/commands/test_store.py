@@ -80,6 +80,22 @@ def test_what_does_not_fit_is_said_in_one_line(asked, folder, store, tmp_path):
     assert "was filled from another index" in refusal("--store", store)
 
 
+def test_index_refuses_a_store_before_the_work_starts(asked, tmp_path):
+    text, path = tmp_path / "songs.db", tmp_path / "s.db"
+    text.write_text("no store at all")
+    with VectorStore(3, path=path) as store:
+        store.set_token("mine")
+
+    def refusal(store, *options):
+        arguments = ["--out", tmp_path / "index", "--store", store, *options]
+        return asked("index", tmp_path / "nothing.txt", *arguments, code=1)
+
+    assert "songs.db' is refused: it is no SQLite file" in refusal(text)
+    assert "is refused: it is a folder" in refusal(tmp_path)
+    assert "namespace 'mine' needs its access token" in refusal(path, "--namespace", "mine")
+    assert "nothing.txt" in refusal(path)  # the store is fine, the text is not there
+
+
 @pytest.mark.soak
 def test_index_keeps_its_vectors_in_the_store(asked, tmp_path):
     texts = tmp_path / "texts"

@@ -17,8 +17,6 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from minillm._checks import describe
-
 SHORTEST = 16  # characters of a token
 
 Token = str | Mapping[str, str] | None  # one token, or namespace -> token
@@ -32,7 +30,9 @@ def new_token() -> str:
 def hashed(token: Any) -> tuple[bytes, bytes]:
     """(salt, hash) of a token to keep. Raises ValueError for one that is no str or is too short."""
     if not isinstance(token, str) or len(token) < SHORTEST:
-        came = f"one of {len(token)}" if isinstance(token, str) else describe(token)
+        came = (
+            f"one of {len(token)}" if isinstance(token, str) else f"a {type(token).__name__}"
+        )  # never the token
         raise ValueError(f"token must be a str of at least {SHORTEST} characters, got {came}")
     salt = secrets.token_bytes(16)
     return salt, _hash(salt, token)

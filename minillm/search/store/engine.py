@@ -2,26 +2,29 @@
 
     reading()    everything asked inside sees one state        writing(namespace)    all changes inside, or none
     view()       what is in memory of a namespace, brought up to that state
-    best()       filter -> the nearest by the index, and all with sparse products -> exact scores -> the k best
+    best()       filter -> the nearest by the index, and those with sparse products -> exact scores -> the k best
 
 Book: 12.1 벡터 데이터베이스란.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minillm._checks import check_flag, describe
+from minillm._files import BadFileError
 from minillm.search.store import access, snapshots
 from minillm.search.store.filters import Filter
 from minillm.search.store.records import score
 from minillm.search.store.sqlite_file import SQLiteFile
 from minillm.search.store.table import (
+    AT_ONCE,
     TABLES,
     VERSION,
     Changes,
@@ -63,9 +66,12 @@ class Engine:
         read_only, verify = check_flag("read_only", read_only), check_flag("verify", verify)
         if not callable(make_index):
             raise ValueError(f"index must be called with (dim, metric), got {describe(make_index)}")
-        self.path, self.make_index = path, make_index
+        if read_only and path is None:
+            raise ValueError("read_only=True needs a path: a new store in memory holds nothing to read")
+        self.make_index = make_index
         self._views: dict[tuple[int, type[View]], View] = {}
         self.file = SQLiteFile(path, TABLES, VERSION, read_only, new=dim is not None)
+        self.path = self.file.path
         try:
             if verify and path is not None:
                 self.file.check_pages()
@@ -170,18 +176,33 @@ class Engine:
             products = self.view(connection, namespace, SparseView).index.products(sparse)
             if allowed is not None:
                 products = {number: value for number, value in products.items() if number in allowed}
-        rest = allowed
-        if products:
-            rest = (vectors.numbers if allowed is None else allowed) - products.keys()
-        numbers = sorted([*products, *vectors.nearest(query, k, rest)])
-        found = read_by(connection, "number", numbers, namespace.number)
-        rows = [found[number] for number in numbers]
-        if not rows:
-            return []
         metric = self.settings.metric
-        scores = score(query, rows, metric) + [products.get(number, 0.0) for number in numbers]
-        order = np.argsort(scores if metric == "l2" else -scores, kind="stable")[:k]
-        return [(rows[place], float(scores[place])) for place in order]
+        sign = 1 if metric == "l2" else -1
+
+        def better(best: list[tuple[Row, float]], numbers: Iterable[int]) -> list[tuple[Row, float]]:
+            rows = list(read_by(connection, "number", numbers, namespace.number).values())
+            scores = score(query, rows, metric).tolist() if rows else []
+            new = [(row, dense + products.get(row.number, 0.0)) for row, dense in zip(rows, scores)]
+            return sorted(best + new, key=lambda one: (sign * one[1], one[0].number))[:k]
+
+        if not products:
+            return better([], vectors.nearest(query, k, allowed))
+        rest = (vectors.numbers if allowed is None else allowed) - products.keys()
+        depth = min(2 * k + 10, len(products))
+        near = vectors.nearest(query, depth, set(products))
+        best = better(better([], vectors.nearest(query, k, rest)), near)
+        floor = math.inf  # no dense score of the others that share a place is above it
+        if len(near) == depth:
+            last = read_by(connection, "number", near[-1:], namespace.number)
+            floor = float(score(query, list(last.values()), metric)[0])
+        others = sorted(products.keys() - set(near), key=lambda number: -products[number])
+        for start in range(0, len(others), AT_ONCE):
+            highest = products[others[start]]
+            rounding = 1e-12 * (abs(floor) + abs(highest))
+            if len(best) == k and best[-1][1] > floor + highest + rounding:
+                break  # a word that every record has would have all of them read
+            best = better(best, others[start : start + AT_ONCE])
+        return best
 
     # --- snapshots --------------------------------------------------------------------------------------------
 
@@ -189,20 +210,24 @@ class Engine:
         """Keep the indexes that were built as files beside the store's. Those that are kept already are not written."""
         if self.path is None:
             raise ValueError("a store in memory has no file to keep an index beside")
+        saved: list[VectorView] = []
         with self.file.transaction(write=True) as connection:
             for one in read_namespaces(connection):
                 view = self._views.get((one.number, VectorView))
-                if isinstance(view, VectorView):
-                    snapshots.save_view(connection, self.path, one, view)
+                if isinstance(view, VectorView) and snapshots.save_view(connection, self.path, one, view):
+                    saved.append(view)
+        for view in saved:  # the commit is through
+            view.kept = view.revision
         with self.reading() as connection:
             snapshots.remove_strays(connection, self.path)
 
     def close(self) -> None:
-        """Let go of the file; an index of the user's own kind is kept for the next opening."""
+        """Let go of the file; an index of the user's own kind is kept for the next opening, if the disk takes it."""
         try:
             can_write = self.file.is_open and self.path is not None and not self.file.read_only
             if can_write and self._views and self.make_index is not exact_index:
-                self.save_index()
+                with suppress(OSError, BadFileError):  # it would only have saved time: no data is lost
+                    self.save_index()
         finally:
             self.file.close()
             self._views.clear()

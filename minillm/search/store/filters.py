@@ -73,11 +73,13 @@ def keys_of(value: Any) -> set[Key]:
 
 
 def matches(filter: Filter, metadata: Mapping[str, Any]) -> bool:
-    """Whether a record's metadata satisfies a parsed filter."""
+    """Whether a record's metadata satisfies a filter that `parse_filter` gave. ValueError for another one."""
     if isinstance(filter, AllOf):
         return all(matches(part, metadata) for part in filter.parts)
     if isinstance(filter, AnyOf):
         return any(matches(part, metadata) for part in filter.parts)
+    if not isinstance(filter, Condition):
+        raise ValueError(f"filter must be what parse_filter gives, got {describe(filter)}")
     field, name, operand = filter
     if name == "$exists":
         return (field in metadata) == operand

@@ -8,6 +8,7 @@ An index that is loaded has the options (HNSW's m, say) with which it was built.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
@@ -45,23 +46,25 @@ def load_view(
     return view
 
 
-def save_view(connection: sqlite3.Connection, path: Path, namespace: Namespace, view: VectorView) -> None:
-    """Keep a view, in a transaction that writes; not if this state of it was kept, or its index cannot be saved."""
+def save_view(connection: sqlite3.Connection, path: Path, namespace: Namespace, view: VectorView) -> bool:
+    """Keep a view, in a transaction that writes; False if this state of it was kept, or its index cannot be saved."""
     if view.kept == view.revision or not callable(getattr(view.index, "save", None)):
-        return
+        return False
     file = path.parent / f"{path.name}.{namespace.number}-{view.revision}.index"
     view.index.save(file)
     row = (namespace.number, file.name, view.revision, np.array(sorted(view.numbers), "<i8").tobytes())
     seal = seal_of(*row, file.read_bytes())
     connection.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)", (*row, seal))
-    view.kept = view.revision
+    return True
 
 
 def remove_strays(connection: sqlite3.Connection, path: Path) -> None:
     """Delete the files of snapshots that the table does not name (any more); call it after the commit."""
     named = {file for (file,) in connection.execute("SELECT file FROM snapshots")}
-    start = f"{path.name}."
+    ours = re.compile(
+        rf"{re.escape(path.name)}\.[0-9]+-[0-9]+\.index"
+    )  # not FILE.songs.index, which is a user's
     for other in path.parent.iterdir():
-        if other.name.startswith(start) and other.name.endswith(".index") and other.name not in named:
+        if ours.fullmatch(other.name) and other.name not in named:
             with suppress(OSError):  # Windows keeps what a reader has open
                 other.unlink()

@@ -3,10 +3,12 @@
     score(record) = q . x  +  q_sparse . x_sparse         x_sparse: few of 2^32 places hold a number (a word's weight)
 
 Only records that share a place with the query have a sparse product; inverted lists, place -> [(record, number)], find
-them all. Every other record's score is its dense one. So the best k are among those that share a place, and the k
-that are nearest by the dense vector among the rest: nothing else needs to be looked at.
+them all. Every other record's score is its dense one: of those the k nearest suffice. The ones that share a place are
+taken by falling product, until no product that is left, with the best dense score that is left, could reach the k best
+(the threshold algorithm): a word that every record has does not make the query look at every record.
 
 Book: 12.1 벡터 데이터베이스란. Peer: Pinecone's sparse-dense index. Source of the weights: a BM25 or a SPLADE encoder.
+Paper: Fagin, Lotem & Naor 2001, Optimal Aggregation Algorithms for Middleware.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from minillm._checks import check_number, describe
+from minillm._checks import check_choice, check_number, describe
 
 
 def check_sparse(name: str, sparse: Any) -> bytes | None:
@@ -86,12 +88,30 @@ class SparseLists:
         return found
 
 
-def hybrid_weights(dense: Any, sparse: Mapping[str, Any], alpha: float) -> tuple[list[float], dict[str, Any]]:
-    """(alpha * dense, (1 - alpha) * sparse): a query in which the two count by alpha, 0 to 1 (not 0 or 1 for both to
-    have a say). Raises ValueError for an alpha outside, or where nothing but zeros is left of the sparse part."""
+def hybrid_weights(
+    dense: Any, sparse: Mapping[str, Any], alpha: float, metric: str = "ip"
+) -> tuple[list[float], dict[str, Any]]:
+    """A query (dense, sparse) in which the dense part counts alpha and the sparse one 1 - alpha.
+
+    ip:      (alpha * dense, (1 - alpha) * sparse)             as in Pinecone's guide
+    cosine:  (dense, (1 - alpha) / alpha * sparse)             a cosine does not see how long `dense` is: the same
+                                                               ranking, with scores that are 1 / alpha as large
+    dense: (D,) numbers. alpha: 0 to 1, not 1 (ask with the dense vector alone), under cosine not 0.
+    Raises ValueError for an alpha outside, another metric, or weights that leave float32.
+    """
     alpha = check_number("alpha", alpha, 0, 1)
+    check_choice("metric", metric, ("ip", "cosine"))
     if alpha == 1:
         raise ValueError("alpha must be below 1, got 1: ask with the dense vector alone")
-    check_sparse("sparse", sparse)
-    values = [float(value) * (1 - alpha) for value in sparse["values"]]
-    return [float(value) * alpha for value in dense], {"indices": list(sparse["indices"]), "values": values}
+    if alpha == 0 and metric == "cosine":
+        raise ValueError("alpha must be above 0 under cosine, got 0: every query has a dense part")
+    if check_sparse("sparse", sparse) is None:
+        raise ValueError('sparse must be {"indices": [...], "values": [...]}, got None')
+    numbers = np.asarray(dense) if isinstance(dense, (np.ndarray, list, tuple)) else np.empty(0)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "fiu" or not len(numbers):
+        raise ValueError(f"dense must be numbers (D,), got {describe(dense)}")
+    of_dense, of_sparse = (alpha, 1 - alpha) if metric == "ip" else (1.0, (1 - alpha) / alpha)
+    values = [float(value) * of_sparse for value in sparse["values"]]
+    weighted = {"indices": list(sparse["indices"]), "values": values}
+    check_sparse("sparse, weighted,", weighted)
+    return [float(value) * of_dense for value in numbers], weighted

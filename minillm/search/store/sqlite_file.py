@@ -8,7 +8,8 @@
     a half-written commit     has no valid checksum in the log, and is passed over when the file is opened again
 
 What SQLite says is turned into errors that name the file: damage is a BadFileError, a lock held for too long a
-TimeoutError, a full disk an OSError. Left out: file systems over a network, where WAL does not work.
+TimeoutError, a full disk an OSError. A file that was deleted or replaced while it is open is refused, too: SQLite would
+write into what nobody can open again. Left out: file systems over a network, where WAL does not work.
 
 Book: 12.4 실습: 파인콘으로 벡터 검색 구현하기 (there the database is a service; here it is a file).
 """
@@ -18,15 +19,23 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from minillm._files import BadFileError, replace_whole
 
 MAGIC = b"SQLite format 3\0"
 APPLICATION = 0x6D6C7673  # "mlvs": tells our files from other SQLite files
 PATIENCE = 30.0  # seconds to wait for another writer
+
+
+def _close(connection: sqlite3.Connection, process: int) -> None:
+    if process == os.getpid():
+        with suppress(sqlite3.Error):
+            connection.close()
 
 
 class SQLiteFile:
@@ -39,16 +48,21 @@ class SQLiteFile:
     def __init__(
         self, path: Path | None, tables: list[str], version: int, read_only: bool = False, new: bool = True
     ) -> None:
-        self.path, self.read_only = path, read_only
+        # As it was given. `path` stays right after a chdir, and is where SQLite puts the log of what a link leads to.
+        self._name = path
+        self.path = path = None if path is None else Path(os.path.realpath(path))
+        self.read_only, self._process = read_only, os.getpid()
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._lying: tuple[Any, ...] | None = None  # what `_look` saw of a file that is read without its log
         may_be_new = new and not read_only
         if path is not None and (path.exists() or not may_be_new):
             self._check_head(may_be_new)
         if path is not None and may_be_new:
             path.parent.mkdir(parents=True, exist_ok=True)
         with self._named():
-            self._connection = self._connect()
+            self._hold(self._connect())
+        self._identity = self._look()[:2]
         try:
             with self.transaction(write=False) as connection:
                 there = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -62,7 +76,7 @@ class SQLiteFile:
             raise
 
     def __repr__(self) -> str:
-        return "memory" if self.path is None else repr(str(self.path))
+        return "memory" if self._name is None else repr(str(self._name))
 
     def bad(self, why: object) -> BadFileError:
         """The refusal of this file."""
@@ -76,6 +90,8 @@ class SQLiteFile:
             raise self.bad("it is a folder")
         if not self.path.exists():
             raise self.bad("there is no such file")
+        if not self.path.is_file():  # reading a pipe would wait for ever
+            raise self.bad("it is no ordinary file")
         try:
             with self.path.open("rb") as file:
                 head = file.read(len(MAGIC))
@@ -90,19 +106,43 @@ class SQLiteFile:
             return sqlite3.connect(":memory:", **options)
         if not self.read_only:
             return sqlite3.connect(self.path, **options)
-        address = self.path.resolve().as_uri() + "?mode=ro"
+        address = self.path.as_uri() + "?mode=ro"
+        lying = None
         connection = sqlite3.connect(address, uri=True, **options)
         try:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
+            connection.close()
             # In a read-only folder the log's shared memory cannot be made. Without a log nobody writes.
             log = Path(f"{self.path}-wal")
             cannot = any(words in str(error) for words in ("unable to open", "readonly"))
             if not cannot or (log.exists() and log.stat().st_size):
                 raise
-            connection.close()
+            lying = self._look()
             connection = sqlite3.connect(address + "&immutable=1", uri=True, **options)
+        self._lying = lying
         return connection
+
+    def _hold(self, connection: sqlite3.Connection) -> None:
+        """Work with this connection from now on, and close it when nobody holds this object any more."""
+        if self._connection is not None:
+            self._let_go()
+        self._connection, self._let_go = connection, weakref.finalize(self, _close, connection, self._process)
+
+    def _look(self) -> tuple[Any, ...]:
+        """Which file lies at the path, its size and last change, and whether a log is beside it; () for memory."""
+        if self.path is None:
+            return ()
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            raise self.bad(f"it was deleted while it was open ({error.strerror})") from None
+        log = os.path.exists(f"{self.path}-wal")
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, log
+
+    def _still_there(self) -> None:
+        if self._look()[:2] != self._identity:
+            raise self.bad("another file was put in its place while it was open")
 
     def _tune(self) -> None:
         """How a file that is written to is written to. Before it is known to be ours, nothing of it is changed."""
@@ -141,16 +181,24 @@ class SQLiteFile:
     def transaction(self, write: bool = False) -> Iterator[sqlite3.Connection]:
         """All that is read inside is one state of the file; all that is written is there afterwards, or none of it.
 
-        Raises ValueError on writing to a file that was opened read-only, and after `close`.
+        Raises ValueError on writing to a file that was opened read-only, after `close`, inside of another transaction,
+        and in a forked process, which must open the file again (SQLite's locks belong to the process that took them).
         """
+        if os.getpid() != self._process:
+            raise ValueError(f"vector store {self} was opened by another process: open it again in this one")
         with self._lock, self._named():
             if self._connection is None:
                 raise ValueError(f"vector store {self} is closed")
             if write and self.read_only:
                 raise ValueError(f"vector store {self} was opened read-only")
+            if self._connection.in_transaction:
+                raise ValueError(f"vector store {self} was called from inside one of its own verbs")
+            if self._lying is not None and self._look() != self._lying:
+                self._hold(self._connect())  # somebody writes, who may: that connection would not see it
             connection = self._connection
-            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
+                connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                self._still_there()
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
@@ -186,10 +234,13 @@ class SQLiteFile:
         if found != "ok":
             raise self.bad(f"damaged ({' '.join(found.split())})")
 
-    def copy_to(self, path: Path, *after: str) -> Path:
-        """One state of the file as one new file, whole or not at all; `after`: statements that are run in the copy.
+    def copy_to(
+        self, path: Path, *after: str, check: Callable[[sqlite3.Connection], None] = lambda connection: None
+    ) -> Path:
+        """One state of the file as one new file without gaps, whole or not at all.
 
-        Raises ValueError where a file that is in use lies there.
+        after: statements that are run in the copy; check: called with the state that is copied, may raise.
+        Raises ValueError where a file lies that is in use, or is no store.
         """
         if path.is_dir() or (self.path is not None and path.exists() and os.path.samefile(path, self.path)):
             what = "a folder" if path.is_dir() else "the store itself"
@@ -197,17 +248,25 @@ class SQLiteFile:
         leftovers = [Path(f"{path}{end}") for end in ("-wal", "-shm")]
         if path.exists() and leftovers[0].exists():
             raise ValueError(f"path must not be a store that is in use, got {str(path)!r}")
+        if path.exists():
+            head = b"-"
+            if path.is_file():  # no pipe
+                with path.open("rb") as file:
+                    head = file.read(72)
+            if head and (head[: len(MAGIC)], head[68:]) != (MAGIC, APPLICATION.to_bytes(4, "big")):
+                raise ValueError(f"path must be new or an older backup, got {str(path)!r} which is no store")
 
         def write(temporary: Path) -> None:
-            with self._lock, self._named():
-                if self._connection is None:
-                    raise ValueError(f"vector store {self} is closed")
+            with self.transaction() as connection:
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # the state begins here
+                check(connection)
                 copy = sqlite3.connect(temporary, isolation_level=None)
                 try:
-                    self._connection.backup(copy)
+                    connection.backup(copy)
                     copy.execute("PRAGMA journal_mode = DELETE")  # one file, which opens read-only anywhere
                     for statement in after:
                         copy.execute(statement)
+                    copy.execute("VACUUM")  # what was deleted is not carried on
                 finally:
                     copy.close()
             for leftover in leftovers:  # a log of another file would be played into this one
@@ -217,13 +276,14 @@ class SQLiteFile:
 
     @property
     def is_open(self) -> bool:
-        """Whether it was not closed yet."""
-        return self._connection is not None
+        """Whether it was opened in this process, and not closed yet."""
+        return self._connection is not None and self._process == os.getpid()
 
     def close(self) -> None:
         """Let go of the file; the last one that does puts the log into it."""
+        if self._process != os.getpid():
+            return  # a forked process must not touch the log of its parent
         with self._lock:
             if self._connection is not None:
-                with suppress(sqlite3.Error):
-                    self._connection.close()
+                self._let_go()
             self._connection = None

@@ -15,7 +15,7 @@ Peer: Pinecone's client. Left out: servers, shards.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,10 @@ class VectorStore(WholeStore):
     metric: "cosine", "ip" or "l2". path: a SQLite file, made where there is none; None keeps all in memory.
     encoder: with encode(texts) (encode_document and encode_query are preferred), for records and queries that are text.
     index: makes the search index, called with (dim, metric): `VectorStore(384, index=HNSWIndex)`.
-    read_only: for readers beside a writer; they see its commits. verify: read the whole file once and check it.
+    read_only: for readers beside a writer; they see its commits. verify: read the whole file once and check it; for a
+    large one that is opened often, verify=False opens at once, and each record is still checked when it is read.
+
+    Threads may share one object, and take turns. Processes each open the file; a fork must open it again.
 
     Every verb takes namespace="" and token=None: where `set_token` was called, only that token is served. A verb that
     raises leaves the store as it was. Raises ValueError for bad input, BadFileError (one, too) for a damaged file,
@@ -97,14 +100,19 @@ class VectorStore(WholeStore):
         namespace: str = "",
         token: Token = None,
     ) -> Answer:
-        """Change parts of one record: its vector, fields of its metadata (others stay), its sparse values, its text.
+        """Change parts of one record: its vector (dim,), fields of its metadata, its sparse values, its text. Gives {}.
 
-        Raises ValueError for an id that is not there.
+        What is not named stays. So a field is not taken away here, as in Pinecone: `upsert` the record without it.
+        Raises ValueError for an id that is not there, and for a field that is None.
         """
         id, namespace = check_name("id", id), check_name("namespace", namespace, empty=True)
         name = f"record {id!r:.60}"
         if values is None and set_metadata is None and sparse_values is None and text is None:
             raise ValueError(f"update of {name} must change something, got nothing")
+        if isinstance(set_metadata, Mapping) and (empty := [k for k, v in set_metadata.items() if v is None]):
+            raise ValueError(
+                f"{name}: set_metadata[{empty[0]!r:.60}] must not be None: upsert the record without the field"
+            )
         given = dict(zip(FIELDS, (id, values, sparse_values, set_metadata, text)))
         change = check_record(name, given, self.dim, self.metric, whole=False)
         self._check_access(namespace, token)
@@ -138,6 +146,12 @@ class VectorStore(WholeStore):
         parsed = None if filter is None else parse_filter(filter)
         if filter is not None and not filter:
             raise ValueError("filter must hold a condition, got {}: delete_all=True deletes everything")
+        if (
+            filter is not None
+        ):  # read the metadata now, so that the transaction below keeps nobody waiting for it
+            with self._engine.reading() as connection:
+                if (found := self._engine.namespace(connection, namespace, token)) is not None:
+                    self._engine.view(connection, found, MetadataView)
         with self._engine.writing(namespace, token) as changes:
             rows: Iterable[Row] = ()
             if ids is not None:
@@ -200,12 +214,15 @@ class VectorStore(WholeStore):
         if id is not None:
             check_name("id", id)
         self._check_access(namespace, token)
-        if isinstance(vector, str):
+        is_text = isinstance(vector, str)
+        if is_text:
             vector = self._encode([vector], "query")[0]
         if vector is not None:
             vector = check_vector("vector", vector, self.dim, self.metric)
         with self._engine.reading() as connection:
             found = self._engine.namespace(connection, namespace, token)
+            if is_text:  # the first text may have come from another process, with another encoder
+                self._encoder.check(self.dim, read_settings(connection).probe, str(self._engine.file))
             if id is not None:
                 rows = read_by(connection, "id", [id], found.number) if found else {}
                 if id not in rows:
@@ -245,7 +262,9 @@ class VectorStore(WholeStore):
         The next page is asked for with pagination_token=next; what is written in between does not shift the pages.
         """
         limit = check_int("limit", limit, minimum=1)
-        after = check_name("pagination_token", pagination_token or "", empty=True)
+        after = (
+            "" if pagination_token is None else check_name("pagination_token", pagination_token, empty=True)
+        )
         ids = self._ids(prefix, namespace, token, after, limit + 1)
         more = {"next": ids[limit - 1]} if len(ids) > limit else None
         return {"vectors": [{"id": id} for id in ids[:limit]], "namespace": namespace, "pagination": more}
@@ -286,6 +305,7 @@ class VectorStore(WholeStore):
     def _encode(self, texts: Sequence[str], kind: str = "document") -> np.ndarray:
         if self._encoder is None:
             raise ValueError(f"a text needs VectorStore(..., encoder=...), got {describe(texts[0])} and none")
+        self._encoder.probe()  # now, before a transaction keeps others waiting
         return self._encoder.encode(texts, kind)
 
     def _pack_encoded(self, id: str, vector: np.ndarray) -> bytes:

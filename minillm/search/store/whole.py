@@ -5,6 +5,7 @@ Book: 12.1 벡터 데이터베이스란 (what sets a database apart from a libra
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ Store = TypeVar("Store", bound="WholeStore")
 
 def _new_path(path: Any) -> Path:
     path = check_path("path", path)
-    if path.exists():
+    if os.path.lexists(path):  # a link that leads nowhere, too
         raise ValueError(f"path must not exist: what lies there is not replaced, got {str(path)!r}")
     return path
 
@@ -75,15 +76,18 @@ class WholeStore:
                 raise
 
     def backup(self, path: str | Path, token: access.Token = None) -> Path:
-        """Copy one state of the whole store into one new file, tokens' hashes too; VectorStore.open reads it as it is.
+        """Copy one state of the whole store into one file, tokens' hashes too; VectorStore.open reads it as it is.
 
+        An older backup at `path` is replaced, no other file is. The copy has no gaps: a store's own file does not get
+        smaller when records are deleted, it fills the room again; backup and `restore` make a small one.
         Raises PermissionError unless `token` (one, or namespace -> token) opens every namespace.
         """
-        path = check_path("path", path)
-        with self._engine.reading() as connection:
+
+        def check(connection: Any) -> None:
             for one in read_namespaces(connection):
                 self._engine.refuse_unless(one, token)
-        return self._engine.file.copy_to(path, "DELETE FROM snapshots")
+
+        return self._engine.file.copy_to(check_path("path", path), "DELETE FROM snapshots", check=check)
 
     @classmethod
     def restore(
@@ -119,9 +123,15 @@ class WholeStore:
         """A store of the records that `to_qdrant` put into a collection; at `path`, where nothing may lie."""
         path = None if path is None else _new_path(path)
         store = cls(*qdrant.read_shape(client, collection), path, encoder)
-        for found in qdrant.read_points(client, collection):
-            for namespace, records in found.items():
-                store.upsert(records, namespace)
+        try:
+            for found in qdrant.read_points(client, collection):
+                for namespace, records in found.items():
+                    store.upsert(records, namespace)
+        except BaseException:
+            store.close()
+            if path is not None:  # whole or not at all
+                path.unlink(missing_ok=True)
+            raise
         return store
 
     def save_index(self) -> None:
@@ -134,6 +144,12 @@ class WholeStore:
     def close(self) -> None:
         """Let go of the file. Every write is on the disk already; a store that is not closed loses nothing."""
         self._engine.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.dim}, {self.metric!r}, path={self.path and str(self.path)!r})"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a vector store cannot be copied or pickled: hand on its path and open that")
 
     def __enter__(self: Store) -> Store:
         return self
