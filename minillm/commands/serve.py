@@ -63,9 +63,9 @@ def _encoder(source: Path | None, settings: dict[str, Any]) -> str | None:
     """Open the sentence encoder and put it among the settings; the name that clients ask for."""
     if source is None:
         return None
-    from minillm.search import SentenceEncoder
+    from minillm.search.open_encoder import open_encoder
 
-    settings["encoder"] = encoder = SentenceEncoder.from_pretrained(source.as_posix())  # a name is a str
+    settings["encoder"] = encoder = open_encoder(source.as_posix())  # a name is a str
     encoder.encode(["warm"])
     settings["encoder_name"] = name = _name(source)
     return name
