@@ -163,7 +163,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--api-key", "what clients must send as their API key (default: none is asked for)", metavar="KEY"
     )
     one.take("--model-name", "the name clients ask for (default: of the file or folder)", metavar="NAME")
-    vectors = "a sentence encoder for /v1/embeddings: minilm, e5, a folder of sentence-transformers"
+    vectors = "a sentence encoder for /v1/embeddings: minilm, e5, a folder of sentence-transformers or train-encoder"
     one.take("--encoder", vectors, type=Path, metavar="ENCODER")
     one.take(
         "--tokenizer", "a tokenizer file or folder (default: beside the model)", type=Path, metavar="PATH"

@@ -36,7 +36,7 @@ def serve(options: Namespace) -> None:
     name = options.model_name or _name(options.named or folder)
     limits = ("max_prompt_tokens", "max_tokens", "max_requests", "max_body", "end_seconds")
     given = {one: getattr(options, one) for one in limits if getattr(options, one) is not None}
-    encoder = _encoder(options.encoder, given)
+    encoder = open_served(options.encoder, given)
     server = Server(engine, options.host, options.port, name, options.api_key, defaults, **given)
     engine.generate([[0]], SamplingParams(max_tokens=2))  # what is compiled at first is compiled before
     also = "" if encoder is None else f", {encoder} at {server.url}/v1/embeddings"
@@ -59,13 +59,13 @@ def _draft(named: Path, tokenizer: Any) -> Any:
     return open_writer(folder, theirs, None)
 
 
-def _encoder(source: Path | None, settings: dict[str, Any]) -> str | None:
+def open_served(source: Path | None, settings: dict[str, Any]) -> str | None:
     """Open the sentence encoder and put it among the settings; the name that clients ask for."""
     if source is None:
         return None
-    from minillm.search import SentenceEncoder
+    from minillm.search.open_encoder import open_encoder
 
-    settings["encoder"] = encoder = SentenceEncoder.from_pretrained(source.as_posix())  # a name is a str
+    settings["encoder"] = encoder = open_encoder(source.as_posix())  # a name is a str
     encoder.encode(["warm"])
     settings["encoder_name"] = name = _name(source)
     return name

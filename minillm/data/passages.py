@@ -203,18 +203,18 @@ def _pack(blocks: Iterable[_Block], max_words: int) -> list[str]:
         for piece in ([block.text] if block.code else _cut_long(block.text, max_words))
     ]
     sizes = [count_words(piece) for piece in pieces]
-    fewest = len(_fill(sizes, max_words))
+    fewest = len(fill(sizes, max_words))
     low, high = 1, max_words
     while low < high:
         middle = (low + high) // 2
-        if len(_fill(sizes, middle)) > fewest:
+        if len(fill(sizes, middle)) > fewest:
             low = middle + 1
         else:
             high = middle
-    return ["\n\n".join(pieces[start:stop]) for start, stop in _fill(sizes, low)]
+    return ["\n\n".join(pieces[start:stop]) for start, stop in fill(sizes, low)]
 
 
-def _fill(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
+def fill(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
     """(start, stop) of runs of neighbours, each filled while its sizes sum to at most `limit` (or is one alone)."""
     runs: list[tuple[int, int]] = []
     room = 0

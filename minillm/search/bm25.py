@@ -154,7 +154,7 @@ class BM25:
         fresh.add(corpus, ids)
         if not len(fresh):
             raise ValueError("corpus must hold at least one text, got none")
-        fresh._up_to_date()
+        fresh.ready()
         with self._lock:
             vars(self).update(fresh.__getstate__())
         return self
@@ -197,20 +197,20 @@ class BM25:
         Raises ValueError when `query` is no str.
         """
         (query,) = check_texts("query", [query])
-        postings, ids, vocabulary = self._up_to_date()
+        postings, ids, vocabulary = self.ready()
         words, _ = self._known([query], vocabulary, len(postings.most))
         return add_all(rare_first(words, postings.starts), postings, len(ids))[0]
 
     def document_frequency(self, word: str) -> int:
         """How many documents have the word, as the tokenizer writes it; 0 for an unknown one."""
-        postings, _, vocabulary = self._up_to_date()
+        postings, _, vocabulary = self.ready()
         starts, number = postings.starts, vocabulary.get(word, len(postings.most))
         return int(starts[number + 1] - starts[number]) if number < len(postings.most) else 0
 
     def highest_scores(self) -> np.ndarray:
         """What each document would score for a query of all its words, each once: float32 (N,), and 1 for a document
         without words. `scores(query)` divided by it is the share of a document that the query names."""
-        postings, ids, _ = self._up_to_date()
+        postings, ids, _ = self.ready()
         highest = np.bincount(postings.documents, weights=postings.impacts, minlength=len(ids))
         return np.where(highest > 0, highest, 1).astype(np.float32)
 
@@ -224,7 +224,7 @@ class BM25:
         if not is_listing(queries):
             raise ValueError(f"queries must be a list of str, got {describe(queries)}")
         k = check_int("k", k, minimum=1)
-        postings, ids, vocabulary = self._up_to_date()
+        postings, ids, vocabulary = self.ready()
         words, starts = self._known(queries, vocabulary, len(postings.most))
         found, scores, lengths = search_batch(words, starts, postings, len(ids), k)
         # Python's own numbers and pairs for all queries at once: one by one they would take longer than the search.
@@ -241,7 +241,7 @@ class BM25:
         """
         names = {function: name for name, function in TOKENIZERS.items()}
         with self._lock:
-            postings, ids, vocabulary = self._up_to_date()
+            postings, ids, vocabulary = self.ready()
             meta = {
                 "k1": self.k1,
                 "b": self.b,
@@ -317,7 +317,7 @@ class BM25:
             return numbers, ends
         return numbers[known], np.concatenate([[0], np.cumsum(known)])[ends]
 
-    def _up_to_date(self) -> Ready:
+    def ready(self) -> Ready:
         """What a search reads, after everything that came and went."""
         with self._lock:
             if self._ready is None:

@@ -96,7 +96,7 @@ def _bounds(bounds, highest, scores, terms, column_of, columns, units):
 
 
 @njit(cache=True)
-def _search_all(
+def search_all(
     words, query_starts, starts, documents, impacts, most, column_of, columns, units, before, size, k
 ):
     """As search_batch.
@@ -213,7 +213,7 @@ def search_batch(
     if k <= SHORT_RESULT and (postings.most[words] > 0).all():
         if postings.columns.dtype == np.float32:
             return search_small(words, query_starts, *postings[:3], postings.column_of, postings.columns, k)
-        return _search_all(words, query_starts, *postings, size, k)
+        return search_all(words, query_starts, *postings, size, k)
     # Long results are sorted; and where an impact may lower a score ("okapi"), no bound can be known before.
     found, scores = np.full((queries, k), -1, np.int64), np.zeros((queries, k), np.float32)
     lengths = np.zeros(queries, np.int64)

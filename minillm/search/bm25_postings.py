@@ -148,7 +148,8 @@ def check_postings(counts: Counts, impacts: np.ndarray, words: int) -> None:
 
 
 @njit(cache=True)
-def _impacts(starts, documents, times, weights, norms):
+def all_impacts(starts, documents, times, weights, norms):
+    """What each posting adds to a score, (P,) float32: the formula without its sum."""
     impacts = np.empty(len(documents), np.float32)
     for word in range(len(weights)):
         for at in range(starts[word], starts[word + 1]):
@@ -186,7 +187,8 @@ def _fill_columns(words, starts, documents, impacts, units, size):
 
 
 @njit(cache=True)
-def _fill_small(words, starts, documents, impacts, size):
+def impact_columns(words, starts, documents, impacts, size):
+    """A column of impacts for each of `words` (W,), (W, size) float32, made longer to whole blocks."""
     columns = np.zeros((len(words), -(-size // BLOCK) * BLOCK), np.float32)
     for row, word in enumerate(words):
         for at in range(starts[word], starts[word + 1]):
@@ -197,7 +199,7 @@ def _fill_small(words, starts, documents, impacts, size):
 def with_impacts(counts: Counts, weights: np.ndarray, norms: np.ndarray) -> Postings:
     """What a search reads, of words that weigh `weights` (W,) and documents whose k1 * (1 - b + b * |d| / average)
     is `norms` (N,), both float64: an impact is weight * tf / (tf + norm)."""
-    return with_columns(counts, _impacts(*counts[:3], weights, norms))
+    return with_columns(counts, all_impacts(*counts[:3], weights, norms))
 
 
 def with_columns(counts: Counts, impacts: np.ndarray) -> Postings:
@@ -209,7 +211,7 @@ def with_columns(counts: Counts, impacts: np.ndarray) -> Postings:
     column_of[words] = np.arange(len(words))
     units = most[words] / np.float32(LEVELS)
     if size <= SMALL:
-        columns = _fill_small(words, starts, documents, impacts, size)
+        columns = impact_columns(words, starts, documents, impacts, size)
         return Postings(
             starts, documents, impacts, most, column_of, columns, units, np.empty((0, 0), np.uint32)
         )

@@ -110,7 +110,7 @@ def fits_float32(lengths: np.ndarray) -> bool:
 
 
 @njit(cache=True)
-def _kth_smallest(table, k):
+def kth_smallest(table, k):
     """The k-th smallest value of each row of table (Q, N), (Q,) in its dtype. Faster than np.partition for small k:
     nearly every value fails the one comparison with the k-th best so far, and nothing is copied."""
     found = np.empty(len(table), table.dtype)
@@ -262,7 +262,7 @@ class ExactIndex:
             size = own * lengths.max()
         # A sum of D products errs by at most D * 2^-24 of its size (2^-53 in float64); a few roundings are added.
         margin = (self.dim + 8) * np.finfo(precision).eps / 2 * size
-        kth = _kth_smallest(table, k) if k <= 128 else np.partition(table, k - 1, axis=1)[:, k - 1]
+        kth = kth_smallest(table, k) if k <= 128 else np.partition(table, k - 1, axis=1)[:, k - 1]
         return np.nonzero(table <= (kth + 2 * margin)[:, None])
 
     def _order(

@@ -132,6 +132,15 @@ class SentenceEncoder:
         asked = {"return_attention_mask": False, "return_token_type_ids": False}
         return self.tokenizer(list(texts), truncation=True, max_length=self.max_length, **asked)["input_ids"]
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has, special ones counted, before it is cut to max_length."""
+        asked = {"return_attention_mask": False, "return_token_type_ids": False}
+        return [len(row) for row in self.tokenizer(list(texts), **asked)["input_ids"]]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, without special ones."""
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
+
     @property
     def device(self) -> torch.device:
         """Where the model computes."""

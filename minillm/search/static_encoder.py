@@ -14,9 +14,10 @@ Peer: sentence_transformers' StaticEmbedding, which opens the folder we save and
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,13 @@ class StaticEncoder:
 
     tokenizer: a trained BPETokenizer (it sees text after `normalise_text`); embeddings: float32 (V, D) with V the
     tokenizer's vocab_size. Raises ValueError when they do not fit.
+
+    A server reads `max_length` (None: any number of tokens) and `prompts`, as of a SentenceEncoder.
     """
+
+    max_length: int | None = None
+    prompts: Mapping[str, str] = MappingProxyType({})
+    default_prompt_name: str | None = None
 
     def __init__(self, tokenizer: Any, embeddings: np.ndarray) -> None:
         if not callable(getattr(tokenizer, "encode", None)) or not hasattr(tokenizer, "vocab_size"):
@@ -99,17 +106,29 @@ class StaticEncoder:
         """The token ids whose vectors are averaged; special tokens in `text` are plain text here."""
         return self.tokenizer.encode(normalise_text(text), allowed_special=set())
 
-    def encode(self, texts: Sequence[str], batch_size: int = 32, normalize: bool = True) -> np.ndarray:
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has."""
+        return [len(self.tokens(text)) for text in texts]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text that `tokens` reads as these ids: without the space that stands in front of every text."""
+        return self.tokenizer.decode(ids, skip_special_tokens=True).removeprefix(" ")
+
+    def encode(
+        self, texts: Sequence[str], batch_size: int = 32, normalize: bool = True, prompt: str = ""
+    ) -> np.ndarray:
         """Vectors of `texts`, float32 (N, D), of length 1 with `normalize`; a text without tokens is the zero vector.
 
-        Raises ValueError when `texts` is no list of str (a single str is refused) or batch_size < 1.
+        prompt: put in front of every text. Raises ValueError when `texts` is no list of str (a single str is
+        refused) or batch_size < 1.
         """
         texts = check_texts("texts", texts)
+        check_text("prompt", prompt)
         batch_size = check_int("batch_size", batch_size, minimum=1)
         check_flag("normalize", normalize)
         vectors = np.zeros((len(texts), self.dim), np.float32)
         for start in range(0, len(texts), batch_size):
-            batch = [self.tokens(text) for text in texts[start : start + batch_size]]
+            batch = [self.tokens(prompt + text) for text in texts[start : start + batch_size]]
             vectors[start : start + len(batch)] = embed_batch(self._weight, batch, normalize).numpy()
         return vectors
 

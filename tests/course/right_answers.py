@@ -2130,6 +2130,30 @@ prediction = [texts + questions, 50 * 200 * pair, texts + questions + 50 * 10 * 
         numbers[:, : best.shape[1]] = best
         products[:, : best.shape[1]] = np.take_along_axis(table, best, axis=1)
     return numbers, products""",
+        "nlargest keeps ties in order": """def search(queries, vectors, k):
+    import heapq
+
+    found, products = [], []
+    for query in queries:
+        own = [float(np.dot(query, vector)) for vector in vectors]
+        best = heapq.nlargest(k, range(len(own)), key=own.__getitem__)
+        found.append((best + [-1] * k)[:k])
+        products.append(([own[number] for number in best] + [-math.inf] * k)[:k])
+    return found, products""",
+        "a padded table": """def search(queries, vectors, k):
+    table = np.full((len(queries), len(vectors) + k), -np.inf)
+    for row, query in enumerate(queries):
+        table[row, : len(vectors)] = [np.dot(query, vector) for vector in vectors]
+    order = np.argsort(-table, axis=1, kind="stable")[:, :k]
+    return np.where(order < len(vectors), order, -1), np.take_along_axis(table, order, axis=1)""",
+        "a generator of rows": """def search(queries, vectors, k):
+    def rows():
+        for query in queries:
+            pairs = [(sum(a * b for a, b in zip(query, vector)), -n) for n, vector in enumerate(vectors)]
+            yield (sorted(pairs, reverse=True) + [(-math.inf, 1)] * k)[:k]
+
+    every = list(rows())
+    return ([-n for _, n in row] for row in every), ([product for product, _ in row] for row in every)""",
         "one pass that keeps the best k": """def search(queries, vectors, k):
     def row(query):
         best = []
@@ -2155,9 +2179,14 @@ prediction = [texts + questions, 50 * 200 * pair, texts + questions + 50 * 10 * 
     },
     "10-3-b": {
         "arrays": "three = np.array([0, 2]), np.array([[0, 0.5], [90, 30], [0.4, 2]])",
+        "float32": "three = np.float32([0, 1]), np.float32([[0, 0.2], [50, 50], [0.5, 1]])",
+        "tuples": "three = ((3, 4), ((0.3, 0.4), (100, 0), (3.5, 3)))",
         "all to the left": "three = [[-2, 0], [(-0.5, 0), (-8, 9), (-2, 1)]]",
     },
-    "10-3-c": {"an array": "encoded = np.array([5, 0, 0, 1, 0, 2, 5])"},
+    "10-3-c": {
+        "an array": "encoded = np.array([5, 0, 0, 1, 0, 2, 5])",
+        "computed": "encoded = (3 + 2, 0, 0, 1, 0, 2.0, 3 + 2)",
+    },
     "10-4-a": {
         "term by term, with a Counter": """def postings(corpus, k1=1.2, b=0.75):
     from collections import Counter, defaultdict

@@ -23,7 +23,7 @@ def state(index, queries):
         [index.scores(query).tolist() for query in queries],
         [index.search(queries, k) for k in (1, 3, 1000)],
         [index.document_frequency(word) for word in ALPHABET],
-        sorted(index._documents.vocabulary) if index._up_to_date() else None,
+        sorted(index._documents.vocabulary) if index.ready() else None,
     )
 
 

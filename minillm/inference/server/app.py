@@ -125,8 +125,8 @@ class App:
     # Pages
 
     @property
-    def windows(self) -> dict[str, int]:
-        """Of each model by name, how many tokens it reads."""
+    def windows(self) -> dict[str, int | None]:
+        """Of each model by name, how many tokens it reads; None for an encoder that reads any number."""
         encoder = (
             {} if self.embeddings is None else {self.embeddings.name: self.embeddings.encoder.max_length}
         )
@@ -134,7 +134,8 @@ class App:
 
     def _described(self, name: str) -> dict[str, Any]:
         shape = {"id": name, "object": "model", "created": self.created, "owned_by": "minillm"}
-        return {**shape, "max_model_len": self.windows[name]}
+        window = self.windows[name]
+        return shape if window is None else {**shape, "max_model_len": window}
 
     async def models(self, request: Request) -> Response:
         """GET /v1/models."""

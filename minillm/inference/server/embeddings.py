@@ -54,10 +54,13 @@ class EmbeddingsAsked(Fields):
 
 def check_encoder(encoder: Any) -> None:
     """ValueError for what is no sentence encoder."""
-    wanted = ("encode", "tokenizer", "max_length", "dim", "prompts", "default_prompt_name")
+    wanted = (
+        "encode", "count_tokens", "decode", "tokenizer", "max_length", "dim", "prompts", "default_prompt_name",
+    )  # fmt: skip
     if missing := [name for name in wanted if not hasattr(encoder, name)]:
         raise ValueError(
-            f"encoder must be a SentenceEncoder or None, got {describe(encoder)}, which lacks {missing[0]}"
+            f"encoder must be a SentenceEncoder, a StaticEncoder or None, got {describe(encoder)}, "
+            f"which lacks {missing[0]}"
         )
 
 
@@ -83,12 +86,12 @@ class Embeddings:
         name = encoder.default_prompt_name if asked.prompt_name is None else asked.prompt_name
         front = "" if name is None else encoder.prompts[name]
         texts = [front + self._text(one) for one in inputs]
-        rows = encoder.tokenizer(texts)["input_ids"]
-        longest = max(map(len, rows))
-        if longest > encoder.max_length:
+        counts = encoder.count_tokens(texts)
+        longest = max(counts)
+        if encoder.max_length is not None and longest > encoder.max_length:
             message = f"a text may have {encoder.max_length:,} tokens here, got {longest:,}"
             raise ApiError(400, message, "input", "context_length_exceeded")
-        return texts, sum(map(len, rows))
+        return texts, sum(counts)
 
     def _text(self, one: str | list[int]) -> str:
         if not one:
@@ -99,7 +102,7 @@ class Embeddings:
         if max(one) >= size:
             message = f"token ids must be below {size:,}, got {max(one):,}: send texts, or ids of {self.name}"
             raise ApiError(400, message, "input")
-        return self.encoder.tokenizer.decode(one, skip_special_tokens=True)
+        return self.encoder.decode(one)
 
     async def vectors(self, texts: list[str]) -> np.ndarray:
         """float32 (N, C). A caller that is cancelled takes its texts out of the line."""

@@ -58,6 +58,24 @@ WRONG = {
         "average of the documents that have words": postings(
             average="sum(map(len, corpus)) / sum(1 for one in corpus if one)"
         ),
+        "numbers from 1": postings().replace("[number] =", "[number + 1] ="),
+        "k1 and b changed round": postings(
+            value="idf * tf / (tf + b * (1 - k1 + k1 * len(words) / average))"
+        ),
+        "different words as the length": postings(
+            value="idf * tf / (tf + k1 * (1 - b + b * len(set(words)) / average))"
+        ),
+        "k1 = 0 is no k1": postings(
+            value="idf * tf / (tf + (k1 or 1.2) * (1 - b + b * len(words) / average))"
+        ),
+        "a whole average": postings(average="max(1, sum(map(len, corpus)) // len(corpus))"),
+        "log of base 10": postings(idf="math.log10((len(corpus) - df + 0.5) / (df + 0.5) + 1)"),
+        "three decimals": postings(
+            value="round(idf * tf / (tf + k1 * (1 - b + b * len(words) / average)), 3)"
+        ),
+        "sorts the documents": postings().replace(
+            "    found = {}", "    [one.sort() for one in corpus]\n    found = {}"
+        ),
         "lists every document": postings(
             words="{word for one in corpus for word in one}",
             value="idf * tf / max(tf + k1 * (1 - b + b * len(words) / average), 1e-9)",
@@ -100,6 +118,28 @@ WRONG = {
             start=1,
             worth="weight / (k + rank)",
             result="sorted(scores, key=lambda one: (-scores[one], str(one)))",
+        ),
+        "weights that add up to 1": FUSE.format(
+            start=1, worth="weight / sum(weights) / (k + rank)", result=SORTED
+        ),
+        "k = 0 is no k": FUSE.format(start=1, worth="weight / ((k or 60) + rank)", result=SORTED),
+        "the best place alone": FUSE.format(start=1, worth="0", result=SORTED).replace(
+            "scores.get(one, 0) + 0", "max(scores.get(one, 0), weight / (k + rank))"
+        ),
+        "ranks from the end": FUSE.format(
+            start=1, worth="weight / (k + len(ranking) - rank + 1)", result=SORTED
+        ),
+        "ids and scores": FUSE.format(
+            start=1,
+            worth="weight / (k + rank)",
+            result="sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))",
+        ),
+        "only what every list has": FUSE.format(
+            start=1,
+            worth="weight / (k + rank)",
+            result=SORTED.replace(
+                "sorted(scores", "sorted([o for o in scores if all(o in r for r in rankings)]"
+            ),
         ),
         "drops what has no score": FUSE.format(
             start=1,

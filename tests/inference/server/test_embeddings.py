@@ -11,8 +11,8 @@ from openai import BadRequestError, NotFoundError
 from minillm.inference.server import Server
 from minillm.inference.server.embeddings import PASS
 from minillm.models import BERT, BERTConfig
-from minillm.search import SentenceEncoder
-from minillm.tokenizer import WordPieceTokenizer
+from minillm.search import SentenceEncoder, StaticEncoder, open_encoder
+from minillm.tokenizer import BPETokenizer, WordPieceTokenizer
 from tests.inference.server.tiny import SHORT, all_free, client_of, tiny_engine
 
 pytestmark = pytest.mark.timeout(120)
@@ -74,6 +74,27 @@ def test_one_text_ids_and_a_prompt(client, encoder):
         vector(input="the cat sat", extra_body={"prompt_name": "query"}), asked, atol=CLOSE
     )
     assert np.abs(asked - plain).max() > 0.01
+
+
+def test_an_encoder_without_layers_is_served_as_it_is(tmp_path):
+    tokenizer = BPETokenizer.train([f" {text}" for text in TEXTS], 280)
+    table = np.random.default_rng(0).standard_normal((tokenizer.vocab_size, 8)).astype(np.float32)
+    static = open_encoder(StaticEncoder(tokenizer, table).save_pretrained(tmp_path / "static"))
+    texts = ["THE Cat", "고양이가 앉았다", "<|endoftext|> " + "the mat " * 5000]
+    with (
+        Server(tiny_engine(), port=0, model_name="tiny", encoder=static, encoder_name="static") as server,
+        client_of(server) as client,
+    ):
+        found = client.embeddings.create(model="static", input=texts)
+        np.testing.assert_allclose([one.embedding for one in found.data], static.encode(texts), atol=CLOSE)
+        assert found.usage.prompt_tokens == sum(len(static.tokens(text)) for text in texts)
+        ids = client.embeddings.create(model="static", input=static.tokens("the cat sat"))
+        np.testing.assert_allclose([ids.data[0].embedding], static.encode(["the cat sat"]), atol=CLOSE)
+        with pytest.raises(BadRequestError, match="prompt_name must be one of none"):
+            client.embeddings.create(model="static", input="a", extra_body={"prompt_name": "query"})
+        assert "max_model_len" not in client.models.retrieve("static").to_dict()
+    plain = static.encode(["query: the cat"])
+    np.testing.assert_array_equal(static.encode(["the cat"], prompt="query: "), plain)
 
 
 def test_models_and_who_does_what(client):

@@ -17,6 +17,8 @@ from minillm.course.classroom.checkers import (
 OWN = "build it yourself, with nothing of minillm"
 INDEXES = (
     "minillm.search.ExactIndex.search",
+    "minillm.search.ExactIndex._candidates",
+    "minillm.search.ExactIndex._order",
     "minillm.search.exact.distances_plain",
 )
 
@@ -56,6 +58,8 @@ SMALL = (
     ([[1, 0]], [[1, 5], [1, -5], [1, 0]], 2, "three products are equal: the lower number first"),
     ([[1, 1]], [[-1, -1], [-2, -2]], 1, "all products are below 0, and the larger one is still the best"),
     ([[1, 1]], [[3, 4]], 3, "k = 3 and one vector: the rest is number -1 with product -inf"),
+    ([[0.5, -1.5]], [[1, 0.25], [1.5, 0.25], [0.5, 0]], 2, "numbers need not be whole"),
+    ([[300, -70_000]], [[200, 1], [-90_000, 2], [70_000, -4]], 3, "large numbers"),
     ([[1, 1], [2, 0]], [], 2, "no vector at all"),
     ([], [[1, 1]], 2, "no query at all"),
 )

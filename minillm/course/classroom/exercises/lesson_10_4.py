@@ -109,6 +109,7 @@ def fuse(answer):
     expect(fused([["y", "x"], ["x", "y"]], 60, [1, 1]), ["x", "y"], hint="x and y tie: the order is by id")
     expect(fused([["b"], ["a"], []], 3, [2, 2, 1]), ["a", "b"], hint="a and b tie: the order is by id")
     expect(fused([[10], [9]], 3, [1, 1]), [9, 10], hint="9 and 10 tie: numbers are ordered as numbers")
+    expect(fused([["b", "c"], ["a"]], 3, [0, 0]), ["a", "b", "c"], hint="every weight is 0, so all ids tie")
     expect(fused([], 60, []), [], hint="no rankings")
     for case in cases(
         k=(0, 1, 5, 60), weights=((1, 1), (3, 1), (1, 0), (1, 2, 1), (0, 1, 5)), longest=(1, 4, 9)
