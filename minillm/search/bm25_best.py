@@ -11,7 +11,7 @@ from numba import njit
 
 from minillm.search.bm25_postings import BLOCK
 
-CALLED = "1db25d94"
+CALLED = "4b6b7388"
 SHORT_RESULT = 128  # up to here keeping the best k in order by insertion beats sorting
 LANES = 32  # of a block: documents first, first + LANES, ... share one highest score
 

@@ -34,7 +34,7 @@ from minillm.search.bm25_best import (
 from minillm.search.bm25_postings import BLOCK, GROUP, Postings, search_simply
 from minillm.search.bm25_small import search_small
 
-CALLED = "f1b3cc98"
+CALLED = "bb5339f0"
 SAMPLE = 1024  # so many of the rarest words' documents tell how high the kth best is at least
 WORTH = 2  # reading a list is worth avoiding if it is so many times as long as the list of touched documents
 

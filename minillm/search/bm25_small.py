@@ -25,7 +25,7 @@ from minillm.search.bm25_best import (
 )
 from minillm.search.bm25_postings import BLOCK
 
-CALLED = "1e43dc19"
+CALLED = "57ccf38f"
 
 
 @njit(cache=True)
