@@ -2160,9 +2160,10 @@ prediction = [texts + questions, 50 * 200 * pair, texts + questions + 50 * 10 * 
     "mean": ("hot cold warm", "warm"),
     "max": ("tea milk milk milk milk", "milk tea tea"),
 }""",
-        "arrays": """alike = {name: np.array(texts) for name, texts in {
-    "cls": ["tea hot", "tea cold"], "mean": ["hot cold", "warm"], "max": ["hot cold cold cold", "cold hot hot hot"],
-}.items()}""",
+        "put in one by one": """alike = {}
+alike["max"] = ["hot cold cold cold", "cold hot hot hot"]
+alike["mean"] = " ".join(["hot", "cold"]), "warm"
+alike["cls"] = np.array(["tea hot", "tea cold"]).tolist()""",
         "other blanks": """alike = dict(cls=(" tea  hot\\n", "tea cold"), mean=("hot cold hot cold hot cold", "warm"),
              max=("hot" + 3 * " cold", "cold" + 3 * " hot"))""",
         "searched for": """from itertools import combinations, product
