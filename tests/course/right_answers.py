@@ -2100,6 +2100,51 @@ broken = [sentences, "샀다", "팔았다", "구입했다"]""",
         rows.append(one / one.pow(2).sum(1, keepdim=True).sqrt())
     return torch.einsum("bc,dc->bd", *rows)
 """,
+        "pair by pair, numbers of torch in lists": """def cosines(hidden_a, mask_a, hidden_b, mask_b, pooling):
+    def pool(hidden, mask):
+        real = hidden[mask.bool()]
+        return real[0] if pooling == "cls" else real.mean(0) if pooling == "mean" else real.max(0)[0]
+
+    return [
+        [F.cosine_similarity(pool(a, s), pool(b, t), dim=0) for b, t in zip(hidden_b, mask_b)]
+        for a, s in zip(hidden_a, mask_a)
+    ]
+""",
+        "means of numbers that are no number, the lowest float": """@torch.no_grad()
+def cosines(hidden_a, mask_a, hidden_b, mask_b, pooling):
+    def pool(hidden, mask):
+        padding = mask.unsqueeze(2) == 0
+        if pooling == "cls":
+            return hidden[:, 0]
+        if pooling == "mean":
+            return hidden.masked_fill(padding, torch.nan).nanmean(1)
+        return torch.where(padding, torch.finfo(hidden.dtype).min, hidden).amax(1)
+
+    u, v = pool(hidden_a, mask_a), pool(hidden_b, mask_b)
+    return list(u @ v.T / (u.norm(dim=1)[:, None] * v.norm(dim=1)))
+""",
+        "a class, double precision, distances turned back": """class Pool:
+    def __init__(self, how):
+        self.pool = getattr(self, how)
+
+    def cls(self, real):
+        return real[0]
+
+    def mean(self, real):
+        return real.sum(0) / len(real)
+
+    def max(self, real):
+        return real.amax(0)
+
+    def __call__(self, hidden, mask):
+        pooled = torch.stack([self.pool(x[: int(n)]) for x, n in zip(hidden.double(), mask.sum(1))])
+        return pooled / pooled.norm(dim=1, keepdim=True)
+
+
+def cosines(hidden_a, mask_a, hidden_b, mask_b, pooling):
+    pool = Pool(pooling)
+    return tuple(map(tuple, (1 - torch.cdist(pool(hidden_a, mask_a), pool(hidden_b, mask_b)) ** 2 / 2).tolist()))
+""",
     },
     "10-2-b": {
         "worked out": """texts, questions = 200 * 32, 50 * 12
@@ -2107,6 +2152,9 @@ pair = 1 + 10 + 1 + 30 + 1
 prediction = [texts + questions, 50 * 200 * pair, texts + questions + 50 * 10 * pair]""",
         "an array": "prediction = np.array([7000, 430_000, 28_500])",
         "floats": "prediction = (7e3, 4.3e5, 2.85e4)",
+        "a tensor": "prediction = torch.tensor([7000, 430000, 28500])",
+        "numbers of numpy": "prediction = [np.int64(7000), np.float32(430000), np.int64(28500)]",
+        "numbers of torch": "prediction = tuple(torch.tensor(one) for one in (7000, 430000, 28500))",
     },
     "10-2-c": {
         "lists": """alike = {
@@ -2119,6 +2167,34 @@ prediction = [texts + questions, 50 * 200 * pair, texts + questions + 50 * 10 * 
     "mean": ("hot cold warm", "warm"),
     "max": ("tea milk milk milk milk", "milk tea tea"),
 }""",
+        "put in one by one": """alike = {}
+alike["max"] = ["hot cold cold cold", "cold hot hot hot"]
+alike["mean"] = " ".join(["hot", "cold"]), "warm"
+alike["cls"] = np.array(["tea hot", "tea cold"]).tolist()""",
+        "other blanks": """alike = dict(cls=(" tea  hot\\n", "tea cold"), mean=("hot cold hot cold hot cold", "warm"),
+             max=("hot" + 3 * " cold", "cold" + 3 * " hot"))""",
+        "searched for": """from itertools import combinations, product
+
+
+def vector(text, how):
+    rows = np.array([TOY[word] for word in text.split()], dtype=float)
+    return {"cls": rows[0], "mean": rows.mean(0), "max": rows.max(0)}[how]
+
+
+def cosine(u, v):
+    return u @ v / np.linalg.norm(u) / np.linalg.norm(v)
+
+
+texts = [" ".join(words) for n in (1, 2, 4) for words in product(("hot", "cold", "warm"), repeat=n)]
+alike = {}
+for how in ("cls", "mean", "max"):
+    others = {"cls", "mean", "max"} - {how}
+    for first, second in combinations(texts, 2):
+        if np.allclose(vector(first, how), vector(second, how), atol=1e-9) and all(
+            cosine(vector(first, other), vector(second, other)) < 0.97 for other in others
+        ):
+            alike[how] = first, second
+            break""",
     },
     "10-3-a": {
         "numpy, a stable sort": """def search(queries, vectors, k):

@@ -46,6 +46,12 @@ WRONG = {
         "the mean has padding in its sum": cosines(mean="hidden.sum(1) / weights.sum(1)"),
         "the maximum takes padding": cosines(max="hidden.amax(1)"),
         "padding is zero in the maximum": cosines(max="(hidden * weights).amax(1)"),
+        "padding is -100 in the maximum": cosines(max="hidden.masked_fill(weights == 0, -100.0).amax(1)"),
+        "the maximum over the shortest text": cosines(max="hidden[:, : int(mask.sum(1).min())].amax(1)"),
+        "cls is the last token": cosines(cls="hidden[torch.arange(len(hidden)), mask.sum(1) - 1]"),
+        "the mean leaves out [CLS]": cosines(
+            mean="((hidden * weights).sum(1) - hidden[:, 0]) / (weights.sum(1) - 1).clamp(min=1)"
+        ),
         "the maximum of absolute values": cosines(
             max="hidden.abs().masked_fill(weights == 0, -torch.inf).amax(1)"
         ),
@@ -80,6 +86,44 @@ WRONG = {
     u, v = (F.normalize(library.POOLINGS[pooling](*side), dim=1) for side in ((hidden_a, mask_a), (hidden_b, mask_b)))
     return u @ v.T
 """,
+        "the library's poolings, copied out of their dict": """MINE = dict(POOLINGS)
+
+
+def cosines(hidden_a, mask_a, hidden_b, mask_b, pooling):
+    u, v = (F.normalize(MINE[pooling](*side), dim=1) for side in ((hidden_a, mask_a), (hidden_b, mask_b)))
+    return u @ v.T
+""",
+        "the library's poolings in a list": """MINE = [first_token, mean_of_tokens, max_of_tokens]
+
+
+def cosines(hidden_a, mask_a, hidden_b, mask_b, pooling):
+    pool = MINE[("cls", "mean", "max").index(pooling)]
+    u, v = (F.normalize(pool(*side), dim=1) for side in ((hidden_a, mask_a), (hidden_b, mask_b)))
+    return u @ v.T
+""",
+        "the library's poolings in a closure": """def make(pools):
+    def cosines(hidden_a, mask_a, hidden_b, mask_b, pooling):
+        u, v = (F.normalize(pools[pooling](*side), dim=1) for side in ((hidden_a, mask_a), (hidden_b, mask_b)))
+        return u @ v.T
+
+    return cosines
+
+
+cosines = make(dict(POOLINGS))
+""",
+        "the library's mean in a partial": "import functools\n\nmean = functools.partial(mean_of_tokens)\n\n\n"
+        + cosines(mean="mean(hidden, mask)"),
+        "prints instead of returning": cosines().replace("return u @ v.T", "print(u @ v.T)"),
+        "in half precision": cosines(result="(u.half() @ v.half().T).float()"),
+        "keeps the first answer for its shapes": "SEEN = {}\n\n\n"
+        + cosines(
+            units="(F.normalize(pool(*side), dim=1) for side in (first, second))",
+            result="SEEN.setdefault((pooling, hidden_a.shape, hidden_b.shape), u @ v.T)",
+        ),
+        "one long list": cosines(result="(u @ v.T).flatten().tolist()"),
+        "lengths in absolute values": cosines(
+            units="(F.normalize(pool(*side), p=1, dim=1) for side in (first, second))"
+        ),
         "the library's functions behind a name": """import importlib
 
 
@@ -109,6 +153,11 @@ def cosines(hidden_a, mask_a, hidden_b, mask_b, pooling):
         "the second stage alone": "prediction = (7000, 430000, 21500)",
         "ten pairs in all": "prediction = (7000, 430000, 7430)",
         "two numbers": "prediction = (7000, 430000)",
+        "pairs without those of the other order": "prediction = (7000, 8600, 28500)",
+        "in another order": "prediction = (430000, 7000, 28500)",
+        "all in one": "prediction = [(7000, 430000, 28500)]",
+        "the second stage reads all pairs": "prediction = (7000, 430000, 437000)",
+        "no number": "prediction = (7000, 430000, float('nan'))",
         "thousands as text": 'prediction = ("7,000", "430,000", "28,500")',
     },
     "10-2-c": {
@@ -123,6 +172,15 @@ def cosines(hidden_a, mask_a, hidden_b, mask_b, pooling):
         "too many words": alike(max='"hot cold cold cold cold cold cold", "cold hot hot hot hot hot hot"'),
         "an empty text": alike(cls='"", "tea"'),
         "one pooling is missing": 'alike = {"cls": ("tea hot", "tea cold"), "mean": ("hot cold", "warm")}',
+        "two poolings changed places": 'alike = {"mean": ("tea hot", "tea cold"), "cls": ("hot cold", "warm"), '
+        '"max": ("hot cold cold cold", "cold hot hot hot")}',
+        "a text for a pair": alike(cls='"tea hot"'),
+        "a list of pairs": 'alike = [("tea hot", "tea cold"), ("hot cold", "warm"), ("tea", "tea")]',
+        "a fourth pooling": 'alike = {"cls": ("tea hot", "tea cold"), "mean": ("hot cold", "warm"), '
+        '"max": ("hot cold cold cold", "cold hot hot hot"), "min": ("hot", "cold")}',
+        "vectors for texts": 'alike = {name: (TOY["hot"], TOY["hot"]) for name in ("cls", "mean", "max")}',
+        "capitals": alike(cls='"Tea hot", "Tea cold"'),
+        "the means point the same way": alike(max='"hot cold", "cold hot"'),
         "three texts": alike(cls='"tea hot", "tea cold", "tea milk"'),
     },
 }
