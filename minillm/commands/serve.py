@@ -63,7 +63,7 @@ def open_served(source: Path | None, settings: dict[str, Any]) -> str | None:
     """Open the sentence encoder and put it among the settings; the name that clients ask for."""
     if source is None:
         return None
-    from minillm.search.open_encoder import open_encoder
+    from minillm.search import open_encoder
 
     settings["encoder"] = encoder = open_encoder(source.as_posix())  # a name is a str
     encoder.encode(["warm"])
