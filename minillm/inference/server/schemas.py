@@ -116,7 +116,7 @@ class Asked(Fields):
     @property
     def has_shape(self) -> bool:
         """Whether a grammar may have to be made for the answer."""
-        return self.response_format is not None or bool(getattr(self, "tools", None))
+        return self.response_format is not None
 
     def settings(self) -> dict[str, Any]:
         """The fields of SamplingParams that were given."""
@@ -248,6 +248,10 @@ class ChatAsked(Asked):
     tools: Annotated[list[dict[str, Any]], Field(max_length=128)] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
+
+    @property
+    def has_shape(self) -> bool:
+        return super().has_shape or bool(self.tools)
 
     def settings(self) -> dict[str, Any]:
         given = super().settings()
