@@ -128,6 +128,14 @@ def test_threads_change_nothing(big):
         np.testing.assert_array_equal(index.search(query[None], 7)[0][0], index.search(queries, 7)[0][row])
 
 
+def test_threads_change_nothing_where_candidates_are_extended():
+    vectors = clusters(1500, 8)
+    one, two = (HNSWIndex(8, m=6, ef_construction=24, extend_candidates=True) for _ in range(2))
+    one.add(vectors)
+    two.add(vectors, threads=4)
+    assert all(one.neighbours(i) == two.neighbours(i) for i in range(1500))
+
+
 def test_more_than_there_are():
     index = filled(whole_numbers(40, 3))
     for k in (1, 9, 11, 39, 40, 41, 500):
