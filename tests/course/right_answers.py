@@ -2366,7 +2366,7 @@ spoiled = corpus, "K7 truck", 0""",
     "12-3-d": {
         "two far ones, as lists": """spoiled = (0.01 * np.random.default_rng(1).normal(size=(1500, 16))).tolist()
 spoiled[1000] = [5000.0] * 16
-spoiled[1001] = [-5000.0] * 16""",
+spoiled[1001] = [-4000.0] * 16""",
         "one wide dimension": """spoiled = np.random.default_rng(2).normal(size=(800, 12))
 spoiled[:, 3] = 0
 spoiled[700, 3] = 90_000""",
