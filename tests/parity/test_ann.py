@@ -145,5 +145,4 @@ def test_distances_are_counted_as_faiss_counts_them():
         peer.search(queries, 10)
         theirs = faiss.cvar.hnsw_stats.ndis / len(queries)
         mine = count_distances(ours, queries, 10, ef).mean()
-        print(ef, mine, theirs)
         assert 0.7 < mine / theirs < 1.4

@@ -36,9 +36,10 @@ class HNSWIndex:
     """Vectors of width `dim` under integer ids, in a hierarchical graph. metric: "l2" (squared), "cosine" or "ip".
 
     m: links a new node makes on each layer; it keeps up to 2 m on layer 0. ef_construction: candidates it chooses from.
-    codes: "uint8" walks on bytes and orders what it finds by the vectors. keep_pruned, extend_candidates: as in the
-    paper's algorithm 4. One thread may change the index while others search. Raises ValueError for a number out of
-    range, an unknown metric or unknown codes.
+    codes: "uint8" walks on bytes and orders what it finds by the vectors; the bytes have one scale, and a single vector
+    far from all others makes it too coarse for them. keep_pruned, extend_candidates: as in the paper's algorithm 4. One
+    thread may change the index while others search. Vectors so short that float32 cannot hold their squares (1e-22) are
+    all alike to l2 and ip. Raises ValueError for a number out of range, an unknown metric or unknown codes.
     """
 
     ONE_LAYER = False

@@ -62,9 +62,9 @@ def search_plain(
 class IVFIndex:
     """Vectors of width `dim` under integer ids, in `n_lists` lists. metric: "l2" (squared), "cosine" or "ip".
 
-    codes: "uint8" reads a quarter of the memory and orders 2 k candidates by their vectors. Until there are 8 vectors
-    for each list, all are looked at. Safe for many threads that search while one changes it. Raises ValueError for a
-    number below 1, an unknown metric or unknown codes.
+    codes: "uint8" reads a quarter of the memory and orders 2 k candidates by their vectors; one scale for all, as in
+    HNSWIndex. Until there are 8 vectors for each list, all are looked at. Safe for many threads that search while one
+    changes it. Raises ValueError for a number below 1, an unknown metric or unknown codes.
     """
 
     def __init__(
