@@ -3,10 +3,10 @@
     y = c n^e      e is the slope of log y over log n, by least squares: 1 is in proportion, 0 is no growth
 
 Two sets: SIFT-like vectors, a cloud that becomes denser, and clusters of 100 vectors, of which a larger set has more.
-(A fixed number of clusters would make a larger set easier to search, and flatter the exponent.) A search is timed at the
-width at which recall@10 is .95 at that size (`time_at` reads it off the curve), so that the exponent is that of equal
-results; where the least width finds more already, the row says so. Distances at that recall are counted, too: their
-exponent is the graph's, that of the time has the caches in it.
+(A fixed number of clusters would make a larger set easier to search, and flatter the exponent.) A search is timed at
+the width at which recall@10 is .95 at that size (`time_at` reads it off the curve), so that the exponent is that of
+equal results; where the least width finds more already, the row says so. Distances at that recall are counted, too:
+their exponent is the graph's, that of the time has the caches in it.
 """
 
 from __future__ import annotations
