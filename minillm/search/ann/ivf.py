@@ -65,9 +65,9 @@ def search_plain(
 class IVFIndex:
     """Vectors of width `dim` under integer ids, in `n_lists` lists. metric: "l2" (squared), "cosine" or "ip".
 
-    codes: "uint8" reads a quarter of the memory and orders 2 k candidates by their vectors. Until there are 8 vectors
-    for each list, all are looked at. Safe for many threads that search while one changes it. Raises ValueError for a
-    number below 1, an unknown metric or unknown codes.
+    codes: "uint8" reads a quarter of the memory and orders 2 k candidates by their vectors; one scale for all, as in
+    HNSWIndex. Until there are 8 vectors for each list, all are looked at. Safe for many threads that search while one
+    changes it. Raises ValueError for a number below 1, an unknown metric or unknown codes.
     """
 
     def __init__(
@@ -108,37 +108,50 @@ class IVFIndex:
         are given. Raises ValueError as ExactIndex.add, and for a vector that `prepare` refuses; then nothing was added.
         """
         vectors = prepare("vectors", vectors, self.dim, self.metric)
+        ids = None if ids is None else check_ids("ids", ids)
         with self._lock.alone():
             if ids is None:
-                ids = np.arange(self._next_id, self._next_id + len(vectors))
-            ids = check_ids("ids", ids)
+                ids = check_ids("ids", np.arange(self._next_id, self._next_id + len(vectors)))
             check_pairs(vectors, ids)
             there = self._table.find(id_words(self._ids), id_words(ids)) >= 0
             if there.any():
                 raise ValueError(f"ids must be new, got {ids[there][0]} which is already there")
             if len(ids):
-                self._append(vectors, ids)
-                self._settle_if_needed()
+                try:
+                    self._append(vectors, ids)
+                    self._settle_if_needed()
+                except BaseException:
+                    self._take_back(ids)
+                    raise
+                self._next_id = max(self._next_id, int(ids.max()) + 1)
         return ids
+
+    def _take_back(self, ids: np.ndarray) -> None:
+        if self.codes:  # the range may have grown before the codes did
+            self._coded[: self._size] = self._scale.encode(self._vectors[: self._size])
+        rows = self._table.find(id_words(self._ids), id_words(ids))
+        self._table.take(id_words(self._ids), rows[rows >= 0])
+        self._alive[rows[rows >= 0]] = False
+        self._dead = int((~self._alive[: self._size]).sum())
 
     def _append(self, vectors: np.ndarray, ids: np.ndarray) -> None:
         first, end = self._size, self._size + len(ids)
         if end > len(self._ids):
             room = max(end, self._size * 3 // 2)
-            for name in ("_vectors", "_ids", "_lists", "_alive") + (("_coded",) if self.codes else ()):
+            names, longer = ("_vectors", "_ids", "_lists", "_alive", *(("_coded",) if self.codes else ())), {}
+            for name in names:
                 old = getattr(self, name)
-                new = np.empty((room, *old.shape[1:]), old.dtype)
-                new[:first] = old[:first]
-                setattr(self, name, new)
+                longer[name] = np.empty((room, *old.shape[1:]), old.dtype)
+                longer[name][:first] = old[:first]
+            self.__dict__.update(longer)  # all of them, or none where memory is short
         self._vectors[first:end], self._ids[first:end], self._alive[first:end] = vectors, ids, True
         self._lists[first:end] = 0 if self._centres is None else assign(vectors, self._centres)[0]
         if self.codes:
             grown = self._scale.widen(vectors)
             new = slice(0 if grown else first, end)
             self._coded[new] = self._scale.encode(self._vectors[new])
-        self._size = end
-        self._next_id = max(self._next_id, int(ids.max()) + 1)
         self._table.put(id_words(self._ids), np.arange(first, end))
+        self._size = end  # last: whatever stops this leaves rows behind the end, which nobody looks at
 
     def _settle_if_needed(self) -> None:
         living = len(self)
@@ -151,21 +164,22 @@ class IVFIndex:
     def _settle(self, train: bool) -> None:
         """Put living rows side by side, list by list; before that, find the centres where they are wanted."""
         rows = np.flatnonzero(self._alive[: self._size])
-        lists = self._lists[rows]
+        lists, centres, trained = self._lists[rows], self._centres, self._trained
         if train:
             vectors = self._vectors[rows]
-            self._centres, self._trained = kmeans(vectors, self.n_lists, self.seed), len(rows)
-            lists = assign(vectors, self._centres)[0].astype(np.int32)
+            centres, trained = kmeans(vectors, self.n_lists, self.seed), len(rows)
+            lists = assign(vectors, centres)[0].astype(np.int32)
         order = np.argsort(lists, kind="stable")
         rows, lists = rows[order], lists[order]
-        self._vectors, self._ids, self._lists = self._vectors[rows], self._ids[rows], lists
-        self._coded = self._coded[rows] if self.codes else self._coded
-        self._alive = np.ones(len(rows), bool)
-        self._size, self._dead = len(rows), 0
-        self._sorted = 0 if self._centres is None else len(rows)
-        self._starts = np.searchsorted(lists, np.arange(self.n_lists + 1))
-        self._table = RowTable()
-        self._table.put(id_words(self._ids), np.arange(len(rows)))
+        ids, table = self._ids[rows], RowTable()
+        table.put(id_words(ids), np.arange(len(rows)))
+        settled = {
+            "_vectors": self._vectors[rows], "_ids": ids, "_lists": lists, "_alive": np.ones(len(rows), bool),
+            "_coded": self._coded[rows] if self.codes else self._coded, "_table": table,
+            "_size": len(rows), "_dead": 0, "_sorted": 0 if centres is None else len(rows),
+            "_starts": np.searchsorted(lists, np.arange(self.n_lists + 1)), "_centres": centres, "_trained": trained,
+        }  # fmt: skip
+        self.__dict__.update(settled)  # in one step: an interrupt leaves the lists as they were
 
     def remove(self, ids: Any) -> None:
         """Take vectors out. Raises ValueError when an id is not there; then nothing was removed."""

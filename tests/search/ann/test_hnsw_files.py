@@ -128,6 +128,7 @@ def copy_row(name):
         (lambda a: {"links": a["links"].astype(np.int64)}, "its parts do not fit"),
         (lambda a: {"upper": a["upper"][:-1]}, "its parts do not fit"),
         (lambda a: {"state": a["state"] * 0}, "its entry is no node of the top layer"),
+        (lambda a: {"ids": np.array(5)}, "its parts do not fit"),
     ],
 )  # fmt: skip
 def test_a_sealed_file_that_cannot_be_is_refused(tmp_path, change, message):
@@ -141,7 +142,7 @@ def test_a_sealed_file_that_cannot_be_is_refused(tmp_path, change, message):
 @pytest.mark.parametrize(
     "change",
     [{"entry": 10**6}, {"entry": -1}, {"entry": "0"}, {"m": 1}, {"seed": 99}, {"dim": 7}, {"codes": "int4"},
-     {"next_id": -3}, {"metric": None}],
+     {"next_id": -3}, {"next_id": 2**63}, {"metric": None}],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused(tmp_path, change):
     path = changed_index().save(tmp_path / "index")
