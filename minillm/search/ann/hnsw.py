@@ -170,9 +170,10 @@ class HNSWIndex:
         """The k nearest of each query (Q, D): ids (Q, k) int64 and distances (Q, k) float32, nearest first.
 
         ef_search: nodes that the walk keeps, 64 by default and k at least: more is slower and finds more. Where fewer
-        than k exist, the rest is id -1 at distance infinity. filter: as ExactIndex.search; if it lets less than a
-        quarter pass, all that pass are looked at. Raises ValueError for a wrong shape, NaN, a zero vector under
-        cosine, a number below 1, or another kind of filter.
+        than k exist, the rest is id -1 at distance infinity. filter: as ExactIndex.search; if it lets so few
+        pass that looking at all of them is less work (45 % of 5,000, 10 % of 100,000, 3 % of a million with the
+        default width), that is done. Raises ValueError for a wrong shape, NaN, a zero vector under cosine, a number
+        below 1, or another kind of filter.
         """
         queries = prepare("queries", queries, self.dim, self.metric)
         k, threads = check_int("k", k, minimum=1), check_threads(threads)

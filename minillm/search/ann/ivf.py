@@ -26,7 +26,6 @@ from minillm.search.ann.gaps import L2, NO_KEY
 from minillm.search.ann.kmeans import assign, kmeans
 from minillm.search.ann.products import WORTH, nearest_lists, scan_products
 from minillm.search.ann.results import (
-    SELECTIVE,
     as_result,
     check_codes,
     check_pairs,
@@ -42,6 +41,9 @@ from minillm.search.exact import METRICS, allowed_rows, check_ids, distances_pla
 ENOUGH = 8  # vectors for each list before k-means is worth it: below, everything is looked at
 GROWN = 4  # times as many vectors as when the centres were found: they are found anew
 TAIL = 16  # the tail is sorted in when it is the 16th part of all
+SELECTIVE = (
+    0.25  # where a filter lets fewer pass, the lists near a query hold too few: all that pass are looked at
+)
 LONG = 64  # lists to look at: from here on they are not kept in order
 DEAD = 8  # removed rows are given up when they are the 8th part
 

@@ -1,7 +1,7 @@
 """From queries to results: walk on the graph, or look at all rows where that is less work or finds more.
 
-    no filter, or one that lets a quarter pass        a walk; a bitmap says which nodes count
-    a filter that lets fewer pass, or k so large      all that pass are looked at
+    no filter, or one that lets many pass             a walk; a bitmap says which nodes count
+    a filter that lets few pass, or k so large        all that pass are looked at
     a walk that found fewer than k                    the same, for these queries alone
 
 Queries of a batch are answered in the order of where they come down on the upper layers: two that come down together
@@ -16,7 +16,7 @@ import numpy as np
 
 from minillm.search.ann.gaps import NO_KEY
 from minillm.search.ann.graph_search import descend, search_batch
-from minillm.search.ann.results import SELECTIVE, as_result
+from minillm.search.ann.results import as_result, is_selective
 from minillm.search.ann.scan import nearest
 from minillm.search.ann.slots import Slots
 from minillm.search.ann.threads import in_parts
@@ -38,7 +38,7 @@ def find(
     keys = np.full((len(queries), k), NO_KEY)
     if width and len(queries):
         rest = np.arange(len(queries))
-        if is_walked(slots, width, filter, count):
+        if is_walked(slots, width, ef, filter, count):
             keys[:, :width] = walk(slots, queries, width, max(ef, width), allowed, count, threads)
             rest = np.flatnonzero(keys[:, width - 1] == NO_KEY)
         if len(rest):
@@ -56,9 +56,9 @@ def allowed_slots(slots: Slots, filter: Any) -> np.ndarray | None:
     return living if filter is None else living & allowed_rows(slots.ids[: slots.size], filter)
 
 
-def is_walked(slots: Slots, k: int, filter: Any, count: int) -> bool:
+def is_walked(slots: Slots, k: int, ef: int, filter: Any, count: int) -> bool:
     """Whether queries for k of `count` slots that may be found walk on the graph; else all of these are looked at."""
-    few = filter is not None and count < SELECTIVE * len(slots)
+    few = filter is not None and is_selective(count, len(slots), max(ef, k))
     return slots.entry >= 0 and not few and LARGE * k <= count
 
 

@@ -13,7 +13,8 @@ from minillm.search.ann.gaps import read_keys
 from minillm.search.ann.vectors import as_distances
 from minillm.search.exact import allowed_rows, check_ids
 
-SELECTIVE = 0.25  # where a filter lets fewer pass, all that pass are looked at
+LINKED = 8  # distances that a walk measures for each node that it keeps
+APART = 2  # times as long as for rows that lie side by side it takes to measure those that a walk jumps to
 CODES = (None, "uint8")
 
 
@@ -22,6 +23,14 @@ def check_codes(codes: Any, dim: int, largest: int) -> str | None:
     if check_choice("codes", codes, CODES) is not None and dim > largest:
         raise ValueError(f"codes='uint8' hold vectors of width {largest} at most, got {dim}")
     return codes
+
+
+def is_selective(passing: int, count: int, ef: int) -> bool:
+    """Whether to look at all `passing` of `count` vectors is less work than a walk on to ef of them.
+
+    A walk keeps ef / share nodes to find ef that pass; so the share below which it loses falls as the root of `count`.
+    """
+    return passing * passing < LINKED * APART * ef * count
 
 
 def check_threads(threads: Any) -> int:

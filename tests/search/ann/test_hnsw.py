@@ -6,8 +6,10 @@ import threading
 import numpy as np
 import pytest
 
-from minillm.search import HNSWIndex, NSWIndex
+from minillm.search import HNSWIndex, NSWIndex, count_distances
 from minillm.search.ann import insert
+from minillm.search.ann.query import is_walked
+from minillm.search.ann.results import is_selective
 from minillm.search.exact import METRICS
 from tests.search.ann.helpers import check_rows, clusters, exact, recall, whole_numbers
 
@@ -89,9 +91,30 @@ def test_a_filter_that_lets_nothing_near_pass(big):
     vectors, index, truth = big
     for query in clusters(5, 24, seed=5):
         far = np.argsort(((vectors - query) ** 2).sum(axis=1))[1500:]
-        found, distances = index.search(query[None], 10, filter=far)
+        found, distances = index.search(query[None], 10, ef_search=40, filter=far)
+        assert is_walked(index._slots, 10, 40, far, len(far))
         check_rows(found, distances, set(far.tolist()))
         assert recall(found, truth.search(query[None], 10, filter=far)[0]) > 0.89
+
+
+@pytest.mark.parametrize("share", [0.25, 0.4, 0.6])
+def test_a_narrow_walk_through_a_filter_keeps_recall_and_measures_less_than_a_look_at_all(big, share):
+    """With ef_search = 10, a share of .25 of 3,000 is walked."""
+    _, index, truth = big
+    queries = clusters(60, 24, seed=9)
+    passing = np.random.default_rng(4).random(3000) < share
+    assert is_walked(index._slots, 5, 10, passing, int(passing.sum()))
+    expected = truth.search(queries, 5, filter=passing)[0]
+    found, distances = index.search(queries, 5, ef_search=10, filter=passing)
+    check_rows(found, distances, set(np.flatnonzero(passing).tolist()))
+    assert recall(found, expected) > 0.9
+    assert count_distances(index, queries, 5, 10, passing).mean() < passing.sum()
+
+
+def test_the_larger_an_index_the_smaller_the_share_that_is_walked():
+    for count, share in ((5_000, 0.4525), (100_000, 0.1012), (1_000_000, 0.032)):
+        assert is_selective(int(0.99 * share * count), count, 64)
+        assert not is_selective(int(1.01 * share * count), count, 64)
 
 
 def test_a_filter_function_is_asked_once_for_every_id_and_may_search(big):
