@@ -2463,4 +2463,81 @@ uncropped = "b" """,
 
     return max(range(len(check)), key=speed)""",
     },
+    "12-1-a": {
+        "numpy": """def search(vectors, ids, query, k, metric, allowed):
+    rows = np.array(vectors, float).reshape(-1, len(query))
+    q, names = np.array(query, float), np.array(ids, int)
+    if metric == "l2":
+        far = ((rows - q) ** 2).sum(axis=1)
+    elif metric == "ip":
+        far = 1 - rows @ q
+    else:
+        lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(q)
+        far = 1 - np.divide(rows @ q, lengths, out=np.zeros(len(rows)), where=lengths > 0)
+    if allowed is not None:
+        far = np.where([one in allowed for one in ids], far, np.inf)
+    order = np.lexsort((names, far))[:k]
+    order = order[np.isfinite(far[order])]
+    numbers, distances = np.full(k, -1), np.full(k, np.inf)
+    numbers[: len(order)], distances[: len(order)] = names[order], far[order]
+    return numbers, distances""",
+        "a heap": """def search(vectors, ids, query, k, metric, allowed):
+    import heapq
+
+    def distance(vector):
+        product = sum(map(lambda a, b: a * b, query, vector))
+        if metric == "l2":
+            return sum(x * x for x in query) - 2 * product + sum(x * x for x in vector)
+        if metric == "ip":
+            return 1 - product
+        size = math.hypot(*query) * math.hypot(*vector)
+        return 1 - (product / size if size else 0)
+
+    pairs = ((distance(v), i) for v, i in zip(vectors, ids) if allowed is None or i in allowed)
+    best = heapq.nsmallest(k, pairs)
+    best += [(math.inf, -1)] * (k - len(best))
+    return tuple(zip(*[(i, d) for d, i in best]))""",
+    },
+    "12-1-b": {
+        "copies and concatenates": """def search_stream(query, blocks, k):
+    rows = np.concatenate([np.zeros((0, len(query))), *[block.copy() for block in blocks]])
+    distances = ((rows - query) ** 2).sum(axis=1)
+    return [(int(n), distances[n]) for n in np.argsort(distances, kind="stable")[:k]]""",
+        "insertion": """def search_stream(query, blocks, k):
+    from bisect import insort
+
+    best, number = [], 0
+    for block in blocks:
+        for row in block.tolist():
+            insort(best, (sum((a - b) ** 2 for a, b in zip(row, query)), number))
+            del best[k:]
+            number += 1
+    return np.array([(n, d) for d, n in best]).reshape(-1, 2)""",
+        "a generator": """def search_stream(query, blocks, k):
+    import heapq
+    from itertools import count
+
+    numbers = count()
+    rows = (((float(((row - query) ** 2).sum())), next(numbers)) for block in blocks for row in block)
+    return ((n, d) for d, n in heapq.nsmallest(k, rows))""",
+    },
+    "12-1-c": {
+        "arrays": "wrong = (np.array([900.0, 400.0]), np.array([900.01, 400.01]), np.array([899.986, 400.03]))",
+        "searched": """import random
+
+chance = random.Random(0)
+while True:
+    at = [chance.uniform(800, 1000), chance.uniform(800, 1000)]
+    close = [at[0] + chance.uniform(0, 0.01), at[1] + 0.01]
+    away = [at[0] + chance.uniform(-0.05, 0.05), at[1] + chance.uniform(-0.05, 0.05)]
+    rounded = [np.array(one, np.float32).astype(float) for one in (at, close, away)]
+    if math.dist(rounded[0], rounded[2]) > 2.1 * math.dist(rounded[0], rounded[1]):
+        if expanded(at, away) < expanded(at, close):
+            break
+wrong = [at, close, away]""",
+    },
+    "12-1-d": {
+        "worked out": "costs = (2 * 10**6 * 256 * 4, 50 * 2 * 10**6 * 256, 50 * 4096 * 4, math.ceil(2 * 10**6 / 4096))",
+        "an array": "costs = np.array([2048000000, 25600000000, 819200, 489])",
+    },
 }
