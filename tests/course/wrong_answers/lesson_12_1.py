@@ -182,6 +182,12 @@ WRONG = {
         "two operations each": "costs = [2_048_000_000, 51_200_000_000, 819_200, 489]",
         "a fraction of a block": "costs = [2_048_000_000, 25_600_000_000, 819_200, 488.28125]",
         "gigabytes": "costs = [2.048, 25.6, 0.0008192, 489]",
+        "lying numbers": """class Lying(int):
+    __eq__ = lambda self, other: True
+    __hash__ = int.__hash__
+
+
+costs = [Lying(1), Lying(1), Lying(1), Lying(1)]""",
         "numbers, not bytes": "costs = [512_000_000, 25_600_000_000, 204_800, 489]",
     },
 }

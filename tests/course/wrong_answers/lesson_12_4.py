@@ -153,6 +153,9 @@ WRONG = {
     from minillm.search.store.filters import matches, parse_filter
 
     return matches(parse_filter(filter), metadata)""",
+        "the library's answer, in a roundabout way": """def passes(filter, metadata):
+    module = __import__("importlib").import_module("minillm.search.store.filters")
+    return module.matches(module.parse_filter(filter), metadata)""",
         "the library's index": """def passes(filter, metadata):
     from minillm.search.store import inverted, parse_filter
 
@@ -195,6 +198,15 @@ WRONG = {
         "decodes the whole log first": recover(more='"\\n" in log').replace(
             "    state, batch = {}, []", '    state, batch, log = {}, [], log.decode("utf-8")'
         ),
+        "a lying dict": """class Lying(dict):
+    def __eq__(self, other):
+        return True
+
+    __hash__ = None
+
+
+def recover(log):
+    return Lying()""",
         "splits at any line end": """def recover(log):
     state, batch = {}, []
     for line in log.splitlines():
@@ -237,6 +249,12 @@ WRONG = {
         "False does not exist": "counts = [2, 3, 1, 1, 2, 1]",
         "$or counts twice": "counts = [2, 3, 1, 1, 4, 1]",
         "or between conditions": "counts = [2, 3, 1, 1, 3, 2]",
+        "lying numbers": """class Lying(int):
+    __eq__ = lambda self, other: True
+    __hash__ = int.__hash__
+
+
+counts = [Lying(9)] * 6""",
         "five numbers": "counts = [2, 3, 1, 1, 3]",
         "shares": "counts = [0.4, 0.6, 0.2, 0.2, 0.6, 0.2]",
     },
