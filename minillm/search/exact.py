@@ -9,6 +9,7 @@ proposes candidates, with a margin for the rounding; the candidates' distances a
 comes out is exact, and equal distances go to the lower id: this is the truth that HNSW and IVF are measured against.
 Vectors so long or so short that their products leave float32's range are multiplied in float64, which holds them all.
 
+The two simpler versions, a full sort and blocks, are in exact_plain.py.
 Book: 12.2.1 KNN 검색과 그 한계. Peers: hnswlib's BFIndex, faiss IndexFlat, sklearn NearestNeighbors(brute).
 """
 
