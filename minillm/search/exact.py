@@ -244,6 +244,18 @@ class ExactIndex:
                 distances[start + rows[best], rank[best]] = exact[best] + (self.metric != "l2")
         return found, distances
 
+    def computed_again(self, queries: np.ndarray, k: int = 10) -> np.ndarray:
+        """Of how many vectors a search for the k nearest of each query (Q, D) computes the distance again: (Q,) int64.
+
+        Raises ValueError as `search` does.
+        """
+        queries, k = check_vectors("queries", queries, self.dim), check_int("k", k, minimum=1)
+        if len(self) == 0:
+            return np.zeros(len(queries), np.int64)
+        own, lengths = row_lengths(queries), row_lengths(self._vectors)
+        rows, _ = self._candidates(queries, own, self._vectors, lengths, min(k, len(self)))
+        return np.bincount(rows, minlength=len(queries))
+
     def _candidates(
         self, queries: np.ndarray, own: np.ndarray, vectors: np.ndarray, lengths: np.ndarray, k: int
     ) -> tuple[np.ndarray, np.ndarray]:

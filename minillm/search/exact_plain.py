@@ -19,7 +19,7 @@ import numpy as np
 
 from minillm._checks import check_choice, check_int, describe
 from minillm.search._ids import METRICS
-from minillm.search.exact import check_vectors, distances_plain
+from minillm.search.exact import check_vectors, distances_plain, row_lengths
 
 
 def nearest_plain(
@@ -63,9 +63,13 @@ def smallest(distances: np.ndarray, numbers: np.ndarray, k: int) -> tuple[np.nda
 def nearest_in_blocks(
     queries: np.ndarray, vectors: np.ndarray, k: int = 10, block: int = 1024
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `nearest_plain` with "l2", in the precision of the vectors, `block` of them at a time; ties in any order."""
+    """As `nearest_plain` with "l2", in the precision of the vectors, `block` of them at a time; ties in any order.
+
+    Raises ValueError as it does, and where the vectors are so long that the squares leave that precision.
+    """
     _check_arguments(queries, vectors, k)
     check_int("block", block, minimum=1)
+    check_squares(queries, vectors)
     numbers = np.full((len(queries), k), -1)
     distances = np.full((len(queries), k), np.inf, vectors.dtype)
     for start in range(0, len(vectors), block):
@@ -74,6 +78,17 @@ def nearest_in_blocks(
         both = np.hstack([distances, table]), np.hstack([numbers, own])  # the best so far and the block
         distances, numbers = smallest(*both, k)
     return numbers, distances
+
+
+def check_squares(queries: np.ndarray, vectors: np.ndarray) -> None:
+    """ValueError unless |q|^2, 2 q.x and |x|^2 of all queries (Q, D) and vectors (N, D), and their sums, are finite."""
+    precision = np.result_type(queries, vectors)
+    longest = max(row_lengths(array).max(initial=0) for array in (queries, vectors))
+    if not 4 * longest**2 < np.finfo(precision).max:
+        raise ValueError(
+            f"queries and vectors must be so short that their squares fit into {precision}, got a length of "
+            f"{longest:.3g}: nearest_plain, which computes in float64, takes them"
+        )
 
 
 def _check_arguments(queries: Any, vectors: Any, k: Any) -> None:

@@ -2499,10 +2499,24 @@ uncropped = "b" """,
     return tuple(zip(*[(i, d) for d, i in best]))""",
     },
     "12-1-b": {
-        "copies and concatenates": """def search_stream(query, blocks, k):
-    rows = np.concatenate([np.zeros((0, len(query))), *[block.copy() for block in blocks]])
-    distances = ((rows - query) ** 2).sum(axis=1)
-    return [(int(n), distances[n]) for n in np.argsort(distances, kind="stable")[:k]]""",
+        "a few blocks at a time": """def search_stream(query, blocks, k):
+    best, start, held = [], 0, []
+
+    def settle():
+        nonlocal best, start
+        rows = np.concatenate([np.zeros((0, len(query))), *held])
+        distances = ((rows - query) ** 2).sum(axis=1)
+        order = np.argsort(distances, kind="stable")[:k]
+        best = sorted(best + [(distances[n], start + int(n)) for n in order])[:k]
+        start += len(rows)
+        held.clear()
+
+    for block in blocks:
+        held.append(block.copy())
+        if len(held) == 4:
+            settle()
+    settle()
+    return [(n, d) for d, n in best]""",
         "insertion": """def search_stream(query, blocks, k):
     from bisect import insort
 

@@ -99,6 +99,19 @@ def test_bad_input_is_refused(queries, vectors, options, message):
             search(queries, vectors, **options)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "size"), [(np.float16, 130), (np.float32, 1e19), (np.float32, 1e25), (np.float64, 1e38)]
+)
+def test_blocks_refuse_what_their_squares_cannot_hold(dtype, size):
+    vectors = np.array([[size, 0], [0, size], [1, 1]], dtype)
+    if dtype == np.float64:  # a float64 holds these squares
+        assert nearest_in_blocks(vectors, vectors, 1)[0].tolist() == [[0], [1], [2]]
+        return
+    with pytest.raises(ValueError, match=f"squares fit into {np.dtype(dtype)}, got a length of"):
+        nearest_in_blocks(vectors, vectors, 2)
+    assert nearest_plain(vectors, vectors, 1)[0].tolist() == [[0], [1], [2]]
+
+
 def test_an_unknown_metric_and_an_empty_block_are_refused():
     one = np.zeros((1, 1))
     with pytest.raises(ValueError, match="metric must be one of"):

@@ -122,6 +122,15 @@ WRONG = {
     distances = ((rows - np.array(query)) ** 2).sum(axis=1)
     order = np.argsort(distances, kind="stable")[:k]
     return [(n, distances[n]) for n in order]""",
+        "copies all blocks": """def search_stream(query, blocks, k):
+    rows = np.concatenate([np.zeros((0, len(query))), *[block.copy() for block in blocks]])
+    distances = ((rows - query) ** 2).sum(axis=1)
+    return [(int(n), distances[n]) for n in np.argsort(distances, kind="stable")[:k]]""",
+        "keeps every distance": """def search_stream(query, blocks, k):
+    pairs = []
+    for block in blocks:
+        pairs += [(float(d), len(pairs) + n) for n, d in enumerate(((block - np.array(query)) ** 2).sum(axis=1))]
+    return [(n, d) for d, n in sorted(pairs)[:k]]""",
         "counts every block from 0": stream(number="row"),
         "numbers from 1": stream(number="start + row + 1"),
         "counts blocks": stream(step="1"),

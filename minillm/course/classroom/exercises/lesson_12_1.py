@@ -1,6 +1,7 @@
 """Checkers of lesson 12_1, vector databases and exact search."""
 
 import math
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -121,6 +122,7 @@ def search_stream(answer):
     for case in cases(40, blocks=(1, 2, 5), longest=(1, 3, 8), dim=(1, 2, 5), k=(1, 2, 4, 50)):
         sizes = Inputs(case.seed + 100).integers(case.blocks, 0, case.longest)
         check_stream(answer, sizes, case.dim, case.k, case.seed)
+    check_memory(answer)
 
 
 def check_stream(answer, sizes, dim, k, seed):
@@ -147,6 +149,36 @@ def check_stream(answer, sizes, dim, k, seed):
         as_list(pair, "a pair (number, distance)", 2)
     expect(given, query, hint=f"the query must stay as it is: {where}")
     expect(found, [[number, truth[number]] for number in best], hint=f"pairs (number, |q - x|²): {where}")
+
+
+def check_memory(answer):
+    """7.7 MB of vectors pass by; only what is near may be kept."""
+    blocks, rows, dim, k = 150, 400, 16, 5
+    array, order = np.zeros((rows, dim)), [(37 * number) % 101 for number in range(blocks)]
+
+    def stream():
+        for number in range(blocks):
+            array[:] = 1000  # far
+            array[number] = 1 + order[number]  # the nearest of its block
+            yield array
+
+    best = sorted(range(blocks), key=lambda number: (order[number], number))[:k]
+    expected = [[number * rows + number, dim * order[number] ** 2] for number in best]
+    outer = tracemalloc.is_tracing()
+    if not outer:
+        tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        with forbid(OWN, *SEARCHES, answer=answer):
+            found = as_list(answer([1] * dim, stream(), k), "what search_stream returns")
+        most = (tracemalloc.get_traced_memory()[1] - before) / 1e6
+    finally:
+        if not outer:
+            tracemalloc.stop()
+    what = f"{blocks} blocks of {rows} vectors of {dim} numbers, k = {k}"
+    expect(found, expected, hint=f"pairs (number, |q - x|²): {what}")
+    assert most < 2, f"{what}: your function holds {most:.1f} MB, and 2 are allowed: keep the k best, not all"
 
 
 @exercise("12-1-c", points=2)
