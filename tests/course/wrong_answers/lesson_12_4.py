@@ -168,6 +168,7 @@ WRONG = {
         "trusts the first digits": recover(bad='line[:4] != b"%08x" % zlib.crc32(line[9:]) [:4]').replace(
             'b"%08x" % zlib.crc32(line[9:]) [:4]', '(b"%08x" % zlib.crc32(line[9:]))[:4]'
         ),
+        "any byte for the space": recover(bad='line[:8] != b"%08x" % zlib.crc32(line[9:])'),
         "passes over a damaged line": recover(stop="continue"),
         "gives up on damage": recover(stop='raise ValueError("damaged")'),
         "nothing after damage, and nothing before": recover(stop="return {}"),
