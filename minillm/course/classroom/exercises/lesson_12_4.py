@@ -159,7 +159,9 @@ def recover(answer):
         )
     check_log(one + b"\n" + three, first, "an empty line does not count, and reading stops at it")
     check_log(one + three[:9] + b"\n" + three, first, "a line of a checksum alone does not count")
-    check_log(one + three.replace(b" ", b"_", 1), first, "a line without the space after its digits does not count")
+    check_log(
+        one + three.replace(b" ", b"_", 1), first, "a line without the space after its digits does not count"
+    )
     gap = one + two[two.index(b"\n") + 1 :] + three
     check_log(
         gap, first, "a line is missing from the second batch: its commit says 3 and 2 changes stand before it"
