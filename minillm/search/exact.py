@@ -9,6 +9,7 @@ proposes candidates, with a margin for the rounding; the candidates' distances a
 comes out is exact, and equal distances go to the lower id: this is the truth that HNSW and IVF are measured against.
 Vectors so long or so short that their products leave float32's range are multiplied in float64, which holds them all.
 
+The two simpler versions, a full sort and blocks, are in exact_plain.py.
 Book: 12.2.1 KNN 검색과 그 한계. Peers: hnswlib's BFIndex, faiss IndexFlat, sklearn NearestNeighbors(brute).
 """
 
@@ -242,6 +243,18 @@ class ExactIndex:
             with np.errstate(over="ignore"):
                 distances[start + rows[best], rank[best]] = exact[best] + (self.metric != "l2")
         return found, distances
+
+    def computed_again(self, queries: np.ndarray, k: int = 10) -> np.ndarray:
+        """Of how many vectors a search for the k nearest of each query (Q, D) computes the distance again: (Q,) int64.
+
+        Raises ValueError as `search` does.
+        """
+        queries, k = check_vectors("queries", queries, self.dim), check_int("k", k, minimum=1)
+        if len(self) == 0:
+            return np.zeros(len(queries), np.int64)
+        own, lengths = row_lengths(queries), row_lengths(self._vectors)
+        rows, _ = self._candidates(queries, own, self._vectors, lengths, min(k, len(self)))
+        return np.bincount(rows, minlength=len(queries))
 
     def _candidates(
         self, queries: np.ndarray, own: np.ndarray, vectors: np.ndarray, lengths: np.ndarray, k: int

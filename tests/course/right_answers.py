@@ -2514,4 +2514,207 @@ uncropped = "b" """,
 
     return max(range(len(check)), key=speed)""",
     },
+    "12-1-a": {
+        "numpy": """def search(vectors, ids, query, k, metric, allowed):
+    rows = np.array(vectors, float).reshape(-1, len(query))
+    q, names = np.array(query, float), np.array(ids, int)
+    if metric == "l2":
+        far = ((rows - q) ** 2).sum(axis=1)
+    elif metric == "ip":
+        far = 1 - rows @ q
+    else:
+        lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(q)
+        far = 1 - np.divide(rows @ q, lengths, out=np.zeros(len(rows)), where=lengths > 0)
+    if allowed is not None:
+        far = np.where([one in allowed for one in ids], far, np.inf)
+    order = np.lexsort((names, far))[:k]
+    order = order[np.isfinite(far[order])]
+    numbers, distances = np.full(k, -1), np.full(k, np.inf)
+    numbers[: len(order)], distances[: len(order)] = names[order], far[order]
+    return numbers, distances""",
+        "a heap": """def search(vectors, ids, query, k, metric, allowed):
+    import heapq
+
+    def distance(vector):
+        product = sum(map(lambda a, b: a * b, query, vector))
+        if metric == "l2":
+            return sum(x * x for x in query) - 2 * product + sum(x * x for x in vector)
+        if metric == "ip":
+            return 1 - product
+        size = math.hypot(*query) * math.hypot(*vector)
+        return 1 - (product / size if size else 0)
+
+    pairs = ((distance(v), i) for v, i in zip(vectors, ids) if allowed is None or i in allowed)
+    best = heapq.nsmallest(k, pairs)
+    best += [(math.inf, -1)] * (k - len(best))
+    return tuple(zip(*[(i, d) for d, i in best]))""",
+    },
+    "12-1-b": {
+        "a few blocks at a time": """def search_stream(query, blocks, k):
+    best, start, held = [], 0, []
+
+    def settle():
+        nonlocal best, start
+        rows = np.concatenate([np.zeros((0, len(query))), *held])
+        distances = ((rows - query) ** 2).sum(axis=1)
+        order = np.argsort(distances, kind="stable")[:k]
+        best = sorted(best + [(distances[n], start + int(n)) for n in order])[:k]
+        start += len(rows)
+        held.clear()
+
+    for block in blocks:
+        held.append(block.copy())
+        if len(held) == 4:
+            settle()
+    settle()
+    return [(n, d) for d, n in best]""",
+        "insertion": """def search_stream(query, blocks, k):
+    from bisect import insort
+
+    best, number = [], 0
+    for block in blocks:
+        for row in block.tolist():
+            insort(best, (sum((a - b) ** 2 for a, b in zip(row, query)), number))
+            del best[k:]
+            number += 1
+    return np.array([(n, d) for d, n in best]).reshape(-1, 2)""",
+        "a generator": """def search_stream(query, blocks, k):
+    import heapq
+    from itertools import count
+
+    numbers = count()
+    rows = (((float(((row - query) ** 2).sum())), next(numbers)) for block in blocks for row in block)
+    return ((n, d) for d, n in heapq.nsmallest(k, rows))""",
+    },
+    "12-1-c": {
+        "arrays": "wrong = (np.array([900.0, 400.0]), np.array([900.01, 400.01]), np.array([899.986, 400.03]))",
+        "searched": """import random
+
+chance = random.Random(0)
+while True:
+    at = [chance.uniform(800, 1000), chance.uniform(800, 1000)]
+    close = [at[0] + chance.uniform(0, 0.01), at[1] + 0.01]
+    away = [at[0] + chance.uniform(-0.05, 0.05), at[1] + chance.uniform(-0.05, 0.05)]
+    rounded = [np.array(one, np.float32).astype(float) for one in (at, close, away)]
+    if math.dist(rounded[0], rounded[2]) > 2.1 * math.dist(rounded[0], rounded[1]):
+        if expanded(at, away) < expanded(at, close):
+            break
+wrong = [at, close, away]""",
+    },
+    "12-1-d": {
+        "worked out": "costs = (2 * 10**6 * 256 * 4, 50 * 2 * 10**6 * 256, 50 * 4096 * 4, math.ceil(2 * 10**6 / 4096))",
+        "an array": "costs = np.array([2048000000, 25600000000, 819200, 489])",
+    },
+    "12-4-a": {
+        "a table of operators": """def passes(filter, metadata):
+    import operator
+
+    def tag(value):
+        return (isinstance(value, bool), isinstance(value, str), value)
+
+    def tags(field):
+        value = metadata[field]
+        return {tag(one) for one in value} if isinstance(value, list) else {tag(value)}
+
+    def number(test):
+        return lambda field, bound: any(not b and not t and test(v, bound) for b, t, v in tags(field))
+
+    table = {
+        "$eq": lambda field, one: tag(one) in tags(field),
+        "$ne": lambda field, one: tag(one) not in tags(field),
+        "$in": lambda field, many: bool(tags(field) & set(map(tag, many))),
+        "$nin": lambda field, many: not tags(field) & set(map(tag, many)),
+        "$exists": lambda field, wanted: wanted,
+        "$gt": number(operator.gt), "$gte": number(operator.ge),
+        "$lt": number(operator.lt), "$lte": number(operator.le),
+    }
+    for key, value in filter.items():
+        if key == "$and":
+            if not all(passes(one, metadata) for one in value):
+                return False
+        elif key == "$or":
+            if not any(passes(one, metadata) for one in value):
+                return False
+        else:
+            value = value if isinstance(value, dict) else {"$eq": value}
+            for name, operand in value.items():
+                if key not in metadata:
+                    if (name, operand) != ("$exists", False):
+                        return False
+                elif not table[name](key, operand):
+                    return False
+    return True""",
+        "as a numpy bool": """def passes(filter, metadata):
+    def one(key, value):
+        if key in ("$and", "$or"):
+            found = [passes(part, metadata) for part in value]
+            return np.all(found) if key == "$and" else np.any(found)
+        if not isinstance(value, dict):
+            value = {"$eq": value}
+        there, held = key in metadata, metadata.get(key)
+        held = held if isinstance(held, list) else [held]
+        good = []
+        for name, operand in value.items():
+            if name == "$exists":
+                good.append(there == operand)
+            elif name in ("$gt", "$gte", "$lt", "$lte"):
+                real = there and type(held[0] if len(held) == 1 else "") in (int, float)
+                good.append(real and {"$gt": held[0] > operand, "$gte": held[0] >= operand,
+                                      "$lt": held[0] < operand, "$lte": held[0] <= operand}[name])
+            else:
+                many = operand if name in ("$in", "$nin") else [operand]
+                kinds = [(type(x) if type(x) in (str, bool) else float, x) for x in many]
+                equal = any((type(x) if type(x) in (str, bool) else float, x) in kinds for x in held)
+                good.append(there and equal == (name in ("$eq", "$in")))
+        return np.all(good)
+
+    return np.bool_(all(one(*item) for item in filter.items()))""",
+    },
+    "12-4-b": {
+        "lines and a copy": """def recover(log):
+    state, next_state, count = {}, {}, 0
+    for line in log.split(b"\\n")[:-1]:
+        check, space, body = line[:8], line[8:9], line[9:]
+        if space != b" " or check != f"{zlib.crc32(body):08x}".encode():
+            return state
+        kind, *rest = json.loads(body)
+        if kind == "commit":
+            if rest != [count]:
+                return state
+            state, count = dict(next_state), 0
+            continue
+        count += 1
+        if kind == "put":
+            next_state[rest[0]] = rest[1]
+        elif rest[0] in next_state:
+            del next_state[rest[0]]
+    return state""",
+        "by the given writer": """def recover(log):
+    state, batch = {}, []
+    for line in log.splitlines(keepends=True):
+        try:
+            change = json.loads(line[9:])
+        except ValueError:
+            break
+        if line != line_of(change):
+            break
+        batch.append(change)
+        if change[0] == "commit":
+            if change[1] != len(batch) - 1:
+                break
+            for one in batch[:-1]:
+                state.pop(one[1], None)
+                if one[0] == "put":
+                    state[one[1]] = one[2]
+            batch = []
+    return state""",
+    },
+    "12-4-c": {
+        "three wait": 'story = ([["a"], ["b"], ["c"], ["d", "e"]], 1)',
+        "tuples": 'story = ((("가", "나"), ("다", "라", "마", "바", "사")), np.int64(2))',
+    },
+    "12-4-d": {
+        "a tuple": "counts = (2, 3, 1, 1, 3, 1)",
+        "an array": "counts = np.array([2, 3, 1, 1, 3, 1])",
+    },
 }

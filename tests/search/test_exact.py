@@ -177,6 +177,22 @@ def test_small_products_are_not_hidden_by_the_one_of_the_distance():
     assert index.search([[1e-12]], 3)[0].tolist() == [[1, 2, 0]]
 
 
+def test_what_the_product_cannot_tell_apart_is_computed_again():
+    index = ExactIndex(1)
+    assert index.computed_again([[1.0]]).tolist() == [0]
+    index.add(np.arange(20.0)[:, None] ** 2)  # 0 1 4 9 ...: far apart, as the rounding goes
+    assert index.computed_again([[0.0], [361.0]], 3).tolist() == [3, 3]
+    assert index.computed_again([[0.0]], 50).tolist() == [20]
+    index = ExactIndex(2)
+    index.add(
+        np.full((20, 2), 1e4) + np.arange(20)[:, None] / 1024
+    )  # closer than squares of 1e8 show in float32
+    assert index.computed_again([[1e4, 1e4]], 3).tolist() == [20]
+    assert index.search([[1e4, 1e4]], 3)[0].tolist() == [[0, 1, 2]]
+    with pytest.raises(ValueError, match="queries must be"):
+        index.computed_again([[1.0]])
+
+
 def test_many_neighbours_begin_with_the_few():
     # Up to 128 neighbours a compiled scan finds the limit, beyond it numpy's partition.
     generator = np.random.default_rng(0)

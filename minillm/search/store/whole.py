@@ -141,6 +141,12 @@ class WholeStore:
         """
         self._engine.save_index()
 
+    @property
+    def engine(self) -> Engine:
+        """What the verbs stand on, to look inside: `engine.writing(namespace, token)` is one transaction, of which all
+        changes are there afterwards or none; `engine.reading()` sees one state. Neither checks records or filters."""
+        return self._engine
+
     def close(self) -> None:
         """Let go of the file. Every write is on the disk already; a store that is not closed loses nothing."""
         self._engine.close()

@@ -52,6 +52,22 @@ def test_a_token_is_in_no_error_and_no_repr(store):
     assert secret not in repr(store)
 
 
+def test_a_transaction_of_the_engine_is_whole_or_absent(store):
+    before, vector = store.stats(), np.ones(store.dim, "<f4").tobytes()
+
+    def break_off():
+        with store.engine.writing("", None) as changes:
+            changes.put(None, "half", vector, None, "{}")
+            raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        break_off()
+    assert store.stats() == before
+    with store.engine.writing("", None) as changes:
+        changes.put(None, "whole", vector, None, "{}")
+    assert list(store.fetch(["half", "whole"])["vectors"]) == ["whole"]
+
+
 def test_a_verb_inside_a_verb_is_refused(store):
     before = everything(store)
 
