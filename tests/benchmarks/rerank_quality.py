@@ -75,11 +75,14 @@ def windows(text: str) -> list[str]:
     return [text[start : start + WINDOW] for start in range(0, len(text), WINDOW)]
 
 
-def examination(data: Path, training: int, questions: int) -> tuple[OwnData, list[Pair]]:
-    """The held-out questions, with all contexts; and the training pairs (question, context)."""
+def examination(
+    data: Path, training: int, questions: int, contexts: int | None = None
+) -> tuple[OwnData, list[Pair]]:
+    """The held-out questions, with all contexts (the first ones); and the training pairs (question, context)."""
     asked = klue_set(data)
-    text = {document.id: document.text for document in asked.documents}
-    pairs = [Pair(question, text[min(gold)]) for question, gold in zip(asked.questions, asked.gold)]
+    text = {document.id: document.text for document in asked.documents[:contexts]}
+    answers = [(question, min(gold)) for question, gold in zip(asked.questions, asked.gold)]
+    pairs = [Pair(question, text[one]) for question, one in answers if one in text]
     own = data_of_pairs(pairs, held_out=0.4, seed=0)
     own.queries[questions:], own.gold[questions:] = [], []
     return own, own.training[:training]
@@ -161,7 +164,7 @@ def settings(seed: int, size: int, rate: float) -> TrainingArguments:
 
 def measure(options: argparse.Namespace) -> Iterator[list[str]]:
     """The rows of the table, each as it is ready."""
-    own, pairs = examination(options.data, options.training, options.questions)
+    own, pairs = examination(options.data, options.training, options.questions, options.contexts)
     print(
         f"{len(pairs)} training pairs, {len(own.queries)} held-out questions, {own.left_out} left out for a shared "
         f"sentence, {len(own.corpus)} contexts. Held out: {own.proof}",
@@ -266,6 +269,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--training", type=int, default=500, help="pairs to learn from")
     parser.add_argument("--questions", type=int, default=200, help="held-out questions")
+    parser.add_argument("--contexts", type=int, help="only the first so many, to try it out")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("MINILLM_DATA", ".")))
     parser.add_argument("--write", action="store_true", help="put the rows into BENCHMARKS.md")
     options = parser.parse_args()

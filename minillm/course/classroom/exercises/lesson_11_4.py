@@ -79,7 +79,11 @@ def two_stage(answer):
         with forbid(OWN, *LIBRARY, answer=answer):
             found = as_list(answer(*given, k), "what two_stage returns: (rankings, read)", 2)
         expect(found[0], rankings, hint=f"rankings, {where}")
-        expect(found[1], read, hint=f"read: each pair (question, text) once, in the order in which it is met, {where}")
+        expect(
+            found[1],
+            read,
+            hint=f"read: each pair (question, text) once, in the order in which it is met, {where}",
+        )
         expect(list(given), [candidates, texts, scores], hint="what you are given must stay as it is")
 
     texts = {"a": "one", "b": "two", "c": "one"}
@@ -141,10 +145,16 @@ def budget(answer):
     """n, the ceiling, the pairs of 200 questions, what the book's function would print."""
     found = as_floats(answer, "prediction = (n, ceiling, pairs, printed)", 4)
     hints = (
-        (15, "0.5 s less the first stage's 0.1 s, at 40 pairs a second; the largest n of the table within that"),
+        (
+            15,
+            "0.5 s less the first stage's 0.1 s, at 40 pairs a second; the largest n of the table within that",
+        ),
         (0.85, "what the first stage did not bring cannot be returned: which hit@n bounds it?"),
         (3000, "200 questions, n pairs each"),
-        (0.85, "all n come back, whatever their order, and the right text counts as found wherever it stands"),
+        (
+            0.85,
+            "all n come back, whatever their order, and the right text counts as found wherever it stands",
+        ),
     )
     for number, (one, (expected, hint)) in enumerate(zip(found, hints), start=1):
         expect(one, expected, 1e-9, f"number {number} of 4: {hint}")
