@@ -2384,10 +2384,11 @@ spoiled = corpus, "K7 truck", 0""",
         "a tuple of texts": """misled = (
     (
         "who is the owner of the dog", "who is the owner of the horse", "who is the owner of the cow",
-        "zebra", "a barn",
+        "who is the owner of the cat", "who is the owner of the goat", "who is the owner of the hen",
+        "a barn and a zebra",
     ),
     "who is the owner of the zebra",
-    3,
+    6,
 )""",
     },
     "08-3c-a": {
