@@ -223,7 +223,8 @@ def measure(options: argparse.Namespace) -> Iterator[list[str]]:
     for name, first in ((tuned_name, tuned_dense), ("e5", dense)):
         reranked = places(TwoStageSearch(first, judge, texts, N), own)
         against = {name: found[name]} | ({"e5": found["e5"]} if name != "e5" else {})
-        yield from row(f"{name} and reranked, seed {options.seed}", reranked, against)
+        plain = name.removesuffix(f", seed {options.seed}")
+        yield from row(f"{plain} and reranked, seed {options.seed}", reranked, against)
     print(
         "hit among the 30 windows:",
         {name: round(float(np.isfinite(one).mean()), 3) for name, one in found.items()},
