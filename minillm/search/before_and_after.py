@@ -43,6 +43,17 @@ def places_by_vectors(encoder: Any, data: OwnData) -> np.ndarray:
     return first_places(DenseRetriever(encoder), data)
 
 
+def figures(places: np.ndarray) -> dict[str, float]:
+    """hit@1, hit@5 and MRR of places (Q,), means over the queries."""
+    return {f"hit@{k}": float((places <= k).mean()) for k in HITS} | {"MRR": float((1 / places).mean())}
+
+
+def compared(after: np.ndarray, before: np.ndarray) -> dict[str, Paired]:
+    """Two systems on the same queries, by their places (Q,): wins, losses and intervals of each figure."""
+    hits = {f"hit@{k}": paired(after <= k, before <= k) for k in HITS}
+    return hits | {"MRR": paired(1 / after, 1 / before)}
+
+
 @dataclass(frozen=True)
 class BeforeAndAfter:
     """places: for each system, by its name, the places (Q,) of the right texts; "before" and "after" among them."""
@@ -51,20 +62,11 @@ class BeforeAndAfter:
 
     def rows(self) -> list[dict[str, Any]]:
         """The figures of each system: hit@1, hit@5 and MRR, means over the queries."""
-        return [
-            {
-                "system": name,
-                **{f"hit@{k}": float((found <= k).mean()) for k in HITS},
-                "MRR": float((1 / found).mean()),
-            }
-            for name, found in self.places.items()
-        ]
+        return [{"system": name, **figures(found)} for name, found in self.places.items()]
 
     def comparisons(self) -> dict[str, Paired]:
         """After against before on the same queries, for each figure."""
-        before, after = self.places["before"], self.places["after"]
-        hits = {f"hit@{k}": paired(after <= k, before <= k) for k in HITS}
-        return hits | {"MRR": paired(1 / after, 1 / before)}
+        return compared(self.places["after"], self.places["before"])
 
     def __str__(self) -> str:
         figures = [*(f"hit@{k}" for k in HITS), "MRR"]

@@ -57,11 +57,7 @@ class TwoStageSearch:
         candidates = [[one for one, _ in ranking] for ranking in self.first.search(queries, max(self.n, k))]
         pairs = [(query, self._text(one)) for query, ids in zip(queries, candidates) for one in ids]
         scores = np.asarray(self.cross_encoder.score(pairs)) if pairs else np.zeros(0)  # (pairs,)
-        numbers = scores.dtype.kind in "fiu" and np.isfinite(scores).all()
-        if scores.shape != (len(pairs),) or not numbers:
-            raise ValueError(
-                f"the cross-encoder must give a finite number for each of {len(pairs)} pairs, got {describe(scores)}"
-            )
+        check_scores(scores, len(pairs))
         ends = np.cumsum([len(ids) for ids in candidates])
         return [best_first(ids, scores[end - len(ids) : end])[:k] for ids, end in zip(candidates, ends)]
 
@@ -74,3 +70,11 @@ class TwoStageSearch:
 def best_first(ids: Sequence[DocumentId], scores: np.ndarray) -> Ranking:
     """[(id, score), ...], the highest score first, equal ones in the order they came in."""
     return [(ids[place], float(scores[place])) for place in np.argsort(-scores, kind="stable")]
+
+
+def check_scores(scores: np.ndarray, count: int) -> None:
+    """ValueError for anything but `count` finite numbers."""
+    if scores.shape != (count,) or scores.dtype.kind not in "fiu" or not np.isfinite(scores).all():
+        raise ValueError(
+            f"the cross-encoder must give a finite number for each of {count} pairs, got {describe(scores)}"
+        )

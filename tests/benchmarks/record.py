@@ -272,10 +272,11 @@ def write_page(results: Results) -> None:
 
 def put_rows(name: str, head: list[str], rows: list[list[str]], order: Sequence[str]) -> None:
     """Put rows into a block of BENCHMARKS.md that is one table, each in the place of the row with the same first cell;
-    what `order` names stands in that order, the rest behind it by name."""
+    what `order` names stands in that order, the rest behind it by name. A block that is missing is made at the end."""
     page = PAGE.read_text(encoding="utf-8")
-    kept = re.search(rf"<!-- bench:{name} -->\n(.*?)<!-- /bench:{name} -->", page, re.DOTALL)[1]
-    found = {one[1]: one[0] for one in re.finditer(r"^\| ([^|]+?) \|.*\|$", kept, re.MULTILINE)}
+    kept = re.search(rf"<!-- bench:{name} -->\n(.*?)<!-- /bench:{name} -->", page, re.DOTALL)
+    lines = re.finditer(r"^\| ([^|]+?) \|.*\|$", kept[1] if kept else "", re.MULTILINE)
+    found = {one[1]: one[0] for one in lines}
     found = {key: line for key, line in found.items() if key not in (head[0], "---")}
     found |= {row[0]: f"| {' | '.join(row)} |" for row in rows}
     place = {key: number for number, key in enumerate(order)}

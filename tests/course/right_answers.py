@@ -2370,6 +2370,76 @@ spoiled[1001] = [-4000.0] * 16""",
         "one wide dimension": """spoiled = np.random.default_rng(2).normal(size=(800, 12))
 spoiled[:, 3] = 0
 spoiled[700, 3] = 90_000""",
+    "11-4-a": {
+        "tuples, the worst first and reversed twice": """def two_stage(candidates, texts, scores, k):
+    rankings, read = [], {}
+    for question, ids in candidates:
+        pairs = [(question, texts[one]) for one in ids]
+        read.update(dict.fromkeys(pairs))
+        order = sorted(range(len(ids)), key=lambda n: (scores[pairs[n]], -n), reverse=True)
+        rankings.append(tuple(ids[n] for n in order[:k]))
+    return tuple(rankings), read.keys()""",
+        "numpy": """def two_stage(candidates, texts, scores, k):
+    read = []
+    for question, ids in candidates:
+        for one in ids:
+            if (question, texts[one]) not in read:
+                read.append((question, texts[one]))
+    rankings = []
+    for question, ids in candidates:
+        values = np.array([scores[question, texts[one]] for one in ids], float)
+        rankings.append([ids[n] for n in np.argsort(-values, kind="stable")[:k]])
+    return [rankings, read]""",
+        "one after the other": """def two_stage(candidates, texts, scores, k):
+    rankings, read = [], []
+    for question, ids in candidates:
+        left, ranking = list(ids), []
+        read += [(question, texts[one]) for one in ids]
+        while left and len(ranking) < k:
+            best = max(left, key=lambda one: scores[(question, texts[one])])
+            left.remove(best)
+            ranking.append(best)
+        rankings.append(ranking)
+    return rankings, sorted(set(read), key=read.index)""",
+    },
+    "11-4-b": {
+        "a comprehension": """def blame(candidates, returned, gold):
+    def where(first, last, right):
+        if not right.isdisjoint(last):
+            return "found"
+        return "first stage" if right.isdisjoint(first) else "second stage"
+
+    return tuple(map(where, candidates, returned, gold))""",
+        "any": """def blame(candidates, returned, gold):
+    words = []
+    for n in range(len(gold)):
+        came = any(one in gold[n] for one in returned[n])
+        was = any(one in gold[n] for one in candidates[n])
+        words += ["found" if came else ("first stage", "second stage")[was]]
+    return words""",
+    },
+    "11-4-c": {
+        "an array": "prediction = np.array([15, 0.85, 200 * 15, 0.85])",
+        "a list, computed": "prediction = [15.0, 0.85, 200 * 15, 1 - 0.15]",
+    },
+    "11-4-d": {
+        "Korean, the right text last": """misled = [
+    [
+        "오늘 시장에서 파는 사과 값", "오늘 시장에서 파는 포도 값", "오늘 시장에서 파는 자두 값",
+        "오늘 시장에서 파는 귤 값", "두리안 삼천 원",
+    ],
+    "오늘 시장에서 파는 두리안 값",
+    4,
+]""",
+        "a tuple of texts": """misled = (
+    (
+        "who is the owner of the dog", "who is the owner of the horse", "who is the owner of the cow",
+        "who is the owner of the cat", "who is the owner of the goat", "who is the owner of the hen",
+        "a barn and a zebra",
+    ),
+    "who is the owner of the zebra",
+    6,
+)""",
     },
     "08-3c-a": {
         "a tensor": "prediction = torch.tensor([0.5, 1, 3, 1.875, 1.0417, 4])",
