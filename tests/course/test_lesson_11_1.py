@@ -1,0 +1,1 @@
+"""Lesson 11_1: what it says of other first weights holds."""
