@@ -69,7 +69,9 @@ def paired_spearman(
         differences[place] = spearman(a[rows], scores[rows]) - spearman(b[rows], scores[rows])
     # a resample may hold one number alone, of a handful of items; it has no correlation and says nothing
     low, high = np.nanpercentile(differences, [50 * (1 - confidence), 50 * (1 + confidence)])
-    return PairedCorrelation(*whole, whole[0] - whole[1], (float(low), float(high)), len(scores), len(members))
+    return PairedCorrelation(
+        *whole, whole[0] - whole[1], (float(low), float(high)), len(scores), len(members)
+    )
 
 
 def _members(groups: Any, count: int) -> list[np.ndarray]:

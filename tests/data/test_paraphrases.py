@@ -71,7 +71,9 @@ def test_seeded_prefix_and_no_pair_twice():
 
 
 def test_nobody_does_the_same_thing_on_both_sides():
-    train, held = (texts(paraphrase_pairs(3000, seed, part)) for seed, part in enumerate(("train", "held_out")))
+    train, held = (
+        texts(paraphrase_pairs(3000, seed, part)) for seed, part in enumerate(("train", "held_out"))
+    )
     assert prove_held_out(set(held), set(train), what="text").items > 2000
     sides = [{meaning(text)[:2] for text in side} for side in (train, held)]
     assert not sides[0] & sides[1]

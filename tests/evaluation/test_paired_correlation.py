@@ -37,7 +37,10 @@ def test_items_that_are_copies_of_each_other_tell_no_more_than_one():
     a, b, scores = (np.repeat(one, 9) for one in items(40, 1))
     copies = np.repeat(np.arange(40), 9)
     alone = paired_spearman(*items(40, 1), resamples=400)
-    apart, together = paired_spearman(a, b, scores, resamples=400), paired_spearman(a, b, scores, copies, resamples=400)
+    apart, together = (
+        paired_spearman(a, b, scores, resamples=400),
+        paired_spearman(a, b, scores, copies, resamples=400),
+    )
     widths = [one.interval[1] - one.interval[0] for one in (alone, together, apart)]
     assert widths[1] == pytest.approx(widths[0], abs=1e-9)  # the same groups are drawn, and weigh the same
     assert widths[2] < widths[0] / 2  # nine times the items: a third of the width, wrongly

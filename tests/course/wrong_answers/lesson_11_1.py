@@ -31,7 +31,7 @@ TRIPLETS = """def triplets(pairs, line):
     return found
 """
 WHEN, WHAT = "first == other and high >= line and low < line", "(first, positive, negative)"
-MOVES = "together nothing apart nothing apart together apart nothing".split()
+MOVES = ["together", "nothing", "apart", "nothing", "apart", "together", "apart", "nothing"]
 ROWS = [(0, 40, 3, 0), (60, 75, 4, 1), (90, 110, 5, 2)]
 
 
@@ -82,13 +82,9 @@ WRONG = {
         ),
         "the wrong vector is taken off": contrastive(to_u="slope * (b - s[:, None] * b) / length_u"),
         "a sum in the gradient": contrastive(slope="((1 - labels) * lack - labels * d)[:, None]"),
-        "a sum in the loss": contrastive(
-            loss="(0.5 * (labels * d**2 + (1 - labels) * lack**2)).sum()"
-        ),
+        "a sum in the loss": contrastive(loss="(0.5 * (labels * d**2 + (1 - labels) * lack**2)).sum()"),
         "without the half in the loss": contrastive(loss="(labels * d**2 + (1 - labels) * lack**2).mean()"),
-        "twice the gradient": contrastive(
-            slope="2 * ((1 - labels) * lack - labels * d)[:, None] / len(u)"
-        ),
+        "twice the gradient": contrastive(slope="2 * ((1 - labels) * lack - labels * d)[:, None] / len(u)"),
         "half the gradient": contrastive(slope="((1 - labels) * lack - labels * d)[:, None] / len(u) / 2"),
         "the way a step goes": contrastive(slope="(labels * d - (1 - labels) * lack)[:, None] / len(u)"),
         "label 1 pushes as well": contrastive(slope="((1 - labels) * lack + labels * d)[:, None] / len(u)"),
@@ -125,9 +121,7 @@ WRONG = {
         "one gradient alone": contrastive(result="loss, to_u"),
         "losses of the pairs": contrastive(loss="0.5 * (labels * d**2 + (1 - labels) * lack**2)"),
         "makes the given vectors 1 long": contrastive(units="u.div_(length_u), v.div_(length_v)"),
-        "the library's loss": LIBRARY.format(
-            place="", derive="loss.backward()", gradients="u.grad, v.grad"
-        ),
+        "the library's loss": LIBRARY.format(place="", derive="loss.backward()", gradients="u.grad, v.grad"),
         "the library's loss, from its file": LIBRARY.format(
             place=".losses",
             derive="one, other = torch.autograd.grad(loss, (u, v))",
@@ -146,7 +140,7 @@ WRONG = {
 """,
         "keeps the first answer for its shape": "SEEN = {}\n\n\n"
         + contrastive(result="SEEN.setdefault((u.shape, margin), (loss, to_u, to_v))"),
-        "prints instead of returning": contrastive().replace("return ", "print(") .rstrip() + ")\n",
+        "prints instead of returning": contrastive().replace("return ", "print(").rstrip() + ")\n",
     },
     "11-1-b": {
         "label 1 is left alone near 1": moves(_1="nothing"),

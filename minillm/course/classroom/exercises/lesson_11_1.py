@@ -37,9 +37,10 @@ def contrastive(answer):
         loss = contrastive_loss(*leaves, labels.double(), case.margin)
         expected = [loss.item(), *torch.autograd.grad(loss, leaves)]
         given = [one.clone() for one in (u, v, labels)]
-        with forbid(
-            OWN, *DERIVATIVES, "minillm.search.losses.contrastive_loss", answer=answer
-        ), torch.inference_mode():
+        with (
+            forbid(OWN, *DERIVATIVES, "minillm.search.losses.contrastive_loss", answer=answer),
+            torch.inference_mode(),
+        ):
             found = answer(*given, case.margin)
         found = as_list(found, f"what contrastive returns ({case})", 3)
         expect(found[0], expected[0], 1e-5, f"the loss, {case}")
@@ -112,7 +113,9 @@ def blind(answer):
         for angle in (near, far):
             assert 0 <= angle <= 180, f"an angle lies between 0 and 180, got {shown(angle)} in row {place}"
         assert 3 <= high <= 5, f"the positive's score lies between 3 and 5, got {shown(high)} in row {place}"
-        assert 0 <= low < 3, f"the negative's score is at least 0 and below 3, got {shown(low)} in row {place}"
+        assert 0 <= low < 3, (
+            f"the negative's score is at least 0 and below 3, got {shown(low)} in row {place}"
+        )
         pair = [math.cos(math.radians(angle)) for angle in (near, far)]
         lacks = (1 - pair[0]) - (1 - pair[1]) + MARGIN
         assert lacks <= 1e-9, (

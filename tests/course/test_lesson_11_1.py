@@ -1,1 +1,0 @@
-"""Lesson 11_1: what it says of other first weights holds."""
