@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minillm._checks import check_int, check_number, describe, is_listing
-from minillm.evaluation.correlation import spearman
+from minillm.evaluation.correlation import pearson, spearman
 
 
 class PairedCorrelation(NamedTuple):
@@ -58,7 +58,8 @@ def paired_spearman(
     whole = spearman(a, scores), spearman(b, scores)
     if not np.isfinite(whole).all():
         raise ValueError("a, b and scores must each hold different numbers, got one whose numbers are equal")
-    a, b, scores = (np.asarray(one, np.float64) for one in (a, b, scores))
+    # each number by its place among the different ones: then a resample is ranked by counting, without sorting it again
+    a, b, scores = (np.unique(one, return_inverse=True)[1] for one in (a, b, scores))
     confidence = check_number("confidence", confidence, 0.01, 0.9999)
     resamples = check_int("resamples", resamples, 100)
     rng = np.random.default_rng(check_int("seed", seed, 0))
@@ -66,12 +67,19 @@ def paired_spearman(
     differences = np.empty(resamples)
     for place, drawn in enumerate(rng.integers(0, len(members), (resamples, len(members)))):
         rows = drawn if groups is None else np.concatenate([members[one] for one in drawn])
-        differences[place] = spearman(a[rows], scores[rows]) - spearman(b[rows], scores[rows])
+        ours, theirs, truth = (_ranks(one[rows]) for one in (a, b, scores))
+        differences[place] = pearson(ours, truth) - pearson(theirs, truth)
     # a resample may hold one number alone, of a handful of items; it has no correlation and says nothing
     low, high = np.nanpercentile(differences, [50 * (1 - confidence), 50 * (1 + confidence)])
     return PairedCorrelation(
         *whole, whole[0] - whole[1], (float(low), float(high)), len(scores), len(members)
     )
+
+
+def _ranks(codes: np.ndarray) -> np.ndarray:
+    """Ranks from 1, float64 (N,), equal codes sharing the mean of theirs; codes: whole numbers from 0."""
+    sizes = np.bincount(codes)
+    return (np.cumsum(sizes) - (sizes - 1) / 2)[codes]
 
 
 def _members(groups: Any, count: int) -> list[np.ndarray]:
