@@ -148,7 +148,8 @@ def triplets(answer):
         for one in found:
             texts = as_list(one, f"a triplet ({case})", 3)
             assert all(isinstance(text, str) for text in texts), f"a triplet is three texts, got {shown(one)}"
-        expect(sorted(found), expected, hint=f"the triplets of {pairs} at the line {case.line}")
+        few = f" of {pairs}" if len(pairs) <= 4 else ""
+        expect(sorted(found), expected, hint=f"the triplets{few}, sorted ({case})")
 
 
 def scored_pairs(case):
