@@ -2531,7 +2531,7 @@ prediction += [pulled(0.4 - 0.6), pulled(0.4 + 0.2), by_triplet(0.7, 0.6, -1), b
         "a tuple": 'prediction = ("together", "nothing", "apart", "nothing", "apart", "together", "apart", "nothing")',
         "an array": """prediction = np.array(
     ["together", "nothing", "apart", "nothing", "apart", "together", "apart", "nothing"]
-)""",
+).tolist()""",
         "by the library's gradients": """u = torch.tensor([[1.0, 0.0]])
 
 
