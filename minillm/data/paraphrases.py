@@ -7,7 +7,7 @@
     score = 3 if the same thing was done + 1 for the same person + 1 for the same time
 
 Everybody, every time and everything done has two or three wordings in each language. Half of the other things are the
-opposite, which shares words: 합격했다, 합격하지 못했다. So words alone do not tell the score, in two languages least.
+opposite, which shares words: 합격했다, 합격하지 못했다. So shared words do not tell the score.
 
 Held out by construction: with part="train" and part="held_out" nobody does the same thing, or its opposite, on both
 sides (a checksum of person and thing decides). The wordings are shared: what is new is how they are put together.
@@ -50,12 +50,13 @@ def _words() -> dict[str, list[dict[str, list[str]]]]:
 def paraphrase_pairs(
     n: int = 1200, seed: int = 0, part: str = "all", languages: tuple[str, ...] = LANGUAGES
 ) -> list[dict]:
-    """`n` pairs, {"sentence1", "sentence2", "score": 0.0 to 5.0, "languages": "ko-en"}, as KorSTS has them.
+    """`n` pairs, {"sentence1", "sentence2", "score": 0.0 to 5.0, "languages": "ko-en", "meanings": (m1, m2)}.
 
-    Six pairs in a row share their first sentence, with the scores 5, 4, 3, 2, 1, 0. languages: those a sentence may be
-    in, "ko", "en" or both, each sentence's drawn by itself. A longer list begins with the shorter one of the same seed,
-    part and languages; no pair of texts is there twice. part: "all" (at most 12,000), or two sides that share no
-    sentence: "train" (9,000) and "held_out" (3,000). ValueError for anything else.
+    Six pairs in a row share their first sentence, with the scores 5, 4, 3, 2, 1, 0; no other pair has it. languages:
+    those a sentence may be in, "ko", "en" or both, each sentence's drawn by itself. A longer list begins with the
+    shorter one of the same seed, part and languages. meanings: two sentences of a list mean the same where theirs are
+    equal, in whichever pairs they stand. part: "all" (at most 12,000), or two sides that share no sentence: "train"
+    (9,000) and "held_out" (3,000). ValueError for anything else.
     """
     check_choice("part", part, tuple(MOST_OF_PART))
     check_int("n", n, 1, MOST_OF_PART[part])
@@ -63,25 +64,24 @@ def paraphrase_pairs(
         raise ValueError(f"languages must be a list of 'ko' and 'en', got {describe(languages)}")
     languages = tuple(check_choice("one of languages", one, LANGUAGES) for one in languages)
     rng = random.Random(check_int("seed", seed, 0))
-    rows, seen = [], set()
+    rows, firsts = [], set()
     while len(rows) < n:
         meaning, language = _meaning(rng, part), rng.choice(languages)
         first = _say(rng, meaning, language)
+        if first in firsts:
+            continue
+        firsts.add(first)
+        seconds = {first}  # no pair twice, and no sentence beside itself
         for score, ways in KEPT.items():
-            while True:
-                other = rng.choice(languages)
-                second = _say(rng, _changed(rng, meaning, rng.choice(ways), part), other)
-                if second != first and (first, second) not in seen:
-                    break
-            seen.add((first, second))
-            rows.append(
-                {
-                    "sentence1": first,
-                    "sentence2": second,
-                    "score": float(score),
-                    "languages": f"{language}-{other}",
-                }
-            )
+            second = first
+            while second in seconds:
+                other_language, other = rng.choice(languages), _changed(rng, meaning, rng.choice(ways), part)
+                second = _say(rng, other, other_language)
+            seconds.add(second)
+            rows.append({
+                "sentence1": first, "sentence2": second, "score": float(score),
+                "languages": f"{language}-{other_language}", "meanings": (meaning, other),
+            })  # fmt: skip
     return rows[:n]
 
 

@@ -86,11 +86,12 @@ def _members(groups: Any, count: int) -> list[np.ndarray]:
     """The places of each group's items."""
     if groups is None:
         return [np.array([place]) for place in range(count)]
+    groups = groups.tolist() if hasattr(groups, "tolist") else groups  # items of a tensor are never equal
     if not is_listing(groups) or len(groups) != count:
         raise ValueError(f"groups must name a group for each of {count} items, got {describe(groups)}")
     places: dict[Hashable, list[int]] = {}
     for place, group in enumerate(groups):
-        if not isinstance(group, Hashable):
+        if not isinstance(group, Hashable) or group != group:  # NaN would be a group of its own each time
             raise ValueError(f"groups must hold str or numbers, got {describe(group)}")
         places.setdefault(group, []).append(place)
     if len(places) < 2:

@@ -39,7 +39,7 @@ def _check_pair(first: torch.Tensor, second: torch.Tensor, names: tuple[str, str
 def _check_labels(labels: torch.Tensor, count: int, lowest: float) -> torch.Tensor:
     if not isinstance(labels, torch.Tensor) or labels.shape != (count,):
         raise ValueError(f"labels must be a tensor of shape ({count},), got {describe(labels)}")
-    labels = labels.float()
+    labels = labels if labels.is_floating_point() else labels.float()  # float64 stays float64
     if not ((labels >= lowest) & (labels <= 1)).all():
         raise ValueError(
             f"labels must lie between {lowest:g} and 1, got {labels.min():g} to {labels.max():g}"

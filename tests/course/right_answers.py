@@ -2499,7 +2499,7 @@ uncropped = "b" """,
     by_d = (labels * d - (1 - labels) * inside * (margin - d)) / len(s)
     to_u = -by_d.unsqueeze(1) * (b - a * s.unsqueeze(1)) / u.norm(dim=1, keepdim=True)
     to_v = -by_d.unsqueeze(1) * (a - b * s.unsqueeze(1)) / v.norm(dim=1, keepdim=True)
-    return loss.item(), to_u.float(), to_v.float()
+    return loss.item(), to_u, to_v
 """,
         "a generator": """def contrastive(u, v, labels, margin):
     a, b = u / u.norm(dim=1)[:, None], v / v.norm(dim=1)[:, None]

@@ -49,6 +49,7 @@ def test_the_score_is_what_the_meanings_share(part):
     rows = paraphrase_pairs(1200, 2, part)
     for row in rows:
         first, second = meaning(row["sentence1"]), meaning(row["sentence2"])
+        assert row["meanings"] == (first, second)
         shared = sum(points for points, a, b in zip(POINTS.values(), first, second) if a == b)
         assert shared == row["score"], row
     assert Counter(row["score"] for row in rows) == dict.fromkeys(map(float, range(6)), 200)
@@ -61,6 +62,9 @@ def test_six_pairs_share_their_first_sentence():
     for start in range(0, 600, 6):
         assert len({row["sentence1"] for row in rows[start : start + 6]}) == 1
         assert [row["score"] for row in rows[start : start + 6]] == [5, 4, 3, 2, 1, 0]
+    assert (
+        len({row["sentence1"] for row in paraphrase_pairs(3000, 1, "held_out", ("ko",))}) == 500
+    )  # none comes again
 
 
 def test_seeded_prefix_and_no_pair_twice():

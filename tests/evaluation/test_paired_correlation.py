@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from minillm.evaluation import paired_spearman
@@ -48,6 +49,13 @@ def test_items_that_are_copies_of_each_other_tell_no_more_than_one():
     assert "in 40 groups" in str(together)
 
 
+@pytest.mark.parametrize("kind", [tuple, np.array, torch.tensor])
+def test_groups_may_be_an_array_or_a_tensor(kind):
+    a, b, scores = items(12, 2)
+    named = [number // 3 for number in range(12)]
+    assert paired_spearman(a, b, scores, kind(named)) == paired_spearman(a, b, scores, named)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -57,6 +65,7 @@ def test_items_that_are_copies_of_each_other_tell_no_more_than_one():
         ({"groups": [1, 2]}, "a group for each of 4 items"),
         ({"groups": [1, 1, 1, 1]}, "at least two"),
         ({"groups": [[1], [2], [1], [2]]}, "groups must hold"),
+        ({"groups": [float("nan"), 1, 1, 2]}, "groups must hold"),
         ({"resamples": 1}, "resamples must be at least 100"),
         ({"confidence": 2}, "confidence must be"),
     ],

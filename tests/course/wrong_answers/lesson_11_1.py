@@ -69,8 +69,27 @@ AUTOGRAD = """def contrastive(u, v, labels, margin):
     return loss.detach(), {gradients}
 """
 
+QUOTIENTS = """def contrastive(u, v, labels, margin):
+    def each(u, v):
+        s = (u * v).sum(1) / u.norm(dim=1) / v.norm(dim=1)
+        return 0.5 * (labels * (1 - s) ** 2 + (1 - labels) * torch.clamp(margin - 1 + s, min=0) ** 2) / len(u)
+
+    def quotient(f, x):
+        steps = torch.eye(x.shape[1], dtype=x.dtype)
+        return torch.stack([{quotient} for step in steps], 1)
+
+    return each(u, v).sum(), quotient(lambda x: each(x, v), u), quotient(lambda x: each(u, x), v)
+"""
+
 WRONG = {
     "11-1-a": {
+        "float32": contrastive(result="loss.float(), to_u.float(), to_v.float()"),
+        "quotients of differences": QUOTIENTS.format(
+            quotient="(f(x + 1e-6 * step) - f(x - 1e-6 * step)) / 2e-6"
+        ),
+        "quotients of differences of four points": QUOTIENTS.format(
+            quotient="(8 * (f(x + 1e-3 * step) - f(x - 1e-3 * step)) - f(x + 2e-3 * step) + f(x - 2e-3 * step)) / 12e-3"
+        ),
         "lengths are forgotten in the gradient": contrastive(
             to_u="slope * (b - s[:, None] * a)", to_v="slope * (a - s[:, None] * b)"
         ),
@@ -244,6 +263,14 @@ def triplets(pairs, line):
             "return found", "return found + found"
         ),
         "one text a triplet": triplets(what='" ".join((first, positive, negative))'),
+        "a list that is equal to anything": """class Any(list):
+    def __eq__(self, other):
+        return True
+
+
+def triplets(pairs, line):
+    return Any()
+""",
         "nothing comes back": triplets().replace("    return found\n", ""),
     },
 }

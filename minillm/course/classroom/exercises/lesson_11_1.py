@@ -21,6 +21,7 @@ from minillm.evaluation import spearman
 from minillm.search.losses import contrastive_loss
 
 OWN = "work the gradient out by hand"
+EXACT = 1e-13  # float64; quotients of differences, of four points too, are farther off
 KINDS = ("ones", "zeros", "mixed", "between")
 
 
@@ -33,8 +34,8 @@ def contrastive(answer):
         pairs=(1, 2, 5), width=(2, 3, 8), margin=(0.3, 0.5, 1.0, 1.9), labels=KINDS, near=(False, True)
     ):
         u, v, labels = inputs_of(case)
-        leaves = [one.double().requires_grad_() for one in (u, v)]
-        loss = contrastive_loss(*leaves, labels.double(), case.margin)
+        leaves = [one.clone().requires_grad_() for one in (u, v)]
+        loss = contrastive_loss(*leaves, labels, case.margin)
         expected = [loss.item(), *torch.autograd.grad(loss, leaves)]
         given = [one.clone() for one in (u, v, labels)]
         with (
@@ -43,36 +44,38 @@ def contrastive(answer):
         ):
             found = answer(*given, case.margin)
         found = as_list(found, f"what contrastive returns ({case})", 3)
-        expect(found[0], expected[0], 1e-5, f"the loss, {case}")
+        expect(found[0], expected[0], EXACT, f"the loss, {case}")
         for name, one, right in zip(("u", "v"), found[1:], expected[1:]):
             rows = as_list(one, f"the gradient of {name} ({case})", case.pairs)
             for row in rows:
                 as_floats(row, f"a row of the gradient of {name} ({case})", case.width)
-            expect(rows, right, 1e-5, f"the gradient of {name}, {case}")
+            expect(rows, right, EXACT, f"the gradient of {name}, {case}")
         for one, before in zip(given, (u, v, labels)):
             expect(one, before, hint="the tensors that you are given must stay as they are")
 
 
 def inputs_of(case):
-    """u, v (B, C) of lengths 0.5 to 2, and labels (B,). near: v is u, turned a little."""
+    """u, v (B, C), float64, of lengths 0.5 to 2, and labels (B,). near: v is u, turned a little."""
     inputs = Inputs(case.seed)
     while True:
-        u, v = inputs.tensors(*[(case.pairs, case.width)] * 2)
+        u, v = (one.double() for one in inputs.tensors(*[(case.pairs, case.width)] * 2))
         if case.near:
             v = u + 0.5 * v
         u, v = (
-            one / one.norm(dim=1, keepdim=True) * torch.tensor(inputs.floats(case.pairs, 0.5, 2.0))[:, None]
+            one
+            / one.norm(dim=1, keepdim=True)
+            * torch.tensor(inputs.floats(case.pairs, 0.5, 2.0), dtype=torch.float64)[:, None]
             for one in (u, v)
         )
         labels = {
-            "ones": torch.ones(case.pairs),
-            "zeros": torch.zeros(case.pairs),
-            "mixed": torch.tensor([float(n % 2) for n in range(case.pairs)]),
-            "between": torch.tensor(inputs.floats(case.pairs, 0.1, 0.9)),
+            "ones": [1.0] * case.pairs,
+            "zeros": [0.0] * case.pairs,
+            "mixed": [float(n % 2) for n in range(case.pairs)],
+            "between": inputs.floats(case.pairs, 0.1, 0.9),
         }[case.labels]
         distance = 1 - torch.cosine_similarity(u, v)
         if ((distance - case.margin).abs() > 0.01).all():  # at the bend itself any slope between is right
-            return u, v, labels
+            return u, v, torch.tensor(labels, dtype=torch.float64)
 
 
 TOGETHER, APART, NOTHING = "together", "apart", "nothing"
