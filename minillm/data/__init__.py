@@ -11,6 +11,7 @@ from minillm.data.headlines import TOPICS, headline_events, korean_headlines
 from minillm.data.held_out import overlap, paragraphs_once, repeated_share, train_and_held_out
 from minillm.data.korean import korean_documents, korean_english_pairs, korean_questions
 from minillm.data.korean_events import korean_events
+from minillm.data.paraphrases import paraphrase_pairs
 from minillm.data.particles import with_particle
 from minillm.data.passages import Section, split_passages, split_sections
 from minillm.data.proof import HeldOut, prove_held_out
@@ -55,6 +56,7 @@ __all__ = [
     "load_dataset",
     "overlap",
     "paragraphs_once",
+    "paraphrase_pairs",
     "prove_held_out",
     "python_docs",
     "python_questions",

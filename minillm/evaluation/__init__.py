@@ -4,6 +4,7 @@ from minillm.evaluation.compressors import compressed_bits_per_byte
 from minillm.evaluation.correlation import mean_ranks, pearson, spearman
 from minillm.evaluation.naive_bayes import CharacterNaiveBayes, character_ngrams
 from minillm.evaluation.paired import Paired, paired
+from minillm.evaluation.paired_correlation import PairedCorrelation, paired_spearman
 from minillm.evaluation.perplexity import bits_per_byte, negative_log_likelihood, perplexity
 from minillm.evaluation.ranking import hit_at_k, map_score, mrr, ndcg, precision_at_k, recall_at_k
 from minillm.evaluation.retrieval import retrieval_metrics
@@ -11,6 +12,7 @@ from minillm.evaluation.retrieval import retrieval_metrics
 __all__ = [
     "CharacterNaiveBayes",
     "Paired",
+    "PairedCorrelation",
     "bits_per_byte",
     "character_ngrams",
     "compressed_bits_per_byte",
@@ -21,6 +23,7 @@ __all__ = [
     "ndcg",
     "negative_log_likelihood",
     "paired",
+    "paired_spearman",
     "pearson",
     "perplexity",
     "precision_at_k",

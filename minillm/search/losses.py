@@ -39,7 +39,7 @@ def _check_pair(first: torch.Tensor, second: torch.Tensor, names: tuple[str, str
 def _check_labels(labels: torch.Tensor, count: int, lowest: float) -> torch.Tensor:
     if not isinstance(labels, torch.Tensor) or labels.shape != (count,):
         raise ValueError(f"labels must be a tensor of shape ({count},), got {describe(labels)}")
-    labels = labels.float()
+    labels = labels if labels.is_floating_point() else labels.float()  # float64 stays float64
     if not ((labels >= lowest) & (labels <= 1)).all():
         raise ValueError(
             f"labels must lie between {lowest:g} and 1, got {labels.min():g} to {labels.max():g}"
@@ -63,9 +63,9 @@ def contrastive_loss(
     Embeddings (B, D), labels (B,) in 0..1, margin >= 0; returns a scalar.
     """
     _check_pair(first, second, ("first", "second"))
-    labels = _check_labels(labels, len(first), 0).to(first.dtype)
+    labels = _check_labels(labels, len(first), 0)
     margin = check_number("margin", margin, minimum=0)
-    distance = 1 - F.cosine_similarity(first, second)  # (B,)
+    distance, labels = 1 - F.cosine_similarity(first, second), labels.to(first.dtype)  # (B,) both
     # 1/2 [label d^2 + (1 - label) max(0, margin - d)^2]
     return 0.5 * (labels * distance**2 + (1 - labels) * F.relu(margin - distance) ** 2).mean()
 
@@ -113,7 +113,8 @@ def triplet_loss(
     _check_pair(anchors, positives, ("anchors", "positives"))
     _check_pair(anchors, negatives, ("anchors", "negatives"))
     margin = check_number("margin", margin, minimum=0)
-    far = DISTANCES[check_choice("distance", distance, DISTANCES)]
+    check_choice("distance", distance, DISTANCES)
+    far = DISTANCES[distance]
     # mean max(0, d(u, v) - d(u, n) + margin)
     return F.relu(far(anchors, positives) - far(anchors, negatives) + margin).mean()
 

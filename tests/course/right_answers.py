@@ -2370,76 +2370,6 @@ spoiled[1001] = [-4000.0] * 16""",
         "one wide dimension": """spoiled = np.random.default_rng(2).normal(size=(800, 12))
 spoiled[:, 3] = 0
 spoiled[700, 3] = 90_000""",
-    "11-4-a": {
-        "tuples, the worst first and reversed twice": """def two_stage(candidates, texts, scores, k):
-    rankings, read = [], {}
-    for question, ids in candidates:
-        pairs = [(question, texts[one]) for one in ids]
-        read.update(dict.fromkeys(pairs))
-        order = sorted(range(len(ids)), key=lambda n: (scores[pairs[n]], -n), reverse=True)
-        rankings.append(tuple(ids[n] for n in order[:k]))
-    return tuple(rankings), read.keys()""",
-        "numpy": """def two_stage(candidates, texts, scores, k):
-    read = []
-    for question, ids in candidates:
-        for one in ids:
-            if (question, texts[one]) not in read:
-                read.append((question, texts[one]))
-    rankings = []
-    for question, ids in candidates:
-        values = np.array([scores[question, texts[one]] for one in ids], float)
-        rankings.append([ids[n] for n in np.argsort(-values, kind="stable")[:k]])
-    return [rankings, read]""",
-        "one after the other": """def two_stage(candidates, texts, scores, k):
-    rankings, read = [], []
-    for question, ids in candidates:
-        left, ranking = list(ids), []
-        read += [(question, texts[one]) for one in ids]
-        while left and len(ranking) < k:
-            best = max(left, key=lambda one: scores[(question, texts[one])])
-            left.remove(best)
-            ranking.append(best)
-        rankings.append(ranking)
-    return rankings, sorted(set(read), key=read.index)""",
-    },
-    "11-4-b": {
-        "a comprehension": """def blame(candidates, returned, gold):
-    def where(first, last, right):
-        if not right.isdisjoint(last):
-            return "found"
-        return "first stage" if right.isdisjoint(first) else "second stage"
-
-    return tuple(map(where, candidates, returned, gold))""",
-        "any": """def blame(candidates, returned, gold):
-    words = []
-    for n in range(len(gold)):
-        came = any(one in gold[n] for one in returned[n])
-        was = any(one in gold[n] for one in candidates[n])
-        words += ["found" if came else ("first stage", "second stage")[was]]
-    return words""",
-    },
-    "11-4-c": {
-        "an array": "prediction = np.array([15, 0.85, 200 * 15, 0.85])",
-        "a list, computed": "prediction = [15.0, 0.85, 200 * 15, 1 - 0.15]",
-    },
-    "11-4-d": {
-        "Korean, the right text last": """misled = [
-    [
-        "오늘 시장에서 파는 사과 값", "오늘 시장에서 파는 포도 값", "오늘 시장에서 파는 자두 값",
-        "오늘 시장에서 파는 귤 값", "두리안 삼천 원",
-    ],
-    "오늘 시장에서 파는 두리안 값",
-    4,
-]""",
-        "a tuple of texts": """misled = (
-    (
-        "who is the owner of the dog", "who is the owner of the horse", "who is the owner of the cow",
-        "who is the owner of the cat", "who is the owner of the goat", "who is the owner of the hen",
-        "a barn and a zebra",
-    ),
-    "who is the owner of the zebra",
-    6,
-)""",
     },
     "08-3c-a": {
         "a tensor": "prediction = torch.tensor([0.5, 1, 3, 1.875, 1.0417, 4])",
@@ -2786,5 +2716,225 @@ wrong = [at, close, away]""",
     "12-4-d": {
         "a tuple": "counts = (2, 3, 1, 1, 3, 1)",
         "an array": "counts = np.array([2, 3, 1, 1, 3, 1])",
+    },
+    "11-4-a": {
+        "tuples, the worst first and reversed twice": """def two_stage(candidates, texts, scores, k):
+    rankings, read = [], {}
+    for question, ids in candidates:
+        pairs = [(question, texts[one]) for one in ids]
+        read.update(dict.fromkeys(pairs))
+        order = sorted(range(len(ids)), key=lambda n: (scores[pairs[n]], -n), reverse=True)
+        rankings.append(tuple(ids[n] for n in order[:k]))
+    return tuple(rankings), read.keys()""",
+        "numpy": """def two_stage(candidates, texts, scores, k):
+    read = []
+    for question, ids in candidates:
+        for one in ids:
+            if (question, texts[one]) not in read:
+                read.append((question, texts[one]))
+    rankings = []
+    for question, ids in candidates:
+        values = np.array([scores[question, texts[one]] for one in ids], float)
+        rankings.append([ids[n] for n in np.argsort(-values, kind="stable")[:k]])
+    return [rankings, read]""",
+        "one after the other": """def two_stage(candidates, texts, scores, k):
+    rankings, read = [], []
+    for question, ids in candidates:
+        left, ranking = list(ids), []
+        read += [(question, texts[one]) for one in ids]
+        while left and len(ranking) < k:
+            best = max(left, key=lambda one: scores[(question, texts[one])])
+            left.remove(best)
+            ranking.append(best)
+        rankings.append(ranking)
+    return rankings, sorted(set(read), key=read.index)""",
+    },
+    "11-4-b": {
+        "a comprehension": """def blame(candidates, returned, gold):
+    def where(first, last, right):
+        if not right.isdisjoint(last):
+            return "found"
+        return "first stage" if right.isdisjoint(first) else "second stage"
+
+    return tuple(map(where, candidates, returned, gold))""",
+        "any": """def blame(candidates, returned, gold):
+    words = []
+    for n in range(len(gold)):
+        came = any(one in gold[n] for one in returned[n])
+        was = any(one in gold[n] for one in candidates[n])
+        words += ["found" if came else ("first stage", "second stage")[was]]
+    return words""",
+    },
+    "11-4-c": {
+        "an array": "prediction = np.array([15, 0.85, 200 * 15, 0.85])",
+        "a list, computed": "prediction = [15.0, 0.85, 200 * 15, 1 - 0.15]",
+    },
+    "11-4-d": {
+        "Korean, the right text last": """misled = [
+    [
+        "오늘 시장에서 파는 사과 값", "오늘 시장에서 파는 포도 값", "오늘 시장에서 파는 자두 값",
+        "오늘 시장에서 파는 귤 값", "두리안 삼천 원",
+    ],
+    "오늘 시장에서 파는 두리안 값",
+    4,
+]""",
+        "a tuple of texts": """misled = (
+    (
+        "who is the owner of the dog", "who is the owner of the horse", "who is the owner of the cow",
+        "who is the owner of the cat", "who is the owner of the goat", "who is the owner of the hen",
+        "a barn and a zebra",
+    ),
+    "who is the owner of the zebra",
+    6,
+)""",
+    },
+    "11-1-a": {
+        "numpy": """def contrastive(u, v, labels, margin):
+    u, v, y = (np.asarray(one, dtype=np.float64) for one in (u, v, labels))
+    nu, nv = np.sqrt((u * u).sum(1)), np.sqrt((v * v).sum(1))
+    s = (u * v).sum(1) / nu / nv
+    lack = np.maximum(0, margin - 1 + s)
+    loss = np.mean(y * (1 - s) ** 2 + (1 - y) * lack**2) / 2
+    slope = ((1 - y) * lack - y * (1 - s)) / len(y)
+    du = slope[:, None] * (v / (nu * nv)[:, None] - (s / nu**2)[:, None] * u)
+    dv = slope[:, None] * (u / (nu * nv)[:, None] - (s / nv**2)[:, None] * v)
+    return [loss, du, dv]
+""",
+        "pair by pair, in plain Python": """def contrastive(u, v, labels, margin):
+    total, to_u, to_v = 0.0, [], []
+    count = len(labels)
+    for a, b, y in zip(u.tolist(), v.tolist(), labels.tolist()):
+        p, q = sum(x * x for x in a) ** 0.5, sum(x * x for x in b) ** 0.5
+        s = sum(x * z for x, z in zip(a, b)) / (p * q)
+        d = 1 - s
+        lack = max(0.0, margin - d)
+        total += 0.5 * (y * d * d + (1 - y) * lack * lack) / count
+        slope = ((1 - y) * lack - y * d) / count
+        to_u.append([slope * (z / (p * q) - s * x / p**2) for x, z in zip(a, b)])
+        to_v.append([slope * (x / (p * q) - s * z / q**2) for x, z in zip(a, b)])
+    return total, to_u, to_v
+""",
+        "torch's cosine, and the two labels apart": """def contrastive(u, v, labels, margin):
+    u, v, labels = u.double(), v.double(), labels.double()
+    s = F.cosine_similarity(u, v)
+    a, b = F.normalize(u, dim=1), F.normalize(v, dim=1)
+    d = 1 - s
+    inside = (d < margin).double()
+    loss = (labels * d.square() / 2 + (1 - labels) * inside * (margin - d).square() / 2).sum() / len(s)
+    by_d = (labels * d - (1 - labels) * inside * (margin - d)) / len(s)
+    to_u = -by_d.unsqueeze(1) * (b - a * s.unsqueeze(1)) / u.norm(dim=1, keepdim=True)
+    to_v = -by_d.unsqueeze(1) * (a - b * s.unsqueeze(1)) / v.norm(dim=1, keepdim=True)
+    return loss.item(), to_u, to_v
+""",
+        "a generator": """def contrastive(u, v, labels, margin):
+    a, b = u / u.norm(dim=1)[:, None], v / v.norm(dim=1)[:, None]
+    s = torch.einsum("bc,bc->b", a, b)
+    d = 1 - s
+    lack = torch.relu(margin - d)
+    yield torch.mean(labels * d * d + (1 - labels) * lack * lack) * 0.5
+    by_s = ((1 - labels) * lack - labels * d) / labels.numel()
+    for one, other, length in ((a, b, u), (b, a, v)):
+        yield (by_s / length.norm(dim=1))[:, None] * (other - s[:, None] * one)
+""",
+    },
+    "11-1-b": {
+        "worked out": """def pulled(change):
+    return "together" if change > 1e-9 else "apart" if change < -1e-9 else "nothing"
+
+
+def by_contrast(label, s, margin=0.5):
+    d = 1 - s
+    return pulled(d if label else -max(0, margin - d))
+
+
+def by_triplet(s_positive, s_negative, sign, margin=0.2):
+    return pulled(sign if (1 - s_positive) - (1 - s_negative) + margin > 0 else 0)
+
+
+prediction = [by_contrast(1, 0.9), by_contrast(1, 1.0), by_contrast(0, 0.6), by_contrast(0, 0.3)]
+prediction += [pulled(0.4 - 0.6), pulled(0.4 + 0.2), by_triplet(0.7, 0.6, -1), by_triplet(0.3, 0.0, 1)]""",
+        "a tuple": 'prediction = ("together", "nothing", "apart", "nothing", "apart", "together", "apart", "nothing")',
+        "an array": """prediction = np.array(
+    ["together", "nothing", "apart", "nothing", "apart", "together", "apart", "nothing"]
+).tolist()""",
+        "by the library's gradients": """u = torch.tensor([[1.0, 0.0]])
+
+
+def at(s):
+    return torch.tensor([[s, (1 - s * s) ** 0.5]], requires_grad=True)
+
+
+def says(loss, v):
+    (gradient,) = torch.autograd.grad(loss, v, allow_unused=True)
+    turn = gradient[0] @ torch.tensor([-v[0, 1].item(), v[0, 0].item()])  # where the angle grows
+    return "nothing" if abs(turn) < 1e-6 else "together" if turn > 0 else "apart"
+
+
+prediction = []
+for y, s in ((1.0, 0.9), (1.0, 1.0), (0.0, 0.6), (0.0, 0.3)):
+    v = at(s)
+    prediction.append(says(contrastive_loss(u, v, torch.tensor([y])), v))
+for s in (0.6, -0.2):
+    v = at(s)
+    prediction.append(says(cosine_similarity_loss(u, v, torch.tensor([0.4])), v))
+for (p, n), moved in (((0.7, 0.6), 1), ((0.3, 0.0), 0)):
+    both = [at(p), at(n)]
+    prediction.append(says(triplet_loss(u, *both, 0.2, "cosine"), both[moved]))""",
+    },
+    "11-1-c": {
+        "lists, scores that are no whole numbers": """rows = [
+    [0, 30, 3.1, 0.1],
+    [40, 55, 3.2, 0.2],
+    [65, 80, 4.5, 1.5],
+    [90, 100, 5, 2.9],
+]""",
+        "an array": "rows = np.array([(0, 40, 3, 0), (60, 75, 4, 1), (90, 110, 5, 2)])",
+        "six anchors": "rows = [(30 * n, 30 * n + 27, 3 + n / 3, n / 2) for n in range(6)]",
+        "the other order of the rows": "rows = [(90, 110, 5, 2), (60, 75, 4, 1), (0, 40, 3, 0)]",
+        "angles from cosines": """rows = [
+    (np.degrees(np.arccos(near)), np.degrees(np.arccos(near - 0.15)), 3 + n / 2, n / 2)
+    for n, near in enumerate((0.95, 0.7, 0.4, 0.1))
+]""",
+    },
+    "11-1-d": {
+        "two loops": """def triplets(pairs, line):
+    return [
+        (first, positive, negative)
+        for first, positive, high in pairs
+        if high >= line
+        for other, negative, low in pairs
+        if other == first and low < line
+    ]
+""",
+        "a generator of lists": """def triplets(pairs, line):
+    for first in sorted({pair[0] for pair in pairs}, reverse=True):
+        mine = [pair for pair in pairs if pair[0] == first]
+        for _, negative, low in mine:
+            for _, positive, high in mine:
+                if low < line <= high:
+                    yield [first, positive, negative]
+""",
+        "itertools": """import itertools
+from collections import defaultdict
+
+
+def triplets(pairs, line):
+    good, bad = defaultdict(list), defaultdict(list)
+    for first, second, score in pairs:
+        (good if score >= line else bad)[first].append(second)
+    return [(first, *two) for first in good for two in itertools.product(good[first], bad[first])]
+""",
+        "sorted and grouped": """import itertools
+
+
+def triplets(pairs, line):
+    found = []
+    for first, rows in itertools.groupby(sorted(pairs), key=lambda row: row[0]):
+        rows = list(rows)
+        found.extend(
+            (first, p[1], n[1]) for p in rows if not p[2] < line for n in rows if n[2] < line
+        )
+    return found
+""",
     },
 }

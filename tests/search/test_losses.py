@@ -28,6 +28,13 @@ def test_values_by_hand():
     assert mnr_loss(U, V, scale=2.0).item() == pytest.approx(expected)
 
 
+def test_labels_of_float64_are_not_rounded():
+    found = cosine_similarity_loss(U.double(), V.double(), torch.tensor([0.1, 0.7], dtype=torch.float64))
+    assert found.item() == pytest.approx((0.9**2 + 0.7**2) / 2, abs=1e-14)
+    found = contrastive_loss(U.double(), V.double(), torch.tensor([0.1, 0.7], dtype=torch.float64))
+    assert found.item() == pytest.approx(0.5 * (0.9 * 0.5**2 + 0.7) / 2, abs=1e-14)
+
+
 def test_where_nothing_is_learned_the_loss_is_log_of_the_candidates():
     same = torch.ones(8, 4)
     assert mnr_loss(same, same).item() == pytest.approx(math.log(8))
