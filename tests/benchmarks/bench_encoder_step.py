@@ -1,10 +1,10 @@
-"""A step of fine-tuning a sentence encoder with the multiple negatives ranking loss, ours against sentence-transformers'.
+"""A step of fine-tuning a sentence encoder with MNR loss (multiple negatives ranking), ours against the peer's.
 
-A BERT of 4 layers x 256 with drawn weights, and a batch of 32 Korean questions with the articles that answer them, whole
-and in pieces of 8 by gradient caching (their CachedMultipleNegativesRankingLoss, which caches as ours does). Same
-weights, same texts, torch's own AdamW for both, one thread, dropout off, or its draws would be compared. A step is all of
-it: forward, loss, backward, clipping, update; texts are tokenized before. Before anything is timed, the losses must be
-equal, and those after one step as well. Ours runs as in the Trainer, inside `fast_layers`.
+A BERT of 4 layers x 256 with drawn weights, and a batch of 32 Korean questions with the articles that answer them,
+whole and in pieces of 8 by gradient caching (theirs: CachedMultipleNegativesRankingLoss). Same weights, same texts,
+torch's own AdamW for both, one thread; dropout off, or its draws would be compared. A step is all of it: forward, loss,
+backward, clipping, update; texts are tokenized before. Before anything is timed, the losses of both must be equal, and
+those after one step as well. Ours runs as in the Trainer, inside `fast_layers`.
 """
 
 from __future__ import annotations

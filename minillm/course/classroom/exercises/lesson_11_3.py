@@ -180,7 +180,8 @@ def trap(answer):
     corpus = as_list(corpus, "corpus", None)
     texts = [plain(one) for one in (question, right, phrase, *corpus)]
     for one in texts:
-        assert isinstance(one, str) and one.strip(), f"trap holds texts, got {shown(one)}"
+        assert isinstance(one, str), f"trap holds texts, got {shown(one)}"
+        assert one.strip(), "a text of trap is blank"
     question, right, phrase, *corpus = texts
     assert 3 <= len(corpus) <= 12, f"corpus has 3 to 12 texts, got {len(corpus)}"
     different = len({plain_words(one) for one in corpus})
