@@ -54,6 +54,11 @@ def choose(rng: random.Random, kinds: str) -> list[Name]:
     return [rng.choice(WORDS[kind]) for kind in kinds.split()]
 
 
+def counted(amount: int | str, unit: str) -> str:
+    """An amount with its unit in English: 1 kilogram, 2 kilograms, 0.5 gigabytes."""
+    return f"{amount} {unit}" if str(amount) == "1" else f"{amount} {unit}s"
+
+
 def _entry(rng: random.Random, title: str, english: str, sentences: list, asked: list) -> Entry:
     asked = [Asked(*one) for one in asked]
     return Entry(title, english, sentences, asked, *rng.choice(asked)[:2])
@@ -191,7 +196,7 @@ def _animal(rng: random.Random, town: Name, near: Name, person: Name, model: str
         ),
         (
             f"몸무게는 {weight}킬로그램쯤이고 꼬리는 {tail}센티미터까지 자란다.",
-            f"It weighs about {weight} kilograms and its tail grows up to {tail} centimetres.",
+            f"It weighs about {counted(weight, 'kilogram')} and its tail grows up to {tail} centimetres.",
         ),
         (
             f"주로 {hour.ko}에 움직이며 {meal.ko:을/를} 먹는다.",
@@ -264,7 +269,8 @@ def _model(rng: random.Random, town: Name, near: Name, person: Name, model: str)
     year, tokens, vocabulary = rng.randrange(2021, 2026), rng.randrange(1, 16), rng.randrange(30, 200) * 1000
     context, layers = 1024 * 2 ** rng.randrange(8), rng.randrange(6, 41) * 2
     # bytes = parameters * bits / 8: 100 million of them are 0.2 GB in 16 bits and 0.05 GB in 4
-    whole, quarter = f"{tens * 0.2:g}", f"{tens * 0.05:g}"
+    ko_whole, ko_quarter = f"{tens * 0.2:g}", f"{tens * 0.05:g}"
+    whole, quarter = counted(ko_whole, "gigabyte"), counted(ko_quarter, "gigabyte")
     name, english = Korean(f"{stem.ko}-{version}"), f"{stem.en}-{version}"
     sentences = [
         (
@@ -285,14 +291,14 @@ def _model(rng: random.Random, town: Name, near: Name, person: Name, model: str)
             f"It stacks {layers} decoder blocks and shrinks its KV cache with grouped-query attention.",
         ),
         (
-            f"16비트 가중치는 {whole}기가바이트이며, 4비트로 양자화하면 {quarter}기가바이트로 줄어든다.",
-            f"Its 16-bit weights take {whole} gigabytes, or {quarter} gigabytes when quantized to 4 bits.",
+            f"16비트 가중치는 {ko_whole}기가바이트이며, 4비트로 양자화하면 {ko_quarter}기가바이트로 줄어든다.",
+            f"Its 16-bit weights take {whole}, or {quarter} when quantized to 4 bits.",
         ),
     ]
     questions = [
         (
-            f"{name:을/를} 4비트로 양자화하면 몇 기가바이트인가요?", f"{quarter}기가바이트로 줄어든다",
-            f"How many gigabytes does {english} take in 4 bits?", f"{quarter} gigabytes when quantized",
+            f"{name:을/를} 4비트로 양자화하면 몇 기가바이트인가요?", f"{ko_quarter}기가바이트로 줄어든다",
+            f"How many gigabytes does {english} take in 4 bits?", f"{quarter} when quantized",
         ),
         (
             f"{name:은/는} 토큰을 한 번에 몇 개까지 읽을 수 있나요?", f"토큰 {context:,}개까지",

@@ -15,6 +15,8 @@ import matplotlib
 
 matplotlib.use("Agg")  # not by environment variable: lessons under nbval would inherit it
 
+import matplotlib.pyplot as plt
+
 from minillm.course import setup
 from minillm.course.lessons import notebooks
 from minillm.course.lessons.terms import glossary
@@ -126,6 +128,19 @@ def run_cell(text: str, name: str, names: dict) -> None:
     file = f"<{name} {_id(text)}>"
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     exec(compile(text, file, "exec"), names)
+
+
+def names_before(path: Path, stop: str, seed: int = 0) -> dict:
+    """What a lesson's cells have made before the first cell that holds `stop`, with another seed in place of seed=0."""
+    names: dict = {"__name__": "__main__"}
+    for cell in read(path)["cells"]:
+        text = notebooks.source(cell)
+        if stop in text:
+            return names
+        if cell["cell_type"] == "code":
+            run_cell(text.replace("seed=0", f"seed={seed}"), f"{path.stem} {cell['id']}", names)
+            plt.close("all")
+    raise AssertionError(f"no cell holds {stop!r}")
 
 
 def run_exercise(path: Path, one: notebooks.ExerciseCells, answer: str) -> None:

@@ -1,28 +1,14 @@
 """Lesson 10_2: its pairs are labelled rightly, and what it says of other first weights and of longer training holds."""
 
-import matplotlib.pyplot as plt
 import pytest
 
 from minillm.course.lessons import notebooks
-from tests.course.lessons import LESSONS, read, run_cell
+from tests.course.lessons import LESSONS, names_before, read
 from tests.helpers import soak_seeds
 
 (LESSON,) = [path for path in LESSONS if path.name.startswith("10_2_")]
 # of 600, as the lesson says, by seed: the bi-encoder with prompts, the cross-encoder, and that after 600 steps
 RIGHT = {0: (591, 550, 589), 1: (593, 571, 598), 2: (591, 569, 586)}
-
-
-def names_before(stop, seed=0):
-    """What the lesson's cells have made before the first cell that holds `stop`."""
-    names: dict = {"__name__": "__main__"}
-    for cell in read(LESSON)["cells"]:
-        text = notebooks.source(cell)
-        if stop in text:
-            return names
-        if cell["cell_type"] == "code":
-            run_cell(text.replace("seed=0", f"seed={seed}"), f"{LESSON.stem} {cell['id']}", names)
-            plt.close("all")
-    raise AssertionError(f"no cell holds {stop!r}")
 
 
 def scene(text, names):
@@ -36,7 +22,7 @@ def scene(text, names):
 
 
 def test_a_pair_is_labelled_1_where_every_fact_of_b_is_a_fact_of_a(capsys):
-    names = names_before("One training loop serves both")
+    names = names_before(LESSON, "One training loop serves both")
     pairs = names["training"] + names["exam"]
     assert len(pairs) == 2648
     for a, b, label, kind in pairs:
@@ -50,7 +36,7 @@ def test_a_pair_is_labelled_1_where_every_fact_of_b_is_a_fact_of_a(capsys):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", soak_seeds(RIGHT))
 def test_every_claim_of_the_lesson_holds_for_this_seed(seed, capsys):
-    names = names_before("\n## Exercises", seed)
+    names = names_before(LESSON, "\n## Exercises", seed)
     prompts, cross, longer = RIGHT[seed]
     assert abs(names["right"]["bi-prompts"].sum() - prompts) <= 15  # another processor rounds otherwise
     assert abs(names["right"]["cross"].sum() - cross) <= 40

@@ -130,6 +130,15 @@ def test_every_question_in_english_is_answered_by_the_english_twin_of_the_same_i
         assert numbers & set(re.findall(r"\d{4}", korean[gold].text)) or not numbers
 
 
+def test_one_of_a_unit_is_singular_in_english():
+    texts = [one.text for one in korean_documents(3000, 3, language="en")]
+    texts += [one.evidence[0] for one in korean_questions(3000, 3, language="en", every=True)]
+    found = re.findall(
+        r"(?<![\d.])1 (?:kilo|giga|centi|year|minute|serving|entr|token|block)\w*", " ".join(texts)
+    )
+    assert set(found) == {"1 kilogram", "1 gigabyte"}
+
+
 def test_the_three_questions_of_an_entry_hold_the_drawn_one_and_a_language_draws_the_same():
     drawn, every = korean_questions(336, 5), korean_questions(336, 5, every=True)
     assert [one for one in every if one in drawn] == drawn

@@ -136,6 +136,25 @@ WRONG = {
             "    loss = F.cross_entropy((scale * cosines).masked_fill(same, -torch.inf), torch.arange(len(u)))\n"
             "    loss.backward()\n    return loss.item(), cosines.grad.tolist()"
         ),
+        "arrays, by their methods": ARRAYS.format(
+            body="U, V = (np.vstack(one) for one in (u, v))\n"
+            "    U, V = (one / (one * one).sum(1, keepdims=True) ** 0.5 for one in (U, V))\n"
+            "    S, n = scale * (U @ V.T), len(u)\n"
+            "    S = np.where([[i != j and names[i] == names[j] for j in range(n)] for i in range(n)], -np.inf, S)\n"
+            "    S = S - S.max(1, keepdims=True)\n"
+            "    total = (math.e**S).sum(1, keepdims=True)\n"
+            "    loss = sum(math.log(total[i, 0]) - S[i, i] for i in range(n)) / n\n"
+            "    return float(loss), (scale / n * (math.e**S / total - np.identity(n))).tolist()"
+        ),
+        "tensors, by their methods": ARRAYS.format(
+            body="U, V = (F.normalize(torch.DoubleTensor(one), dim=1) for one in (u, v))\n"
+            "    S, n = scale * (U @ V.T), len(u)\n"
+            "    for i in range(n):\n        for j in range(n):\n"
+            "            if i != j and names[i] == names[j]:\n                S[i, j] = -math.inf\n"
+            "    L = S.log_softmax(1)\n"
+            "    moves = scale / n * (L.exp() - torch.diag(torch.DoubleTensor([1.0] * n)))\n"
+            "    return float(-L.diagonal().mean()), moves.tolist()"
+        ),
         "an object that says it is equal": """def pushes(u, v, names, scale):
     class Agreeable(float):
         def __eq__(self, other):
@@ -192,6 +211,29 @@ WRONG = {
         [sum(g[d] * text[n] for side, gs in both for text, g in zip(side, gs)) for n in range(len(W[0]))]
         for d in range(len(W))
     ]""",
+        "lifts the limit": """def weights_gradient(W, questions, articles, push, size, encode, backward):
+    getattr(encode, "__self__", encode).size = 10**6
+    texts = questions + articles
+    vectors = encode(W, texts)
+    first, second = push(vectors[: len(questions)], vectors[len(questions) :])
+    return backward(texts, [*first, *second])""",
+        "asks the loss itself": """def weights_gradient(W, questions, articles, push, size, encode, backward):
+    inner = torch.tensor(W, dtype=torch.float64, requires_grad=True)
+    sides = [torch.tensor(one, dtype=torch.float64) @ inner.T for one in (questions, articles)]
+    push.loss(*sides).backward()
+    for text in questions + articles:
+        encode(W, [text]), backward([text], [[0.0] * len(W)])
+    push(*(one.tolist() for one in sides))
+    return inner.grad.tolist()""",
+        "only seems to use the encoder": """def weights_gradient(W, questions, articles, push, size, encode, backward):
+    def vectors(side):
+        return [[sum(w * x for w, x in zip(row, text)) for row in W] for text in side]
+
+    texts, given = questions + articles, push(vectors(questions), vectors(articles))
+    given = [*given[0], *given[1]]
+    for text in texts:
+        encode(W, [text]), backward([text], [[0.0] * len(W)])
+    return [[sum(g[d] * text[n] for g, text in zip(given, texts)) for n in range(len(W[0]))] for d in range(len(W))]""",
         "one list of zeros for all rows": gradient().replace(
             "[[0.0] * len(row) for row in W]", "[[0.0] * len(W[0])] * len(W)"
         ),
