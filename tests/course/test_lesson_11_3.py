@@ -9,7 +9,7 @@ from tests.helpers import soak_seeds
 
 (LESSON,) = [path for path in LESSONS if path.name.startswith("11_3_")]
 # hit@1 after training, Korean and English, by seed, as the lesson says
-AFTER = {0: (0.0, 0.0), 1: (0.0, 0.0), 2: (0.0, 0.0)}
+AFTER = {0: (0.473, 0.307), 1: (0.477, 0.323), 2: (0.487, 0.333)}
 
 
 @pytest.mark.soak
