@@ -6,13 +6,13 @@
     after            0.470    0.752   0.594
     hit@1, after against before: 21 wins, 6 losses, 150 ties; difference +0.085 [+0.028, +0.141], n = 177
 
-An improvement is one where the interval lies above zero. Keyword search stands beside them as a yardstick.
+A figure has improved where its own interval lies above zero. Keyword search stands beside them as a yardstick.
 Book: 11.3 임베딩 모델 미세 조정하기. Sources: evaluation/paired.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,20 +77,25 @@ class BeforeAndAfter:
         return "\n".join(lines)
 
 
-def improved(comparison: Paired) -> bool:
-    """Whether the interval of a difference lies above zero."""
-    return comparison.interval[0] > 0
+def direction(comparison: Paired) -> int:
+    """1 where the interval of a difference lies above zero, -1 below it, 0 where it holds zero; to the three
+    digits that are printed, so that [+0.000, +0.190] holds it."""
+    low, high = (round(bound, 3) for bound in comparison.interval)
+    return (low > 0) - (high < 0)
 
 
 def in_words(comparisons: Mapping[str, Paired]) -> str:
-    """What the figures allow to say, in one sentence."""
-    better: Sequence[str] = [name for name, one in comparisons.items() if improved(one)]
-    worse: Sequence[str] = [name for name, one in comparisons.items() if one.interval[1] < 0]
-    if worse and better:
-        up, down = ", ".join(better), ", ".join(worse)
-        return f"Better and worse: the interval of {up} lies above zero, that of {down} below."
-    if worse:
-        return f"It has become worse: the interval of {', '.join(worse)} lies below zero."
-    if better:
-        return f"It has become better: the interval of {', '.join(better)} lies above zero."
-    return "No difference is shown: every interval holds zero. More questions, more pairs or more steps may show one."
+    """What each figure allows to say, by its name. One that is shown says nothing of the others."""
+    said = []
+    for way, word, where in ((1, "Better", "lies above zero"), (-1, "Worse", "lies below zero")):
+        names = [name for name, one in comparisons.items() if direction(one) == way]
+        said += [f"{word}: {one}, whose interval {where}." for one in names]
+    if not said:
+        return (
+            "No difference is shown: every interval holds zero. More questions, pairs or steps may show one."
+        )
+    still = [name for name, one in comparisons.items() if direction(one) == 0]
+    if still:
+        said.append(f"No difference is shown in {' and '.join(still)}.")
+        said.append(f"Of {len(comparisons)} figures one may miss zero by luck.")
+    return " ".join(said)

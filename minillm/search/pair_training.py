@@ -90,6 +90,15 @@ def collate(rows: Sequence[Mapping[str, Any]], pad_id: int) -> Batch:
     return batch
 
 
+def without_shared_padding(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """ids and mask (B, T) without the last places that are padding in every row; on a GPU, which one would have to wait
+    for, as they are."""
+    if mask.device.type != "cpu":
+        return ids, mask
+    width = max(1, int(mask.sum(1).max()))
+    return ids[:, :width], mask[:, :width]
+
+
 class PairObjective:
     """The loss of a batch of pairs: loss(anchors, positives, negatives or None), or loss(first, second, labels).
 
@@ -113,7 +122,10 @@ class PairObjective:
         columns = [{"ids": batch[name], "mask": batch[f"{name}_mask"]} for name in ("anchors", "documents")]
 
         def embed(column: Mapping[str, Tensor]) -> Tensor:
-            return self.embed(model, column["ids"], column["mask"])
+            ids, mask = column["ids"], column["mask"]
+            if self.pieces is not None:  # a piece is padded to the longest text of the whole batch
+                ids, mask = without_shared_padding(ids, mask)
+            return self.embed(model, ids, mask)
 
         def loss(anchors: Tensor, documents: Tensor) -> Tensor:
             with torch.autocast(

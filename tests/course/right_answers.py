@@ -2937,4 +2937,90 @@ def triplets(pairs, line):
     return found
 """,
     },
+    "11-3-a": {
+        "by columns of a table, with a generator": """def pushes(u, v, names, scale):
+    def unit(row):
+        long = math.sqrt(math.fsum(x * x for x in row))
+        return tuple(x / long for x in row)
+
+    u, v = list(map(unit, u)), list(map(unit, v))
+    n = len(u)
+    table = [[scale * math.fsum(map(float.__mul__, a, b)) for b in v] for a in u]
+    loss, moves = 0.0, []
+    for i, row in enumerate(table):
+        seen = {j: s for j, s in enumerate(row) if names[j] != names[i]} | {i: row[i]}
+        top = max(seen.values())
+        whole = math.fsum(math.exp(s - top) for s in seen.values())
+        loss -= row[i] - top - math.log(whole)
+        chances = (math.exp(seen[j] - top) / whole if j in seen else 0.0 for j in range(n))
+        moves.append(tuple(scale * (p - (i == j)) / n for j, p in enumerate(chances)))
+    return loss / n, moves""",
+        "a list, the copies set to minus infinity": """def pushes(u, v, names, scale):
+    out, losses = [], []
+    for i, a in enumerate(u):
+        row = []
+        for j, b in enumerate(v):
+            dot = sum(x * y for x, y in zip(a, b))
+            cos = dot / (math.sqrt(sum(x * x for x in a)) * math.sqrt(sum(y * y for y in b)))
+            row.append(-math.inf if i != j and names[i] == names[j] else scale * cos)
+        top = max(row)
+        weights = [math.exp(s - top) for s in row]
+        losses.append(math.log(sum(weights)) + top - row[i])
+        out.append([scale / len(u) * w / sum(weights) for w in weights])
+        out[i][i] -= scale / len(u)
+    return [sum(losses) / len(losses), out]""",
+    },
+    "11-3-b": {
+        "an array": "prediction = np.array([np.log(32), 256, np.log(2), 80])",
+        "rounded": "prediction = (3.47, 256.0, 0.69, 80)",
+        "a tensor": "prediction = torch.tensor([32.0, 1.0, 2.0, 1.0]).log() + torch.tensor([0.0, 256.0, 0.0, 80.0])",
+    },
+    "11-3-c": {
+        "numpy, one text at a time": """def weights_gradient(W, questions, articles, push, size, encode, backward):
+    u = [encode(W, [text])[0] for text in questions]
+    v = [encode(W, [text])[0] for text in articles]
+    du, dv = push(u, v)
+    texts, both = [*questions, *articles], [*du, *dv]
+    return sum(np.array(backward([text], [g])) for text, g in zip(texts, both))""",
+        "both sides in one list": """def weights_gradient(W, questions, articles, push, size, encode, backward):
+    texts = questions + articles
+    starts = range(0, len(texts), size)
+    vectors = sum((list(encode(W, texts[s : s + size])) for s in starts), [])
+    first, second = push(vectors[: len(questions)], vectors[len(questions) :])
+    slopes = list(first) + list(second)
+    total = None
+    for s in starts:
+        part = backward(texts[s : s + size], slopes[s : s + size])
+        total = part if total is None else [[a + b for a, b in zip(*rows)] for rows in zip(total, part)]
+    return total""",
+        "reads again before going back": """def weights_gradient(W, questions, articles, push, size, encode, backward):
+    def vectors(side):
+        return [one for s in range(0, len(side), size) for one in encode(W, side[s : s + size])]
+
+    found = np.zeros((len(W), len(W[0])))
+    for side, slopes in zip((questions, articles), push(vectors(questions), vectors(articles))):
+        for s in range(0, len(side), size):
+            encode(W, side[s : s + size])
+            found += np.array(backward(side[s : s + size], slopes[s : s + size]))
+    return found""",
+    },
+    "11-3-d": {
+        "Korean": """trap = [
+    "도서관은 몇 시에 문을 여나요?",
+    "도서관은 아침 아홉 시에 문을 연다.",
+    [
+        "도서관은 몇 시에 문을 여나요? 아침 아홉 시에 여나요.",
+        "시장은 문을 늦게 닫는다.",
+        "바다에는 배가 떠 있다.",
+        "산에는 눈이 온다.",
+    ],
+    "아홉 시",
+]""",
+        "a tuple of texts": """trap = (
+    "Who wrote the song about the red river?",
+    "The song about the red river was written by Kim Areum.",
+    ("Kim Areum wrote the song about the red river in spring.", "A song about a boat.", "Snow in May.", "Red apples."),
+    "Kim Areum",
+)""",
+    },
 }

@@ -1,10 +1,9 @@
 """Trained claims hold for other seeds: every cell of lesson 02_5 above its exercises, its proofs too, with `seed=n`."""
 
-import matplotlib.pyplot as plt
 import pytest
 
 from minillm.course.lessons import notebooks
-from tests.course.lessons import LESSONS, read, run_cell
+from tests.course.lessons import LESSONS, names_before, read
 from tests.helpers import soak_seeds
 
 (LESSON,) = [path for path in LESSONS if path.name.startswith("02_5_")]
@@ -15,14 +14,7 @@ RIGHT = {0: 469, 1: 474, 2: 474}  # of 480, as the lesson says; without cross-at
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", soak_seeds(RIGHT))
 def test_every_claim_of_the_lesson_holds_for_this_seed(seed, capsys):
-    names: dict = {"__name__": "__main__"}
-    for cell in read(LESSON)["cells"]:
-        text = notebooks.source(cell)
-        if "\n## Exercises" in text:
-            break
-        if cell["cell_type"] == "code":
-            run_cell(text.replace("seed=0", f"seed={seed}"), f"{LESSON.stem} {cell['id']}", names)
-            plt.close("all")
+    names = names_before(LESSON, "\n## Exercises", seed)
     assert "seed=0" in "".join(notebooks.source(cell) for cell in notebooks.code_cells(read(LESSON)))
     print(capsys.readouterr().out)
     assert sum(names["blind_right"]) == 0

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minillm.data import korean_documents, korean_english_pairs, korean_questions, with_particle
-from minillm.data.korean_world import MOST_ENTRIES, world
+from minillm.data.korean_world import MOST_ENTRIES, MOST_OF_PART, world
 from minillm.data.particles import Korean, final_consonant
 
 
@@ -113,6 +113,63 @@ def test_every_question_is_answered_by_its_document_alone_as_gold(seed):
     for question in questions:
         (gold,) = question.gold
         assert question.evidence[0] in documents[gold].text, question
+
+
+@pytest.mark.parametrize("part", ["train", "held_out"])
+def test_every_question_in_english_is_answered_by_the_english_twin_of_the_same_id(part):
+    twins = {document.id: document for document in korean_documents(300, 3, part, "en")}
+    korean = {document.id: document for document in korean_documents(300 + 36, 3, part)}
+    questions = korean_questions(300, 3, part, language="en", every=True)
+    assert len(questions) == len({one.text for one in questions}) == 3 * len(twins) == 900
+    for question in questions:
+        (gold,) = question.gold
+        assert question.evidence[0] in twins[gold].text, question
+        assert question.text.isascii()
+        assert question.text.endswith("?")
+        numbers = set(re.findall(r"\d{4}", twins[gold].text))  # years: an article and its twin are one
+        assert numbers & set(re.findall(r"\d{4}", korean[gold].text)) or not numbers
+
+
+def test_one_of_a_unit_is_singular_in_english():
+    texts = [one.text for one in korean_documents(3000, 3, language="en")]
+    texts += [one.evidence[0] for one in korean_questions(3000, 3, language="en", every=True)]
+    found = re.findall(
+        r"(?<![\d.])1 (?:kilo|giga|centi|year|minute|serving|entr|token|block)\w*", " ".join(texts)
+    )
+    assert set(found) == {"1 kilogram", "1 gigabyte"}
+
+
+def test_the_three_questions_of_an_entry_hold_the_drawn_one_and_a_language_draws_the_same():
+    drawn, every = korean_questions(336, 5), korean_questions(336, 5, every=True)
+    assert [one for one in every if one in drawn] == drawn
+    world_only = [one for one in drawn if one.kind == "world"]
+    assert len(every) - len(drawn) == 2 * len(world_only) == 600
+    for korean, english in zip(world(60, 5), korean_questions(60, 5, language="en"), strict=True):
+        (asked,) = [one for one in korean.asked if one.question == korean.question]
+        assert english.text == asked.english_question
+
+
+def test_no_english_article_or_question_stands_on_both_sides():
+    def texts(part):
+        entries = world(MOST_OF_PART[part], 1, part)
+        sentences = {english for entry in entries for _, english in entry.sentences}
+        return sentences | {asked.english_question for entry in entries for asked in entry.asked}
+
+    assert len(texts("train")) > 10_000
+    assert texts("train").isdisjoint(texts("held_out"))
+
+
+@pytest.mark.parametrize("function", [korean_documents, korean_questions])
+def test_a_language_that_is_neither_is_refused(function):
+    with pytest.raises(ValueError, match="language"):
+        function(50, language="fr")
+    with pytest.raises(ValueError, match="n must be"):
+        function(MOST_ENTRIES + 1, language="en")  # the 36 written texts are in Korean
+
+
+def test_every_is_a_flag():
+    with pytest.raises(ValueError, match="every"):
+        korean_questions(50, every="yes")
 
 
 def test_english_twin_has_the_same_numbers():

@@ -153,6 +153,20 @@ def test_a_batch_holds_prompts_ids_masks_and_all_negatives(encoder, tokenizer):
     np.testing.assert_allclose(found, (u * v[:2]).sum(1), atol=1e-5)
 
 
+def test_a_piece_is_as_wide_as_its_longest_text_and_the_loss_is_that_of_the_whole(encoder):
+    part = trainable(encoder)
+    pairs = [Pair("cat", "dog"), Pair("the cat runs the dog sleeps", "dogs"), Pair("runs", "a")]
+    rows = PairRows(part, pairs, ("", ""))
+    batch, seen = collate(rows[:], part.pad_id), []
+    encoder.model.register_forward_pre_hook(lambda module, given: seen.append(tuple(given[0].shape)))
+    whole = PairObjective(part.embed, mnr_loss)(encoder.model, batch).loss
+    pieces = PairObjective(part.embed, mnr_loss, pieces=1)(encoder.model, batch).loss
+    torch.testing.assert_close(pieces, whole.detach(), atol=1e-5, rtol=1e-5)
+    texts = [text for column in zip(*((one.anchor, one.positive) for one in pairs)) for text in column]
+    assert seen[2:] == [(1, len(ids)) for ids in part.tokens(texts)]
+    assert len({width for _, width in seen[2:]}) > 1
+
+
 def test_no_text_stands_twice_in_a_batch_and_every_epoch_is_another(static):
     pairs = [(f"cat {'a' * i}", "Dog" if i % 2 else " dog ") for i in range(12)]
     rows = PairRows(trainable(static), read_either(pairs)[0], ("", ""))

@@ -5,6 +5,7 @@ import pytest
 
 from minillm.data import Passage, korean_documents, prove_held_out, python_docs, split_passages
 from minillm.evaluation import hit_at_k, mrr, paired
+from minillm.evaluation.paired import Paired
 from minillm.search import BM25, Pair
 from minillm.search.before_and_after import BeforeAndAfter, in_words, places_by_keywords
 from minillm.search.own_pairs import connected, data_of_pairs, data_of_passages, draw_share, pairs_of_passages
@@ -162,16 +163,51 @@ def test_the_table_holds_the_figures_of_the_rankings(passages):
     assert lines[-1] == f"MRR, after against before: {compared['MRR']}"
 
 
-def test_words_follow_the_intervals():
+def test_words_follow_the_interval_of_each_figure():
     before = np.array([2.0] * 40 + [1.0] * 40)
     for after, said in (
-        (np.full(80, 1.0), "has become better: the interval of hit@1, MRR lies above zero"),
-        (np.full(80, 9.0), "has become worse: the interval of hit@1, hit@5, MRR lies below zero"),
-        (before[::-1].copy(), "No difference is shown"),
+        (
+            np.full(80, 1.0),
+            "Better: hit@1, whose interval lies above zero. Better: MRR, whose interval lies above zero. "
+            "No difference is shown in hit@5. Of 3 figures one may miss zero by luck.",
+        ),
+        (
+            np.full(80, 9.0),
+            " ".join(f"Worse: {name}, whose interval lies below zero." for name in ("hit@1", "hit@5", "MRR")),
+        ),
+        (
+            before[::-1].copy(),
+            "No difference is shown: every interval holds zero. More questions, pairs or steps may",
+        ),
     ):
-        assert said in in_words(BeforeAndAfter({"before": before, "after": after}).comparisons())
+        assert in_words(BeforeAndAfter({"before": before, "after": after}).comparisons()).startswith(said)
     # first more often, and more often nowhere
     mixed = {"before": np.full(80, 2.0), "after": np.where(np.arange(80) % 5 < 3, 1.0, 90.0)}
     said = in_words(BeforeAndAfter(mixed).comparisons())
-    assert said.startswith("Better and worse: the interval of hit@1")
-    assert said.endswith("that of hit@5 below.")
+    assert "Better: hit@1, whose interval lies above zero." in said
+    assert "Worse: hit@5, whose interval lies below zero." in said
+
+
+@pytest.mark.parametrize(
+    ("interval", "said"),
+    [
+        ((0.0004, 0.19), "No difference is shown: every"),  # printed as [+0.000, +0.190]
+        ((0.0, 0.19), "No difference is shown: every"),
+        (
+            (0.0006, 0.19),
+            "Better: MRR, whose interval lies above zero. No difference is shown in hit@1 and hit@5.",
+        ),
+        ((-0.19, -0.0004), "No difference is shown: every"),
+        (
+            (-0.19, -0.0006),
+            "Worse: MRR, whose interval lies below zero. No difference is shown in hit@1 and hit@5.",
+        ),
+    ],
+)
+def test_an_interval_that_is_printed_as_zero_at_one_end_shows_nothing(interval, said):
+    middle = sum(interval) / 2
+    hits = {
+        "hit@1": Paired(2, 2, 17, (-0.2, 0.2), 0.0, 1.0),
+        "hit@5": Paired(3, 1, 17, (-0.1, 0.2), 0.1, 0.6),
+    }
+    assert in_words(hits | {"MRR": Paired(9, 6, 6, interval, middle, 0.6)}).startswith(said)
