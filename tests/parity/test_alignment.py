@@ -91,7 +91,10 @@ def models(tmp_path_factory):
 def drawn_pairs(count=5, seed=0):
     rng = np.random.default_rng(seed)
     draw = lambda low, high: rng.integers(1, 61, rng.integers(low, high)).tolist()  # noqa: E731
-    return [{"prompt_ids": draw(2, 9), "chosen_ids": draw(1, 12), "rejected_ids": draw(1, 12)} for _ in range(count)]
+    return [
+        {"prompt_ids": draw(2, 9), "chosen_ids": draw(1, 12), "rejected_ids": draw(1, 12)}
+        for _ in range(count)
+    ]
 
 
 def their_batch(pairs):
@@ -171,7 +174,9 @@ def test_dpo_of_a_model(models):
     batch, mine = their_batch(pairs), PreferenceSet(pairs).rows(range(len(pairs)))
     reference = -30 * torch.rand(2, len(pairs), generator=torch.Generator().manual_seed(0))
     sides = [
-        sequence_logprobs(ours, *(mine[f"{side}_{name}"] for name in ("input_ids", "labels", "attention_mask")))
+        sequence_logprobs(
+            ours, *(mine[f"{side}_{name}"] for name in ("input_ids", "labels", "attention_mask"))
+        )
         for side in ("chosen", "rejected")
     ]
     loss = dpo_loss(*sides, *reference, 0.1)
@@ -237,7 +242,9 @@ def test_log_probabilities_are_their_fused_ones(models):
     batch = their_batch(drawn_pairs(seed=8))
     labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
     with torch.no_grad():
-        expected = theirs(batch["input_ids"], batch["attention_mask"], labels=labels, fused_lm_head=True).log_probs
+        expected = theirs(
+            batch["input_ids"], batch["attention_mask"], labels=labels, fused_lm_head=True
+        ).log_probs
         found = token_logprobs(opened(), batch["input_ids"], labels, batch["attention_mask"])
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     assert ((found == 0) == (labels[:, 1:] == -100)).all()
@@ -320,7 +327,9 @@ def test_packing_needs_as_few_rows_as_theirs():
         packs = best_fit(lengths, room)
         assert len(packs) == len(theirs)
         assert sorted(i for pack in packs for i in pack) == list(range(80))
-        assert sorted(sum(lengths[i] for i in pack) for pack in packs) == sorted(map(len, theirs["input_ids"]))
+        assert sorted(sum(lengths[i] for i in pack) for pack in packs) == sorted(
+            map(len, theirs["input_ids"])
+        )
 
 
 SPECIALS = ("<s>", "</s>", "<|im_start|>", "<|im_end|>")
@@ -360,7 +369,9 @@ def test_group_advantages_are_theirs():
 
 
 def test_calibration_error_is_that_of_their_curve():
-    sklearn = pytest.importorskip("sklearn.calibration", reason="the peer of this test: pip install -e '.[parity]'")
+    sklearn = pytest.importorskip(
+        "sklearn.calibration", reason="the peer of this test: pip install -e '.[parity]'"
+    )
     from minillm.evaluation import expected_calibration_error
 
     rng = np.random.default_rng(0)

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from minillm._checks import check_choice, check_int, describe, is_listing
-from minillm.tokenizer.chat import apply_chat_template
+from minillm.tokenizer.chat import apply_chat_template, known_roles
 from minillm.training.alignment.logprobs import IGNORED
 
 TURNS = ("every", "last")
@@ -54,10 +54,10 @@ def answer_spans(
         if start < len(prompt) and start < _end_of_content(messages, i - 1, text, render):
             raise ValueError(
                 f"the chat template writes what comes before message {i} in another way once more follows, from "
-                f"{text[start : start + 40]!r} on: turns='last' learns from the last answer alone"
+                f"{text[start : start + 40]!r} on"
+                + ("; turns='last' learns from the last answer alone" if i != places[-1] else "")
             )
-        end = len(text) if i + 1 == len(messages) else _shared(text, render(messages[: i + 1]))
-        spans.append((start, _without_rest(tokenizer, text, start, end)))
+        spans.append((start, _end_of_answer(tokenizer, messages, i, text, render)))
     return text, spans
 
 
@@ -150,16 +150,30 @@ def _shared(a: str, b: str) -> int:
 def _end_of_content(messages: Sequence[Mapping[str, Any]], i: int, text: str, render: Any) -> int:
     """Where the content of message i ends in the text: there it parts from the same with a mark behind the content."""
     content = messages[i].get("content")
-    if not isinstance(content, str):
+    if not isinstance(content, str) or not content.strip():
         return len(text)  # cannot be told
     marked = [*messages[:i], {**messages[i], "content": content.rstrip() + _MARK}, *messages[i + 1 :]]
     return _shared(text, render(marked))
 
 
-def _without_rest(tokenizer: Any, text: str, start: int, end: int) -> int:
-    """The end of an answer right behind its end token, where it has one: a newline after it is never written."""
-    names = sorted(getattr(tokenizer, "special_tokens", ()), key=len, reverse=True)
-    found = [m.end() for m in re.finditer("|".join(map(re.escape, names)), text[start:end])] if names else []
-    if found and not re.search(r"\w", text[start + found[-1] : end]):
+def _end_of_answer(
+    tokenizer: Any, messages: Sequence[Mapping[str, Any]], i: int, text: str, render: Any
+) -> int:
+    """Where the answer in message i ends: behind the token that ends it, if its template has one."""
+    roles = known_roles(tokenizer)
+    begins = {roles.get("bos_token")} - {
+        roles.get("eos_token")
+    }  # of the next turn, where it follows directly
+    special = sorted(set(getattr(tokenizer, "special_tokens", ())) - begins, key=len, reverse=True)
+    names = "|".join(map(re.escape, special))
+    turn = len(text) if i + 1 == len(messages) else _shared(text, render(messages[: i + 1]))
+    content = _end_of_content(messages, i, text, render)
+    if content < len(text) and not messages[i].get("tool_calls"):
+        ends = re.compile(rf"\s*(?:{names})").match(text, content) if names else None
+        return ends.end() if ends else max(content, turn)
+    # a call, which the template writes behind the content: up to the last token of the turn that is special
+    start = _shared(text, render(messages[:i], asks=True))
+    found = [one.end() for one in re.finditer(names, text[start:turn])] if names else []
+    if found and not re.search(r"\w", text[start + found[-1] : turn]):
         return start + found[-1]
-    return end
+    return turn
