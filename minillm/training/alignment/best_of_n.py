@@ -22,9 +22,9 @@ import numpy as np
 from torch import nn
 
 from minillm._checks import check_int, describe
-from minillm.training.alignment.on_policy import Ids, Reward, Rollout, check_answers, check_scores
 from minillm.training.alignment.packing import SFTObjective
 from minillm.training.alignment.pairs import answer_example
+from minillm.training.alignment.written import Ids, Reward, Rollout, check_answers, check_scores
 from minillm.training.config import TrainerConfig
 from minillm.training.trainer import Trainer
 

@@ -16,24 +16,17 @@ Held against: trl's GRPOTrainer, loss and gradient. Leaves out: sequence-level r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from minillm._checks import check_choice, check_flag, check_int, check_number, describe
-from minillm.training.alignment.on_policy import (
-    Ids,
-    OnPolicyConfig,
-    OnPolicyTrainer,
-    Reward,
-    Rollout,
-    Written,
-    logprobs_of,
-)
+from minillm.training.alignment.on_policy import OnPolicyTrainer
+from minillm.training.alignment.on_policy_config import OnPolicyConfig
 from minillm.training.alignment.policy_gradient import check_tokens, clip_fraction, clipped_objective
+from minillm.training.alignment.written import Written, logprobs_of
 
 LOSS_TYPES = ("grpo", "bnpo", "dr_grpo")
 
@@ -129,22 +122,13 @@ class GRPOTrainer(OnPolicyTrainer):
     has `silent` besides: the share of groups in which all answers scored the same."""
 
     config: GRPOConfig
+    config_class = GRPOConfig
+    silent = 0.0
 
-    def __init__(
-        self,
-        policy: nn.Module,
-        rollout: Rollout,
-        reward: Reward,
-        prompts: Sequence[Ids],
-        params: Any,
-        config: GRPOConfig,
-        validate: Callable[[nn.Module], float] | None = None,
-        reference: nn.Module | None = None,
-    ) -> None:
-        if not isinstance(config, GRPOConfig):
-            raise ValueError(f"config must be a GRPOConfig, got {describe(config)}")
-        self.copies, self.silent = config.group, 0.0
-        super().__init__(policy, rollout, reward, prompts, params, config, validate, reference)
+    @property
+    def copies(self) -> int:
+        """The size of a group."""
+        return self.config.group
 
     def prepare(self, written: Written) -> dict[str, Tensor]:
         """Advantages within groups."""

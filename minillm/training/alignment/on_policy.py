@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from minillm._checks import check_choice, check_function, check_int, check_number, describe, is_listing
+from minillm._checks import check_function, describe, is_listing
 from minillm.training.adamw import AdamW
-from minillm.training.alignment.logprobs import IGNORED, token_logprobs
-from minillm.training.alignment.pairs import answer_example
-from minillm.training.batches import id_array, padded
+from minillm.training.alignment.on_policy_config import OnPolicyConfig
+from minillm.training.alignment.written import (
+    Ids,
+    Reward,
+    Rollout,
+    Written,
+    check_answers,
+    check_scores,
+    frozen_copy,
+    read_answers,
+)
+from minillm.training.batches import id_array
 from minillm.training.checkpoint import (
     checkpoint_meta,
     latest_checkpoint,
@@ -42,81 +50,7 @@ from minillm.training.checkpoint import (
 from minillm.training.clipping import clip_gradients
 from minillm.training.feed import epoch_order
 from minillm.training.loop import TrainingDiverged
-from minillm.training.schedule import SCHEDULES, schedule
-
-Ids = Sequence[int]
-Rollout = Callable[[nn.Module, list[list[int]], Any], Sequence[Ids]]
-Reward = Callable[[list[list[int]], list[list[int]]], Sequence[float]]
-
-
-@dataclass(frozen=True)
-class OnPolicyConfig:
-    """Settings of a run. Raises ValueError for one out of range."""
-
-    iterations: int
-    prompts: int = 32
-    """of an iteration"""
-    epochs: int = 1
-    """passes over an iteration's answers"""
-    minibatch: int = 32
-    """answers a step"""
-    learning_rate: float = 1e-5
-    schedule: str = "constant"
-    """of the learning rate over the iterations, by the names of TrainingArguments.lr_scheduler_type"""
-    max_grad_norm: float = 1.0
-    beta: float = 0.1
-    """the price of a nat of KL divergence from the reference"""
-    clip: float = 0.2
-    seed: int = 0
-    validate_every: int = 1
-    patience: int | None = None
-    """validations without a better one after which the run ends; None goes on to the last iteration"""
-    checkpoint_folder: str | Path | None = None
-    checkpoint_every: int | None = None
-    """iterations; None writes one after the last (if there is a folder)"""
-
-    def __post_init__(self) -> None:
-        for name in ("iterations", "prompts", "epochs", "minibatch", "validate_every"):
-            check_int(name, getattr(self, name), 1)
-        for name in ("patience", "checkpoint_every"):
-            if getattr(self, name) is not None:
-                check_int(name, getattr(self, name), 1)
-        check_int("seed", self.seed, 0, 2**63 - 1)
-        for name in ("learning_rate", "beta"):
-            check_number(name, getattr(self, name), 0)
-        check_number("clip", self.clip, 1e-6, 1), check_number("max_grad_norm", self.max_grad_norm, 1e-9)
-        check_choice("schedule", self.schedule, SCHEDULES)
-        if self.checkpoint_every is not None and self.checkpoint_folder is None:
-            raise ValueError("checkpoint_every needs a checkpoint_folder, got None")
-
-    def what_decides_the_weights(self) -> dict[str, Any]:
-        """What a resumed run must share."""
-        return {k: v for k, v in asdict(self).items() if not k.startswith("checkpoint")}
-
-
-@dataclass
-class Written:
-    """The answers of an iteration. Tensors: ids, labels, attention_mask (B, L); mask, logprobs, reference (B, L - 1),
-    1 and log p where a token of an answer is; scores (B,), what the reward said."""
-
-    batch: dict[str, Tensor]
-    mask: Tensor
-    logprobs: Tensor
-    reference: Tensor
-    scores: Tensor
-
-    @property
-    def kl(self) -> float:
-        """Nats an answer that the policy is away from the reference: the mean of log π - log π_ref over its answers."""
-        return float(((self.logprobs - self.reference) * self.mask).sum(dim=1).mean())
-
-    def figures(self) -> dict[str, float]:
-        """score, kl (nats an answer), entropy (nats a token; of the tokens drawn), length (tokens an answer)."""
-        return {
-            "score": float(self.scores.mean()), "kl": self.kl,
-            "entropy": float(-(self.logprobs * self.mask).sum() / self.mask.sum()),
-            "length": float(self.mask.sum() / len(self.mask)),
-        }  # fmt: skip
+from minillm.training.schedule import schedule
 
 
 class OnPolicyTrainer:
@@ -128,8 +62,7 @@ class OnPolicyTrainer:
     policy, higher is better; after `train` the policy has the weights of its best value, those of the start included.
     """
 
-    copies = 1  # answers to each prompt of an iteration
-    needs_reference = True
+    config_class: type[OnPolicyConfig] = OnPolicyConfig
 
     def __init__(
         self,
@@ -142,6 +75,9 @@ class OnPolicyTrainer:
         validate: Callable[[nn.Module], float] | None = None,
         reference: nn.Module | None = None,
     ) -> None:
+        if not isinstance(config, self.config_class):
+            raise ValueError(f"config must be a {self.config_class.__name__}, got {describe(config)}")
+        self.config = config
         if not isinstance(policy, nn.Module) or not any(True for _ in policy.parameters()):
             raise ValueError(f"policy must be a model with weights, got {describe(policy)}")
         for name, function in (("rollout", rollout), ("reward", reward)):
@@ -157,8 +93,8 @@ class OnPolicyTrainer:
         if not all(self.prompts):
             raise ValueError("every prompt must hold at least one id")
         self.policy, self.rollout, self.reward, self.params = policy, rollout, reward, params
-        self.config, self.validate = config, check_function("validate", validate)
-        self.reference = frozen_copy(policy) if reference is None and self.needs_reference else reference
+        self.validate = check_function("validate", validate)
+        self.reference = frozen_copy(policy) if reference is None else reference
         self.history: list[dict[str, Any]] = []
         self.iteration, self.best, self.best_iteration = 0, None, None
         self.whole = nn.ModuleDict({"policy": policy, **self.more_modules()})
@@ -169,6 +105,11 @@ class OnPolicyTrainer:
         self.rate = schedule(config.schedule, config.iterations)
 
     # what a subclass says
+
+    @property
+    def copies(self) -> int:
+        """Answers to each prompt of an iteration."""
+        return 1
 
     def more_modules(self) -> dict[str, nn.Module]:
         """Modules besides the policy that belong to the state of a run: a critic."""
@@ -259,20 +200,11 @@ class OnPolicyTrainer:
         orders = {epoch: epoch_order(count, config.seed, epoch) for epoch, _ in places}
         prompts = [self.prompts[int(orders[e][p])] for e, p in places for _ in range(self.copies)]
         (drawn,) = np.random.SeedSequence([config.seed, iteration, 2**31]).generate_state(1)
-        answers = self.rollout(self.policy, prompts, replace(self.params, seed=int(drawn)))
-        answers = check_answers(prompts, answers)
-        scores = check_scores(self.reward(prompts, answers), prompts, answers)
-        examples = [answer_example(*pair) for pair in zip(prompts, answers)]
-        rows = [(np.array(one["input_ids"]), np.array(one["labels"])) for one in examples]
-        device = next(self.policy.parameters()).device
-        batch = {name: x.to(device) for name, x in padded(rows, 0).items()}
-        with torch.no_grad():
-            logprobs = logprobs_of(self.policy, batch)
-            reference = logprobs if self.reference is None else logprobs_of(self.reference, batch)
-        mask = (batch["labels"][:, 1:] != IGNORED).to(logprobs.dtype)
-        return Written(
-            batch, mask, logprobs, reference, torch.tensor(scores, device=device, dtype=logprobs.dtype)
+        answers = check_answers(
+            prompts, self.rollout(self.policy, prompts, replace(self.params, seed=int(drawn)))
         )
+        scores = check_scores(self.reward(prompts, answers), prompts, answers)
+        return read_answers(self.policy, self.reference, prompts, answers, scores)
 
     def _step(self, batch: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[str, float]:
         """One update."""
@@ -343,47 +275,5 @@ class OnPolicyTrainer:
         self.history, (self.best, self.best_iteration) = meta["history"], meta["best"]
         self.load_state(meta["state"])
 
-    def _reference_digest(self) -> str | None:
-        return None if self.reference is None else weights_digest(self.reference)
-
-
-def frozen_copy(model: nn.Module) -> nn.Module:
-    """A copy that never learns: in evaluation mode, its weights want no gradient."""
-    return deepcopy(model).eval().requires_grad_(False)
-
-
-def logprobs_of(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    """log p of the answers' tokens (B, L - 1) of a batch of examples."""
-    return token_logprobs(model, batch["input_ids"], batch["labels"], batch["attention_mask"])
-
-
-def check_answers(prompts: list[list[int]], answers: Any) -> list[list[int]]:
-    """What `rollout` gave as lists of ids, one to each prompt; ValueError for anything else."""
-    if not is_listing(answers) or len(answers) != len(prompts):
-        raise ValueError(
-            f"rollout must give {len(prompts)} answers, one to each prompt, got {describe(answers)}"
-        )
-    found = [id_array(f"answer {i}", ids).tolist() for i, ids in enumerate(answers)]
-    for i, ids in enumerate(found):
-        if not ids:
-            raise ValueError(f"rollout gave an empty answer, number {i}: one has at least its end token")
-    return found
-
-
-def check_scores(scores: Any, prompts: list[list[int]], answers: list[list[int]]) -> list[float]:
-    """What `reward` gave as finite floats, one to each answer; ValueError that shows the answer whose score is none."""
-    try:
-        found = np.asarray(scores.detach().cpu() if isinstance(scores, Tensor) else scores, dtype=np.float64)
-    except (TypeError, ValueError):
-        found = np.zeros((0, 0))
-    if found.shape != (len(answers),):
-        raise ValueError(
-            f"reward must give {len(answers)} numbers, one to each answer, got {describe(scores)}"
-        )
-    (bad,) = np.nonzero(~np.isfinite(found))
-    if len(bad):
-        i = int(bad[0])
-        raise ValueError(
-            f"reward gave {found[i]} to answer {i}: {answers[i][:20]} to the prompt {prompts[i][:20]}"
-        )
-    return found.tolist()
+    def _reference_digest(self) -> str:
+        return weights_digest(self.reference)

@@ -13,7 +13,7 @@ Held against: p ∝ p_ref exp(r / β), the closed form, on a bandit. Leaves out:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,15 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_flag, check_int, check_number, describe
-from minillm.training.alignment.on_policy import (
-    Ids,
-    OnPolicyConfig,
-    OnPolicyTrainer,
-    Reward,
-    Rollout,
-    Written,
-    logprobs_of,
-)
+from minillm.training.alignment.on_policy import OnPolicyTrainer
+from minillm.training.alignment.on_policy_config import OnPolicyConfig
 from minillm.training.alignment.policy_gradient import (
     AdaptiveKL,
     clip_fraction,
@@ -41,6 +34,7 @@ from minillm.training.alignment.policy_gradient import (
     whiten,
 )
 from minillm.training.alignment.reward import critic_of
+from minillm.training.alignment.written import Ids, Reward, Rollout, Written, logprobs_of
 
 
 @dataclass(frozen=True)
@@ -78,6 +72,8 @@ class PPOTrainer(OnPolicyTrainer):
     critic foresaw) besides."""
 
     config: PPOConfig
+    config_class = PPOConfig
+    explained = 0.0
 
     def __init__(
         self,
@@ -87,22 +83,21 @@ class PPOTrainer(OnPolicyTrainer):
         prompts: Sequence[Ids],
         params: Any,
         config: PPOConfig,
-        validate: Callable[[nn.Module], float] | None = None,
-        reference: nn.Module | None = None,
+        *options: Any,
         critic: nn.Module | None = None,
+        **named: Any,
     ) -> None:
-        if not isinstance(config, PPOConfig):
-            raise ValueError(f"config must be a PPOConfig, got {describe(config)}")
-        self.critic = critic_of(policy, config.seed) if critic is None else critic
-        if not callable(getattr(self.critic, "values", None)):
+        given = critic
+        if critic is None and isinstance(config, PPOConfig) and isinstance(policy, nn.Module):
+            given = critic_of(policy, config.seed)
+        self.critic = given
+        if critic is not None and not callable(getattr(critic, "values", None)):
             raise ValueError(
                 f"critic must have values(ids, mask), like a RewardModel, got {describe(critic)}"
             )
-        self.control = (
-            None if config.target_kl is None else AdaptiveKL(config.beta, config.target_kl, config.horizon)
-        )
-        self.explained = 0.0
-        super().__init__(policy, rollout, reward, prompts, params, config, validate, reference)
+        super().__init__(policy, rollout, reward, prompts, params, config, *options, **named)
+        adapts = config.target_kl is not None
+        self.control = AdaptiveKL(config.beta, config.target_kl, config.horizon) if adapts else None
 
     @property
     def beta(self) -> float:
