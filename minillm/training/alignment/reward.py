@@ -182,23 +182,9 @@ def reward_report(
     Each pair is asked as "is this one the better?" of one of its answers, drawn by `seed`: asked of the better ones
     alone, a model that is always sure would look calibrated.
     """
-    if isinstance(rewards, RewardModel):
-        model = rewards
-
-        def rewards(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-            two = RewardObjective()(model, batch).predictions
-            return two[:, 0], two[:, 1]
-
-        was_training = model.training
-        model.eval()
-    try:
-        with torch.no_grad():
-            found = [
-                rewards(pairs.rows(range(at, min(at + 32, len(pairs))))) for at in range(0, len(pairs), 32)
-            ]
-    finally:
-        if "model" in locals():
-            model.train(was_training)
+    ask = pair_rewards(rewards) if isinstance(rewards, RewardModel) else rewards
+    with torch.no_grad():
+        found = [ask(pairs.rows(range(at, min(at + 32, len(pairs))))) for at in range(0, len(pairs), 32)]
     difference = torch.cat([chosen - rejected for chosen, rejected in found]).double().cpu().numpy()  # (N,)
     right = np.where(difference > 0, 1.0, np.where(difference == 0, 0.5, 0.0))
     interval = paired(right, np.zeros_like(right), seed=seed).interval
@@ -208,6 +194,21 @@ def reward_report(
     probabilities = 1 / (1 + np.exp(-np.where(first, difference, -difference)))
     error = expected_calibration_error(probabilities, first, bins)
     return RewardReport(float(right.mean()), interval, error, len(right))
+
+
+def pair_rewards(model: RewardModel) -> Callable[[Mapping[str, Tensor]], tuple[Tensor, Tensor]]:
+    """A function that gives the model's rewards (B,) of the better and of the worse answers of a batch."""
+
+    def ask(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        was_training, device = model.training, next(model.parameters()).device
+        model.eval()
+        try:
+            both = RewardObjective()(model, {name: x.to(device) for name, x in batch.items()}).predictions
+        finally:
+            model.train(was_training)
+        return both[:, 0], both[:, 1]
+
+    return ask
 
 
 def critic_of(model: nn.Module, seed: int = 0) -> RewardModel:

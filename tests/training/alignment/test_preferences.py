@@ -114,6 +114,18 @@ def test_training_a_reward_model_ranks_pairs_it_has_not_seen():
     assert history[-1]["eval_loss"] < np.log(2)
 
 
+def test_a_run_of_a_reward_model_resumes_bit_for_bit(tmp_path):
+    def run(folder, checkpoint=None):
+        settings = config(4, checkpoint_folder=folder, checkpoint_every=2, keep_last=5)
+        model = RewardModel(Llama(LlamaConfig(**LLAMA), seed=0))
+        Trainer(model, settings, PreferenceSet(pairs()), objective=RewardObjective()).train(checkpoint)
+        return model.state_dict()
+
+    whole = run(tmp_path / "one")
+    again = run(tmp_path / "two", tmp_path / "one" / "checkpoint-2")
+    assert all(torch.equal(tensor, again[name]) for name, tensor in whole.items())
+
+
 def test_calibration_is_that_of_a_judge_who_says_what_he_knows():
     """Rewards by whose chances the labels were drawn; then the same, ten times as sure."""
     rng, data = np.random.default_rng(0), PreferenceSet(pairs(1500))
