@@ -64,8 +64,6 @@ def preference(row: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]], li
     if not {"chosen", "rejected"} <= set(row) or not ({"instruction", "prompt"} & set(row)):
         raise ValueError(f"it must have prompt, chosen and rejected, got the keys {sorted(row)}")
     chosen, rejected = (_answer(side, row[side]) for side in ("chosen", "rejected"))
-    if chosen == rejected:
-        raise ValueError("chosen and rejected are the same answer")
     return _prompt(row), chosen, rejected
 
 

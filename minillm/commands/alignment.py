@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,7 @@ def sft(options: Namespace) -> None:
         },
         {"nats a token saved": comparison},
         f"learned from {len(examples):,} conversations in {history.global_step:,} steps; "
-        f"asked {len(exam):,} held-out ones; {dropped + not_asked:,} had no answer within {longest:,} tokens",
+        f"asked {len(exam):,} held-out ones; left out: {dropped + not_asked:,} without an answer in {longest:,} tokens",
     )  # fmt: skip
 
 
@@ -65,7 +66,12 @@ def dpo(options: Namespace) -> None:
     """Pairs, a part held out, before and after, and the model's folder."""
     new_folder(options.out)
     folder = find_model(options.model)
-    rows = read_rows(options.data, preference)
+    every = read_rows(options.data, preference)
+    rows = [row for row in every if row[1] != row[2]]  # two equal answers teach nothing
+    if not rows:
+        raise ValueError(
+            f"chosen and rejected are the same answer in all {len(every)} rows of {options.data}"
+        )
     tokenizer, given = open_tokenizer(folder)
 
     from minillm.evaluation import paired
@@ -99,8 +105,8 @@ def dpo(options: Namespace) -> None:
     report(
         options,
         {
-            "folder": str(options.out), "pairs": len(pairs), "dropped": dropped, "held_out": len(exam),
-            "steps": history.global_step, "proof": str(proof), "template_given": given,
+            "folder": str(options.out), "pairs": len(pairs), "dropped": dropped, "alike": len(every) - len(rows),
+            "held_out": len(exam), "steps": history.global_step, "proof": str(proof), "template_given": given,
             "reward_accuracy": float(right(after - before).mean()),
             "chosen_moved": float((still_likely - likely).mean()),
             "table": [
@@ -110,7 +116,7 @@ def dpo(options: Namespace) -> None:
         },
         comparison,
         f"learned from {len(pairs):,} pairs in {history.global_step:,} steps; asked {len(exam):,} held-out ones; "
-        f"{dropped:,} were longer than {longest:,} tokens",
+        f"left out: {dropped:,} of more than {longest:,} tokens, {len(every) - len(rows):,} of two equal answers",
     )  # fmt: skip
 
 
@@ -123,7 +129,12 @@ def open_tokenizer(folder: Path) -> tuple[Any, bool]:
     from minillm.training.alignment.own_rows import give_template
 
     tokenizer = load_tokenizer(folder)
-    return tokenizer, give_template(tokenizer)
+    given = give_template(tokenizer)
+    with (
+        tempfile.TemporaryDirectory() as place
+    ):  # one that cannot be saved would end the run after all its work
+        tokenizer.save(place)
+    return tokenizer, given
 
 
 def open_model(folder: Path, tokenizer: Any, options: Namespace) -> Any:

@@ -127,11 +127,13 @@ def test_pairs_in_their_other_shapes(folders, tmp_path, capsys):
     rows = [
         {"instruction": "say it", "input": "now", "chosen": "yes", "rejected": "no", "output": "yes"},
         {"prompt": [user], "chosen": [answer], "rejected": [{**answer, "content": "아니요"}]},
+        {"prompt": "twice", "chosen": "yes", "rejected": "yes"},
         *likes(8),
     ]
     data = write(tmp_path / "rows.jsonl", rows)
     printed = run(capsys, "dpo", folders["plain"], data, "--out", tmp_path / "out", *QUICK).out
     assert "learned from 9 pairs in 2 steps; asked 1 held-out ones" in printed
+    assert "left out: 0 of more than 96 tokens, 1 of two equal answers" in printed
     assert "moved towards the better answer in" in printed
     assert "ranked right, after against before" in printed
 
@@ -169,7 +171,7 @@ def test_what_does_not_go_is_said_and_nothing_is_written(folders, tmp_path, caps
         ("sft", "chat", bad("i", *[lessons(1)[0]] * 3), "too few rows to hold some out: 3 rows ask 1 different"),
         ("sft", "chat", bad("j", {"instruction": "\ud800", "output": "x"}), "line 1: "),
         ("dpo", "chat", good, "line 1: it must have prompt, chosen and rejected"),
-        ("dpo", "chat", bad("k", {"prompt": "q", "chosen": "a", "rejected": "a"}), "are the same answer"),
+        ("dpo", "chat", bad("k", {"prompt": "q", "chosen": "a", "rejected": "a"}), "are the same answer in all 1 rows"),
         ("dpo", "chat", write(tmp_path / "l.jsonl", likes(4)), "no pair is left to learn from"),
         ("sft", tmp_path / "nothing", good, "no model at"),
         ("sft", judge, good, "holds a GPT2ForSequenceClassification, expected a language model"),
