@@ -52,6 +52,19 @@ def k3(logprobs: Tensor, reference: Tensor) -> Tensor:
     return torch.exp(d) - d - 1
 
 
+def grpo_token_losses(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    reference: Tensor | None = None,
+    beta: float = 0.0,
+    clip: float = 0.2,
+) -> Tensor:
+    """-min(ρ A, clip(ρ) A) + β k3 of each token, (B, T): all tokens of an answer have its advantage (B,)."""
+    losses = -clipped_objective(logprobs, old_logprobs, advantages[:, None], clip)
+    return losses + beta * k3(logprobs, reference) if beta else losses
+
+
 def token_mean(
     losses: Tensor, mask: Tensor, loss_type: str = "grpo", max_length: int | None = None
 ) -> Tensor:
@@ -88,9 +101,7 @@ def grpo_loss(
         raise ValueError(f"advantages must be a tensor (B,), one for each answer, got {describe(advantages)}")
     given = {"logprobs": logprobs, "old_logprobs": old_logprobs, "mask": mask}
     check_tokens(**given, **({"reference": reference} if beta else {}))
-    losses = -clipped_objective(logprobs, old_logprobs, advantages[:, None], clip)  # (B, T)
-    if beta:
-        losses = losses + beta * k3(logprobs, reference)
+    losses = grpo_token_losses(logprobs, old_logprobs, advantages, reference, beta, clip)
     return token_mean(losses, mask, loss_type, max_length)
 
 
