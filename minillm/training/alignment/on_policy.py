@@ -211,7 +211,7 @@ class OnPolicyTrainer:
         loss, figures = self.loss(batch, known)
         if not torch.isfinite(loss):
             raise TrainingDiverged(
-                f"training stopped in iteration {self.iteration + 1}: loss {float(loss)}; a lower learning_rate (now "
+                f"training stopped in iteration {self.iteration + 1}: loss {loss.item()}; a lower learning_rate (now "
                 f"{self.config.learning_rate:g}) usually helps"
             )
         self.optimizer.zero_grad()
