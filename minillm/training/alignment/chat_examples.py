@@ -5,7 +5,8 @@
 
 Where an answer begins, the template itself says: render what came before it with a generation prompt, as one does to
 get an answer; what follows in the whole text is what the model must write, its end token included. So no template
-needs marks of its own, and the model learns the very text that it will be asked for.
+needs marks of its own, and the model learns the very text that it will be asked for. (Where a template has no
+generation prompt, that is the head of the turn too: nobody else will write it.)
 
 Book: 4.1.2 연습문제 풀어보기: 지도 미세 조정. Paper: Ouyang et al. 2022 (InstructGPT).
 Held against: trl's SFTTrainer, whose templates mark answers by {% generation %}. Leaves out: weights of single turns.
@@ -18,12 +19,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from minillm._checks import check_choice, check_int, describe, is_listing
-from minillm.tokenizer.chat import apply_chat_template, known_roles
+from minillm.tokenizer.chat import apply_chat_template
 from minillm.training.alignment.logprobs import IGNORED
 
 TURNS = ("every", "last")
 TRUNCATIONS = ("keep_start", "keep_end", "drop")
-_MARK = " MARKOFANEND"
+_MARK = " MARKOFANEND"  # begins with a blank: no mark of a template does
 
 
 class ChatExamples(NamedTuple):
@@ -51,13 +52,15 @@ def answer_spans(
     for i in places:
         prompt = render(messages[:i], asks=True)
         start = _shared(text, prompt)
-        if start < len(prompt) and start < _end_of_content(messages, i - 1, text, render):
+        if start < len(prompt):  # it asks with more than stands there, or writes all of it otherwise
+            start = min(start, _parts(messages, i, text, render, before=_MARK))
+        if start < len(prompt) and start < _parts(messages, i - 1, text, render, behind=_MARK):
             raise ValueError(
                 f"the chat template writes what comes before message {i} in another way once more follows, from "
                 f"{text[start : start + 40]!r} on"
                 + ("; turns='last' learns from the last answer alone" if i != places[-1] else "")
             )
-        spans.append((start, _end_of_answer(tokenizer, messages, i, text, render)))
+        spans.append((start, _end_of_answer(tokenizer, messages, i, start, text, render)))
     return text, spans
 
 
@@ -147,33 +150,40 @@ def _shared(a: str, b: str) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
 
 
-def _end_of_content(messages: Sequence[Mapping[str, Any]], i: int, text: str, render: Any) -> int:
-    """Where the content of message i ends in the text: there it parts from the same with a mark behind the content."""
+def _parts(
+    messages: Sequence[Mapping[str, Any]], i: int, text: str, render: Any, before: str = "", behind: str = ""
+) -> int:
+    """Where the text parts from the same with a mark at the content of message i; its length where that has none."""
     content = messages[i].get("content")
     if not isinstance(content, str) or not content.strip():
-        return len(text)  # cannot be told
-    marked = [*messages[:i], {**messages[i], "content": content.rstrip() + _MARK}, *messages[i + 1 :]]
-    return _shared(text, render(marked))
+        return len(text)
+    content = before + content.lstrip() if before else content.rstrip() + behind
+    return _shared(text, render([*messages[:i], {**messages[i], "content": content}, *messages[i + 1 :]]))
 
 
 def _end_of_answer(
-    tokenizer: Any, messages: Sequence[Mapping[str, Any]], i: int, text: str, render: Any
+    tokenizer: Any, messages: Sequence[Mapping[str, Any]], i: int, start: int, text: str, render: Any
 ) -> int:
-    """Where the answer in message i ends: behind the token that ends it, if its template has one."""
-    roles = known_roles(tokenizer)
-    begins = {roles.get("bos_token")} - {
-        roles.get("eos_token")
-    }  # of the next turn, where it follows directly
-    special = sorted(set(getattr(tokenizer, "special_tokens", ())) - begins, key=len, reverse=True)
-    names = "|".join(map(re.escape, special))
-    turn = len(text) if i + 1 == len(messages) else _shared(text, render(messages[: i + 1]))
-    content = _end_of_content(messages, i, text, render)
-    if content < len(text) and not messages[i].get("tool_calls"):
-        ends = re.compile(rf"\s*(?:{names})").match(text, content) if names else None
-        return ends.end() if ends else max(content, turn)
-    # a call, which the template writes behind the content: up to the last token of the turn that is special
-    start = _shared(text, render(messages[:i], asks=True))
-    found = [one.end() for one in re.finditer(names, text[start:turn])] if names else []
-    if found and not re.search(r"\w", text[start + found[-1] : turn]):
-        return start + found[-1]
-    return turn
+    """Where the answer in message i ends: behind the token that ends it, if its template has one.
+
+    What stands behind an answer and belongs to it is there whether or not more follows.
+    """
+    names = "|".join(map(re.escape, sorted(getattr(tokenizer, "special_tokens", ()), key=len, reverse=True)))
+    calls, content = messages[i].get("tool_calls"), _parts(messages, i, text, render, behind=_MARK)
+    alone, first = (
+        render(messages[: i + 1]),
+        start,
+    )  # a call stands behind the content: all of the answer is looked at
+    plain = content < len(text) and not calls
+    if plain:
+        start, first = content, _parts(messages[: i + 1], i, alone, render, behind=_MARK)
+    tail = text[start : start + _shared(text[start:], alone[first:])]
+    if calls and not tail.strip():
+        raise ValueError(f"the chat template does not show where the answer in message {i} ends")
+    found = list(re.finditer(rf"\s*(?:{names})", tail)) if names else []
+    if plain and found and found[0].start() == 0:
+        return start + found[0].end()
+    if not plain and found and not re.search(r"\w", tail[found[-1].end() :]):
+        return start + found[-1].end()
+    # no token says it: all of the tail, or its whole lines where the next turn begins like the end of the text
+    return start + (len(tail) if len(tail) == len(alone) - first else tail.rfind("\n") + 1)

@@ -1,12 +1,13 @@
 """Conversations as examples: whatever the template, turns and truncation, only the assistant's words carry loss."""
 
 import random
+import re
 
 import pytest
 
 from minillm.tokenizer import BPETokenizer
 from minillm.training import PackedSet, answer_spans, chat_example, chat_examples
-from minillm.training.alignment.chat_examples import TRUNCATIONS, TURNS
+from minillm.training.alignment.chat_examples import TRUNCATIONS, TURNS, truncated
 from tests.helpers import soak_count
 from tests.parity.chat_templates import CALL, CHATML, TEMPLATES
 
@@ -16,14 +17,44 @@ SPECIALS = ("<s>", "<unk>", "<|im_start|>", *ENDS)
 NO_CHATS = {"break and continue", "filters"}
 # that refuse a system's message, or write it before whatever the user has said last, which changes with every turn
 NO_SYSTEM = {"mistral", "mistral, tools", "gemma"}
+# that have no generation prompt: whoever answers begins the turn himself
+OWN_HEAD = {
+    "hermes, macro over a schema": "<|im_start|>assistant\n",
+    "call blocks, filters and scopes": "<assistant>",
+}
+HARDER = {
+    "no mark ends a turn": "{% for m in messages %}{{ '<|' + m.role + '|>' + m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}",
+    "the prompt says more than the text": CHATML.replace(
+        "'<|im_start|>assistant\n'", "'<|im_start|>assistant\n<thought>\n'"
+    ),
+    "one end of each turn, another of the whole": "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + "
+    "'<|end|>\n' }}{% endfor %}{{ '<|assistant|>\n' if add_generation_prompt else eos_token }}",
+}
+# what a tokenizer may know as one token: a few, the ends alone, the beginnings of turns too
+KNOWN = {
+    "usual": SPECIALS,
+    "few": ("<s>", "</s>", "<unk>"),
+    "many": (*SPECIALS, "<|user|>", "<|assistant|>", "<|system|>", "<|start_header_id|>", "<|end_header_id|>",
+             "<start_of_turn>", "[INST]", "[/INST]", "<|END_OF_TURN_TOKEN|>", "<|START_OF_TURN_TOKEN|>"),
+}  # fmt: skip
+
+
+def taught(special_tokens):
+    found = BPETokenizer.train(["a chat with the assistant, 한국어로 말한다"], 300, special_tokens)
+    found.roles = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    found.chat_template = CHATML
+    return found
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    found = BPETokenizer.train(["a chat with the assistant, 한국어로 말한다"], 300, SPECIALS)
-    found.roles = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    found.chat_template = CHATML
-    return found
+    return taught(SPECIALS)
+
+
+@pytest.fixture(scope="module")
+def tokenizers():
+    return {kind: taught(known) for kind, known in KNOWN.items()}
 
 
 def talk(rng, turns, system=False):
@@ -63,6 +94,70 @@ def test_no_word_of_a_prompt_carries_loss_and_every_word_of_an_answer_does(token
         if options["turns"] == "every":
             assert not any(letter in read for word in answers for letter in word)
     assert done >= 3
+
+
+@pytest.mark.parametrize("name", sorted({*TEMPLATES, *HARDER} - NO_CHATS))
+def test_an_answer_is_its_words_and_their_end_whatever_the_tokenizer_knows(tokenizers, name):
+    """Nothing of the next turn, not its first character; and of the text's own end mark all or nothing."""
+    rng, template = random.Random(name), (TEMPLATES | HARDER)[name]
+    head = rf"(?:{re.escape(OWN_HEAD[name])})?" if name in OWN_HEAD else ""
+    for kind, tokenizer in tokenizers.items():
+        for number in range(4):
+            chat = talk(rng, 1 + number % 3, system=number == 3 and name not in NO_SYSTEM)
+            said = [one["content"].strip() for one in chat if one["role"] == "assistant"]
+            text, spans = answer_spans(tokenizer, chat, chat_template=template)
+            assert len(spans) == len(said)
+            for word, (start, end) in list(zip(said, spans))[: None if name not in OWN_HEAD else -1]:
+                found = re.fullmatch(
+                    rf"{head}\s*(?:<think>\s*</think>\s*)?{word}\s*"
+                    r"(<\S*(?:end|eot|END|im_end|/s|/assistant|end▁of)[^<>\s]*>\s*)*",
+                    text[start:end],
+                )
+                assert found, (kind, text[start:end])
+                rest = text[end:].lstrip()  # a turn begins, or the text is over: no end mark is left
+                assert not rest.startswith(
+                    ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "<|end_of_text|>")
+                )
+
+
+@pytest.mark.parametrize("name", sorted({*TEMPLATES, *HARDER} - NO_CHATS))
+def test_whatever_the_template_what_is_cut_or_packed_carries_the_same_loss(tokenizers, name):
+    """Labels after a cut, and in a packed row, are those of the whole conversation, place by place."""
+    rng, template = random.Random(name), (TEMPLATES | HARDER)[name]
+    for tokenizer in tokenizers.values():
+        chats = [talk(rng, 1 + n % 3, system=n % 2 == 1 and name not in NO_SYSTEM) for n in range(4)]
+        whole = [chat_example(tokenizer, chat, chat_template=template) for chat in chats]
+        kept = []
+        for example, truncation in ((one, how) for one in whole for how in TRUNCATIONS):
+            ids, labels = example["input_ids"], example["labels"]
+            assert labels[0] == -100
+            for longest in rng.sample(range(2, len(ids) + 3), 6):
+                one = truncated(example, longest, truncation)
+                if truncation == "drop" and len(ids) > longest:
+                    assert one is None
+                    continue
+                place = max(len(ids) - longest, 0) if truncation == "keep_end" else 0
+                part = slice(place, place + min(longest, len(ids)))
+                expected = [-100, *labels[part][1:]]
+                if one is None:
+                    assert set(expected) == {-100}
+                    continue
+                assert (one["input_ids"], one["labels"]) == (ids[part], expected)
+                kept.append(one)
+        packed = PackedSet(kept, max(len(one["input_ids"]) for one in kept) + 40)
+        batch = packed._padded(range(len(packed)))
+        for row, pack in enumerate(packed.packs):
+            expected = [label for i in pack for label in kept[i]["labels"]]
+            found = batch["labels"][row].tolist()
+            assert found == expected + [-100] * (len(found) - len(expected))
+
+
+def test_an_answer_that_begins_like_the_rest_of_its_prompt_is_learned_whole(tokenizer):
+    chat = [{"role": "user", "content": "1"}, {"role": "assistant", "content": "<tt>가"}]
+    text, [(start, end)] = answer_spans(
+        tokenizer, chat, chat_template=HARDER["the prompt says more than the text"]
+    )
+    assert text[start:end] == "<tt>가<|im_end|>"
 
 
 @pytest.mark.parametrize("name", sorted(set(TEMPLATES) - NO_CHATS))
@@ -121,6 +216,21 @@ def test_a_call_of_a_function_is_part_of_the_answer(tokenizer):
     assert [text[slice(*one)] for one in spans][1] == "가<|im_end|>"
     assert text[slice(*spans[0])].startswith("<tool_call>")
     assert text[slice(*spans[0])].endswith("</tool_call><|im_end|>")
+
+
+def test_a_call_whose_end_cannot_be_told_is_refused(tokenizer):
+    """It is written in front of the thought that only the last turn keeps: where it ends is nowhere to be seen."""
+    template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}{% if loop.last and m.role == 'assistant' %}"
+        "{{ 'hm ' }}{% endif %}{{ m.content }}{{ m.tool_calls | tojson if m.tool_calls }}{{ '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    chat = [{"role": "user", "content": "1"}, {"role": "assistant", "content": "", "tool_calls": [CALL]},
+            {"role": "tool", "content": "22", "name": "x"}, {"role": "assistant", "content": "가"}]  # fmt: skip
+    with pytest.raises(ValueError, match="does not show where the answer in message 1 ends"):
+        answer_spans(tokenizer, chat, chat_template=template)
+    text, [(start, end)] = answer_spans(tokenizer, chat, "last", chat_template=template)
+    assert text[start:end] == "hm 가<|im_end|>"
 
 
 def test_what_is_no_conversation_to_learn_from_is_refused(tokenizer):
