@@ -92,14 +92,15 @@ def dpo(options: Namespace) -> None:
         raise ValueError(f"no pair is left to learn from, or none to ask: {dropped} of {len(rows)} have more than "
                          f"{longest} tokens")  # fmt: skip
     pairs, exam = (PreferenceSet(side) for side in sides)
-    before, likely = pair_margins(model, exam)
+    before = pair_margins(model, exam)
     config = settings(options, "dpo", model, len(pairs), max(map(length_of, [*sides[0], *sides[1]])))
     loss = {"dpo": dpo_loss, "hinge": hinge_loss, "ipo": ipo_loss}[options.loss]
     history = DPOTrainer(model, config, pairs, beta=options.beta, loss=loss).train()
-    after, still_likely = pair_margins(model, exam)
+    after = pair_margins(model, exam)
     comparison = {
-        "ranked right": paired(right(after), right(before)),
-        "margin, in nats": paired(after, before),
+        "ranked right": paired(right(after.margin), right(before.margin)),
+        "ranked right a token": paired(right(after.a_token), right(before.a_token)),
+        "margin, in nats": paired(after.margin, before.margin),
     }
     write(options.out, model, tokenizer)
     report(
@@ -107,10 +108,13 @@ def dpo(options: Namespace) -> None:
         {
             "folder": str(options.out), "pairs": len(pairs), "dropped": dropped, "alike": len(every) - len(rows),
             "held_out": len(exam), "steps": history.global_step, "proof": str(proof), "template_given": given,
-            "reward_accuracy": float(right(after - before).mean()),
-            "chosen_moved": float((still_likely - likely).mean()),
+            "reward_accuracy": float(right(after.margin - before.margin).mean()),
+            "chosen_moved": float((after.chosen - before.chosen).mean()),
             "table": [
-                {"model": name, "ranked_right": float(right(found).mean()), "margin": float(found.mean())}
+                {
+                    "model": name, "ranked_right": float(right(found.margin).mean()),
+                    "right_a_token": float(right(found.a_token).mean()), "margin": float(found.margin.mean()),
+                }
                 for name, found in (("before", before), ("after", after))
             ],
         },
@@ -211,6 +215,10 @@ def report(options: Namespace, figures: dict[str, Any], comparisons: dict[str, A
     for name, one in comparisons.items():
         print(f"{name}, after against before: {one}")
     if "reward_accuracy" in figures:
+        print(
+            "ranked right compares log p of whole answers, which gives the shorter of two a start; right a token "
+            "divides each by its tokens"
+        )
         print(
             f"moved towards the better answer in {figures['reward_accuracy']:.3f} of the held-out pairs; the better "
             f"answers' log probability has changed by {figures['chosen_moved']:+.2f} nats"

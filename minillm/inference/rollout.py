@@ -67,10 +67,8 @@ def _written(
     model: nn.Module, prompts: list[list[int]], params: SamplingParams, generator: torch.Generator
 ) -> list[list[int]]:
     """The answers to some prompts, side by side. A row that ends leaves the batch, and its keys the cache."""
-    ends = torch.tensor(
-        sorted({*(() if params.ignore_eos else model.eos_token_ids), *params.stop_token_ids}),
-        dtype=torch.int64, device=model.device,
-    )  # fmt: skip
+    last_ones = {*(() if params.ignore_eos else model.eos_token_ids), *params.stop_token_ids}
+    ends = torch.tensor(sorted(last_ones), dtype=torch.int64, device=model.device)
     answers: list[list[int]] = [[] for _ in prompts]
     cache = model.new_cache(len(prompts), max(map(len, prompts)) + params.max_tokens)
     logits, last = prefill(model, prompts, cache)
@@ -80,9 +78,12 @@ def _written(
         if step < params.min_tokens and len(ends):
             scores = scores.index_fill(1, ends, -torch.inf)
         newest = draw(scores, generator)  # (B,)
-        for row, token in zip(going, newest.tolist()):
+        tokens = newest.tolist()  # all that is read from a GPU for a token
+        if tokens[0] < 0:
+            raise ValueError("the model's scores hold NaN or infinity: no token can be drawn")
+        for row, token in zip(going, tokens):
             answers[row].append(token)
-        stays = (~torch.isin(newest, ends)).nonzero()[:, 0].tolist() if len(ends) else list(range(len(going)))
+        stays = [place for place, token in enumerate(tokens) if token not in last_ones]
         if not stays or step + 1 == params.max_tokens:
             break
         if len(stays) < len(going):
@@ -94,8 +95,10 @@ def _written(
 
 
 def draw(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """A token for each row of logits (B, V), by its probabilities: argmax p / E, E from Exponential(1). (B,) int64."""
+    """A token for each row of logits (B, V), by its probabilities: argmax p / E, E from Exponential(1). (B,) int64.
+
+    -1 in all rows where a score is NaN or infinite.
+    """
     probabilities = logits.softmax(dim=-1)
-    if not torch.isfinite(probabilities).all():
-        raise ValueError("the model's scores hold NaN or infinity: no token can be drawn")
-    return race(probabilities, torch.empty_like(probabilities).exponential_(generator=generator))
+    newest = race(probabilities, torch.empty_like(probabilities).exponential_(generator=generator))
+    return torch.where(probabilities.isfinite().all(), newest, -1)

@@ -118,6 +118,8 @@ def test_the_better_of_two_is_learned(folders, tmp_path, capsys, loss):
     assert (told["pairs"], told["held_out"], told["steps"]) == (32, 8, 12)
     assert told["reward_accuracy"] == 1
     assert told["table"][1]["margin"] > told["table"][0]["margin"]
+    assert all(0 <= row["right_a_token"] <= 1 for row in told["table"])
+    assert "ranked right a token" in told["after_against_before"]
     assert told["after_against_before"]["margin, in nats"]["wins"] == 8
     assert load_tokenizer(out).chat_template == CHATML
 
@@ -136,6 +138,7 @@ def test_pairs_in_their_other_shapes(folders, tmp_path, capsys):
     assert "left out: 0 of more than 96 tokens, 1 of two equal answers" in printed
     assert "moved towards the better answer in" in printed
     assert "ranked right, after against before" in printed
+    assert "right a token divides each by its tokens" in printed
 
 
 def test_what_does_not_go_is_said_and_nothing_is_written(folders, tmp_path, capsys):

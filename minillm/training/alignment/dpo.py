@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_number, describe
+from minillm.nn.modes import Evaluating
 from minillm.training.alignment.pairs import SIDES, PreferenceSet, pair_logprobs
 from minillm.training.alignment.preference_losses import check_beta, dpo_loss
 from minillm.training.evaluate import EvalPrediction
@@ -52,7 +53,8 @@ class DPOObjective:
             raise ValueError(
                 f"a batch of pairs must have {', '.join(NAMES)} (with_reference), got {sorted(batch)}"
             )
-        policy = pair_logprobs(model, batch)
+        with Evaluating(model):  # the reference has no dropout: with it, Δ would not even begin at 0
+            policy = pair_logprobs(model, batch)
         reference = [batch[name] for name in NAMES]
         loss = self.loss(*policy, *reference, self.beta, **self.settings)
         rewards = [self.beta * (mine - theirs) for mine, theirs in zip(policy, reference)]
@@ -78,8 +80,8 @@ def pair_figures(prediction: EvalPrediction) -> dict[str, float]:
 class DPOTrainer(Trainer):
     """A Trainer of pairs. train_data, eval_data: PreferenceSets, or what one is made from. Other arguments: Trainer's.
 
-    An evaluation gives eval_loss, eval_accuracy and eval_margin, of the implicit rewards. A model with dropout has it
-    while it learns; the reference never has. ValueError as Trainer, PreferenceSet and DPOObjective.
+    An evaluation gives eval_loss, eval_accuracy and eval_margin, of the implicit rewards. Dropout is off, as in trl, in
+    the model as in the reference. ValueError as Trainer, PreferenceSet and DPOObjective.
     """
 
     def __init__(

@@ -124,6 +124,19 @@ def _check(input_ids: Tensor, labels: Tensor, attention_mask: Tensor | None) -> 
         fits = isinstance(x, Tensor) and x.ndim == 2 and (name != "labels" or x.dtype == torch.int64)
         if not fits or x.shape != input_ids.shape or x.shape[1] < 2:
             raise ValueError(f"{name} must be a LongTensor (B, T), T at least 2, got {describe(x)}")
+    check_right_padding(attention_mask)
+
+
+def check_right_padding(attention_mask: Tensor | None) -> None:
+    """ValueError for rows (B, T) that do not begin with a token, or go on behind padding: their positions would be
+    wrong, without a sign. Not asked of a GPU, which would have to be waited for."""
+    if attention_mask is None or attention_mask.device.type != "cpu":
+        return
+    there = attention_mask.bool()
+    if not there[:, 0].all() or (there[:, 1:] & ~there[:, :-1]).any():
+        raise ValueError(
+            "padding must stand on the right: a row of attention_mask is 1 1 1 0 0, 1 at its first place"
+        )
 
 
 def check_rows(*rows: Any) -> None:

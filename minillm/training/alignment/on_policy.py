@@ -3,7 +3,8 @@
     answers = rollout(policy, prompts, params)         handed in: training stands below inference
     scores  = reward(prompts, answers)                 a reward model, a test that is run, any function
     policy  <- a few steps of AdamW on those answers
-    validate(policy) now and then: the best policy is kept, and a run that no longer gains ends
+    validate(policy) now and then: the best policy is kept, and a run that no longer gains ends; so does one that has
+                                   gone further than max_kl from the reference
 
 Everything random of iteration i (prompts, answers, order) is drawn from (seed, i); with weights, averages and history
 in a checkpoint, a run that was stopped goes on as if it had not been.
@@ -25,7 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from minillm._checks import check_function, describe, is_listing
+from minillm._checks import check_function, describe
+from minillm.nn.modes import Evaluating
 from minillm.training.adamw import AdamW
 from minillm.training.alignment.on_policy_config import OnPolicyConfig
 from minillm.training.alignment.written import (
@@ -33,12 +35,14 @@ from minillm.training.alignment.written import (
     Reward,
     Rollout,
     Written,
+    asked_of,
     check_answers,
+    check_prompts,
     check_scores,
     frozen_copy,
     read_answers,
+    step_means,
 )
-from minillm.training.batches import id_array
 from minillm.training.checkpoint import (
     checkpoint_meta,
     latest_checkpoint,
@@ -49,7 +53,6 @@ from minillm.training.checkpoint import (
 )
 from minillm.training.clipping import clip_gradients
 from minillm.training.feed import epoch_order
-from minillm.training.loop import TrainingDiverged
 from minillm.training.schedule import schedule
 
 
@@ -87,18 +90,15 @@ class OnPolicyTrainer:
             raise ValueError(
                 f"params must be a dataclass with a seed, like SamplingParams, got {describe(params)}"
             )
-        if not is_listing(prompts) or not len(prompts):
-            raise ValueError(f"prompts must be a non-empty list of lists of ids, got {describe(prompts)}")
-        self.prompts = [id_array(f"prompt {i}", ids).tolist() for i, ids in enumerate(prompts)]
-        if not all(self.prompts):
-            raise ValueError("every prompt must hold at least one id")
+        self.prompts = check_prompts(policy, prompts, params)
         self.policy, self.rollout, self.reward, self.params = policy, rollout, reward, params
         self.validate = check_function("validate", validate)
         self.reference = frozen_copy(policy) if reference is None else reference
         self.history: list[dict[str, Any]] = []
         self.iteration, self.best, self.best_iteration = 0, None, None
         self.whole = nn.ModuleDict({"policy": policy, **self.more_modules()})
-        if validate is not None:  # where the best weights are kept
+        self.ahead: Written | None = None  # the next iteration's answers, where they are written already
+        if validate is not None or config.max_kl is not None:  # where the best weights are kept
             self.whole["best"] = frozen_copy(policy)
         self.optimizer = AdamW(self.groups(), lr=config.learning_rate, weight_decay=0.0)
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
@@ -146,33 +146,39 @@ class OnPolicyTrainer:
         """All iterations, or until validation no longer gains; returns the history, a dict for each iteration.
 
         Keys: iteration (1 for the first), score (mean of what `reward` gave), kl, entropy, length, clip_fraction,
-        policy_loss, seconds, validation (None where not asked), and the subclass's. Figures of an iteration are of
-        the policy that wrote its answers. resume: True takes the newest checkpoint of the folder, a path that one.
-        Raises ValueError for rewards that are no finite numbers, and TrainingDiverged for a loss that is none.
+        policy_loss, seconds, validation (None where not asked), and the subclass's; with max_kl next_kl. Figures of an
+        iteration are of the policy that wrote its answers, before its steps: `kept` has those of the policy that is
+        left. resume: True takes the newest checkpoint of the folder, a path that one. Raises ValueError for rewards
+        that are no numbers, and TrainingDiverged for a loss that is none.
         """
         if resume:
             self.resume(resume)
-        if self.validate is not None and self.best is None:
-            self._validated(0)
-        was_training = {name: module.training for name, module in self.whole.items()}
-        self.whole.eval()  # a ratio of probabilities is one of two policies, not of two draws of dropout
-        try:
-            while self.iteration < self.config.iterations and not self._lost_patience():
+        with Evaluating(
+            self.whole
+        ):  # a ratio of probabilities is one of two policies, not of two draws of dropout
+            if self.validate is not None and self.best is None:
+                self._validated(0)
+            while self.iteration < self.config.iterations and not self._is_over():
                 self.history.append(self._iterate())
                 self._checkpoint()
-        finally:
-            for name, mode in was_training.items():
-                self.whole[name].train(mode)
-        if self.validate is not None:
+        if "best" in self.whole:
             self.policy.load_state_dict(self.whole["best"].state_dict())
         return self.history
+
+    def kept(self) -> dict[str, float]:
+        """score, kl, entropy and length of the policy that `train` has left: what it wrote in the iteration after its
+        own, or, where there was none, answers that are written now, to the prompts that would have come next."""
+        at = (self.best_iteration or 0) if "best" in self.whole else self.iteration
+        known = next((one for one in self.history if one["iteration"] == at + 1), None)
+        found = (self.ahead or self.write(at)).figures() if known is None else known
+        return {"iteration": at} | {name: found[name] for name in ("score", "kl", "entropy", "length")}
 
     def _iterate(self) -> dict[str, Any]:
         """Write, score, learn."""
         began, config, i = time.perf_counter(), self.config, self.iteration
-        written = self.write(i)
+        written, self.ahead = self.ahead or self.write(i), None
         known = self.prepare(written)
-        steps: list[dict[str, float]] = []
+        steps: list[dict[str, Tensor]] = []
         for group, peak in zip(self.optimizer.param_groups, self.peaks):
             group["lr"] = peak * self.rate(i)
         for epoch in range(config.epochs):
@@ -182,12 +188,20 @@ class OnPolicyTrainer:
                 steps.append(self._step({k: v[rows] for k, v in written.batch.items()},
                                         {k: v[rows] for k, v in known.items()}))  # fmt: skip
         self.iteration += 1
-        record = {"iteration": self.iteration, **written.figures()}
-        record |= {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+        record = {
+            "iteration": self.iteration,
+            **written.figures(),
+            **step_means(steps, i + 1, config.learning_rate),
+        }
         record |= self.after(written) | {"seconds": time.perf_counter() - began, "validation": None}
-        if self.validate is not None and (
-            self.iteration % config.validate_every == 0 or self.iteration == config.iterations
-        ):
+        if config.max_kl is not None:
+            self.ahead = self.write(self.iteration)
+            record["next_kl"] = self.ahead.kl
+            if record["next_kl"] > config.max_kl:
+                return record
+        if self.validate is None:
+            self._keep(self.iteration)
+        elif self.iteration % config.validate_every == 0 or self.iteration == config.iterations:
             record["validation"] = self._validated(self.iteration)
         return record
 
@@ -206,21 +220,15 @@ class OnPolicyTrainer:
         scores = check_scores(self.reward(prompts, answers), prompts, answers)
         return read_answers(self.policy, self.reference, prompts, answers, scores)
 
-    def _step(self, batch: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[str, float]:
-        """One update."""
+    def _step(self, batch: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """One update, none where loss or gradient are no numbers. Reads nothing from a GPU."""
         loss, figures = self.loss(batch, known)
-        if not torch.isfinite(loss):
-            raise TrainingDiverged(
-                f"training stopped in iteration {self.iteration + 1}: loss {loss.item()}; a lower learning_rate (now "
-                f"{self.config.learning_rate:g}) usually helps"
-            )
         self.optimizer.zero_grad()
         loss.backward()
-        clip_gradients(
-            [p for group in self.optimizer.param_groups for p in group["params"]], self.config.max_grad_norm
-        )
-        self.optimizer.step()
-        return {name: float(value) for name, value in figures.items()}
+        weights = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = clip_gradients(weights, self.config.max_grad_norm)
+        self.optimizer.step((loss.detach() + norm).isfinite())
+        return {**figures, "loss": loss.detach(), "gradient": norm}
 
     def _validated(self, iteration: int) -> float:
         """Ask `validate`, and keep the weights if they are the best so far."""
@@ -228,13 +236,21 @@ class OnPolicyTrainer:
         if np.isnan(value):
             raise ValueError("validate must give a number, got nan")
         if self.best is None or value > self.best:
-            self.best, self.best_iteration = value, iteration
-            self.whole["best"].load_state_dict(self.policy.state_dict())
+            self.best = value
+            self._keep(iteration)
         return value
 
-    def _lost_patience(self) -> bool:
-        patience = self.config.patience
-        if patience is None or self.best_iteration is None:
+    def _keep(self, iteration: int) -> None:
+        if "best" in self.whole:
+            self.best_iteration = iteration
+            self.whole["best"].load_state_dict(self.policy.state_dict())
+
+    def _is_over(self) -> bool:
+        """Whether the policy has gone too far, or validation has not gained for too long."""
+        patience, limit = self.config.patience, self.config.max_kl
+        if limit is not None and self.history and self.history[-1]["next_kl"] > limit:
+            return True
+        if patience is None or self.validate is None:
             return False
         asked = [one for one in self.history if one["validation"] is not None]
         return sum(one["iteration"] > self.best_iteration for one in asked) >= patience
@@ -242,13 +258,13 @@ class OnPolicyTrainer:
     # checkpoints
 
     def _checkpoint(self) -> None:
-        config, last = self.config, self.iteration == self.config.iterations or self._lost_patience()
+        config, last = self.config, self.iteration == self.config.iterations or self._is_over()
         if config.checkpoint_folder is None:
             return
         if last or (config.checkpoint_every and self.iteration % config.checkpoint_every == 0):
             meta = {
-                "config": config.what_decides_the_weights(), "history": self.history, "state": self.state(),
-                "best": [self.best, self.best_iteration], "reference": self._reference_digest(),
+                "run": self._run(), "history": self.history, "state": self.state(),
+                "best": [self.best, self.best_iteration],
             }  # fmt: skip
             save_checkpoint(config.checkpoint_folder, self.iteration, self.whole, self.optimizer, meta)
             remove_old(config.checkpoint_folder, 1, last=self.iteration)
@@ -264,16 +280,19 @@ class OnPolicyTrainer:
         if path is None:
             return
         meta = checkpoint_meta(path)
-        ours = {**self.config.what_decides_the_weights(), "reference": self._reference_digest()}
-        theirs = {**meta["config"], "reference": meta["reference"]}
+        ours, theirs = self._run(), meta.get("run")
+        if not isinstance(theirs, dict):
+            raise ValueError(f"checkpoint {str(path)!r} is none of PPO or GRPO")
         changed = [
             f"{key} {theirs.get(key)!r} -> {ours[key]!r}" for key in ours if ours[key] != theirs.get(key)
         ]
         if changed:
             raise ValueError(f"checkpoint {str(path)!r} is of another run: {', '.join(changed)}")
-        self.iteration = load_checkpoint(path, self.whole, self.optimizer)
+        self.iteration, self.ahead = load_checkpoint(path, self.whole, self.optimizer), None
         self.history, (self.best, self.best_iteration) = meta["history"], meta["best"]
         self.load_state(meta["state"])
 
-    def _reference_digest(self) -> str:
-        return weights_digest(self.reference)
+    def _run(self) -> dict[str, Any]:
+        """What a resumed run must share, as far as it can be written down: not what rollout and reward are."""
+        decides = {**self.config.what_decides_the_weights(), "reference": weights_digest(self.reference)}
+        return decides | asked_of(self.prompts, self.params)

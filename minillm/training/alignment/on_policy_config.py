@@ -35,6 +35,8 @@ class OnPolicyConfig:
     validate_every: int = 1
     patience: int | None = None
     """validations without a better one after which the run ends; None goes on to the last iteration"""
+    max_kl: float | None = None
+    """nats an answer from the reference at which the run ends; weights that are further away are not kept"""
     checkpoint_folder: str | Path | None = None
     checkpoint_every: int | None = None
     """iterations; None writes one after the last (if there is a folder)"""
@@ -48,6 +50,8 @@ class OnPolicyConfig:
         check_int("seed", self.seed, 0, 2**63 - 1)
         for name in ("learning_rate", "beta"):
             check_number(name, getattr(self, name), 0)
+        if self.max_kl is not None and check_number("max_kl", self.max_kl, 0) == 0:
+            raise ValueError("max_kl must be above 0, got 0")
         check_number("clip", self.clip, 1e-6, 1), check_number("max_grad_norm", self.max_grad_norm, 1e-9)
         check_choice("schedule", self.schedule, SCHEDULES)
         if self.checkpoint_every is not None and self.checkpoint_folder is None:

@@ -1,7 +1,7 @@
 """One's own rows, measured: what is kept from training, what a model makes of it before and after.
 
     answer_losses   nats a token of each held-out answer, given its prompt        (fine-tuning)
-    pair_margins    log p(better) - log p(worse) of each held-out pair            (preferences)
+    pair_margins    log p(better) - log p(worse) of each held-out pair, of sums and of means per token (preferences)
 
 Rows that ask the same stay on one side: a question that was learned is no examination. That none is on both is proven
 and not assumed (data/proof.py).
@@ -12,7 +12,7 @@ Book: 4.1.3 좋은 지시 데이터셋이 갖춰야 할 조건. Sources: evaluat
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -21,9 +21,10 @@ from torch import nn
 from minillm._checks import check_int, check_number
 from minillm.data.documents import plain_words
 from minillm.data.proof import HeldOut, prove_held_out
+from minillm.nn.modes import Evaluating
 from minillm.tokenizer.chat import known_roles
 from minillm.training.alignment.logprobs import IGNORED, token_logprobs
-from minillm.training.alignment.pairs import PreferenceSet
+from minillm.training.alignment.pairs import SIDES, PreferenceSet
 from minillm.training.batches import ExampleSet
 
 Row = TypeVar("Row")
@@ -78,22 +79,34 @@ def split_rows(
 def answer_losses(model: nn.Module, examples: Sequence[Any], rows: int = 16) -> np.ndarray:
     """Nats a token that each example's answer costs the model, float64 (N,): the mean of -log p over its tokens."""
     data, found = ExampleSet(examples), []
-    device, was_training = next(model.parameters()).device, model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            for batch in data.eval_batches(rows, int(data.lengths.max())):
-                batch = {name: x.to(device) for name, x in batch.items()}
-                logprobs = token_logprobs(model, batch["input_ids"], batch["labels"], batch["attention_mask"])
-                tokens = (batch["labels"][:, 1:] != IGNORED).sum(dim=1)
-                found.append((-logprobs.sum(dim=1) / tokens.clamp(min=1)).double().cpu())
-    finally:
-        model.train(was_training)
+    device = next(model.parameters()).device
+    with torch.no_grad(), Evaluating(model):
+        for batch in data.eval_batches(rows, int(data.lengths.max())):
+            batch = {name: x.to(device) for name, x in batch.items()}
+            logprobs = token_logprobs(model, batch["input_ids"], batch["labels"], batch["attention_mask"])
+            tokens = (batch["labels"][:, 1:] != IGNORED).sum(dim=1)
+            found.append((-logprobs.sum(dim=1) / tokens.clamp(min=1)).double().cpu())
     return torch.cat(found).numpy()
 
 
-def pair_margins(model: nn.Module, pairs: PreferenceSet, rows: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    """(log p(better) - log p(worse), log p(better)) of each pair, float64 (N,) each."""
+class Margins(NamedTuple):
+    """What a model finds of N pairs, float64 (N,) each.
+
+    margin: log p(better) - log p(worse), sums over the answers' tokens: the shorter of two answers has a start in it.
+    a_token: the same of means per token, which has none. chosen: log p(better).
+    """
+
+    margin: np.ndarray
+    a_token: np.ndarray
+    chosen: np.ndarray
+
+
+def pair_margins(model: nn.Module, pairs: PreferenceSet, rows: int = 16) -> Margins:
+    """By how much a model finds the better answer of each pair likelier, the length of the answers in it and not."""
     known = pairs.with_reference(model, rows).columns
-    chosen, rejected = (known[f"reference_{side}"].double().numpy() for side in ("chosen", "rejected"))
-    return chosen - rejected, chosen
+    chosen, rejected = (known[f"reference_{side}"].double().numpy() for side in SIDES)
+    tokens = [
+        np.array([(labels[1:] != IGNORED).sum() for _, labels in pairs.sides[side].rows]) for side in SIDES
+    ]
+    each = [total / count.clip(min=1) for total, count in zip((chosen, rejected), tokens)]
+    return Margins(chosen - rejected, each[0] - each[1], chosen)

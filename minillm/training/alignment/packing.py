@@ -9,7 +9,8 @@ packed row is the same sum of losses with less padding. Rows are filled by best 
 into the fullest row that still has room.
 
 Book: 4.1.2 연습문제 풀어보기: 지도 미세 조정. Papers: Krell et al. 2021 (packing), Johnson 1973 (best fit).
-Held against: the same examples unpacked; trl's pack_dataset. Leaves out: cutting an example in two.
+Held against: the same examples unpacked; trl's pack_dataset.
+Leaves out: cutting an example in two; attention that skips strangers (FlashAttention's varlen) in place of a mask.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ def positions_within(documents: Tensor) -> Tensor:
 def document_mask(documents: Tensor) -> Tensor:
     """Bool (B, 1, T, T): True where two tokens are of the same example. The model itself hides what comes later.
 
-    documents: int64 (B, T). Padding, document 0, sees padding, and nobody learns from what it sees.
+    documents: int64 (B, T). Padding, document 0, sees padding, and nobody learns from what it sees. The mask has a byte
+    for each pair of tokens: 64 MiB for a row of 8,192, 1 GiB for one of 32,768.
     """
     return (documents[:, :, None] == documents[:, None, :])[:, None]
 
@@ -71,7 +73,8 @@ class PackedSet(ExampleSet):
     """Examples packed into rows of at most `length` ids, to be learned with an SFTObjective.
 
     examples: as ExampleSet's. A run with context_length L takes rows of L + 1 ids at most. The first id of each example
-    is no target: nothing of its own stands before it. ValueError as ExampleSet, and for an example above `length`.
+    is no target: nothing of its own stands before it. Batches have `documents` (B, L), 0 in the padding, unless all of
+    their rows hold one example: those need no mask of pairs. ValueError as ExampleSet, and for one above `length`.
     """
 
     def __init__(self, examples: Any, length: int, pad_id: int = 0) -> None:
@@ -87,6 +90,8 @@ class PackedSet(ExampleSet):
 
     def _padded(self, chosen: Sequence[int]) -> Batch:
         batch = super()._padded(chosen)
+        if all(len(self.packs[i]) == 1 for i in chosen):
+            return batch
         documents = torch.zeros_like(batch["input_ids"])
         for row, i in enumerate(chosen):
             documents[row, : len(self.documents[i])] = torch.from_numpy(self.documents[i])

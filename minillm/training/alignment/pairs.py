@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from minillm._checks import check_int, describe, is_listing
+from minillm.nn.modes import Evaluating
 from minillm.training.alignment.chat_examples import chat_example
 from minillm.training.alignment.logprobs import IGNORED, sequence_logprobs
 from minillm.training.batches import Batch, ExampleSet, id_array
@@ -108,16 +109,11 @@ class PreferenceSet:
         same = object.__new__(PreferenceSet)
         same.pad_id, same.sides = self.pad_id, self.sides
         found: dict[str, list[Tensor]] = {side: [] for side in SIDES}
-        was_training = model.training
-        model.eval()
-        try:
-            with torch.no_grad():
-                for start in range(0, len(self), rows):
-                    batch = self.rows(range(start, min(start + rows, len(self))))
-                    for side, logprobs in zip(SIDES, pair_logprobs(model, batch)):
-                        found[side].append(logprobs.cpu())
-        finally:
-            model.train(was_training)
+        with torch.no_grad(), Evaluating(model):
+            for start in range(0, len(self), rows):
+                batch = self.rows(range(start, min(start + rows, len(self))))
+                for side, logprobs in zip(SIDES, pair_logprobs(model, batch)):
+                    found[side].append(logprobs.cpu())
         same.columns = self.columns | {f"reference_{side}": torch.cat(found[side]) for side in SIDES}
         return same
 

@@ -32,7 +32,8 @@ from minillm.models.decoder_heads import (
     GPT2ForSequenceClassification,
     LlamaForSequenceClassification,
 )
-from minillm.training.alignment.logprobs import check_rows
+from minillm.nn.modes import Evaluating
+from minillm.training.alignment.logprobs import check_right_padding, check_rows
 from minillm.training.alignment.pairs import SIDES, PreferenceSet
 from minillm.training.batches import padded
 from minillm.training.objectives import Outcome
@@ -63,12 +64,12 @@ class RewardModel(nn.Module):
     def __init__(self, body: nn.Module, seed: int = 0) -> None:
         super().__init__()
         body = getattr(body, "body", body)
-        width = getattr(getattr(body, "config", None), "width", None)
-        if not isinstance(body, nn.Module) or not isinstance(width, int):
+        if not isinstance(body, tuple(one.body_class for one in CLASSIFIERS)):  # what could not be saved
+            known = " or ".join(one.body_class.__name__ for one in CLASSIFIERS)
             raise ValueError(
-                f"body must be a decoder's body with a config that has a width, got {describe(body)}"
+                f"body must be a decoder's body, a {known}, or a model on one, got {describe(body)}"
             )
-        self.body, self.config = body, body.config
+        self.body, self.config, width = body, body.config, body.config.width
         self.score = nn.Linear(width, 1, bias=False, dtype=next(body.parameters()).dtype)
         generator = torch.Generator().manual_seed(check_int("seed", seed, 0))
         with torch.no_grad():
@@ -82,6 +83,7 @@ class RewardModel(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """The reward of each text (B,), read at its last real token. Padding stands on the right."""
+        check_right_padding(attention_mask)
         hidden = self.body(input_ids, attention_mask=attention_mask).last_hidden_state  # (B, T, C)
         if attention_mask is None:
             last = hidden[:, -1]
@@ -94,10 +96,7 @@ class RewardModel(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> Any:
         """Write a folder in Hugging Face's layout: a sequence classifier of one label, as transformers has it."""
-        kind = next((one for one in CLASSIFIERS if isinstance(self.body, one.body_class)), None)
-        if kind is None:
-            known = ", ".join(one.body_class.__name__ for one in CLASSIFIERS)
-            raise ValueError(f"a reward model is saved on one of {known}, got {type(self.body).__name__}")
+        kind = next(one for one in CLASSIFIERS if isinstance(self.body, one.body_class))
         whole = kind.unfilled(self.config.with_labels(1))
         whole.load_state_dict(self.state_dict())
         return whole.save_pretrained(folder)
@@ -120,32 +119,31 @@ class RewardModel(nn.Module):
         self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], rows: int = 32
     ) -> list[float]:
         """The rewards of answers to prompts, ids both: what PPOTrainer, GRPOTrainer and best_of_n take as `reward`."""
+        if len(prompts) != len(answers):
+            raise ValueError(f"expected an answer to each prompt, got {len(answers)} to {len(prompts)}")
         texts, found, device = (
             [[*p, *a] for p, a in zip(prompts, answers)],
             [],
             next(self.parameters()).device,
         )
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                for start in range(0, len(texts), rows):
-                    part = [np.asarray(ids, dtype=np.int64) for ids in texts[start : start + rows]]
-                    batch = padded([(ids, ids) for ids in part], 0)
-                    found += self(batch["input_ids"].to(device), batch["attention_mask"].to(device)).tolist()
-        finally:
-            self.train(was_training)
-        return found
+        with torch.no_grad(), Evaluating(self):
+            for start in range(0, len(texts), rows):
+                part = [np.asarray(ids, dtype=np.int64) for ids in texts[start : start + rows]]
+                batch = padded([(ids, ids) for ids in part], 0)
+                found.append(self(batch["input_ids"].to(device), batch["attention_mask"].to(device)))
+        return torch.cat(found).tolist() if found else []
 
 
 class RewardObjective:
-    """Rank pairs: a batch of a PreferenceSet, its margin too where it has one. Targets are pairs."""
+    """Rank pairs: a batch of a PreferenceSet, its margin too where it has one. Targets are pairs; dropout is off, as
+    trl has it."""
 
     def __call__(self, model: Any, batch: Mapping[str, Tensor], predict: bool = False) -> Outcome:
         """The Bradley-Terry loss; predictions are the rewards (B, 2), the better answer's first, labels 0."""
-        chosen, rejected = (
-            model(batch[f"{side}_input_ids"], batch[f"{side}_attention_mask"]) for side in SIDES
-        )
+        with Evaluating(model):
+            chosen, rejected = (
+                model(batch[f"{side}_input_ids"], batch[f"{side}_attention_mask"]) for side in SIDES
+            )
         loss = bradley_terry_loss(chosen, rejected, batch.get("margin"))
         return Outcome(loss, torch.stack([chosen, rejected], dim=1), batch["labels"])
 
@@ -191,7 +189,9 @@ def reward_report(
     first = (
         np.random.default_rng(seed).integers(0, 2, len(right)).astype(bool)
     )  # the better one is named first
-    probabilities = 1 / (1 + np.exp(-np.where(first, difference, -difference)))
+    probabilities = np.exp(
+        -np.logaddexp(0.0, -np.where(first, difference, -difference))
+    )  # σ, without overflow
     error = expected_calibration_error(probabilities, first, bins)
     return RewardReport(float(right.mean()), interval, error, len(right))
 
@@ -200,12 +200,8 @@ def pair_rewards(model: RewardModel) -> Callable[[Mapping[str, Tensor]], tuple[T
     """A function that gives the model's rewards (B,) of the better and of the worse answers of a batch."""
 
     def ask(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        was_training, device = model.training, next(model.parameters()).device
-        model.eval()
-        try:
-            both = RewardObjective()(model, {name: x.to(device) for name, x in batch.items()}).predictions
-        finally:
-            model.train(was_training)
+        device = next(model.parameters()).device
+        both = RewardObjective()(model, {name: x.to(device) for name, x in batch.items()}).predictions
         return both[:, 0], both[:, 1]
 
     return ask

@@ -5,6 +5,8 @@ Book: 4.2.3 PPO: 보상 해킹 피하기. Paper: Stiennon et al. 2020. What a us
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -15,13 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from minillm._checks import describe, is_listing
+from minillm.nn.modes import Evaluating
 from minillm.training.alignment.logprobs import IGNORED, token_logprobs
 from minillm.training.alignment.pairs import answer_example
 from minillm.training.batches import id_array, padded
+from minillm.training.loop import TrainingDiverged
 
 Ids = Sequence[int]
 Rollout = Callable[[nn.Module, list[list[int]], Any], Sequence[Ids]]
 Reward = Callable[[list[list[int]], list[list[int]]], Sequence[float]]
+LARGEST_SCORE = 1e15  # the square of one still is a float32
 
 
 @dataclass
@@ -61,11 +66,33 @@ def read_answers(
     rows = [(np.array(one["input_ids"]), np.array(one["labels"])) for one in examples]
     device = next(policy.parameters()).device
     batch = {name: x.to(device) for name, x in padded(rows, 0).items()}
-    with torch.no_grad():
+    with torch.no_grad(), Evaluating(policy):
         logprobs = logprobs_of(policy, batch)
-        other = logprobs if reference is None else logprobs_of(reference, batch)
+        other = logprobs
+        if reference is not None:
+            with Evaluating(reference):
+                other = logprobs_of(reference, batch)
     mask = (batch["labels"][:, 1:] != IGNORED).to(logprobs.dtype)
     return Written(batch, mask, logprobs, other, torch.tensor(scores, device=device, dtype=logprobs.dtype))
+
+
+def check_prompts(policy: nn.Module, prompts: Any, params: Any) -> list[list[int]]:
+    """Prompts as lists of ids of the policy, with room for an answer behind them; ValueError for anything else."""
+    if not is_listing(prompts) or not len(prompts):
+        raise ValueError(f"prompts must be a non-empty list of lists of ids, got {describe(prompts)}")
+    found = [id_array(f"prompt {i}", ids).tolist() for i, ids in enumerate(prompts)]
+    if not all(found):
+        raise ValueError("every prompt must hold at least one id")
+    config, answer = getattr(policy, "config", None), getattr(params, "max_tokens", None) or 1
+    ids, window = getattr(config, "vocab_size", None), getattr(config, "max_length", None)
+    for i, prompt in enumerate(found):
+        if ids is not None and max(prompt) >= ids:
+            raise ValueError(f"every id of prompt {i} must be between 0 and {ids - 1}, got {max(prompt)}")
+        if window is not None and len(prompt) + answer > window:
+            raise ValueError(
+                f"prompt {i} has {len(prompt)} ids and an answer up to {answer}: the policy's window is {window}"
+            )
+    return found
 
 
 def frozen_copy(model: nn.Module) -> nn.Module:
@@ -92,7 +119,7 @@ def check_answers(prompts: list[list[int]], answers: Any) -> list[list[int]]:
 
 
 def check_scores(scores: Any, prompts: list[list[int]], answers: list[list[int]]) -> list[float]:
-    """What `reward` gave as finite floats, one to each answer; ValueError that shows the answer whose score is none."""
+    """What `reward` gave as floats, one to each answer; ValueError that shows the first answer whose score is none."""
     try:
         found = np.asarray(scores.detach().cpu() if isinstance(scores, Tensor) else scores, dtype=np.float64)
     except (TypeError, ValueError):
@@ -101,10 +128,36 @@ def check_scores(scores: Any, prompts: list[list[int]], answers: list[list[int]]
         raise ValueError(
             f"reward must give {len(answers)} numbers, one to each answer, got {describe(scores)}"
         )
-    (bad,) = np.nonzero(~np.isfinite(found))
+    (bad,) = np.nonzero(~(np.abs(found) <= LARGEST_SCORE))
     if len(bad):
         i = int(bad[0])
         raise ValueError(
-            f"reward gave {found[i]} to answer {i}: {answers[i][:20]} to the prompt {prompts[i][:20]}"
+            f"reward gave {found[i]:g} to answer {i}: {answers[i][:20]} to the prompt {prompts[i][:20]}; a score is a "
+            f"number between {-LARGEST_SCORE:g} and {LARGEST_SCORE:g}"
         )
     return found.tolist()
+
+
+def step_means(
+    steps: Sequence[Mapping[str, Tensor]], iteration: int, learning_rate: float
+) -> dict[str, float]:
+    """The mean of each figure of an iteration's steps but loss and gradient; TrainingDiverged if those are no numbers.
+
+    All of them are read from a GPU at once.
+    """
+    table = torch.stack([torch.stack([x.float() for x in step.values()]) for step in steps]).cpu().double()
+    means = dict(zip(steps[0], table.mean(dim=0).tolist()))
+    loss, gradient = means.pop("loss"), means.pop("gradient")
+    if not np.isfinite([loss, gradient]).all():
+        raise TrainingDiverged(
+            f"training stopped in iteration {iteration}: loss {loss}, gradient {gradient}; a lower learning_rate (now "
+            f"{learning_rate:g}) usually helps"
+        )
+    return means
+
+
+def asked_of(prompts: list[list[int]], params: Any) -> dict[str, Any]:
+    """What was asked, and how, as far as it can be written down: for a run that is resumed."""
+    digest = hashlib.sha256(json.dumps(prompts).encode()).hexdigest()
+    plain = {k: v for k, v in vars(params).items() if isinstance(v, (int, float, str, type(None)))}
+    return {"prompts": digest[:16], "params": plain}

@@ -222,8 +222,8 @@ def test_a_call_whose_end_cannot_be_told_is_refused(tokenizer):
     """It is written in front of the thought that only the last turn keeps: where it ends is nowhere to be seen."""
     template = (
         "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}{% if loop.last and m.role == 'assistant' %}"
-        "{{ 'hm ' }}{% endif %}{{ m.content }}{{ m.tool_calls | tojson if m.tool_calls }}{{ '<|im_end|>\n' }}{% endfor %}"
-        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+        "{{ 'hm ' }}{% endif %}{{ m.content }}{{ m.tool_calls | tojson if m.tool_calls }}{{ '<|im_end|>\n' }}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
     )
     chat = [{"role": "user", "content": "1"}, {"role": "assistant", "content": "", "tool_calls": [CALL]},
             {"role": "tool", "content": "22", "name": "x"}, {"role": "assistant", "content": "가"}]  # fmt: skip

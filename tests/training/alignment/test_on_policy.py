@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from minillm.inference import SamplingParams, rollout
-from minillm.models import Llama, LlamaConfig
+from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig
 from minillm.training import (
     GRPOConfig,
     GRPOTrainer,
     PPOConfig,
     PPOTrainer,
+    Trainer,
     TrainerConfig,
     TrainingDiverged,
     best_of_n,
@@ -148,6 +149,130 @@ def test_a_critic_of_the_policys_own_body_is_trained_once():
     trainer.train()
 
 
+def test_a_critic_on_the_policys_own_body_resumes_bit_for_bit(tmp_path):
+    def run(folder=None, resume=False, stop=None):
+        policy = llama()
+        critic = critic_of(policy)
+        critic.body = policy.body
+        settings = ppo(checkpoint_folder=folder, checkpoint_every=2 if folder else None)
+        trainer = PPOTrainer(policy, rollout, low_ids, PROMPTS, PARAMS, settings, critic=critic)
+        if stop is not None:
+            trainer.reward = lambda *pair: low_ids(*pair) if trainer.iteration < stop else [None]
+            with pytest.raises(ValueError, match="reward must give"):
+                trainer.train()
+        else:
+            trainer.train(resume)
+        return trainer
+
+    whole, _ = run(), run(tmp_path, stop=3)
+    again = run(tmp_path, resume=True)
+    assert again.critic.body is again.policy.body
+    for name, tensor in whole.whole.state_dict().items():
+        assert torch.equal(tensor, again.whole.state_dict()[name]), name
+
+
+def test_a_run_that_asks_something_else_does_not_go_on(tmp_path):
+    make("grpo", iterations=2, checkpoint_folder=tmp_path).train()
+    for prompts, params, message in (
+        (PROMPTS[:3], PARAMS, "prompts"),
+        (PROMPTS, replace(PARAMS, max_tokens=3), "params"),
+    ):
+        other = GRPOTrainer(
+            llama(), rollout, low_ids, prompts, params, grpo(iterations=2, checkpoint_folder=tmp_path)
+        )
+        with pytest.raises(ValueError, match=f"is of another run: {message} "):
+            other.train(resume=True)
+        assert other.iteration == 0
+    settings = TrainerConfig(
+        max_steps=1, batch_size=1, context_length=8, checkpoint_folder=tmp_path / "sft", progress=False
+    )
+    Trainer(llama(), settings, [[1, 2, 3]] * 2).train()
+    with pytest.raises(ValueError, match="is none of PPO or GRPO"):
+        make("ppo", checkpoint_folder=tmp_path / "sft").train(resume=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_run_ends_before_the_policy_is_too_far_and_gives_back_what_was_near(kind, tmp_path):
+    fast = {"learning_rate": 2e-2, "iterations": 7, "beta": 0.0}
+    free = make(kind, **fast)
+    far = [one["kl"] for one in free.train()]
+    limit = (far[2] + max(far)) / 2
+    trainer = make(kind, max_kl=limit, **fast)
+    history = trainer.train()
+    assert len(history) < 7
+    assert history[-1]["next_kl"] > limit
+    assert all(one["next_kl"] <= limit for one in history[:-1])
+    assert [one["kl"] for one in history[1:]] == [one["next_kl"] for one in history[:-1]]
+    assert [one["kl"] for one in history] == far[: len(history)]  # writing ahead changes nothing
+    kept = trainer.kept()
+    assert kept["iteration"] == len(history) - 1
+    assert kept["kl"] == history[-1]["kl"] <= limit
+    assert trainer.train() == history  # it is over
+    # the same with validation, which would have liked the last policy best, and resumed
+    rising = iter(range(100))
+    other = make(kind, max_kl=limit, validate=lambda model: next(rising), checkpoint_folder=tmp_path, **fast)
+    other.train()
+    assert other.kept() == kept
+    assert all(torch.equal(a, b) for a, b in zip(other.policy.parameters(), trainer.policy.parameters()))
+    again = make(kind, max_kl=limit, validate=lambda model: 0.0, checkpoint_folder=tmp_path, **fast)
+    assert again.train(resume=True) == other.history
+    assert again.kept() == kept
+
+
+def test_kept_is_what_the_policy_that_is_left_writes():
+    values = iter([0.1, 0.2, 0.9, 0.3, 0.4])
+    trainer = make("grpo", validate=lambda model: next(values))
+    history = trainer.train()
+    assert trainer.best_iteration == 2
+    assert trainer.kept() == {"iteration": 2} | {
+        k: history[2][k] for k in ("score", "kl", "entropy", "length")
+    }
+    last = make("grpo")  # no validation: the last weights are left, which have written nothing yet
+    last.train()
+    longer = make("grpo", iterations=5)
+    assert last.kept()["kl"] == longer.train()[4]["kl"] != last.history[-1]["kl"]
+
+
+def test_a_reference_of_ones_own_and_validation_read_without_dropout():
+    drops = {
+        "resid_pdrop": 0.5,
+        "embd_pdrop": 0.5,
+        "attn_pdrop": 0.5,
+        "n_positions": 32,
+        "n_embd": 16,
+        "n_layer": 1,
+    }
+    policy, reference = (
+        GPT2(GPT2Config(vocab_size=50, n_head=2, eos_token_id=0, **drops), seed=0) for _ in range(2)
+    )
+    modes = []
+    trainer = GRPOTrainer(policy, rollout, low_ids, PROMPTS, PARAMS, grpo(iterations=1), reference=reference,
+                          validate=lambda model: modes.append(model.training) or 0.0)  # fmt: skip
+    assert trainer.train()[0]["kl"] == 0
+    assert modes == [False, False]
+    assert policy.training
+    assert reference.training
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_rewards_one_row_and_answers_of_one_token_give_finite_steps(kind):
+    alike = lambda prompts, answers: [0.1] * len(answers)  # noqa: E731
+    for reward, params, settings in (
+        (alike, PARAMS, {}),
+        (low_ids, SamplingParams(max_tokens=1), {"prompts": 1, "minibatch": 1}),
+    ):
+        trainer, usual = KINDS[kind]
+        settings = usual(iterations=2, beta=0.0, **settings)
+        made = trainer(llama(), rollout, reward, PROMPTS, params, settings)
+        history = made.train()
+        assert all(np.isfinite([one[k] for k in ("policy_loss", "kl", "score")]).all() for one in history)
+        if kind == "grpo" and reward is alike:
+            assert [one["silent"] for one in history] == [1, 1]
+            fresh = llama().state_dict()
+            for name, tensor in made.policy.state_dict().items():
+                torch.testing.assert_close(tensor, fresh[name], rtol=0, atol=1e-5)
+
+
 def test_best_of_n_and_expert_iteration():
     policy = llama()
     found = best_of_n(policy, rollout, low_ids, PROMPTS, PARAMS, 8)
@@ -181,6 +306,19 @@ def test_what_cannot_be_learned_from_is_refused():
         (lambda: ppo(target_kl=1.0, beta=0.0), "target_kl needs a target and a beta above 0"),
         (lambda: ppo(checkpoint_every=2), "checkpoint_every needs a checkpoint_folder"),
         (lambda: ppo(schedule="up"), "schedule must be one of"),
+        (lambda: ppo(max_kl=0), "max_kl must be above 0"),
+        (
+            lambda: GRPOTrainer(llama(), rollout, low_ids, [[1], [1] * 60], PARAMS, grpo()),
+            "prompt 1 has 60 ids and an answer up to 5: the policy's window is 64",
+        ),
+        (
+            lambda: GRPOTrainer(llama(), rollout, low_ids, [[1], [50]], PARAMS, grpo()),
+            "every id of prompt 1 must be between 0 and 49",
+        ),
+        (
+            lambda: make("ppo", reward=lambda prompts, answers: [1e30] * len(answers)).train(),
+            r"reward gave 1e\+30 to answer 0: .* a score is a number between",
+        ),
         (lambda: grpo(group=1), "group must be at least 2"),
         (lambda: grpo(loss_type="ppo"), "loss_type must be one of"),
         (

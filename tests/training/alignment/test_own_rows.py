@@ -45,7 +45,7 @@ def test_an_answer_costs_what_the_objective_says_of_it_alone():
 
 def test_margins_are_differences_of_sums():
     model, data = Llama(LlamaConfig(**LLAMA), seed=0), PreferenceSet(pairs(7))
-    margins, likely = pair_margins(model, data, rows=3)
+    margins, a_token, likely = pair_margins(model, data, rows=3)
     batch = data.rows(range(7))
     with torch.no_grad():
         both = [
@@ -56,6 +56,26 @@ def test_margins_are_differences_of_sums():
         ]
     np.testing.assert_allclose(margins, (both[0] - both[1]).numpy(), rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(likely, both[0].numpy(), rtol=1e-5)
+    tokens = [[len(one[f"{side}_ids"]) for one in pairs(7)] for side in ("chosen", "rejected")]
+    means = [both[place].numpy() / tokens[place] for place in (0, 1)]
+    np.testing.assert_allclose(a_token, means[0] - means[1], rtol=1e-4, atol=1e-5)
+
+
+def test_the_length_of_answers_is_in_the_margin_and_not_in_that_of_a_token():
+    """A model to which all tokens are alike: the shorter answer is always ahead in sums, and never a token."""
+    model = Llama(LlamaConfig(**LLAMA), seed=0)
+    with torch.no_grad():
+        model.head.weight.zero_()
+    short, long = [1, 2], [3, 4, 5, 6, 7]
+    data = PreferenceSet(
+        [
+            {"prompt_ids": [9], "chosen_ids": one, "rejected_ids": two}
+            for one, two in ((short, long), (long, short))
+        ]
+    )
+    found = pair_margins(model, data)
+    np.testing.assert_allclose(found.margin, [3 * np.log(50), -3 * np.log(50)], rtol=1e-5)
+    np.testing.assert_allclose(found.a_token, [0, 0], atol=1e-6)
 
 
 def test_the_plain_template_ends_each_answer_and_needs_an_end():

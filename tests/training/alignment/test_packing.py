@@ -106,6 +106,15 @@ def test_the_first_id_of_a_packed_example_is_no_target():
     assert batch["documents"].tolist() == [[1, 1, 1, 2, 2]]
 
 
+def test_rows_of_one_example_need_no_mask_of_pairs():
+    packed = PackedSet([[5, 6, 7, 8], [1, 2, 3], [8, 9]], 5)
+    assert packed.packs == [[0], [1, 2]]
+    assert "documents" not in packed._padded([0, 0])
+    assert packed._padded([0, 1])["documents"].tolist() == [[1, 1, 1, 1, 0], [1, 1, 1, 2, 2]]
+    inputs = SFTObjective().inputs(packed._padded([0]))
+    assert inputs["attention_mask"].shape == (1, 3)
+
+
 def test_share_of_padding():
     alone, together = packed_share([10, 2, 2, 2, 2, 2], 10)
     assert alone == pytest.approx(1 - 20 / 60)

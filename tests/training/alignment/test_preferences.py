@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from minillm.models import GPT2, GPT2Body, GPT2Config, Llama, LlamaBody, LlamaConfig, load_model
+from minillm.models import (
+    BERT,
+    GPT2,
+    BERTConfig,
+    GPT2Body,
+    GPT2Config,
+    Llama,
+    LlamaBody,
+    LlamaConfig,
+    load_model,
+)
 from minillm.training import (
     DPOObjective,
     DPOTrainer,
@@ -180,6 +190,60 @@ def test_dpo_learns_the_order_and_its_reference_stays_what_it_was():
     assert after["eval_loss"] < before["eval_loss"]
     kept = trainer.eval_source.columns
     assert all(torch.equal(kept[f"reference_{side}"], first[side]) for side in first)
+
+
+DROPS = GPT2_SIZES | {"resid_pdrop": 0.5, "embd_pdrop": 0.5, "attn_pdrop": 0.5}
+
+
+def test_dropout_is_off_where_two_readings_are_compared():
+    """As trl has it: at the first step policy and reference are the same, the loss is log 2 to the last digits."""
+    trainer = DPOTrainer(GPT2(GPT2Config(**DROPS), seed=0), config(1, log_every=1), pairs())
+    assert trainer.train()[0]["train_loss"] == pytest.approx(np.log(2), abs=1e-5)
+    assert trainer.model.training
+    model, data = RewardModel(GPT2(GPT2Config(**DROPS), seed=0)), PreferenceSet(pairs(8))
+    batch = data.rows(range(8))
+    first, second = (RewardObjective()(model, batch).loss.detach() for _ in range(2))
+    assert torch.equal(first, second)
+    assert model.training
+    assert model.body.training
+
+
+def test_padding_on_the_left_is_refused_by_name():
+    """A GPT-2 would read its tokens at other positions, and nobody would see it."""
+    ids, mask = torch.tensor([[0, 0, 1, 2, 3]]), torch.tensor([[0, 0, 1, 1, 1]])
+    labels, model = torch.tensor([[-100, -100, -100, -100, 3]]), GPT2(GPT2Config(**GPT2_SIZES), seed=0)
+    for bad in (mask, torch.zeros_like(mask), torch.tensor([[1, 1, 0, 1, 1]])):
+        with pytest.raises(ValueError, match="padding must stand on the right"):
+            sequence_logprobs(model, ids, labels, bad)
+        with pytest.raises(ValueError, match="padding must stand on the right"):
+            RewardModel(model)(ids, bad)
+    torch.testing.assert_close(
+        sequence_logprobs(model, ids, labels, torch.ones_like(mask)), sequence_logprobs(model, ids, labels)
+    )
+
+
+@pytest.mark.parametrize("kind", ["mistral", "qwen2", "qwen3"])
+def test_reward_models_of_the_llama_family_are_saved_and_others_refused_before_training(tmp_path, kind):
+    model, ids = (
+        RewardModel(LlamaBody(LlamaConfig(**LLAMA, model_type=kind), seed=0)).eval(),
+        torch.ones(1, 4).long(),
+    )
+    model.save_pretrained(tmp_path)
+    torch.testing.assert_close(RewardModel.from_pretrained(tmp_path).eval()(ids), model(ids))
+    sizes = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    with pytest.raises(ValueError, match="body must be a decoder's body, a GPT2Body or LlamaBody"):
+        RewardModel(BERT(BERTConfig(**sizes, intermediate_size=32, max_position_embeddings=32)))
+    with pytest.raises(ValueError, match="expected an answer to each prompt, got 1 to 2"):
+        model.reward([[1], [2]], [[2]])
+    assert model.reward([], []) == []
+
+
+def test_a_report_of_very_sure_rewards_has_no_overflow():
+    def sure(batch):
+        return torch.full((len(batch["labels"]),), -2000.0), torch.zeros(len(batch["labels"]))
+
+    found = reward_report(sure, PreferenceSet(pairs(40)))
+    assert (found.accuracy, found.calibration_error) == (0, pytest.approx(1))
 
 
 def test_a_run_of_dpo_resumes_bit_for_bit(tmp_path):
