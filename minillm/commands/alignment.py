@@ -84,10 +84,16 @@ def dpo(options: Namespace) -> None:
     model = open_model(folder, tokenizer, options)
     longest = min(options.max_length or model.config.max_length, model.config.max_length)
     sides = [
-        [pair for pair in (preference_pair(tokenizer, *row) for row in part) if length_of(pair) <= longest]
+        [
+            pair
+            for pair in (preference_pair(tokenizer, *row) for row in part)
+            if pair["chosen"] != pair["rejected"]
+        ]
         for part in (taught, held)
     ]
-    dropped = len(rows) - sum(map(len, sides))
+    alike = len(every) - sum(map(len, sides))  # some are equal only once the template has cut blanks off
+    sides = [[pair for pair in side if length_of(pair) <= longest] for side in sides]
+    dropped = len(every) - alike - sum(map(len, sides))
     if not all(sides):
         raise ValueError(f"no pair is left to learn from, or none to ask: {dropped} of {len(rows)} have more than "
                          f"{longest} tokens")  # fmt: skip
@@ -106,7 +112,7 @@ def dpo(options: Namespace) -> None:
     report(
         options,
         {
-            "folder": str(options.out), "pairs": len(pairs), "dropped": dropped, "alike": len(every) - len(rows),
+            "folder": str(options.out), "pairs": len(pairs), "dropped": dropped, "alike": alike,
             "held_out": len(exam), "steps": history.global_step, "proof": str(proof), "template_given": given,
             "reward_accuracy": float(right(after.margin - before.margin).mean()),
             "chosen_moved": float((after.chosen - before.chosen).mean()),
@@ -120,7 +126,7 @@ def dpo(options: Namespace) -> None:
         },
         comparison,
         f"learned from {len(pairs):,} pairs in {history.global_step:,} steps; asked {len(exam):,} held-out ones; "
-        f"left out: {dropped:,} of more than {longest:,} tokens, {len(every) - len(rows):,} of two equal answers",
+        f"left out: {dropped:,} of more than {longest:,} tokens, {alike:,} of two equal answers",
     )  # fmt: skip
 
 

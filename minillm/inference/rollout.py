@@ -78,9 +78,7 @@ def _written(
         if step < params.min_tokens and len(ends):
             scores = scores.index_fill(1, ends, -torch.inf)
         newest = draw(scores, generator)  # (B,)
-        tokens = newest.tolist()  # all that is read from a GPU for a token
-        if tokens[0] < 0:
-            raise ValueError("the model's scores hold NaN or infinity: no token can be drawn")
+        tokens = drawn_tokens(newest)
         for row, token in zip(going, tokens):
             answers[row].append(token)
         stays = [place for place, token in enumerate(tokens) if token not in last_ones]
@@ -92,6 +90,14 @@ def _written(
             newest, last = newest[stays], None if last is None else last[stays]
         logits, last = decode(model, newest, cache, last)
     return answers
+
+
+def drawn_tokens(newest: Tensor) -> list[int]:
+    """What `draw` gave: all that is read from a GPU for a token. ValueError where nothing could be drawn."""
+    tokens = newest.tolist()
+    if tokens[0] < 0:
+        raise ValueError("the model's scores hold NaN or infinity: no token can be drawn")
+    return tokens
 
 
 def draw(logits: Tensor, generator: torch.Generator) -> Tensor:

@@ -141,6 +141,21 @@ def test_pairs_in_their_other_shapes(folders, tmp_path, capsys):
     assert "right a token divides each by its tokens" in printed
 
 
+def test_answers_that_are_equal_once_the_template_has_cut_their_blanks_off_are_left_out(
+    folders, tmp_path, capsys
+):
+    tokenizer = load_tokenizer(folders["chat"])
+    tokenizer.chat_template = CHATML.replace("message['content']", "message['content'] | trim")
+    model = tmp_path / "model"
+    load_model(folders["chat"]).save_pretrained(model)
+    tokenizer.save(model)
+    rows = [{"prompt": f"blank {i}", "chosen": "yes ", "rejected": "yes"} for i in range(3)]
+    data = write(tmp_path / "rows.jsonl", [*likes(20), *rows])
+    told = json.loads(run(capsys, "dpo", model, data, "--out", tmp_path / "out", *QUICK, "--json").out)
+    assert (told["alike"], told["dropped"]) == (3, 0)
+    assert told["pairs"] + told["held_out"] == 20
+
+
 def test_what_does_not_go_is_said_and_nothing_is_written(folders, tmp_path, capsys):
     there = tmp_path / "there"
     there.mkdir()

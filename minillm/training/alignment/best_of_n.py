@@ -96,17 +96,28 @@ def expert_iteration(
     check_int("rounds", rounds, 1)
     if not isinstance(config, TrainerConfig):
         raise ValueError(f"config must be a TrainerConfig, got {describe(config)}")
-    history = []
-    for number in range(rounds):
-        drawn = replace(params, seed=(params.seed or 0) + number)
-        found = best_of_n(policy, rollout, reward, prompts, drawn, n)
-        examples = [answer_example(*pair) for pair in zip(prompts, found.answers)]
-        settings = replace(config, seed=config.seed + number)
-        records = Trainer(policy, settings, examples, objective=SFTObjective()).train()
-        history.append(
-            {
-                "round": number + 1, "score": float(found.scores.mean()),
-                "best": float(found.scores.max(axis=1).mean()), "train_loss": records[-1]["train_loss"],
-            }
-        )  # fmt: skip
-    return history
+    return [
+        {"round": number + 1}
+        | learn_the_best(
+            policy, rollout, reward, prompts, replace(params, seed=(params.seed or 0) + number),
+            replace(config, seed=config.seed + number), n,
+        )
+        for number in range(rounds)
+    ]  # fmt: skip
+
+
+def learn_the_best(
+    policy: nn.Module,
+    rollout: Rollout,
+    reward: Reward,
+    prompts: Sequence[Ids],
+    params: Any,
+    config: Any,
+    n: int,
+) -> dict[str, float]:
+    """A round of expert iteration: write n answers to each prompt, keep the best, learn them as examples."""
+    found = best_of_n(policy, rollout, reward, prompts, params, n)
+    examples = [answer_example(prompt, answer) for prompt, answer in zip(prompts, found.answers)]
+    records = Trainer(policy, config, examples, objective=SFTObjective()).train()
+    means = {"score": float(found.scores.mean()), "best": float(found.scores.max(axis=1).mean())}
+    return means | {"train_loss": records[-1]["train_loss"]}

@@ -50,15 +50,11 @@ def answer_spans(
     places = _answers(messages, check_choice("turns", turns, TURNS))
     text, spans = render(messages), []
     for i in places:
-        prompt = render(messages[:i], asks=True)
-        start = _shared(text, prompt)
-        if start < len(prompt):  # it asks with more than stands there, or writes all of it otherwise
-            start = min(start, _parts(messages, i, text, render, before=_MARK))
-        if start < len(prompt) and start < _parts(messages, i - 1, text, render, behind=_MARK):
+        start = _start_of_answer(messages, i, text, render)
+        if start is None:
+            more = "; turns='last' learns from the last answer alone" if i != places[-1] else ""
             raise ValueError(
-                f"the chat template writes what comes before message {i} in another way once more follows, from "
-                f"{text[start : start + 40]!r} on"
-                + ("; turns='last' learns from the last answer alone" if i != places[-1] else "")
+                f"the chat template writes what comes before message {i} in another way once more follows{more}"
             )
         spans.append((start, _end_of_answer(tokenizer, messages, i, start, text, render)))
     return text, spans
@@ -148,6 +144,17 @@ def _answers(messages: Any, turns: str) -> list[int]:
 def _shared(a: str, b: str) -> int:
     """How many characters two texts begin with in common."""
     return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+
+
+def _start_of_answer(messages: Sequence[Mapping[str, Any]], i: int, text: str, render: Any) -> int | None:
+    """Where the answer in message i starts: where its prompt ends; None where the text before it is another."""
+    prompt = render(messages[:i], asks=True)
+    start = _shared(text, prompt)
+    if start == len(prompt):
+        return start
+    # the prompt says more than stands there, a thought that is begun: what both begin with, and no letter of the answer
+    start = min(start, _parts(messages, i, text, render, before=_MARK))
+    return start if start >= _parts(messages, i - 1, text, render, behind=_MARK) else None
 
 
 def _parts(

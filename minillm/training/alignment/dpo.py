@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from minillm._checks import check_number, describe
 from minillm.nn.modes import Evaluating
 from minillm.training.alignment.pairs import SIDES, PreferenceSet, pair_logprobs
-from minillm.training.alignment.preference_losses import check_beta, dpo_loss
+from minillm.training.alignment.preference_losses import check_beta, dpo_loss, hinge_loss, ipo_loss
 from minillm.training.evaluate import EvalPrediction
 from minillm.training.objectives import Outcome
 from minillm.training.trainer import Trainer
@@ -102,6 +102,8 @@ class DPOTrainer(Trainer):
         if train_data is None:
             raise ValueError("DPOTrainer needs train_data, pairs to learn from; got None")
         settings = {"label_smoothing": label_smoothing} if label_smoothing else {}
+        if settings and loss in (hinge_loss, ipo_loss):
+            raise ValueError(f"label_smoothing is one of dpo_loss, {loss.__name__} has none")
         objective = DPOObjective(beta, loss, **settings)
         asked = model if reference is None else reference
         sets = []

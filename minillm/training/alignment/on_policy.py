@@ -174,25 +174,12 @@ class OnPolicyTrainer:
         return {"iteration": at} | {name: found[name] for name in ("score", "kl", "entropy", "length")}
 
     def _iterate(self) -> dict[str, Any]:
-        """Write, score, learn."""
-        began, config, i = time.perf_counter(), self.config, self.iteration
-        written, self.ahead = self.ahead or self.write(i), None
-        known = self.prepare(written)
-        steps: list[dict[str, Tensor]] = []
-        for group, peak in zip(self.optimizer.param_groups, self.peaks):
-            group["lr"] = peak * self.rate(i)
-        for epoch in range(config.epochs):
-            order = np.random.default_rng([config.seed, i, epoch]).permutation(len(written.mask))
-            for start in range(0, len(order), config.minibatch):
-                rows = torch.from_numpy(order[start : start + config.minibatch]).to(written.mask.device)
-                steps.append(self._step({k: v[rows] for k, v in written.batch.items()},
-                                        {k: v[rows] for k, v in known.items()}))  # fmt: skip
+        """Write, score, learn, and look at what has come of it."""
+        began, config = time.perf_counter(), self.config
+        written, self.ahead = self.ahead or self.write(self.iteration), None
+        means = self._learn(written, self.prepare(written))
         self.iteration += 1
-        record = {
-            "iteration": self.iteration,
-            **written.figures(),
-            **step_means(steps, i + 1, config.learning_rate),
-        }
+        record = {"iteration": self.iteration, **written.figures(), **means}
         record |= self.after(written) | {"seconds": time.perf_counter() - began, "validation": None}
         if config.max_kl is not None:
             self.ahead = self.write(self.iteration)
@@ -204,6 +191,19 @@ class OnPolicyTrainer:
         elif self.iteration % config.validate_every == 0 or self.iteration == config.iterations:
             record["validation"] = self._validated(self.iteration)
         return record
+
+    def _learn(self, written: Written, known: Mapping[str, Tensor]) -> dict[str, float]:
+        """Some passes over the answers, in steps of a few; the mean figures of the steps."""
+        config, i, steps = self.config, self.iteration, []
+        for group, peak in zip(self.optimizer.param_groups, self.peaks):
+            group["lr"] = peak * self.rate(i)
+        for epoch in range(config.epochs):
+            order = np.random.default_rng([config.seed, i, epoch]).permutation(len(written.mask))
+            for start in range(0, len(order), config.minibatch):
+                rows = torch.from_numpy(order[start : start + config.minibatch]).to(written.mask.device)
+                parts = [{k: v[rows] for k, v in whole.items()} for whole in (written.batch, known)]
+                steps.append(self._step(*parts))
+        return step_means(steps, i + 1, config.learning_rate)
 
     def write(self, iteration: int) -> Written:
         """The answers of an iteration, scored, with what policy and reference find of them."""

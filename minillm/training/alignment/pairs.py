@@ -53,6 +53,12 @@ class PreferenceSet:
         self.sides = {
             side: ExampleSet([one[place] for one in read], pad_id) for place, side in enumerate(SIDES)
         }
+        for side, examples in self.sides.items():
+            for number, (_, labels) in enumerate(examples.rows):
+                if (labels[1:] == IGNORED).all():
+                    raise ValueError(
+                        f"{side} of pair {number} has no label: no token of an answer is left in it"
+                    )
         self.columns: dict[str, Tensor] = {}
         margins = [pair.get("margin") for pair in pairs]
         if any(one is not None for one in margins):

@@ -294,10 +294,16 @@ def test_what_are_no_pairs_is_refused():
         ([good[0] | {"margin": 1.0}, good[1]], "margin must be a number in every pair or in none"),
         ([good[0] | {"margin": float("nan")}], "margin must be a finite number"),
         (["text"], "pair 0 must be a dict"),
+        (
+            [{side: {"input_ids": [1, 2], "labels": [1, -100]} for side in ("chosen", "rejected")}],
+            "chosen of pair 0 has no label",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             PreferenceSet(bad)
     model = Llama(LlamaConfig(**LLAMA))
+    with pytest.raises(ValueError, match="label_smoothing is one of dpo_loss, hinge_loss has none"):
+        DPOTrainer(model, config(), good, loss=hinge_loss, label_smoothing=0.1)
     with pytest.raises(ValueError, match="DPOTrainer needs train_data"):
         DPOTrainer(model, config())
     with pytest.raises(ValueError, match="a batch of pairs must have reference_chosen"):
