@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from minillm import __version__
-from minillm.commands import chat, classroom, encoders, generate, machine, models, search, serve
+from minillm.commands import alignment, chat, classroom, encoders, generate, machine, models, search, serve
 from minillm.commands._parser import Commands, Parser, number, whole
 from minillm.commands._sampling import take_sampling
 
@@ -182,6 +182,33 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("--max-body", "bytes of a request at most", type=whole(1), default=2**20)
     ending = "seconds that running answers have to end when the server does"
     one.take("--end-seconds", ending, type=number(0, 3600), default=10)
+
+    taught = {
+        "sft": (alignment.sft, "teach a model to answer, by your own conversations, measured"),
+        "dpo": (alignment.dpo, "teach a model which of two answers is better, by your own pairs, measured"),
+    }
+    for name, (run, summary) in taught.items():
+        one = top.add(name, run, summary)
+        one.take("model", f"{places}, or {names}", type=Path)
+        one.take("data", "your rows: a .jsonl file, described below", type=Path, metavar="FILE")
+        one.take("--out", "the model's folder to write, a new one", type=Path, required=True, metavar="DIR")
+        one.take("--epochs", "passes over the rows", type=whole(1, 1000), default=3 if name == "sft" else 1)
+        one.take("--batch-size", "rows a step", type=whole(1, 65_536), default=8)
+        peak = "1e-3, of a large model 2e-5" if name == "sft" else "1e-4, of a large model 1e-6"
+        one.take("--learning-rate", f"its peak (default: {peak})", type=number(0, 1, above=True))
+        one.take("--max-length", "tokens of a row at most (default: the model's window)", type=whole(2))
+        if name == "sft":
+            cut = "what happens to a longer one: its end or its beginning is cut off, or it is dropped"
+            one.take("--truncation", cut, choices=["keep_start", "keep_end", "drop"], default="keep_start")
+            learned = "which answers of a conversation are learned"
+            one.take("--turns", learned, choices=["every", "last"], default="every")
+            one.take("--packing", "several short rows side by side, none sees another", action="store_true")
+        else:
+            one.take("--beta", "small lets the model go far", type=number(0, 100, above=True), default=0.1)
+            one.take("--loss", "what is made small", choices=["dpo", "hinge", "ipo"], default="dpo")
+        one.take("--held-out", "the share kept for the questions", type=number(0.001, 0.9), default=0.1)
+        one.run().json()
+        one.parser.epilog = alignment.explained(name)
 
     one = top.add("convert", models.convert, "write a model in another format: a .gguf file or a folder")
     one.take(

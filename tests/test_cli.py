@@ -535,6 +535,8 @@ def test_every_command_has_help_that_says_what_it_does(capsys):
         "study",
         "train",
         "train-encoder",
+        "sft",
+        "dpo",
         "convert",
         "fetch",
         "generate",

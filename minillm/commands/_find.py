@@ -6,6 +6,16 @@ import contextlib
 from pathlib import Path
 
 
+def new_folder(out: Path) -> Path:
+    """`out`, if it can be written and holds nothing yet; ValueError, before the work begins, if not."""
+    from minillm.course.paths import check_out
+
+    check_out(out)
+    if out.exists() and any(out.iterdir()):
+        raise ValueError(f"--out must be a new or an empty folder, {out} holds something")
+    return out
+
+
 def find_model(given: Path | None) -> Path:
     """The model's folder or file. None: the tour's; a path that exists wins over a name.
 

@@ -7,6 +7,7 @@ from argparse import Namespace
 from functools import partial
 from typing import Any
 
+from minillm.commands._find import new_folder
 from minillm.commands._show import print_json
 from minillm.commands.search import check_encoder, read_sources
 
@@ -22,13 +23,10 @@ SENTENCES_EACH = {True: 8, False: 2}  # questions of each passage, besides its t
 
 def train_encoder(options: Namespace) -> None:
     """Pairs from the user's text, an examination held out, before and after, and the encoder's folder."""
-    from minillm.course.paths import check_out
     from minillm.course.tour.corpus import cut_passages
     from minillm.course.tour.settings import TourSettings
 
-    check_out(options.out)
-    if options.out.exists() and any(options.out.iterdir()):
-        raise ValueError(f"--out must be a new or an empty folder, {options.out} holds something")
+    new_folder(options.out)
     if options.encoder != SMALL:
         check_encoder(options.encoder)
     elif options.last_layers:

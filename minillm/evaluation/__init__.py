@@ -1,5 +1,6 @@
 """How good is it? Perplexity for language models, ranking metrics for search, a baseline for classifiers."""
 
+from minillm.evaluation.calibration import expected_calibration_error
 from minillm.evaluation.compressors import compressed_bits_per_byte
 from minillm.evaluation.correlation import mean_ranks, pearson, spearman
 from minillm.evaluation.naive_bayes import CharacterNaiveBayes, character_ngrams
@@ -16,6 +17,7 @@ __all__ = [
     "bits_per_byte",
     "character_ngrams",
     "compressed_bits_per_byte",
+    "expected_calibration_error",
     "hit_at_k",
     "map_score",
     "mean_ranks",

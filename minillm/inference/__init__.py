@@ -14,6 +14,7 @@ from minillm.inference.generate import Completion, generate, generate_batch, str
 from minillm.inference.loop import next_logits
 from minillm.inference.params import SamplingParams
 from minillm.inference.pipelines import Pipeline, pipeline
+from minillm.inference.rollout import rollout
 from minillm.inference.sampling import (
     apply_frequency_penalty,
     apply_logit_bias,
@@ -75,6 +76,7 @@ __all__ = [
     "next_logits",
     "pipeline",
     "process_logits",
+    "rollout",
     "sample",
     "serve",
     "speculative_generate",

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from minillm.inference.sampling import apply_no_repeat_ngrams, sample_rows
 from minillm.inference.stopping import Stopper
 from minillm.nn.cache import Cache, KVCache
 from minillm.nn.fast_cpu import fast_layers
+from minillm.nn.modes import Evaluating
 
 
 @dataclass
@@ -179,18 +179,3 @@ def logprobs_of(logits: Tensor, chosen: int, best: int) -> dict[int, float]:
     log_probabilities = logits.float().log_softmax(dim=-1)
     ids = [chosen, *log_probabilities.topk(min(best, len(log_probabilities))).indices.tolist()]
     return {i: log_probabilities[i].item() for i in ids}
-
-
-class Evaluating:
-    """Dropout off inside; every part of the model in its own mode again after."""
-
-    def __init__(self, model: nn.Module):
-        self.training = [part for part in model.modules() if part.training] if model.training else []
-
-    def __enter__(self) -> None:
-        for part in self.training:
-            part.training = False
-
-    def __exit__(self, *error: Any) -> None:
-        for part in self.training:
-            part.training = True

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from minillm._checks import check_int, describe
 from minillm.models.base import PretrainedModel, Weight
 from minillm.models.heads import ModelWithHead
-from minillm.models.inputs import check_padding, check_tokens, look_up
+from minillm.models.inputs import check_padding, check_pairs, check_tokens, look_up
 from minillm.models.outputs import BodyOutput, CausalLMOutput
 from minillm.nn.backends import window_mask
 from minillm.nn.cache import Cache
@@ -79,7 +79,8 @@ class DecoderBody(PretrainedModel):
         """Hidden states (B, T, C) of input_ids (B, T) int64, or of inputs_embeds (B, T, C) in their place.
 
         attention_mask: (B, T) of 1 = token, 0 = padding; with a cache also (B, past + T). A cache remembers
-        the padding it has seen. cache: holds keys and values of the tokens before; what comes in is new. A call
+        the padding it has seen. Without a cache also bool (B, 1, T, T): which token may see which before it.
+        cache: holds keys and values of the tokens before; what comes in is new. A call
         that fails leaves it as it was. position_ids: (B, T) int64; by default counted on from the cache whatever
         the mask says, as in transformers (left-padded rows of a GPT-2 need them; `minillm.inference.generate_batch`
         passes them). Raises ValueError for wrong shapes or dtypes, ids outside the vocabulary, and texts past
@@ -114,7 +115,10 @@ class DecoderBody(PretrainedModel):
         self, B: int, T: int, S: int, attention_mask: Tensor | None, device: torch.device
     ) -> dict[int | None, Tensor | None]:
         """The mask of each window width in use; None where the blocks' own causal mask says it all."""
-        padding = check_padding(attention_mask, B, S)
+        if isinstance(attention_mask, Tensor) and attention_mask.dim() == 4:
+            padding = check_pairs(attention_mask, B, T, S)
+        else:
+            padding = check_padding(attention_mask, B, S)
         masks: dict[int | None, Tensor | None] = {}
         for window in set(self.windows):
             masks[window] = padding

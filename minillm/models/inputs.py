@@ -88,6 +88,13 @@ def check_padding(
     return None if bool(padding.all()) else padding  # nothing is hidden: keep the fast path
 
 
+def check_pairs(mask: Tensor, B: int, T: int, S: int) -> Tensor:
+    """A mask that says for each pair of tokens whether one may see the other: bool (B, 1, T, S), or ValueError."""
+    if mask.dtype != torch.bool or mask.shape != (B, 1, T, S):
+        raise ValueError(f"a mask of pairs must be a bool tensor {(B, 1, T, S)}, got {describe(mask)}")
+    return mask
+
+
 def look_up(table: nn.Embedding, ids: Tensor, name: str = "ids") -> Tensor:
     """The table's rows (B, T, C) of ids (B, T); ValueError for ids that it does not have."""
     try:

@@ -7,7 +7,8 @@ tokenizer_config.json, in chat_template.jinja, or among a GGUF file's metadata. 
 How a template is kept from doing harm stands in chat_sandbox.py.
 
 Book: 1.2.3 챗GPT의 등장, 3.3.2. Held against: transformers' apply_chat_template.
-Leaves out: masks of what the assistant said, tools given as Python functions, pictures in messages.
+Leaves out: masks of what the assistant said (training/alignment/chat_examples.py has them), pictures in messages, tools
+given as Python functions.
 """
 
 from __future__ import annotations

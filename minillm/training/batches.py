@@ -5,10 +5,11 @@ So a run that is stopped and resumed sees what it would have seen; no loader's p
     TokenStream   one long text as ids: windows cut out at random places (pre-training)
     ExampleSet    separate examples, shuffled anew each epoch, padded to the longest of a batch (fine-tuning)
 
-labelled.py has examples with another kind of label, noise.py texts that are damaged anew each time.
+labelled.py has examples with another kind of label, noise.py texts that are damaged anew each time,
+alignment/packing.py several examples in a row.
 
 Book: 2.8 주요 사전 학습 메커니즘, 3.4 모델 학습시키기. Held against: torch's DataLoader with a seeded sampler,
-which must be replayed from the start to reach step s. Leaves out: packing several examples into a row.
+which must be replayed from the start to reach step s.
 """
 
 from __future__ import annotations

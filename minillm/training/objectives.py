@@ -87,10 +87,7 @@ class CausalLMObjective:
         fused objective has logits only if `predict` asks for them. ValueError for a batch without `labels` (B, L),
         L >= 2, or a fused objective's model without an nn.Linear as head.
         """
-        targets = _labels(batch, shortest=2)[:, 1:]
-        mask = batch.get("attention_mask")
-        inputs = {"input_ids": batch["input_ids"][:, :-1]}
-        inputs |= {} if mask is None else {"attention_mask": mask[:, :-1]}
+        targets, inputs = _labels(batch, shortest=2)[:, 1:], self.inputs(batch)
         if self.fused and not predict:
             head = getattr(model, "head", None)
             if not hasattr(model, "body") or not isinstance(head, nn.Linear):
@@ -104,6 +101,12 @@ class CausalLMObjective:
         logits = model(**inputs).logits  # (B, L - 1, V)
         loss = token_loss(logits, targets, self.ignore_index, self.label_smoothing)
         return Outcome(loss, logits, targets)
+
+    def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the model reads: all but the last token of each row."""
+        mask = batch.get("attention_mask")
+        inputs = {"input_ids": batch["input_ids"][:, :-1]}
+        return inputs if mask is None else inputs | {"attention_mask": mask[:, :-1]}
 
     def count(self, batch: Mapping[str, Tensor]) -> int:
         """Number of targets in the batch. ValueError for a batch without `labels` (B, L), L >= 2."""

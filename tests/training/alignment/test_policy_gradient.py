@@ -1,0 +1,154 @@
+"""The parts of PPO against sums written out, and against what their formulas say at the ends of their range."""
+
+import numpy as np
+import pytest
+import torch
+
+from minillm.training import (
+    AdaptiveKL,
+    gae,
+    group_advantages,
+    k3,
+    ppo_loss,
+    token_rewards,
+    value_loss,
+    whiten,
+)
+from minillm.training.alignment.policy_gradient import clip_fraction
+
+
+def drawn(seed=0, rows=4, width=7):
+    generator = torch.Generator().manual_seed(seed)
+    rewards, values = torch.randn(2, rows, width, generator=generator, dtype=torch.float64)
+    mask = torch.zeros(rows, width, dtype=torch.float64)
+    for row in range(rows):  # a prompt, an answer, padding
+        mask[row, row % 3 : width - (row % 2)] = 1
+    return rewards * mask, values * mask, mask
+
+
+@pytest.mark.parametrize(("discount", "trace"), [(1.0, 0.95), (0.9, 0.5), (1.0, 1.0), (0.9, 0.0)])
+def test_gae_is_its_sum_written_out(discount, trace):
+    rewards, values, mask = drawn()
+    advantages, returns = gae(rewards, values, mask, discount, trace)
+    for row in range(len(mask)):
+        there = mask[row].nonzero()[:, 0].tolist()
+        r, v = rewards[row, there].numpy(), np.append(values[row, there].numpy(), 0.0)
+        deltas = r + discount * v[1:] - v[:-1]
+        for place, t in enumerate(there):
+            expected = sum((discount * trace) ** k * one for k, one in enumerate(deltas[place:]))
+            assert advantages[row, t] == pytest.approx(expected, abs=1e-12)
+            assert returns[row, t] == pytest.approx(expected + v[place], abs=1e-12)
+    assert (advantages[mask == 0] == 0).all()
+    assert (returns[mask == 0] == 0).all()
+
+
+def test_with_lambda_one_a_return_is_what_really_came():
+    rewards, values, mask = drawn()
+    _, returns = gae(rewards, values, mask, 1.0, 1.0)
+    expected = rewards.flip(1).cumsum(1).flip(1) * mask
+    torch.testing.assert_close(returns, expected)
+
+
+def test_a_perfect_critic_leaves_no_advantage():
+    rewards, _, mask = drawn()
+    values = rewards.flip(1).cumsum(1).flip(1) * mask
+    advantages, _ = gae(rewards, values, mask, 1.0, 0.95)
+    torch.testing.assert_close(advantages, torch.zeros_like(mask))
+
+
+def test_token_rewards_sum_to_the_score_less_the_price():
+    _, logprobs, mask = drawn(1)
+    reference, scores = (
+        torch.randn(mask.shape, dtype=torch.float64) * mask,
+        torch.randn(4, dtype=torch.float64),
+    )
+    found = token_rewards(scores, logprobs, reference, mask, 0.3)
+    torch.testing.assert_close(found.sum(1), scores - 0.3 * ((logprobs - reference) * mask).sum(1))
+    last = [int(row.nonzero()[-1]) for row in mask]
+    without = token_rewards(torch.zeros_like(scores), logprobs, reference, mask, 0.3)
+    torch.testing.assert_close((found - without)[range(4), last], scores)
+    assert (found[mask == 0] == 0).all()
+
+
+def test_whitened_numbers_have_mean_zero_and_variance_one():
+    x, _, mask = drawn(2)
+    found = whiten(5 + 3 * x, mask)[mask > 0]
+    assert found.mean() == pytest.approx(0, abs=1e-12)
+    assert found.var(unbiased=False) == pytest.approx(1, abs=1e-6)
+
+
+def test_the_first_step_of_ppo_is_the_policy_gradient_and_far_steps_have_none():
+    advantages, old, mask = drawn(3)
+    logprobs = old.clone().requires_grad_()
+    ppo_loss(logprobs, old, advantages, mask).backward()
+    torch.testing.assert_close(logprobs.grad, -advantages * mask / mask.sum())
+    far = (
+        old + advantages.sign() * 0.5
+    ).requires_grad_()  # further than the clip, where the advantage points
+    loss = ppo_loss(far, old, advantages, mask, 0.2)
+    loss.backward()
+    assert (far.grad == 0).all()
+    gain = torch.where(advantages > 0, 1.2 * advantages, 0.8 * advantages)
+    torch.testing.assert_close(loss.detach(), -(gain * mask).sum() / mask.sum())
+    assert clip_fraction(far, old, advantages, mask, 0.2) == (advantages * mask != 0).sum() / mask.sum()
+    back = (old - advantages.sign() * 0.5).requires_grad_()  # the wrong way: nothing is clipped
+    ppo_loss(back, old, advantages, mask, 0.2).backward()
+    assert (back.grad[(mask > 0) & (advantages != 0)] != 0).all()
+
+
+def test_value_loss_is_half_the_squared_error_near_the_old_values():
+    returns, old, mask = drawn(4)
+    near = old + 0.1 * mask
+    torch.testing.assert_close(
+        value_loss(near, old, returns, mask, 0.2), 0.5 * ((near - returns) ** 2 * mask).sum() / mask.sum()
+    )
+    far = (returns * mask).requires_grad_()  # a perfect value that was reached too fast still costs
+    held = old + (returns - old).clamp(-0.01, 0.01)
+    torch.testing.assert_close(
+        value_loss(far, old, returns, mask, 0.01).detach(),
+        0.5 * ((held - returns) ** 2 * mask).sum() / mask.sum(),
+    )
+
+
+def test_beta_follows_ziegler():
+    control = AdaptiveKL(0.1, target=2.0, horizon=1000)
+    assert control.update(2.0, 100) == pytest.approx(0.1)
+    assert control.update(2.2, 100) == pytest.approx(0.1 * (1 + 0.1 * 0.1))
+    assert control.update(50.0, 100) == pytest.approx(0.1 * 1.01 * (1 + 0.2 * 0.1))
+    for _ in range(300):
+        control.update(0.0, 1000)
+    assert 0 < control.beta < 1e-6
+    assert AdaptiveKL(0.1, 1.0, 10).update(0.0, 10_000) > 0
+
+
+def test_k3_is_the_divergence_on_average_and_never_negative():
+    p, q = (
+        torch.randn(6, dtype=torch.float64, generator=torch.Generator().manual_seed(i)).softmax(0)
+        for i in (0, 1)
+    )
+    found = k3(p.log(), q.log())
+    assert (found >= 0).all()
+    assert (p * found).sum() == pytest.approx(float((p * (p / q).log()).sum()))
+
+
+def test_a_group_that_agrees_teaches_nothing():
+    found = group_advantages(torch.tensor([1.0, 1.0, 1.0, 0.0, 2.0, 4.0]), 3)
+    assert found[:3].tolist() == [0, 0, 0]
+    assert found[3:].sum() == pytest.approx(0, abs=1e-6)
+    assert found[3:].std() == pytest.approx(1, abs=1e-3)
+    assert group_advantages(torch.tensor([0.0, 2.0, 4.0]), 3, scale=False).tolist() == [-2, 0, 2]
+
+
+def test_other_shapes_are_refused():
+    x = torch.ones(2, 3)
+    for call in (
+        lambda: ppo_loss(x, x, x[0], x), lambda: gae(x, x[:, :2], x), lambda: value_loss(x, x, x, x.long()),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"expected float tensors \(B, T\) of one shape"):
+            call()
+    with pytest.raises(ValueError, match="mask must have a token"):
+        ppo_loss(x, x, x, torch.zeros_like(x))
+    with pytest.raises(ValueError, match=r"scores must be a tensor \(N \* 3,\)"):
+        group_advantages(torch.ones(4), 3)
+    with pytest.raises(ValueError, match="beta must be above 0"):
+        AdaptiveKL(0, 1)
