@@ -94,7 +94,9 @@ class Interpreter(Expressions):
                 raise Refused("a result that is, or holds, a function")
             return value
         except SandboxError as error:
-            raise (error if str(error).startswith("line ") else type(error)(f"line {self.line}: {error}")) from None
+            raise (
+                error if str(error).startswith("line ") else type(error)(f"line {self.line}: {error}")
+            ) from None
         except (RecursionError, MemoryError):
             raise TooMuch(f"line {self.line}: calls or brackets too deep in each other") from None
         except (ArithmeticError, TypeError, LookupError, ValueError, NameError, RuntimeError) as error:

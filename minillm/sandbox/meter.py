@@ -84,7 +84,13 @@ class Meter:
         total = 0
         for value in values:
             kind = type(value)
-            size = 1 if kind in _SMALL else len(value) if kind is str else size_of(value, NESTED * (self.steps + 1))
+            size = (
+                1
+                if kind in _SMALL
+                else len(value)
+                if kind is str
+                else size_of(value, NESTED * (self.steps + 1))
+            )
             self.read(size * (1 if kind in _SMALL or kind is str else EACH // NESTED))
             total += size
             if depth_of(value, MOST_NESTED) > MOST_NESTED:

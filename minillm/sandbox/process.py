@@ -144,15 +144,27 @@ def _too_much(printed: int, sent: int, folder: str) -> str | None:
         return f"TooMuchOutput: it printed more than {MOST_PRINTED:,} bytes"
     if sent > MOST_RESULT:
         return f"TooMuchOutput: its value has more than {MOST_RESULT:,} bytes as JSON"
-    files, stored, hidden = 0, 0, []
-    for parent, folders, names in os.walk(folder, onerror=hidden.append):
-        files += len(folders) + len(names)
-        with suppress(OSError):
-            stored += sum(512 * os.lstat(os.path.join(parent, name)).st_blocks for name in names)
-        if files > MOST_FILES or stored > MOST_STORED:
-            return f"TooMuchStored: more than {MOST_FILES:,} files or {MOST_STORED:,} bytes"
-    if any(isinstance(error, PermissionError) for error in hidden):
-        return "TooMuchStored: a folder that nobody can look into"
+    return _too_much_stored(folder)
+
+
+def _too_much_stored(folder: str) -> str | None:
+    """Not os.walk, which calls itself for each folder in a folder."""
+    files, stored, rest = 0, 0, [folder]
+    while rest:
+        try:
+            with os.scandir(rest.pop()) as entries:
+                for entry in entries:
+                    files += 1
+                    if entry.is_dir(follow_symlinks=False):
+                        rest.append(entry.path)
+                    with suppress(FileNotFoundError):  # gone meanwhile
+                        stored += 512 * entry.stat(follow_symlinks=False).st_blocks
+                    if files > MOST_FILES or stored > MOST_STORED:
+                        return f"TooMuchStored: more than {MOST_FILES:,} files or {MOST_STORED:,} bytes"
+        except FileNotFoundError:
+            continue
+        except OSError:  # closed to its owner, or at the end of a path that is too long
+            return "TooMuchStored: a folder that nobody can look into"
     return None
 
 

@@ -64,12 +64,12 @@ LISTS = st.sampled_from(["[]", "[1, 2]", "[2.5, 'a']", "(1, 'b')", "v", "range(3
 
 
 def grown(inner):
-    pairs = st.tuples(inner, st.sampled_from("+ - * // % / == < in and or".split()), inner)
+    pairs = st.tuples(inner, st.sampled_from(["+", "-", "*", "//", "%", "/", "==", "<", "in", "and", "or"]), inner)
     return st.one_of(
         pairs.map(lambda p: f"({p[0]} {p[1]} {p[2]})"),
         st.tuples(inner, inner).map(lambda p: f"{p[0]}[{p[1]}]"),
         st.tuples(inner, inner).map(lambda p: f"[{p[0]}, {p[1]}]"),
-        st.tuples(st.sampled_from("len str sum sorted min abs int list bool".split()), inner).map("{0[0]}({0[1]})".format),
+        st.tuples(st.sampled_from(["len", "str", "sum", "sorted", "min", "abs", "int", "list", "bool"]), inner).map("{0[0]}({0[1]})".format),
         st.tuples(inner, inner, inner).map("({0[0]} if {0[1]} else {0[2]})".format),
         inner.map(lambda e: f"[e for e in {e} if e]"),
         inner.map(lambda e: f"f'<{{{e}}}>'" if "'" not in e else f"-{e}"),
@@ -85,7 +85,10 @@ def test_any_expression_gives_what_python_gives(expression):
         value = evaluate(source)
     except Failed as failed:
         assert error is not None, failed
-        assert f": {error}: " in str(failed) or {error, str(failed).split(": ")[1]} <= {"TypeError", "AttributeError"}
+        assert f": {error}: " in str(failed) or {error, str(failed).split(": ")[1]} <= {
+            "TypeError",
+            "AttributeError",
+        }
     except Refused as refused:
         assert "%" in str(refused) and "%" in expression, refused  # noqa: PT018
     else:
@@ -201,7 +204,10 @@ def test_no_known_method_has_a_name_that_leads_out():
         for name in table:
             assert not name.startswith("_")
             assert callable(getattr(kind, name))
-    assert not {"format", "format_map", "zfill", "ljust", "rjust", "center", "rfind", "expandtabs"} & METHODS[str].keys()
+    assert (
+        not {"format", "format_map", "zfill", "ljust", "rjust", "center", "rfind", "expandtabs"}
+        & METHODS[str].keys()
+    )
 
 
 def test_functions_are_called_with_copies_of_plain_values():
@@ -255,7 +261,9 @@ def test_all_calls_of_a_program_share_its_limits():
             program.call("f", 50)
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"cells": -1}, {"depth": 1000}, {"bits": 1.5}, {"length": True}])
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"cells": -1}, {"depth": 1000}, {"bits": 1.5}, {"length": True}]
+)
 def test_limits_are_checked(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Limits(**wrong)
