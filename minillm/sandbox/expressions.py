@@ -1,8 +1,8 @@
 """The expressions of the interpreter: each kind of node has a method that gives its value.
 
 `_value` counts a step, then looks the method up by the node's type; `_BinOp` asks `_value` for both sides and pays for
-the operator (operators.py); `_Call` finds a function by name or a method in its table (functions.py). There is no other
-way to a value. Statements, and how a program begins and ends, stand in interpreter.py.
+the operator (operators.py); `_Call` finds a function by name (functions.py) or a method in its table (methods.py).
+There is no other way to a value. Statements, and how a program begins and ends, stand in interpreter.py.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
-from minillm.sandbox.functions import FUNCTIONS, GROUPS, METHODS, formatted, hashed, iterable, text_of
+from minillm.sandbox.functions import FUNCTIONS, GROUPS, formatted, hashed, iterable, text_of
 from minillm.sandbox.meter import Limits, Meter, Refused, TooMuch
+from minillm.sandbox.methods import METHODS
 from minillm.sandbox.operators import UNARY, binary, compare
 from minillm.sandbox.scope import Builtin, Function, Returned, Scope
 

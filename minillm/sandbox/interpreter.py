@@ -5,12 +5,12 @@
     evaluate("().__class__")                                           Refused: ... .__class__
 
 What is on the list of syntax.py is carried out; everything else is refused before anything runs. There is no import, no
-attribute that is not a method of the tables in functions.py, no exception handler, no class. A program that ends here
+attribute that is not a method of the tables in methods.py, no exception handler, no class. A program that ends here
 ends on every system in the same way: nothing depends on the clock, on signals or on the kernel (the order of a set of
 texts aside, which Python draws anew for each process).
 
 Differences from Python: generators, `zip`, `map` and `dict.keys` give lists; a function is no plain value and does not
-come back. Book: 4.1-4.3 (코딩 테스트 통과하기). Held against: CPython itself, on programs that both can run.
+come back. Book: 4.1 코딩 테스트 통과하기. Held against: CPython itself, on programs that both can run.
 Left out: classes, exceptions, `*args`, slices that are assigned to. Real code runs in `run_python` (process.py).
 """
 

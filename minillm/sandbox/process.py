@@ -10,9 +10,10 @@
     lie to us with an object          data comes back as JSON, read up to a limit; nothing is unpickled
 
 Where the kernel cannot do all of this (macOS, Windows, Linux without Landlock or seccomp) `CannotConfine` is raised and
-nothing runs. Book: 4.1-4.3. Held against: the escapes of tests/sandbox. Left out: hiding the names, sizes and times of
-files outside (`os.stat` answers), a limit on what it may learn about the machine (its processor, its clock).
-What the program says of itself is its own word: never hand it the answers that it is graded by.
+nothing runs. What the program says of itself is its own word: never hand it the answers that it is graded by.
+
+Book: 4.1 코딩 테스트 통과하기. Held against: the escapes of tests/sandbox. Left out: hiding the names, sizes and times
+of files outside (`os.stat` answers), and what can be learned about the machine (its processor, its clock).
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ import warnings
 from collections.abc import Iterator
 
 from minillm._checks import check_text
-from minillm.sandbox.functions import METHODS
 from minillm.sandbox.meter import Refused
+from minillm.sandbox.methods import METHODS
 from minillm.sandbox.operators import SCALARS
 
 LONGEST_SOURCE = 10_000  # characters

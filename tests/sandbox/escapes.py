@@ -6,6 +6,7 @@ call by its number on this processor, past Python; it gives (result, errno).
 """
 
 DENIED = "PermissionError"
+LOCKED = ("ModuleNotFoundError", "ImportError", DENIED)
 NO = (-1, 1)  # EPERM
 
 FILES = {
@@ -27,7 +28,7 @@ FILES = {
     "list the root": ("return os.listdir('/')", DENIED),
     "list our folder": ("return os.listdir(os.path.dirname(CANARY))", DENIED),
     "up and over": ("return open('../../../../../etc/passwd').read()", DENIED),
-    "from another folder": ("here = os.getcwd(); os.chdir('/')\ntry: open('etc/passwd')\nfinally: os.chdir(here)", DENIED),
+    "from another folder": ("os.chdir('/')\ntry: open('etc/passwd')\nfinally: os.chdir(HERE)", DENIED),
     "by a folder's number": ("os.open('etc/passwd', os.O_RDONLY, dir_fd=os.open('/', os.O_PATH))", DENIED),
     "memory of this process": ("open('/proc/self/mem', 'r+b')", DENIED),
     "memory of our process": ("open(f'/proc/{PARENT}/mem', 'r+b')", DENIED),
@@ -104,10 +105,10 @@ LEAKS = {
     "environment": ("return sorted(set(os.environ) - {'LC_CTYPE'})", []),
     "secrets of our environment": ("return os.environ.get('MINILLM_SECRET')", None),
     "arguments": ("import sys; return sys.argv", ["<program>"]),
-    "our modules": ("import sys; return [n for n in sys.modules if n.split('.')[0] in ('minillm', 'numpy', 'torch')]", []),
+    "our modules": ("import sys; return [n for n in sys.modules if n[:7] in ('minillm', 'numpy', 'torch')]", []),
     "the library": ("import minillm", "ModuleNotFoundError"),
     "installed packages": ("import numpy", "ModuleNotFoundError"),
-    "an installed package by its path": ("import sys; sys.path.append(SITE); import numpy", ("ModuleNotFoundError", "ImportError", DENIED)),
+    "an installed package by its path": ("import sys; sys.path.append(SITE); import numpy", LOCKED),
     "open files": ("import stat; return sum(stat.S_ISREG(os.fstat(n).st_mode) for n in range(64) if opened(n))", 0),
     "how many are open": ("return sum(opened(n) for n in range(64))", 4),
     "our answer to input": ("input()", "EOFError"),
@@ -138,7 +139,8 @@ import ctypes, os
 def call(name, *args):
     ctypes.set_errno(0)
     library = ctypes.CDLL(None, use_errno=True)
-    return library.syscall(NUMBERS[name][os.uname().machine == "aarch64"], *map(ctypes.c_long, args)), ctypes.get_errno()
+    number = NUMBERS[name][os.uname().machine == "aarch64"]
+    return library.syscall(number, *map(ctypes.c_long, args)), ctypes.get_errno()
 
 def opened(number):
     try:
@@ -153,7 +155,7 @@ def attempt(work):
     except BaseException as error:
         return ["raised", type(error).__name__]
 
-found = {}
+found, HERE = {}, os.getcwd()
 """
 
 
