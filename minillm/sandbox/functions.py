@@ -41,7 +41,7 @@ def text_of(room: Interpreter, value: Any, write: Callable[[Any], str] = str) ->
     if type(value) not in SCALARS:
         if type(value) not in GROUPS:
             raise Refused("a function written as a text")
-        room.meter.make(room.meter.weigh(value) * (10 if write is repr or type(value) is not str else 1))
+        room.meter.make(room.meter.weigh(value) * (1 if write is str and type(value) is str else 10))
     return write(value)
 
 

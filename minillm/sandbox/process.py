@@ -62,10 +62,10 @@ class Result:
 def run_python(code: str, seconds: float = 5.0, memory: int = 256 * 2**20) -> Result:
     """Run a program; whatever it does comes back as a Result, also that it was ended.
 
-    seconds: from the first line on, without the time in which it waits for a processor. memory: bytes beyond what the
-    interpreter itself takes. value: None, bools, numbers, texts, lists, dicts with texts as keys; a tuple comes back as
-    a list. error: None, or "NameError: ...", "TimeoutError: ...", "TooMuchOutput: ...", "TooMuchStored: ...",
-    "Died: signal SIGSEGV", "Damaged: ...".
+    seconds: from the first line on, without the time in which it waits for a processor (nine times as long at most).
+    memory: bytes beyond what the interpreter itself takes. value: None, bools, numbers, texts, lists, dicts with texts
+    as keys; a tuple comes back as a list. error: None, or "NameError: ...", "TimeoutError: ...", "TooMuchOutput: ...",
+    "TooMuchStored: ...", "Died: signal SIGSEGV", "Damaged: ...".
 
     Raises ValueError for other arguments, CannotConfine where the system cannot hold the program.
     """

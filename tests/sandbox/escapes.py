@@ -39,7 +39,7 @@ FILES = {
     "a new folder outside": ("os.mkdir('/tmp/minillm-escape')", DENIED),
     "shared memory": ("open('/dev/shm/minillm-escape', 'w')", DENIED),
     "the terminal": ("open('/dev/tty', 'w')", DENIED),
-    "the kernel's messages": ("open('/dev/kmsg').read(1)", DENIED),
+    "the kernel's messages": ("open('/dev/kmsg').read(1)", ("FileNotFoundError", DENIED)),
     "an installed package": ("return open(PACKAGE).read()", DENIED),
     "the code that holds it": ("import sys; return open(sys.modules['__main__'].__file__).read()", DENIED),
     "a pipe with a name": ("os.mkfifo('fifo')", DENIED),
