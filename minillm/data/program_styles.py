@@ -129,10 +129,11 @@ def program_texts(n: int, seed: int = 0, part: str = "train") -> list[str]:
     """
     check_int("n", n, 0)
     rng = random.Random(check_int("seed", seed, 0))
-    tasks = iter(small_tasks(4 * n, part, seed))
+    sheets = [rng.random() < SHEETS for _ in range(n)]
+    tasks = iter(small_tasks(sum(3 if sheet else 1 for sheet in sheets), part, seed))
     texts = []
-    for _ in range(n):
-        if rng.random() < SHEETS:
+    for sheet in sheets:
+        if sheet:
             texts.append("".join(f"{number}. {next(tasks).prompt}\n" for number in (1, 2, 3)))
         else:
             task = next(tasks)
