@@ -84,15 +84,15 @@ def test_random_writers_are_right_and_differ():
 
 def test_parts_share_no_function_and_the_shapes_they_share_are_counted():
     train, validation, test = (small_tasks(n, part, seed) for n, part, seed in
-                               ((2000, "train", 0), (500, "validation", 1), (600, "test", 2)))  # fmt: skip
+                               ((600, "train", 0), (100, "validation", 1), (150, "test", 2)))  # fmt: skip
     for one, other in itertools.combinations((train, validation, test), 2):
         of = [{tuple(task(x) for x in PROBES) for task in tasks} for tasks in (one, other)]
         assert not of[0] & of[1]
     held = prove_held_out([task.prompt for task in test], [task.prompt for task in train], what="prompt")
-    assert held.items == 600
+    assert held.items == 150
     share = shared_shapes(test, train)
-    assert share == sum(task.shape in {one.shape for one in train} for task in test) / 600
-    assert 0.8 < share < 1.0  # most shapes are met in training, with other numbers: said where it is used
+    assert share == sum(task.shape in {one.shape for one in train} for task in test) / 150
+    assert 0.5 < share < 1.0  # most shapes are met in training, with other numbers: said where it is used
 
 
 def test_a_part_has_its_tenth_and_every_step_matters():
@@ -115,7 +115,7 @@ def test_the_same_seed_gives_the_same_tasks_and_a_longer_list_begins_with_the_sh
 
 
 def test_six_inputs_tell_most_functions_apart():
-    """The share that the module's docstring states, on all functions of one and two steps."""
+    """The share that the module's docstring states, on a seventh of all functions of one and two steps."""
     steps = [
         s for size in (1, 2) for s in itertools.product(itertools.product(OPERATIONS, NUMBERS), repeat=size)
     ]
@@ -198,7 +198,7 @@ def test_rows_and_texts():
 
 def test_the_ceiling_is_how_often_one_who_knows_agrees():
     """By simulation: the judge's own draws on many pairs, against the formula of Bradley and Terry."""
-    pairs = written_pairs(small_tasks(1500, "train", 5), seed=5)
+    pairs = written_pairs(small_tasks(soak_count(12000), "train", 5), seed=5)
     rows = preference_pairs(pairs, readability, seed=6)
     assert {(row["chosen"], row["rejected"]) for row in rows} <= {
         pair for _, a, b in pairs for pair in ((a, b), (b, a))
