@@ -115,10 +115,9 @@ def test_the_same_seed_gives_the_same_tasks_and_a_longer_list_begins_with_the_sh
 
 
 def test_six_inputs_tell_most_functions_apart():
-    """The share that the module's docstring states, on a seventh of all functions of one and two steps."""
-    steps = [
-        s for size in (1, 2) for s in itertools.product(itertools.product(OPERATIONS, NUMBERS), repeat=size)
-    ]
+    """The share that the module's docstring states, on a tenth of all functions of one and two steps."""
+    one = list(itertools.product(OPERATIONS, NUMBERS))
+    steps = [(step,) for step in one] + list(itertools.product(one, repeat=2))[::10]
     functions = {tuple(ProgramTask(s)(x) for x in PROBES): s for s in steps if part_of(s) is not None}
     seen = {tuple(ProgramTask(s)(x) for x in INPUTS) for s in functions.values()}
     assert 0.9 < len(seen) / len(functions) < 1
@@ -198,7 +197,7 @@ def test_rows_and_texts():
 
 def test_the_ceiling_is_how_often_one_who_knows_agrees():
     """By simulation: the judge's own draws on many pairs, against the formula of Bradley and Terry."""
-    pairs = written_pairs(small_tasks(soak_count(12000), "train", 5), seed=5)
+    pairs = written_pairs(small_tasks(soak_count(8000), "train", 5), seed=5)
     rows = preference_pairs(pairs, readability, seed=6)
     assert {(row["chosen"], row["rejected"]) for row in rows} <= {
         pair for _, a, b in pairs for pair in ((a, b), (b, a))
