@@ -12,7 +12,7 @@ Held out by construction: which part a task belongs to depends on the values of 
 "test" stands in "train", in whatever words or steps, whatever the seeds are. What may stand there is its shape, the
 same operations with other numbers: `shared_shapes` says how often. Every step matters: without it the values differ.
 
-Six inputs do not tell all functions apart: about 7 of 100 share their values on them with another one, so a wrong
+Six inputs do not tell all functions apart: 2,920 functions of two steps have 2,792 different rows of values, so a wrong
 answer may pass by luck. Book: 4.1 코딩 테스트 통과하기. Left out: loops, lists, more than one argument.
 """
 
