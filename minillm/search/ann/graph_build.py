@@ -21,7 +21,7 @@ from minillm.search.ann.graph_search import UNDONE, greedy, merge, search_layer
 from minillm.search.ann.prefetch import BARE, prefetch_row
 from minillm.search.ann.scan import keep_lowest
 
-CALLED = "633a57d3"
+CALLED = "5346ca95"
 
 
 @njit(**BARE)

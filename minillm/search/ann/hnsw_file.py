@@ -14,7 +14,7 @@ import numpy as np
 from minillm._files import BadFileError, load_arrays, save_arrays
 from minillm.search.ann.results import refuse_unless
 from minillm.search.ann.row_table import id_words, vector_words
-from minillm.search.ann.slots import DEAD, FREE, LIVE, TWIN, Slots, draw_levels
+from minillm.search.ann.slots import DEAD, FREE, LIVE, TWIN, Slots, at_cache_lines, draw_levels
 from minillm.search.ann.twins import join_twins
 
 SETTINGS = (
@@ -72,13 +72,14 @@ def load(cls: Any, path: str | Path) -> Any:
     slots.size, slots.levels = size, levels
     slots.upper_at = (np.cumsum(levels, dtype=np.int64) - levels).astype(np.int32)
     slots.upper_size = len(parts["upper"])
-    for name in ("vectors", "links", "upper", "ids", "state"):
-        setattr(slots, name, parts[name])
+    for name in ("vectors", "links", "upper"):
+        setattr(slots, name, at_cache_lines(parts[name]))
+    slots.ids, slots.state = parts["ids"], parts["state"]
     slots.twin = np.full(size, -1, np.int32)
     _check_graph(slots, entry, kind, path)
     if slots.scale is not None:
         slots.scale.low, slots.scale.high, slots.scale.fitted = parts["low"], parts["high"], size > 0
-        slots.coded = slots.scale.encode(slots.vectors)
+        slots.coded = at_cache_lines(slots.scale.encode(slots.vectors))
     _find_twins(slots, kind, path)
     slots.count()
     slots.entry, slots.top = entry, int(levels[entry]) if entry >= 0 else -1

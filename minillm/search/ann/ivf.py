@@ -4,7 +4,8 @@
     search   the n_probe lists whose centres are nearest to the query are looked at whole
 
 `search_plain` is just that. The index keeps the vectors of a list side by side in memory, and answers a batch list by
-list: what is read from memory once serves every query that asks for it. New vectors wait in a tail that every search
+list: what is read from memory once serves every query that asks for it, and where many ask, one matrix product tells
+which of its rows are worth measuring (products.py). New vectors wait in a tail that every search
 looks at; when it has grown to a sixteenth of all, it is sorted in. With codes="uint8" lists are read as bytes, and the
 best candidates are put in order by their vectors.
 
@@ -23,6 +24,7 @@ from minillm.search.ann import ivf_file
 from minillm.search.ann.codes import LARGEST_DIM, Codes
 from minillm.search.ann.gaps import L2, NO_KEY
 from minillm.search.ann.kmeans import assign, kmeans
+from minillm.search.ann.products import WORTH, nearest_lists, scan_products
 from minillm.search.ann.results import (
     SELECTIVE,
     as_result,
@@ -40,6 +42,7 @@ from minillm.search.exact import METRICS, allowed_rows, check_ids, distances_pla
 ENOUGH = 8  # vectors for each list before k-means is worth it: below, everything is looked at
 GROWN = 4  # times as many vectors as when the centres were found: they are found anew
 TAIL = 16  # the tail is sorted in when it is the 16th part of all
+LONG = 64  # lists to look at: from here on they are not kept in order
 DEAD = 8  # removed rows are given up when they are the 8th part
 
 
@@ -236,7 +239,10 @@ class IVFIndex:
             table = np.einsum("kd,kd->k", self._centres, self._centres) - 2 * table
         else:
             table = -table
-        probes = np.argpartition(table, n_probe - 1, axis=1)[:, :n_probe]
+        few = n_probe <= LONG
+        probes = (
+            nearest_lists(table, n_probe) if few else np.argpartition(table, n_probe - 1, axis=1)[:, :n_probe]
+        )
         sharp = metric_number(self.metric)
         rows, metric, asked, width = self._vectors, sharp, queries, k
         if self.codes:
@@ -244,6 +250,7 @@ class IVFIndex:
             asked = self._scale.encode_queries(queries)
         starts = np.searchsorted(places, np.append(self._starts[:-1], self._sorted))
         tail = places[starts[-1] :]
+        whole = len(places) == self._size  # neither a filter nor removed rows
         keys = np.full((len(queries), width), NO_KEY)
         result = np.full((len(queries), k), NO_KEY) if self.codes else keys
 
@@ -252,7 +259,10 @@ class IVFIndex:
             order = np.argsort(lists, kind="stable")
             who = order // n_probe + first
             bounds = np.searchsorted(lists[order], np.arange(self.n_lists + 1))
-            scan_groups(metric, rows, places, starts, asked, who, bounds, keys)
+            if whole and len(who) >= WORTH * self.n_lists:
+                scan_products(metric, rows, self._starts, asked, who, bounds, keys)
+            else:
+                scan_groups(metric, rows, places, starts, asked, who, bounds, keys)
             scan(metric, rows, tail, asked, np.arange(first, last), keys)
             if self.codes:
                 order_again(sharp, self._vectors, queries[first:last], keys[first:last], result[first:last])

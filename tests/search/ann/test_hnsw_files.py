@@ -43,6 +43,14 @@ def test_what_is_loaded_answers_as_what_was_saved(tmp_path, metric, options):
         np.testing.assert_array_equal(array, files[1][0][name], err_msg=name)
 
 
+@pytest.mark.parametrize("codes", [None, "uint8"])
+def test_what_is_loaded_begins_with_a_cache_line(tmp_path, codes):
+    index = HNSWIndex(16, codes=codes)
+    index.add(clusters(300, 16))
+    graph = HNSWIndex.load(index.save(tmp_path / "index"))._slots.graph()
+    assert [part.ctypes.data % 64 for part in (graph.rows, graph.links, graph.upper)] == [0, 0, 0]
+
+
 def test_an_empty_index_is_a_file_too(tmp_path):
     index = changed_index()
     index.remove(index._living_ids())
