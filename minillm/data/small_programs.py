@@ -6,14 +6,16 @@
         return result * 4
 
 Eight operations, numbers 2 to 9. Whether an answer is right is found out by running it, in the interpreter of
-minillm.sandbox, on six inputs; nobody's opinion is asked. What it looks like is another question (program_styles.py).
+minillm.sandbox, on eight inputs; nobody's opinion is asked. What it looks like is another question (program_styles.py).
 
 Held out by construction: which part a task belongs to depends on the values of its function alone. So no function of
 "test" stands in "train", in whatever words or steps, whatever the seeds are. What may stand there is its shape, the
 same operations with other numbers: `shared_shapes` says how often. Every step matters: without it the values differ.
 
-Six inputs do not tell all functions apart: 2,920 functions of two steps have 2,792 different rows of values, so a wrong
-answer may pass by luck. Book: 4.1 코딩 테스트 통과하기. Left out: loops, lists, more than one argument.
+Six inputs are the same for all tasks and do not tell all functions apart: 2,920 functions of two steps have 2,792
+different rows of values. Two more are each task's own, so that a table of six values does not pass. A wrong function one
+step away from the right one still passes by luck, 4 of 1,000 times.
+Book: 4.1 코딩 테스트 통과하기. Left out: loops, lists, more than one argument.
 """
 
 from __future__ import annotations
@@ -33,8 +35,9 @@ LANGUAGES = ("en", "ko")
 NUMBERS = range(2, 10)
 LENGTHS = {1: 0.1, 2: 0.4, 3: 0.5}  # steps: how often
 INPUTS = (-25, -6, 6, 8, 37, 88)  # an answer is run on these; chosen so that they tell most functions apart
+OWN = 2  # further inputs of each task
 PROBES = range(-30, 91)  # two functions that agree on these count as one
-SCORING = Limits(steps=2_000, cells=20_000, length=1_000, bits=256, depth=60)
+SCORING = Limits(steps=2_700, cells=20_000, length=1_000, bits=256, depth=60)
 MOST_TRIES = 20_000
 
 # operation: the function
@@ -96,11 +99,17 @@ class ProgramTask:
 
     def __post_init__(self) -> None:
         if not is_listing(self.steps) or not all(
-            isinstance(one, tuple) and len(one) == 2 and one[0] in OPERATIONS and one[1] in NUMBERS
+            isinstance(one, tuple)
+            and len(one) == 2
+            and isinstance(one[0], str)
+            and one[0] in OPERATIONS
+            and type(one[1]) is int
+            and one[1] in NUMBERS
             for one in self.steps
         ):
             raise ValueError(f"steps must be (operation, 2 to 9) each, got {describe(self.steps)}")
         check_int("the number of steps", len(self.steps), 1, max(LENGTHS))
+        object.__setattr__(self, "steps", tuple(self.steps))  # a list could change later
         check_choice("language", self.language, LANGUAGES)
         check_int("form", self.form, 0, FORMS - 1)
 
@@ -190,6 +199,11 @@ def small_tasks(
             )
         for value in values:
             check_choice(f"each of {name}", value, choices)
+    most = (
+        FORMS * len(set(languages)) * sum((len(OPERATIONS) * len(NUMBERS)) ** size for size in set(lengths))
+    )
+    if n > most:
+        raise ValueError(f"n must be at most {most:,} for these lengths and languages, got {n:,}")
     rng = random.Random(check_int("seed", seed, 0))
     sizes, tongues = sorted(lengths), list(languages)
     found: dict[ProgramTask, None] = {}
@@ -225,7 +239,7 @@ def shared_shapes(tasks: Iterable[ProgramTask], known: Iterable[ProgramTask]) ->
 
 @dataclass(frozen=True)
 class Outcome:
-    """What running an answer gave: on how many of the INPUTS its value was right, and the first thing that was not."""
+    """What running an answer gave: on how many of its inputs the value was right, and the first thing that was not."""
 
     right: int
     why: str | None
@@ -235,8 +249,15 @@ class Outcome:
         return self.why is None
 
 
+def inputs_of(task: ProgramTask) -> tuple[int, ...]:
+    """What an answer is run on: INPUTS, and two of the task's own, which its values choose."""
+    others = [x for x in PROBES if x not in INPUTS]
+    number = zlib.crc32(repr(_values(task.steps)).encode())
+    return (*INPUTS, *(others[number // len(others) ** place % len(others)] for place in range(OWN)))
+
+
 def run_answer(task: ProgramTask, code: str) -> Outcome:
-    """Run an answer, one function of one argument, on INPUTS. Whatever it does, an Outcome comes back.
+    """Run an answer, one function of one argument, on `inputs_of(task)`. Whatever it does, an Outcome comes back.
 
     Its values must be whole numbers: 3.0 and True are wrong. ValueError where `code` is no text.
     """
@@ -248,7 +269,7 @@ def run_answer(task: ProgramTask, code: str) -> Outcome:
     except SandboxError as error:
         return Outcome(0, str(error))
     right, why = 0, None
-    for x in INPUTS:
+    for x in inputs_of(task):
         try:
             value = program.call(name, x)
         except SandboxError as error:

@@ -4,7 +4,7 @@
     lines       lines that do one thing: at most one operation
     names       names of three letters and more (x and n may be short)
     indent      lines that are indented by four columns a level
-    comments    operations that have a comment, one for each
+    comments    as many comments with a word in them as there are operations, wherever they stand
 
 It never runs the code and does not know whether it is right: a wrong program may read well. So it is one factor of the
 true reward, and a tempting one to optimise alone.
@@ -16,12 +16,15 @@ from __future__ import annotations
 
 import ast
 import io
+import keyword
+import re
 import tokenize
-import warnings
 
 from minillm._checks import check_flag, check_text
+from minillm.sandbox.syntax import quiet
 
 LONGEST = 20_000  # characters that are read
+_WORD = re.compile(r"[^\W\d_]{2}")
 SHORT_NAMES = {"x", "n"}
 _SPACED = {
     "+",
@@ -62,8 +65,7 @@ def rubric(code: str) -> dict[str, float]:
     if len(check_text("code", code)) > LONGEST:
         return {}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             tree = ast.parse(code)
         tokens = list(tokenize.generate_tokens(io.StringIO(code).readline))
     except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError):
@@ -71,7 +73,9 @@ def rubric(code: str) -> dict[str, float]:
     operations = _operations(tree)
     if not operations:
         return {}
-    comments = sum(token.type == tokenize.COMMENT for token in tokens)
+    comments = sum(
+        token.type == tokenize.COMMENT and _WORD.search(token.string) is not None for token in tokens
+    )
     return {
         "spaces": _spaces(tokens),
         "lines": _one_a_line(operations),
@@ -100,14 +104,23 @@ def _is_distance(node: ast.AST) -> bool:
 
 
 def _spaces(tokens: list[tokenize.TokenInfo]) -> float:
-    right = wrong = 0
+    right = wrong = depth = 0
     for before, token, after in zip(tokens, tokens[1:], tokens[2:]):
+        depth += (token.string in "([{") - (token.string in ")]}") if token.type == tokenize.OP else 0
         if token.type != tokenize.OP or token.string not in (*_SPACED, ","):
             continue
-        if token.string in ("-", "+") and (before.type == tokenize.OP and before.string not in (")", "]")):
-            continue  # a sign
+        value = before.type != tokenize.OP or before.string in (")", "]", "}")
+        if token.string in ("-", "+", "*") and (not value or keyword.iskeyword(before.string)):
+            continue  # a sign, as in `return -x`
         gaps = token.start[1] - before.end[1], after.start[1] - token.end[1]
-        good = gaps == (0, 1) if token.string == "," else gaps == (1, 1)
+        if token.string == ",":  # none at the end of a line, or in `(x,)`
+            good = gaps[0] == 0 and (
+                gaps[1] == 1 or after.type == tokenize.NL or after.string in (")", "]", "}")
+            )
+        elif token.string == "=" and depth:  # `key=f`; only after an annotation it has spaces
+            good = gaps in ((0, 0), (1, 1))
+        else:
+            good = gaps == (1, 1)
         right, wrong = right + good, wrong + (not good)
     return right / (right + wrong) if right + wrong else 1.0
 

@@ -8,7 +8,8 @@ There is no other way to a value. Statements, and how a program begins and ends,
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from inspect import signature
 from typing import Any
 
 from minillm.sandbox.functions import FUNCTIONS, GROUPS, formatted, hashed, iterable, text_of
@@ -48,13 +49,15 @@ class Expressions:
             for one, part in zip(target.elts, parts):
                 self._assign(one, part, scope)
         elif isinstance(target, ast.Subscript) and not isinstance(target.slice, ast.Slice):
-            owner, key = self._value(target.value, scope), self._value(target.slice, scope)
-            if type(owner) not in (list, dict):
-                raise TypeError(f"{type(owner).__name__!r} object does not support item assignment")
-            self.meter.make(2)
-            owner[hashed(self, owner, key) if type(owner) is dict else key] = value
+            self._put(self._value(target.value, scope), self._value(target.slice, scope), value)
         else:
             raise Refused(f"an assignment to {type(target).__name__}")
+
+    def _put(self, owner: Any, key: Any, value: Any) -> None:
+        if type(owner) not in (list, dict):
+            raise TypeError(f"{type(owner).__name__!r} object does not support item assignment")
+        self.meter.make(2)
+        owner[hashed(self, owner, key) if type(owner) is dict else key] = value
 
     def _function(self, node: Any, scope: Scope, own: frozenset[str]) -> Function:
         return Function(node, scope, [self._value(one, scope) for one in node.args.defaults], own)
@@ -65,6 +68,8 @@ class Expressions:
 
     def _value(self, node: ast.expr, scope: Scope | None = None) -> Any:
         self._step()
+        if type(node) not in VALUE:
+            raise Refused(f"{type(node).__name__} in this place")
         value = VALUE[type(node)](self, node, scope or self.scope)
         self.depth -= 1
         return value
@@ -123,10 +128,13 @@ class Expressions:
     def _Dict(self, node: ast.Dict, scope: Scope) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
         self.meter.make(2 * len(node.keys))
-        for key, value in zip(node.keys, node.values):
-            if key is None:
-                raise Refused("** in a dict")
-            found[hashed(self, found, self._value(key, scope))] = self._value(value, scope)
+        if None in node.keys:
+            raise Refused("** in a dict")
+        rows = [
+            (self._value(key, scope), self._value(one, scope)) for key, one in zip(node.keys, node.values)
+        ]
+        for key, value in rows:  # all are computed before one is put in, as Python does
+            found[hashed(self, found, key)] = value
         return found
 
     def _Subscript(self, node: ast.Subscript, scope: Scope) -> Any:
@@ -139,7 +147,11 @@ class Expressions:
             if type(owner) not in (dict, range):
                 self.meter.make(len(range(*part.indices(len(owner)))))
             return owner[part]
-        key = self._value(node.slice, scope)
+        return self._get(owner, self._value(node.slice, scope))
+
+    def _get(self, owner: Any, key: Any) -> Any:
+        if type(owner) not in GROUPS - {set}:
+            raise TypeError(f"{type(owner).__name__!r} object is not subscriptable")
         return owner[hashed(self, owner, key) if type(owner) is dict else key]
 
     def _JoinedStr(self, node: ast.JoinedStr, scope: Scope) -> str:
@@ -181,8 +193,9 @@ class Expressions:
         inner, found = Scope(scope), {}
         for _ in self._passes(node.generators, inner):
             self.meter.make(2)
-            key = hashed(self, found, self._value(node.key, inner))
-            found[key] = self._value(node.value, inner)
+            key = self._value(node.key, inner)
+            one = self._value(node.value, inner)
+            found[hashed(self, found, key)] = one
         return found
 
     # --- calls ---
@@ -199,7 +212,11 @@ class Expressions:
         named = {one.arg: self._value(one.value, scope) for one in node.keywords}
         if None in named:
             raise Refused("** in a call")
-        return self.apply(work, args, named) if owner is None else work(self, owner, *args, **named)
+        return (
+            self.apply(work, args, named)
+            if owner is None
+            else self._use(work, node.func.attr, [owner, *args], named)
+        )
 
     def _Attribute(self, node: ast.Attribute, scope: Scope) -> Any:
         raise Refused(f".{node.attr} that is not called")
@@ -208,13 +225,24 @@ class Expressions:
         """Call a value that is a function."""
         self._step()
         if type(function) is Builtin:
-            value = FUNCTIONS[function.name](self, *args, **named)
+            value = self._use(FUNCTIONS[function.name], function.name, args, named)
         elif type(function) is Function:
             value = self._apply_own(function, args, named)
         else:
             raise TypeError(f"{type(function).__name__!r} object is not callable")
         self.depth -= 1
         return value
+
+    def _use(self, work: Callable[..., Any], name: str, args: list[Any], named: dict[str, Any]) -> Any:
+        """A function or method of the tables; arguments of Python's own that it does not take are refused by name."""
+        try:
+            return work(self, *args, **named)
+        except TypeError:
+            try:
+                signature(work).bind(self, *args, **named)
+            except TypeError:
+                raise Refused(f"{name}() with these arguments") from None
+            raise
 
     def _apply_own(self, function: Function, args: list[Any], named: dict[str, Any]) -> Any:
         names = [one.arg for one in function.node.args.args]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from minillm.sandbox.meter import Refused, TooMuch
-from minillm.sandbox.operators import NUMBERS, SCALARS, WHOLE, hashing
+from minillm.sandbox.operators import NUMBERS, SCALARS, WHOLE, hashing, key_size
 
 if TYPE_CHECKING:
     from minillm.sandbox.interpreter import Interpreter
@@ -38,7 +38,9 @@ def items(room: Interpreter, value: Any) -> list[Any]:
 
 def text_of(room: Interpreter, value: Any, write: Callable[[Any], str] = str) -> str:
     """str(value) or repr(value). An escaped character takes ten ("\\U0001f600")."""
-    if type(value) not in SCALARS:
+    if type(value) is int:
+        room.meter.make(value.bit_length() // 3)
+    elif type(value) not in SCALARS:
         if type(value) not in GROUPS:
             raise Refused("a function written as a text")
         room.meter.make(room.meter.weigh(value) * (1 if write is str and type(value) is str else 10))
@@ -53,35 +55,34 @@ def formatted(room: Interpreter, value: Any, specification: str) -> str:
         numbers = re.findall(r"\d+", specification)
         if any(len(number) > 4 or int(number) > MOST_DIGITS for number in numbers):
             raise TooMuch(f"a width of more than {MOST_DIGITS:,}: {specification[:40]!r}")
-        room.meter.make(2 * MOST_DIGITS)
+        bits = value.bit_length() if type(value) is int else 0
+        room.meter.make(2 * MOST_DIGITS + 2 * bits + (len(value) if type(value) is str else 0))
         return format(value, specification)
     return value if type(value) is str else text_of(room, value)
 
 
 def hashed(room: Interpreter, holder: Any, key: Any) -> Any:
     """`key`, which is about to be looked up in, or put into, a dict or set."""
-    if type(key) not in SCALARS:
-        room.meter.weigh(key)
-    hashing(room.meter, len(holder))
+    hashing(room.meter, len(holder), 1 if type(key) in SCALARS else key_size(room.meter, key))
     return key
 
 
 def _put_in(room: Interpreter, holder: Any, keys: list[Any]) -> None:
-    for key in keys:
-        room.meter.weigh(key)
-    hashing(room.meter, len(holder) + len(keys), len(keys))
+    hashing(room.meter, len(holder) + len(keys), sum(key_size(room.meter, key) for key in keys))
 
 
 # --- functions ---
 
 
-def _int(room: Interpreter, value: Any = 0) -> int:
+def _int(room: Interpreter, value: Any = 0, /, *base: Any) -> int:
     if type(value) is str and len(value) > MOST_DIGITS:
         raise TooMuch(f"a number of {len(value):,} digits")
-    return int(only(value, *NUMBERS, str))
+    found = int(only(value, *(() if base else NUMBERS), str), *(only(one, *WHOLE) for one in base))
+    room.meter.number(found.bit_length())
+    return found
 
 
-def _float(room: Interpreter, value: Any = 0.0) -> float:
+def _float(room: Interpreter, value: Any = 0.0, /) -> float:
     if type(value) is str and len(value) > MOST_DIGITS:
         raise TooMuch(f"a number of {len(value):,} digits")
     return float(only(value, *NUMBERS, str))
@@ -95,20 +96,22 @@ def only(value: Any, *kinds: type) -> Any:
     return value
 
 
-def _len(room: Interpreter, value: Any) -> int:
+def _len(room: Interpreter, value: Any, /) -> int:
     return len(iterable(room, value))
 
 
-def _round(room: Interpreter, value: Any, digits: Any = None) -> Any:
-    if digits is not None and abs(only(digits, *WHOLE)) > MOST_DIGITS:
-        raise TooMuch(f"{digits} digits")  # round(5, -10**9) computes 10**10**9
-    return round(only(value, *NUMBERS), digits)
+def _round(room: Interpreter, number: Any, ndigits: Any = None) -> Any:
+    if ndigits is not None and abs(only(ndigits, *WHOLE)) > MOST_DIGITS:
+        raise TooMuch(f"{ndigits} digits")  # round(5, -10**9) computes 10**10**9
+    found = round(only(number, *NUMBERS), ndigits)
+    if type(found) is int:
+        room.meter.number(found.bit_length())
+    return found
 
 
-def _sum(room: Interpreter, values: Any, start: Any = 0) -> Any:
-    total = only(start, *NUMBERS)
-    for value in items(room, values):
-        total = total + only(value, *NUMBERS)  # lists would be copied again and again
+def _sum(room: Interpreter, values: Any, /, start: Any = 0) -> Any:
+    found = [only(value, *NUMBERS) for value in items(room, values)]  # lists would be copied again and again
+    total = sum(found, only(start, *NUMBERS))  # Python's own: since 3.12 it rounds sums of floats better
     if type(total) is int:
         room.meter.number(total.bit_length())
     return total
@@ -128,19 +131,19 @@ def _chosen(choose: Callable[..., Any]) -> Callable[..., Any]:
 def _keys(room: Interpreter, values: list[Any], key: Any) -> list[Any]:
     """What is compared instead of the values, paid for as if each were compared log2(n) times."""
     keys = values if key is None else [room.apply(key, [value], {}) for value in values]
-    size = room.meter.weigh(keys)
+    size = room.meter.compare(keys)
     room.meter.read(size * len(keys).bit_length())
     return keys
 
 
-def _sorted(room: Interpreter, values: Any, key: Any = None, reverse: Any = False) -> list[Any]:
+def _sorted(room: Interpreter, values: Any, /, *, key: Any = None, reverse: Any = False) -> list[Any]:
     found = items(room, values)
     keys = _keys(room, found, key)
     return [found[place] for place in sorted(range(len(found)), key=keys.__getitem__, reverse=bool(reverse))]
 
 
-def _enumerate(room: Interpreter, values: Any, start: Any = 0) -> list[Any]:
-    found = items(room, values)
+def _enumerate(room: Interpreter, iterable: Any, start: Any = 0) -> list[Any]:
+    found = items(room, iterable)
     room.meter.make(2 * len(found))
     return list(enumerate(found, only(start, *WHOLE)))
 
@@ -151,22 +154,24 @@ def _zip(room: Interpreter, *values: Any) -> list[Any]:
     return list(zip(*columns))
 
 
-def _map(room: Interpreter, function: Any, values: Any) -> list[Any]:
-    return [room.apply(function, [value], {}) for value in items(room, values)]
+def _map(room: Interpreter, function: Any, values: Any, /, *more: Any) -> list[Any]:
+    return [room.apply(function, list(row), {}) for row in _zip(room, values, *more)]
 
 
-def _filter(room: Interpreter, function: Any, values: Any) -> list[Any]:
-    return [value for value in items(room, values) if room.apply(function, [value], {})]
+def _filter(room: Interpreter, function: Any, values: Any, /) -> list[Any]:
+    return [v for v in items(room, values) if (v if function is None else room.apply(function, [v], {}))]
 
 
-def _print(room: Interpreter, *values: Any, sep: str = " ", end: str = "\n") -> None:
-    line = only(sep, str).join(text_of(room, value) for value in values) + only(end, str)
-    if len(room.printed) + len(line) > room.meter.limits.printed:
+def _print(room: Interpreter, *values: Any, sep: Any = " ", end: Any = "\n") -> None:
+    sep, end = (default if one is None else only(one, str) for one, default in ((sep, " "), (end, "\n")))
+    parts = [text_of(room, value) for value in values]
+    length = sum(map(len, parts)) + len(sep) * (len(parts) - 1) + len(end)  # known before it is made
+    if len(room.printed) + length > room.meter.limits.printed:
         raise TooMuch(f"it prints more than {room.meter.limits.printed:,} characters")
-    room.printed += line
+    room.printed += sep.join(parts) + end
 
 
-def _dict(room: Interpreter, pairs: Any = ()) -> dict[Any, Any]:
+def _dict(room: Interpreter, pairs: Any = (), /) -> dict[Any, Any]:
     if type(pairs) is dict:
         room.meter.make(2 * len(pairs))
         return dict(pairs)
@@ -175,7 +180,7 @@ def _dict(room: Interpreter, pairs: Any = ()) -> dict[Any, Any]:
     return dict(rows)
 
 
-def _set(room: Interpreter, values: Any = ()) -> set[Any]:
+def _set(room: Interpreter, values: Any = (), /) -> set[Any]:
     found = items(room, values)
     _put_in(room, (), found)
     return set(found)
@@ -187,12 +192,12 @@ def _numbers(function: Callable[..., Any], kinds: set[type]) -> Callable[..., An
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "abs": _numbers(abs, NUMBERS), "divmod": _numbers(divmod, NUMBERS), "range": _numbers(range, WHOLE),
-    "chr": _numbers(chr, WHOLE), "ord": lambda room, value: ord(only(value, str)), "round": _round,
-    "int": _int, "float": _float, "str": lambda room, value="": text_of(room, value),
-    "repr": lambda room, value: text_of(room, value, repr), "bool": lambda room, value=False: bool(value),
+    "chr": _numbers(chr, WHOLE), "ord": lambda room, value, /: ord(only(value, str)), "round": _round,
+    "int": _int, "float": _float, "str": lambda room, value="", /: text_of(room, value),
+    "repr": lambda room, value, /: text_of(room, value, repr), "bool": lambda room, value=False, /: bool(value),
     "len": _len, "sum": _sum, "min": _chosen(min), "max": _chosen(max), "sorted": _sorted,
-    "list": lambda room, value=(): items(room, value), "tuple": lambda room, value=(): tuple(items(room, value)),
-    "dict": _dict, "set": _set, "any": lambda room, values: any(items(room, values)),
-    "all": lambda room, values: all(items(room, values)), "reversed": lambda room, v: items(room, v)[::-1],
+    "list": lambda room, value=(), /: items(room, value), "tuple": lambda room, value=(), /: tuple(items(room, value)),
+    "dict": _dict, "set": _set, "any": lambda room, values, /: any(items(room, values)),
+    "all": lambda room, values, /: all(items(room, values)), "reversed": lambda room, v, /: items(room, v)[::-1],
     "enumerate": _enumerate, "zip": _zip, "map": _map, "filter": _filter, "print": _print,
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """An interpreter of a small Python, for programs that a model wrote: it walks the syntax tree and counts its steps.
 
     evaluate("sum(n * n for n in range(4))")                           14
-    evaluate("10 ** 10 ** 10")                                         TooMuch: ... a number of 40,000,000,000 bits
+    evaluate("10 ** 10 ** 10")                                         TooMuch: ... a number of 40,000,000,001 bits
     evaluate("().__class__")                                           Refused: ... .__class__
 
 What is on the list of syntax.py is carried out; everything else is refused before anything runs. There is no import, no
@@ -27,7 +27,7 @@ from minillm.sandbox.functions import iterable
 from minillm.sandbox.meter import Failed, Limits, Refused, SandboxError, TooMuch
 from minillm.sandbox.operators import IN_PLACE, SCALARS, binary
 from minillm.sandbox.scope import Returned, Scope
-from minillm.sandbox.syntax import assigned, loaded, parsed
+from minillm.sandbox.syntax import assigned, parsed
 
 BREAK, CONTINUE = "break", "continue"
 MOST_ERROR = 300  # characters
@@ -48,13 +48,14 @@ class Interpreter(Expressions):
     def __init__(
         self, source: str, names: Mapping[str, Any] | None = None, limits: Limits | None = None
     ) -> None:
+        if not isinstance(limits, (Limits, type(None))):
+            raise ValueError(f"limits must be Limits(...), got {describe(limits)}")
+        if not isinstance(names, (Mapping, type(None))):
+            raise ValueError(f"names must be a dict of plain values, got {describe(names)}")
         super().__init__(limits or Limits())
         self.tree = parsed(source)
-        try:
-            for name, value in (names or {}).items():
-                self.scope.values[check_text("name", name)] = self._given(value)
-        except RecursionError:
-            raise ValueError("names holds a list that holds itself") from None
+        for name, value in (names or {}).items():
+            self.scope.values[check_text("name", name)] = self._copied(value)
 
     def run(self) -> Any:
         """Carry out the program; its last line's value."""
@@ -70,12 +71,21 @@ class Interpreter(Expressions):
 
     def call(self, name: str, *args: Any) -> Any:
         """What a function of the program gives for plain values. `run()` comes first: it defines the function."""
-        given = [self._given(value) for value in args]
+        check_text("name", name)
+        given = [self._copied(value) for value in args]
         return self._guarded(lambda: self.apply(self.scope.find(name), given, {}))
+
+    def _copied(self, value: Any) -> Any:
+        try:
+            return self._given(value)
+        except RecursionError:
+            raise ValueError(
+                "a program is given a list that holds itself, or lists too deep in each other"
+            ) from None
 
     def _given(self, value: Any) -> Any:
         """A copy of a plain value: the program changes nothing of its caller's and meets no object with own methods."""
-        if type(value) in (*SCALARS, str):
+        if type(value) in (*SCALARS, str, range):
             return value
         if type(value) in (list, tuple, set):
             return type(value)(self._given(one) for one in value)
@@ -93,7 +103,7 @@ class Interpreter(Expressions):
             self.meter.weigh(value)
             if not _plain(value):
                 raise Refused("a result that is, or holds, a function")
-            return value
+            return self._given(value)  # a copy: what the program does later changes nothing of its caller's
         except SandboxError as error:
             raise (
                 error if str(error).startswith("line ") else type(error)(f"line {self.line}: {error}")
@@ -160,9 +170,19 @@ class Interpreter(Expressions):
             self._assign(target, value, scope)
 
     def _run_AugAssign(self, node: ast.AugAssign, scope: Scope) -> None:
-        old = self._value(loaded(node.target), scope)
+        target = node.target
+        if isinstance(target, ast.Name):
+            place, old = None, scope.find(target.id)
+        elif isinstance(target, ast.Subscript) and not isinstance(target.slice, ast.Slice):
+            place = self._value(target.value, scope), self._value(target.slice, scope)  # once, as Python does
+            old = self._get(*place)
+        else:
+            raise Refused(f"an assignment to {type(getattr(target, 'slice', target)).__name__}")
         value = binary(self.meter, type(node.op), old, self._value(node.value, scope), IN_PLACE)
-        self._assign(node.target, value, scope)
+        if place is None:
+            self._assign(target, value, scope)
+        else:
+            self._put(*place, value)
 
     def _run_FunctionDef(self, node: ast.FunctionDef, scope: Scope) -> None:
         scope.values[node.name] = self._function(node, scope, frozenset(assigned(node.body)))

@@ -69,18 +69,22 @@ class Meter:
         """A text or list of this length is about to be made."""
         if length > self.limits.length:
             raise TooMuch(f"a text or list of {length:,}, at most {self.limits.length:,} are allowed")
-        self.cells -= length + 8  # an empty list takes memory, too
-        if self.cells < 0:
-            raise TooMuch(f"it makes more than {self.limits.cells:,} cells of memory")
+        self._cells(length + 8)  # an empty list takes memory, too
         self.read(length)
 
+    def _cells(self, many: int) -> None:
+        self.cells -= many
+        if self.cells < 0:
+            raise TooMuch(f"it makes more than {self.limits.cells:,} cells of memory")
+
     def number(self, bits: int) -> None:
-        """A whole number of so many bits is about to be made."""
+        """A whole number of so many bits is about to be made; what is longer than a word takes memory."""
         if bits > self.limits.bits:
             raise TooMuch(f"a number of {bits:,} bits, at most {self.limits.bits:,} are allowed")
+        self._cells(bits // 64)
 
     def weigh(self, *values: Any) -> int:
-        """All that is in the values is about to be written, compared or hashed; their size."""
+        """All that is in the values is about to be written or hashed; their size."""
         total = 0
         for value in values:
             kind = type(value)
@@ -93,6 +97,18 @@ class Meter:
             )
             self.read(size * (1 if kind in _SMALL or kind is str else EACH // NESTED))
             total += size
-            if depth_of(value, MOST_NESTED) > MOST_NESTED:
+            if kind not in _SMALL and kind is not str and self._depth(value)[0] > MOST_NESTED:
                 raise TooMuch(f"lists that stand more than {MOST_NESTED} deep in each other")
         return total
+
+    def compare(self, *values: Any) -> int:
+        """All that is in the values is about to be compared; their size, times what a look-up in a dict or set that
+        stands in there takes at worst: a comparison with each of its entries."""
+        size = self.weigh(*values)
+        largest = max((self._depth(value)[1] for value in values), default=0)
+        if largest:  # a text is found by its hash, which nobody can choose: it counts once
+            self.read(largest * sum(size_of(value, EACH * (self.steps + 1), 0) for value in values))
+        return size * max(1, largest)
+
+    def _depth(self, value: Any) -> tuple[int, int]:
+        return depth_of(value, MOST_NESTED)

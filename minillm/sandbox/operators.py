@@ -51,7 +51,11 @@ def binary(meter: Meter, kind: type, left: Any, right: Any, table: dict[type, An
     elif a in ROWS and b is a:
         meter.make(len(left) + len(right))
     elif a in TABLES and b is a:
-        hashing(meter, max(len(left), len(right)), len(left) + len(right))
+        hashing(
+            meter,
+            max(len(left), len(right)),
+            sum(key_size(meter, key) for one in (left, right) for key in one),
+        )
     elif a not in NUMBERS or b not in NUMBERS:  # no pair for which Python has an operator
         raise TypeError(f"unsupported operand types: {a.__name__!r} and {b.__name__!r}")
     found = table.get(kind, BINARY[kind])(left, right)
@@ -63,7 +67,7 @@ def binary(meter: Meter, kind: type, left: Any, right: Any, table: dict[type, An
 def _bits(kind: type, left: int, right: int) -> int:
     """At most so many bits has the result, for whole numbers."""
     if kind is ast.Pow:
-        return left.bit_length() * right if right > 0 and abs(left) > 1 else 1
+        return (abs(left) - 1).bit_length() * right + 1 if right > 0 and abs(left) > 1 else 1
     if kind is ast.LShift:
         return left.bit_length() + max(0, right) if left else 1
     if kind is ast.Mult:
@@ -72,8 +76,14 @@ def _bits(kind: type, left: int, right: int) -> int:
 
 
 def hashing(meter: Meter, entries: int, times: int = 1) -> None:
-    """`times` look-ups in a dict or set of so many entries: at worst all have the same hash and each is compared."""
+    """`times` look-ups in a dict or set of so many entries: at worst all have the same hash and each is compared. A
+    key that is a tuple counts as many times as it is long."""
     meter.read(times * entries)
+
+
+def key_size(meter: Meter, key: Any) -> int:
+    """What it takes to compare a key once; a text is found by its hash, which nobody can choose."""
+    return meter.weigh(key) if type(key) is tuple else bool(meter.weigh(key))
 
 
 def compare(meter: Meter, kind: type, left: Any, right: Any) -> bool:
@@ -81,7 +91,7 @@ def compare(meter: Meter, kind: type, left: Any, right: Any) -> bool:
     if kind in (ast.In, ast.NotIn):
         return contains(meter, right, left) == (kind is ast.In)
     if (type(left) not in SCALARS or type(right) not in SCALARS) and kind not in (ast.Is, ast.IsNot):
-        meter.weigh(left, right)
+        meter.compare(left, right)
     return COMPARE[kind](left, right)
 
 
@@ -91,8 +101,7 @@ def contains(meter: Meter, holder: Any, item: Any) -> bool:
         whole = int(item) if type(item) is float and item.is_integer() else item
         return type(whole) in WHOLE and whole in holder
     if type(holder) in TABLES:
-        meter.weigh(item)
-        hashing(meter, len(holder))
+        hashing(meter, len(holder), key_size(meter, item))
     else:
-        meter.weigh(holder, item)
+        meter.compare(holder, item)
     return item in holder

@@ -36,6 +36,7 @@ from typing import Any
 
 from minillm._checks import check_int, check_number, check_text
 from minillm.sandbox.processes import seconds_left, waited
+from minillm.sandbox.sizes import depth_of
 
 CHILD = Path(__file__).parent / "child"
 LONGEST_CODE = 1_000_000
@@ -44,6 +45,10 @@ MOST_STORED, MOST_FILES = 50 * 2**20, 1000  # in the scratch folder
 TICK = 0.05  # seconds between two looks at the clock and the folder
 START = 60.0  # seconds for the interpreter to start
 DIGITS = 4300  # of a whole number that comes back, as Python's own limit
+MOST_NESTED, MOST_ERROR = (
+    100,
+    2000,
+)  # lists in lists of the value, which others will compare or print; characters
 
 
 class CannotConfine(RuntimeError):
@@ -118,26 +123,37 @@ def _result(child: subprocess.Popen, results: Any, folder: str, seconds: float) 
         for pipe in heard:
             pipes.register(pipe, selectors.EVENT_READ)
         clock, began, before = START, time.monotonic(), 0.0
-        while ended is None and (pipes.get_map() or child.poll() is None):
+        while ended is None and child.poll() is None:
             left = seconds_left(child.pid, began, clock, before)
             if left <= 0:
                 ended = f"TimeoutError: it ran for more than {clock:g} seconds"
-            elif not pipes.get_map():
+            if pipes.get_map():
+                _hear(pipes, heard, min(max(left, 0), TICK))
+            else:
                 with suppress(subprocess.TimeoutExpired):
-                    child.wait(min(left, TICK))
-            for key, _ in pipes.select(min(max(left, 0), TICK)):
-                data = os.read(key.fd, 65536)
-                heard[key.fileobj] += data
-                if not data:
-                    pipes.unregister(key.fileobj)
+                    child.wait(TICK)
             if clock == START and b"\n" in heard[results]:
                 clock, began, before = seconds, time.monotonic(), waited(child.pid)
             ended = ended or _too_much(len(heard[child.stdout]), len(heard[results]), folder)
+        # what is left in the pipes, not up to their end: a process that was forked meanwhile may hold them open
+        while ended is None and _hear(pipes, heard, 0):
+            ended = _too_much(len(heard[child.stdout]), len(heard[results]), folder)
     if ended is not None:
         child.kill()
     printed = bytes(heard[child.stdout][:MOST_PRINTED]).decode("utf-8", "replace")
-    value, error = _read(bytes(heard[results]), child)
+    value, error = _read(bytes(heard[results]), child, seconds)
     return Result(printed, None, ended) if ended else Result(printed, value, error)
+
+
+def _hear(pipes: selectors.BaseSelector, heard: dict[Any, bytearray], seconds: float) -> bool:
+    """Read what comes within so many seconds; whether anything came."""
+    ready = pipes.select(seconds)
+    for key, _ in ready:
+        data = os.read(key.fd, 65536)
+        heard[key.fileobj] += data
+        if not data:
+            pipes.unregister(key.fileobj)
+    return bool(ready)
 
 
 def _too_much(printed: int, sent: int, folder: str) -> str | None:
@@ -169,7 +185,7 @@ def _too_much_stored(folder: str) -> str | None:
     return None
 
 
-def _read(data: bytes, child: subprocess.Popen) -> tuple[Any, str | None]:
+def _read(data: bytes, child: subprocess.Popen, seconds: float) -> tuple[Any, str | None]:
     """(value, error) from what the child sent. It may have written anything: what is not a result is called damaged."""
     lines = data.split(b"\n")
     first = _json(lines[0])
@@ -180,13 +196,21 @@ def _read(data: bytes, child: subprocess.Popen) -> tuple[Any, str | None]:
     status = child.wait(START)
     if first != {"ready": True}:
         raise CannotConfine(f"run_python could not start Python in an empty environment (status {status})")
+    if status == -signal.SIGXCPU:  # the kernel's clock was faster than ours
+        return None, f"TimeoutError: it ran for more than {seconds:g} seconds"
     if status != 0 or len(lines) < 3:
         how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
         return None, f"Died: {how}"
     found = _json(lines[1]) if lines[2:] == [b""] else {}
     if found.keys() != {"value", "error"} or not isinstance(found["error"], (str, type(None))):
         return None, "Damaged: what came back is not one result"
-    return found["value"], found["error"]
+    if depth_of(found["value"], MOST_NESTED)[0] > MOST_NESTED:
+        return (
+            None,
+            f"TooMuchOutput: its value has lists that stand more than {MOST_NESTED} deep in each other",
+        )
+    error = found["error"]
+    return found["value"], error and error[:MOST_ERROR].encode("utf-8", "backslashreplace").decode()
 
 
 def _json(line: bytes) -> dict[str, Any]:

@@ -14,17 +14,20 @@ from typing import Any
 _HOLDERS = (list, tuple, set, frozenset, KeysView, ValuesView, ItemsView)
 
 
-def size_of(value: Any, most: int) -> int:
+def size_of(value: Any, most: int, letters: int = 1) -> int:
     """Characters, numbers and elements in a value, nested ones counted wherever they stand; counts no further than
-    about `most`, so that a list that holds itself, or 2**60 times the same one, takes no time."""
+    about `most`, so that a list that holds itself, or 2**60 times the same one, takes no time.
+    letters: what a character counts."""
     total, rest = 0, [value]
     while rest and total <= most:
         one = rest.pop()
         total += 1
         if isinstance(one, (str, bytes)):
-            total += len(one)
+            total += letters * len(one)
         elif isinstance(one, int):
             total += one.bit_length() // 8
+        elif isinstance(one, range):  # three numbers of any length
+            total += sum(end.bit_length() for end in (one.start, one.stop, one.step)) // 8
         elif isinstance(one, Mapping):
             total += 2 * len(one)
             rest += [*one.keys(), *one.values()]
@@ -34,20 +37,24 @@ def size_of(value: Any, most: int) -> int:
     return total
 
 
-def depth_of(value: Any, most: int) -> int:
-    """How deep lists, tuples, dicts and sets stand in each other (0: no container); at most `most` + 1 is found.
+def depth_of(value: Any, most: int) -> tuple[int, int]:
+    """How deep lists, tuples, dicts and sets stand in each other (0: no container), at most `most` + 1 is found; and
+    how many entries the largest dict or set in there has.
 
     Python's own hash of a tuple goes as deep as the tuple, without a limit, and a process whose stack ends there dies.
     What stands twice on a level is looked at once.
     """
-    depth, level = 0, {id(value): value}
+    depth, largest, level = 0, 0, {id(value): value}
     while depth <= most:
         holders = [one for one in level.values() if isinstance(one, (Mapping, *_HOLDERS))]
         if not holders:
             break
         depth += 1
+        largest = max(
+            largest, *(len(one) for one in holders if isinstance(one, (Mapping, set, frozenset))), 0
+        )
         level = {}
         for one in holders:
             inside = (*one.keys(), *one.values()) if isinstance(one, Mapping) else one
             level.update((id(each), each) for each in inside)
-    return depth
+    return depth, largest

@@ -7,8 +7,10 @@ try: ... except: ...       Try is not allowed              "%d" % 3, b"x", 3j   
 from __future__ import annotations
 
 import ast
+import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from minillm._checks import check_text
 from minillm.sandbox.meter import Refused
@@ -16,6 +18,7 @@ from minillm.sandbox.methods import METHODS
 from minillm.sandbox.operators import SCALARS
 
 LONGEST_SOURCE = 10_000  # characters
+_ONE_AT_A_TIME = threading.Lock()
 ALLOWED = (
     ast.Module, ast.FunctionDef, ast.arguments, ast.arg, ast.Return, ast.Assign, ast.AugAssign, ast.If, ast.For,
     ast.While, ast.Break, ast.Continue, ast.Pass, ast.Expr, ast.Constant, ast.Name, ast.BinOp, ast.UnaryOp,
@@ -26,13 +29,21 @@ ALLOWED = (
 )  # fmt: skip
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings of Python's parser. They are switched off for the whole process, so one thread after the other does
+    it: two at once would leave them switched off for ever."""
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def parsed(source: str) -> ast.Module:
     """The syntax tree of a program that uses only what is allowed. Raises Refused, which names the line."""
     if len(check_text("source", source)) > LONGEST_SOURCE:
         raise Refused(f"a program of {len(source):,} characters, at most {LONGEST_SOURCE:,} are read")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             tree = ast.parse(source)
             compile(tree, "<program>", "exec")  # it finds a `return` outside a function, and the like
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
@@ -66,15 +77,6 @@ def _check(tree: ast.Module) -> None:
             why = "a name with __"
         if why is not None:
             raise Refused(f"line {getattr(node, 'lineno', 1)}: {why} is not allowed")
-
-
-def loaded(target: ast.expr) -> ast.expr:
-    """The target of `+=`, as what is read first."""
-    if isinstance(target, ast.Name):
-        return ast.copy_location(ast.Name(target.id, ast.Load()), target)
-    if isinstance(target, ast.Subscript):
-        return ast.copy_location(ast.Subscript(target.value, target.slice, ast.Load()), target)
-    raise Refused(f"+= to {type(target).__name__}")
 
 
 def assigned(body: list[ast.stmt]) -> Iterator[str]:

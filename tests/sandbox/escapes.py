@@ -35,6 +35,7 @@ FILES = {
     "our environment": ("return open(f'/proc/{PARENT}/environ').read()", DENIED),
     "our command line": ("return open(f'/proc/{PARENT}/cmdline').read()", DENIED),
     "our open files": ("return os.listdir(f'/proc/{PARENT}/fd')", DENIED),
+    "the folder where we work": ("return os.readlink(f'/proc/{PARENT}/cwd')", DENIED),
     "the root of /proc": ("return open('/proc/self/root/etc/passwd').read()", DENIED),
     "a new folder outside": ("os.mkdir('/tmp/minillm-escape')", DENIED),
     "shared memory": ("open('/dev/shm/minillm-escape', 'w')", DENIED),
@@ -63,6 +64,8 @@ PROCESSES = {
     "end our process": ("os.kill(PARENT, 15)", DENIED),
     "end every process": ("os.kill(-1, 9)", DENIED),
     "a signal by a file": ("import fcntl; r, w = os.pipe(); fcntl.fcntl(r, fcntl.F_SETOWN, PARENT)", DENIED),
+    "another signal by a file": ("import fcntl; fcntl.fcntl(os.pipe()[0], 10, 9)", DENIED),
+    "a signal by a terminal": ("import fcntl; fcntl.ioctl(os.pipe()[0], 0x8901, b'1234')", DENIED),
     "a signal by a handle": ("return call('pidfd_open', PARENT, 0)", NO),
     "a queued signal": ("return call('rt_sigqueueinfo', PARENT, 15, 0)", NO),
     "ptrace": ("return call('ptrace', 16, PARENT, 0, 0)", NO),
@@ -90,6 +93,9 @@ KERNEL = {
     "a web page": ("import urllib.request; urllib.request.urlopen('http://127.0.0.1:1')", ("URLError", DENIED)),
     "io_uring": ("return call('io_uring_setup', 1, 0)", NO),
     "memory without a name": ("os.memfd_create('x')", DENIED),
+    "what happens to files": ("return call('inotify_init1', 0)", NO),
+    "what processes do": ("import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 11)", DENIED),
+    "a name without a file": ("import socket; socket.socket(socket.AF_UNIX).bind('\\0x')", DENIED),
     "memory that stays": ("return call('shmget', 0, 4096, 0o1600)", NO),
     "keys of the kernel": ("return call('keyctl', 0, -3, 0)", NO),
     "programs in the kernel": ("return call('bpf', 0, 0, 0)", NO),
@@ -130,7 +136,7 @@ NUMBERS = {  # system calls: (x86_64, aarch64)
     "process_vm_writev": (311, 271), "prctl": (157, 167), "unshare": (272, 97), "setns": (308, 268),
     "capset": (126, 91), "seccomp": (317, 277), "io_uring_setup": (425, 425), "shmget": (29, 194),
     "keyctl": (250, 219), "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282),
-    "personality": (135, 92),
+    "personality": (135, 92), "inotify_init1": (294, 26),
 }  # fmt: skip
 
 HEAD = """

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,12 @@ def test_there_are_sixty_escapes_and_more():
 SLOW = "TimeoutError: it ran for more than 0.3 seconds"
 STORED = "TooMuchStored: more than 1,000 files or 52,428,800 bytes"
 DAMAGED = "Damaged: what came back is not one result"
+DEEP = "TooMuchOutput: its value has lists that stand more than 100 deep in each other"
+FORGE = (  # write a result of its own into the way back, the second pipe, and leave
+    "import os\nfor n in range(3, 64):\n    try: pipe = os.readlink(f'/proc/self/fd/{{n}}')[:4] == 'pipe'\n"
+    "    except OSError: continue\n"
+    "    if pipe: os.write(n, b'{{\"value\": ' + {} + b', \"error\": null}}\\n'); os._exit(0)"
+)
 NO_DATA = "TypeError: the value of the last line is, or holds, a {}, which is no plain data"
 
 # each in a process of its own: what it leaves behind, or how it ends. The last ones only in the long run.
@@ -159,6 +166,24 @@ LATER = {
     "a syntax error": ("x = = 1", re.compile(r"^SyntaxError: invalid syntax \(line 1\)$")),
     "a zero byte": ("\0", re.compile("Error")),
     "half a surrogate": ("print('\\ud800')", re.compile("UnicodeEncodeError")),
+    "an error that cannot be printed": ("raise ValueError('\\ud800')", "ValueError: \\\\ud800"),
+    "200 lists in lists": ("x = []\nfor i in range(200): x = [x]\nx", DEEP),
+    "lists in lists, forged": (FORGE.format("b'[' * 850 + b']' * 850"), DEEP),
+    "wait for nobody": ("import select\nselect.select([], [], [])", SLOW),
+    "a storm of alarms": (
+        "import signal\nsignal.signal(14, lambda *a: None)\nsignal.setitimer(0, 1e-6, 1e-6)\nwhile True: pass",
+        SLOW,
+    ),
+    "a result that blocks": (
+        "import fcntl\nfor n in range(3, 64):\n    try: fcntl.fcntl(n, fcntl.F_SETFL, 0o4000)\n"
+        "    except OSError: pass\n'x' * 900_000",
+        "Died: exit code 0",
+    ),
+    "a flush that hangs": (
+        "import sys, time\nclass W:\n    def flush(self): time.sleep(100)\nsys.stdout = W()\n4",
+        SLOW,
+    ),
+    "a name that is no text": ("open(b'\\xff\\n*', 'w').close()", None),
 }
 
 
@@ -179,6 +204,119 @@ def test_every_end_is_told_and_nothing_stays(name, tmp_path, monkeypatch):
         assert result.error == expected
     assert result.value is None or (name, result.value) == ("at its end", 5)
     assert list(tmp_path.iterdir()) == []
+
+
+@confined
+def test_what_was_printed_before_the_end_is_there():
+    assert run_python("print('here')\nwhile True: pass", seconds=0.3).stdout == "here\n"
+    assert run_python("print('here')\nimport os\nos._exit(3)") == Result("here\n", None, "Died: exit code 3")
+
+
+@confined
+def test_the_way_here_is_not_told():
+    code = "import sys\n[sys.argv, sys.orig_argv]"
+    assert run_python(code).value == [["<program>"], ["<program>"]]
+
+
+@confined
+def test_the_kernels_clock_ends_a_program_that_ours_forgets(monkeypatch):
+    monkeypatch.setattr(process, "seconds_left", lambda *args: 1.0)
+    expected = "TimeoutError: it ran for more than 0.1 seconds"
+    assert run_python("while True: pass", seconds=0.1).error == expected
+
+
+@confined
+def test_a_process_of_ours_that_holds_the_pipe_is_not_waited_for(monkeypatch):
+    """A fork at the wrong moment, by another thread, copies the pipes: their end never comes."""
+    kept = []
+
+    class Forked(subprocess.Popen):
+        def __init__(self, *args, **options):
+            kept.append(os.dup(options["pass_fds"][0]))
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(process.subprocess, "Popen", Forked)
+    began = time.monotonic()
+    try:
+        assert run_python("print(1)\n5", seconds=60) == Result("1\n", 5, None)
+    finally:
+        os.close(kept[0])
+    assert time.monotonic() - began < 50  # it was 60 and more
+
+
+@confined
+def test_threads_run_side_by_side_and_share_nothing():
+    code = "open('a', 'w').write('{0}')\nprint({0})\nopen('a').read()"
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda n: run_python(code.format(n), seconds=30), range(6)))
+    assert found == [Result(f"{n}\n", str(n), None) for n in range(6)]
+
+
+STARTS = {  # how the process that calls run_python was started
+    "lower limits": "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (2 ** 20, 2 ** 20))\n"
+    "resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))",
+    "no standard input": "import os\nos.close(0)",
+    "SIGINT ignored, all signals held back": "import signal\nsignal.signal(2, signal.SIG_IGN)\n"
+    "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))",
+    "children that nobody waits for": "import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+    "nobody": "import os\nos.setgroups([]) if os.getuid() == 0 else None\nos.getuid() == 0 and os.setresgid(65534, 65534, 65534)\n"
+    "os.getuid() == 0 and os.setresuid(65534, 65534, 65534)",
+}
+
+
+def started(first, code="print(repr(run_python('print(1)\\n2')))"):
+    """What a process prints that does `first` and then calls run_python; a refusal is printed, too."""
+    program = (
+        f"import tempfile\nfrom minillm.sandbox import run_python\n{first}\ntry:\n    {code}\n"
+        "except Exception as error:\n    print(type(error).__name__, error)"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@confined
+@pytest.mark.parametrize("how", STARTS)
+def test_it_runs_however_we_were_started(how):
+    if how == "nobody" and os.getuid() == 0:
+        reached = started(
+            STARTS[how], "import os, sys; print(os.access(sys.executable, os.X_OK), bool(sys.executable))"
+        )
+        able = subprocess.run(
+            [sys.executable, "-c", f"{STARTS[how]}\nimport subprocess, sys\nsubprocess.run([sys.executable, '-c', ''])"],
+            capture_output=True, check=False,
+        )  # fmt: skip
+        if able.returncode != 0:
+            pytest.skip(f"another user may not start this Python, {sys.executable}: {reached.stdout.strip()}")
+    done = started(STARTS[how])
+    assert done.stdout.strip() == repr(Result("1\n", 2, None)), done.stderr
+
+
+# a kernel that refuses one call: (its number on x86_64, its first argument or -1, the error), what is named
+REFUSING = {
+    "no Landlock": ((444, -1, 38), "needs Landlock, in Linux since 5.13"),
+    "Landlock switched off": ((444, -1, 95), "needs Landlock, in Linux since 5.13"),
+    "a full stack of Landlock": ((446, -1, 7), "needs limits, capabilities or Landlock"),
+    "no seccomp": ((157, 22, 22), "needs seccomp filters"),
+    "capabilities that stay": ((126, -1, 1), "needs limits, capabilities or Landlock"),
+}
+
+
+@confined
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="numbers of system calls of x86_64")
+@pytest.mark.parametrize("what", REFUSING)
+def test_a_kernel_that_refuses_is_named_and_nothing_runs(what):
+    (number, first, error), match = REFUSING[what]
+    lines = [(seccomp.LOAD, 0, 0, 0), (seccomp.EQUAL, 0, 1 if first < 0 else 3, number)]
+    lines += [] if first < 0 else [(seccomp.LOAD, 0, 0, 16), (seccomp.EQUAL, 0, 1, first)]
+    lines += [(seccomp.RETURN, 0, 0, 0x50000 | error), (seccomp.RETURN, 0, 0, seccomp.ALLOW)]
+    refuse = (
+        "import ctypes, struct\nfrom minillm.sandbox.child import seccomp\nseccomp.control(38, 1)\n"
+        f"seccomp.program = lambda machine: {lines!r}\nseccomp.confine('x86_64')"
+    )
+    done = started(refuse)
+    assert re.search(f"^CannotConfine run_python {match}.*; use evaluate", done.stdout), done
+    assert "Result(" not in done.stdout
 
 
 @confined

@@ -30,7 +30,8 @@ MOST_ERROR = 2000  # characters
 
 
 def limit(seconds: float, memory: int) -> None:
-    """What the kernel counts. A limit that is set cannot be raised: seccomp has no call for it."""
+    """What the kernel counts. A limit that is set cannot be raised: seccomp has no call for it. Where this process was
+    started with a lower one, that one stays."""
     with open("/proc/self/statm") as file:
         pages = int(file.read().split()[0])  # of the interpreter itself
     for name, most in {
@@ -43,7 +44,13 @@ def limit(seconds: float, memory: int) -> None:
         "RLIMIT_MEMLOCK": 0,
         "RLIMIT_MSGQUEUE": 0,
     }.items():
-        resource.setrlimit(getattr(resource, name), (most, most))
+        number, later = (
+            getattr(resource, name),
+            name == "RLIMIT_CPU",
+        )  # first SIGXCPU, which says why, then SIGKILL
+        hard = resource.getrlimit(number)[1]
+        soft, most = ((most if hard < 0 else min(most, hard)), most + later)
+        resource.setrlimit(number, (soft, most if hard < 0 else min(most, hard)))
 
 
 def drop_capabilities() -> None:
@@ -164,7 +171,8 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    sys.argv = ["<program>"]
+    sys.argv = sys.orig_argv = ["<program>"]
+    sys.stdout.reconfigure(line_buffering=True)  # what was printed is there, also when the program is ended
     try:
         confine(request["seconds"], request["memory"], request["parent"])
     except RuntimeError as error:
