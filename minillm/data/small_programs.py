@@ -13,8 +13,8 @@ Held out by construction: which part a task belongs to depends on the values of 
 same operations with other numbers: `shared_shapes` says how often. Every step matters: without it the values differ.
 
 Six inputs are the same for all tasks and do not tell all functions apart: 2,920 functions of two steps have 2,792
-different rows of values. Two more are each task's own, so that a table of six values does not pass. A wrong function one
-step away from the right one still passes by luck, 4 of 1,000 times.
+different rows of values. Two more are each task's own, so that a table of six values does not pass. A wrong function,
+one step away from the right one, still passes by luck, 4 of 1,000 times.
 Book: 4.1 코딩 테스트 통과하기. Left out: loops, lists, more than one argument.
 """
 

@@ -23,7 +23,16 @@ from minillm.data import (
     written_pairs,
 )
 from minillm.data.program_styles import preference, random_style
-from minillm.data.small_programs import INPUTS, NUMBERS, OPERATIONS, PROBES, korean_step, part_of
+from minillm.data.small_programs import (
+    INPUTS,
+    NUMBERS,
+    OPERATIONS,
+    OWN,
+    PROBES,
+    inputs_of,
+    korean_step,
+    part_of,
+)
 from minillm.evaluation import paired, readability
 from tests.helpers import soak_count
 
@@ -127,7 +136,7 @@ def test_six_inputs_tell_most_functions_apart():
 TASK = ProgramTask((("add", 3), ("multiply", 4)))
 WRONG = {
     "def f(x):\n    return x + 3 * 4": "expected",
-    "def f(x):\n    return (x + 3) * 4 if x < 50 else 0": "f(88) is 0, expected 364",
+    "def f(x):\n    return (x + 3) * 4 if x < 88 else 0": "f(88) is 0, expected 364",
     "def f(x):\n    return (x + 3) * 4.0": "expected",
     "def f(x):\n    return str((x + 3) * 4)": "expected",
     "def f(x):\n    return [(x + 3) * 4]": "expected",
@@ -156,7 +165,7 @@ WRONG = {
 def test_a_wrong_answer_fails_and_says_why(code):
     outcome = run_answer(TASK, code)
     assert not outcome.passed
-    assert outcome.right < len(INPUTS)
+    assert outcome.right < len(inputs_of(TASK))
     assert WRONG[code] in outcome.why
 
 
@@ -169,7 +178,45 @@ def test_a_right_answer_passes_however_it_is_written():
         "def f(x):\n    return sum([x + 3] * 4)",
     ):
         assert run_answer(TASK, code).passed, code
-        assert run_answer(TASK, code).right == len(INPUTS)
+        assert run_answer(TASK, code).right == len(inputs_of(TASK)) == len(INPUTS) + OWN
+
+
+def test_a_table_of_the_values_on_the_six_inputs_does_not_pass():
+    """It is right on all that is known of the scoring, whatever the task."""
+    for task in small_tasks(soak_count(600), seed=11):
+        table = {x: task(x) for x in INPUTS}
+        assert not run_answer(task, f"def f(x):\n    return {table}[x]").passed
+        outcome = run_answer(task, f"def f(x):\n    return {table}.get(x, x)")
+        assert outcome.passed == all(task(x) == x for x in inputs_of(task)[len(INPUTS) :])
+        assert not set(inputs_of(task)[len(INPUTS) :]) & set(INPUTS)
+        assert inputs_of(task) == inputs_of(ProgramTask(task.steps, "ko", 1))
+
+
+def test_a_wrong_function_one_step_away_rarely_passes():
+    """The share that the module's docstring states: another step, a step less, two in another order."""
+    wrong = lucky = 0
+    for task in small_tasks(40, "train", seed=9):
+        steps, inputs = task.steps, inputs_of(task)
+        near = [steps[:p] + steps[p + 1 :] for p in range(len(steps)) if len(steps) > 1]
+        near += [
+            (*steps[:p], (one, n), *steps[p + 1 :])
+            for p in range(len(steps))
+            for one in OPERATIONS
+            for n in NUMBERS
+        ]
+        for other in map(ProgramTask, {*near, steps[::-1]}):
+            if any(other(x) != task(x) for x in PROBES):
+                wrong += 1
+                lucky += all(other(x) == task(x) for x in inputs)
+    assert wrong > 4000
+    assert lucky / wrong < 0.01
+
+
+def test_a_task_keeps_its_steps():
+    steps = [("add", 3)]
+    task = ProgramTask(steps)
+    steps[0] = ("add", 4)
+    assert (task(1), hash(task)) == (4, hash(ProgramTask((("add", 3),))))
 
 
 def test_2000_programs_are_scored_in_two_seconds():
@@ -229,7 +276,10 @@ def test_a_judge_without_noise_always_prefers_the_better():
         (lambda: small_tasks(1, languages=["de"]), "each of languages must be one of 'en', 'ko', got 'de'"),
         (lambda: small_tasks(1, lengths=[4]), "each of lengths must be one of 1, 2, 3, got 4"),
         (lambda: small_tasks(1, lengths=[]), "lengths must be a list"),
-        (lambda: small_tasks(500, "test", lengths=[1]), "n must be at most about"),
+        (lambda: small_tasks(500, "test", lengths=[1]), "n must be at most 384 for these"),
+        (lambda: small_tasks(10**12), "n must be at most"),
+        (lambda: small_tasks(200, "test", lengths=[1]), "at most about"),
+        (lambda: ProgramTask((("add", 2.0),)), "2 to 9"), (lambda: ProgramTask((([], 2),)), "2 to 9"),
         (lambda: ProgramTask((("add", 1),)), "2 to 9"), (lambda: ProgramTask((("divide", 3),)), "steps must be"),
         (lambda: ProgramTask(()), "the number of steps"), (lambda: ProgramTask((("add", 3),), "de"), "language"),
         (lambda: ProgramTask((("add", 3),), form=9), "form"), (lambda: run_answer(TASK, None), "code must be a str"),

@@ -24,6 +24,11 @@ def test_large_numbers_agree_with_exact_fractions():
         assert pass_at_k(n, c, k) == pytest.approx(float(exact), rel=1e-9)
 
 
+def test_huge_numbers_take_no_time():
+    for c, k in [(5 * 10**8, 1), (1, 5 * 10**8)]:  # the share of choices that hold the one: exactly a half
+        assert pass_at_k(10**9, c, k) == pytest.approx(0.5, rel=1e-12)
+
+
 def test_it_has_no_bias():
     """Its mean over all outcomes of n samples is 1 - (1 - p)^k, which the plain guess misses."""
     n, k, p = 10, 4, 0.3

@@ -21,6 +21,11 @@ SCORED = [
     ("def solve(x):\n    return max(x - 3, 4)\n", (1, 0, 1, 1, 0)),  # these are two
     ("def solve(x):\n    x += 3\n    x*=4\n    return x\n", (1 / 2, 1, 1, 1, 0)),
     ("def solve(x):\n    return x * -3\n", (1, 1, 1, 1, 0)),  # a sign takes no spaces
+    ("def solve(x):\n    return -x + 3\n", (1, 1, 1, 1, 0)),  # `return` is no value
+    ("def solve(x):\n    #\n    result = x + 3\n    # 4\n    return result * 4\n", (1, 1, 1, 1, 0)),  # no word
+    ("def solve(x):\n    # 3을 더하기\n    return x + 3\n", (1, 1, 1, 1, 1)),
+    ("def solve(x):\n    return sorted(x, key=abs)\n", (1, 1, 1, 1, 0)),  # PEP 8: no spaces around this =
+    ("def solve(x=3):\n    return max((x,), [\n        1,\n        2,\n    ])\n", (1, 1, 1, 1, 0)),
     ("def solve(x):\n\treturn x + 3\n", (1, 1, 1, 0, 0)),
     ("def solve(x):\n    if x > 3:\n      return x + 1\n    return x\n", (1, 1, 1, 1 / 2, 0)),
 ]  # fmt: skip
