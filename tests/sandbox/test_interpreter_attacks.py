@@ -39,7 +39,7 @@ def runs(source):
 def test_whole_programs_give_and_print_what_they_do_in_python():
     """Those that end: what takes too much, or is not on the list, is not compared."""
     compared = failed = 0
-    for seed in range(soak_count(4000)):
+    for seed in range(soak_count(1500)):
         source = Writer(seed, runs).program()
         program, value, error = None, None, None
         try:
@@ -51,7 +51,7 @@ def test_whole_programs_give_and_print_what_they_do_in_python():
             continue
         compared, failed = compared + 1, failed + (error is not None)
         assert (value, error, program.printed) == python(source), source
-    assert compared > 0.8 * soak_count(4000)
+    assert compared > 0.8 * soak_count(1500)
     assert failed < 0.2 * compared
 
 
