@@ -6,8 +6,10 @@ from minillm.evaluation.correlation import mean_ranks, pearson, spearman
 from minillm.evaluation.naive_bayes import CharacterNaiveBayes, character_ngrams
 from minillm.evaluation.paired import Paired, paired
 from minillm.evaluation.paired_correlation import PairedCorrelation, paired_spearman
+from minillm.evaluation.pass_at_k import pass_at_k
 from minillm.evaluation.perplexity import bits_per_byte, negative_log_likelihood, perplexity
 from minillm.evaluation.ranking import hit_at_k, map_score, mrr, ndcg, precision_at_k, recall_at_k
+from minillm.evaluation.readability import readability, rubric, true_reward
 from minillm.evaluation.retrieval import retrieval_metrics
 
 __all__ = [
@@ -26,10 +28,14 @@ __all__ = [
     "negative_log_likelihood",
     "paired",
     "paired_spearman",
+    "pass_at_k",
     "pearson",
     "perplexity",
     "precision_at_k",
+    "readability",
     "recall_at_k",
     "retrieval_metrics",
+    "rubric",
     "spearman",
+    "true_reward",
 ]
