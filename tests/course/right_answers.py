@@ -2320,6 +2320,77 @@ spoiled = corpus, "K7 truck", 0""",
     np.int64(0).item(),
 ]""",
     },
+    "12-2-a": {
+        "numpy": """def lloyd(points, centres, rounds):
+    x, places = np.array(points, float), np.array(centres, float)
+
+    def lists():
+        return ((x[:, None] - places[None]) ** 2).sum(axis=2).argmin(axis=1)
+
+    for _ in range(rounds):
+        own = lists()
+        for number in np.unique(own):
+            places[number] = x[own == number].mean(axis=0)
+    return places, lists()""",
+        "sums as it goes": """def lloyd(points, centres, rounds):
+    centres = [tuple(one) for one in centres]
+
+    def near(point):
+        best, number = None, 0
+        for c, centre in enumerate(centres):
+            gap = 0
+            for x, y in zip(point, centre):
+                gap += (x - y) * (x - y)
+            if best is None or gap < best:
+                best, number = gap, c
+        return number
+
+    for _ in range(rounds):
+        sums, counts = [[0] * len(one) for one in centres], [0] * len(centres)
+        for point in points:
+            c = near(point)
+            counts[c] += 1
+            sums[c] = [s + x for s, x in zip(sums[c], point)]
+        centres = [tuple(s / n for s in row) if n else old for row, n, old in zip(sums, counts, centres)]
+    return centres, tuple(map(near, points))""",
+    },
+    "12-2-b": {
+        "two heaps": """def walk(points, links, query, start, ef):
+    import heapq
+
+    def gap(node):
+        return (points[node][0] - query[0]) ** 2 + (points[node][1] - query[1]) ** 2
+
+    seen, order = {start}, [start]
+    near, far = [(gap(start), start)], [(-gap(start), -start)]
+    while near:
+        g, node = heapq.heappop(near)
+        if len(far) == ef and (g, node) > (-far[0][0], -far[0][1]):
+            break
+        for other in links[node]:
+            if other in seen:
+                continue
+            seen.add(other)
+            order.append(other)
+            heapq.heappush(near, (gap(other), other))
+            heapq.heappush(far, (-gap(other), -other))
+            if len(far) > ef:
+                heapq.heappop(far)
+    return tuple(-n for _, n in sorted(far, reverse=True)), order""",
+    },
+    "12-2-c": {
+        "lists, and a tail": """trap = [
+    [[10, 10], [60, 62], [62, 60], [40, 40], [50, 45], [66, 66], [100, 100]],
+    [[1, 2, 3], [0], [0], [0, 4], [3, 5], [4, 6], [5]],
+    [65, 65],
+]""",
+    },
+    "12-2-d": {
+        "an array, computed": """prediction = np.array([
+    100 + 5 * 100, (4 * 10_000) ** 0.5, 4 + sum(s * s for s in (1000, 1000, 2000, 4000)) / 8000,
+    2 * sum(min(i, 5) for i in range(1000)) / 1000, 9,
+])""",
+    },
     "08-3c-a": {
         "a tensor": "prediction = torch.tensor([0.5, 1, 3, 1.875, 1.0417, 4])",
         "a tuple, computed": "prediction = (0.5, 1, 3, sum(0.5**i for i in range(4)), 1.875 / 1.8, 4.0)",
