@@ -2391,6 +2391,60 @@ spoiled = corpus, "K7 truck", 0""",
     2 * sum(min(i, 5) for i in range(1000)) / 1000, 9,
 ])""",
     },
+    "12-2b-a": {
+        "numpy": """def choose(points, query, candidates, m, keep_pruned):
+    if not candidates:
+        return np.array([], int)
+    x, q = np.array(points), np.array(query)
+    gaps = ((x - q) ** 2).sum(axis=1)
+    between = ((x[:, None] - x[None]) ** 2).sum(axis=2)
+    order = np.array(candidates)[np.lexsort((candidates, gaps[candidates]))]
+    kept = []
+    for node in order:
+        if len(kept) < m and (not kept or gaps[node] < between[node, kept].min()):
+            kept.append(node)
+    rest = [node for node in order if node not in kept]
+    return np.array(kept + rest[: m - len(kept)] if keep_pruned else kept)""",
+        "a tuple": """def choose(points, query, candidates, m, keep_pruned):
+    ranked = sorted((squared(points[node], query), node) for node in candidates)
+    kept = ()
+    for gap, node in ranked:
+        if len(kept) < m and not any(squared(points[node], points[one]) <= gap for one in kept):
+            kept += (node,)
+    if keep_pruned:
+        kept += tuple(node for _, node in ranked if node not in kept)
+    return kept[:m]""",
+    },
+    "12-2b-b": {
+        "one loop over the layers, tuples": """def build(points, levels, m, ef):
+    layers, entry = [{} for _ in range(max(levels) + 1)], 0
+    for node, level in enumerate(levels):
+        if node == 0:
+            for layer in layers[: level + 1]:
+                layer[0] = ()
+            continue
+        near = [entry]
+        for number in reversed(range(levels[entry] + 1)):
+            layer = layers[number]
+            near = search_layer(points, layer, points[node], near, ef if number <= level else 1)
+            if number > level:
+                continue
+            layer[node] = tuple(near[:m])
+            for other in near[:m]:
+                ranked = sorted((squared(points[one], points[other]), one) for one in (*layer[other], node))
+                layer[other] = tuple(one for _, one in ranked[: m if number else 2 * m])
+        for layer in layers[levels[entry] + 1 : level + 1]:
+            layer[node] = ()
+        entry = node if level > levels[entry] else entry
+    return tuple(layers), entry""",
+    },
+    "12-2b-c": {
+        "mirrored, as an array": """points = 100 - np.array([
+    (94, 93), (96, 0), (4, 90), (2, 0), (0, 97), (1, 7), (90, 96), (98, 6), (95, 4), (5, 8), (0, 94), (7, 91),
+    (6, 96), (95, 8), (7, 5), (90, 91), (92, 7), (0, 0), (4, 2), (90, 92), (94, 95), (3, 97), (93, 90), (94, 5),
+])""",
+    },
+    "12-2b-d": {"an array": "prediction = np.array([64, 64, 0.0666667, 2.0, 132.2667])"},
     "08-3c-a": {
         "a tensor": "prediction = torch.tensor([0.5, 1, 3, 1.875, 1.0417, 4])",
         "a tuple, computed": "prediction = (0.5, 1, 3, sum(0.5**i for i in range(4)), 1.875 / 1.8, 4.0)",

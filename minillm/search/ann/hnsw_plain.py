@@ -196,7 +196,14 @@ class SimpleHNSW(PlainHNSW):
 
 
 def plain_copy(index: Any, vectors: np.ndarray) -> PlainHNSW:
-    """The graph of an HNSWIndex or NSWIndex to which vectors (N, D) were added as ids 0 to N - 1, all different."""
+    """The graph of an HNSWIndex or NSWIndex to which just these vectors (N, D) were added, as ids 0 to N - 1.
+
+    Raises ValueError where two vectors are equal: there they share a node.
+    """
+    if len(np.unique(vectors, axis=0)) < len(vectors) or len(index) != len(vectors):
+        raise ValueError(
+            f"vectors must be those of the index, all different, got {len(vectors)} for {len(index)} ids"
+        )
     graph = PlainHNSW(index.metric, index.m, index.ef_construction, index.seed)
     graph.vectors = list(vectors)
     levels = [0] * len(vectors) if index.ONE_LAYER else [graph.draw_level() for _ in vectors]

@@ -195,3 +195,7 @@ def test_a_plain_copy_is_the_graph_of_the_index():
         found = index.search(queries, 5, ef_search=40)[0]
         same = sum([n for _, n in graph.search(q, 5, 40)] == row for q, row in zip(queries, found.tolist()))
         assert same >= 36  # the compiled walk rounds to float32
+    index = HNSWIndex(6)
+    index.add(np.ones((2, 6)))
+    with pytest.raises(ValueError, match="all different, got 2 for 2 ids"):
+        plain_copy(index, np.ones((2, 6), np.float32))
