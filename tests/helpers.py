@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,13 @@ def soak_count(many: int) -> int:
     """
     share = float(os.environ.get("MINILLM_SOAK_SHARE", "0.05"))
     return max(min(many, 5), round(many * share))
+
+
+def soak_seeds(seeds: Iterable[int]) -> list[int]:
+    """The first of the seeds that a figure is recorded with; all of them in `make soak`."""
+    every = list(seeds)
+    share = float(os.environ.get("MINILLM_SOAK_SHARE", "0.05"))
+    return every[: max(1, round(len(every) * share))]
 
 
 def cuts(data: bytes, at_most: int = 60) -> list[int]:

@@ -6,6 +6,7 @@ from minillm._lazy import lazy
 
 _ROOMS = {
     "ann": ("HNSWIndex", "IVFIndex", "NSWIndex"),
+    "ann.counting": ("count_distances",),
     "batches_without_doubles": ("unique_batches",),
     "bm25": ("BM25",),
     "confidence": ("choose_threshold", "decline_curve", "share_named"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.benchmarks import run
+from tests.benchmarks.bench_ann_growth import exponent
 from tests.benchmarks.harness import Row, Times, in_turn
 
 
@@ -30,6 +31,12 @@ def test_the_spread_is_the_interquartile_range_of_the_rounds_ratios():
     assert times.spread("theirs") == pytest.approx(high - low)
     assert times.spread("absent") is None
     assert Times({"ours": [1.0], "theirs": [2.0]}).spread("theirs") is None
+
+
+def test_an_exponent_is_the_slope_of_a_power():
+    sizes = (10, 300, 7000)
+    assert exponent(sizes, [5 * size**1.25 for size in sizes]) == pytest.approx(1.25)
+    assert exponent(sizes, [7.0] * 3) == pytest.approx(0)
 
 
 def test_every_benchmark_file_has_a_run_function():

@@ -2445,6 +2445,57 @@ spoiled = corpus, "K7 truck", 0""",
 ])""",
     },
     "12-2b-d": {"an array": "prediction = np.array([64, 64, 0.0666667, 2.0, 132.2667])"},
+    "12-3-a": {
+        "a sum of layers": """def bytes_of(count, dim, m, codes):
+    above = 0.0
+    for layer in range(1, 200):
+        above += m ** (1.0 - layer)
+    return np.float64(count * (4 * dim + dim * bool(codes) + 8 * m + 4 * above))""",
+    },
+    "12-3-b": {
+        "by the definition": """def frontier(trials):
+    def beaten(one):
+        return any(c <= one[1] and r >= one[2] and (c, r) != (one[1], one[2]) for _, c, r in trials)
+
+    return tuple(name for name, _, _ in sorted((t for t in trials if not beaten(t)), key=lambda t: t[1]))""",
+        "from the dear end": """def frontier(trials):
+    import itertools
+    top, kept = float("-inf"), []
+    for cost, group in itertools.groupby(sorted(trials, key=lambda t: t[1]), key=lambda t: t[1]):
+        group = list(group)
+        most = max(t[2] for t in group)
+        if most > top:
+            kept += [t[0] for t in group if t[2] == most]
+            top = most
+    return (name for name in kept)""",
+    },
+    "12-3-c": {
+        "a list, the candidates by price": """def find_parameters(vectors, most_bytes, most_distances):
+    generator = np.random.default_rng(1)
+    order = generator.permutation(len(vectors))
+    asked, rest = vectors[order[:120]], vectors[order[120:]]
+    exact = ExactIndex(vectors.shape[1])
+    exact.add(rest)
+    far = exact.search(asked, K)[1][:, -1:]
+    rows = []
+    for m in M_CHOICES:
+        if 4 * (vectors.shape[1] + 2 * m + m / (m - 1)) <= most_bytes:
+            for efc in EFC_CHOICES:
+                index = HNSWIndex(vectors.shape[1], m=m, ef_construction=efc)
+                index.add(rest)
+                for ef in EF_CHOICES:
+                    near = index.search(asked, K, ef_search=ef)[1] <= far * (1 + 1e-6)
+                    rows.append((near.mean(), count_distances(index, asked, K, ef).mean(), [m, efc, ef]))
+    return max((row for row in rows if row[1] <= most_distances), key=lambda row: row[0])[2]""",
+    },
+    "12-3-d": {
+        "two far ones, as lists": """spoiled = (0.01 * np.random.default_rng(1).normal(size=(1500, 16))).tolist()
+spoiled[1000] = [5000.0] * 16
+spoiled[1001] = [-4000.0] * 16""",
+        "one wide dimension": """spoiled = np.random.default_rng(2).normal(size=(800, 12))
+spoiled[:, 3] = 0
+spoiled[700, 3] = 90_000""",
+    },
     "08-3c-a": {
         "a tensor": "prediction = torch.tensor([0.5, 1, 3, 1.875, 1.0417, 4])",
         "a tuple, computed": "prediction = (0.5, 1, 3, sum(0.5**i for i in range(4)), 1.875 / 1.8, 4.0)",

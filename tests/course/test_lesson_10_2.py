@@ -5,6 +5,7 @@ import pytest
 
 from minillm.course.lessons import notebooks
 from tests.course.lessons import LESSONS, read, run_cell
+from tests.helpers import soak_seeds
 
 (LESSON,) = [path for path in LESSONS if path.name.startswith("10_2_")]
 # of 600, as the lesson says, by seed: the bi-encoder with prompts, the cross-encoder, and that after 600 steps
@@ -47,7 +48,7 @@ def test_a_pair_is_labelled_1_where_every_fact_of_b_is_a_fact_of_a(capsys):
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", RIGHT)
+@pytest.mark.parametrize("seed", soak_seeds(RIGHT))
 def test_every_claim_of_the_lesson_holds_for_this_seed(seed, capsys):
     names = names_before("\n## Exercises", seed)
     prompts, cross, longer = RIGHT[seed]

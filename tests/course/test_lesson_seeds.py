@@ -5,6 +5,7 @@ import pytest
 
 from minillm.course.lessons import notebooks
 from tests.course.lessons import LESSONS, read, run_cell
+from tests.helpers import soak_seeds
 
 (LESSON,) = [path for path in LESSONS if path.name.startswith("02_5_")]
 RIGHT = {0: 469, 1: 474, 2: 474}  # of 480, as the lesson says; without cross-attention none
@@ -12,7 +13,7 @@ RIGHT = {0: 469, 1: 474, 2: 474}  # of 480, as the lesson says; without cross-at
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", RIGHT)
+@pytest.mark.parametrize("seed", soak_seeds(RIGHT))
 def test_every_claim_of_the_lesson_holds_for_this_seed(seed, capsys):
     names: dict = {"__name__": "__main__"}
     for cell in read(LESSON)["cells"]:

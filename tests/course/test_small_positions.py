@@ -16,6 +16,7 @@ from minillm.course.small.positions import (
     with_scaling,
 )
 from minillm.course.small.recipe import one_thread
+from tests.helpers import soak_seeds
 
 
 def test_quarters_hold_the_same_bytes():
@@ -82,7 +83,7 @@ def test_bad_input(make, message):
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", soak_seeds([0, 1, 2]))
 def test_what_lesson_02_2_says_holds_for_each_seed(seed):
     train, windows, _ = position_data()
     with one_thread():

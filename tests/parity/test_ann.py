@@ -7,7 +7,7 @@ hnswlib raises, such as for fewer than k, ours answers.
 import numpy as np
 import pytest
 
-from minillm.search import HNSWIndex, IVFIndex
+from minillm.search import HNSWIndex, IVFIndex, count_distances
 from minillm.search.exact import METRICS
 from tests.search.ann.helpers import clusters, exact, recall
 
@@ -129,3 +129,20 @@ def test_codes_find_what_faiss_codes_find():
     ours.add(vectors)
     theirs = recall(peer.search(queries, 10)[1], truth)
     assert recall(ours.search(queries, 10, ef_search=64)[0], truth) >= theirs - 0.005
+
+
+def test_distances_are_counted_as_faiss_counts_them():
+    faiss = pytest.importorskip("faiss", reason="held against faiss")
+    faiss.omp_set_num_threads(1)
+    vectors, queries = uniform(3000, 16), uniform(100, 16, seed=1)
+    ours, peer = HNSWIndex(16, m=16, ef_construction=100), faiss.IndexHNSWFlat(16, 16)
+    peer.hnsw.efConstruction = 100
+    ours.add(vectors)
+    peer.add(vectors)
+    for ef in (20, 80, 160):  # two graphs of the same kind, not the same graph
+        peer.hnsw.efSearch = ef
+        faiss.cvar.hnsw_stats.reset()
+        peer.search(queries, 10)
+        theirs = faiss.cvar.hnsw_stats.ndis / len(queries)
+        mine = count_distances(ours, queries, 10, ef).mean()
+        assert 0.7 < mine / theirs < 1.4

@@ -36,7 +36,7 @@ class Codes:
             widest = max(float(np.abs(self.low).max()), float(np.abs(self.high).max())) / 127
         else:
             widest = float((self.high.astype(np.float64) - self.low).max()) / 255
-        return widest or 1.0
+        return float(np.float32(widest)) or 1.0
 
     def widen(self, vectors: np.ndarray) -> bool:
         """Make the range hold vectors (N, D); True when it grew, so that codes made before are worth nothing."""

@@ -51,6 +51,13 @@ def gap_of(key):
     return np.uint32(key >> np.uint64(32))
 
 
+@njit(**BARE)
+def sum_of_bits(bits):
+    """The float32 whose `order_bits` these are."""
+    top = np.uint32(0x80000000)
+    return np.uint32(bits ^ top if bits >= top else ~bits).view(np.float32)
+
+
 def read_keys(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows (int64, -1 for NO_KEY) and sums (float32, infinite for NO_KEY) of keys of any shape."""
     bits = (keys >> np.uint64(32)).astype(np.uint32)

@@ -21,7 +21,7 @@ from minillm.search.ann.graph_search import UNDONE, greedy, merge, search_layer
 from minillm.search.ann.prefetch import BARE, prefetch_row
 from minillm.search.ann.scan import keep_lowest
 
-CALLED = "633a57d3"
+CALLED = "5346ca95"
 
 
 @njit(**BARE)
@@ -117,7 +117,8 @@ def place(
     """
     width, m = graph.links.shape[1], graph.upper.shape[1]
     nothing = np.empty(0, np.bool_)
-    beam, pool = np.empty(ef + 2 * width, np.uint64), np.empty(ef + 2 * width, np.uint64)
+    beam = np.empty(ef + 2 * width, np.uint64)
+    pool = np.empty((ef * (1 + width) if extend_candidates else ef) + 2 * width, np.uint64)
     found, near = np.empty(width, np.uint64), np.empty(width, np.uint64)
     fresh = np.empty(width + 1, np.int32)
     visited = np.empty((len(graph.rows) + 63) >> 6, np.uint64)
@@ -140,17 +141,17 @@ def place(
                     if row_of(beam[i]) != node:
                         pool[many] = beam[i] & UNDONE
                         many += 1
+            if extend_candidates:  # before the mates come in: other threads are writing their links
+                every = extended(graph, layer, query, pool, many, visited)
+                many = len(every)
+                pool[:many] = every
             if mates_too and len(mates) > 1:
                 new = near_mates(graph, levels, mates, node, layer, query, near)
                 merge(pool, many, near, new)
                 many += new
             table = graph.links if layer == 0 else graph.upper
             row = table[node if layer == 0 else graph.upper_at[node] + layer - 1]
-            if extend_candidates:
-                every = extended(graph, layer, query, pool, many, visited)
-                select(graph, every, len(every), m, keep_pruned, row)
-            else:
-                select(graph, pool, many, m, keep_pruned, row)
+            select(graph, pool, many, m, keep_pruned, row)
 
 
 @njit(cache=True, nogil=True)

@@ -21,7 +21,7 @@ from minillm.search.ann.graph_build import select
 from minillm.search.ann.graph_search import search_layer
 from minillm.search.ann.prefetch import prefetch_row
 
-CALLED = "b40b6860"
+CALLED = "91cd2997"
 LIVE, DEAD = 1, 3  # as in slots.py
 
 

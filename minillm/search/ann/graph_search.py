@@ -24,7 +24,7 @@ from numba import njit
 from minillm.search.ann.gaps import NO_KEY, ONE, gap, gap_of, make_key, row_of
 from minillm.search.ann.prefetch import BARE, LINE, prefetch, prefetch_row
 
-CALLED = "74e3195c"
+CALLED = "af880c09"
 AHEAD = 8  # rows that are on their way while one is measured
 UNDONE = np.uint64(0xFFFFFFFFFFFFFFFE)
 

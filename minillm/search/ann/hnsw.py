@@ -36,9 +36,10 @@ class HNSWIndex:
     """Vectors of width `dim` under integer ids, in a hierarchical graph. metric: "l2" (squared), "cosine" or "ip".
 
     m: links a new node makes on each layer; it keeps up to 2 m on layer 0. ef_construction: candidates it chooses from.
-    codes: "uint8" walks on bytes and orders what it finds by the vectors. keep_pruned, extend_candidates: as in the
-    paper's algorithm 4. One thread may change the index while others search. Raises ValueError for a number out of
-    range, an unknown metric or unknown codes.
+    codes: "uint8" walks on bytes and orders what it finds by the vectors; the bytes have one scale, and a single vector
+    far from all others makes it too coarse for them. keep_pruned, extend_candidates: as in the paper's algorithm 4. One
+    thread may change the index while others search. Vectors so short that float32 cannot hold their squares (1e-22) are
+    all alike to l2 and ip. Raises ValueError for a number out of range, an unknown metric or unknown codes.
     """
 
     ONE_LAYER = False
@@ -93,7 +94,7 @@ class HNSWIndex:
         ids = None if ids is None else check_ids("ids", ids)
         with self._one_writer:
             if ids is None:
-                ids = np.arange(self._next_id, self._next_id + len(vectors))
+                ids = check_ids("ids", np.arange(self._next_id, self._next_id + len(vectors)))
             check_pairs(vectors, ids)
             there = self._slots.find(ids) >= 0
             if there.any():
@@ -103,20 +104,25 @@ class HNSWIndex:
         return ids
 
     def _add(self, vectors: np.ndarray, ids: np.ndarray, threads: int) -> None:
-        with self._lock.alone():
-            slots, nodes = self._slots.take_in(vectors, ids)
         try:
+            with self._lock.alone():
+                _, nodes = self._slots.take_in(vectors, ids)
             self._builder.insert(nodes, threads)
         except BaseException:
-            self._let_go(slots)
+            with self._lock.alone():
+                self._slots.take_back(ids)
+                self._start_again_if_empty()
             raise
         self._next_id = max(self._next_id, int(ids.max()) + 1)
 
     def _let_go(self, slots: np.ndarray) -> None:
         with self._lock.alone():
             self._slots.let_go(slots)
-            if len(self._slots) == 0:
-                self._start()
+            self._start_again_if_empty()
+
+    def _start_again_if_empty(self) -> None:
+        if len(self._slots) == 0:
+            self._start()
 
     def _find_all(self, ids: np.ndarray) -> np.ndarray:
         slots = self._slots.find(ids)
@@ -136,7 +142,8 @@ class HNSWIndex:
 
     def update(self, vectors: Any, ids: Any) -> None:
         """Put other vectors (N, D) in the place of those under ids. Searches see the old ones or the new ones. Raises
-        ValueError as `add`, and when an id is not there; then nothing was changed."""
+        ValueError as `add`, and when an id is not there; then nothing was changed. An interrupt leaves all the old
+        ones or all the new ones."""
         vectors, ids = prepare("vectors", vectors, self.dim, self.metric), check_ids("ids", ids)
         with self._one_writer:
             check_pairs(vectors, ids)
@@ -144,9 +151,18 @@ class HNSWIndex:
             changed = (self._slots.vectors[slots] != vectors).any(axis=1)
             if changed.any():
                 with self._lock.alone():
-                    self._let_go(slots[changed])
-                    self._add(vectors[changed], ids[changed], 1)
+                    self._replace(slots[changed], vectors[changed], ids[changed])
                     self._builder.mend_if_needed()
+
+    def _replace(self, slots: np.ndarray, vectors: np.ndarray, ids: np.ndarray) -> None:
+        before = self._slots.vectors[slots]
+        try:
+            self._let_go(slots)
+            self._add(vectors, ids, 1)
+        except BaseException:  # interrupted: the old vectors come back
+            gone = self._slots.find(ids) < 0
+            self._add(before[gone], ids[gone], 1)
+            raise
 
     def search(
         self, queries: Any, k: int = 10, ef_search: int | None = None, filter: Any = None, threads: int = 1

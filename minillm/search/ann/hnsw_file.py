@@ -14,8 +14,9 @@ import numpy as np
 from minillm._files import BadFileError, load_arrays, save_arrays
 from minillm.search.ann.results import refuse_unless
 from minillm.search.ann.row_table import id_words, vector_words
-from minillm.search.ann.slots import DEAD, FREE, LIVE, TWIN, Slots, draw_levels
+from minillm.search.ann.slots import DEAD, FREE, LIVE, TWIN, Slots, at_cache_lines, draw_levels
 from minillm.search.ann.twins import join_twins
+from minillm.search.exact import LARGEST_ID
 
 SETTINGS = (
     "dim",
@@ -64,21 +65,22 @@ def load(cls: Any, path: str | Path) -> Any:
     except (KeyError, TypeError, ValueError) as error:
         raise BadFileError(f"{kind} {str(path)!r} is refused: {error}") from None
     fits = type(entry) is type(next_id) is type(changed) is int and min(next_id, changed) >= 0
-    refuse_unless(fits, kind, path, "its numbers are no numbers")
-    size = len(parts["ids"])
+    refuse_unless(fits and next_id <= LARGEST_ID, kind, path, "its numbers are no numbers")
+    size = parts["ids"].size
     levels = draw_levels(index.seed, 0, size, index.m, cls.ONE_LAYER)
     _check_shapes(index, parts, levels, kind, path)
     slots = index._slots
     slots.size, slots.levels = size, levels
     slots.upper_at = (np.cumsum(levels, dtype=np.int64) - levels).astype(np.int32)
     slots.upper_size = len(parts["upper"])
-    for name in ("vectors", "links", "upper", "ids", "state"):
-        setattr(slots, name, parts[name])
+    for name in ("vectors", "links", "upper"):
+        setattr(slots, name, at_cache_lines(parts[name]))
+    slots.ids, slots.state = parts["ids"], parts["state"]
     slots.twin = np.full(size, -1, np.int32)
     _check_graph(slots, entry, kind, path)
     if slots.scale is not None:
         slots.scale.low, slots.scale.high, slots.scale.fitted = parts["low"], parts["high"], size > 0
-        slots.coded = slots.scale.encode(slots.vectors)
+        slots.coded = at_cache_lines(slots.scale.encode(slots.vectors))
     _find_twins(slots, kind, path)
     slots.count()
     slots.entry, slots.top = entry, int(levels[entry]) if entry >= 0 else -1
@@ -89,7 +91,7 @@ def load(cls: Any, path: str | Path) -> Any:
 def _check_shapes(
     index: Any, parts: dict[str, np.ndarray], levels: np.ndarray, kind: str, path: str | Path
 ) -> None:
-    size, dim, m = len(parts["ids"]), index.dim, index.m
+    size, dim, m = len(levels), index.dim, index.m
     shapes = {
         "vectors": (size, dim), "links": (size, 2 * m), "upper": (int(levels.sum(dtype=np.int64)), m),
         "ids": (size,), "state": (size,), "low": (dim,), "high": (dim,),
@@ -121,7 +123,8 @@ def _check_graph(slots: Slots, entry: int, kind: str, path: str | Path) -> None:
         leads = (nodes[table] & (slots.levels[table] >= lowest[:, None])) | ~there
         refuse_unless(bool(ends and leads.all()), kind, path, "a link leads to no node")
     starts = (0 <= entry < slots.size and bool(nodes[entry])) if nodes.any() else entry == -1
-    starts = starts and (entry < 0 or slots.levels[nodes].max() == slots.levels[entry])
+    # An interrupted add may leave DEAD nodes that are higher: no walk started there.
+    starts = starts and (entry < 0 or (slots.levels[slots.state == LIVE] <= slots.levels[entry]).all())
     refuse_unless(bool(starts), kind, path, "its entry is no node of the top layer")
 
 

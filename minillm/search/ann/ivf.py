@@ -4,7 +4,8 @@
     search   the n_probe lists whose centres are nearest to the query are looked at whole
 
 `search_plain` is just that. The index keeps the vectors of a list side by side in memory, and answers a batch list by
-list: what is read from memory once serves every query that asks for it. New vectors wait in a tail that every search
+list: what is read from memory once serves every query that asks for it, and where many ask, one matrix product tells
+which of its rows are worth measuring (products.py). New vectors wait in a tail that every search
 looks at; when it has grown to a sixteenth of all, it is sorted in. With codes="uint8" lists are read as bytes, and the
 best candidates are put in order by their vectors.
 
@@ -23,6 +24,7 @@ from minillm.search.ann import ivf_file
 from minillm.search.ann.codes import LARGEST_DIM, Codes
 from minillm.search.ann.gaps import L2, NO_KEY
 from minillm.search.ann.kmeans import assign, kmeans
+from minillm.search.ann.products import WORTH, nearest_lists, scan_products
 from minillm.search.ann.results import (
     SELECTIVE,
     as_result,
@@ -40,6 +42,7 @@ from minillm.search.exact import METRICS, allowed_rows, check_ids, distances_pla
 ENOUGH = 8  # vectors for each list before k-means is worth it: below, everything is looked at
 GROWN = 4  # times as many vectors as when the centres were found: they are found anew
 TAIL = 16  # the tail is sorted in when it is the 16th part of all
+LONG = 64  # lists to look at: from here on they are not kept in order
 DEAD = 8  # removed rows are given up when they are the 8th part
 
 
@@ -62,9 +65,9 @@ def search_plain(
 class IVFIndex:
     """Vectors of width `dim` under integer ids, in `n_lists` lists. metric: "l2" (squared), "cosine" or "ip".
 
-    codes: "uint8" reads a quarter of the memory and orders 2 k candidates by their vectors. Until there are 8 vectors
-    for each list, all are looked at. Safe for many threads that search while one changes it. Raises ValueError for a
-    number below 1, an unknown metric or unknown codes.
+    codes: "uint8" reads a quarter of the memory and orders 2 k candidates by their vectors; one scale for all, as in
+    HNSWIndex. Until there are 8 vectors for each list, all are looked at. Safe for many threads that search while one
+    changes it. Raises ValueError for a number below 1, an unknown metric or unknown codes.
     """
 
     def __init__(
@@ -105,37 +108,50 @@ class IVFIndex:
         are given. Raises ValueError as ExactIndex.add, and for a vector that `prepare` refuses; then nothing was added.
         """
         vectors = prepare("vectors", vectors, self.dim, self.metric)
+        ids = None if ids is None else check_ids("ids", ids)
         with self._lock.alone():
             if ids is None:
-                ids = np.arange(self._next_id, self._next_id + len(vectors))
-            ids = check_ids("ids", ids)
+                ids = check_ids("ids", np.arange(self._next_id, self._next_id + len(vectors)))
             check_pairs(vectors, ids)
             there = self._table.find(id_words(self._ids), id_words(ids)) >= 0
             if there.any():
                 raise ValueError(f"ids must be new, got {ids[there][0]} which is already there")
             if len(ids):
-                self._append(vectors, ids)
-                self._settle_if_needed()
+                try:
+                    self._append(vectors, ids)
+                    self._settle_if_needed()
+                except BaseException:
+                    self._take_back(ids)
+                    raise
+                self._next_id = max(self._next_id, int(ids.max()) + 1)
         return ids
+
+    def _take_back(self, ids: np.ndarray) -> None:
+        if self.codes:  # the range may have grown before the codes did
+            self._coded[: self._size] = self._scale.encode(self._vectors[: self._size])
+        rows = self._table.find(id_words(self._ids), id_words(ids))
+        self._table.take(id_words(self._ids), rows[rows >= 0])
+        self._alive[rows[rows >= 0]] = False
+        self._dead = int((~self._alive[: self._size]).sum())
 
     def _append(self, vectors: np.ndarray, ids: np.ndarray) -> None:
         first, end = self._size, self._size + len(ids)
         if end > len(self._ids):
             room = max(end, self._size * 3 // 2)
-            for name in ("_vectors", "_ids", "_lists", "_alive") + (("_coded",) if self.codes else ()):
+            names, longer = ("_vectors", "_ids", "_lists", "_alive", *(("_coded",) if self.codes else ())), {}
+            for name in names:
                 old = getattr(self, name)
-                new = np.empty((room, *old.shape[1:]), old.dtype)
-                new[:first] = old[:first]
-                setattr(self, name, new)
+                longer[name] = np.empty((room, *old.shape[1:]), old.dtype)
+                longer[name][:first] = old[:first]
+            self.__dict__.update(longer)  # all of them, or none where memory is short
         self._vectors[first:end], self._ids[first:end], self._alive[first:end] = vectors, ids, True
         self._lists[first:end] = 0 if self._centres is None else assign(vectors, self._centres)[0]
         if self.codes:
             grown = self._scale.widen(vectors)
             new = slice(0 if grown else first, end)
             self._coded[new] = self._scale.encode(self._vectors[new])
-        self._size = end
-        self._next_id = max(self._next_id, int(ids.max()) + 1)
         self._table.put(id_words(self._ids), np.arange(first, end))
+        self._size = end  # last: whatever stops this leaves rows behind the end, which nobody looks at
 
     def _settle_if_needed(self) -> None:
         living = len(self)
@@ -148,21 +164,22 @@ class IVFIndex:
     def _settle(self, train: bool) -> None:
         """Put living rows side by side, list by list; before that, find the centres where they are wanted."""
         rows = np.flatnonzero(self._alive[: self._size])
-        lists = self._lists[rows]
+        lists, centres, trained = self._lists[rows], self._centres, self._trained
         if train:
             vectors = self._vectors[rows]
-            self._centres, self._trained = kmeans(vectors, self.n_lists, self.seed), len(rows)
-            lists = assign(vectors, self._centres)[0].astype(np.int32)
+            centres, trained = kmeans(vectors, self.n_lists, self.seed), len(rows)
+            lists = assign(vectors, centres)[0].astype(np.int32)
         order = np.argsort(lists, kind="stable")
         rows, lists = rows[order], lists[order]
-        self._vectors, self._ids, self._lists = self._vectors[rows], self._ids[rows], lists
-        self._coded = self._coded[rows] if self.codes else self._coded
-        self._alive = np.ones(len(rows), bool)
-        self._size, self._dead = len(rows), 0
-        self._sorted = 0 if self._centres is None else len(rows)
-        self._starts = np.searchsorted(lists, np.arange(self.n_lists + 1))
-        self._table = RowTable()
-        self._table.put(id_words(self._ids), np.arange(len(rows)))
+        ids, table = self._ids[rows], RowTable()
+        table.put(id_words(ids), np.arange(len(rows)))
+        settled = {
+            "_vectors": self._vectors[rows], "_ids": ids, "_lists": lists, "_alive": np.ones(len(rows), bool),
+            "_coded": self._coded[rows] if self.codes else self._coded, "_table": table,
+            "_size": len(rows), "_dead": 0, "_sorted": 0 if centres is None else len(rows),
+            "_starts": np.searchsorted(lists, np.arange(self.n_lists + 1)), "_centres": centres, "_trained": trained,
+        }  # fmt: skip
+        self.__dict__.update(settled)  # in one step: an interrupt leaves the lists as they were
 
     def remove(self, ids: Any) -> None:
         """Take vectors out. Raises ValueError when an id is not there; then nothing was removed."""
@@ -236,7 +253,10 @@ class IVFIndex:
             table = np.einsum("kd,kd->k", self._centres, self._centres) - 2 * table
         else:
             table = -table
-        probes = np.argpartition(table, n_probe - 1, axis=1)[:, :n_probe]
+        few = n_probe <= LONG
+        probes = (
+            nearest_lists(table, n_probe) if few else np.argpartition(table, n_probe - 1, axis=1)[:, :n_probe]
+        )
         sharp = metric_number(self.metric)
         rows, metric, asked, width = self._vectors, sharp, queries, k
         if self.codes:
@@ -244,6 +264,7 @@ class IVFIndex:
             asked = self._scale.encode_queries(queries)
         starts = np.searchsorted(places, np.append(self._starts[:-1], self._sorted))
         tail = places[starts[-1] :]
+        whole = len(places) == self._size  # neither a filter nor removed rows
         keys = np.full((len(queries), width), NO_KEY)
         result = np.full((len(queries), k), NO_KEY) if self.codes else keys
 
@@ -252,7 +273,10 @@ class IVFIndex:
             order = np.argsort(lists, kind="stable")
             who = order // n_probe + first
             bounds = np.searchsorted(lists[order], np.arange(self.n_lists + 1))
-            scan_groups(metric, rows, places, starts, asked, who, bounds, keys)
+            if whole and len(who) >= WORTH * self.n_lists:
+                scan_products(metric, rows, self._starts, asked, who, bounds, keys)
+            else:
+                scan_groups(metric, rows, places, starts, asked, who, bounds, keys)
             scan(metric, rows, tail, asked, np.arange(first, last), keys)
             if self.codes:
                 order_again(sharp, self._vectors, queries[first:last], keys[first:last], result[first:last])

@@ -10,6 +10,7 @@ import numpy as np
 from minillm._files import BadFileError, load_arrays, save_arrays
 from minillm.search.ann.results import refuse_unless
 from minillm.search.ann.row_table import RowTable, id_words
+from minillm.search.exact import LARGEST_ID
 
 KIND = "IVF index"
 KINDS = {
@@ -51,6 +52,7 @@ def load(cls: Any, path: str | Path) -> Any:
             meta[name] for name in ("sorted", "trained", "next_id", "fitted")
         )
         numbers = all(type(number) is int and number >= 0 for number in (sorted_rows, trained, next_id))
+        numbers = numbers and next_id <= LARGEST_ID
     except BadFileError:
         raise
     except (KeyError, TypeError, ValueError) as error:
@@ -77,7 +79,7 @@ def _check(
     index: Any, parts: dict[str, np.ndarray], sorted_rows: int, numbers: bool, path: str | Path
 ) -> None:
     """Whether every number is one that the search can use without looking."""
-    rows, lists = len(parts["ids"]), parts["lists"]
+    rows, lists = parts["ids"].size, parts["lists"]
     shapes = {
         "vectors": (rows, index.dim),
         "ids": (rows,),

@@ -32,18 +32,13 @@ def find(
     slots: Slots, queries: np.ndarray, k: int, ef: int, filter: Any, threads: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """ids (Q, k) and distances (Q, k)."""
-    allowed = None
-    if filter is not None or slots.dead:
-        allowed = slots.living()
-        if filter is not None:
-            allowed &= allowed_rows(slots.ids[: slots.size], filter)
+    allowed = allowed_slots(slots, filter)
     count = len(slots) if allowed is None else int(allowed.sum())
     width = min(k, count)
     keys = np.full((len(queries), k), NO_KEY)
     if width and len(queries):
-        few = filter is not None and count < SELECTIVE * len(slots)
         rest = np.arange(len(queries))
-        if slots.entry >= 0 and not few and LARGE * width <= count:
+        if is_walked(slots, width, filter, count):
             keys[:, :width] = walk(slots, queries, width, max(ef, width), allowed, count, threads)
             rest = np.flatnonzero(keys[:, width - 1] == NO_KEY)
         if len(rest):
@@ -51,6 +46,25 @@ def find(
             metric = metric_number(slots.metric)
             keys[rest, :width] = nearest(metric, slots.vectors, places, queries[rest], width, threads)
     return as_result(keys, slots.ids[: slots.size], slots.metric)
+
+
+def allowed_slots(slots: Slots, filter: Any) -> np.ndarray | None:
+    """Which slots may be found, bool (size,); None: all nodes."""
+    if filter is None and not slots.dead:
+        return None
+    living = slots.living()
+    return living if filter is None else living & allowed_rows(slots.ids[: slots.size], filter)
+
+
+def is_walked(slots: Slots, k: int, filter: Any, count: int) -> bool:
+    """Whether queries for k of `count` slots that may be found walk on the graph; else all of these are looked at."""
+    few = filter is not None and count < SELECTIVE * len(slots)
+    return slots.entry >= 0 and not few and LARGE * k <= count
+
+
+def room_for(slots: Slots, ef: int, count: int) -> int:
+    """How many keys a walk keeps so that ef of them may be found, where `count` slots may."""
+    return max(ef, min(slots.nodes, max(4 * ef, SPARE * ef * len(slots) // max(count, 1))))
 
 
 def walk(
@@ -64,7 +78,7 @@ def walk(
     if allowed is None:
         allowed = passing
     else:
-        room = max(ef, min(slots.nodes, max(4 * ef, SPARE * ef * len(slots) // max(count, 1))))
+        room = room_for(slots, ef, count)
         passing = allowed
         if slots.twins:
             passing = np.empty(len(allowed), bool)

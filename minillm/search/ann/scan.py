@@ -19,7 +19,7 @@ from minillm.search.ann.gaps import NO_KEY, gap, make_key, row_of
 from minillm.search.ann.prefetch import BARE, prefetch_row
 from minillm.search.ann.threads import in_parts
 
-CALLED = "74e3195c"
+CALLED = "af880c09"
 BLOCK_BYTES = 16384  # of rows that are looked at together
 LONG = 1024  # results longer than this are sorted, not inserted
 

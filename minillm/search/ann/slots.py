@@ -37,6 +37,13 @@ def aligned(shape: tuple[int, ...], kind: Any) -> np.ndarray:
     return room[start : start + size].view(kind).reshape(shape)
 
 
+def at_cache_lines(array: np.ndarray) -> np.ndarray:
+    """A copy that is `aligned`: a file gives arrays that begin anywhere."""
+    copy = aligned(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
 class Slots:
     """The arrays of an index of vectors of width dim, with m links a node, whose levels go up to `highest`."""
 
@@ -109,6 +116,17 @@ class Slots:
         self.twins += int((nodes != slots).sum())
         return slots, slots[nodes == slots]
 
+    def take_back(self, ids: np.ndarray) -> None:
+        """Nothing is left of an add that stopped anywhere in `take_in` or in linking: what is in is let go, and what
+        had a slot and no more is DEAD, too."""
+        if self.scale is not None:  # the range may have grown before the codes did
+            self.coded[: self.size] = self.scale.encode(self.vectors[: self.size])
+        slots = self.find(ids)
+        self.let_go(slots[slots >= 0])
+        state = self.state[: self.size]
+        state[state == WAITING] = DEAD
+        self.count()
+
     def _reserve(self, count: int) -> None:
         """`count` more slots behind the others, with their levels and upper rows."""
         end = self.size + count
@@ -125,6 +143,7 @@ class Slots:
         self.levels[self.size : end] = levels
         self.upper_at[self.size : end] = self.upper_size + np.cumsum(levels) - levels
         self.upper[self.upper_size : upper] = -1
+        self.vectors[self.size : end], self.state[self.size : end] = 0, FREE
         self.size, self.upper_size = end, upper
 
     def mark_linked(self, nodes: np.ndarray) -> None:
@@ -143,6 +162,7 @@ class Slots:
         self.by_id.take(id_words(self.ids), slots)
         words = vector_words(self.vectors)
         nodes = np.unique(self.by_vector.find(words, self.vectors[slots].view(np.uint32)))
+        nodes = nodes[nodes >= 0]  # -1: interrupted before it was a node
         doomed = np.zeros(self.size, bool)
         doomed[slots] = True
         heirs = np.empty(len(nodes), np.int64)

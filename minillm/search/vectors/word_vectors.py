@@ -12,18 +12,21 @@ Representations". Peer: gensim's KeyedVectors. Left out: the binary format.
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from minillm._checks import check_int, describe, is_listing
-from minillm._files import BadFileError, read_bytes, write_whole
+from minillm._checks import check_int, check_path, describe, is_listing
+from minillm._files import BadFileError, write_whole
 from minillm.search._ids import check_texts
 from minillm.search.exact import check_vectors, row_lengths
 
 FORMAT = "file of word vectors"
+LONGEST_LINE = 1 << 22  # bytes; a vector of 100,000 numbers fits
 
 
 class WordVectors:
@@ -108,40 +111,64 @@ class WordVectors:
         return write_whole(path, "\n".join(lines) + "\n")
 
     @staticmethod
-    def load_word2vec_format(path: str | Path) -> WordVectors:
-        """The vectors of a file in the text format; BadFileError (a ValueError) naming the line that is wrong."""
-        refusal = f"{FORMAT} {str(path)!r} is refused"
+    def load_word2vec_format(path: str | Path, limit: int | None = None) -> WordVectors:
+        """The vectors of a file in the text format, which may be packed (`.gz`); limit: the first so many words only,
+        and the rest is not read. Published files hold a million words, the commonest first.
+
+        Raises BadFileError (a ValueError) naming the line that is wrong.
+        """
+        path = check_path(FORMAT, path)
+        limit = None if limit is None else check_int("limit", limit, 1)
         try:
-            first, *lines = read_bytes(path, FORMAT).decode("utf-8").split("\n")
-        except UnicodeDecodeError:
-            raise BadFileError(f"{refusal}: it is not UTF-8 (the binary format is not read)") from None
-        try:
-            count, dim = map(int, first.split())
-        except ValueError:
-            count = dim = 0
-        if count < 1 or dim < 1:
-            raise BadFileError(
-                f"{refusal}: line 1 must be the numbers of words and of dimensions, got {first[:80]!r}"
-            )
-        while lines and not lines[-1].strip():
-            lines.pop()
-        if len(lines) != count:
-            raise BadFileError(f"{refusal}: it promises {count} words and has {len(lines)}")
-        words, rows = [], []
-        for at, line in enumerate(lines, start=2):
-            word, *numbers = line.rstrip().split(" ")
-            try:
-                with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinity
-                    row = np.array(list(map(float, numbers)), np.float32)
-            except (ValueError, OverflowError):
-                row = np.empty(0, np.float32)
-            if len(row) != dim or not np.isfinite(row).all():
-                raise BadFileError(
-                    f"{refusal}: line {at} must be a word and {dim} finite numbers, got {line[:80]!r}"
-                )
-            words.append(word)
-            rows.append(row)
-        try:
-            return WordVectors(words, np.stack(rows))
+            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+                return WordVectors(*_read(file, limit))
+        except (OSError, EOFError, zlib.error) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise BadFileError(f"{FORMAT} {str(path)!r} cannot be read: {reason}") from None
         except ValueError as error:
-            raise BadFileError(f"{refusal}: {error}") from None
+            raise BadFileError(f"{FORMAT} {str(path)!r} is refused: {error}") from None
+
+
+def _read(file: IO[bytes], limit: int | None) -> tuple[list[str], np.ndarray]:
+    """Words and vectors (V, D) float32, line by line, so that memory holds little more than these."""
+    first = _line(file)
+    try:
+        count, dim = map(int, first.split())
+    except ValueError:
+        count = dim = 0
+    if count < 1 or dim < 1:
+        raise ValueError(
+            f"line 1 must be the numbers of words and of dimensions, got {first.rstrip()[:80]!r}"
+        )
+    wanted = count if limit is None else min(count, limit)
+    words, rows = [], []
+    while len(words) < wanted and (line := _line(file)).strip():
+        word, *numbers = line.rstrip().split(" ")
+        try:
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinity
+                row = np.array(list(map(float, numbers)), np.float32)
+        except (ValueError, OverflowError):
+            row = np.empty(0, np.float32)
+        if len(row) != dim or not np.isfinite(row).all():
+            raise ValueError(
+                f"line {len(words) + 2} must be a word and {dim} finite numbers, got {line.rstrip()[:80]!r}"
+            )
+        words.append(word)
+        rows.append(row)
+    if len(words) < wanted:
+        raise ValueError(f"it promises {count} words and has {len(words)}")
+    while wanted == count and (line := _line(file)):
+        if line.strip():
+            raise ValueError(f"it promises {count} words, and a line follows them: {line.rstrip()[:80]!r}")
+    return words, np.stack(rows)
+
+
+def _line(file: IO[bytes]) -> str:
+    """The next line of text, "" at the end."""
+    data = file.readline(LONGEST_LINE)
+    if len(data) == LONGEST_LINE:
+        raise ValueError(f"a line has more than {LONGEST_LINE:,} bytes: it is no text format")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 (the binary format is not read)") from None

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minillm.search import HNSWIndex, NSWIndex
+from minillm.search.ann import insert
 from minillm.search.exact import METRICS
 from tests.search.ann.helpers import check_rows, clusters, exact, recall, whole_numbers
 
@@ -126,6 +127,20 @@ def test_threads_change_nothing(big):
         np.testing.assert_array_equal(mine, theirs)
     for row, query in enumerate(queries):  # a batch answers as its queries do one by one
         np.testing.assert_array_equal(index.search(query[None], 7)[0][0], index.search(queries, 7)[0][row])
+
+
+def test_the_order_of_threads_changes_nothing_where_candidates_are_extended(monkeypatch):
+    def last_part_first(work, count, threads):
+        for part in reversed(range(4)):
+            if count * part // 4 < count * (part + 1) // 4:
+                work(count * part // 4, count * (part + 1) // 4)
+
+    vectors = clusters(1500, 8)
+    one, two = (HNSWIndex(8, m=6, ef_construction=24, extend_candidates=True) for _ in range(2))
+    one.add(vectors)
+    monkeypatch.setattr(insert, "in_parts", last_part_first)
+    two.add(vectors)
+    assert all(one.neighbours(i) == two.neighbours(i) for i in range(1500))
 
 
 def test_more_than_there_are():

@@ -197,3 +197,20 @@ def test_values_that_grow_keep_their_codes_apart(metric):
         index.add(vectors[first : first + 20])
     queries = vectors[::7]
     assert recall(index.search(queries, 5)[0], exact(vectors, metric).search(queries, 5)[0]) > 0.9
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("scale", [1e-44, 1e-39, 1e17])
+def test_the_smallest_and_the_largest_numbers_have_codes(metric, scale):
+    vectors = (clusters(300, 6) * scale).astype(np.float32)
+    index = HNSWIndex(6, metric, codes="uint8")
+    if metric == "cosine":
+        vectors = vectors[(vectors != 0).any(axis=1)]
+    with np.errstate(divide="raise", invalid="raise"):
+        index.add(vectors)
+        found, distances = index.search(vectors, 5)
+    check_rows(found, distances, set(range(len(vectors))))
+    if scale > 1 or metric == "cosine":
+        # At 1e-44 a number has a handful of values left: equal directions are equally good.
+        far = exact(vectors, metric).search(vectors, 5)[1]
+        assert np.isclose(distances, far, rtol=1e-4, atol=1e-5).mean() > 0.95

@@ -43,6 +43,14 @@ def test_what_is_loaded_answers_as_what_was_saved(tmp_path, metric, options):
         np.testing.assert_array_equal(array, files[1][0][name], err_msg=name)
 
 
+@pytest.mark.parametrize("codes", [None, "uint8"])
+def test_what_is_loaded_begins_with_a_cache_line(tmp_path, codes):
+    index = HNSWIndex(16, codes=codes)
+    index.add(clusters(300, 16))
+    graph = HNSWIndex.load(index.save(tmp_path / "index"))._slots.graph()
+    assert [part.ctypes.data % 64 for part in (graph.rows, graph.links, graph.upper)] == [0, 0, 0]
+
+
 def test_an_empty_index_is_a_file_too(tmp_path):
     index = changed_index()
     index.remove(index._living_ids())
@@ -120,6 +128,7 @@ def copy_row(name):
         (lambda a: {"links": a["links"].astype(np.int64)}, "its parts do not fit"),
         (lambda a: {"upper": a["upper"][:-1]}, "its parts do not fit"),
         (lambda a: {"state": a["state"] * 0}, "its entry is no node of the top layer"),
+        (lambda a: {"ids": np.array(5)}, "its parts do not fit"),
     ],
 )  # fmt: skip
 def test_a_sealed_file_that_cannot_be_is_refused(tmp_path, change, message):
@@ -133,7 +142,7 @@ def test_a_sealed_file_that_cannot_be_is_refused(tmp_path, change, message):
 @pytest.mark.parametrize(
     "change",
     [{"entry": 10**6}, {"entry": -1}, {"entry": "0"}, {"m": 1}, {"seed": 99}, {"dim": 7}, {"codes": "int4"},
-     {"next_id": -3}, {"metric": None}],
+     {"next_id": -3}, {"next_id": 2**63}, {"metric": None}],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused(tmp_path, change):
     path = changed_index().save(tmp_path / "index")

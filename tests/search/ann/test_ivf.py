@@ -6,6 +6,7 @@ import pytest
 from minillm._files import BadFileError, load_arrays, save_arrays
 from minillm.search import IVFIndex
 from minillm.search.ann.ivf import search_plain
+from minillm.search.ann.products import nearest_lists
 from minillm.search.exact import METRICS
 from tests.search.ann.helpers import check_rows, clusters, exact, recall, whole_numbers
 
@@ -69,6 +70,57 @@ def test_it_stays_exact_while_vectors_come_and_go(codes):
     assert len(index) == 0
     assert (index.search(queries, 3)[0] == -1).all()
     assert index.add(vectors[:2]).tolist() == [1500, 1501]  # no id is given twice
+
+
+HOSTILE = {
+    "clusters": lambda rows: rows,
+    "far from the origin": lambda rows: rows + np.float32(300),
+    "tiny": lambda rows: rows * np.float32(1e-22),
+    "huge": lambda rows: rows * np.float32(1e16),
+    "one far away": lambda rows: np.where(np.arange(len(rows))[:, None] == 5, np.float32(1e12), rows),
+    "equal distances": lambda rows: np.rint(rows * 2),
+}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("codes", [None, "uint8"])
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_many_queries_at_once_find_what_each_finds_alone(metric, codes, kind):
+    """Many are multiplied with a list, one is measured at once: to the last bit the same."""
+    vectors = HOSTILE[kind](clusters(600, 24, seed=3))
+    queries = HOSTILE[kind](clusters(200, 24, seed=4))
+    if metric == "cosine":
+        vectors, queries = (rows[(rows != 0).any(axis=1)] for rows in (vectors, queries))
+    index = IVFIndex(24, metric, n_lists=5, codes=codes)
+    index.add(vectors)
+    every = [index.search(queries, 7, n_probe=5), index.search(queries[:3], 7, n_probe=5)]
+    for many, few in zip(*every):
+        np.testing.assert_array_equal(many[:3], few)
+    alone = [index.search(query[None], 7, n_probe=5) for query in queries]
+    for which, many in enumerate(every[0]):
+        np.testing.assert_array_equal(many, np.concatenate([one[which] for one in alone]))
+
+
+def test_products_of_many_dimensions_are_not_taken_for_exact():
+    """300 codes of 255 make sums beyond 2^24, which float32 rounds."""
+    vectors = np.random.default_rng(0).uniform(size=(400, 300)).astype(np.float32)
+    index = IVFIndex(300, n_lists=4, codes="uint8")
+    index.add(vectors)
+    queries = vectors[:80] + np.float32(0.3)
+    many, alone = (
+        index.search(queries, 5, n_probe=4),
+        [index.search(one[None], 5, n_probe=4) for one in queries],
+    )
+    np.testing.assert_array_equal(many[0], np.concatenate([one[0] for one in alone]))
+
+
+def test_the_nearest_lists_are_those_of_a_sort():
+    generator = np.random.default_rng(2)
+    for lists, count in ((1, 1), (7, 3), (64, 64), (300, 20)):
+        table = generator.integers(-50, 50, size=(40, lists)).astype(np.float32)
+        np.testing.assert_array_equal(
+            nearest_lists(table, count), np.argsort(table, axis=1, kind="stable")[:, :count]
+        )
 
 
 def test_one_by_one_is_as_good_as_at_once():

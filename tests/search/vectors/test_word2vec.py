@@ -1,3 +1,5 @@
+import gzip
+
 import numpy as np
 import pytest
 
@@ -233,7 +235,10 @@ def test_the_text_format_keeps_every_number(tmp_path):
         ("1 2\na 1 nan\n", "line 2 must be a word and 2 finite numbers"),
         ("1 1\na 1e300\n", "line 2 must be a word and 1 finite numbers"),
         ("2 1\na 1\na 2\n", "words must be different"),
+        ("1 1\na 1\nb 2\n", "it promises 1 words, and a line follows them: 'b 2"),
+        ("2 1\na 1\n\nb 2\n", "it promises 2 words and has 1"),
         (b"1 1\n\xff\xfe 1\n", "it is not UTF-8"),
+        (b"1 1\n" + b"a" * (1 << 22), "a line has more than 4,194,304 bytes"),
     ],
 )
 @pytest.mark.filterwarnings("error")
@@ -242,3 +247,27 @@ def test_a_wrong_text_file_is_refused_by_its_line(tmp_path, text, message):
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(BadFileError, match=f"words.txt' is refused: {message}"):
         WordVectors.load_word2vec_format(path)
+
+
+def test_of_a_large_file_only_the_first_words_are_read(tmp_path):
+    """What stands behind them may be wrong: it was not looked at."""
+    path = tmp_path / "words.vec"
+    path.write_text("3 2\n하나 1 2 \n둘 3 4\nthree ? ?\n", "utf-8")
+    loaded = WordVectors.load_word2vec_format(path, limit=2)
+    assert loaded.words == ["하나", "둘"]
+    np.testing.assert_array_equal(loaded.vectors, [[1, 2], [3, 4]])
+    with pytest.raises(BadFileError, match="line 4 must be"):
+        WordVectors.load_word2vec_format(path, limit=9)
+    with pytest.raises(ValueError, match="limit must be at least 1, got 0"):
+        WordVectors.load_word2vec_format(path, limit=0)
+
+
+def test_a_packed_file_is_unpacked_as_it_is_read(tmp_path):
+    path = tmp_path / "words.vec.gz"
+    path.write_bytes(gzip.compress("2 2\n하나 1 2\n둘 3 4\n".encode()))
+    assert WordVectors.load_word2vec_format(path).words == ["하나", "둘"]
+    whole = path.read_bytes()
+    for data in (whole[:-9], b"2 2\n", whole[:14] + b"\xff" * 6 + whole[20:]):
+        path.write_bytes(data)
+        with pytest.raises(BadFileError, match=r"words.vec.gz' (cannot be read|is refused): "):
+            WordVectors.load_word2vec_format(path)

@@ -1,0 +1,164 @@
+"""Checkers of lesson 12_3, HNSW's parameters."""
+
+import numpy as np
+
+from minillm.course import exercise
+from minillm.course.classroom.checkers import Inputs, as_floats, as_list, cases, expect, plain, shown
+from minillm.search import ExactIndex, HNSWIndex, count_distances
+
+K = 10
+M_CHOICES, EFC_CHOICES, EF_CHOICES = (4, 8, 16, 32), (8, 64), (10, 15, 20, 30, 45, 70, 100)
+SLACK_COST, SLACK_RECALL = 1.15, 0.04
+
+
+@exercise("12-3-a", points=2)
+def bytes_of(answer):
+    """Numbers, codes, links on layer 0, links above."""
+    for case in cases(count=(0, 1, 1000), dim=(1, 32, 768), m=(2, 5, 16), codes=(False, True)):
+        above = sum(
+            case.m / case.m**layer for layer in range(1, 80)
+        )  # links a node has room for above layer 0
+        expected = case.count * (case.dim * (4 + case.codes) + 4 * (2 * case.m + above))
+        found = plain(answer(case.count, case.dim, case.m, case.codes), "what bytes_of returns")
+        expect(found, expected, 1e-6, f"{case}: numbers, links on layer 0, links above")
+
+
+@exercise("12-3-b", points=3)
+def frontier(answer):
+    """Held against the definition, trial by trial."""
+
+    def checked(trials, hint):
+        given = [tuple(trial) for trial in trials]
+        found = as_list(answer(given), "what frontier returns")
+        expect(
+            [list(one) for one in given], [list(one) for one in trials], hint="trials must stay as they are"
+        )
+        expect(found, expected_frontier(trials), hint=f"{hint}: {shown(trials)}")
+
+    checked([], "no trials")
+    checked([("a", 2, 0.5)], "one trial")
+    checked([("a", 2, 0.5), ("b", 1, 0.5)], "b costs less and finds as much")
+    checked([("a", 1, 0.5), ("b", 1, 0.6)], "b finds more and costs as much")
+    checked(
+        [("z", 1, 0.5), ("a", 1, 0.5)], "equal in both: neither beats the other, and they keep their order"
+    )
+    checked([("a", 3, 0.9), ("b", 1, 0.1), ("c", 2, 0.5)], "nothing beats anything, the cheapest first")
+    checked([("a", 1, 0.5), ("a", 2, 0.6), ("a", 3, 0.4)], "a name may stand twice")
+    checked([("a", 1, 0.0), ("b", -2, -0.5), ("c", 0, 0.0)], "zero and numbers below it")
+    for case in cases(many=(2, 5, 30), highest=(2, 6, 1000), goes=(0, 1, 2, 3)):
+        inputs = Inputs(case.seed)
+        pairs = zip(inputs.integers(case.many, 0, case.highest), inputs.integers(case.many, 0, case.highest))
+        checked([(f"t{n}", cost, recall / 8) for n, (cost, recall) in enumerate(pairs)], "drawn at random")
+    many = [(str(n), n % 47, (n * 31 % 53) / 64) for n in range(2000)]
+    expect(as_list(answer(list(many))), expected_frontier(many), hint="2,000 trials")
+
+
+def expected_frontier(trials):
+    """By the definition: those that no other trial beats."""
+    cost, recall = (np.array([trial[place] for trial in trials], float) for place in (1, 2))
+    beats = (cost[:, None] <= cost) & (recall[:, None] >= recall)  # (by, whom)
+    beats &= (cost[:, None] < cost) | (recall[:, None] > recall)
+    kept = np.flatnonzero(~beats.any(axis=0))
+    return [trials[one][0] for one in sorted(kept.tolist(), key=lambda one: trials[one][1])]
+
+
+# name: count, width, bytes, distances, and how the vectors are drawn
+FINDER_CASES = {
+    "clusters, memory for a few links": (500, 16, 140, 400, "clusters"),
+    "spread out, a small price": (500, 24, 500, 130, "spread"),
+    "spread out, a larger price": (450, 20, 250, 230, "spread"),
+    "memory for the fewest links": (400, 8, 71, 110, "spread"),
+}
+
+
+def drawn(kind, count, dim, seed):
+    """Vectors of a case: around 12 centres, or around one."""
+    generator = np.random.default_rng(seed)
+    centres = np.random.default_rng(dim).normal(size=(12, dim)) * (kind == "clusters")
+    rows = centres[generator.integers(12, size=count)] + 0.6 * generator.normal(size=(count, dim))
+    return np.rint(50 * rows).astype(np.float32)
+
+
+@exercise("12-3-c", points=4, seconds=120)
+def find_parameters(answer):
+    """What is found is built, and asked what the answer did not see."""
+    for number, (name, (count, dim, most_bytes, most_distances, kind)) in enumerate(FINDER_CASES.items()):
+        vectors = drawn(kind, count, dim, 100 + number)
+        given = vectors.copy()
+        found = as_list(answer(given, most_bytes, most_distances), "what find_parameters returns", 3)
+        expect(given, vectors, hint="the vectors must stay as they are")
+        for value, choices, word in zip(
+            found, (M_CHOICES, EFC_CHOICES, EF_CHOICES), ("m", "ef_construction", "ef_search")
+        ):
+            right = isinstance(value, int) and not isinstance(value, bool) and value in choices
+            assert right, f"{word} must be one of {choices}, got {shown(value)} in {shown(found)}"
+        asked = drawn(kind, 100, dim, 200 + number)
+        judge(name, tuple(found), vectors, asked, most_bytes, most_distances)
+
+
+def judge(name, found, vectors, asked, most_bytes, most_distances):
+    """Bytes, distances and recall of a setting, against the best setting that keeps both budgets."""
+    count, dim = vectors.shape
+    where = f"{name}: {count} vectors of {dim}, {most_bytes} bytes and {most_distances} distances, you chose {found}"
+    size = size_of(dim, found[0])
+    assert size <= most_bytes, f"{where}: a vector takes {size:.1f} bytes"
+    exact = ExactIndex(dim)
+    exact.add(vectors)
+    truth = exact.search(asked, K)[0]
+    results = {}
+    for m in M_CHOICES:
+        for ef_construction in EFC_CHOICES if size_of(dim, m) <= most_bytes else ():
+            index = HNSWIndex(dim, m=m, ef_construction=ef_construction)
+            index.add(vectors)
+            for ef_search in EF_CHOICES:
+                ids = index.search(asked, K, ef_search=ef_search)[0]
+                recall = sum(len(set(f) & set(t)) for f, t in zip(ids.tolist(), truth.tolist())) / truth.size
+                cost = count_distances(index, asked, K, ef_search).mean()
+                results[m, ef_construction, ef_search] = recall, cost
+    recall, cost = results[found]
+    assert cost <= SLACK_COST * most_distances, (
+        f"{where}: queries that you did not see measure {cost:.0f} distances"
+    )
+    best = max((one for one in results if results[one][1] <= most_distances), key=results.get)
+    enough = recall >= results[best][0] - SLACK_RECALL
+    assert enough, (
+        f"{where}: recall is {recall:.3f} on queries that you did not see; a setting that keeps "
+        f"both budgets has {results[best][0]:.3f}"
+    )
+
+
+def size_of(dim, m):
+    """The bytes of a vector by the formula of the exercise."""
+    return 4 * dim + 8 * m + 4 * m / (m - 1)
+
+
+@exercise("12-3-d", points=3)
+def spoiled(answer):
+    """A float index finds them, one of codes does not."""
+    rows = as_list(answer, "spoiled")
+    assert 300 <= len(rows) <= 2000, f"spoiled must hold 300 to 2,000 vectors, got {len(rows)}"
+    width = len(rows[0]) if isinstance(rows[0], list) else 0
+    assert 4 <= width <= 64, f"a vector must have 4 to 64 numbers, the first is {shown(rows[0])}"
+    vectors = np.array([as_floats(row, "a vector", width) for row in rows]).astype(np.float32)
+    longest = np.sqrt((vectors.astype(float) ** 2).sum(axis=1).max())
+    assert longest <= 1e6, f"no vector may be longer than 1,000,000, the longest is {longest:.3g}"
+    different = len(np.unique(vectors, axis=0))
+    assert different == len(vectors), (
+        f"the vectors must differ, got {different} different ones of {len(vectors)}"
+    )
+    exact = ExactIndex(width)
+    exact.add(vectors)
+    limits = exact.search(vectors[:100], 5)[1][:, -1:]
+    shares = {}
+    for codes in (None, "uint8"):
+        index = HNSWIndex(width, codes=codes)
+        index.add(vectors)
+        distances = index.search(vectors[:100], 5, ef_search=64)[1]
+        shares[codes] = (distances <= limits * (1 + 1e-5)).mean()
+    assert shares[None] >= 0.95, (
+        f"the float index must find 0.95 of the true neighbours, it finds {shares[None]:.3f}"
+    )
+    assert shares["uint8"] <= 0.5, (
+        f"the index with codes must find at most 0.5 of the true neighbours, it finds {shares['uint8']:.3f}. What "
+        "makes the step of the codes wide?"
+    )
