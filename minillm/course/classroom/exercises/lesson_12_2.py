@@ -156,7 +156,7 @@ def trap(answer):
     assert len(links) == len(points), f"links has a list for each node: {len(points)}, got {len(links)}"
     for place in [*points, query]:
         numbers = as_list(place, "a point, or the query,", 2)
-        assert all(is_whole(one, 100) for one in numbers), (
+        assert all(is_whole(one, 100, float) for one in numbers), (
             f"points and query are pairs of whole numbers from 0 to 100, got {shown(place)}"
         )
     assert len({tuple(one) for one in points}) == len(points), f"the points must differ, got {shown(points)}"
@@ -188,8 +188,10 @@ def trap(answer):
         )
 
 
-def is_whole(value, most):
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+def is_whole(value, most, *other):
+    """A whole number from 0 to most, as int or as one of the `other` kinds."""
+    number = isinstance(value, (int, *other)) and not isinstance(value, bool)
+    return number and 0 <= value <= most and value % 1 == 0
 
 
 @exercise("12-2-d", points=2)

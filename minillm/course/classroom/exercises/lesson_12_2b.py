@@ -140,7 +140,10 @@ def islands(answer):
     assert 12 <= len(points) <= 40, f"points must be 12 to 40, got {len(points)}"
     for point in points:
         pair = as_list(point, "a point", 2)
-        whole = all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one <= 100 for one in pair)
+        whole = all(
+            isinstance(one, (int, float)) and not isinstance(one, bool) and 0 <= one <= 100 and one % 1 == 0
+            for one in pair
+        )
         assert whole, f"points are pairs of whole numbers from 0 to 100, got {shown(point)}"
     assert len({tuple(one) for one in points}) == len(points), f"the points must differ, got {shown(points)}"
     reached = {}
