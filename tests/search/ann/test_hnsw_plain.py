@@ -181,6 +181,16 @@ def test_the_nearest_alone_cut_groups_off():
     assert len(simple.reachable()) < 120
 
 
+def test_the_index_links_the_islands_that_pruned_links_leave():
+    draw, middles = np.random.default_rng(0), np.random.default_rng(7).integers(0, 1000, (20, 2))
+    rows = middles[draw.integers(20, size=900)] + draw.integers(-20, 21, (900, 2))
+    groups = np.random.default_rng(0).permutation(np.unique(rows, axis=0)).astype(np.float32)[:700]
+    assert len(grown(groups, m=4, ef_construction=20).reachable()) < len(groups)  # keep_pruned: rows are full
+    index = HNSWIndex(2, m=4, ef_construction=20)
+    index.add(groups)
+    assert len(plain_copy(index, groups).reachable()) == len(groups)
+
+
 def test_a_plain_copy_is_the_graph_of_the_index():
     vectors = clusters(800, 6)
     for kind, index in ((PlainHNSW, HNSWIndex(6, m=5, seed=2)), (PlainNSW, NSWIndex(6, m=5, seed=2))):
