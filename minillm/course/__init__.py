@@ -8,6 +8,7 @@ _ROOMS = {
     "page.needs": ("needs",),
     "page.plots": ("figure_png", "plot_bars", "plot_lines", "plot_loss", "plot_points", "png_data_uri"),
     "page.plots_flow": ("Group", "Node", "plot_flow"),
+    "page.plots_graph": ("plot_cells", "plot_graph"),
     "page.plots_roofline": ("plot_roofline",),
     "page.plots_slots": ("plot_slots",),
     "page.plots_text": ("plot_attention", "plot_heatmap", "plot_tokens"),

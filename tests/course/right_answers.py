@@ -2320,6 +2320,135 @@ spoiled = corpus, "K7 truck", 0""",
     np.int64(0).item(),
 ]""",
     },
+    "12-2-a": {
+        "numpy": """def lloyd(points, centres, rounds):
+    x, places = np.array(points, float), np.array(centres, float)
+
+    def lists():
+        return ((x[:, None] - places[None]) ** 2).sum(axis=2).argmin(axis=1)
+
+    for _ in range(rounds):
+        own = lists()
+        for number in np.unique(own):
+            places[number] = x[own == number].mean(axis=0)
+    return places, lists()""",
+        "sums as it goes": """def lloyd(points, centres, rounds):
+    centres = [tuple(one) for one in centres]
+
+    def near(point):
+        best, number = None, 0
+        for c, centre in enumerate(centres):
+            gap = 0
+            for x, y in zip(point, centre):
+                gap += (x - y) * (x - y)
+            if best is None or gap < best:
+                best, number = gap, c
+        return number
+
+    for _ in range(rounds):
+        sums, counts = [[0] * len(one) for one in centres], [0] * len(centres)
+        for point in points:
+            c = near(point)
+            counts[c] += 1
+            sums[c] = [s + x for s, x in zip(sums[c], point)]
+        centres = [tuple(s / n for s in row) if n else old for row, n, old in zip(sums, counts, centres)]
+    return centres, tuple(map(near, points))""",
+    },
+    "12-2-b": {
+        "two heaps": """def walk(points, links, query, start, ef):
+    import heapq
+
+    def gap(node):
+        return (points[node][0] - query[0]) ** 2 + (points[node][1] - query[1]) ** 2
+
+    seen, order = {start}, [start]
+    near, far = [(gap(start), start)], [(-gap(start), -start)]
+    while near:
+        g, node = heapq.heappop(near)
+        if len(far) == ef and (g, node) > (-far[0][0], -far[0][1]):
+            break
+        for other in links[node]:
+            if other in seen:
+                continue
+            seen.add(other)
+            order.append(other)
+            heapq.heappush(near, (gap(other), other))
+            heapq.heappush(far, (-gap(other), -other))
+            if len(far) > ef:
+                heapq.heappop(far)
+    return tuple(-n for _, n in sorted(far, reverse=True)), order""",
+    },
+    "12-2-c": {
+        "lists, and a tail": """trap = [
+    [[10, 10], [60, 62], [62, 60], [40, 40], [50, 45], [66, 66], [100, 100]],
+    [[1, 2, 3], [0], [0], [0, 4], [3, 5], [4, 6], [5]],
+    [65, 65],
+]""",
+    },
+    "12-2-d": {
+        "an array, computed": """prediction = np.array([
+    100 + 5 * 100, (4 * 10_000) ** 0.5, 4 + sum(s * s for s in (1000, 1000, 2000, 4000)) / 8000,
+    2 * sum(min(i, 5) for i in range(1000)) / 1000, 9,
+])""",
+    },
+    "12-2b-a": {
+        "numpy": """def choose(points, query, candidates, m, keep_pruned):
+    if not candidates:
+        return np.array([], int)
+    x, q = np.array(points), np.array(query)
+    gaps = ((x - q) ** 2).sum(axis=1)
+    between = ((x[:, None] - x[None]) ** 2).sum(axis=2)
+    order = np.array(candidates)[np.lexsort((candidates, gaps[candidates]))]
+    kept = []
+    for node in order:
+        if len(kept) < m and (not kept or gaps[node] < between[node, kept].min()):
+            kept.append(node)
+    rest = [node for node in order if node not in kept]
+    return np.array(kept + rest[: m - len(kept)] if keep_pruned else kept)""",
+        "a tuple": """def choose(points, query, candidates, m, keep_pruned):
+    ranked = sorted((squared(points[node], query), node) for node in candidates)
+    kept = ()
+    for gap, node in ranked:
+        if len(kept) < m and not any(squared(points[node], points[one]) <= gap for one in kept):
+            kept += (node,)
+    if keep_pruned:
+        kept += tuple(node for _, node in ranked if node not in kept)
+    return kept[:m]""",
+    },
+    "12-2b-b": {
+        "one loop over the layers, tuples": """def build(points, levels, m, ef):
+    layers, entry = [{} for _ in range(max(levels) + 1)], 0
+    for node, level in enumerate(levels):
+        if node == 0:
+            for layer in layers[: level + 1]:
+                layer[0] = ()
+            continue
+        near = [entry]
+        for number in reversed(range(levels[entry] + 1)):
+            layer = layers[number]
+            near = search_layer(points, layer, points[node], near, ef if number <= level else 1)
+            if number > level:
+                continue
+            layer[node] = tuple(near[:m])
+            for other in near[:m]:
+                ranked = sorted((squared(points[one], points[other]), one) for one in (*layer[other], node))
+                layer[other] = tuple(one for _, one in ranked[: m if number else 2 * m])
+        for layer in layers[levels[entry] + 1 : level + 1]:
+            layer[node] = ()
+        entry = node if level > levels[entry] else entry
+    return tuple(layers), entry""",
+    },
+    "12-2b-c": {
+        "mirrored, as an array": """points = 100 - np.array([
+    (94, 93), (96, 0), (4, 90), (2, 0), (0, 97), (1, 7), (90, 96), (98, 6), (95, 4), (5, 8), (0, 94), (7, 91),
+    (6, 96), (95, 8), (7, 5), (90, 91), (92, 7), (0, 0), (4, 2), (90, 92), (94, 95), (3, 97), (93, 90), (94, 5),
+])""",
+        "as floats": """points = np.array([
+    (94, 93), (96, 0), (4, 90), (2, 0), (0, 97), (1, 7), (90, 96), (98, 6), (95, 4), (5, 8), (0, 94), (7, 91),
+    (6, 96), (95, 8), (7, 5), (90, 91), (92, 7), (0, 0), (4, 2), (90, 92), (94, 95), (3, 97), (93, 90), (94, 5),
+], float)""",
+    },
+    "12-2b-d": {"an array": "prediction = np.array([64, 64, 0.0666667, 2.0, 132.2667])"},
     "12-3-a": {
         "a sum of layers": """def bytes_of(count, dim, m, codes):
     above = 0.0

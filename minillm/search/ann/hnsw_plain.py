@@ -7,8 +7,9 @@ keeps the ef nearest nodes instead of one. The upper layers are the motorways, l
     W = [(distance, node), ...]     candidates, nearest first; pairs are compared, so equal distances fall to the
     lower node
 
-`NSW` is the same with one layer; `greedy_path` shows where the walk to the nearest neighbour gets stuck. The index that
-one uses is in hnsw.py; on a few hundred different vectors it builds this graph, link by link.
+`PlainNSW` is the same with one layer; `greedy_path` shows where the walk to the nearest neighbour gets stuck. FirstNSW
+and SimpleHNSW choose their links as one did before algorithm 4. The index that one uses is in hnsw.py; on a few hundred
+different vectors it builds this graph, link by link, and `plain_copy` makes a plain graph of any of its graphs.
 
 Book: 12.2.3 and 12.2.4 (NSW, HNSW). Paper: Malkov & Yashunin 2016, algorithms 1 to 5; NSW: Malkov et al. 2014.
 """
@@ -48,9 +49,11 @@ class PlainHNSW:
         self.vectors: list[np.ndarray] = []
         self.layers: list[dict[int, list[int]]] = []
         self.entry = -1  # the node where every search starts, on the top layer
+        self.measured = 0  # distances so far: what a search costs on any machine
 
     def distance(self, query: np.ndarray, node: int) -> float:
         """From a query to a node."""
+        self.measured += 1
         return float(distances_plain(query, self.vectors[node][None], self.metric)[0])
 
     # level = floor(-ln(u) / ln(m)), u uniform in (0, 1]: one node in m is on layer 1, one in m^2 on layer 2
@@ -154,6 +157,15 @@ class PlainHNSW:
                 return path
             path.append(best[1])
 
+    def reachable(self, layer: int = 0) -> set[int]:
+        """The nodes of a layer to which links lead from the entry: no search can find any other."""
+        reached, waiting = {self.entry}, [self.entry]
+        while waiting:
+            new = set(self.layers[layer][waiting.pop()]) - reached
+            reached |= new
+            waiting += new
+        return reached
+
 
 class PlainNSW(PlainHNSW):
     """One layer: every walk starts at the first node and crosses the whole graph by streets."""
@@ -161,3 +173,43 @@ class PlainNSW(PlainHNSW):
     def draw_level(self) -> int:
         """Always layer 0."""
         return 0
+
+
+class FirstNSW(PlainNSW):
+    """The first small world of 2014: a new node is linked with the m nearest that it finds, and no link is given up."""
+
+    def select(
+        self, query: np.ndarray, candidates: Candidates, m: int, layer: int, extend: bool = False
+    ) -> list[int]:
+        """Algorithm 3."""
+        return self.select_simple(candidates, m)
+
+    def link_back(self, node: int, new: int, layer: int) -> None:
+        """As many links as come."""
+        self.layers[layer][node].append(new)
+
+
+class SimpleHNSW(PlainHNSW):
+    """Layers, and everywhere the nearest as neighbours: what algorithm 4 is better than where vectors lie in groups."""
+
+    select = FirstNSW.select
+
+
+def plain_copy(index: Any, vectors: np.ndarray) -> PlainHNSW:
+    """The graph of an HNSWIndex or NSWIndex to which just these vectors (N, D) were added, as ids 0 to N - 1.
+
+    Raises ValueError where two vectors are equal: there they share a node.
+    """
+    if len(np.unique(vectors, axis=0)) < len(vectors) or len(index) != len(vectors):
+        raise ValueError(
+            f"vectors must be those of the index, all different, got {len(vectors)} for {len(index)} ids"
+        )
+    graph = PlainHNSW(index.metric, index.m, index.ef_construction, index.seed)
+    graph.vectors = list(vectors)
+    levels = [0] * len(vectors) if index.ONE_LAYER else [graph.draw_level() for _ in vectors]
+    graph.entry = levels.index(max(levels))
+    graph.layers = [
+        {node: index.neighbours(node, layer) for node, level in enumerate(levels) if level >= layer}
+        for layer in range(max(levels) + 1)
+    ]
+    return graph

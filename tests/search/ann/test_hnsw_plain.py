@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minillm.search import HNSWIndex, NSWIndex
-from minillm.search.ann import PlainHNSW, PlainNSW
+from minillm.search.ann import FirstNSW, PlainHNSW, PlainNSW, SimpleHNSW, plain_copy
 from minillm.search.ann.slots import draw_levels
 from minillm.search.exact import METRICS
 from tests.search.ann.helpers import clusters, exact, whole_numbers
@@ -150,3 +150,62 @@ def test_one_by_one_and_at_once_are_the_same_graph(metric):
     all_at_once.add(vectors)
     same = sum(one.neighbours(i) == all_at_once.neighbours(i) for i in range(300))
     assert same >= 290  # a flood after every vector may lead to a node that a flood at the end finds led to
+
+
+def test_distances_are_counted():
+    graph = on_a_line(0, 1, 2)
+    graph.layers = [{0: [1], 1: [0, 2], 2: [1]}]
+    graph.entry = 0
+    graph.search([2.0], 1, ef_search=3)
+    assert graph.measured == 3  # each node once: the entry, its neighbour, the neighbour of that
+
+
+def test_the_first_small_world_gives_up_no_link():
+    vectors = clusters(120, 4)
+    graph = grown(vectors, m=3, ef_construction=30, kind=FirstNSW)
+    links = graph.layers[0]
+    assert all(node in links[other] for node, row in links.items() for other in row)
+    assert sum(map(len, links.values())) == 2 * (1 + 2 + 3 * 117)  # the second node finds one, the third two
+    truth = exact(vectors[:100])
+    near = grown(vectors[:100], m=3, ef_construction=100, kind=FirstNSW)
+    vector = vectors[100]
+    near.add(vector)
+    assert near.layers[0][100] == truth.search(vector[None], 3)[0][0].tolist()
+
+
+def test_the_nearest_alone_cut_groups_off():
+    groups = np.concatenate([whole_numbers(30, 2, seed=n) + 100 * n for n in range(4)])
+    np.random.default_rng(0).shuffle(groups)  # they come mixed
+    simple, graph = (grown(groups, m=3, ef_construction=40, kind=kind) for kind in (SimpleHNSW, PlainHNSW))
+    assert len(graph.reachable()) == 120
+    assert len(simple.reachable()) < 120
+
+
+def test_the_index_links_the_islands_that_pruned_links_leave():
+    draw, middles = np.random.default_rng(0), np.random.default_rng(7).integers(0, 1000, (20, 2))
+    rows = middles[draw.integers(20, size=900)] + draw.integers(-20, 21, (900, 2))
+    groups = np.random.default_rng(0).permutation(np.unique(rows, axis=0)).astype(np.float32)[:700]
+    assert len(grown(groups, m=4, ef_construction=20).reachable()) < len(groups)  # keep_pruned: rows are full
+    index = HNSWIndex(2, m=4, ef_construction=20)
+    index.add(groups)
+    assert len(plain_copy(index, groups).reachable()) == len(groups)
+
+
+def test_a_plain_copy_is_the_graph_of_the_index():
+    vectors = clusters(800, 6)
+    for kind, index in ((PlainHNSW, HNSWIndex(6, m=5, seed=2)), (PlainNSW, NSWIndex(6, m=5, seed=2))):
+        index.add(vectors)
+        graph = plain_copy(index, vectors)
+        assert (len(graph.layers) == 1) == (kind is PlainNSW)
+        for layer, nodes in enumerate(graph.layers):
+            assert all(index.neighbours(node, layer) == row for node, row in nodes.items())
+        with pytest.raises(ValueError, match="layer"):
+            index.neighbours(graph.entry, len(graph.layers))
+        queries = clusters(40, 6, seed=1)
+        found = index.search(queries, 5, ef_search=40)[0]
+        same = sum([n for _, n in graph.search(q, 5, 40)] == row for q, row in zip(queries, found.tolist()))
+        assert same >= 36  # the compiled walk rounds to float32
+    index = HNSWIndex(6)
+    index.add(np.ones((2, 6)))
+    with pytest.raises(ValueError, match="all different, got 2 for 2 ids"):
+        plain_copy(index, np.ones((2, 6), np.float32))

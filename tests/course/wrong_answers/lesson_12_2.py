@@ -1,0 +1,257 @@
+"""Plausible wrong answers to the exercises of lesson 12_2."""
+
+LLOYD = """def lloyd(points, centres, rounds):
+    def nearest(point):
+        return {nearest}
+
+    for _ in range({rounds}):
+        lists = [nearest(point) for point in points]
+        moved = []
+        for number, centre in enumerate(centres):
+            own = [point for point, one in zip(points, lists) if one == number]
+            moved.append({moved})
+        {after}
+    return {result}
+"""
+GAP = "sum((x - y) ** 2 for x, y in zip(point, centres[c]))"
+LLOYD_RIGHT = {
+    "nearest": f"min(range(len(centres)), key=lambda c: {GAP})",
+    "rounds": "rounds",
+    "moved": "[sum(column) / len(own) for column in zip(*own)] if own else list(centre)",
+    "after": "centres = moved",
+    "result": "[list(centre) for centre in centres], [nearest(point) for point in points]",
+}
+
+WALK = """def walk(points, links, query, start, ef):
+    def ranked(node):
+        return {rank}, {tie}
+
+    measured, waiting = {begin}
+    while waiting:
+        nearest = {next}
+        found = sorted(map(ranked, measured))[:ef]
+        if {stop}:
+            break
+        waiting.remove(nearest)
+        for node in {neighbours}:
+            if {new}:
+                measured.append(node)
+                waiting.append(ranked(node))
+    return {result}
+"""
+WALK_RIGHT = {
+    "rank": "sum((x - y) ** 2 for x, y in zip(points[node], query))",
+    "tie": "node",
+    "begin": "[start], [ranked(start)]",
+    "next": "min(waiting)",
+    "stop": "len(found) == ef and nearest > found[-1]",
+    "neighbours": "links[nearest[1]]",
+    "new": "node not in measured",
+    "result": "[node for _, node in sorted(map(ranked, measured))[:ef]], measured",
+}
+POINTS = "[(0, 50), (44, 52), (44, 48), (30, 50), (38, 60), (52, 50)]"
+LINKS = "[[1, 2, 3], [0], [0], [0, 4], [3, 5], [4]]"
+
+
+def lloyd(**changes):
+    return LLOYD.format(**LLOYD_RIGHT | changes)
+
+
+def walk(**changes):
+    return WALK.format(**WALK_RIGHT | changes)
+
+
+def trap(points=POINTS, links=LINKS, query="(50, 50)"):
+    return f"trap = ({points}, {links}, {query})"
+
+
+WRONG = {
+    "12-2-a": {
+        "the highest of equal ones": lloyd(nearest=f"min(range(len(centres)), key=lambda c: ({GAP}, -c))"),
+        "the farthest centre": lloyd(nearest=f"max(range(len(centres)), key=lambda c: {GAP})"),
+        "city blocks": lloyd(
+            nearest="min(range(len(centres)), key=lambda c: sum(abs(x - y) for x, y in zip(point, centres[c])))"
+        ),
+        "the first number only": lloyd(
+            nearest="min(range(len(centres)), key=lambda c: (point[0] - centres[c][0]) ** 2)"
+        ),
+        "one round more": lloyd(rounds="rounds + 1"),
+        "one round at least": lloyd(rounds="max(rounds, 1)"),
+        "one round only": lloyd(rounds="min(rounds, 1)"),
+        "ignores rounds": lloyd(rounds="6"),
+        "an empty centre goes to 0": lloyd(
+            moved="[sum(column) / len(own) for column in zip(*own)] if own else [0] * len(centre)"
+        ),
+        "an empty centre is dropped": lloyd(
+            after="centres = [one for one in moved if one is not None]",
+            moved="[sum(column) / len(own) for column in zip(*own)] if own else None",
+        ),
+        "an empty centre takes a point": lloyd(
+            moved="[sum(column) / len(own) for column in zip(*own)] if own else list(points[0])"
+        ),
+        "the median": lloyd(
+            moved="[sorted(column)[len(own) // 2] for column in zip(*own)] if own else list(centre)"
+        ),
+        "whole numbers": lloyd(
+            moved="[sum(column) // len(own) for column in zip(*own)] if own else list(centre)"
+        ),
+        "the old centre counts as a point": lloyd(
+            moved="[(sum(x) + c) / (len(own) + 1) for c, x in zip(centre, zip(*own))] if own else list(centre)"
+        ),
+        "two decimals": lloyd(
+            moved="[round(sum(column) / len(own), 2) for column in zip(*own)] if own else list(centre)"
+        ),
+        "the lists before the last move": lloyd(
+            rounds="rounds",
+            result="[list(centre) for centre in centres], lists if rounds else [nearest(p) for p in points]",
+        ),
+        "centres move one by one within a round": """def lloyd(points, centres, rounds):
+    centres = [list(one) for one in centres]
+
+    def nearest(point):
+        return min(range(len(centres)), key=lambda c: sum((x - y) ** 2 for x, y in zip(point, centres[c])))
+
+    for _ in range(rounds):
+        for number in range(len(centres)):
+            own = [point for point in points if nearest(point) == number]
+            if own:
+                centres[number] = [sum(column) / len(own) for column in zip(*own)]
+    return centres, [nearest(point) for point in points]""",
+        "moves the centres that it was given": lloyd(after="centres[:] = moved"),
+        "sorts the points": lloyd(rounds="(points.sort(), rounds)[1]"),
+        "the members instead of numbers": lloyd(
+            result="centres, [[p for p in points if nearest(p) == c] for c in range(len(centres))]"
+        ),
+        "lists from 1": lloyd(
+            result="[list(centre) for centre in centres], [nearest(point) + 1 for point in points]"
+        ),
+        "centres only": lloyd(result="[list(centre) for centre in centres]"),
+        "the library's": """def lloyd(points, centres, rounds):
+    x = np.array(points, np.float32)
+    moved = move_centres(x, np.array(centres, np.float32), rounds)
+    return moved, assign(x, moved)[0]""",
+        "the library's, imported": """def lloyd(points, centres, rounds):
+    from minillm.search.ann.kmeans import assign_plain, means
+
+    x, c = np.array(points, np.float32), np.array(centres, np.float32)
+    for _ in range(rounds):
+        c = means(x, assign_plain(x, c)[0], c)
+    return c, assign_plain(x, c)[0]""",
+    },
+    "12-2-b": {
+        "ignores ef": walk(result="[n for _, n in sorted(map(ranked, measured))[:1]], measured")
+        .replace("ef and", "1 and")
+        .replace("[:ef]", "[:1]"),
+        "one more than ef": walk().replace("[:ef]", "[:ef + 1]").replace("== ef", "== ef + 1"),
+        "never stops early": walk(stop="False"),
+        "stops at equal": walk(stop="len(found) == ef and nearest >= found[-1]"),
+        "stops against the nearest found": walk(stop="len(found) == ef and nearest > found[0]"),
+        "oldest first": walk(next="waiting[0]"),
+        "newest first": walk(next="waiting[-1]"),
+        "the farthest first": walk(next="max(waiting)"),
+        "the higher number is nearer": walk(
+            tie="-node",
+            neighbours="links[abs(nearest[1])]",
+            result="[abs(n) for _, n in sorted(map(ranked, measured))[:ef]], measured",
+        ),
+        "measures a node twice": walk(new="len(measured) < 60", begin="[start], [ranked(start)]"),
+        "measures the start again": walk(new="node not in measured[1:]"),
+        "neighbours in order of number": walk(neighbours="sorted(links[nearest[1]])"),
+        "neighbours backwards": walk(neighbours="reversed(links[nearest[1]])"),
+        "city blocks": walk(rank="sum(abs(x - y) for x, y in zip(points[node], query))"),
+        "inner product": walk(rank="-sum(x * y for x, y in zip(points[node], query))"),
+        "the distance to the start": walk(
+            rank="sum((x - y) ** 2 for x, y in zip(points[node], points[start]))"
+        ),
+        "starts at node 0": walk(begin="[0], [ranked(0)]"),
+        "the start is not measured": walk(
+            result="[node for _, node in sorted(map(ranked, measured))[:ef]], measured[1:]"
+        ),
+        "found in the order of measuring": walk(
+            result="[n for n in measured if ranked(n) in sorted(map(ranked, measured))[:ef]], measured"
+        ),
+        "pairs instead of nodes": walk(result="sorted(map(ranked, measured))[:ef], measured"),
+        "measured in order of number": walk(
+            result="[n for _, n in sorted(map(ranked, measured))[:ef]], sorted(measured)"
+        ),
+        "greedy only": """def walk(points, links, query, start, ef):
+    def ranked(node):
+        return sum((x - y) ** 2 for x, y in zip(points[node], query)), node
+
+    measured, here = [start], start
+    while True:
+        measured += [node for node in links[here] if node not in measured]
+        best = min([here, *links[here]], key=ranked)
+        if best == here:
+            return sorted(measured, key=ranked)[:ef], measured
+        here = best""",
+        "looks at all nodes": """def walk(points, links, query, start, ef):
+    nodes = sorted(range(len(points)), key=lambda n: sum((x - y) ** 2 for x, y in zip(points[n], query)))
+    return nodes[:ef], list(range(len(points)))""",
+        "empties the lists of links": walk(
+            neighbours="[links[nearest[1]].pop(0) for _ in range(len(links[nearest[1]]))]"
+        ),
+        "the library's": """def walk(points, links, query, start, ef):
+    class Noted(PlainNSW):
+        def distance(self, query, node):
+            noted.append(node)
+            return super().distance(query, node)
+
+    noted = []
+    graph = Noted()
+    graph.vectors = [np.array(point, np.float32) for point in points]
+    graph.layers = [dict(enumerate(links))]
+    query = np.array(query, np.float32)
+    found = graph.search_layer(query, [(graph.distance(query, start), start)], ef, 0)
+    return [node for _, node in found], noted""",
+    },
+    "12-2-c": {
+        "no trap": trap(
+            points="[(n, 0) for n in range(6)]",
+            links="[[1], [0, 2], [1, 3], [2, 4], [3, 5], [4]]",
+            query="(5, 0)",
+        ),
+        "ef = 2 finds it": trap(points="[(0, 50), (44, 52), (2, 2), (30, 50), (38, 60), (52, 50)]"),
+        "ef = 3 does not": trap(points="[(0, 50), (44, 52), (44, 48), (30, 50), (20, 20), (52, 50)]"),
+        "links one way": trap(links="[[1, 2, 3], [0], [0], [4], [3, 5], [4]]"),
+        "a node apart": trap(
+            points="[(0, 50), (44, 52), (44, 48), (30, 50), (38, 60), (52, 50), (90, 90), (91, 91)]",
+            links="[[1, 2, 3], [0], [0], [0, 4], [3, 5], [4], [7], [6]]",
+        ),
+        "five nodes": trap(
+            points="[(0, 50), (44, 52), (44, 48), (38, 60), (52, 50)]",
+            links="[[1, 2, 3], [0], [0], [0, 4], [3]]",
+        ),
+        "two are nearest": trap(
+            points="[(0, 50), (44, 52), (44, 48), (30, 50), (38, 60), (52, 50), (48, 50)]",
+            links="[[1, 2, 3], [0], [0], [0, 4], [3, 5], [4, 6], [5]]",
+        ),
+        "two equal points": trap(points="[(0, 50), (44, 52), (44, 52), (30, 50), (38, 60), (52, 50)]"),
+        "a fraction": trap(points="[(0, 50), (44.5, 52), (44, 48), (30, 50), (38, 60), (52, 50)]"),
+        "outside the square": trap(points="[(-1, 50), (44, 52), (44, 48), (30, 50), (38, 60), (52, 50)]"),
+        "linked with itself": trap(links="[[1, 2, 3], [0, 1], [0], [0, 4], [3, 5], [4]]"),
+        "a link twice": trap(links="[[1, 2, 3], [0, 0], [0], [0, 4], [3, 5], [4]]"),
+        "five links": trap(
+            points="[(0, 50), (44, 52), (44, 48), (30, 50), (38, 60), (52, 50), (1, 1), (1, 2)]",
+            links="[[1, 2, 3, 6, 7], [0], [0], [0, 4], [3, 5], [4], [0], [0]]",
+        ),
+        "a node that is not there": trap(links="[[1, 2, 3], [0], [0], [0, 4], [3, 6], [4]]"),
+        "a list is missing": trap(links="[[1, 2, 3], [0], [0], [0, 4], [3, 5]]"),
+        "no query": f"trap = ({POINTS}, {LINKS})",
+        "the query in the crowd": trap(query="(0, 50)"),
+    },
+    "12-2-d": {
+        "forgets the centres": "prediction = [500, 200, 2750, 9.97, 9]",
+        "the root of N": "prediction = [600, 100, 2754, 9.97, 9]",
+        "n_probe forgotten in the second": "prediction = [600, 50, 2754, 9.97, 9]",
+        "the mean list": "prediction = [600, 200, 2004, 9.97, 9]",
+        "centres forgotten in the third": "prediction = [600, 200, 2750, 9.97, 9]",
+        "links count once": "prediction = [600, 200, 2754, 4.985, 9]",
+        "the first nodes have 5, too": "prediction = [600, 200, 2754, 10, 9]",
+        "stops at 7": "prediction = [600, 200, 2754, 9.97, 8]",
+        "all ten": "prediction = [600, 200, 2754, 9.97, 10]",
+        "neighbours counted again": "prediction = [600, 200, 2754, 9.97, 16]",
+        "four numbers": "prediction = [600, 200, 2754, 9.97]",
+        "text": 'prediction = ["600", "200", "2754", "9.97", "9"]',
+    },
+}
