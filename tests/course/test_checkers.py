@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import functools
 import importlib
 import math
+import pkgutil
 import random
 
 import numpy as np
@@ -349,6 +351,37 @@ def test_a_library_function_is_forbidden_under_each_name_it_has():
         with pytest.raises(AssertionError, match="by hand"), forbid("by hand", ATTENTION, answer=way):
             way()
     assert [way().shape for way in ways] == [q.shape] * 3
+
+
+KEPT = {"attention": nn.attention}
+
+
+def test_a_library_function_is_forbidden_wherever_it_is_kept():
+    """In a dict, a list in a list, a partial of a partial, under a decorator: no name leads there."""
+    q = torch.ones(1, 1, 2, 2)
+    inner = functools.partial(functools.partial(KEPT["attention"], q), q)
+    ways = [
+        lambda: KEPT["attention"](q, q, q),
+        lambda: next(iter([one] for one in KEPT.values()))[0](q, q, q),
+        lambda: inner(q),
+        lambda: next(map(KEPT["attention"], [q], [q], [q])),
+    ]
+    for way in ways:
+        with pytest.raises(AssertionError, match="by hand"), forbid("by hand", ATTENTION, answer=way):
+            way()
+    said = pytest.raises(AssertionError, match="by hand; your answer called minillm")
+    with said, forbid("by hand", ATTENTION, "minillm.nn.attention"), contextlib.suppress(AssertionError):
+        ways[0]()
+    assert [way().shape for way in ways] == [q.shape] * 4
+
+
+def test_a_kept_static_method_and_a_decorated_function_are_forbidden_and_come_back():
+    for name in ("minillm.search.WordVectors.load_word2vec_format", "minillm.inference.generate.generate"):
+        kept = [pkgutil.resolve_name(name)]
+        with pytest.raises(AssertionError, match="by hand"), forbid("by hand", name):
+            kept[0]("nowhere")
+        with pytest.raises((TypeError, ValueError)):
+            kept[0]("nowhere")
 
 
 ATTENTION = "minillm.nn.attention.attention"

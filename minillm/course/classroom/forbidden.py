@@ -26,6 +26,7 @@ OURS = ("minillm", "kernels")
 CHECKERS = "minillm.course.classroom.exercises"  # they work out what is expected
 STANDARD = (string.__file__.rpartition("string")[0], "<frozen")  # where the standard library's code is
 GLOBAL, IMPORT = ("LOAD_GLOBAL", "LOAD_NAME"), ("IMPORT_NAME",)
+STUB = "the stub"
 ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")
 
 
@@ -35,7 +36,9 @@ def forbid(rule: str, *names: str, answer: Any = None) -> Iterator[None]:
 
     names: full names, "torch.softmax", "torch.Tensor.softmax", "builtins.sorted". A builtin is forbidden to the answer
     only, because the libraries need it. answer: the function that is checked, so that a copy of the forbidden
-    function that its cell made before (`from torch import softmax`, a default argument, a closure) is found as well.
+    function that its cell made before (`from torch import softmax`, a default argument, a closure) is found as well. A
+    Python function of minillm raises wherever it is kept, in a dict or a partial, and whoever calls it: work out what
+    you expect before.
     A call that the answer hides (`try ... except`) is reported when the block ends. Raises ValueError for a name that
     does not exist or that Python cannot replace (methods of list, str and other built-in types).
     """
@@ -49,6 +52,7 @@ def forbid(rule: str, *names: str, answer: Any = None) -> Iterator[None]:
             undo.append(_replace(owner, last, stub))
             undo += [_replace(one, key, stub) for one, key in _re_exports(original)]
             undo += _replace_copies(answer, original, stub)
+            undo += _replace_code(original, stub)
         yield
     finally:
         for one in reversed(undo):
@@ -121,6 +125,25 @@ def _replace_copies(answer: Any, original: Any, stub: Any) -> list[Callable[[], 
                 cell.cell_contents = stub
                 undo.append(lambda cell=cell: setattr(cell, "cell_contents", original))
     return undo
+
+
+def _replace_code(original: Any, stub: Any) -> list[Callable[[], None]]:
+    """Let the library's own function call the stub, wherever else it is kept: in a dict, a list, another module."""
+    undo: list[Callable[[], None]] = []
+    function = getattr(original, "__func__", original)  # of a static or a class method
+    while isinstance(function, FunctionType) and _is_ours(function):
+        before = function.__code__
+        consts = tuple(stub if value == STUB else value for value in _pass_on.__code__.co_consts)
+        function.__code__ = _pass_on.__code__.replace(co_consts=consts, co_freevars=before.co_freevars)
+        undo.append(lambda function=function, before=before: setattr(function, "__code__", before))
+        function = getattr(function, "__wrapped__", None)
+    return undo
+
+
+def _pass_on(*args: Any, **kwargs: Any) -> Any:
+    """Runs with the globals of the function that it stands for, so the stub is one of its constants."""
+    stub: Any = "the stub"
+    return stub(*args, **kwargs)
 
 
 def _functions_of(answer: Any) -> list[FunctionType]:

@@ -275,7 +275,7 @@ class IVFIndex:
             order = np.argsort(lists, kind="stable")
             who = order // n_probe + first
             bounds = np.searchsorted(lists[order], np.arange(self.n_lists + 1))
-            if whole and len(who) >= WORTH * self.n_lists:
+            if whole and len(who) * self._sorted >= WORTH * self.n_lists**2:
                 scan_products(metric, rows, self._starts, asked, who, bounds, keys)
             else:
                 scan_groups(metric, rows, places, starts, asked, who, bounds, keys)

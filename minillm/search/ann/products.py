@@ -19,7 +19,7 @@ from minillm.search.exact import row_lengths
 
 CALLED = "f924fb6b"
 ROWS = 512  # of a list at a time
-WORTH = 8  # queries a list, on average: from here on products are faster
+WORTH = 5000  # pairs of a query and a row in a list, on average: from here on a product is faster than its own cost
 
 
 def scan_products(
