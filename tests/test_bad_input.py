@@ -391,6 +391,15 @@ DATA = [
     (lambda p: data.train_and_held_out(p.documents, held_out=HUGE), "held_out must be a finite number"),
     (lambda p: data.read_documents(None), "path must be a file or a folder, got None"),
     (lambda p: data.read_questions(None), "question file must be a path, got None"),
+    (
+        lambda p: data.small_tasks(3, "dev"),
+        "part must be one of 'all', 'train', 'validation', 'test', got 'dev'",
+    ),
+    (
+        lambda p: data.instruction_rows([{"text": "a"}]),
+        r"row 1: expected instruction .* its keys are \['text'\]",
+    ),
+    (lambda p: data.read_preferences(None), "data file must be a path, got None"),
 ]
 
 RANKED = [["a", "b"]]

@@ -45,7 +45,7 @@ def test_the_floors_hold_every_room(house):
     [
         ("minillm/attic.py", "", "attic"),
         ("minillm/apps.py", "import minillm.cli", "minillm.apps is not allowed to import minillm.cli"),
-        ("minillm/sandbox.py", "import minillm.nn", "minillm.sandbox is not allowed to import minillm.nn"),
+        ("minillm/sandbox/x.py", "import minillm.nn", "minillm.sandbox is not allowed to import minillm.nn"),
         (
             "minillm/nn/x.py",
             "def f():\n    import minillm.models",

@@ -2,6 +2,7 @@
 
 from minillm.data.capital_cities import capital_analogies, capital_pairs, capital_sentences
 from minillm.data.characters import Characters
+from minillm.data.conversations import instruction_rows, preference_rows, read_instructions, read_preferences
 from minillm.data.dataset import Dataset, concatenate_datasets
 from minillm.data.dataset_dict import DatasetDict
 from minillm.data.datasets import DatasetInfo, cache_folder, dataset_info, dataset_names, load_dataset
@@ -13,10 +14,21 @@ from minillm.data.korean import korean_documents, korean_english_pairs, korean_q
 from minillm.data.korean_events import korean_events
 from minillm.data.particles import with_particle
 from minillm.data.passages import Section, split_passages, split_sections
+from minillm.data.program_styles import (
+    STYLES,
+    Style,
+    label_ceiling,
+    preference_pairs,
+    program_rows,
+    program_texts,
+    write_program,
+    written_pairs,
+)
 from minillm.data.proof import HeldOut, prove_held_out
 from minillm.data.python_questions import python_questions, read_questions
 from minillm.data.python_reference import python_docs, standard_library_docs
 from minillm.data.real_models import REAL_MODELS, available, fetch
+from minillm.data.small_programs import Outcome, ProgramTask, run_answer, shared_shapes, small_tasks
 from minillm.data.text_files import read_documents
 from minillm.data.toy_translation import SPELLINGS, date_pairs, word_pairs
 from minillm.data.unanswerable import DECLINING, unanswerable_questions
@@ -25,6 +37,7 @@ __all__ = [
     "DECLINING",
     "REAL_MODELS",
     "SPELLINGS",
+    "STYLES",
     "TOPICS",
     "Characters",
     "Dataset",
@@ -33,9 +46,12 @@ __all__ = [
     "Document",
     "DownloadError",
     "HeldOut",
+    "Outcome",
     "Passage",
+    "ProgramTask",
     "Question",
     "Section",
+    "Style",
     "available",
     "cache_folder",
     "capital_analogies",
@@ -47,20 +63,31 @@ __all__ = [
     "date_pairs",
     "fetch",
     "headline_events",
+    "instruction_rows",
     "korean_documents",
     "korean_english_pairs",
     "korean_events",
     "korean_headlines",
     "korean_questions",
+    "label_ceiling",
     "load_dataset",
     "overlap",
     "paragraphs_once",
+    "preference_pairs",
+    "preference_rows",
+    "program_rows",
+    "program_texts",
     "prove_held_out",
     "python_docs",
     "python_questions",
     "read_documents",
+    "read_instructions",
+    "read_preferences",
     "read_questions",
     "repeated_share",
+    "run_answer",
+    "shared_shapes",
+    "small_tasks",
     "split_passages",
     "split_sections",
     "standard_library_docs",
@@ -68,4 +95,6 @@ __all__ = [
     "unanswerable_questions",
     "with_particle",
     "word_pairs",
+    "write_program",
+    "written_pairs",
 ]

@@ -5,8 +5,10 @@ from minillm.evaluation.compressors import compressed_bits_per_byte
 from minillm.evaluation.correlation import mean_ranks, pearson, spearman
 from minillm.evaluation.naive_bayes import CharacterNaiveBayes, character_ngrams
 from minillm.evaluation.paired import Paired, paired
+from minillm.evaluation.pass_at_k import pass_at_k
 from minillm.evaluation.perplexity import bits_per_byte, negative_log_likelihood, perplexity
 from minillm.evaluation.ranking import hit_at_k, map_score, mrr, ndcg, precision_at_k, recall_at_k
+from minillm.evaluation.readability import readability, rubric, true_reward
 from minillm.evaluation.retrieval import retrieval_metrics
 
 __all__ = [
@@ -23,10 +25,14 @@ __all__ = [
     "ndcg",
     "negative_log_likelihood",
     "paired",
+    "pass_at_k",
     "pearson",
     "perplexity",
     "precision_at_k",
+    "readability",
     "recall_at_k",
     "retrieval_metrics",
+    "rubric",
     "spearman",
+    "true_reward",
 ]

@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import ItemsView, KeysView, Mapping, Sized, ValuesView
+from collections.abc import Mapping, Sized
 from contextvars import ContextVar
 from typing import Any
+
+from minillm.sandbox.sizes import size_of
 
 STEPS, CHARACTERS, SECONDS = 300_000, 4_000_000, 10.0
 EACH = 64  # further characters for each that the messages have; a further step for each 16 of them
 MOST_BITS = 8192
 # a width of five digits, one that is computed, a field within a field
 _WIDTH = re.compile(r"[%{][^%{}]*\d{5}|%[^%a-zA-Z]*\*|\{[^{}]*\{")
-_HOLDERS = (list, tuple, set, frozenset, KeysView, ValuesView, ItemsView)
 _NAIVE = ("lstrip", "rfind", "rindex", "rpartition", "rsplit", "rstrip", "strip", "trim")
 
 
@@ -59,26 +60,6 @@ BUDGET: ContextVar[Budget] = ContextVar("budget")  # of the rendering that goes 
 def budget() -> Budget:
     """What the rendering that goes on may still spend."""
     return BUDGET.get()
-
-
-def size_of(value: Any, most: int) -> int:
-    """Characters, numbers and elements in a value, nested ones counted wherever they stand; counts no further than
-    about `most`, so that a list that holds itself, or 2**60 times the same one, takes no time."""
-    total, rest = 0, [value]
-    while rest and total <= most:
-        one = rest.pop()
-        total += 1
-        if isinstance(one, (str, bytes)):
-            total += len(one)
-        elif isinstance(one, int):
-            total += one.bit_length() // 8
-        elif isinstance(one, Mapping):
-            total += 2 * len(one)
-            rest += [*one.keys(), *one.values()]
-        elif isinstance(one, _HOLDERS):
-            total += len(one)
-            rest += one
-    return total
 
 
 def pay_method(name: str, owner: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:

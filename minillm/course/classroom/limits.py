@@ -35,8 +35,9 @@ from pathlib import Path
 
 import torch
 
+from minillm.sandbox.processes import BUSY, seconds_left
+
 GRACE = 10.0  # seconds between the exception and the end of the process, where there is no child
-BUSY = 9.0  # times its seconds that a child may wait for a processor, on a machine with more work than processors
 ORPHAN = 5  # seconds a child outlives its limit when the parent was killed and cannot end it
 MOST_PRINTED = 100_000  # characters of a child's prints that are passed on: a loop may print for ever, too
 PART = 300  # characters of a message: as JSON under 4,096 bytes, which a pipe takes whole, from any thread or process
@@ -97,7 +98,7 @@ def _receive(reading: int, child: int, seconds: float, seal: str) -> str | None:
     poll = select.poll()
     poll.register(reading, select.POLLIN)
     rest, printed, result = b"", 0, []
-    while (left := seconds + min(_waited(child), BUSY * seconds) - (time.monotonic() - began)) > 0:
+    while (left := seconds_left(child, began, seconds)) > 0:
         if not poll.poll(1000 * left):
             continue  # its time is up, unless it had to wait for a processor meanwhile
         if not (data := os.read(reading, 65536)):
@@ -112,13 +113,6 @@ def _receive(reading: int, child: int, seconds: float, seal: str) -> str | None:
                 getattr(sys, kind).write(text[: max(0, MOST_PRINTED - printed)])
                 printed += len(text)
     raise TimeoutError
-
-
-def _waited(child: int) -> float:
-    """Seconds that the child was ready to work and had no processor; 0 where the system does not count them."""
-    with suppress(OSError, ValueError, IndexError):
-        return int(Path(f"/proc/{child}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
-    return 0.0
 
 
 def _message(line: bytes) -> tuple[str, str]:
