@@ -1,6 +1,6 @@
 """What each method of chapter 4 makes of one SFT model: proxy, the true score behind it, how far it went, its price.
 
-    python -m tests.benchmarks.alignment_quality --kept FOLDER [METHOD ...] [--seeds 0 1 2] [--list] [--write]
+    python -m tests.benchmarks.alignment_quality [METHOD ...] --kept FOLDER [--seeds 0 1 2] [--list] [--write]
 
 METHODs are names of the table below (all by default). Every run is recorded in FOLDER (JSON lines) and skipped when it
 stands there already: stop it, and start it again. A seed is one of everything: the base, SFT and reward models of

@@ -79,7 +79,9 @@ def program_model(
     def make() -> ProgramModel:
         made = pretrained(recipe, progress)
         ways = {"chat": False, "comment": True}
-        exam = {name: passed_figures(exam_scores(*made[:2], comments=one)) for name, one in ways.items()}
+        exam = {
+            name: passed_figures(exam_scores(*made[:2], EXAM, comments=one)) for name, one in ways.items()
+        }
         return made._replace(facts=made.facts | {"exam": exam})
 
     return _kept("program_base", recipe, ProgramModel, Llama, make, rebuild, deadline)
@@ -96,8 +98,8 @@ def sft_model(
 
     def make() -> ProgramModel:
         made = instructed(program_model(seed, progress=progress, deadline=deadline), recipe, progress)
-        exam = passed_figures(exam_scores(made.model, made.tokenizer))
-        return made._replace(facts=made.facts | {"exam": exam} | held_out_proof(recipe))
+        exam = passed_figures(exam_scores(made.model, made.tokenizer, EXAM))
+        return made._replace(facts=made.facts | {"exam": exam} | held_out_proof(recipe, EXAM))
 
     return _kept("program_sft", recipe, ProgramModel, Llama, make, rebuild, deadline)
 

@@ -49,7 +49,6 @@ from minillm.training import (
     Trainer,
     TrainerConfig,
     chat_examples,
-    preference_pair,
 )
 from minillm.training.alignment.reward import pair_rewards
 
@@ -188,9 +187,15 @@ def judged_pairs(
     texts = [text or "" for text in answer_texts(sft.tokenizer, answers)]
     asked = [(task.prompt, *texts[2 * i : 2 * i + 2]) for i, task in enumerate(tasks)]
     rows = preference_pairs([one for one in asked if all(one)], readability, seed=seed)
-    return rows, PreferenceSet(
-        [preference_pair(sft.tokenizer, row["prompt"], row["chosen"], row["rejected"]) for row in rows]
-    )
+    # the very ids that were written: the same text may have other ids, too
+    asks = {task.prompt: ids for task, ids in zip(tasks, prompts[::2])}
+    ids_of = {(tasks[i // 2].prompt, text): ids for i, (text, ids) in enumerate(zip(texts, answers))}
+    pairs = []
+    for row in rows:
+        prompt = row["prompt"][0]["content"]
+        sides = {f"{side}_ids": ids_of[prompt, row[side]] for side in ("chosen", "rejected")}
+        pairs.append({"prompt_ids": asks[prompt], **sides})
+    return rows, PreferenceSet(pairs)
 
 
 def judging(
