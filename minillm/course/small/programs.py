@@ -243,7 +243,7 @@ def _facts(
 ) -> dict[str, Any]:
     """What is kept beside each of the three."""
     return {
-        "losses": [record["train_loss"] for record in history], "cpu_seconds": time.process_time() - start,
+        "losses": [round(record["train_loss"], 4) for record in history], "cpu_seconds": time.process_time() - start,
         "parameters": sum(parameter.numel() for parameter in model.parameters()), "recipe": asdict(recipe),
         "python": ".".join(map(str, sys.version_info[:3])), "torch": torch.__version__,
     }  # fmt: skip
