@@ -94,20 +94,23 @@ class World:
         answers = rollout(policy, prompts, replace(PARAMS, seed=1000 + self.seed))
         scores = program_scores(self.tokenizer, asked, answers)._asdict()
         scores["proxy"] = self.proxy(prompts, answers)
-        written = read_answers(policy.eval(), self.sft.model, prompts, answers, [0.0] * len(answers))
+        kl = [
+            read_answers(policy.eval(), self.sft.model, prompts[i : i + N], answers[i : i + N], [0.0] * N).kl
+            for i in range(0, len(answers), N)
+        ]
         found: dict[str, Any] = {
             name: np.round(values.reshape(-1, each), 4).tolist() for name, values in scores.items()
         }
-        return found | {"kl": written.kl}
+        return found | {"kl": float(np.mean(kl))}
 
 
 # --- the methods: each trains a copy of the SFT model and says what is worth keeping ---
 
 
-def ppo(world: World, policy: nn.Module, beta: float = 0.3, right: float = 0.0) -> dict[str, Any]:
+def ppo(world: World, policy: nn.Module, beta: float = 0.5, right: float = 0.0) -> dict[str, Any]:
     """PPO on the proxy, on the policy of the best true score in validation; right: the weight of a right program."""
     config = PPOConfig(
-        iterations=20, prompts=64, epochs=2, minibatch=32, learning_rate=4e-4, beta=beta, validate_every=4,
+        iterations=16, prompts=64, epochs=2, minibatch=32, learning_rate=4e-4, beta=beta, validate_every=4,
         seed=world.seed,
     )  # fmt: skip
 
@@ -178,11 +181,11 @@ METHODS: dict[str, Callable[[World, nn.Module], dict[str, Any]] | None] = {
     "base model, asked by a comment": None,
     SFT: None,  # with the best of 4 and of 16
     "expert iteration, best of 8, twice": experts,
-    "PPO, beta 0.3, stopped by validation": ppo,
+    "PPO, beta 0.5, stopped by validation": ppo,
     "PPO, beta 0, to the end": ppo_hacks,
     "DPO, beta 0.3": dpo,
     "GRPO, beta 0.15, stopped by validation": grpo,
-    "PPO, beta 0.3, style and a right program": lambda world, policy: ppo(world, policy, right=RIGHT),
+    "PPO, beta 0.5, style and a right program": lambda world, policy: ppo(world, policy, right=RIGHT),
     "GRPO on the true score, beta 0.05, stopped by validation": lambda world, policy: grpo(
         world, policy, True
     ),
