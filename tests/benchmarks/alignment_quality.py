@@ -7,7 +7,8 @@ stands there already: stop it, and start it again. A seed is one of everything: 
 course.sft_model(seed) and course.reward_model(seed), and what learns from them. All are examined on the same 600
 instructions of the part "test", whose functions are in no training data, with four answers each drawn at temperature 1;
 differences from the SFT model are of the same instructions, 95 % by bootstrap over them. Seconds are of the CPU, one
-thread, without the making of the three models and without validation. --write puts the table into BENCHMARKS.md.
+thread, without the making of the three models and of DPO's pairs, and without validation. --write puts the tables into
+BENCHMARKS.md.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import argparse
 import copy
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,7 +66,7 @@ class World:
         self.taught = small_tasks(1000, "train", seed=seed + 3)
         self.prompts = chat_prompts(self.tokenizer, self.taught)
         self.task_of = {tuple(ids): task for ids, task in zip(self.prompts, self.taught)}
-        self.validating = 0.0
+        self.seconds_apart = 0.0
 
     def policy(self) -> nn.Module:
         """A copy of the SFT model, to be trained."""
@@ -79,13 +81,18 @@ class World:
         return training_settings(self.recipe, steps, rows, rate)
 
     def validate(self, policy: nn.Module) -> float:
-        """The true score on the validation part; its seconds are counted apart."""
+        """The true score on the validation part."""
+        with self.apart():
+            prompts = chat_prompts(self.tokenizer, self.validation)
+            answers = rollout(policy, prompts, replace(PARAMS, seed=5))
+            return float(program_scores(self.tokenizer, self.validation, answers).true.mean())
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Seconds that are not a method's own."""
         start = time.process_time()
-        prompts = chat_prompts(self.tokenizer, self.validation)
-        answers = rollout(policy, prompts, replace(PARAMS, seed=5))
-        value = float(program_scores(self.tokenizer, self.validation, answers).true.mean())
-        self.validating += time.process_time() - start
-        return value
+        yield
+        self.seconds_apart += time.process_time() - start
 
     def examine(self, policy: nn.Module, each: int = EACH, comments: bool = False) -> dict[str, Any]:
         """Scores (N, each) of answers to the exam, and the KL divergence from the SFT model, nats an answer."""
@@ -131,17 +138,17 @@ def ppo_hacks(world: World, policy: nn.Module) -> dict[str, Any]:
         iterations=30, prompts=64, epochs=2, minibatch=32, learning_rate=1e-3, beta=0.0, validate_every=5,
         seed=world.seed,
     )  # fmt: skip
-    true: list[float] = []
+    followed: list[float] = []
 
     def follow(policy: nn.Module) -> float:
-        true.append(world.validate(policy))
-        return len(true)  # the last is kept
+        followed.append(world.validate(policy))
+        return len(followed)  # the last is kept
 
     critic = critic_of(world.judge.model)
     history = PPOTrainer(
         policy, rollout, world.proxy, world.prompts, PARAMS, config, follow, critic=critic
     ).train()
-    return {"curve": [[one["score"], one["kl"]] for one in history], "true": true}
+    return {"curve": [[one["score"], one["kl"]] for one in history], "followed": followed}
 
 
 def grpo(world: World, policy: nn.Module, on_true: bool = False) -> dict[str, Any]:
@@ -161,7 +168,8 @@ def grpo(world: World, policy: nn.Module, on_true: bool = False) -> dict[str, An
 
 def dpo(world: World, policy: nn.Module) -> dict[str, Any]:
     """DPO on the pairs that the reward model learned from."""
-    _, pairs = judged_pairs(world.sft, world.recipe.pairs, "train", world.seed)
+    with world.apart():
+        _, pairs = judged_pairs(world.sft, world.recipe.pairs, "train", world.seed)
     history = DPOTrainer(policy, world.settings(60, 5e-4, 16), pairs, beta=0.3).train()
     return {"curve": [one["train_loss"] for one in history]}
 
@@ -196,10 +204,10 @@ def measure(name: str, world: World) -> dict[str, Any]:
     """One method of one seed: trained and examined."""
     method = METHODS[name]
     policy, kept = world.policy(), {}
-    start, world.validating = time.process_time(), 0.0
+    start, world.seconds_apart = time.process_time(), 0.0
     if method is not None:
         kept = method(world, policy)
-    seconds = time.process_time() - start - world.validating
+    seconds = time.process_time() - start - world.seconds_apart
     if name.startswith("base"):
         policy = program_model(world.seed).model
     comments = name.endswith("comment")
