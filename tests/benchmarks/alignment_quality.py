@@ -4,7 +4,7 @@
 
 METHODs are names of the table below (all by default). Every run is recorded in FOLDER (JSON lines) and skipped when it
 stands there already: stop it, and start it again. A seed is one of everything: the base, SFT and reward models of
-course.sft_model(seed) and course.reward_model(seed), and what learns from them. All are examined on the same 600
+course.sft_model(seed=...) and course.reward_model(seed=...), and what learns from them. All are examined on the same 600
 instructions of the part "test", whose functions are in no training data, with four answers each drawn at temperature 1;
 differences from the SFT model are of the same instructions, 95 % by bootstrap over them. Seconds are of the CPU, one
 thread, without the making of the three models and of DPO's pairs, and without validation. --write puts the tables into
@@ -58,7 +58,7 @@ class World:
     """The models of one seed, and what they are examined on."""
 
     def __init__(self, seed: int) -> None:
-        self.seed, self.sft, self.judge = seed, sft_model(seed), reward_model(seed)
+        self.seed, self.sft, self.judge = seed, sft_model(seed=seed), reward_model(seed=seed)
         self.tokenizer, self.recipe = self.sft.tokenizer, ProgramRecipe(seed=seed)
         self.proxy = proxy_reward(self.judge)
         self.exam = small_tasks(N, "test", seed=100)
@@ -209,7 +209,7 @@ def measure(name: str, world: World) -> dict[str, Any]:
         kept = method(world, policy)
     seconds = time.process_time() - start - world.seconds_apart
     if name.startswith("base"):
-        policy = program_model(world.seed).model
+        policy = program_model(seed=world.seed).model
     comments = name.endswith("comment")
     found = world.examine(policy, MOST if name == SFT else EACH, comments)
     return {"method": name, "seed": world.seed, "seconds": seconds, **kept, **found}
@@ -266,7 +266,7 @@ def judges(seeds: list[int]) -> list[list[str]]:
     """What the reward models are worth on pairs they have not seen."""
     found = []
     for seed in seeds:
-        one = reward_model(seed).facts["exam"]
+        one = reward_model(seed=seed).facts["exam"]
         low, high = one["interval"]
         found.append([f"seed {seed}", f"{one['accuracy']:.3f} [{low:.3f}, {high:.3f}]", f"{one['ceiling']:.3f}",
                       f"{one['calibration_error']:.3f}", str(one["pairs"])])  # fmt: skip

@@ -67,12 +67,12 @@ Made = TypeVar("Made")
 
 
 def program_model(
-    seed: int = 0, rebuild: bool = False, progress: bool = False, deadline: float = DEADLINE
+    rebuild: bool = False, progress: bool = False, deadline: float = DEADLINE, seed: int = 0
 ) -> ProgramModel:
     """The base model of chapter 4: (model, tokenizer, facts), made by the first call on this machine and kept.
 
-    seed: of everything. rebuild: make it again. progress: show a bar while it is made. Raises TimeoutError when another
-    process has been at it for `deadline` seconds.
+    rebuild: make it again. progress: show a bar while it is made. seed: of everything; lessons take 0. Raises
+    TimeoutError when another process has been at it for `deadline` seconds.
     """
     recipe = ProgramRecipe(seed=check_int("seed", seed, 0))
 
@@ -88,7 +88,7 @@ def program_model(
 
 
 def sft_model(
-    seed: int = 0, rebuild: bool = False, progress: bool = False, deadline: float = DEADLINE
+    rebuild: bool = False, progress: bool = False, deadline: float = DEADLINE, seed: int = 0
 ) -> ProgramModel:
     """The base model after supervised fine-tuning; arguments as program_model's, which is made where it is not there.
 
@@ -97,7 +97,7 @@ def sft_model(
     recipe = ProgramRecipe(seed=check_int("seed", seed, 0))
 
     def make() -> ProgramModel:
-        made = instructed(program_model(seed, progress=progress, deadline=deadline), recipe, progress)
+        made = instructed(program_model(progress=progress, deadline=deadline, seed=seed), recipe, progress)
         exam = passed_figures(exam_scores(made.model, made.tokenizer, EXAM))
         return made._replace(facts=made.facts | {"exam": exam} | held_out_proof(recipe, EXAM))
 
@@ -105,7 +105,7 @@ def sft_model(
 
 
 def reward_model(
-    seed: int = 0, rebuild: bool = False, progress: bool = False, deadline: float = DEADLINE
+    rebuild: bool = False, progress: bool = False, deadline: float = DEADLINE, seed: int = 0
 ) -> ProgramJudge:
     """The reward model of chapter 4; arguments as program_model's. The SFT model is made where it is not there.
 
@@ -115,7 +115,7 @@ def reward_model(
     recipe = ProgramRecipe(seed=check_int("seed", seed, 0))
 
     def make() -> ProgramJudge:
-        sft = sft_model(seed, progress=progress, deadline=deadline)
+        sft = sft_model(progress=progress, deadline=deadline, seed=seed)
         made = judging(sft, recipe, progress)
         return made._replace(facts=made.facts | {"exam": judge_figures(made.model, sft)})
 
