@@ -4,7 +4,7 @@
 
 METHODs are names of the table below (all by default). Every run is recorded in FOLDER (JSON lines) and skipped when it
 stands there already: stop it, and start it again. A seed is one of everything: the base, SFT and reward models of
-course.sft_model(seed=...) and course.reward_model(seed=...), and what learns from them. All are examined on the same 600
+course.sft_model and reward_model of that seed, and what learns from them. All are examined on the same 600
 instructions of the part "test", whose functions are in no training data, with four answers each drawn at temperature 1;
 differences from the SFT model are of the same instructions, 95 % by bootstrap over them. Seconds are of the CPU, one
 thread, without the making of the three models and of DPO's pairs, and without validation. --write puts the tables into
@@ -167,11 +167,22 @@ def grpo(world: World, policy: nn.Module, on_true: bool = False) -> dict[str, An
 
 
 def dpo(world: World, policy: nn.Module) -> dict[str, Any]:
-    """DPO on the pairs that the reward model learned from."""
+    """DPO on the pairs that the reward model learned from, once through."""
     with world.apart():
         _, pairs = judged_pairs(world.sft, world.recipe.pairs, "train", world.seed)
-    history = DPOTrainer(policy, world.settings(60, 5e-4, 16), pairs, beta=0.3).train()
-    return {"curve": [one["train_loss"] for one in history]}
+    best = [world.validate(policy), copy.deepcopy(policy.state_dict())]
+    followed = [best[0]]
+
+    def follow(one: dict[str, Any]) -> None:
+        if one["step"] % 14 == 0:
+            followed.append(world.validate(policy))
+            if followed[-1] > best[0]:
+                best[:] = followed[-1], copy.deepcopy(policy.state_dict())
+
+    settings = replace(world.settings(56, 3e-4, 16), log_every=14)
+    history = DPOTrainer(policy, settings, pairs, beta=0.3, on_step=follow).train()
+    policy.load_state_dict(best[1])
+    return {"curve": [one["train_loss"] for one in history], "followed": followed}
 
 
 def experts(world: World, policy: nn.Module) -> dict[str, Any]:
@@ -191,7 +202,7 @@ METHODS: dict[str, Callable[[World, nn.Module], dict[str, Any]] | None] = {
     "expert iteration, best of 8, twice": experts,
     "PPO, beta 0.5, stopped by validation": ppo,
     "PPO, beta 0, to the end": ppo_hacks,
-    "DPO, beta 0.3": dpo,
+    "DPO, beta 0.3, stopped by validation": dpo,
     "GRPO, beta 0.15, stopped by validation": grpo,
     "PPO, beta 0.5, style and a right program": lambda world, policy: ppo(world, policy, right=RIGHT),
     "GRPO on the true score, beta 0.05, stopped by validation": lambda world, policy: grpo(

@@ -38,12 +38,14 @@ def test_a_line_holds_every_seed_and_the_change_from_its_own_sft_model():
         for one in [
             run(table.SFT, 0, {"true": 0.4, "proxy": 0.0}, kl=0.0, each=16),
             run(table.SFT, 1, {"true": 0.5, "proxy": 0.1}, kl=0.0, each=16),
-            run("DPO, beta 0.3", 1, {"true": 0.45, "proxy": 1.2}, kl=1.25, seconds=7.0),
-            run("DPO, beta 0.3", 0, {"true": 0.55, "proxy": 1.0}, kl=1.5, seconds=6.0),
+            run(
+                "DPO, beta 0.3, stopped by validation", 1, {"true": 0.45, "proxy": 1.2}, kl=1.25, seconds=7.0
+            ),
+            run("DPO, beta 0.3, stopped by validation", 0, {"true": 0.55, "proxy": 1.0}, kl=1.5, seconds=6.0),
         ]
     }
     lines = {line[0]: line[1:] for line in table.lines_of(done)}
-    assert lines["DPO, beta 0.3"] == [
+    assert lines["DPO, beta 0.3, stopped by validation"] == [
         "1.000<br>1.200", "0.550<br>0.450", "+0.150 [+0.150, +0.150]<br>-0.050 [-0.050, -0.050]", "0.000<br>0.000",
         "0.000<br>0.000", "1.50<br>1.25", "6<br>7",
     ]  # fmt: skip
