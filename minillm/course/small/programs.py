@@ -147,7 +147,7 @@ def training_settings(
     return TrainerConfig(
         max_steps=steps, batch_size=batch_size, context_length=recipe.longest, learning_rate=learning_rate,
         warmup_steps=steps // 20, betas=(0.9, 0.99), weight_decay=0.1, precision="fp32", seed=recipe.seed,
-        log_every=max(1, steps // 20), progress=progress,
+        log_every=max(1, steps // 10), progress=progress,
     )  # fmt: skip
 
 
@@ -211,7 +211,7 @@ def judging(
     history = _train(model, settings, pairs, RewardObjective())
     with one_thread(), torch.no_grad():  # a reward has no zero and no unit: these two give it one
         rewards = torch.cat(pair_rewards(model)(pairs.rows(range(len(pairs)))))
-    scale = {"mean": float(rewards.mean()), "deviation": float(rewards.std())}
+    scale = {"mean": round(float(rewards.mean()), 6), "deviation": round(float(rewards.std()), 6)}
     return ProgramJudge(
         model, sft.tokenizer, _facts(recipe, model, history, start) | {"pairs": len(pairs)} | scale
     )
@@ -243,7 +243,8 @@ def _facts(
 ) -> dict[str, Any]:
     """What is kept beside each of the three."""
     return {
-        "losses": [round(record["train_loss"], 4) for record in history], "cpu_seconds": time.process_time() - start,
+        "losses": [round(record["train_loss"], 4) for record in history],
+        "cpu_seconds": round(time.process_time() - start, 1),
         "parameters": sum(parameter.numel() for parameter in model.parameters()), "recipe": asdict(recipe),
         "python": ".".join(map(str, sys.version_info[:3])), "torch": torch.__version__,
     }  # fmt: skip
