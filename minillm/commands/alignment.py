@@ -6,14 +6,11 @@ import math
 import tempfile
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minillm.commands._find import find_model, new_folder
-from minillm.commands._rows import asked_text, conversation, preference, read_rows
 from minillm.commands._show import print_json
-
-if TYPE_CHECKING:
-    import numpy as np
+from minillm.data.conversations import read_instructions, read_preferences
 
 SMALL = 10_000_000  # parameters; such a model needs larger steps
 RATES = {"sft": (1e-3, 2e-5), "dpo": (1e-4, 1e-6)}  # of a small model, and of another
@@ -23,12 +20,12 @@ def sft(options: Namespace) -> None:
     """Rows, a part held out, before and after, and the model's folder."""
     new_folder(options.out)
     folder = find_model(options.model)
-    chats = read_rows(options.data, conversation)
+    chats = [row["messages"] for row in read_instructions(options.data)]
     tokenizer, given = open_tokenizer(folder)
 
     from minillm.evaluation import paired
     from minillm.training.alignment.chat_examples import chat_examples
-    from minillm.training.alignment.own_rows import answer_losses, split_rows
+    from minillm.training.alignment.own_rows import answer_losses, asked_text, split_rows
     from minillm.training.alignment.packing import PackedSet, SFTObjective
     from minillm.training.batches import ExampleSet
     from minillm.training.trainer import Trainer
@@ -66,8 +63,8 @@ def dpo(options: Namespace) -> None:
     """Pairs, a part held out, before and after, and the model's folder."""
     new_folder(options.out)
     folder = find_model(options.model)
-    every = read_rows(options.data, preference)
-    rows = [row for row in every if row[1] != row[2]]  # two equal answers teach nothing
+    every = read_preferences(options.data)
+    rows = [row for row in every if row["chosen"] != row["rejected"]]  # two equal answers teach nothing
     if not rows:
         raise ValueError(
             f"chosen and rejected are the same answer in all {len(every)} rows of {options.data}"
@@ -76,17 +73,21 @@ def dpo(options: Namespace) -> None:
 
     from minillm.evaluation import paired
     from minillm.training.alignment.dpo import DPOTrainer
-    from minillm.training.alignment.own_rows import pair_margins, split_rows
-    from minillm.training.alignment.pairs import PreferenceSet, preference_pair
+    from minillm.training.alignment.own_rows import asked_text, pair_margins, split_rows
+    from minillm.training.alignment.pairs import SIDES, PreferenceSet, preference_pair, ranked_right
     from minillm.training.alignment.preference_losses import dpo_loss, hinge_loss, ipo_loss
 
-    taught, held, proof = split_rows(rows, lambda row: asked_text(row[0]), options.held_out, options.seed)
+    taught, held, proof = split_rows(
+        rows, lambda row: asked_text(row["prompt"]), options.held_out, options.seed
+    )
     model = open_model(folder, tokenizer, options)
     longest = min(options.max_length or model.config.max_length, model.config.max_length)
     sides = [
         [
             pair
-            for pair in (preference_pair(tokenizer, *row) for row in part)
+            for pair in (
+                preference_pair(tokenizer, *(row[name] for name in ("prompt", *SIDES))) for row in part
+            )
             if pair["chosen"] != pair["rejected"]
         ]
         for part in (taught, held)
@@ -104,8 +105,8 @@ def dpo(options: Namespace) -> None:
     history = DPOTrainer(model, config, pairs, beta=options.beta, loss=loss).train()
     after = pair_margins(model, exam)
     comparison = {
-        "ranked right": paired(right(after.margin), right(before.margin)),
-        "ranked right a token": paired(right(after.a_token), right(before.a_token)),
+        "ranked right": paired(ranked_right(after.margin), ranked_right(before.margin)),
+        "ranked right a token": paired(ranked_right(after.a_token), ranked_right(before.a_token)),
         "margin, in nats": paired(after.margin, before.margin),
     }
     write(options.out, model, tokenizer)
@@ -114,12 +115,12 @@ def dpo(options: Namespace) -> None:
         {
             "folder": str(options.out), "pairs": len(pairs), "dropped": dropped, "alike": alike,
             "held_out": len(exam), "steps": history.global_step, "proof": str(proof), "template_given": given,
-            "reward_accuracy": float(right(after.margin - before.margin).mean()),
+            "reward_accuracy": float(ranked_right(after.margin - before.margin).mean()),
             "chosen_moved": float((after.chosen - before.chosen).mean()),
             "table": [
                 {
-                    "model": name, "ranked_right": float(right(found.margin).mean()),
-                    "right_a_token": float(right(found.a_token).mean()), "margin": float(found.margin.mean()),
+                    "model": name, "ranked_right": float(ranked_right(found.margin).mean()),
+                    "right_a_token": float(ranked_right(found.a_token).mean()), "margin": float(found.margin.mean()),
                 }
                 for name, found in (("before", before), ("after", after))
             ],
@@ -187,11 +188,6 @@ def length_of(pair: dict[str, Any]) -> int:
     return max(len(one["input_ids"]) for one in pair.values())
 
 
-def right(margins: np.ndarray) -> np.ndarray:
-    """1 where the better answer is ahead, 0.5 where both are level."""
-    return (margins > 0) + 0.5 * (margins == 0)
-
-
 def write(out: Path, model: Any, tokenizer: Any) -> None:
     """Model and tokenizer as one folder, whole or not at all."""
     from minillm._files import write_folder_whole
@@ -238,10 +234,13 @@ def report(options: Namespace, figures: dict[str, Any], comparisons: dict[str, A
 def explained(command: str) -> str:
     """For the help: what a row is, and what is printed."""
     rows = {
-        "sft": 'A row is {"messages": [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}, ...]} '
-        'or {"instruction": ..., "input": ..., "output": ...}. Only what the assistant says carries loss.',
+        "sft": 'A row is {"messages": [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}, ...]}, '
+        '{"conversations": [{"from": "human", "value": ...}, {"from": "gpt", "value": ...}, ...]} (ShareGPT), '
+        '{"instruction": ..., "input": ..., "output": ...} or {"prompt": ..., "completion": ...}. '
+        "Only what the assistant says carries loss.",
         "dpo": 'A row is {"prompt": ..., "chosen": ..., "rejected": ...}, each a text or a list of messages; '
-        "instruction and input may stand in place of prompt. The model as it comes is the reference.",
+        "instruction and input may stand in place of prompt, and chosen and rejected may be whole conversations that "
+        "begin alike, without a prompt. The model as it comes is the reference.",
     }
     return (
         f"{rows[command]} The file holds one JSON object a line, or one JSON list. Rows that ask the same stay on one "

@@ -71,11 +71,16 @@ def _parsed(source: str) -> Any:
 
 
 def _text(text: str) -> str:
-    """`text`, with "\\n" for every line end; JSON can hold half a surrogate pair, which is no character."""
+    """`text`, with "\\n" for every line end."""
+    return check_characters(text).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def check_characters(text: str) -> str:
+    """`text`, if it is whole: JSON can hold half a surrogate pair, which is no character. ValueError for such."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise ValueError(
             f"it holds half a surrogate pair: {text[max(0, error.start - 9) : error.end]!a}"
         ) from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return text

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from minillm._checks import check_int, describe
+from minillm.evaluation.correlation import finite_numbers
 
 
 def expected_calibration_error(
@@ -27,24 +28,14 @@ def expected_calibration_error(
     A probability on the border of two bins belongs to the upper one. ValueError for other lengths, no items, numbers
     outside [0, 1], outcomes that are not 0 or 1.
     """
-    p, y = _numbers("probabilities", probabilities), _numbers("outcomes", outcomes)
+    p, y = finite_numbers("probabilities", probabilities), finite_numbers("outcomes", outcomes)
     bins = check_int("bins", bins, 1)
-    if p.shape != y.shape or not np.isin(y, (0.0, 1.0)).all() or p.min() < 0 or p.max() > 1:
+    if not len(p) or p.shape != y.shape or not np.isin(y, (0.0, 1.0)).all() or p.min() < 0 or p.max() > 1:
         raise ValueError(
-            f"expected {len(p)} probabilities in [0, 1] and as many outcomes 0 or 1, got {describe(probabilities)} "
+            f"expected one probability or more in [0, 1] and as many outcomes 0 or 1, got {describe(probabilities)} "
             f"and {describe(outcomes)}"
         )
     # the bin of p is [b / bins, (b + 1) / bins), the last one with its upper end
     places = np.minimum((p * bins).astype(np.int64), bins - 1)
     gaps = np.bincount(places, weights=y - p, minlength=bins)  # n_b * (share of yes - mean probability)
     return float(np.abs(gaps).sum() / len(p))
-
-
-def _numbers(name: str, values: Any) -> np.ndarray:
-    try:
-        found = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        found = np.full(1, np.nan)
-    if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
-        raise ValueError(f"{name} must be a non-empty list of finite numbers, got {describe(values)}")
-    return found

@@ -21,7 +21,7 @@ from minillm._checks import describe
 def mean_ranks(values: Sequence[float]) -> np.ndarray:
     """Ranks from 1, float64 (N,), equal values sharing the mean of theirs: [5, 7, 7] -> [1, 2.5, 2.5].
     ValueError for anything but finite numbers."""
-    _, group, sizes = np.unique(_numbers("values", values), return_inverse=True, return_counts=True)
+    _, group, sizes = np.unique(finite_numbers("values", values), return_inverse=True, return_counts=True)
     last = np.cumsum(sizes)  # the rank of the last of each group of equals
     return (last - (sizes - 1) / 2)[group]
 
@@ -45,13 +45,14 @@ def spearman(x: Sequence[float], y: Sequence[float]) -> float:
 
 
 def _two(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    x, y = _numbers("x", x), _numbers("y", y)
+    x, y = finite_numbers("x", x), finite_numbers("y", y)
     if len(x) != len(y) or len(x) < 2:
         raise ValueError(f"x and y must be equally long, two numbers at least, got {len(x)} and {len(y)}")
     return x, y
 
 
-def _numbers(name: str, values: Any) -> np.ndarray:
+def finite_numbers(name: str, values: Any) -> np.ndarray:
+    """`values` as float64 (N,); ValueError for anything but a list of finite numbers."""
     try:
         numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):

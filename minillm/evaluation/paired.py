@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from minillm._checks import check_int, check_number, describe
+from minillm._checks import check_int, check_number
+from minillm.evaluation.correlation import finite_numbers
 
 
 class Paired(NamedTuple):
@@ -48,8 +49,8 @@ def paired(
     a, b: one number (or bool) an item, equally long. The interval is of mean(a) - mean(b); one that holds zero says
     that the items are too few to tell the systems apart. Raises ValueError for unequal lengths, no items, NaN.
     """
-    first, second = _scores("a", a), _scores("b", b)
-    if len(first) != len(second):
+    first, second = finite_numbers("a", a), finite_numbers("b", b)
+    if not len(first) or len(first) != len(second):
         raise ValueError(f"a and b must score the same items, got {len(first)} and {len(second)} scores")
     confidence = check_number("confidence", confidence, 0.01, 0.9999)
     resamples = check_int("resamples", resamples, 100)
@@ -77,13 +78,3 @@ def sign_test(wins: int, losses: int) -> float:
     n, few = check_int("wins", wins, 0) + check_int("losses", losses, 0), min(wins, losses)
     # p = 2 * sum over k <= few of (n choose k) / 2^n, at most 1
     return min(1.0, 2 * sum(math.comb(n, k) for k in range(few + 1)) / 2**n)
-
-
-def _scores(name: str, values: Any) -> np.ndarray:
-    try:
-        scores = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be numbers, one an item, got {describe(values)}") from None
-    if scores.ndim != 1 or not len(scores) or not np.isfinite(scores).all():
-        raise ValueError(f"{name} must be finite numbers, one an item, got {describe(values)}")
-    return scores

@@ -141,6 +141,32 @@ def test_pairs_in_their_other_shapes(folders, tmp_path, capsys):
     assert "right a token divides each by its tokens" in printed
 
 
+def test_sharegpt_tools_and_several_answers_are_learned(folders, tmp_path, capsys):
+    user, call = {"role": "user", "content": "say"}, {"role": "assistant", "content": "yes"}
+    tool, reply = {"role": "tool", "content": "3"}, {"role": "assistant", "content": "no"}
+    rows = [
+        *({"conversations": [{"from": "human", "value": f"say {i}"}, {"from": "gpt", "value": "yes"}]}
+          for i in range(8)),
+        {"messages": [user, call, tool, reply, user]},
+    ]  # fmt: skip
+    data = write(tmp_path / "rows.jsonl", rows)
+    told = json.loads(
+        run(capsys, "sft", folders["chat"], data, "--out", tmp_path / "a", *QUICK, "--json").out
+    )
+    assert (told["examples"], told["held_out"], told["dropped"]) == (8, 1, 0)
+    pairs = [
+        {"prompt": "say", "chosen": [call, tool, reply], "rejected": "no"},
+        {"chosen": [user | {"content": "b"}, call], "rejected": [user | {"content": "b"}, reply]},
+        *likes(8),
+    ]
+    data = write(tmp_path / "pairs.jsonl", pairs)
+    told = json.loads(
+        run(capsys, "dpo", folders["chat"], data, "--out", tmp_path / "b", *QUICK, "--json").out
+    )
+    assert told["pairs"] + told["held_out"] == 10
+    assert told["alike"] == told["dropped"] == 0
+
+
 def test_answers_that_are_equal_once_the_template_has_cut_their_blanks_off_are_left_out(
     folders, tmp_path, capsys
 ):
@@ -177,18 +203,18 @@ def test_what_does_not_go_is_said_and_nothing_is_written(folders, tmp_path, caps
 
     answer = {"role": "assistant", "content": "a"}
     for command, model, data, message in (
-        ("sft", "chat", tmp_path / "none", "file of rows"),
+        ("sft", "chat", tmp_path / "none", "data file"),
         ("sft", "chat", bad("a", lessons(1)[0], "{"), "line 2: "),
-        ("sft", "chat", bad("b", {"text": "x"}), "line 1: it must have messages, or instruction and output"),
-        ("sft", "chat", bad("c", {"messages": [answer]}), "must hold an answer of the assistant behind a question"),
-        ("sft", "chat", bad("d", {"messages": "x"}), "messages must be a list of messages"),
-        ("sft", "chat", bad("e", {"instruction": "", "output": "x"}), "instruction and input must be texts"),
-        ("sft", "chat", bad("f", {"instruction": "q", "output": " "}), "output is empty"),
+        ("sft", "chat", bad("b", {"text": "x"}), "row 1: expected instruction and output, messages, conversations"),
+        ("sft", "chat", bad("c", {"messages": [answer]}), "must take turns, the user first"),
+        ("sft", "chat", bad("d", {"messages": "x"}), "row 1: messages must be a list of objects, got 'x'"),
+        ("sft", "chat", bad("e", {"instruction": "", "output": "x"}), "row 1: instruction must be a text"),
+        ("sft", "chat", bad("f", {"instruction": "q", "output": " "}), "row 1: output must be a text"),
         ("sft", "chat", bad("g", "\n"), "holds no row"),
-        ("sft", "chat", bad("h", "[1]"), "row 1: it must be a JSON object"),
+        ("sft", "chat", bad("h", "[1]"), "row 1 must be an object, got int"),
         ("sft", "chat", bad("i", *[lessons(1)[0]] * 3), "too few rows to hold some out: 3 rows ask 1 different"),
-        ("sft", "chat", bad("j", {"instruction": "\ud800", "output": "x"}), "line 1: "),
-        ("dpo", "chat", good, "line 1: it must have prompt, chosen and rejected"),
+        ("sft", "chat", bad("j", {"instruction": "\ud800", "output": "x"}), "row 1: it holds half a surrogate pair"),
+        ("dpo", "chat", good, "row 1: expected chosen and rejected, with a prompt"),
         ("dpo", "chat", bad("k", {"prompt": "q", "chosen": "a", "rejected": "a"}), "are the same answer in all 1 rows"),
         ("dpo", "chat", write(tmp_path / "l.jsonl", likes(4)), "no pair is left to learn from"),
         ("sft", tmp_path / "nothing", good, "no model at"),

@@ -10,6 +10,10 @@ from minillm.data import instruction_rows, load_dataset, preference_rows, read_i
 
 USER, REPLY = {"role": "user", "content": "질문"}, {"role": "assistant", "content": "답"}
 SYSTEM = {"role": "system", "content": "be kind"}
+CALLS = [{"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}]
+CALL = {"role": "assistant", "content": "", "tool_calls": CALLS}
+FOUND = {"role": "tool", "content": "2", "name": "add", "tool_call_id": "a"}
+OTHER = {"role": "assistant", "content": "x"}
 
 INSTRUCTIONS = [
     ({"instruction": "질문", "input": "", "output": "답"}, [USER, REPLY]),
@@ -22,6 +26,20 @@ INSTRUCTIONS = [
      [SYSTEM, USER, REPLY]),
     ({"prompt": "질문", "completion": "답"}, [USER, REPLY]),
     ({"prompt": [USER], "completion": [REPLY]}, [USER, REPLY]),
+    ({"prompt": "질문", "output": "답"}, [USER, REPLY]),
+    ({"prompt": [USER], "completion": [CALL, FOUND, REPLY]}, [USER, CALL, FOUND, REPLY]),
+    ({"messages": [USER, {**CALL, "content": None}, FOUND, FOUND, REPLY]}, [USER, CALL, FOUND, FOUND, REPLY]),
+    ({"messages": [USER, {"role": "assistant", "tool_calls": CALLS}, FOUND]}, [USER, CALL, FOUND]),
+    ({"messages": [{"role": "developer", "content": ""}, USER, {**REPLY, "tool_calls": None, "weight": 1}, USER]},
+     [{"role": "developer", "content": ""}, USER, REPLY, USER]),
+    ({"messages": [USER, {**REPLY, "reasoning_content": "왜"}]}, [USER, {**REPLY, "reasoning_content": "왜"}]),
+    ({"messages": [{"role": "user", "content": [{"type": "text", "text": "질"}, {"type": "text", "text": "문"}]},
+                   REPLY]}, [USER, REPLY]),
+    ({"conversations": [USER, REPLY]}, [USER, REPLY]),
+    ({"conversations": [{"from": "system", "value": "be kind"}, {"from": "human", "value": "질문"},
+                        {"from": "gpt", "value": "답"}, {"from": "observation", "value": "2"},
+                        {"from": "gpt", "value": "답"}]},
+     [SYSTEM, USER, REPLY, {"role": "tool", "content": "2"}, REPLY]),
 ]  # fmt: skip
 
 
@@ -44,13 +62,40 @@ PAIRS = [
     ({"instruction": "질문", "input": "", "output": "답", "chosen": "답", "rejected": "x"}, [USER]),
     ({"conversations": [{"from": "human", "value": "질문"}], "chosen": {"from": "gpt", "value": "답"},
       "rejected": {"from": "gpt", "value": "x"}}, [USER]),
-    ({"chosen": [USER, REPLY], "rejected": [USER, {"role": "assistant", "content": "x"}]}, [USER]),
+    ({"chosen": [USER, REPLY], "rejected": [USER, OTHER]}, [USER]),
+    ({"prompt": "질문", "chosen": [USER, REPLY], "rejected": [USER, OTHER]}, [USER]),
+    ({"prompt": [USER, CALL, FOUND], "chosen": "답", "rejected": "x"}, [USER, CALL, FOUND]),
+    ({"chosen": [SYSTEM, USER, CALL, FOUND, REPLY], "rejected": [SYSTEM, USER, CALL, FOUND, OTHER]},
+     [SYSTEM, USER, CALL, FOUND]),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("row", "prompt"), PAIRS)
 def test_every_form_becomes_a_pair(row, prompt):
     assert preference_rows([row]) == [{"prompt": prompt, "chosen": "답", "rejected": "x"}]
+
+
+SEVERAL = [
+    ({"prompt": [USER], "chosen": [CALL, FOUND, REPLY], "rejected": "x"}, [CALL, FOUND, REPLY], [OTHER]),
+    ({"prompt": "질문", "chosen": [REPLY], "rejected": [CALL]}, [REPLY], [CALL]),
+    ({"chosen": [USER, REPLY, USER, REPLY], "rejected": [USER, OTHER, USER, REPLY]},
+     [REPLY, USER, REPLY], [OTHER, USER, REPLY]),
+    ({"chosen": [USER, CALL, FOUND, REPLY], "rejected": [USER, CALL, {**FOUND, "content": "3"}, REPLY]},
+     [CALL, FOUND, REPLY], [CALL, {**FOUND, "content": "3"}, REPLY]),
+    ({"chosen": [USER, REPLY, USER, REPLY], "rejected": [USER, OTHER]}, [REPLY, USER, REPLY], [OTHER]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "chosen", "rejected"), SEVERAL)
+def test_answers_of_several_messages_stay_messages(row, chosen, rejected):
+    assert preference_rows([row]) == [{"prompt": [USER], "chosen": chosen, "rejected": rejected}]
+
+
+def test_two_equal_conversations_are_two_equal_answers():
+    same = [USER, REPLY, USER, REPLY]
+    assert preference_rows([{"chosen": same, "rejected": same}]) == [
+        {"prompt": same[:3], "chosen": "답", "rejected": "답"}
+    ]
 
 
 BAD_INSTRUCTIONS = [
@@ -61,18 +106,27 @@ BAD_INSTRUCTIONS = [
     ({"instruction": " \n", "output": "a"}, "instruction must be a text that is not empty"),
     ({"instruction": None, "output": "a"}, "instruction must be a text .* got None"),
     ({"instruction": "q", "input": 5, "output": "a"}, "input must be a text, got 5"),
-    ({"instruction": "q", "output": ["a", "b"]}, "output must be a text"),
+    ({"instruction": "q", "output": ["a", "b"]}, "output, number 1 must be an object, got 'a'"),
     ({"instruction": "q", "instances": []}, "instances must be a list of objects"),
     ({"instruction": "q", "instances": ["a"]}, "an instance must be an object, got 'a'"),
     ({"instruction": "q", "instances": [{"input": "x"}]}, "output must be a text"),
     ({"messages": []}, r"messages must be a list of objects, got \[\]"),
     ({"messages": "hi"}, "messages must be a list of objects, got 'hi'"),
-    ({"messages": [USER]}, "the last message must be the assistant's, it is the user's"),
+    ({"messages": [USER]}, "an answer of the assistant is missing; the roles are user"),
     ({"messages": [REPLY, USER]}, "take turns, the user first; the roles are assistant, user"),
     ({"messages": [USER, USER, REPLY]}, "the roles are user, user, assistant"),
     ({"messages": [USER, SYSTEM, REPLY]}, "the roles are user, system, assistant"),
-    ({"messages": [SYSTEM]}, "the last message must be the assistant's"),
-    ({"messages": [USER, {"role": "tool", "content": "x"}]}, "number 2: role must be one of .* got 'tool'"),
+    ({"messages": [SYSTEM]}, "an answer of the assistant is missing"),
+    ({"messages": [USER, {"role": "robot", "content": "x"}]}, "number 2: role must be one of .* got 'robot'"),
+    ({"messages": [USER, FOUND, REPLY]}, "the roles are user, tool, assistant"),
+    ({"messages": [USER, CALL, FOUND, USER, REPLY]}, "the roles are user, assistant, tool, user, assistant"),
+    ({"messages": [USER, REPLY, REPLY]}, "the roles are user, assistant, assistant"),
+    ({"messages": [{**USER, "tool_calls": CALLS}, REPLY]}, "number 1: tool_calls must be a list, and the assistant's"),
+    ({"messages": [USER, {**CALL, "tool_calls": "add"}]}, "number 2: tool_calls must be a list"),
+    ({"messages": [USER, {**CALL, "tool_calls": []}]}, "number 2: content must be a text that is not empty"),
+    ({"messages": [USER, {**REPLY, "content": "a\ud800"}]}, "half a surrogate pair"),
+    ({"messages": [USER, {**REPLY, "name": "a\ud800"}]}, "half a surrogate pair"),
+    ({"prompt": "q", "output": [REPLY, USER]}, "the last message of output must be the assistant's"),
     ({"messages": [USER, {"role": ["user"], "content": "x"}]}, r"number 2: role must be one of .* got \['user'\]"),
     ({"messages": [USER, {"role": "assistant"}]}, "number 2: content must be a text .* got None"),
     ({"messages": [USER, {"role": "assistant", "content": [{"type": "text"}]}]}, "number 2: content must be a text"),
@@ -87,11 +141,16 @@ BAD_PAIRS = [
     ({"prompt": "q", "chosen": "a"}, "its keys are"),
     ({"prompt": "q", "chosen": "", "rejected": "b"}, "chosen must be a text that is not empty"),
     ({"prompt": "q", "chosen": "a", "rejected": 1}, "rejected must be a text"),
-    ({"prompt": [USER, REPLY], "chosen": "a", "rejected": "b"}, "must end with what the user says"),
+    ({"prompt": [USER, REPLY], "chosen": "a", "rejected": "b"}, "the user says, or with what a tool finds"),
     ({"prompt": "q", "chosen": USER, "rejected": REPLY}, "chosen must be said by the assistant, got 'user'"),
-    ({"prompt": "q", "chosen": {"content": "a"}, "rejected": "b"}, "said by the assistant, got None"),
-    ({"chosen": [USER, REPLY], "rejected": [SYSTEM, USER, REPLY]}, "the same messages before the last one"),
-    ({"chosen": [USER], "rejected": [USER]}, "the last message must be the assistant's"),
+    ({"prompt": "q", "chosen": {"content": "a"}, "rejected": "b"}, "chosen, number 1: role must be one of .* got None"),
+    ({"chosen": [USER, REPLY], "rejected": [SYSTEM, USER, REPLY]}, "the same messages before the first answer"),
+    ({"chosen": [USER], "rejected": [USER]}, "the last message of chosen must be the assistant's"),
+    ({"prompt": "other", "chosen": [USER, REPLY], "rejected": [USER, OTHER]}, "do not ask what the prompt asks"),
+    ({"prompt": "q", "chosen": [REPLY, USER], "rejected": "x"}, "the last message of chosen must be the assistant's"),
+    ({"prompt": "q", "chosen": [REPLY, REPLY], "rejected": "x"}, "the roles are user, assistant, assistant"),
+    ({"prompt": "q", "chosen": [], "rejected": "x"}, "chosen must be a list of objects"),
+    ({"chosen": [SYSTEM, USER, REPLY], "rejected": [SYSTEM, {**USER, "content": "b"}, REPLY]}, "the same messages"),
 ]  # fmt: skip
 
 

@@ -18,13 +18,12 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_number, describe
 from minillm.nn.modes import Evaluating
-from minillm.training.alignment.pairs import SIDES, PreferenceSet, pair_logprobs
+from minillm.training.alignment.pairs import SIDES, PreferenceSet, pair_logprobs, ranked_right
 from minillm.training.alignment.preference_losses import check_beta, dpo_loss, hinge_loss, ipo_loss
 from minillm.training.evaluate import EvalPrediction
 from minillm.training.objectives import Outcome
@@ -73,7 +72,7 @@ class DPOObjective:
 def pair_figures(prediction: EvalPrediction) -> dict[str, float]:
     """accuracy: the share of pairs whose better answer has the higher reward, a tie half; margin: by how much."""
     difference = prediction.predictions[:, 0] - prediction.predictions[:, 1]
-    right = np.where(difference > 0, 1.0, np.where(difference == 0, 0.5, 0.0))
+    right = ranked_right(difference)
     return {"accuracy": float(right.mean()), "margin": float(difference.mean())}
 
 

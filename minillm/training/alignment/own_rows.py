@@ -11,7 +11,8 @@ Book: 4.1.3 좋은 지시 데이터셋이 갖춰야 할 조건. Sources: evaluat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+import itertools
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -48,6 +49,12 @@ def give_template(tokenizer: Any) -> bool:
         )
     tokenizer.chat_template = PLAIN_TEMPLATE
     return True
+
+
+def asked_text(messages: Sequence[Mapping[str, Any]]) -> str:
+    """What a conversation asks: the texts before its first answer."""
+    before = itertools.takewhile(lambda one: one["role"] != "assistant", messages)
+    return "\n".join(str(one.get("content") or "") for one in before)
 
 
 def split_rows(

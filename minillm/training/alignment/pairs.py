@@ -134,6 +134,11 @@ def pair_logprobs(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tens
     return both[0], both[1]
 
 
+def ranked_right(margins: np.ndarray) -> np.ndarray:
+    """1 where the better answer is ahead, 0.5 where both are level, 0 where the worse one is: (N,) -> (N,)."""
+    return (margins > 0) + 0.5 * (margins == 0)
+
+
 def preference_pair(
     tokenizer: Any, prompt: Any, chosen: Any, rejected: Any, **template: Any
 ) -> dict[str, dict[str, list[int]]]:

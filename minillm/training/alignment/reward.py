@@ -34,7 +34,7 @@ from minillm.models.decoder_heads import (
 )
 from minillm.nn.modes import Evaluating
 from minillm.training.alignment.logprobs import check_right_padding, check_rows
-from minillm.training.alignment.pairs import SIDES, PreferenceSet
+from minillm.training.alignment.pairs import SIDES, PreferenceSet, ranked_right
 from minillm.training.batches import padded
 from minillm.training.objectives import Outcome
 
@@ -184,7 +184,7 @@ def reward_report(
     with torch.no_grad():
         found = [ask(pairs.rows(range(at, min(at + 32, len(pairs))))) for at in range(0, len(pairs), 32)]
     difference = torch.cat([chosen - rejected for chosen, rejected in found]).double().cpu().numpy()  # (N,)
-    right = np.where(difference > 0, 1.0, np.where(difference == 0, 0.5, 0.0))
+    right = ranked_right(difference)
     interval = paired(right, np.zeros_like(right), seed=seed).interval
     first = (
         np.random.default_rng(seed).integers(0, 2, len(right)).astype(bool)
