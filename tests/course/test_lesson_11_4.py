@@ -13,7 +13,7 @@ from tests.helpers import soak_seeds
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", soak_seeds([0, 1, 2]))
 def test_every_claim_of_the_lesson_holds_for_this_seed(seed, capsys):
-    names = names_before(LESSON, "\n## Exercises", seed)
+    names = names_before(LESSON, "## Exercises", seed)
     # negatives, two encoders, the fine-tuning, the cross-encoder without marks
     assert "".join(notebooks.source(cell) for cell in read(LESSON)["cells"]).count("seed=0") >= 5
     hard = [(names["reranked"]["hard", one] <= 1).mean() for one in (0, 1, 2)]

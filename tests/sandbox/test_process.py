@@ -166,7 +166,7 @@ LATER = {
     "a syntax error": ("x = = 1", re.compile(r"^SyntaxError: invalid syntax \(line 1\)$")),
     "a zero byte": ("\0", re.compile("Error")),
     "half a surrogate": ("print('\\ud800')", re.compile("UnicodeEncodeError")),
-    "an error that cannot be printed": ("raise ValueError('\\ud800')", "ValueError: \\\\ud800"),
+    "an error that cannot be printed": ("raise ValueError('\\ud800')", "ValueError: \\ud800"),
     "200 lists in lists": ("x = []\nfor i in range(200): x = [x]\nx", DEEP),
     "lists in lists, forged": (FORGE.format("b'[' * 850 + b']' * 850"), DEEP),
     "wait for nobody": ("import select\nselect.select([], [], [])", SLOW),
@@ -177,7 +177,7 @@ LATER = {
     "a result that blocks": (
         "import fcntl\nfor n in range(3, 64):\n    try: fcntl.fcntl(n, fcntl.F_SETFL, 0o4000)\n"
         "    except OSError: pass\n'x' * 900_000",
-        "Died: exit code 0",
+        None,
     ),
     "a flush that hangs": (
         "import sys, time\nclass W:\n    def flush(self): time.sleep(100)\nsys.stdout = W()\n4",
