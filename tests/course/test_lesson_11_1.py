@@ -39,4 +39,4 @@ def test_no_loss_gains_much_by_another_rate(capsys):
         for rate in (0.03, 0.1, 0.3):
             encoder, _ = names["train"](kept, names["LOSS"][name], rate=rate)
             found[rate] = spearman(judge.similarities(encoder), np.array(judge.scores))
-        assert max(found.values()) < found[0.1] + 0.04, (name, found)  # 0.012 on the page's machine
+        assert max(found.values()) < found[0.1] + 0.03, (name, found)  # 0.012 on the page's machine
