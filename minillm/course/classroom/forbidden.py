@@ -17,6 +17,7 @@ import string
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -44,14 +45,15 @@ def forbid(rule: str, *names: str, answer: Any = None) -> Iterator[None]:
     """
     used: list[str] = []
     undo: list[Callable[[], None]] = []
+    functions, exported = _functions_of(answer), _exported()
     try:
         for name in names:
             owner, last = _owner(name)
             original = inspect.getattr_static(owner, last)
             stub = _stub(rule, name, getattr(owner, last), used, everywhere=owner is not builtins)
             undo.append(_replace(owner, last, stub))
-            undo += [_replace(one, key, stub) for one, key in _re_exports(original)]
-            undo += _replace_copies(answer, original, stub)
+            undo += [_replace(one, key, stub) for one, key in exported.get(id(original), ())]
+            undo += _replace_copies(functions, original, stub)
             undo += _replace_code(original, stub)
         yield
     finally:
@@ -86,12 +88,14 @@ def _stub(rule: str, name: str, original: Any, used: list[str], everywhere: bool
     return stub
 
 
-def _re_exports(original: Any) -> list[tuple[ModuleType, str]]:
-    """The packages of the library that hand the same function on, as minillm.nn does minillm.nn.attention.attention."""
-    packages = [
-        one for name, one in sorted(sys.modules.items()) if _is_ours_name(name) and hasattr(one, "__path__")
-    ]
-    return [(one, key) for one in packages for key, value in vars(one).items() if value is original]
+def _exported() -> dict[int, list[tuple[ModuleType, str]]]:
+    """Where packages of the library hand something on, as minillm.nn does minillm.nn.attention.attention, by its id."""
+    found: dict[int, list[tuple[ModuleType, str]]] = {}
+    for name, one in list(sys.modules.items()):
+        if _is_ours_name(name) and hasattr(one, "__path__"):
+            for key, value in vars(one).items():
+                found.setdefault(id(value), []).append((one, key))
+    return found
 
 
 def _replace(owner: Any, name: str, stub: Any) -> Callable[[], None]:
@@ -104,10 +108,10 @@ def _replace(owner: Any, name: str, stub: Any) -> Callable[[], None]:
     return lambda: setattr(owner, name, original) if own else delattr(owner, name)
 
 
-def _replace_copies(answer: Any, original: Any, stub: Any) -> list[Callable[[], None]]:
-    """Put the stub wherever the answer holds the original: its globals, defaults and closures."""
+def _replace_copies(functions: list[FunctionType], original: Any, stub: Any) -> list[Callable[[], None]]:
+    """Put the stub wherever the answer's functions hold the original: in globals, defaults and closures."""
     undo: list[Callable[[], None]] = []
-    for function in _functions_of(answer):
+    for function in functions:
         names = function.__globals__
         for name in [name for name, value in names.items() if value is original]:
             names[name] = stub
@@ -185,9 +189,10 @@ def _contents(cells: Any) -> list[Any]:
     return found
 
 
-def _names_in(code: CodeType, operations: tuple[str, ...]) -> set[str]:
+@lru_cache(maxsize=1000)  # a checker asks again for every one of its cases
+def _names_in(code: CodeType, operations: tuple[str, ...]) -> frozenset[str]:
     """The names that a function's code, inner functions included, uses in such operations."""
-    own = {one.argval for one in dis.get_instructions(code) if one.opname in operations}
+    own = frozenset(one.argval for one in dis.get_instructions(code) if one.opname in operations)
     return own.union(*(_names_in(one, operations) for one in code.co_consts if isinstance(one, CodeType)))
 
 
@@ -233,7 +238,7 @@ def copied_library(answer: Any, allowed: tuple[str, ...] = ()) -> str:
     return ""
 
 
-def _ours_in(value: Any, attributes: set[str]) -> list[str]:
+def _ours_in(value: Any, attributes: frozenset[str]) -> list[str]:
     if isinstance(value, ModuleType) and _is_ours(value):
         used = sorted(name for name in attributes if callable(getattr(value, name, None)))
         return [f"{value.__name__}.{name}" for name in used] or [value.__name__]
