@@ -4,6 +4,7 @@
     edit 02_1        write notebooks/02_1_*.ipynb as build/lessons/02_1_*.py (jupytext's py:percent form)
     run 02_1         take the text file if it is newer, format, run top to bottom, write the notebook, check it
     check [02_1]     only hold the lesson, or all of them, to the rules
+    stale [02_1]     name the cells that show source which has changed since; --mend writes today's
 
 The notebook is the only copy that is committed; build/ is ignored. `run` writes the exercise cells' nbgrader
 metadata, folds the cells tagged prove, fills the glossary's rows from the list of terms, writes stable cell ids and
@@ -32,6 +33,7 @@ from minillm.course.lessons.map import load_map
 from minillm.course.lessons.pictures import with_smaller_pictures
 from minillm.course.lessons.rules import TIMES, check_lesson, time_breaks
 from minillm.course.lessons.skeleton import skeleton
+from minillm.course.lessons.stale import mend, stale_cells
 from minillm.course.lessons.terms import row, terms
 from minillm.course.page.needs import missing, names_of
 from minillm.course.paths import checkout
@@ -306,6 +308,9 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--timeout", type=int, default=120, help="seconds a cell may take (default 120)")
     one = verbs.add_parser("check", help="hold lessons to the rules")
     one.add_argument("lesson", nargs="*", help="all when none is named")
+    one = verbs.add_parser("stale", help="find cells that show source which has changed since")
+    one.add_argument("lesson", nargs="*", help="all when none is named")
+    one.add_argument("--mend", action="store_true", help="write the source of today into them")
     options = parser.parse_args(arguments)
     try:
         return _main(options)
@@ -334,6 +339,8 @@ def _main(options: argparse.Namespace) -> int:
     else:
         named = [notebooks.lesson_path(lesson, folder) for lesson in options.lesson]
         paths = named or sorted(folder.glob("*.ipynb"))
+    if options.verb == "stale":
+        return _stale(paths, options.mend)
     breaks = [f"{path.name}: {found}" for path in paths for found in [*check_lesson(path), *lint(path)]]
     named = tuple(f"{path.name}:" for path in paths)
     slow = time_breaks(checkout())
@@ -342,6 +349,24 @@ def _main(options: argparse.Namespace) -> int:
         print(found)
     print(f"{len(paths)} lesson{'s' * (len(paths) != 1)}, {len(breaks)} rule break{'s' * (len(breaks) != 1)}")
     return 1 if breaks else 0
+
+
+def _stale(paths: list[Path], mending: bool) -> int:
+    """Name what is stale; 1 when something is and stays."""
+    many = 0
+    for path in paths:
+        found, unknown = stale_cells(notebooks.read_notebook(path))
+        many += len(found)
+        for index in sorted(found):
+            print(f"{path.name}: cell {index + 1} shows source that has changed")
+        for index in unknown:
+            print(f"{path.name}: cell {index + 1} shows what the lesson makes: run it to know")
+        if mending:
+            mend(path)
+    print(
+        f"{len(paths)} lesson{'s' * (len(paths) != 1)}, {many} stale cell{'s' * (many != 1)}{', mended' if many and mending else ''}"
+    )
+    return 1 if many and not mending else 0
 
 
 if __name__ == "__main__":
