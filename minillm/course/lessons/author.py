@@ -347,8 +347,12 @@ def _main(options: argparse.Namespace) -> int:
     breaks += [found for found in slow if found.startswith(named) or len(paths) > 1]
     for found in breaks:
         print(found)
-    print(f"{len(paths)} lesson{'s' * (len(paths) != 1)}, {len(breaks)} rule break{'s' * (len(breaks) != 1)}")
+    print(f"{_many(len(paths), 'lesson')}, {_many(len(breaks), 'rule break')}")
     return 1 if breaks else 0
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _stale(paths: list[Path], mending: bool) -> int:
@@ -363,9 +367,8 @@ def _stale(paths: list[Path], mending: bool) -> int:
             print(f"{path.name}: cell {index + 1} shows what the lesson makes: run it to know")
         if mending:
             mend(path)
-    print(
-        f"{len(paths)} lesson{'s' * (len(paths) != 1)}, {many} stale cell{'s' * (many != 1)}{', mended' if many and mending else ''}"
-    )
+    ending = ", mended" if many and mending else ""
+    print(f"{_many(len(paths), 'lesson')}, {_many(many, 'stale cell')}{ending}")
     return 1 if many and not mending else 0
 
 
