@@ -79,7 +79,11 @@ def count_distances(
         slots = index._slots
         allowed = allowed_slots(slots, filter)
         count = len(slots) if allowed is None else int(allowed.sum())
-        if not count or not is_walked(slots, min(k, count), ef, filter, count):
+        if (
+            not count
+            or not len(queries)
+            or not is_walked(slots, min(k, count), ef, filter, count, len(queries))
+        ):
             return np.full(len(queries), count, np.int64)
         width = min(k, count)
         short = walk(slots, queries, width, max(ef, width), allowed, count, 1)[:, -1] == NO_KEY

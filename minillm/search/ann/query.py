@@ -38,7 +38,7 @@ def find(
     keys = np.full((len(queries), k), NO_KEY)
     if width and len(queries):
         rest = np.arange(len(queries))
-        if is_walked(slots, width, ef, filter, count):
+        if is_walked(slots, width, ef, filter, count, len(queries)):
             keys[:, :width] = walk(slots, queries, width, max(ef, width), allowed, count, threads)
             rest = np.flatnonzero(keys[:, width - 1] == NO_KEY)
         if len(rest):
@@ -56,9 +56,9 @@ def allowed_slots(slots: Slots, filter: Any) -> np.ndarray | None:
     return living if filter is None else living & allowed_rows(slots.ids[: slots.size], filter)
 
 
-def is_walked(slots: Slots, k: int, ef: int, filter: Any, count: int) -> bool:
-    """Whether queries for k of `count` slots that may be found walk on the graph; else all of these are looked at."""
-    few = filter is not None and is_selective(count, len(slots), max(ef, k))
+def is_walked(slots: Slots, k: int, ef: int, filter: Any, count: int, asked: int) -> bool:
+    """Whether `asked` queries for k of `count` slots that may be found walk; else all of these are looked at."""
+    few = filter is not None and is_selective(count, len(slots), max(ef, k), asked)
     return slots.entry >= 0 and not few and LARGE * k <= count
 
 

@@ -14,7 +14,7 @@ from minillm.search.ann.vectors import as_distances
 from minillm.search.exact import allowed_rows, check_ids
 
 LINKED = 8  # distances that a walk measures for each node that it keeps
-APART = 2  # times as long as for rows that lie side by side it takes to measure those that a walk jumps to
+APART = 4  # times as long as for a row in the cache it takes to measure one that a walk jumps to
 CODES = (None, "uint8")
 
 
@@ -25,12 +25,14 @@ def check_codes(codes: Any, dim: int, largest: int) -> str | None:
     return codes
 
 
-def is_selective(passing: int, count: int, ef: int) -> bool:
-    """Whether to look at all `passing` of `count` vectors is less work than a walk on to ef of them.
+def is_selective(passing: int, count: int, ef: int, asked: int) -> bool:
+    """Whether a look at all `passing` of `count` vectors is less work than walks on to ef of them, for `asked` queries.
 
     A walk keeps ef / share nodes to find ef that pass; so the share below which it loses falls as the root of `count`.
+    Who looks at all reads rows side by side, which takes as long again as measuring them, once for all queries.
     """
-    return passing * passing < LINKED * APART * ef * count
+    look, walk = passing * (1 + 1 / asked), LINKED * APART * ef * count / max(passing, 1)
+    return look < walk
 
 
 def check_threads(threads: Any) -> int:
