@@ -1,0 +1,126 @@
+"""What happens inside a Mamba layer between its two projections (맘바 블록의 안쪽).
+
+    u = silu(conv(x))                          each channel looks K tokens back
+    Δ, B, C = split(W u), Δ = softplus(W_Δ Δ + b)       chosen by the token
+    y = (scan(u, Δ, A, B, C) + D u) · silu(z)           z: the gate, the other half of the first projection
+
+For many tokens each line is an operation over all of them. For one token (generation) all of it is one compiled loop:
+what counts there is not arithmetic but how often Python calls torch. Book 16.4 맘바. Paper: Gu and Dao 2023. Held
+against transformers' Mamba, and one token at a time against all at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numba import njit
+from torch import Tensor
+
+from minillm._kernels import autocast_dtype, register
+from minillm.nn.scan_compiled import NONE, ONE, QUICK, exp_of, selective_scan, takes
+
+# the checksum of the compiled files that this one calls: python -m tests.compiled_files --write
+CALLED = "db13bcee"
+
+
+def causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None, before: Tensor) -> tuple[Tensor, Tensor]:
+    """y_t = Σ_k w_k x_{t-K+1+k} + b for each channel: x (B, T, D), weight (D, K) -> (y, the last K-1 tokens of x).
+
+    before: the K-1 tokens in front of x (B, K-1, D), zeros at the beginning of a text.
+    """
+    T = x.shape[1]
+    x = torch.cat((before.to(x.dtype), x), dim=1)  # (B, K-1 + T, D)
+    y = sum(x[:, k : k + T] * weight[:, k] for k in range(weight.shape[1]))
+    return y if bias is None else y + bias, x[:, T:]
+
+
+def mamba_scan_plain(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, skip: Tensor, gate: Tensor, state: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """y = (scan(x, softplus(dt), A, B, C) + skip x) silu(gate): x, dt, gate (B, T, D) -> (y, state (B, D, N)).
+
+    In float32 at least, whatever the model's dtype; y in x's.
+    """
+    wide = torch.promote_types(x.dtype, torch.float32)
+    given = [one.to(wide) for one in (x, F.softplus(dt.to(wide)), A, B, C)]
+    y, state = selective_scan(*given, state)
+    return ((y + skip * given[0]) * F.silu(gate.to(wide))).to(x.dtype), state
+
+
+def _kernel_takes(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, *others: Tensor | None) -> bool:
+    """Whether the kernel can: no autocast, one dtype of what comes for each token, a state that fits in registers."""
+    return (
+        autocast_dtype(x) is None and x.dtype == dt.dtype == B.dtype and A.shape[1] <= 64 and x.shape[1] > 1
+    )
+
+
+mamba_scan = register(
+    "selective_scan", "kernels.selective_scan:selective_scan", _kernel_takes, mamba_scan_plain, auto=False
+)
+
+
+@njit(**QUICK)
+def _step(
+    xz, conv_weight, conv_bias, x_weight, dt_weight, dt_bias, A_log, skip, conv, h, new_conv, new_h, y
+):  # pragma: no cover
+    """One token: xz (B, 2D), conv (B, K-1, D), h (B, D, N) -> new_conv, new_h, y (B, D)."""
+    D, N, K, R = A_log.shape[0], A_log.shape[1], conv_weight.shape[1], dt_weight.shape[1]
+    u, picked = np.empty(D, np.float32), np.empty(x_weight.shape[0], np.float32)
+    for i in range(xz.shape[0]):
+        x, z = xz[i, :D], xz[i, D:]
+        for d in range(D):
+            u[d] = conv_bias[d] + conv_weight[d, K - 1] * x[d]
+        for k in range(K - 1):
+            for d in range(D):
+                u[d] += conv_weight[d, k] * conv[i, k, d]
+        for k in range(K - 2):
+            new_conv[i, k] = conv[i, k + 1]
+        if K > 1:
+            new_conv[i, K - 2] = x
+        for d in range(D):
+            u[d] = u[d] / (ONE + exp_of(-u[d]))
+        for row in range(x_weight.shape[0]):
+            total, weights = NONE, x_weight[row]
+            for d in range(D):
+                total += weights[d] * u[d]
+            picked[row] = total
+        B, C = picked[R : R + N], picked[R + N :]
+        for d in range(D):
+            dt, total = dt_bias[d], NONE
+            for r in range(R):
+                dt += dt_weight[d, r] * picked[r]
+            dt = max(dt, NONE) + np.log1p(exp_of(-abs(dt)))
+            A_d, h_d, new_d, write = A_log[d], h[i, d], new_h[i, d], dt * u[d]
+            for n in range(N):
+                new_d[n] = exp_of(-exp_of(A_d[n]) * dt) * h_d[n] + write * B[n]
+                total += new_d[n] * C[n]
+            y[i, d] = (total + skip[d] * u[d]) * z[d] / (ONE + exp_of(-z[d]))
+
+
+def mamba_step(
+    xz: Tensor, weights: tuple[Tensor, ...], conv: Tensor, h: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One token of each text: xz (B, 2D), what the first projection gives -> (y (B, D), conv (B, K-1, D), h (B, D, N)).
+
+    weights: conv (D, K), its bias (D,), x_proj (R + 2N, D), dt_proj (D, R), its bias (D,), A_log (D, N), skip (D,).
+    All float32 on a CPU (`takes`), without a gradient.
+    """
+    new_conv, new_h = torch.empty_like(conv), torch.empty_like(h)
+    y = torch.empty(len(xz), len(weights[0]))
+    arrays: list[Any] = [one.detach().numpy() for one in (xz, *weights, conv, h, new_conv, new_h, y)]
+    _step(*arrays)
+    return y, new_conv, new_h
+
+
+def step_takes(x: Tensor, *tensors: Tensor | None) -> bool:
+    """Whether `mamba_step` may be taken: one token, nothing to learn, float32 on a CPU in one piece each."""
+    return (
+        x.shape[1] == 1
+        and not torch.is_grad_enabled()
+        and autocast_dtype(x) is None
+        and takes(x, *tensors)
+        and all(one is None or one.is_contiguous() for one in tensors)
+    )
