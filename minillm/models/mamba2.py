@@ -3,7 +3,7 @@
     [z, x, B, C, Δ] = W_in x;   x, B, C = silu(conv(...));   y = norm((ssd(x, Δ, A, B, C) + D x) silu(z));   W_out y
 
 All that chooses comes from the first projection; x, B and C pass the convolution together; G groups of heads share B
-and C; a norm stands before the last projection. Book 16.5. Paper: Dao and Gu 2024. Held against transformers'
+and C; a norm stands before the last projection. Book 16.4 맘바. Paper: Dao and Gu 2024. Held against transformers'
 Mamba2ForCausalLM: the same logits on the same weights, folders both ways. Differs in one place: transformers bounds Δ
 by time_step_limit for many tokens but not for a single one; here always, so that steps are the scan.
 """

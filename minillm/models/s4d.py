@@ -2,8 +2,8 @@
 
     x = E[ids];   x = x + GLU(W gelu(S4D(norm(x))));   logits = norm(x) Wᵀ          GLU(a, b) = a σ(b)
 
-Training runs the convolution, generation the recurrence: the same numbers. Book 16.2 S4. Papers: Gu, Goel and Ré 2021;
-Gu et al. 2022. Held against the recurrence; transformers has no S4, so a folder has its layout and our names.
+Training runs the convolution, generation the recurrence: the same numbers. Book 16.2.1 S4. Papers: Gu, Goel and Ré
+2021; Gu et al. 2022. Held against the recurrence; transformers has no S4, so a folder has its layout and our names.
 """
 
 from __future__ import annotations
@@ -95,9 +95,9 @@ class S4DBlock(nn.Module):
         )
         self.out_proj = nn.Linear(C, 2 * C)
 
-    def forward(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """x (B, T, C) -> (B, T, C), and the state after the last token."""
-        y, state = self.mixer(self.norm(x), state)
+    def forward(self, x: Tensor, state: Tensor | None, last: bool = True) -> tuple[Tensor, Tensor | None]:
+        """x (B, T, C) -> (B, T, C), and the state after the last token, if it is wanted."""
+        y, state = self.mixer(self.norm(x), state, last)
         return x + F.glu(self.out_proj(F.gelu(y)), dim=-1), state
 
 
@@ -147,7 +147,7 @@ class S4DBody(StateBody):
         for i, block in enumerate(self.blocks):
             if hidden is not None:
                 hidden.append(x)
-            x, state = block(x, None if states is None else states[i])
+            x, state = block(x, None, last=False) if states is None else block(x, states[i])
             after.append(state)
         x = self.norm(x)
         if hidden is not None:

@@ -49,7 +49,8 @@ class StateBody(PretrainedModel):
     ) -> tuple[Tensor, list[Tensor]]:
         """x (B, T, C) through all layers -> (x, the states after the last token).
 
-        states: None before the first token. hidden: takes the hidden states, where they were asked for.
+        states: None where nobody remembers (a text by itself); then no states need come back. hidden: takes the
+        hidden states, where they were asked for.
         """
         raise NotImplementedError
 

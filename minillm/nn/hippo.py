@@ -5,7 +5,7 @@
     held (ZOH)   Ā = exp(Δ A),   B̄ = A⁻¹ (Ā - I) B          exact where u is constant within a step
 
 LegS: x(t) are the coefficients of the past u[0, t] in Legendre polynomials, of all of it, however long it is by now:
-x' = (A x + B u) / t. N numbers, the best curve of degree N - 1. Book 16.2 S4.
+x' = (A x + B u) / t. N numbers, the best curve of degree N - 1. Book 16.2.1 S4.
 Papers: Gu et al. 2020 (HiPPO); Gu, Goel and Ré 2021 (S4). Held against numpy's Legendre polynomials and least squares.
 Leaves out: the low-rank term of S4 (DPLR): S4D does without it (s4d.py).
 """

@@ -6,8 +6,9 @@
 
 The gradient goes back through one factor a token. In an RNN that is a matrix times tanh's slope: it vanishes or
 explodes as a power. In an LSTM it is the forget gate, a number that can stay near 1. `gradient_norms` measures it.
-Book 16.1 RNN과 LSTM. Papers: Elman 1990; Hochreiter and Schmidhuber 1997; Cho et al. 2014. Held against torch.nn.RNN,
-LSTM and GRU: same arguments, same names of weights, same order of gates. Leaves out: proj_size, packed sequences.
+Book 16.1 기존 아키텍처의 장단점. Papers: Elman 1990; Hochreiter and Schmidhuber 1997; Cho et al. 2014. Held against
+torch.nn.RNN, LSTM and GRU: same arguments, same names of weights, same order of gates. Leaves out: proj_size, packed
+sequences.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 
 Nothing here depends on the token, so both are the same. The kernel takes N·L powers; with l = i·F + j it is a product
 of coarse and fine powers, (Ā^F)^i Ā^j, of which there are N·(L/F + F) only. States come in conjugate pairs: one of
-each is kept, hence 2 Re. Book 16.2 S4. Papers: Gu, Goel and Ré 2021 (S4); Gu et al. 2022 (S4D, values Lin and Inv).
+each is kept, hence 2 Re. Book 16.2.1 S4. Papers: Gu, Goel and Ré 2021 (S4); Gu et al. 2022 (S4D, values Lin and Inv).
 Held against the recurrence in float64 and numpy's convolution. Leaves out: S4's low-rank term.
 """
 
@@ -171,18 +171,23 @@ class S4DLayer(nn.Module):
         bar, drive = DISCRETE[self.discrete](A, self.log_step.to(wide).exp()[:, None])
         return bar, drive, torch.view_as_complex(self.C.to(wide))
 
-    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """x (B, T, H) -> (y (B, T, H), the last state); state None: zeros. ValueError for other shapes."""
+    def forward(
+        self, x: Tensor, state: Tensor | None = None, last: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """x (B, T, H) -> (y (B, T, H), the last state); state None: zeros. ValueError for other shapes.
+
+        last: whether the last state is wanted, which the convolution does without; None in its place if not.
+        """
         if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != self.width or not x.numel():
             raise ValueError(f"x must be a tensor (B, T, {self.width}), got {describe(x)}")
         bar, drive, C = self.steps()
         u = x.transpose(1, 2).to(bar.real.dtype)  # (B, H, T)
         if u.shape[-1] == 1:
             zero = bar.new_zeros(len(u), *bar.shape) if state is None else state
-            y, last = s4d_recurrence(u, bar, drive, C, zero)
+            y, after = s4d_recurrence(u, bar, drive, C, zero)
         else:
             y = fft_convolve(u, s4d_kernel(C * drive, bar, u.shape[-1]))
             if state is not None:  # what the state before still says: 2 Re Σ C Ā^{l+1} x_0
                 y = y + s4d_kernel(C * bar * state, bar, u.shape[-1])
-            last = s4d_last_state(u, bar, drive, state)
-        return (y + self.D[:, None] * u).transpose(1, 2).to(x.dtype), last
+            after = s4d_last_state(u, bar, drive, state) if last else None
+        return (y + self.D[:, None] * u).transpose(1, 2).to(x.dtype), after

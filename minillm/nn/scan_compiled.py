@@ -21,7 +21,6 @@ from numba.extending import intrinsic
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from minillm._kernels import autocast_dtype
 from minillm.nn.scans import check_scan, scan_chunked
 
 # Sums in any order let the compiler use wide registers; infinities and NaNs still mean what they mean.
@@ -214,6 +213,6 @@ def selective_scan(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """scan_loop's arguments and answer, by the way that is fastest here: compiled, else chunked."""
-    if takes(x, dt, A, B, C, state) and autocast_dtype(x) is None:
+    if takes(x, dt, A, B, C, state):
         return scan_compiled(x, dt, A, B, C, state)
     return scan_chunked(x, dt, A, B, C, state)

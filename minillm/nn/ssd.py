@@ -5,7 +5,7 @@
 
 The whole matrix costs T² a head, the loop T steps. So: the matrix within chunks of Q tokens, a state from chunk to
 chunk. All that is large is a product of matrices. G groups of heads share B and C, as heads share keys in attention.
-Book 16.5 맘바. Paper: Dao and Gu 2024 (Mamba-2). Held against its own loop, against scan_loop with every A of a channel
+Book 16.4 맘바. Paper: Dao and Gu 2024 (Mamba-2). Held against its own loop, against scan_loop with every A of a channel
 equal, and against transformers' Mamba2. Leaves out: a Δ that is bounded (the model does that before).
 """
 

@@ -3,11 +3,12 @@
     python -m tests.benchmarks.architectures_quality [TASK ...] --kept FOLDER [--seeds 0 1 2] [--tokens N] [--seconds S]
                                                      [--only NAME ...] [--list] [--write]
 
-Every model has about the same number of parameters (its width is chosen for it), the same batches of a seed, AdamW at one
-rate. It is examined along the way on the same items; two figures are kept: after so many tokens, and after so many CPU
-seconds of training (one thread, examinations apart). Every run is recorded in FOLDER (JSON lines) and skipped when it
-stands there already: stop it, and start it again. Differences from the transformer are of the same items and seed, 95 %
-by bootstrap over items. Lengths beyond the first were never trained on. --write puts the table into BENCHMARKS.md.
+Every model has about the same number of parameters (its width is chosen for it), the same batches of a seed, AdamW at
+one rate. It is examined along the way on the same items; two figures are kept: after so many tokens, and after so many
+CPU seconds of training (one thread, examinations apart). Every run is recorded in FOLDER (JSON lines) and skipped when
+it stands there already: stop it, and start it again. Differences from the transformer are of the same items and seed,
+95 % by bootstrap over items. Lengths beyond the first were never trained on. --write puts the table into
+BENCHMARKS.md.
 """
 
 from __future__ import annotations
@@ -47,9 +48,7 @@ from tests.benchmarks import record
 PARAMETERS, BATCH, ITEMS, RATE = 100_000, 16, 256, 2e-3
 SILENT = -100  # a target that does not count
 HEAD = [
-    "task",
-    "length",
-    "model",
+    "task, length, model",
     "at equal tokens",
     "against the transformer",
     "at equal seconds",
@@ -84,13 +83,13 @@ def selective_copy(generator: torch.Generator, items: int, length: int) -> Batch
 
 
 def induction(generator: torch.Generator, items: int, length: int) -> Batch:
-    """A random piece of 4 to 16 of 32 letters, again and again: from its second time on, each letter is asked for."""
+    """A random piece of 4 to 16 of 32 letters, again and again: what follows a letter that was seen before?"""
     ids, targets = torch.empty(items, length, dtype=torch.int64), torch.full((items, length), SILENT)
     for i in range(items):
         period = int(torch.randint(4, 17, (), generator=generator))
         piece = torch.randperm(32, generator=generator)[:period]
         text = piece.repeat(length // period + 2)[: length + 1]
-        ids[i], targets[i, period - 1 :] = text[:-1], text[period:]
+        ids[i], targets[i, period:] = text[:-1], text[period + 1 :]
     return ids, targets
 
 
@@ -251,7 +250,7 @@ def lines_of(done: dict[tuple[str, str, int], dict[str, Any]]) -> list[list[str]
                 [f"{sum(scores) / len(scores):.3f}", against, f"{sum(then) / len(then):.3f}",
                  f"{one['tokens_then']:,}"]
             )  # fmt: skip
-    return [[*key, *map("<br>".join, zip(*rows))] for key, rows in sorted(cells.items(), key=place)]
+    return [[", ".join(key), *map("<br>".join, zip(*rows))] for key, rows in sorted(cells.items(), key=place)]
 
 
 def place(item: tuple[tuple[str, str, str], Any]) -> tuple[int, int, int]:
@@ -300,7 +299,7 @@ def main() -> None:
     rows = lines_of(done)
     print(record.markdown(HEAD, rows))
     if given.write:
-        record.put_rows("where_each_wins", HEAD, rows, [])
+        record.put_rows("where_each_wins", HEAD, rows, [row[0] for row in rows])
 
 
 if __name__ == "__main__":

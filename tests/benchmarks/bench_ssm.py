@@ -159,7 +159,7 @@ def s4d(quick: bool) -> list[Row]:
 
         @torch.no_grad()
         def convolution(x: Tensor = x) -> Tensor:
-            return layer(x)[0]
+            return layer(x, last=False)[0]
 
         @torch.no_grad()
         def recurrence(x: Tensor = x) -> Tensor:

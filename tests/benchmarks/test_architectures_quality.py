@@ -1,4 +1,4 @@
-"""The tasks of chapter 16's table: every answer is in the text, what is asked for can be known; and the table's lines."""
+"""The tasks of chapter 16's table: every answer is in the text, what is asked for can be known; and its lines."""
 
 import pytest
 import torch
