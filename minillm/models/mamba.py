@@ -4,8 +4,8 @@
     mixer: [x, z] = W_in x;  u = silu(conv(x));  Δ, B, C of u;  y = (scan(u, Δ, A, B, C) + D u) silu(z);  W_out y
 
 A text's state is (K-1, D) numbers of the convolution and (D, N) of the scan in each layer, however long it is. Book
-16.4 맘바, 16.5 코드로 보는 맘바. Paper: Gu and Dao 2023. Held against transformers' MambaForCausalLM: the same logits on the
-same weights, folders both ways; step by step against all at once. Leaves out: FalconMamba's extra norms.
+16.4 맘바, 16.5 코드로 보는 맘바. Paper: Gu and Dao 2023. Held against transformers' MambaForCausalLM: the same logits
+on the same weights, folders both ways; step by step against all at once. Leaves out: FalconMamba's extra norms.
 """
 
 from __future__ import annotations

@@ -70,6 +70,11 @@ class Mamba2Config(Endless, ModelConfig):
             values = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, **values}
         return super().from_dict(values)
 
+    def to_dict(self) -> dict[str, Any]:
+        """As ModelConfig.to_dict; infinity as transformers writes it, for JSON has none."""
+        limit = [one if math.isfinite(one) else {"__float__": "Infinity"} for one in self.time_step_limit]
+        return super().to_dict() | {"time_step_limit": limit}
+
     def __post_init__(self) -> None:
         """Check every field; ValueError naming the one that is wrong."""
         sizes = ("num_heads", "head_dim", "vocab_size", "hidden_size", "state_size", "num_hidden_layers")
@@ -107,10 +112,10 @@ class Mamba2Config(Endless, ModelConfig):
 
 
 def check_limit(limit: Any) -> list[float]:
-    """Two bounds of Δ, the second may be infinite; ValueError for anything else."""
+    """Two bounds of Δ, the second may be infinite, as transformers writes it, too; ValueError for anything else."""
     try:
-        low, high = (float(one) for one in limit)
-    except (TypeError, ValueError):
+        low, high = (float(one["__float__"] if isinstance(one, dict) else one) for one in limit)
+    except (TypeError, ValueError, KeyError):
         raise ValueError(f"time_step_limit must be two numbers, got {describe(limit)}") from None
     if not 0 <= low <= high:  # NaN fails, too
         raise ValueError(f"time_step_limit must be two rising numbers from 0 on, got {describe(limit)}")

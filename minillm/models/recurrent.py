@@ -2,9 +2,10 @@
 
     x = E[ids];   h = layers(x, state);   logits = h Wᵀ
 
-The state is (layers, H) numbers a text, twice as many for an LSTM, whatever the text's length. Book 16.1 기존 아키텍처의 장단점.
-Papers: Mikolov et al. 2010 (RNN language model); Sundermeyer et al. 2012 (LSTM). Held against torch.nn.RNN, LSTM and
-GRU between torch.nn.Embedding and torch.nn.Linear. transformers has none of them: a folder has its layout, our names.
+The state is (layers, H) numbers a text, twice as many for an LSTM, whatever the text's length. Book 16.1 기존
+아키텍처의 장단점. Papers: Mikolov et al. 2010 (RNN language model); Sundermeyer et al. 2012 (LSTM). Held against
+torch.nn.RNN, LSTM and GRU between torch.nn.Embedding and torch.nn.Linear. transformers has none of them: a folder has
+its layout, our names.
 """
 
 from __future__ import annotations
