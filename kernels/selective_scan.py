@@ -12,6 +12,8 @@ below in float64. Leaves out: several programs along one text, complex A. Not ti
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 import triton
@@ -159,11 +161,17 @@ def _scan_backward_kernel(
     tl.store(gstate_ptr + text * D * N + place, gh, mask=both)
 
 
-def settings(width: int, states: int) -> tuple[int, int, int, int]:
-    """(channels a program, states, blocks of channels, warps): about 16 numbers of a state in each thread."""
-    states = triton.next_power_of_2(states)
+class Program(NamedTuple):
+    """How many channels one program walks along with, and on how many warps."""
+
+    channels: int
+    warps: int
+
+
+def settings(width: int, states: int) -> Program:
+    """32 channels, and so many warps that each thread holds about 16 numbers of a state."""
     channels = min(8 if INTERPRETED else 32, triton.next_power_of_2(width))
-    return channels, states, triton.cdiv(width, channels), max(1, channels * states // 512)
+    return Program(channels, max(1, channels * triton.next_power_of_2(states) // 512))
 
 
 @torch.library.custom_op("minillm_kernels::selective_scan", mutates_args=())
@@ -180,13 +188,14 @@ def _scan(
 ) -> tuple[Tensor, Tensor, Tensor]:
     y, last, kept = _empty(x, A, keep)
     (texts, T, D), N = x.shape, A.shape[1]
-    channels, states, blocks, warps = settings(D, N)
+    program = settings(D, N)
+    states, blocks = triton.next_power_of_2(N), triton.cdiv(D, program.channels)
     x, dt, B, C, gate = (as_rows(one) for one in (x, dt, B, C, gate))
     with torch.cuda.device_of(x):
         _scan_kernel[(texts * blocks,)](
             x, dt, A.contiguous(), B, C, skip.contiguous(), gate, state.contiguous(), y, last, kept,
             T, D, N, blocks, triton.cdiv(T, PIECE), *(one.stride(0) for one in (x, dt, B, C, gate)),
-            KEEP=keep, PIECE=PIECE, CHANNELS=channels, STATES=states, num_warps=warps,
+            KEEP=keep, PIECE=PIECE, CHANNELS=program.channels, STATES=states, num_warps=program.warps,
         )  # fmt: skip
     return y, last, kept
 
@@ -212,16 +221,18 @@ def _scan_backward(
 ) -> list[Tensor]:  # fmt: skip
     gx, gdt, gA, gB, gC, gskip, ggate, gstate = _empty_gradients(x, dt, A, B, C, gate)
     (texts, T, D), N = x.shape, A.shape[1]
-    channels, states, blocks, warps = settings(D, N)
+    program = settings(D, N)
+    states, blocks = triton.next_power_of_2(N), triton.cdiv(D, program.channels)
     parts = [torch.empty((blocks, texts * T, N), dtype=torch.float32, device=x.device) for _ in range(2)]
-    scratch = torch.empty((texts * blocks, PIECE, channels, states), dtype=torch.float32, device=x.device)
+    size = (texts * blocks, PIECE, program.channels, states)
+    scratch = torch.empty(size, dtype=torch.float32, device=x.device)
     x, dt, B, C, gate, gy = (as_rows(one) for one in (x, dt, B, C, gate, gy))
     with torch.cuda.device_of(x):
         _scan_backward_kernel[(texts * blocks,)](
             x, dt, A.contiguous(), B, C, skip.contiguous(), gate, kept, gy, glast.contiguous(),
             gx, gdt, gA, *parts, gskip, ggate, gstate, scratch,
             T, D, N, texts * T, blocks, kept.shape[1], *(one.stride(0) for one in (x, dt, B, C, gate, gy)),
-            PIECE=PIECE, CHANNELS=channels, STATES=states, num_warps=warps,
+            PIECE=PIECE, CHANNELS=program.channels, STATES=states, num_warps=program.warps,
         )  # fmt: skip
     gB.copy_(parts[0].sum(0).view(gB.shape)), gC.copy_(parts[1].sum(0).view(gC.shape))
     return [gx, gdt, gA, gB, gC, gskip, ggate, gstate]
