@@ -62,8 +62,8 @@ def two_to(typing: Any, number: Any) -> Any:  # pragma: no cover
 def exp_of(x):  # pragma: no cover
     """e^x in float32, within a few last bits; below -87 the smallest number there is, not zero."""
     z = x * LOG2_E
-    z = z if z > LOWEST else LOWEST
-    z = z if z < HIGHEST else HIGHEST
+    z = LOWEST if z < LOWEST else z  # in this order: NaN stays NaN
+    z = HIGHEST if z > HIGHEST else z
     k = nearest(z)
     f = (z - k) * LN_2
     a, b, c, d, e, g = TAYLOR

@@ -32,7 +32,7 @@ def listed(state):
 @pytest.mark.parametrize("name", KINDS)
 def test_equal_to_torch_with_gradients(name):
     generator = torch.Generator().manual_seed(0)
-    for layers, bias, first, both in itertools.product((1, 2, 3), *[(False, True)] * 3):
+    for layers, bias, first, both in itertools.product((1, 3), *[(False, True)] * 3):
         mine, other = pair(name, 5, 4, num_layers=layers, bias=bias, batch_first=first, bidirectional=both)
         x = torch.randn((3, 7, 5) if first else (7, 3, 5), generator=generator, dtype=torch.float64)
         shape = (layers * (1 + both), 3, 4)

@@ -29,7 +29,7 @@ from tests.helpers import soak_count
 
 def close(found, expected, tolerance=1e-12):
     assert found.shape == expected.shape
-    assert float((found - expected).abs().max()) <= tolerance * max(1.0, float(expected.abs().max()))
+    assert float((found - expected).detach().abs().max()) <= tolerance * max(1.0, float(expected.abs().max()))
 
 
 # HiPPO
@@ -44,8 +44,8 @@ def test_the_matrix_is_the_papers():
         [-r5, -r3 * r5, -3, 0],
         [-r7, -r3 * r7, -r5 * r7, -4],
     ]
-    close(A, torch.tensor(expected).double())
-    close(B, torch.tensor([1, r3, r5, r7]).double())
+    close(A, torch.tensor(expected, dtype=torch.float64))
+    close(B, torch.tensor([1, r3, r5, r7], dtype=torch.float64))
 
 
 def test_the_state_is_the_best_polynomial_of_the_past():
@@ -67,8 +67,8 @@ def test_a_longer_memory_is_a_better_one():
     u = torch.sin(torch.linspace(0, 20, 500).double())
     places = (torch.arange(500) + 0.5) / 500
     errors = [float((legs_curve(legs_memory(u, N)[-1], places) - u).pow(2).mean()) for N in (4, 8, 16, 32)]
-    assert errors[0] > 2 * errors[1] > 4 * errors[2]
-    assert errors[3] < 0.01
+    assert errors[0] > errors[1] > 100 * errors[2]
+    assert errors[3] < 0.001
 
 
 # Steps
@@ -76,13 +76,13 @@ def test_a_longer_memory_is_a_better_one():
 
 def test_steps_of_one_number_are_the_formula():
     for a, step in ((-1.0, 0.1), (-0.3, 2.0), (0.5, 0.01)):
-        A, B = torch.tensor([[a]]).double(), torch.tensor([2.0]).double()
+        A, B = torch.tensor([[a]], dtype=torch.float64), torch.tensor([2.0], dtype=torch.float64)
         bar, drive = zero_order_hold(A, B, step)
-        close(bar, torch.tensor([[math.exp(a * step)]]).double())
-        close(drive, torch.tensor([2 * (math.exp(a * step) - 1) / a]).double())
+        close(bar, torch.tensor([[math.exp(a * step)]], dtype=torch.float64))
+        close(drive, torch.tensor([2 * (math.exp(a * step) - 1) / a], dtype=torch.float64))
         bar, drive = bilinear(A, B, step)
-        close(bar, torch.tensor([[(1 + a * step / 2) / (1 - a * step / 2)]]).double())
-        close(drive, torch.tensor([2 * step / (1 - a * step / 2)]).double())
+        close(bar, torch.tensor([[(1 + a * step / 2) / (1 - a * step / 2)]], dtype=torch.float64))
+        close(drive, torch.tensor([2 * step / (1 - a * step / 2)], dtype=torch.float64))
 
 
 def test_a_held_input_is_answered_exactly_by_steps_of_any_size():
@@ -109,15 +109,18 @@ def test_a_flow_without_an_inverse():
 
 def test_initial_values():
     close(s4d_lin(8).imag, math.pi * torch.arange(4).double())
-    close(s4d_inv(8).imag, torch.tensor([8 / math.pi * (8 / (2 * n + 1) - 1) for n in range(4)]).double())
+    close(
+        s4d_inv(8).imag,
+        torch.tensor([8 / math.pi * (8 / (2 * n + 1) - 1) for n in range(4)], dtype=torch.float64),
+    )
     A, B = hippo_legs(64)
     normal = A + torch.outer(B, B) / 2
     eigenvalues = np.linalg.eigvals(normal.numpy())
     assert np.abs(eigenvalues.real + 0.5).max() < 1e-8
     expected = np.sort(eigenvalues.imag)[32:]
     assert np.abs(s4d_legs(64).imag.numpy() - expected).max() < 1e-8
-    ratio = s4d_inv(64).imag[:16] / s4d_legs(64).imag.flip(0)[:16]  # the paper: Inv is about HiPPO's own
-    assert ((ratio > 0.8) & (ratio < 1.25)).all()
+    ratio = s4d_inv(64).imag / s4d_legs(64).imag.flip(0)  # the paper: Inv is about HiPPO's own
+    assert ((ratio > 0.75) & (ratio < 1.25)).all()
     for make in (s4d_lin, s4d_inv, s4d_legs):
         assert (make(16).real == -0.5).all()
         for size in (0, 3):
@@ -167,9 +170,14 @@ def test_fft_convolution_is_numpys():
 def test_discretisations_of_a_diagonal_are_those_of_a_matrix():
     """One complex state as a flow of two real ones, through `bilinear` and `zero_order_hold`."""
     a, step = complex(-0.4, 3.0), 0.2
-    A, B = torch.tensor([[a.real, -a.imag], [a.imag, a.real]]).double(), torch.tensor([1.0, 0.0]).double()
+    A, B = (
+        torch.tensor([[a.real, -a.imag], [a.imag, a.real]], dtype=torch.float64),
+        torch.tensor([1.0, 0.0], dtype=torch.float64),
+    )
     for name, matrix in (("zoh", zero_order_hold), ("bilinear", bilinear)):
-        bar, drive = DISCRETE[name](torch.tensor([[a]]).to(torch.complex128), torch.tensor([[step]]).double())
+        bar, drive = DISCRETE[name](
+            torch.tensor([[a]], dtype=torch.complex128), torch.tensor([[step]], dtype=torch.float64)
+        )
         other, push = matrix(A, B, step)
         close(torch.view_as_real(bar)[0, 0], other[:, 0])
         close(torch.view_as_real(drive)[0, 0], push)
