@@ -169,9 +169,12 @@ class Program(NamedTuple):
 
 
 def settings(width: int, states: int) -> Program:
-    """32 channels, and so many warps that each thread holds about 16 numbers of a state."""
-    channels = min(8 if INTERPRETED else 32, triton.next_power_of_2(width))
-    return Program(channels, max(1, channels * triton.next_power_of_2(states) // 512))
+    """32 channels, and so many warps that each thread holds 16 numbers of a state, 8 of one so long that more spill."""
+    channels, states = (
+        min(8 if INTERPRETED else 32, triton.next_power_of_2(width)),
+        triton.next_power_of_2(states),
+    )
+    return Program(channels, max(1, channels * states // (512 if states <= 32 else 256)))
 
 
 @torch.library.custom_op("minillm_kernels::selective_scan", mutates_args=())

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import selective_scan as room
 from kernels.selective_scan import selective_scan, selective_scan_plain
+from tests.helpers import soak_count
 from tests.kernels.rows import (
     DTYPES,
     assert_exact,
@@ -52,20 +53,20 @@ def assert_no_worse_of_kinds(got, plain, expected):
             assert distance(one, other) <= 0.01 * float(other.norm()) + 1e-6, i
 
 
-@given(st.integers(1, 3), st.integers(1, 40), st.integers(1, 19), st.integers(1, 9), st.integers(0, 99))
-@some
+@given(st.integers(1, 2), st.integers(1, 18), st.integers(1, 10), st.integers(1, 9), st.integers(0, 99))
+@settings(parent=some, max_examples=soak_count(60))
 def test_any_shape_is_the_plain_version_in_float64(device, texts, T, D, N, seed):
     assert_like_plain(*operands(torch.Generator().manual_seed(seed), device, texts, T, D, N))
 
 
-@pytest.mark.parametrize("T", [15, 16, 17, 33])
-def test_pieces_of_tokens(device, generator, T):
-    assert_like_plain(*operands(generator, device, 2, T, 9, 4))
+@pytest.mark.parametrize(("T", "D"), [(16, 3), (33, 9)])
+def test_pieces_of_tokens(device, generator, T, D):
+    assert_like_plain(*operands(generator, device, 1, T, D, 4))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_error_is_within_the_plain_versions(device, generator, dtype):
-    assert_like_plain(*operands(generator, device, 2, 20, 12, 5, dtype))
+    assert_like_plain(*operands(generator, device, 1, 12, 12, 5, dtype))
 
 
 def test_without_a_state_it_starts_from_zeros(device, generator):
@@ -77,10 +78,10 @@ def test_without_a_state_it_starts_from_zeros(device, generator):
 
 
 def test_a_text_in_two_parts_is_the_whole(device, generator):
-    inputs, _ = operands(generator, device, 2, 23, 6, 3)
+    inputs, _ = operands(generator, device, 1, 19, 6, 3)
     x, dt, A, B, C, skip, gate, state = (one.detach() for one in inputs)
     y, last = selective_scan(x, dt, A, B, C, skip, gate, state)
-    for cut in (1, 16, 22):
+    for cut in (1, 16):
         parts = [[one[:, :cut], one[:, cut:]] for one in (x, dt, B, C, gate)]
         first, middle = selective_scan(*pick(parts, 0, A, skip), state)
         second, end = selective_scan(*pick(parts, 1, A, skip), middle)
@@ -124,7 +125,7 @@ def test_large_and_small_steps(device, generator):
 
 
 def test_every_number_is_written_and_repeats(device, generator, monkeypatch):
-    inputs, upstream = operands(generator, device, 2, 19, 11, 3)
+    inputs, upstream = operands(generator, device, 1, 17, 9, 3)
     poison(monkeypatch)
     assert_like_plain(inputs, upstream)
     assert_repeats(selective_scan, inputs, upstream)
@@ -191,7 +192,7 @@ def test_a_model_trains_through_it(device):
     from minillm.nn import use_kernels
 
     config = MambaConfig(vocab_size=11, hidden_size=8, state_size=4, num_hidden_layers=2)
-    ids = torch.tensor([[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]], device=device)
+    ids = torch.tensor([[1, 2, 3, 4]], device=device)
     found = []
     for mode in ("never", "always"):
         model = Mamba(config, seed=0).to(device)

@@ -76,7 +76,7 @@ def ids(texts=2, length=21, seed=0):
 
 
 def close(found, expected):
-    assert float((found - expected).abs().max()) <= 3e-5 * (1 + float(expected.abs().max()))
+    assert float((found - expected).detach().abs().max()) <= 3e-5 * (1 + float(expected.abs().max()))
 
 
 @torch.no_grad()
@@ -153,11 +153,11 @@ def test_a_folder_gives_the_model_back(model, tmp_path):
 
 
 def test_learning_lowers_the_loss(model):
-    """Eight steps on one batch; every weight has a gradient."""
+    """Twelve steps on one batch; every weight has a gradient."""
     learner = type(model)(model.config, seed=1)
     objective, batch = CausalLMObjective(), {"input_ids": ids(4, 12), "labels": ids(4, 12)}
-    optimizer, losses = torch.optim.Adam(learner.parameters(), lr=3e-3), []
-    for _ in range(8):
+    optimizer, losses = torch.optim.Adam(learner.parameters(), lr=0.02), []
+    for _ in range(12):
         optimizer.zero_grad()
         loss = objective(learner, batch).loss
         loss.backward()
