@@ -161,6 +161,10 @@ def _scan_backward_kernel(
     tl.store(gstate_ptr + text * D * N + place, gh, mask=both)
 
 
+# left alone, the assembler may stop at 96 or 128 registers and spill
+REGISTERS = {} if INTERPRETED else {"maxnreg": 240}
+
+
 class Program(NamedTuple):
     """How many channels one program walks along with, and on how many warps."""
 
@@ -198,7 +202,7 @@ def _scan(
         _scan_kernel[(texts * blocks,)](
             x, dt, A.contiguous(), B, C, skip.contiguous(), gate, state.contiguous(), y, last, kept,
             T, D, N, blocks, triton.cdiv(T, PIECE), *(one.stride(0) for one in (x, dt, B, C, gate)),
-            KEEP=keep, PIECE=PIECE, CHANNELS=program.channels, STATES=states, num_warps=program.warps,
+            KEEP=keep, PIECE=PIECE, CHANNELS=program.channels, STATES=states, num_warps=program.warps, **REGISTERS,
         )  # fmt: skip
     return y, last, kept
 
@@ -235,7 +239,7 @@ def _scan_backward(
             x, dt, A.contiguous(), B, C, skip.contiguous(), gate, kept, gy, glast.contiguous(),
             gx, gdt, gA, *parts, gskip, ggate, gstate, scratch,
             T, D, N, texts * T, blocks, kept.shape[1], *(one.stride(0) for one in (x, dt, B, C, gate, gy)),
-            PIECE=PIECE, CHANNELS=program.channels, STATES=states, num_warps=program.warps,
+            PIECE=PIECE, CHANNELS=program.channels, STATES=states, num_warps=program.warps, **REGISTERS,
         )  # fmt: skip
     gB.copy_(parts[0].sum(0).view(gB.shape)), gC.copy_(parts[1].sum(0).view(gC.shape))
     return [gx, gdt, gA, gB, gC, gskip, ggate, gstate]

@@ -24,6 +24,7 @@ from minillm.models.config import ModelConfig
 from minillm.models.decoder import CausalLM
 from minillm.models.stateful import Endless, StateBody
 from minillm.nn.blocks import ACTIVATIONS, RMSNorm
+from minillm.nn.fast_cpu import is_own
 from minillm.nn.mamba import causal_conv, mamba_scan, mamba_step, step_takes
 
 
@@ -151,9 +152,6 @@ class MambaMixer(nn.Module):
         """x (B, T, C) -> (B, T, C) and the state after the last token; state None: zeros."""
         conv, h = self.zeros(x) if state is None else state
         xz = self.in_proj(x)  # (B, T, 2D)
-        if self.config.hidden_act == "silu" and step_takes(xz, *self.weights(), conv, h):
-            y, conv, h = mamba_step(xz[:, 0], self.weights(), conv, h)
-            return self.out_proj(y[:, None]), (conv, h)
         u, z = xz.chunk(2, dim=-1)
         u, conv = causal_conv(u, self.conv_weight[:, 0], self.conv_bias, conv)
         u = self.activation(u)
@@ -168,11 +166,25 @@ class MambaMixer(nn.Module):
         conv = x.new_zeros(len(x), self.conv_weight.shape[2] - 1, len(self.D))
         return conv, x.new_zeros(len(x), *self.A_log.shape, dtype=wide)
 
-    def weights(self) -> tuple[Tensor, ...]:
-        """What a step of one token needs of this layer."""
+    def weights(self) -> tuple[Tensor, ...] | None:
+        """What a step of one token reads of this layer; None where it is no plain Mamba layer, or is watched."""
+        parts = (self.in_proj, self.x_proj, self.dt_proj, self.out_proj)
+        if self.config.hidden_act != "silu" or self.config.use_bias or not all(map(is_plain, parts)):
+            return None
         bias = torch.zeros_like(self.D) if self.conv_bias is None else self.conv_bias
-        dt = self.dt_proj
-        return (self.conv_weight[:, 0], bias, self.x_proj.weight, dt.weight, dt.bias, self.A_log, self.D)
+        in_proj, x_proj, dt, out_proj = parts
+        conv = (self.conv_weight[:, 0], bias)
+        return (in_proj.weight, *conv, x_proj.weight, dt.weight, dt.bias, self.A_log, self.D, out_proj.weight)
+
+
+def is_plain(layer: nn.Module) -> bool:
+    """Whether a layer is torch's linear one and nobody watches or changes what it does."""
+    return type(layer) is nn.Linear and unwatched(layer)
+
+
+def unwatched(module: nn.Module) -> bool:
+    """Whether a module does what its class does, and nobody looks on."""
+    return not module._forward_hooks and not module._forward_pre_hooks and is_own(module)
 
 
 def draw_around(mixer: nn.Module, generator: torch.Generator | None) -> None:
@@ -200,8 +212,23 @@ class MambaBlock(nn.Module):
 
     def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """x (B, T, C) -> (B, T, C), in float32 if the config wants the residual so; and the state."""
+        if state is not None and x.shape[1] == 1 and not torch.is_grad_enabled():
+            found = self.step(x, *state)
+            if found is not None:
+                return found
         y, state = self.mixer(self.norm(x.to(self.norm.weight.dtype)), state)
         return (x.to(torch.promote_types(x.dtype, torch.float32)) if self.wide else x) + y, state
+
+    def step(self, x: Tensor, conv: Tensor, h: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]] | None:
+        """One token (B, 1, C) by the compiled loop; None where it does not serve."""
+        mixer = self.mixer
+        if type(mixer) is not MambaMixer or not (unwatched(mixer) and unwatched(self.norm)):
+            return None
+        weights = mixer.weights()
+        if weights is None or not step_takes(x, self.norm.weight, *weights, conv, h):
+            return None
+        y, conv, h = mamba_step(x[:, 0], (self.norm.weight, *weights), self.norm.eps, conv, h)
+        return y[:, None], (conv, h)
 
 
 BODY_WEIGHTS = (
@@ -246,9 +273,12 @@ class MambaBody(StateBody):
 
     def state_shapes(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
         """Of each layer (K-1, D) and, in float32 at least, (D, N)."""
-        c, wide = self.config, torch.promote_types(self.dtype, torch.float32)
+        c, wide = self.config, torch.promote_types(self.tokens.weight.dtype, torch.float32)
         D = c.intermediate_size
-        return [((c.conv_kernel - 1, D), self.dtype), ((D, c.state_size), wide)] * c.num_hidden_layers
+        return [
+            ((c.conv_kernel - 1, D), self.tokens.weight.dtype),
+            ((D, c.state_size), wide),
+        ] * c.num_hidden_layers
 
     def run(
         self, x: Tensor, states: Sequence[Tensor] | None, hidden: list[Tensor] | None

@@ -204,9 +204,12 @@ class Mamba2Body(MambaBody):
 
     def state_shapes(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
         """Of each layer (K-1, D + 2GN) and, in float32 at least, (H, P, N)."""
-        c, wide = self.config, torch.promote_types(self.dtype, torch.float32)
+        c, wide = self.config, torch.promote_types(self.tokens.weight.dtype, torch.float32)
         mixed = c.intermediate_size + 2 * c.n_groups * c.state_size
-        shapes = [((c.conv_kernel - 1, mixed), self.dtype), ((c.num_heads, c.head_dim, c.state_size), wide)]
+        shapes = [
+            ((c.conv_kernel - 1, mixed), self.tokens.weight.dtype),
+            ((c.num_heads, c.head_dim, c.state_size), wide),
+        ]
         return shapes * c.num_hidden_layers
 
 

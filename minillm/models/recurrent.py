@@ -112,7 +112,9 @@ class RecurrentBody(StateBody):
 
     def state_shapes(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
         """h, and the c of an LSTM: (layers, H)."""
-        return [((self.config.num_hidden_layers, self.config.hidden_size), self.dtype)] * self.layers.kinds
+        return [
+            ((self.config.num_hidden_layers, self.config.hidden_size), self.tokens.weight.dtype)
+        ] * self.layers.kinds
 
     def run(
         self, x: Tensor, states: Sequence[Tensor] | None, hidden: list[Tensor] | None

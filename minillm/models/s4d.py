@@ -134,7 +134,7 @@ class S4DBody(StateBody):
 
     def state_shapes(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
         """(H, N/2) complex for each layer."""
-        kind = torch.complex128 if self.dtype == torch.float64 else torch.complex64
+        kind = torch.complex128 if self.tokens.weight.dtype == torch.float64 else torch.complex64
         return [
             ((self.config.hidden_size, self.config.state_size // 2), kind)
         ] * self.config.num_hidden_layers

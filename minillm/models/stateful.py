@@ -96,6 +96,7 @@ class StateBody(PretrainedModel):
     def _check_cache(self, cache: Any) -> None:
         if not isinstance(cache, StateCache):
             raise ValueError(f"cache must be a StateCache or None, got {describe(cache)}")
+        # asked for every token: the model's dtype is read off one weight, not off the first of all parameters
         mine, theirs = self.state_shapes(), [tuple(state.shape[1:]) for state in cache.states]
         if [shape for shape, _ in mine] != theirs:
             raise ValueError(f"the cache is of another model: {len(theirs)} states, the first {theirs[:2]}")

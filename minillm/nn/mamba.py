@@ -4,14 +4,14 @@
     Δ, B, C = split(W u), Δ = softplus(W_Δ Δ + b)       chosen by the token
     y = (scan(u, Δ, A, B, C) + D u) · silu(z)           z: the gate, the other half of the first projection
 
-For many tokens each line is an operation over all of them. For one token (generation) all of it is one compiled loop:
+For many tokens each line is an operation over all of them. For one token (generation) the block is one compiled loop:
 what counts there is not arithmetic but how often Python calls torch. Book 16.4 맘바. Paper: Gu and Dao 2023. Held
 against transformers' Mamba, and one token at a time against all at once.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -20,10 +20,13 @@ from numba import njit
 from torch import Tensor
 
 from minillm._kernels import autocast_dtype, register
+from minillm.nn.fast_cpu import four_rows
 from minillm.nn.scan_compiled import NONE, ONE, QUICK, exp_of, selective_scan, takes
 
 # the checksum of the compiled files that this one calls: python -m tests.compiled_files --write
-CALLED = "5aba1732"
+CALLED = "54421a75"
+
+F32 = np.float32
 
 
 def causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None, before: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,65 +65,87 @@ mamba_scan = register(
 )
 
 
+# One token: the whole block as one loop
+
+
+@njit(**QUICK)
+def _product(weight, x, y):  # pragma: no cover
+    """y = weight x: weight (O, I), x (I,), y (O,); four rows at a time, as in fast_cpu."""
+    rows = weight.shape[0] // 4 * 4
+    four_rows(weight[:rows], x, y[:rows])
+    for o in range(rows, weight.shape[0]):
+        total, row = NONE, weight[o]
+        for i in range(x.size):
+            total += row[i] * x[i]
+        y[o] = total
+
+
 @njit(**QUICK)
 def _step(
-    xz, conv_weight, conv_bias, x_weight, dt_weight, dt_bias, A_log, skip, conv, h, new_conv, new_h, y
-):  # pragma: no cover
-    """One token: xz (B, 2D), conv (B, K-1, D), h (B, D, N) -> new_conv, new_h, y (B, D)."""
-    D, N, K, R = A_log.shape[0], A_log.shape[1], conv_weight.shape[1], dt_weight.shape[1]
-    u, picked = np.empty(D, np.float32), np.empty(x_weight.shape[0], np.float32)
-    for i in range(xz.shape[0]):
-        x, z = xz[i, :D], xz[i, D:]
+    x, norm, into, conv_weight, conv_bias, pick, dt_weight, dt_bias, A_log, skip, out, eps,
+    conv, h, new_conv, new_h, y,
+):  # fmt: skip # pragma: no cover
+    """One token: x (B, C), conv (B, K-1, D), h (B, D, N) -> new_conv, new_h, y (B, C)."""
+    width, D, N, K, R = x.shape[1], A_log.shape[0], A_log.shape[1], conv_weight.shape[1], dt_weight.shape[1]
+    normed, xz, u, written = np.empty(width, F32), np.empty(2 * D, F32), np.empty(D, F32), np.empty(D, F32)
+    picked, delta = np.empty(R + 2 * N, F32), np.empty(D, F32)
+    for i in range(x.shape[0]):
+        square = NONE
+        for k in range(width):
+            square += x[i, k] * x[i, k]
+        scale = ONE / np.sqrt(square / F32(width) + eps)
+        for k in range(width):
+            normed[k] = x[i, k] * scale * norm[k]
+        _product(into, normed, xz)
         for d in range(D):
-            u[d] = conv_bias[d] + conv_weight[d, K - 1] * x[d]
+            u[d] = conv_bias[d] + conv_weight[d, K - 1] * xz[d]
         for k in range(K - 1):
             for d in range(D):
                 u[d] += conv_weight[d, k] * conv[i, k, d]
         for k in range(K - 2):
             new_conv[i, k] = conv[i, k + 1]
         if K > 1:
-            new_conv[i, K - 2] = x
+            new_conv[i, K - 2] = xz[:D]
         for d in range(D):
             u[d] = u[d] / (ONE + exp_of(-u[d]))
-        for row in range(x_weight.shape[0]):
-            total, weights = NONE, x_weight[row]
-            for d in range(D):
-                total += weights[d] * u[d]
-            picked[row] = total
+        _product(pick, u, picked)
         B, C = picked[R : R + N], picked[R + N :]
+        _product(dt_weight, picked[:R], delta)
         for d in range(D):
-            dt, total = dt_bias[d], NONE
-            for r in range(R):
-                dt += dt_weight[d, r] * picked[r]
+            dt, total = delta[d] + dt_bias[d], NONE
             dt = max(dt, NONE) + np.log1p(exp_of(-abs(dt)))
             A_d, h_d, new_d, write = A_log[d], h[i, d], new_h[i, d], dt * u[d]
             for n in range(N):
                 new_d[n] = exp_of(-exp_of(A_d[n]) * dt) * h_d[n] + write * B[n]
                 total += new_d[n] * C[n]
-            y[i, d] = (total + skip[d] * u[d]) * z[d] / (ONE + exp_of(-z[d]))
+            z = xz[D + d]
+            written[d] = (total + skip[d] * u[d]) * z / (ONE + exp_of(-z))
+        _product(out, written, y[i])
+        for k in range(width):
+            y[i, k] += x[i, k]
 
 
 def mamba_step(
-    xz: Tensor, weights: tuple[Tensor, ...], conv: Tensor, h: Tensor
+    x: Tensor, weights: Sequence[Tensor], eps: float, conv: Tensor, h: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One token of each text: xz (B, 2D), what the first projection gives -> (y (B, D), conv (B, K-1, D), h (B, D, N)).
+    """One token of each text through a block: x (B, C) -> (x (B, C), conv (B, K-1, D), h (B, D, N)).
 
-    weights: conv (D, K), its bias (D,), x_proj (R + 2N, D), dt_proj (D, R), its bias (D,), A_log (D, N), skip (D,).
-    All float32 on a CPU (`takes`), without a gradient.
+    weights: norm (C,), in_proj (2D, C), conv (D, K), its bias (D,), x_proj (R + 2N, D), dt_proj (D, R), its bias (D,),
+    A_log (D, N), skip (D,), out_proj (C, D). All float32 on a CPU (`step_takes`), without a gradient.
     """
-    new_conv, new_h = torch.empty_like(conv), torch.empty_like(h)
-    y = torch.empty(len(xz), len(weights[0]))
-    arrays: list[Any] = [one.detach().numpy() for one in (xz, *weights, conv, h, new_conv, new_h, y)]
-    _step(*arrays)
+    new_conv, new_h, y = torch.empty_like(conv), torch.empty_like(h), torch.empty_like(x)
+    arrays = [one.detach().numpy() for one in weights]
+    _step(x.numpy(), *arrays, F32(eps), conv.numpy(), h.numpy(), new_conv.numpy(), new_h.numpy(), y.numpy())
     return y, new_conv, new_h
 
 
-def step_takes(x: Tensor, *tensors: Tensor | None) -> bool:
+def step_takes(x: Tensor, *tensors: Tensor) -> bool:
     """Whether `mamba_step` may be taken: one token, nothing to learn, float32 on a CPU in one piece each."""
     return (
         x.shape[1] == 1
         and not torch.is_grad_enabled()
         and autocast_dtype(x) is None
         and takes(x, *tensors)
-        and all(one is None or one.is_contiguous() for one in tensors)
+        and x.is_contiguous()
+        and all(one.is_contiguous() for one in tensors)
     )

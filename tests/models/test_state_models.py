@@ -100,6 +100,26 @@ def test_steps_while_learning_are_those_without(model):
     assert not any(state.requires_grad for state in other.states)
 
 
+def test_a_layer_that_is_watched_or_changed_is_called_in_steps():
+    """The compiled step goes round the layers; where somebody looks on, or another layer stands there, they run."""
+    model, seen = made("mamba"), []
+    cache, other = model.new_cache(2, 3), model.new_cache(2, 3)
+    with torch.no_grad():
+        expected = [model(piece, cache=cache).logits for piece in ids(length=3).split(1, dim=1)]
+        hook = model.body.blocks[1].mixer.x_proj.register_forward_hook(lambda *_: seen.append(1))
+        found = [model(piece, cache=other).logits for piece in ids(length=3).split(1, dim=1)]
+        hook.remove()
+        assert len(seen) == 3
+        for one, two in zip(found, expected):
+            close(one, two)
+        model.body.blocks[0].mixer.out_proj.weight.mul_(2)  # in place: the next step reads what is there now
+        whole = model(ids(length=3)).logits
+        cache = model.new_cache(2, 3)
+        close(
+            torch.cat([model(piece, cache=cache).logits for piece in ids(length=3).split(1, dim=1)], 1), whole
+        )
+
+
 def test_the_state_has_one_size(model):
     cache = model.new_cache(2, 5)
     assert isinstance(cache, StateCache)
