@@ -86,14 +86,20 @@ def s4d_kernel_plain(weights: Tensor, bar: Tensor, length: int) -> Tensor:
     return 2 * (weights[..., None] * powers).sum(-2).real
 
 
+def powers(bar: Tensor, count: int) -> Tensor:
+    """1, Ā, Ā², ... of bar (H, N) -> (H, N, count), by doubling: each product is of two that are there already."""
+    found, factor = torch.ones_like(bar)[..., None], bar[..., None]
+    while found.shape[-1] < count:
+        found, factor = torch.cat((found, found * factor), dim=-1), factor * factor
+    return found[..., :count]
+
+
 def s4d_kernel(weights: Tensor, bar: Tensor, length: int) -> Tensor:
     """The same of coarse and fine powers: l = i·F + j, one real product of matrices for each channel."""
     check_int("length", length, 1)
     F = math.isqrt(length - 1) + 1  # about √L of each
-    fine = bar[..., None] ** torch.arange(F, device=bar.device)  # (H, N, F)
-    coarse = (bar**F)[..., None, :] ** torch.arange(-(-length // F), device=bar.device)[
-        :, None
-    ]  # (H, L/F, N)
+    fine = powers(bar, F)  # (H, N, F)
+    coarse = powers(fine[..., -1] * bar, -(-length // F)).transpose(-1, -2)  # (H, L/F, N) of Ā^F
     left = weights[..., None, :] * coarse  # (..., H, L/F, N)
     # Re(a b) = Re a Re b - Im a Im b, as one product over 2N
     left = torch.cat((left.real, -left.imag), dim=-1)
@@ -106,8 +112,11 @@ def fft_convolve(u: Tensor, kernel: Tensor) -> Tensor:
     Twice the length, because a product of spectra is a convolution around a circle.
     """
     L = u.shape[-1]
-    spectrum = torch.fft.rfft(u, n=2 * L) * torch.fft.rfft(kernel, n=2 * L)
-    return torch.fft.irfft(spectrum, n=2 * L)[..., :L]
+    spectrum = torch.fft.rfft(kernel, n=2 * L)  # (H, L + 1)
+    # a text at a time: what one needs stays in the cache
+    return torch.stack([
+        torch.fft.irfft(torch.fft.rfft(text, n=2 * L) * spectrum, n=2 * L)[:, :L] for text in u.unbind(0)
+    ])  # fmt: skip
 
 
 def s4d_last_state(u: Tensor, bar: Tensor, drive: Tensor, state: Tensor | None) -> Tensor:
@@ -116,10 +125,10 @@ def s4d_last_state(u: Tensor, bar: Tensor, drive: Tensor, state: Tensor | None) 
     F = math.isqrt(L - 1) + 1
     rows = -(-L // F)
     u = torch.nn.functional.pad(u, (rows * F - L, 0)).unflatten(-1, (rows, F))  # (B, H, L/F, F)
-    down = torch.arange(F - 1, -1, -1, device=u.device)[:, None]
-    fine = bar[..., None, :] ** down  # (H, F, N)
-    inner = torch.complex(u @ fine.real, u @ fine.imag)  # (B, H, L/F, N)
-    coarse = (bar**F)[..., None, :] ** torch.arange(rows - 1, -1, -1, device=u.device)[:, None]
+    fine = powers(bar, F)  # (H, N, F)
+    down = fine.flip(-1).transpose(-1, -2)  # (H, F, N)
+    inner = torch.complex(u @ down.real, u @ down.imag)  # (B, H, L/F, N)
+    coarse = powers(fine[..., -1] * bar, rows).flip(-1).transpose(-1, -2)  # (H, L/F, N)
     last = drive * (inner * coarse).sum(-2)
     return last if state is None else last + bar**L * state
 
@@ -185,9 +194,14 @@ class S4DLayer(nn.Module):
         if u.shape[-1] == 1:
             zero = bar.new_zeros(len(u), *bar.shape) if state is None else state
             y, after = s4d_recurrence(u, bar, drive, C, zero)
+            y = y + self.D[:, None] * u
         else:
-            y = fft_convolve(u, s4d_kernel(C * drive, bar, u.shape[-1]))
+            kernel = s4d_kernel(C * drive, bar, u.shape[-1])
+            kernel = torch.cat(
+                (kernel[:, :1] + self.D[:, None], kernel[:, 1:]), dim=-1
+            )  # D u is a pulse at once
+            y = fft_convolve(u, kernel)
             if state is not None:  # what the state before still says: 2 Re Σ C Ā^{l+1} x_0
                 y = y + s4d_kernel(C * bar * state, bar, u.shape[-1])
             after = s4d_last_state(u, bar, drive, state) if last else None
-        return (y + self.D[:, None] * u).transpose(1, 2).to(x.dtype), after
+        return y.transpose(1, 2).to(x.dtype), after

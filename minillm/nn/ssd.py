@@ -68,7 +68,7 @@ def fading(reached: Tensor) -> Tensor:
 
 
 def ssd_chunked(
-    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | None = None, chunk: int = 64
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | None = None, chunk: int = 32
 ) -> tuple[Tensor, Tensor]:
     """The same: a (Q, Q) matrix within each chunk of Q = `chunk` tokens, and a state from chunk to chunk."""
     check_ssd(x, dt, A, B, C, state), check_int("chunk", chunk, 1)
