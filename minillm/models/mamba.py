@@ -29,10 +29,8 @@ from minillm.nn.mamba import causal_conv, mamba_scan, mamba_step, step_takes
 
 
 @dataclass
-class MambaConfig(Endless, ModelConfig):
-    """transformers' MambaConfig: same names, same sizes. intermediate_size (D) is expand · hidden_size."""
-
-    model_types: ClassVar[tuple[str, ...]] = ("mamba",)
+class StateSpaceConfig(Endless, ModelConfig):
+    """The fields that transformers' MambaConfig and Mamba2Config share, with Mamba's sizes."""
 
     vocab_size: int = 50280
     hidden_size: int = 768
@@ -50,13 +48,40 @@ class MambaConfig(Endless, ModelConfig):
     initializer_range: float = 0.1
     residual_in_fp32: bool = True
     time_step_rank: int | str = "auto"
-    time_step_scale: float = 1.0
     time_step_min: float = 0.001
     time_step_max: float = 0.1
-    time_step_init_scheme: str = "random"
     time_step_floor: float = 1e-4
     rescale_prenorm_residual: bool = False
     tie_word_embeddings: bool = True
+    model_type: str = ""
+
+    def __post_init__(self) -> None:
+        """Fill in the rank of Δ and check every field; ValueError naming the one that is wrong."""
+        self._check(
+            ("vocab_size", "hidden_size", "state_size", "num_hidden_layers", "conv_kernel"),
+            ("bos_token_id", "eos_token_id", "pad_token_id"),
+            ("layer_norm_epsilon", "initializer_range", "time_step_floor"),
+            "hidden_act",
+        )
+        for name in ("use_bias", "use_conv_bias", "residual_in_fp32", "rescale_prenorm_residual"):
+            check_flag(name, getattr(self, name))
+        check_number("expand", self.expand, 1 / self.hidden_size)
+        if self.time_step_rank == "auto":
+            self.time_step_rank = math.ceil(self.hidden_size / 16)
+        check_int("time_step_rank", self.time_step_rank, 1)
+        check_number("time_step_min", self.time_step_min, 1e-12)
+        check_number("time_step_max", self.time_step_max, self.time_step_min)
+        check_choice("model_type", self.model_type, self.model_types)
+
+
+@dataclass
+class MambaConfig(StateSpaceConfig):
+    """transformers' MambaConfig: same names, same sizes. intermediate_size (D) is expand · hidden_size."""
+
+    model_types: ClassVar[tuple[str, ...]] = ("mamba",)
+
+    time_step_scale: float = 1.0
+    time_step_init_scheme: str = "random"
     model_type: str = "mamba"
 
     @classmethod
@@ -67,43 +92,15 @@ class MambaConfig(Endless, ModelConfig):
         return super().from_dict(values)
 
     def __post_init__(self) -> None:
-        """Fill in the rank of Δ and check every field; ValueError naming the one that is wrong."""
-        self._check(
-            ("vocab_size", "hidden_size", "state_size", "num_hidden_layers", "conv_kernel"),
-            ("bos_token_id", "eos_token_id", "pad_token_id"),
-            ("layer_norm_epsilon", "initializer_range", "time_step_scale", "time_step_floor"),
-            "hidden_act",
-        )
-        check_steps(self)
+        """As StateSpaceConfig's."""
+        super().__post_init__()
+        check_number("time_step_scale", self.time_step_scale, 0.0)
         check_choice("time_step_init_scheme", self.time_step_init_scheme, ("random", "constant"))
-        check_choice("model_type", self.model_type, self.model_types)
 
     @property
     def intermediate_size(self) -> int:
         """D, the width inside a layer."""
         return int(self.expand * self.hidden_size)
-
-    @property
-    def num_layers(self) -> int:
-        """Layers, one upon the other."""
-        return self.num_hidden_layers
-
-    @property
-    def width(self) -> int:
-        """Width of the model, C."""
-        return self.hidden_size
-
-
-def check_steps(config: Any) -> None:
-    """What MambaConfig and Mamba2Config ask of the fields they share; ValueError naming the one that is wrong."""
-    for name in ("use_bias", "use_conv_bias", "residual_in_fp32", "rescale_prenorm_residual"):
-        check_flag(name, getattr(config, name))
-    check_number("expand", config.expand, 1 / config.hidden_size)
-    if config.time_step_rank == "auto":
-        config.time_step_rank = math.ceil(config.hidden_size / 16)
-    check_int("time_step_rank", config.time_step_rank, 1)
-    check_number("time_step_min", config.time_step_min, 1e-12)
-    check_number("time_step_max", config.time_step_max, config.time_step_min)
 
 
 def first_steps(count: int, config: Any, generator: torch.Generator | None) -> Tensor:

@@ -19,18 +19,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minillm._checks import check_choice, check_int, describe
-from minillm.models.config import ModelConfig
+from minillm._checks import check_int, describe
 from minillm.models.decoder import CausalLM
-from minillm.models.mamba import OLDER, MambaBlock, MambaBody, check_steps, draw_around, first_steps
-from minillm.models.stateful import Endless
+from minillm.models.mamba import (
+    OLDER,
+    MambaBlock,
+    MambaBody,
+    StateSpaceConfig,
+    draw_around,
+    first_steps,
+)
 from minillm.nn.blocks import ACTIVATIONS
 from minillm.nn.mamba import causal_conv
 from minillm.nn.ssd import ssd_chunked, ssd_loop
 
 
 @dataclass
-class Mamba2Config(Endless, ModelConfig):
+class Mamba2Config(StateSpaceConfig):
     """transformers' Mamba2Config: same names, same sizes. num_heads · head_dim is expand · hidden_size (D)."""
 
     model_types: ClassVar[tuple[str, ...]] = ("mamba2",)
@@ -41,24 +46,8 @@ class Mamba2Config(Endless, ModelConfig):
     hidden_size: int = 4096
     state_size: int = 128
     num_hidden_layers: int = 64
-    layer_norm_epsilon: float = 1e-5
-    pad_token_id: int | None = None
-    bos_token_id: int | None = None
-    eos_token_id: int | list[int] | None = None
-    expand: int | float = 2
-    conv_kernel: int = 4
     n_groups: int = 8
-    use_bias: bool = False
-    use_conv_bias: bool = True
-    hidden_act: str = "silu"
-    initializer_range: float = 0.1
-    residual_in_fp32: bool = True
-    time_step_rank: int | str = "auto"
-    time_step_min: float = 0.001
-    time_step_max: float = 0.1
-    time_step_floor: float = 1e-4
     time_step_limit: Sequence[float] = (0.0, math.inf)
-    rescale_prenorm_residual: bool = False
     chunk_size: int = 256
     tie_word_embeddings: bool = False
     model_type: str = "mamba2"
@@ -77,15 +66,9 @@ class Mamba2Config(Endless, ModelConfig):
 
     def __post_init__(self) -> None:
         """Check every field; ValueError naming the one that is wrong."""
-        sizes = ("num_heads", "head_dim", "vocab_size", "hidden_size", "state_size", "num_hidden_layers")
-        self._check(
-            (*sizes, "conv_kernel", "n_groups", "chunk_size"),
-            ("bos_token_id", "eos_token_id", "pad_token_id"),
-            ("layer_norm_epsilon", "initializer_range", "time_step_floor"),
-            "hidden_act",
-        )
-        check_steps(self)
-        check_choice("model_type", self.model_type, self.model_types)
+        super().__post_init__()
+        for name in ("num_heads", "head_dim", "n_groups", "chunk_size"):
+            check_int(name, getattr(self, name), 1)
         if self.num_heads * self.head_dim != self.expand * self.hidden_size:
             raise ValueError(
                 f"num_heads · head_dim must be expand · hidden_size, got {self.num_heads} · {self.head_dim} and "
@@ -99,16 +82,6 @@ class Mamba2Config(Endless, ModelConfig):
     def intermediate_size(self) -> int:
         """D, the width inside a layer."""
         return self.num_heads * self.head_dim
-
-    @property
-    def num_layers(self) -> int:
-        """Layers, one upon the other."""
-        return self.num_hidden_layers
-
-    @property
-    def width(self) -> int:
-        """Width of the model, C."""
-        return self.hidden_size
 
 
 def check_limit(limit: Any) -> list[float]:

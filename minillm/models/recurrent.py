@@ -55,16 +55,6 @@ class RecurrentConfig(Endless, ModelConfig):
             "hidden_act", self.hidden_act, ("tanh", "relu") if self.model_type == "rnn" else ("tanh",)
         )
 
-    @property
-    def num_layers(self) -> int:
-        """Layers, one upon the other."""
-        return self.num_hidden_layers
-
-    @property
-    def width(self) -> int:
-        """Width of the model, C, and of its state."""
-        return self.hidden_size
-
 
 @dataclass
 class RNNConfig(RecurrentConfig):

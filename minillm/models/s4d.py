@@ -72,16 +72,6 @@ class S4DConfig(Endless, ModelConfig):
         check_number("time_step_min", self.time_step_min, 1e-9)
         check_number("time_step_max", self.time_step_max, self.time_step_min)
 
-    @property
-    def num_layers(self) -> int:
-        """Layers, one upon the other."""
-        return self.num_hidden_layers
-
-    @property
-    def width(self) -> int:
-        """Width of the model, C."""
-        return self.hidden_size
-
 
 class S4DBlock(nn.Module):
     """x + GLU(W gelu(S4D(norm(x)))): x (B, T, C) and a state in, both out."""

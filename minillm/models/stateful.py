@@ -26,12 +26,25 @@ from minillm.nn.state_cache import StateCache
 
 
 class Endless:
-    """A config of a model that has no window."""
+    """What the configs share: no window, and the house's names of two fields."""
+
+    num_hidden_layers: int
+    hidden_size: int
 
     @property
     def max_length(self) -> int:
         """Tokens a text may have: more than anybody counts. The state does not grow."""
         return 2**30
+
+    @property
+    def num_layers(self) -> int:
+        """Layers, one upon the other."""
+        return self.num_hidden_layers
+
+    @property
+    def width(self) -> int:
+        """Width of the model, C."""
+        return self.hidden_size
 
 
 class StateBody(PretrainedModel):

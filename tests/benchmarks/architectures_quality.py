@@ -14,6 +14,7 @@ BENCHMARKS.md.
 from __future__ import annotations
 
 import argparse
+import bisect
 import json
 import time
 from collections.abc import Callable
@@ -174,8 +175,14 @@ MODELS: dict[str, Callable[[int, int], nn.Module]] = {
 
 def sized(name: str, vocabulary: int, parameters: int = PARAMETERS) -> int:
     """The width, a multiple of eight, that brings a model nearest to so many parameters."""
-    counts = {width: MODELS[name](vocabulary, width).num_parameters() for width in range(16, 264, 8)}
-    return min(counts, key=lambda width: abs(counts[width] - parameters))
+    widths = range(16, 264, 8)
+
+    def count(width: int) -> int:
+        return MODELS[name](vocabulary, width).num_parameters()
+
+    first = bisect.bisect_left(widths, parameters, key=count)  # wider is more
+    near = widths[max(0, first - 1) : first + 1]
+    return min(near, key=lambda width: abs(count(width) - parameters))
 
 
 # --- a run ---

@@ -54,7 +54,7 @@ def assert_no_worse_of_kinds(got, plain, expected):
 
 
 @given(st.integers(1, 2), st.integers(1, 18), st.integers(1, 10), st.integers(1, 9), st.integers(0, 99))
-@settings(parent=some, max_examples=soak_count(60))
+@settings(parent=some, max_examples=soak_count(60) - 2)
 def test_any_shape_is_the_plain_version_in_float64(device, texts, T, D, N, seed):
     assert_like_plain(*operands(torch.Generator().manual_seed(seed), device, texts, T, D, N))
 

