@@ -21,7 +21,7 @@ from torch import Tensor
 
 # tiny: small enough for Triton's interpreter, so that a test can run every work
 SIZES = ("full", "quick", "tiny")
-ROOMS = ("attention", "fusion", "quantized")
+ROOMS = ("attention", "fusion", "quantized", "scan")
 
 
 class Pair(NamedTuple):

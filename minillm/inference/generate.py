@@ -26,6 +26,7 @@ from minillm.inference.sampling import new_generator
 from minillm.inference.stopping import Stopper
 from minillm.nn.cache import KVCache
 from minillm.nn.fast_cpu import fast_layers
+from minillm.nn.state_cache import has_states
 
 
 @dataclass
@@ -165,10 +166,11 @@ def _batches(model: nn.Module, rows: list[Row], params: SamplingParams) -> list[
     """The rows in batches in which each gets the tokens it would get alone: nearly always one of all.
 
     The frequencies of rotary positions with "dynamic" scaling follow the longest row once it outgrows the trained
-    window, so then only rows of one length go together.
+    window, so then only rows of one length go together. So do those of a model with a state: it would read padding.
     """
     lengths = sorted({len(row.prompt) for row in rows})
-    if max(lengths, default=0) + params.max_tokens > steady_window(model):
+    outgrown = max(lengths, default=0) + params.max_tokens > steady_window(model)
+    if len(lengths) > 1 and (outgrown or has_states(model)):
         return [[row for row in rows if len(row.prompt) == length] for length in lengths]
     return [rows] if rows else []
 

@@ -1,4 +1,7 @@
-"""Whole models on the parts of minillm.nn: GPT-2, Llama and its family, BERT, RoBERTa, T5, BART, the 2017 one."""
+"""Whole models on the parts of minillm.nn: GPT-2, Llama and its family, BERT, RoBERTa, T5, BART, the 2017 one.
+
+With a state instead of a KV cache: RNN, LSTM, GRU, S4D, Mamba, Mamba-2.
+"""
 
 from minillm.models.auto import load_model
 from minillm.models.bart import BART, BARTBody, BARTConfig
@@ -21,6 +24,8 @@ from minillm.models.gpt2 import GPT2, GPT2Body, GPT2Config
 from minillm.models.heads import ModelWithHead, TaskModel
 from minillm.models.llama import Llama, LlamaBody, LlamaConfig
 from minillm.models.llama2c import load_llama2c
+from minillm.models.mamba import Mamba, MambaBody, MambaConfig
+from minillm.models.mamba2 import Mamba2, Mamba2Body, Mamba2Config
 from minillm.models.outputs import (
     BodyOutput,
     CausalLMOutput,
@@ -30,6 +35,17 @@ from minillm.models.outputs import (
     Seq2SeqLMOutput,
     Seq2SeqOutput,
 )
+from minillm.models.recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUBody,
+    GRUConfig,
+    LSTMBody,
+    LSTMConfig,
+    RNNBody,
+    RNNConfig,
+)
 from minillm.models.roberta import (
     RoBERTa,
     RoBERTaConfig,
@@ -38,7 +54,9 @@ from minillm.models.roberta import (
     RoBERTaForSequenceClassification,
     RoBERTaForTokenClassification,
 )
+from minillm.models.s4d import S4D, S4DBody, S4DConfig
 from minillm.models.seq2seq import Seq2SeqBody, Seq2SeqEncoder, Seq2SeqLM
+from minillm.models.stateful import StateBody
 from minillm.models.t5 import T5, T5Body, T5Config, T5Encoder
 from minillm.models.transformer import Transformer, TransformerConfig
 
@@ -46,6 +64,10 @@ __all__ = [
     "BART",
     "BERT",
     "GPT2",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "S4D",
     "T5",
     "BARTBody",
     "BARTConfig",
@@ -62,27 +84,42 @@ __all__ = [
     "GPT2Body",
     "GPT2Config",
     "GPT2ForSequenceClassification",
+    "GRUBody",
+    "GRUConfig",
+    "LSTMBody",
+    "LSTMConfig",
     "Llama",
     "LlamaBody",
     "LlamaConfig",
     "LlamaForSequenceClassification",
     "LogitsOutput",
+    "Mamba",
+    "Mamba2",
+    "Mamba2Body",
+    "Mamba2Config",
+    "MambaBody",
+    "MambaConfig",
     "ModelConfig",
     "ModelWithHead",
     "PooledOutput",
     "PretrainedModel",
     "QuestionAnsweringOutput",
+    "RNNBody",
+    "RNNConfig",
     "RoBERTa",
     "RoBERTaConfig",
     "RoBERTaForMaskedLM",
     "RoBERTaForQuestionAnswering",
     "RoBERTaForSequenceClassification",
     "RoBERTaForTokenClassification",
+    "S4DBody",
+    "S4DConfig",
     "Seq2SeqBody",
     "Seq2SeqEncoder",
     "Seq2SeqLM",
     "Seq2SeqLMOutput",
     "Seq2SeqOutput",
+    "StateBody",
     "T5Body",
     "T5Config",
     "T5Encoder",

@@ -19,6 +19,10 @@ from minillm.models.gguf import load_gguf
 from minillm.models.gpt2 import GPT2, GPT2Body
 from minillm.models.llama import Llama, LlamaBody
 from minillm.models.llama2c import load_llama2c
+from minillm.models.mamba import Mamba, MambaBody
+from minillm.models.mamba2 import Mamba2, Mamba2Body
+from minillm.models.recurrent import GRU, LSTM, RNN, GRUBody, LSTMBody, RNNBody
+from minillm.models.s4d import S4D, S4DBody
 from minillm.models.weights import read_config
 
 BERT_TASKS: dict[str, type[PretrainedModel]] = {
@@ -59,8 +63,16 @@ ARCHITECTURES: dict[str, type[PretrainedModel]] = {  # transformers' class names
     **{f"{name}{task}": cls for name in roberta.FAMILIES.values() for task, cls in ROBERTA_TASKS.items()},
     **{f"{name}{task}": cls for name in t5.FAMILIES.values() for task, cls in T5_TASKS.items()},
     **{f"{name}{task}": cls for name in bart.FAMILIES.values() for task, cls in BART_TASKS.items()},
+    **{f"{cls.__name__}ForCausalLM": cls for cls in (Mamba, Mamba2, S4D, RNN, LSTM, GRU)},
+    **{
+        f"{cls.__name__.removesuffix('Body')}Model": cls
+        for cls in (MambaBody, Mamba2Body, S4DBody, RNNBody, LSTMBody, GRUBody)
+    },
 }
-LANGUAGE_MODELS: tuple[type[PretrainedModel], ...] = (GPT2, Llama, t5.T5, bart.BART)
+LANGUAGE_MODELS: tuple[type[PretrainedModel], ...] = (
+    *(GPT2, Llama, t5.T5, bart.BART),
+    *(Mamba, Mamba2, S4D, RNN, LSTM, GRU),
+)
 
 
 def load_bin(

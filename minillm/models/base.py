@@ -140,6 +140,8 @@ class PretrainedModel(Pushed, nn.Module):
                 continue
             if isinstance(module, nn.Embedding) and module.padding_idx is not None:
                 module.weight[module.padding_idx].zero_()
+            if hasattr(module, "draw"):  # a layer with first weights of its own: recurrences, state spaces
+                module.draw(generator)
 
     @property
     def device(self) -> torch.device:

@@ -19,6 +19,7 @@ from kernels.paged_attention import paged_attention
 from kernels.paged_prefill import paged_prefill
 from kernels.rms_norm import rms_norm
 from kernels.rotary import rotary
+from kernels.selective_scan import selective_scan
 from kernels.softmax import softmax
 from kernels.store_kv import store_kv
 from kernels.swiglu import swiglu
@@ -35,6 +36,7 @@ table, lengths, starts = (torch.zeros(shape, dtype=torch.int32) for shape in ((2
 codes, ones = torch.zeros(3, 512, dtype=torch.int8), torch.ones(3)
 weights = torch.zeros(3, 512, dtype=torch.uint8), torch.ones(3, 8), 128
 short, long = (torch.ones(2, width, requires_grad=True) for width in (16, 20_000))
+tokens, decay = torch.ones(1, 3, 8, requires_grad=True), -torch.ones(8, 4)
 heads, targets = torch.ones(1, 2, 3, 16, requires_grad=True), torch.zeros(2, dtype=torch.int64)
 CALLS = {
     "softmax": (2, lambda: softmax(short).sum().backward()),
@@ -43,6 +45,14 @@ CALLS = {
     "layer_norm": (2, lambda: layer_norm(short, short[0].detach()).sum().backward()),
     "rotary": (2, lambda: rotary(heads, None, torch.ones(3, 8), torch.ones(3, 8)).sum().backward()),
     "swiglu": (2, lambda: swiglu(short, short).sum().backward()),
+    "selective_scan": (
+        2,
+        lambda: (
+            selective_scan(tokens, tokens, decay, tokens[..., :4], tokens[..., :4], decay[:, 0], tokens)[0]
+            .sum()
+            .backward()
+        ),
+    ),
     "cross_entropy": (2, lambda: cross_entropy(short, targets).backward()),
     "cross_entropy of long rows": (2, lambda: cross_entropy(long, targets).backward()),
     "linear_cross_entropy": (2, lambda: linear_cross_entropy(short, short.detach(), targets).backward()),

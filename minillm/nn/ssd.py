@@ -1,0 +1,98 @@
+"""SSD (상태 공간 이중성), the scan of Mamba-2: with one decay a head, a scan is attention with a fading mask.
+
+    h_t = exp(Δ_t A) h_{t-1} + Δ_t x_t B_tᵀ,  y_t = h_t C_t           h (P, N) of a head; A, Δ_t numbers
+    y = (L ∘ C Bᵀ) (Δ x),   L_ts = exp(A Σ_{s < r ≤ t} Δ_r)            the same: C, B, x are queries, keys, values
+
+The whole matrix costs T² a head, the loop T steps. So: the matrix within chunks of Q tokens, a state from chunk to
+chunk. All that is large is a product of matrices. G groups of heads share B and C, as heads share keys in attention.
+Book 16.4 맘바. Paper: Dao and Gu 2024 (Mamba-2). Held against its own loop, against scan_loop with every A of a channel
+equal, and against transformers' Mamba2. Leaves out: a Δ that is bounded (the model does that before).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from minillm._checks import check_int, describe
+
+
+def check_ssd(x: Any, dt: Any, A: Any, B: Any, C: Any, state: Any) -> None:
+    """ValueError unless x (B, T, H, P), dt (B, T, H), A (H,), B, C (B, T, G, N), H % G == 0, and state fit together."""
+    if not isinstance(x, Tensor) or x.dim() != 4 or not x.is_floating_point() or not x.numel():
+        raise ValueError(f"x must be a float tensor (B, T, H, P) of at least one token, got {describe(x)}")
+    if not isinstance(B, Tensor) or B.dim() != 4 or B.shape[:2] != x.shape[:2] or not B.numel():
+        raise ValueError(f"B must be a tensor {(*x.shape[:2], 'G', 'N')}, got {describe(B)}")
+    if x.shape[2] % B.shape[2]:
+        raise ValueError(f"heads must go evenly into groups, got {x.shape[2]} and {B.shape[2]}")
+    sizes = {"dt": (dt, x.shape[:3]), "A": (A, x.shape[2:3]), "C": (C, B.shape)}
+    if state is not None:
+        sizes["state"] = state, (x.shape[0], *x.shape[2:], B.shape[3])
+    for name, (value, shape) in sizes.items():
+        if not isinstance(value, Tensor) or value.shape != shape:
+            raise ValueError(f"{name} must be a tensor {tuple(shape)}, got {describe(value)}")
+
+
+def ssd_loop(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The definition: x (B, T, H, P), dt (B, T, H), A (H,), B, C (B, T, G, N) -> (y as x, state (B, H, P, N))."""
+    check_ssd(x, dt, A, B, C, state)
+    B, C = (one.repeat_interleave(x.shape[2] // B.shape[2], dim=2) for one in (B, C))  # (B, T, H, N)
+    decay, write = torch.exp(dt * A), dt[..., None] * x  # (B, T, H), (B, T, H, P)
+    h = x.new_zeros(x.shape[0], *x.shape[2:], B.shape[3]) if state is None else state
+    shown = []
+    for a, b, key, query in zip(decay.unbind(1), write.unbind(1), B.unbind(1), C.unbind(1)):
+        h = a[..., None, None] * h + b[..., None] * key[..., None, :]  # (B, H, P, N)
+        shown.append((h @ query[..., None])[..., 0])
+    return torch.stack(shown, dim=1), h
+
+
+def ssd_matrix(dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """M (B, H, T, T) with y = M (Δ x), for one text as a whole: attention scores times what has not faded yet."""
+    reached = (dt * A).cumsum(1).transpose(1, 2)  # (B, H, T)
+    scores = C.transpose(1, 2) @ B.permute(0, 2, 3, 1)  # (B, G, T, T): C_t · B_s
+    scores = scores.repeat_interleave(A.shape[0] // B.shape[2], dim=1)
+    return scores * fading(reached)
+
+
+def fading(reached: Tensor) -> Tensor:
+    """L_ts = exp(reached_t - reached_s) for s ≤ t, else 0: reached (..., T) -> (..., T, T)."""
+    T = reached.shape[-1]
+    later = torch.ones(T, T, dtype=torch.bool, device=reached.device).triu(1)
+    # -inf before exp: above the diagonal the exponent is positive and may overflow
+    return torch.exp((reached[..., :, None] - reached[..., None, :]).masked_fill(later, -torch.inf))
+
+
+def ssd_chunked(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | None = None, chunk: int = 32
+) -> tuple[Tensor, Tensor]:
+    """The same: a (Q, Q) matrix within each chunk of Q = `chunk` tokens, and a state from chunk to chunk."""
+    check_ssd(x, dt, A, B, C, state), check_int("chunk", chunk, 1)
+    T, Q, G = x.shape[1], min(chunk, x.shape[1]), B.shape[2]
+    heads = (G, x.shape[2] // G)
+    x, dt, B, C = (F.pad(one, (0, 0) * (one.dim() - 2) + (0, -T % Q)) for one in (x, dt, B, C))
+    # chunks and heads first, so that all below are products of matrices
+    write = (
+        (dt[..., None] * x).unflatten(2, heads).unflatten(1, (-1, Q)).permute(0, 1, 3, 4, 2, 5)
+    )  # (B, T/Q, G, R, Q, P)
+    reached = (
+        (dt * A).unflatten(2, heads).unflatten(1, (-1, Q)).permute(0, 1, 3, 4, 2).cumsum(-1)
+    )  # (B, T/Q, G, R, Q)
+    B, C = (
+        one.unflatten(1, (-1, Q)).transpose(2, 3)[:, :, :, None] for one in (B, C)
+    )  # (B, T/Q, G, 1, Q, N)
+    y = ((C @ B.transpose(-1, -2)) * fading(reached)) @ write  # within each chunk
+    # what a chunk adds to the state: Σ_s exp(reached_Q - reached_s) Δ_s x_s B_sᵀ
+    left = torch.exp(reached[..., -1:] - reached)[..., None] * write
+    added = left.transpose(-1, -2) @ B  # (B, T/Q, G, R, P, N)
+    carry, starts = torch.zeros_like(added[:, 0]) if state is None else state.unflatten(1, heads), []
+    for a, b in zip(torch.exp(reached[..., -1]).unbind(1), added.unbind(1)):
+        starts.append(carry)
+        carry = a[..., None, None] * carry + b
+    # what the state before the chunk still says: exp(reached_t) h C_t
+    y = y + torch.exp(reached)[..., None] * (C @ torch.stack(starts, dim=1).transpose(-1, -2))
+    return y.permute(0, 1, 4, 2, 3, 5).flatten(3, 4).flatten(1, 2)[:, :T], carry.flatten(1, 2)
