@@ -3152,4 +3152,78 @@ def triplets(pairs, line):
     "Kim Areum",
 )""",
     },
+    "16-1-a": {
+        "a tuple of fractions and a tensor": """from fractions import Fraction
+prediction = (Fraction(1, 8), torch.tensor(1.25), 0.4 * math.tanh(0.5), 3.0, 48, 128)""",
+    },
+    "16-1-b": {
+        "all products with W first": """def lstm(x, W, U, b, h, c):
+    H, shown = len(h), []
+    for a in x @ W.T + b:
+        gates = a + U @ h
+        i, f, o = (torch.sigmoid(gates[k * H : k * H + H]) for k in (0, 1, 3))
+        c = f * c + i * torch.tanh(gates[2 * H : 3 * H])
+        h = o * torch.tanh(c)
+        shown.append(h)
+    return torch.stack(shown), c""",
+        "numpy, number by number": """def lstm(x, W, U, b, h, c):
+    import numpy as np
+    x, W, U, b, h, c = (one.numpy().copy() for one in (x, W, U, b, h, c))
+    H, shown = len(h), np.zeros((len(x), len(h)))
+    sigmoid = lambda a: 1 / (1 + np.exp(-a))
+    for t in range(len(x)):
+        a = W @ x[t] + U @ h + b
+        for k in range(H):
+            c[k] = sigmoid(a[H + k]) * c[k] + sigmoid(a[k]) * np.tanh(a[2 * H + k])
+        h = sigmoid(a[3 * H :]) * np.tanh(c)
+        shown[t] = h
+    return torch.tensor(shown), torch.tensor(c)""",
+        "lists": """def lstm(x, W, U, b, h, c):
+    sigmoid = lambda a: 1 / (1 + math.exp(-a))
+    x, W, U, b, h, c = (one.tolist() for one in (x, W, U, b, h, c))
+    H, shown = len(h), []
+    for token in x:
+        a = [sum(map(float.__mul__, w, token)) + sum(map(float.__mul__, u, h)) + e for w, u, e in zip(W, U, b)]
+        c = [sigmoid(a[H + k]) * c[k] + sigmoid(a[k]) * math.tanh(a[2 * H + k]) for k in range(H)]
+        h = [sigmoid(a[3 * H + k]) * math.tanh(c[k]) for k in range(H)]
+        shown.append(h)
+    return [shown, c]""",
+    },
+    "16-1-c": {
+        "the states first, another w": """def reach(w, xs):
+    h, states = 0.0, []
+    for x in xs:
+        h = math.tanh(w * h + x)
+        states.append(h)
+    return math.prod(abs(1 - h * h) for h in states) * abs(w) ** (len(xs) - 1)
+
+
+exploding, vanishing, why = [3, [0] * 40], [3, [-1.0, 1.0] + [1.0] * 38], "b" """,
+        "tensors, a small difference in the tokens": """def reach(w, xs):
+    h, slopes = torch.zeros(()).double(), []
+    for x in xs:
+        h = torch.tanh(w * h + x)
+        slopes.append(1 - h**2)
+    return (torch.stack(slopes).prod() * w ** (len(xs) - 1)).abs()
+
+
+exploding, vanishing, why = (1.5, [0.0] * 40), (1.5, torch.ones(40)), "b" """,
+    },
+    "16-1-d": {
+        "with expm1": """def forget_bias(tokens, keep):
+    return -math.log(math.expm1(-math.log(keep) / tokens))""",
+        "numpy": """def forget_bias(tokens, keep):
+    import numpy as np
+    gate = np.exp(np.log(keep) / tokens)
+    return np.log(gate) - np.log1p(-gate)""",
+        "halving the interval": """def forget_bias(tokens, keep):
+    low, high = -50.0, 50.0
+    for _ in range(200):
+        middle = (low + high) / 2
+        if -tokens * math.log1p(math.exp(-middle)) < math.log(keep):
+            low = middle
+        else:
+            high = middle
+    return middle""",
+    },
 }
