@@ -3153,8 +3153,7 @@ def triplets(pairs, line):
 )""",
     },
     "16-1-a": {
-        "a tuple of fractions and a tensor": """from fractions import Fraction
-prediction = (Fraction(1, 8), torch.tensor(1.25), 0.4 * math.tanh(0.5), 3.0, 48, 128)""",
+        "a tuple of numbers and a tensor": """prediction = (1 / 8, torch.tensor(1.25), 0.4 * math.tanh(0.5), 3.0, 48, 128)""",
     },
     "16-1-b": {
         "all products with W first": """def lstm(x, W, U, b, h, c):
