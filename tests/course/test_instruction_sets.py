@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from minillm.course.small.instruction_sets import SETS, half_wrong, parts, rows_of, slipped
-from minillm.course.small.programs import ProgramRecipe, instructed, pretrained, taught_rows
+from minillm.course.small.programs import ProgramRecipe, taught_rows
 from minillm.data import small_tasks
 from minillm.data.small_programs import PROBES, ProgramTask
-from tests.course.test_program_models import TINY
 from tests.helpers import soak_count
 
 RECIPE = replace(ProgramRecipe(), rows=40)
@@ -81,13 +80,3 @@ def test_parts_divide_the_tasks():
     assert np.array_equal(found["English"], ~found["Korean"])
     assert found["all"].all()
     assert found["3 steps"].sum() == sum(len(task.steps) == 3 for task in tasks)
-
-
-def test_a_model_learns_from_the_rows_that_it_is_given():
-    base = pretrained(TINY)
-    rows = rows_of(TINY, n=12, languages=("ko",))
-    made = instructed(base, TINY, rows=rows)
-    assert made.facts["rows"] == 12
-    own = instructed(base, TINY)
-    assert own.facts["rows"] == TINY.rows
-    assert made.facts["losses"] != own.facts["losses"]
