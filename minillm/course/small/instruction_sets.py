@@ -1,4 +1,4 @@
-"""What makes a good set of instructions? The same base model learns from seven sets, and each is examined alike.
+"""What makes a good set of instructions? The same base model learns from eight sets, and each is examined alike.
 
     rows = SETS["300 rows"](recipe)                 {"messages": [user, assistant]} each
     model = instructed(base, recipe, rows=rows)     as many steps for every set: a small one is repeated
@@ -28,7 +28,7 @@ from minillm.course.small.program_models import EXAM, exam_scores, program_model
 from minillm.course.small.program_scores import ProgramScores
 from minillm.course.small.programs import ROWS, ProgramRecipe, instructed
 from minillm.data import ProgramTask, program_rows, small_tasks
-from minillm.data.small_programs import LANGUAGES, LENGTHS, NUMBERS, PROBES, part_of
+from minillm.data.small_programs import LANGUAGES, LENGTHS, NUMBERS, OPERATIONS, PROBES, part_of
 from minillm.evaluation import paired
 
 Rows = list[dict[str, Any]]
@@ -49,17 +49,21 @@ def rows_of(
 
 
 def slipped(task: ProgramTask, rng: random.Random) -> ProgramTask:
-    """The same task with another number in one step: other values, and no function of the exam."""
-    others = [(place, number) for place in range(len(task.steps)) for number in NUMBERS]
-    rng.shuffle(others)
+    """The same task with another number in one step: other values, and no function of the exam.
+
+    Another operation, too, for the rare task that no other number changes: x // 9 // 6 // 9 is -1 or 0 in any case.
+    """
+    places = range(len(task.steps))
+    numbers = [(place, (task.steps[place][0], number)) for place in places for number in NUMBERS]
+    others = [(place, (name, number)) for place in places for name in OPERATIONS for number in NUMBERS]
+    rng.shuffle(numbers), rng.shuffle(others)
     values = [task(x) for x in PROBES]
-    for place, number in others:
-        steps = list(task.steps)
-        steps[place] = (steps[place][0], number)
-        other = ProgramTask(tuple(steps), task.language, task.form)
-        if part_of(other.steps) == "train" and [other(x) for x in PROBES] != values:
+    for place, step in numbers + others:
+        steps = (*task.steps[:place], step, *task.steps[place + 1 :])
+        other = ProgramTask(steps, task.language, task.form)
+        if part_of(steps) == "train" and [other(x) for x in PROBES] != values:
             return other
-    raise ValueError(f"no other number in {task.steps} gives another function of the training part")
+    raise ValueError(f"no other step in {task.steps} gives another function of the training part")
 
 
 def half_wrong(recipe: ProgramRecipe) -> Rows:
@@ -79,6 +83,7 @@ SETS: dict[str, Callable[[ProgramRecipe], Rows]] = {
     "English only": partial(rows_of, languages=("en",)),
     "one and two steps": partial(rows_of, lengths=(1, 2)),
     "one writer": partial(rows_of, styles=("clear",)),
+    "one silent writer": partial(rows_of, styles=("plain",)),
     "half wrong": half_wrong,
 }
 
