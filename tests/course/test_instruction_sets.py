@@ -10,17 +10,10 @@ from minillm.course.small.instruction_sets import SETS, half_wrong, parts, rows_
 from minillm.course.small.programs import ProgramRecipe, taught_rows
 from minillm.data import small_tasks
 from minillm.data.small_programs import PROBES, ProgramTask
+from tests.course.test_program_models import values
 from tests.helpers import soak_count
 
 RECIPE = replace(ProgramRecipe(), rows=40)
-
-
-def values(code):
-    """What CPython makes of a program."""
-    names = {}
-    exec(code, names)
-    (function,) = [value for name, value in names.items() if name != "__builtins__"]
-    return tuple(function(x) for x in PROBES)
 
 
 def asks_and_says(rows):
