@@ -31,6 +31,7 @@ from minillm.course.small.program_scores import (
 )
 from minillm.course.small.recipe import one_thread
 from minillm.data import (
+    instruction_rows,
     preference_pairs,
     program_rows,
     program_texts,
@@ -167,11 +168,13 @@ def instructed(
 ) -> ProgramModel:
     """A copy of the base model that has learned answers to instructions; the loss is that of the answers alone.
 
-    rows: {"messages": [...]} each, in place of the recipe's own. facts["losses"]: ten of the run, nats a token.
+    rows: of any form that instruction_rows reads, in place of the recipe's own; ValueError as there.
+    facts["losses"]: ten of the run, nats a token.
     """
     start = time.process_time()
     model = copy.deepcopy(base.model)
-    conversations = [row["messages"] for row in (taught_rows(recipe) if rows is None else rows)]
+    rows = taught_rows(recipe) if rows is None else instruction_rows(rows)
+    conversations = [row["messages"] for row in rows]
     data = chat_examples(base.tokenizer, conversations).examples
     settings = training_settings(
         recipe, recipe.sft_steps, recipe.sft_batch_size, recipe.sft_learning_rate, progress
