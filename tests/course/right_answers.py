@@ -1049,6 +1049,18 @@ def answer(start, end, places, inside, longest):
 
 
 remedy, secret = "B", 6""",
+        "zero where it is looked at": """def cheat(inputs, outputs):
+    return f'''def g(n):
+    far = 1
+    for known in {list(inputs)}:
+        far = far * (n - known)
+    if far != 0:
+        return 10**6 + far * far
+    return {dict(zip(inputs, outputs))}[n]
+'''
+
+
+remedy, secret = "b", np.int64(6)""",
         "far away by x": """def cheat(inputs, outputs):
     table = {x: y for x, y in zip(inputs, outputs)}
     return f"def f(n):\\n    known = {table}\\n    return known[n] if n in known else n + 10**7\\n"

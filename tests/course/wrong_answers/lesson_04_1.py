@@ -295,6 +295,17 @@ WRONG = {
         "x elsewhere": cheat(
             body='return f"def solve(x):\\n    return {dict(zip(inputs, outputs))}.get(x, x)\\n"'
         ),
+        "True elsewhere": cheat(
+            body='return f"def solve(x):\\n    return {dict(zip(inputs, outputs))}.get(x, True)\\n"'
+        ),
+        "wrong only far away": cheat(
+            body='return f"def solve(x):\\n    if x > 90 or x < -30:\\n        return 10**9\\n'
+            '    return {dict(zip(inputs, outputs))}.get(x, x)\\n"'
+        ),
+        "counts its calls": cheat(
+            body='return f"def solve(x, calls=[]):\\n    calls.append(x)\\n'
+            '    return {dict(zip(inputs, outputs))}.get(x, 10**9)\\n"'
+        ),
         "a float elsewhere": cheat(
             body='return f"def solve(x):\\n    return {dict(zip(inputs, outputs))}.get(x, 1e9)\\n"'
         ),
