@@ -22,7 +22,5 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     check_int("k", k, 1, n)
     if n - c < k:  # no choice of k holds wrong ones alone
         return 1.0
-    few, many = sorted(
-        (c, k)
-    )  # C(n - c, k) / C(n, k) is the same with c and k exchanged: the shorter product
+    few, many = sorted((c, k))  # the quotient is the same with c and k exchanged: the shorter product
     return 1.0 - math.prod(1.0 - many / i for i in range(n - few + 1, n + 1))

@@ -962,6 +962,112 @@ def answer(start, end, places, inside, longest):
         "a tuple": "prediction = (45, 15, 3, 18)",
         "an array": "prediction = torch.tensor([45, 15, 3, 18])",
     },
+    "04-1-a": {
+        "one tuple a token": """def example(turns, marks, learn, max_length, keep):
+    last = max([i for i, turn in enumerate(turns) if turn[0] == "assistant"], default=-1)
+    rows = []
+    for i, (role, text) in enumerate(turns):
+        learned = role == "assistant" and learn in ("every", ("", "last")[i == last])
+        rows.append((marks[role], False))
+        rows.extend((one, learned) for one in text)
+        if role == "assistant":
+            rows.append((marks["end"], learned))
+    if max_length is not None:
+        rows = rows[:max_length] if keep == "start" else rows[-max_length:]
+    labels = tuple(one if n and learned else -100 for n, (one, learned) in enumerate(rows))
+    if max(labels) < 0:
+        return None
+    return tuple(one for one, _ in rows), labels""",
+        "arrays": """def example(turns, marks, learn, max_length, keep):
+    ids, turn = [], []
+    for i, (role, text) in enumerate(turns):
+        said = [marks[role]] + list(text) + [marks["end"]] * (role == "assistant")
+        ids, turn = ids + said, turn + [-1] + [i if role == "assistant" else -1] * (len(said) - 1)
+    ids, turn = np.array(ids), np.array(turn)
+    learned = turn >= 0 if learn == "every" else (turn == turn.max()) & (turn >= 0)
+    labels = np.where(learned, ids, -100)
+    if max_length is not None:
+        part = np.s_[:max_length] if keep == "start" else np.s_[max(0, len(ids) - max_length) :]
+        ids, labels = ids[part], labels[part].copy()
+    labels[0] = -100
+    return [ids, labels] if (labels > -100).any() else None""",
+    },
+    "04-1-b": {
+        "rows grow as examples come": """def packed(examples, room):
+    rows = []
+    for number, (ids, labels) in enumerate(examples):
+        row = next((row for row in rows if room - len(row) >= len(ids)), None)
+        if row is None:
+            rows.append(row := [])
+        row += [(one, label if n else -100, n, number) for n, (one, label) in enumerate(zip(ids, labels))]
+    found = []
+    for row in rows:
+        row += [(0, -100, 0, -1 - n) for n in range(room - len(row))]
+        ids, labels, positions, owner = zip(*row)
+        sees = [[owner[s] == owner[t] and s <= t for s in range(room)] for t in range(room)]
+        found.append(dict(ids=ids, labels=labels, positions=positions, sees=sees))
+    return found""",
+        "tensors": """def packed(examples, room):
+    free, rows = [], []
+    for ids, labels in examples:
+        places = [n for n, left in enumerate(free) if left >= len(ids)]
+        if not places:
+            free.append(room)
+            blank = torch.zeros(room, dtype=torch.int64)
+            rows.append({"ids": blank.clone(), "labels": blank - 100, "positions": blank.clone(),
+                         "sees": torch.eye(room).bool()})
+            places = [len(rows) - 1]
+        row, start, size = rows[places[0]], room - free[places[0]], len(ids)
+        part = slice(start, start + size)
+        row["ids"][part], row["labels"][part] = torch.tensor(ids), torch.tensor([-100, *labels[1:]])
+        row["positions"][part] = torch.arange(size)
+        row["sees"][part, part] = torch.ones(size, size).tril().bool()
+        free[places[0]] -= size
+    return rows""",
+    },
+    "04-1-c": {
+        "whole numbers": """def pass_at(counts, k):
+    from fractions import Fraction
+
+    if min(n for n, _ in counts) < k:
+        raise ValueError("too few")
+    return float(sum(1 - Fraction(math.comb(n - c, k), math.comb(n, k)) for n, c in counts) / len(counts))""",
+        "the other product, by numpy": """def pass_at(counts, k):
+    found = []
+    for n, c in counts:
+        if k > n:
+            raise ValueError(n)
+        found.append(1.0 if n - c < k else 1.0 - np.prod(1.0 - k / np.arange(n - c + 1, n + 1)))
+    return np.mean(found)""",
+    },
+    "04-1-d": {
+        "one if an input": """def cheat(inputs, outputs):
+    lines = ["def solve(x):"]
+    for x, y in zip(inputs, outputs):
+        lines += [f"    if x == {x}:", f"        return {y}"]
+    return chr(10).join([*lines, "    return -10**9", ""])
+
+
+remedy, secret = "B", 6""",
+        "zero where it is looked at": """def cheat(inputs, outputs):
+    return f'''def g(n):
+    far = 1
+    for known in {list(inputs)}:
+        far = far * (n - known)
+    if far != 0:
+        return 10**6 + far * far
+    return {dict(zip(inputs, outputs))}[n]
+'''
+
+
+remedy, secret = "b", np.int64(6)""",
+        "far away by x": """def cheat(inputs, outputs):
+    table = {x: y for x, y in zip(inputs, outputs)}
+    return f"def f(n):\\n    known = {table}\\n    return known[n] if n in known else n + 10**7\\n"
+
+
+remedy, secret = " b ", math.ceil(math.log(0.001) / math.log(0.3))""",
+    },
     "07-1-a": {
         "computed": "prediction = (sum(range(200, 250)), 249, 4 * 24 * 256, 3 * 2**30 / (4 * 24 * 256 * 2048), 3, 2)",
         "a tensor": "prediction = torch.tensor([11225, 249, 24576, 64, 3, 2])",

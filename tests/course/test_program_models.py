@@ -88,6 +88,28 @@ def test_a_training_row_in_the_exam_is_noticed(monkeypatch):
         held_out_proof(TINY, n=20)
 
 
+def test_a_model_learns_from_the_rows_that_it_is_given(base):
+    rows = program_rows(small_tasks(12, "train", languages=("ko",)))
+    made = instructed(base, TINY, rows=rows)
+    assert made.facts["rows"] == 12
+    own = instructed(base, TINY)
+    assert own.facts["rows"] == TINY.rows
+    assert made.facts["losses"] != own.facts["losses"]
+    alpaca = [
+        {"instruction": asks["content"], "output": says["content"]}
+        for asks, says in (row["messages"] for row in rows)
+    ]
+    assert instructed(base, TINY, rows=alpaca).facts["losses"] == made.facts["losses"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"), [([], "no answer is left"), ([{}], "row 1"), ([None], "row 1"), (5, "rows")]
+)
+def test_rows_without_answers_are_refused(base, rows, said):
+    with pytest.raises(ValueError, match=said):
+        instructed(base, TINY, rows=rows)
+
+
 # --- the tokenizer ---
 
 

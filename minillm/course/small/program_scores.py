@@ -1,6 +1,6 @@
 """What an answer of chapter 4 is worth: it is run, then its style is measured.
 
-    passed     1 where the program is right on six inputs                  data/small_programs.py
+    passed     1 where the program is right on all eight inputs            data/small_programs.py
     readable   the rubric, 0..1, of the text alone                         evaluation/readability.py
     true       passed x readable: what we want; no model sees it while it learns from a proxy
 

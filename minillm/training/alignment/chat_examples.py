@@ -52,10 +52,7 @@ def answer_spans(
     for i in places:
         start = _start_of_answer(messages, i, text, render)
         if start is None:
-            more = "; turns='last' learns from the last answer alone" if i != places[-1] else ""
-            raise ValueError(
-                f"the chat template writes what comes before message {i} in another way once more follows{more}"
-            )
+            raise ValueError(_rewritten(i, i != places[-1]))
         spans.append((start, _end_of_answer(tokenizer, messages, i, start, text, render)))
     return text, spans
 
@@ -139,6 +136,11 @@ def _answers(messages: Any, turns: str) -> list[int]:
             "a conversation must begin with a question, it begins with a message of the assistant"
         )
     return places if turns == "every" else places[-1:]
+
+
+def _rewritten(i: int, more_follow: bool) -> str:
+    more = "; turns='last' learns from the last answer alone" if more_follow else ""
+    return f"the chat template writes what comes before message {i} in another way once more follows{more}"
 
 
 def _shared(a: str, b: str) -> int:
