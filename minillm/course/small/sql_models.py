@@ -4,12 +4,12 @@
 
     python -m minillm.course.small.sql_models          make it if it is not there, and say what it is
 
-Made by the first call on this machine in about a minute and a half of one core, and kept. The recipe is this file; the
+Made by the first call on this machine in one to two minutes of one core, and kept. The recipe is this file; the
 world is data/sql_questions.py. It reads names letter for letter as they stand in the DDL (`small_prompt`), and the loss
 is that of the query alone. Its figures are of schemas and questions that are in no training data; the proof stands
 beside them.
 
-Book: 6.3 실습: 미세 조정 수행하기. Left out: what would take longer than a minute and a half; subqueries.
+Book: 6.3 실습: 미세 조정 수행하기. Left out: what would take longer; subqueries.
 """
 
 from __future__ import annotations
