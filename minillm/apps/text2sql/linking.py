@@ -5,20 +5,20 @@
     SELECT AVG(price) FROM products WHERE color = 'red'
     SELECT AVG(freight) FROM orders WHERE ship_country = 'Norway'
 
-Which words of the question are names of tables and columns, and which are texts that stand in the database, is found by
-comparing letters; every one gets a word of data/sql_words.py of its kind. What the model has learned is the forms of
-questions, not the names, so it can do without the names.
-Book: 6.1.1. Paper: Wang et al. 2020 (RAT-SQL: schema linking). Left out: synonyms, typing mistakes, more than two
-references of a table.
+Which words of the question are names of tables and columns, and which are texts that stand in the database, mentions.py
+finds; every one gets a word of data/sql_words.py of its kind. What the model has learned is the forms of
+questions, not the names, so it can do without the names. A name like "in" or "no" is found in quotes alone.
+Book: 6.1.1. Paper: Wang et al. 2020 (RAT-SQL: schema linking). Left out: synonyms, typing mistakes, joins with more
+than two other tables.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from minillm._checks import describe
+from minillm.apps.text2sql.mentions import Mention, mentions
 from minillm.apps.text2sql.tables import DatabaseTable, quoted
 from minillm.data.particles import with_particle
 from minillm.data.sql_words import COLUMNS, MAIN, NAMES, TABLES, Text
@@ -29,7 +29,7 @@ _PARTICLES = {p: pair for pair in ("은/는", "이/가", "을/를", "과/와") f
 
 
 class NothingTouched(ValueError):
-    """No word of the question is a table, a column or a text of the database."""
+    """No word of the question is a table, a column or a text of the database, or it leaves open which."""
 
 
 @dataclass
@@ -47,8 +47,13 @@ class Linked:
 
     def restore(self, sql: str) -> str:
         """The model's query with the names and texts of the database; ValueError for a word that stands for nothing."""
-        text = _WORD.sub(self._one, sql)
-        return re.sub(r"(?<=\() | (?=[),])", "", re.sub(r"(\w+) \(", r"\1(", text))
+        parts = re.split(
+            "('[^']*')", sql
+        )  # blanks go before the names and texts of the database come: these keep theirs
+        parts[::2] = (
+            re.sub(r"(?<=\() | (?=[),])", "", re.sub(r"(\w+) \(", r"\1(", one)) for one in parts[::2]
+        )
+        return _WORD.sub(self._one, "".join(parts))
 
     def _one(self, found: re.Match[str]) -> str:
         word = found[0]
@@ -70,76 +75,6 @@ _SQL = frozenset(
 )
 
 
-@dataclass
-class _Mention:
-    start: int
-    end: int
-    table: str
-    column: str | None = None
-    value: str | None = None
-
-
-def mentions(question: str, tables: dict[str, DatabaseTable]) -> list[_Mention]:
-    """Where the question names a table, a column or a text of the database; the longest wins where two overlap."""
-    found, low = [], question.lower()
-    for table in tables.values():
-        found += [
-            _Mention(*span, table.name) for span in _spans(question, _phrases(table.name, TABLES.values()))
-        ]
-        for column in table.columns:
-            phrases = _phrases(column, COLUMNS.values())
-            found += [_Mention(*span, table.name, column) for span in _spans(question, phrases)]
-        for column, values in table.values.items():
-            for value in values:
-                if len(value) > 1 and value.lower() in low:  # most are not there at all
-                    found += [
-                        _Mention(*span, table.name, column, value)
-                        for span in _spans(question, [value], False)
-                    ]
-    named = {one.table for one in found if one.column is None}
-    found.sort(key=lambda one: (one.start - one.end, one.value is not None, one.table not in named))
-    kept: list[_Mention] = []
-    for one in found:
-        if all(one.end <= other.start or one.start >= other.end for other in kept):
-            kept.append(one)
-    return sorted(kept, key=lambda one: one.start)
-
-
-def _phrases(name: str, known: Iterable) -> list[str]:
-    """What a question may call a table or a column: its name, and the words of the world that has the same name."""
-    plain = re.sub(r"[_\s]+", " ", name).strip()
-    words = [plain, name]
-    for one in known:
-        if name.lower() in one.spellings:
-            words += [one.english, one.korean]
-    return [word for word in dict.fromkeys(words) if word]
-
-
-def _spans(question: str, phrases: Sequence[str], plural: bool = True) -> list[tuple[int, int]]:
-    found = []
-    for phrase in phrases:
-        stem = "|".join(
-            map(re.escape, sorted(_numbers(phrase), key=len, reverse=True) if plural else [phrase])
-        )
-        # a Latin word ends where its letters do; a Korean one goes on with its particle
-        found += [
-            m.span()
-            for m in re.finditer(
-                rf"(?<![A-Za-z0-9_가-힣])(?:{stem})(?![A-Za-z0-9_])", question, re.IGNORECASE
-            )
-        ]
-    return found
-
-
-def _numbers(phrase: str) -> set[str]:
-    """A word in singular and plural, as English makes them mostly: city, cities; boxes, box."""
-    found = {phrase}
-    if re.search("[A-Za-z]$", phrase):
-        found |= {phrase + "s", phrase + "es", re.sub("y$", "ies", phrase), re.sub("ies$", "y", phrase)}
-        found |= {re.sub("s$", "", phrase), re.sub("(?<=[sxzh])es$", "", phrase)}
-    return found
-
-
 def link(question: str, tables: dict[str, DatabaseTable]) -> Linked:
     """The question and the part of the database that it speaks of, in the model's words. NothingTouched."""
     found = mentions(question, tables)
@@ -153,24 +88,53 @@ def link(question: str, tables: dict[str, DatabaseTable]) -> Linked:
         (4 * (one.column is None) + 1) * (one.table == table.name) + bool(_parent(table, one.table)) for one in found
     ))  # fmt: skip
     parents = [name for name in dict.fromkeys(one.table for one in found) if _parent(main, name)][:2]
-    korean = bool(re.search("[가-힣]", question))
-    return _Words(main, [tables[name] for name in parents], found, korean).linked(question)
-
-
-def _parent(table: DatabaseTable, other: str) -> str | None:
-    """The column by which the table refers to the other."""
-    return next(
-        (column for column, (parent, _) in table.references.items() if parent == other != table.name), None
+    joins = {name: _meant_reference(main, name, question) for name in parents}
+    return _Words(main, [tables[name] for name in parents], found, _korean(question, found), joins).linked(
+        question
     )
+
+
+def _korean(question: str, found: list[Mention]) -> bool:
+    """Whether a question is Korean: names and texts of the database do not count, if there is more."""
+    rest = list(question)
+    for one in found:
+        rest[one.start : one.end] = " " * (one.end - one.start)
+    text = "".join(rest)
+    return bool(re.search("[가-힣]", question if not re.search("[A-Za-z]{2}", text) else text))
+
+
+def _parent(table: DatabaseTable, other: str) -> list[str]:
+    """The columns by which the table refers to the other."""
+    return [column for column, (parent, _) in table.references.items() if parent == other != table.name]
+
+
+def _meant_reference(table: DatabaseTable, other: str, question: str) -> str:
+    """The one of them that the question means. NothingTouched where there are several and it names not one alone."""
+    columns, low = _parent(table, other), question.lower()
+    if len(columns) == 1:
+        return columns[0]
+    words = {column: {*re.split(r"[\W_]+", column.lower())} - {"", "id", "no", "key"} for column in columns}
+    shared = set.intersection(*words.values())
+    said = [column for column in columns if any(word in low for word in words[column] - shared)]
+    if len(said) != 1:
+        raise NothingTouched(
+            f"{table.name} refers to {other} by {' and by '.join(columns)}: the question must name one of them"
+        )
+    return said[0]
 
 
 class _Words:
     """The words that stand for what a question names."""
 
     def __init__(
-        self, main: DatabaseTable, parents: list[DatabaseTable], found: list[_Mention], korean: bool
+        self,
+        main: DatabaseTable,
+        parents: list[DatabaseTable],
+        found: list[Mention],
+        korean: bool,
+        joins: dict[str, str],
     ) -> None:
-        self.tables, self.found, self.korean = [main, *parents], found, korean
+        self.tables, self.found, self.korean, self.joins = [main, *parents], found, korean, joins
         concepts = self._concepts(len(parents))
         self.concept = dict(zip((table.name for table in self.tables), concepts))
         self.spelled = {name: TABLES[concept].spellings[0] for name, concept in self.concept.items()}
@@ -228,7 +192,7 @@ class _Words:
         pieces.append(question[place:])
         return Linked(self._ddl(), "".join(pieces), touched, self._back(), self.values)
 
-    def _word(self, one: _Mention) -> str | None:
+    def _word(self, one: Mention) -> str | None:
         if one.table not in self.concept:
             return None
         if one.column is None:
@@ -278,10 +242,10 @@ class _Words:
                 back[f"{spelled}.{short}"] = f"{name}.{quoted(column)}"
                 back[short] = quoted(column)
         for parent in self.tables[1:]:
-            column = _parent(main, parent.name)
-            key = main.references[column][1]  # type: ignore[index]
+            column = self.joins[parent.name]
+            key = main.references[column][1]
             short = f"{self.spelled[parent.name]}_id"
-            back[f"{self.spelled[main.name]}.{short}"] = f"{quoted(main.name)}.{quoted(column)}"  # type: ignore[arg-type]
+            back[f"{self.spelled[main.name]}.{short}"] = f"{quoted(main.name)}.{quoted(column)}"
             back[f"{self.spelled[parent.name]}.id"] = f"{quoted(parent.name)}.{quoted(key)}"
         return back
 
