@@ -195,10 +195,15 @@ def test_what_is_not_clear_by_letters_alone(script, question, touched, model, ro
 
 
 def test_common_words_and_longer_words_are_no_names():
-    script = "CREATE TABLE 책 (a INTEGER, 수 INTEGER, i INTEGER, \"no\" INTEGER, state TEXT);"
+    script = 'CREATE TABLE 책 (a INTEGER, 수 INTEGER, i INTEGER, "no" INTEGER, state TEXT);'
     with SQLSandbox(script=f"{script} INSERT INTO 책 VALUES (1, 2, 3, 4, 'OR');") as box:
         tables = read_tables(box)
-    for question in ("책임자는 수학을 잘하나요?", "Is there a cat in or not?", "What is love?", "No, all of them."):
+    for question in (
+        "책임자는 수학을 잘하나요?",
+        "Is there a cat in or not?",
+        "What is love?",
+        "No, all of them.",
+    ):
         with pytest.raises(NothingTouched):
             link(question, tables)
     said = {'"no" of 책': ["책.no", "책"], "책들의 수는?": ["책", "책.수"], "책별 수": ["책", "책.수"]}
@@ -212,8 +217,16 @@ def test_a_question_that_leaves_the_reference_open_is_declined():
         "CREATE TABLE teams (id INTEGER PRIMARY KEY, city TEXT); CREATE TABLE games (id INTEGER PRIMARY KEY, "
         "home_id INT REFERENCES teams, away_id INT REFERENCES teams); INSERT INTO teams VALUES (1, 'Ulm');"
     )
-    with SQLSandbox(script=script) as box, pytest.raises(NothingTouched, match="by home_id and by away_id"):
-        link("How many games are there whose team has the city Ulm?", read_tables(box))
+    joined = "SELECT COUNT ( * ) FROM products JOIN companies ON products . companies_id = companies . id"
+    with SQLSandbox(script=script) as box:
+        tables = read_tables(box)
+        linked = link("How many games are there whose team has the city Ulm?", tables)
+        with pytest.raises(NothingTouched, match="games refers to teams by home_id and by away_id"):
+            linked.restore(joined)
+        assert box.run(linked.restore("SELECT COUNT ( * ) FROM companies")) == [(1,)]
+        for word in ("home", "away"):
+            linked = link(f"How many games are there whose {word} team has the city Ulm?", tables)
+            assert f'"games"."{word}_id" = "teams"."id"' in linked.restore(joined)
 
 
 def test_a_korean_text_does_not_make_a_question_korean():

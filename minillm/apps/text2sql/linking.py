@@ -25,18 +25,20 @@ from minillm.data.sql_words import COLUMNS, MAIN, NAMES, TABLES, Text
 
 MOST_COLUMNS = 4
 MOST_NAMES = 180  # letters of a message
+_PART = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[가-힣]+")
 _PARTICLES = {p: pair for pair in ("은/는", "이/가", "을/를", "과/와") for p in pair.split("/")}
 
 
 class NothingTouched(ValueError):
-    """No word of the question is a table, a column or a text of the database, or it leaves open which."""
+    """No word of the question is a table, a column or a text of the database, or it leaves open by which column."""
 
 
 @dataclass
 class Linked:
     """ddl, question: in the model's words. touched: what of the database the question names.
 
-    back, values: of what the model says, the names and the texts of the database.
+    back, values: of what the model says, the names and the texts of the database. unclear: its names that may be one
+    of several, and which.
     """
 
     ddl: str
@@ -44,9 +46,13 @@ class Linked:
     touched: list[str]
     back: dict[str, str] = field(repr=False)
     values: dict[str, str] = field(repr=False)
+    unclear: dict[str, str] = field(default_factory=dict, repr=False)
 
     def restore(self, sql: str) -> str:
-        """The model's query with the names and texts of the database; ValueError for a word that stands for nothing."""
+        """The model's query with the names and texts of the database.
+
+        ValueError for a word that stands for nothing, NothingTouched where it joins by one of several columns.
+        """
         parts = re.split(
             "('[^']*')", sql
         )  # blanks go before the names and texts of the database come: these keep theirs
@@ -62,6 +68,8 @@ class Linked:
         name = re.sub(r"\s", "", word)
         if name in self.back:
             return self.back[name]
+        if name in self.unclear:
+            raise NothingTouched(self.unclear[name])
         if word.upper() not in _SQL:
             raise ValueError(
                 f"the query {describe(found.string)} has the name {word!r}, which stands for nothing here"
@@ -108,19 +116,19 @@ def _parent(table: DatabaseTable, other: str) -> list[str]:
     return [column for column, (parent, _) in table.references.items() if parent == other != table.name]
 
 
-def _meant_reference(table: DatabaseTable, other: str, question: str) -> str:
-    """The one of them that the question means. NothingTouched where there are several and it names not one alone."""
+def _meant_reference(table: DatabaseTable, other: str, question: str) -> str | None:
+    """The one of them that the question means; None where there are several and it names not one alone."""
     columns, low = _parent(table, other), question.lower()
     if len(columns) == 1:
         return columns[0]
-    words = {column: {*re.split(r"[\W_]+", column.lower())} - {"", "id", "no", "key"} for column in columns}
+    words = {
+        column: {one.lower() for one in _PART.findall(column)} for column in columns
+    }  # DestAirport, dest_airport
     shared = set.intersection(*words.values())
-    said = [column for column in columns if any(word in low for word in words[column] - shared)]
-    if len(said) != 1:
-        raise NothingTouched(
-            f"{table.name} refers to {other} by {' and by '.join(columns)}: the question must name one of them"
-        )
-    return said[0]
+    said = [
+        column for column in columns if any(word in low for word in words[column] - shared if len(word) > 1)
+    ]
+    return said[0] if len(said) == 1 else None
 
 
 class _Words:
@@ -132,7 +140,7 @@ class _Words:
         parents: list[DatabaseTable],
         found: list[Mention],
         korean: bool,
-        joins: dict[str, str],
+        joins: dict[str, str | None],
     ) -> None:
         self.tables, self.found, self.korean, self.joins = [main, *parents], found, korean, joins
         concepts = self._concepts(len(parents))
@@ -142,6 +150,7 @@ class _Words:
             table.name: self._columns(table) for table in self.tables
         }  # table -> column -> concept
         self.values: dict[str, str] = {}
+        self.unclear: dict[str, str] = {}
 
     def _concepts(self, parents: int) -> list[str]:
         name = self.tables[0].name.lower()
@@ -190,7 +199,7 @@ class _Words:
                 place += 1
             touched.append(one.value or ".".join([one.table, *([one.column] if one.column else [])]))
         pieces.append(question[place:])
-        return Linked(self._ddl(), "".join(pieces), touched, self._back(), self.values)
+        return Linked(self._ddl(), "".join(pieces), touched, self._back(), self.values, self.unclear)
 
     def _word(self, one: Mention) -> str | None:
         if one.table not in self.concept:
@@ -243,9 +252,15 @@ class _Words:
                 back[short] = quoted(column)
         for parent in self.tables[1:]:
             column = self.joins[parent.name]
+            short = f"{self.spelled[main.name]}.{self.spelled[parent.name]}_id"
+            if column is None:
+                ways = " and by ".join(_parent(main, parent.name))
+                self.unclear[short] = (
+                    f"{main.name} refers to {parent.name} by {ways}: the question must name one of them"
+                )
+                continue
             key = main.references[column][1]
-            short = f"{self.spelled[parent.name]}_id"
-            back[f"{self.spelled[main.name]}.{short}"] = f"{quoted(main.name)}.{quoted(column)}"
+            back[short] = f"{quoted(main.name)}.{quoted(column)}"
             back[f"{self.spelled[parent.name]}.id"] = f"{quoted(parent.name)}.{quoted(key)}"
         return back
 

@@ -19,11 +19,13 @@ from minillm.apps.text2sql.tables import DatabaseTable
 from minillm.data.sql_words import COLUMNS, TABLES
 
 # What the forms of questions are made of, and other common words: none of them means a column "no" or a state "ME".
-_COMMON = frozenset(
-    "a above all an and are as at be below by can did do does each every first for from give has have how i if in is "
-    "it its list many me most my no not of on or our out show so than that the their them there they this those to up "
-    "us was we were what when where which who whose with you your".split()  # noqa: SIM905
-)
+_COMMON = frozenset((
+    "a", "above", "all", "an", "and", "are", "as", "at", "be", "below", "by", "can", "did", "do", "does", "each",
+    "every", "first", "for", "from", "give", "has", "have", "how", "i", "if", "in", "is", "it", "its", "list", "many",
+    "me", "most", "my", "no", "not", "of", "on", "or", "our", "out", "show", "so", "than", "that", "the", "their",
+    "them", "there", "they", "this", "those", "to", "up", "us", "was", "we", "were", "what", "when", "where", "which",
+    "who", "whose", "with", "you", "your",
+))  # fmt: skip
 # What may stand behind a Korean word without a blank: else 수학 would be the column 수, 책임자 the table 책
 _ENDING = re.compile(
     "(?:들|별|수|명|님|순|당|총합|합계|평균|개수|목록|최댓값|최솟값)*"
