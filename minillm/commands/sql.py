@@ -34,6 +34,7 @@ def answer(box: Any, options: Namespace) -> None:
     """Ask, and print."""
     from minillm.apps.text2sql.linking import link
     from minillm.apps.text2sql.tables import read_tables
+    from minillm.sandbox import SandboxError
 
     query, touched = options.query, []
     if query is None and options.question is None:
@@ -42,7 +43,10 @@ def answer(box: Any, options: Namespace) -> None:
         linked = link(options.question, read_tables(box))  # declines before a model is made
         touched = linked.touched
         query = written(linked)
-    found = box.query(query)
+    try:
+        found = box.query(query)
+    except SandboxError as error:
+        raise type(error)(f"{error}, in the query {query}") from None
     facts = {
         "schema": box.schema(),
         "touched": touched,

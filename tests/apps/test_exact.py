@@ -123,8 +123,26 @@ def test_a_prediction_that_cannot_be_read_is_wrong_and_a_gold_query_an_error():
         "SELECT a FROM t WHERE",
         "\0",
         "SELECT 'a",
+        "SELECT a FROM t ORDER a",
+        "SELECT a FROM t BY ORDER a",
+        "SELECT a FROM t GROUP BY",
+        "SELECT a FROM t ORDER BY a, ",
+        "SELECT a FROM t LIMIT 1 WHERE b",
+        "SELECT a FROM",
+        "SELECT a FROM t, JOIN u",
+        "SELECT a FROM t JOIN JOIN u",
+        "SELECT a FROM t LEFT u",
+        "SELECT a FROM t AS",
+        "SELECT a FROM t AS by",
+        "SELECT a FROM t u v",
+        "SELECT a FROM t 3",
+        "SELECT a FROM (SELECT a FROM t) 'x'",
+        "SELECT a FROM t WHERE = b c",
+        "SELECT a FROM [t",
     ):
         assert not exact_match_sql(bad, "SELECT a FROM t")
+        with pytest.raises(ValueError):
+            read_sql(bad)
     with pytest.raises(ValueError, match=r"gold query 'hello' cannot be read: expected SELECT"):
         exact_match_sql("SELECT a FROM t", "hello")
     with pytest.raises(ValueError, match="predicted must be a str"):

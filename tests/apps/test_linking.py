@@ -104,6 +104,15 @@ def test_a_word_that_is_nothing_here_is_declined(tables):
         linked.restore("SELECT salary FROM products")
 
 
+def test_a_value_that_the_question_does_not_have_is_declined(box, tables):
+    linked = link("How many order lists are there whose freight is above 5500 or note is Foo (bar)?", tables)
+    assert "> 5500" in linked.restore("SELECT COUNT ( * ) FROM products WHERE price > 5500")
+    assert linked.restore("SELECT color FROM products WHERE color = 'foo ( bar )' ORDER BY price LIMIT 1")
+    for wrong in ("price > 550", "price > 5500 LIMIT 2", "color = 'blue'", "color = 'foo' AND price < 1"):
+        with pytest.raises(ValueError, match="the question has not"):
+            linked.restore(f"SELECT COUNT ( * ) FROM products WHERE {wrong}")
+
+
 def test_the_longest_mention_wins(tables):
     found = mentions("order list by ship country", tables)
     assert [(one.table, one.column) for one in found] == [

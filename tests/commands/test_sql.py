@@ -75,7 +75,8 @@ def test_a_folder_of_csv_files_is_asked_and_stays(tmp_path, capsys):
 def test_what_is_not_there_or_not_allowed_is_one_line(database, tmp_path, capsys, writes):
     assert "no word of the question" in run(capsys, database, "What is love?", code=1)
     assert "only a query" in run(capsys, database, "orders", "--query", "DROP TABLE orders", code=1)
-    assert "no such column" in run(capsys, database, "orders", "--query", "SELECT x FROM orders", code=1)
+    error = run(capsys, database, "orders", "--query", "SELECT x FROM orders", code=1)
+    assert "no such column: x, in the query SELECT x FROM orders" in error
     assert "No such file" in run(capsys, tmp_path / "absent", "orders", code=1)
     (tmp_path / "text.sqlite").write_text("no database at all")
     assert "no SQLite database" in run(capsys, tmp_path / "text.sqlite", code=1)

@@ -51,8 +51,10 @@ class Linked:
     def restore(self, sql: str) -> str:
         """The model's query with the names and texts of the database.
 
-        ValueError for a word that stands for nothing, NothingTouched where it joins by one of several columns.
+        ValueError for a word that stands for nothing, and for a text or a number that the question does not have;
+        NothingTouched where it joins by one of several columns.
         """
+        self._check_values(sql)
         parts = re.split(
             "('[^']*')", sql
         )  # blanks go before the names and texts of the database come: these keep theirs
@@ -60,6 +62,17 @@ class Linked:
             re.sub(r"(?<=\() | (?=[),])", "", re.sub(r"(\w+) \(", r"\1(", one)) for one in parts[::2]
         )
         return _WORD.sub(self._one, "".join(parts))
+
+    def _check_values(self, sql: str) -> None:
+        """A model that copies 5500 as 550 would answer another question."""
+        said = re.sub(r"\s", "", self.question).lower()
+        numbers = {*_NUMBER.findall(self.question), *re.findall(r"(?<=LIMIT )1\b", sql)}  # "the best" is one
+        for text in re.findall("'([^']*)'", sql):
+            if re.sub(r"\s", "", text).lower() not in said:
+                raise ValueError(f"the query {describe(sql)} has the text {text!r}, the question has not")
+        for number in _NUMBER.findall(re.sub("'[^']*'", "", sql)):
+            if number not in numbers:
+                raise ValueError(f"the query {describe(sql)} has the number {number}, the question has not")
 
     def _one(self, found: re.Match[str]) -> str:
         word = found[0]
@@ -78,6 +91,7 @@ class Linked:
 
 
 _WORD = re.compile(r"'[^']*'|[A-Za-z_]+\s*\.\s*[A-Za-z_]+|[A-Za-z_]+")
+_NUMBER = re.compile(r"(?<![A-Za-z_\d])\d+(?:\.\d+)?")
 _SQL = frozenset(
     "SELECT FROM WHERE AND OR JOIN ON GROUP ORDER BY DESC ASC LIMIT COUNT SUM AVG MAX MIN DISTINCT".split()  # noqa: SIM905
 )
