@@ -87,7 +87,7 @@ def test_what_is_not_there_or_not_allowed_is_one_line(database, tmp_path, capsys
 
 
 def test_a_korean_folder_is_read_in_its_encoding(tmp_path, capsys):
-    (tmp_path / "직원.csv").write_bytes("이름,\"연봉 (만원)\"\n서연,5000\n".encode("cp949"))
+    (tmp_path / "직원.csv").write_bytes('이름,"연봉 (만원)"\n서연,5000\n'.encode("cp949"))
     assert "cp949" in run(capsys, tmp_path, code=1)
     query = 'SELECT "연봉 (만원)" FROM 직원'
     assert run(capsys, tmp_path, "--encoding", "cp949", "--query", query).endswith("5000\n(1 row)\n")
@@ -118,6 +118,4 @@ def test_millions_of_rows_are_asked(tmp_path, capsys):
 
 def test_many_rows_are_cut(tmp_path, capsys):
     (tmp_path / "n.csv").write_text("\n".join(["x", *map(str, range(50))]))
-    assert run(capsys, tmp_path, "--query", "SELECT x FROM n").endswith(
-        "19\n(50 rows, the first 20 shown)\n"
-    )
+    assert run(capsys, tmp_path, "--query", "SELECT x FROM n").endswith("19\n(50 rows, the first 20 shown)\n")
