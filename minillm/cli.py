@@ -18,8 +18,19 @@ from pathlib import Path
 from typing import TextIO
 
 from minillm import __version__
-from minillm.commands import alignment, chat, classroom, encoders, generate, machine, models, search, serve
-from minillm.commands._parser import Commands, Parser, number, whole
+from minillm.commands import (
+    alignment,
+    chat,
+    classroom,
+    encoders,
+    generate,
+    machine,
+    models,
+    search,
+    serve,
+    sql,
+)
+from minillm.commands._parser import Commands, Parser, number, path, whole
 from minillm.commands._sampling import take_sampling
 
 # Threads that spin for long while they wait fight with whatever else the machine runs: beside one busy program a
@@ -280,6 +291,15 @@ def build_parser() -> argparse.ArgumentParser:
         one.take("--mode", meaning, default="auto", **how).json()
         hidden = {"help": argparse.SUPPRESS, "default": argparse.SUPPRESS}
         one.parser.add_argument("--method", **how, **hidden)  # its older name
+
+    one = top.add("sql", sql.sql, "ask your own database in English or Korean; it is only read")
+    one.take("database", "an SQLite file, or a folder of .csv files", type=path)
+    one.take("question", "the question (default: show the tables)", nargs="?")
+    one.take("--query", "run this query instead of the model's, in the same sandbox", metavar="SQL")
+    one.take("--encoding", "of the .csv files, cp949 for older Korean ones (default: utf-8)", default="utf-8")
+    one.json()
+    one.parser.epilog = sql.EXPLAINED
+    one.parser.formatter_class = argparse.RawDescriptionHelpFormatter
 
     one = top.add("bench", machine.bench, "measure against the real libraries on this machine")
     one.take("names", "benchmarks to run (default: all)", nargs="*", metavar="NAME")

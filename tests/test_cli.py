@@ -543,6 +543,7 @@ def test_every_command_has_help_that_says_what_it_does(capsys):
         "index",
         "search",
         "serve",
+        "sql",
         "ask",
         "bench",
         "assignment",

@@ -52,6 +52,10 @@ MISTAKES = [
         r"no model at smolm2: .*, nor a real model \(smollm2, e5, minilm\) or owner/name",
     ),
     ("search", 2, "required: query"),
+    ("sql", 2, "required: database"),
+    ("sql absent.sqlite names", 1, r"database 'absent\.sqlite' cannot be read: No such file"),
+    ("sql tiny.txt names", 1, r"database 'tiny\.txt' cannot be read: it is no SQLite database"),
+    ("sql nothing names", 1, r"must hold 1 to 100 \.csv files, it holds 0"),
     ("ask", 2, "required: question"),
     ("train --out", 2, "--out: expected one argument"),
     # numbers
@@ -263,7 +267,18 @@ def test_a_mistake_is_one_plain_line_at_once(answers, number):
 
 def test_the_list_of_mistakes_is_long_and_tries_every_command():
     tried = {arguments_of(typed)[0] for typed, _, _ in MISTAKES}
-    assert {"tour", "train", "generate", "index", "search", "ask", "assignment", "convert", "fetch"} <= tried
+    assert {
+        "tour",
+        "train",
+        "generate",
+        "index",
+        "search",
+        "ask",
+        "assignment",
+        "convert",
+        "fetch",
+        "sql",
+    } <= tried
     assert len(MISTAKES) >= 60
 
 

@@ -16,6 +16,7 @@ _ROOMS = {
     "page.session": ("setup",),
     "page.source": ("show",),
     "small": ("SmallModel", "small_corpus", "small_model"),
+    "small.sql_models": ("sql_model",),
     "small.program_models": ("program_model", "reward_model", "sft_model"),
 }
 # The command line, which needs only paths, waits for no torch.

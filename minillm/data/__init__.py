@@ -30,6 +30,8 @@ from minillm.data.python_questions import python_questions, read_questions
 from minillm.data.python_reference import python_docs, standard_library_docs
 from minillm.data.real_models import REAL_MODELS, available, fetch
 from minillm.data.small_programs import Outcome, ProgramTask, run_answer, shared_shapes, small_tasks
+from minillm.data.sql_prompts import small_prompt, spaced, sql_in, sql_prompt, unspaced
+from minillm.data.sql_questions import SQLTask, shared_forms, sql_tasks
 from minillm.data.text_files import read_documents
 from minillm.data.toy_translation import SPELLINGS, date_pairs, word_pairs
 from minillm.data.unanswerable import DECLINING, unanswerable_questions
@@ -51,6 +53,7 @@ __all__ = [
     "Passage",
     "ProgramTask",
     "Question",
+    "SQLTask",
     "Section",
     "Style",
     "available",
@@ -88,13 +91,20 @@ __all__ = [
     "read_questions",
     "repeated_share",
     "run_answer",
+    "shared_forms",
     "shared_shapes",
+    "small_prompt",
     "small_tasks",
+    "spaced",
     "split_passages",
     "split_sections",
+    "sql_in",
+    "sql_prompt",
+    "sql_tasks",
     "standard_library_docs",
     "train_and_held_out",
     "unanswerable_questions",
+    "unspaced",
     "with_particle",
     "word_pairs",
     "write_program",

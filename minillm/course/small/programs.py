@@ -117,8 +117,8 @@ def program_tokenizer(texts: Sequence[str], vocab_size: int) -> BPETokenizer:
     return tokenizer
 
 
-def new_program_model(tokenizer: BPETokenizer, recipe: ProgramRecipe) -> Llama:
-    """A Llama of the recipe's size with random weights."""
+def new_program_model(tokenizer: BPETokenizer, recipe: Any) -> Llama:
+    """A Llama of the recipe's size with random weights; recipe: a ProgramRecipe, or one with the same sizes."""
     config = LlamaConfig(
         vocab_size=tokenizer.vocab_size, hidden_size=recipe.width, intermediate_size=recipe.inner,
         num_hidden_layers=recipe.layers, num_attention_heads=recipe.heads, max_position_embeddings=recipe.longest,

@@ -1,0 +1,1 @@
+"""Whole applications on top of the stack: questions to a database."""
