@@ -26,6 +26,7 @@ from minillm.nn.blocks import (
 )
 from minillm.nn.cache import Cache, KVCache, kv_cache_bytes
 from minillm.nn.heads import CausalHead, CrossHead, GroupedHeads, ManyHeads, OneHead
+from minillm.nn.lora import LoRALinear, adapter_rows
 from minillm.nn.pairing import convert_pairing, to_halves, to_interleaved
 from minillm.nn.positions import (
     LearnedPosition,
@@ -52,6 +53,7 @@ __all__ = [
     "KVCache",
     "LayerNorm",
     "LearnedPosition",
+    "LoRALinear",
     "ManyHeads",
     "MultiHeadAttention",
     "OneHead",
@@ -62,6 +64,7 @@ __all__ = [
     "RoPE",
     "SinusoidalPosition",
     "SwiGLU",
+    "adapter_rows",
     "alibi_slopes",
     "attention",
     "attention_backend",

@@ -31,7 +31,9 @@ from torch import Tensor, nn
 from minillm._checks import describe
 from minillm._files import BadFileError, write_json
 from minillm._tensors import load_tensors, save_tensors, to_array
+from minillm.nn.lora import BASE, adapters_of
 from minillm.training.adamw import AdamW
+from minillm.training.adapters import save_adapter
 
 STATE = "training.state"
 KIND = "training state"
@@ -42,10 +44,20 @@ ABANDONED = 3600.0  # seconds after which nobody still writes a draft that has n
 _known_losses: dict[tuple[int, int, int], float | None] = {}
 
 
+def learned_state(model: nn.Module) -> dict[str, Tensor]:
+    """All weights and saved buffers; of a model with LoRA adapters the adapters alone, for its base stays as it is."""
+    state = model.state_dict()
+    if adapters_of(model) is None:
+        return state
+    return {
+        name: tensor for name, tensor in state.items() if re.search(r"\.(lora_[AB]|copies)\.", f".{name}")
+    }
+
+
 def weights_digest(model: nn.Module) -> str:
-    """sha256 of the names, shapes, dtypes and bytes of all weights and saved buffers."""
+    """sha256 of the names, shapes, dtypes and bytes of what `learned_state` gives."""
     digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
+    for name, tensor in learned_state(model).items():
         array, dtype = to_array(tensor)
         digest.update(f"{name}|{dtype}|{array.shape}|".encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
@@ -63,7 +75,8 @@ def save_checkpoint(
     """Write `folder/checkpoint-N` whole or not at all, and return it; a checkpoint of that step is replaced.
 
     `meta` is JSON-able and comes back from `checkpoint_meta`. A model without `save_pretrained` has its
-    weights written to weights.state in our own container.
+    weights written to weights.state in our own container; one with LoRA adapters has the adapters there, and the active
+    one beside it in peft's format, too.
     """
     target = checkpoint_path(folder, step)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -71,10 +84,13 @@ def save_checkpoint(
     draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     old = draft.with_name(f"{draft.name}.old")
     try:
-        if hasattr(model, "save_pretrained"):
+        shared = adapters_of(model)
+        if shared is not None and shared.active != BASE:
+            save_adapter(model, draft)
+        if shared is None and hasattr(model, "save_pretrained"):
             model.save_pretrained(draft)
         else:
-            save_tensors(draft / WEIGHTS, "weights", model.state_dict(), None)
+            save_tensors(draft / WEIGHTS, "weights", learned_state(model), None)
         if tokenizer is not None:
             save_tokenizer(tokenizer, draft)
         if "state" in meta:
@@ -173,12 +189,14 @@ def load_weights(path: str | Path, model: nn.Module) -> None:
 
 def _fill(model: nn.Module, path: Path, digest: str) -> None:
     """The weights of a checkpoint, if they have this digest."""
-    if (path / WEIGHTS).exists() or not hasattr(type(model), "from_pretrained"):
+    if (path / WEIGHTS).exists() or adapters_of(model) or not hasattr(type(model), "from_pretrained"):
         weights, _ = load_tensors(path / WEIGHTS, "weights")
     else:
         weights = type(model).from_pretrained(path).state_dict()
     try:
-        model.load_state_dict(weights)
+        if adapters_of(model) and weights.keys() != learned_state(model).keys():
+            raise RuntimeError("it has other adapters")
+        model.load_state_dict(weights, strict=adapters_of(model) is None)
     except RuntimeError as error:
         raise ValueError(f"checkpoint {str(path)!r} is of another model: {error}") from None
     if weights_digest(model) != digest:

@@ -91,6 +91,10 @@ class Request:
     rows: list[Row]
     width: int  # sequences at most
     alike: SamplingParams
+    adapter: str | None = (
+        None  # what its tokens go through beside the model's weights; None: the model has none
+    )
+    salt: bytes = b""  # of its blocks
     arrived: int = 0  # the step
     cached: int | None = None  # tokens of the prompt that were there already; None: it still waits
     split: bool = False  # whether it has become `width` sequences
