@@ -96,8 +96,9 @@ class LoRALinear(nn.Module):
         for name, rows in self.adapters.at_work():
             if name not in self.scales:
                 continue
-            if rows is None:
-                y = (y + self.path(name, x)).to(y.dtype)
+            if rows is None:  # y is nobody else's: where dtypes agree it need not be copied
+                change = self.path(name, x)
+                y = y.add_(change) if change.dtype == y.dtype else (y + change).to(y.dtype)
             else:
                 y = y.index_add(0, rows, self.path(name, x[rows]).to(y.dtype))
         return y
@@ -108,7 +109,7 @@ class LoRALinear(nn.Module):
         x = x.to(A.dtype)
         if self.training and self.dropout[name]:
             x = F.dropout(x, self.dropout[name])
-        return F.linear(F.linear(x, A), B) * self.scales[name]
+        return F.linear(F.linear(x, A), B).mul_(self.scales[name])
 
     @torch.no_grad()
     def change(self, name: str) -> Tensor:
