@@ -30,7 +30,7 @@ from minillm._files import (
     write_folder_whole,
     write_json,
 )
-from minillm._tensors import FLOATS
+from minillm._tensors import FLOATS, check_place
 from minillm.models.base import PretrainedModel
 from minillm.models.weights import read_tensors, write_tensors
 from minillm.nn.lora import Adapters, LoRALinear, TrainedPart, adapters_of
@@ -58,12 +58,17 @@ REFUSED: dict[str, tuple[Any, ...]] = {
 
 
 def save_adapter(
-    model: nn.Module, folder: str | Path, name: str | None = None, base_model: str | Path | None = None
+    model: nn.Module,
+    folder: str | Path,
+    name: str | None = None,
+    base_model: str | Path | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Path:
     """Write an adapter (None: the active one) as a folder that peft opens, too; returns the folder.
 
-    base_model: what the config calls the base, its folder or its name on the hub. The folder must be new or empty, or
-    hold an adapter, which is replaced. ValueError for a model without that adapter.
+    base_model: what the config calls the base, its folder or its name on the hub. dtype: of the stored numbers;
+    float16 halves the file, and `load_adapter` widens them again. The folder must be new or empty, or hold an adapter,
+    which is replaced. ValueError for a model without that adapter, and for numbers that the dtype does not hold.
     """
     shared, folder = adapters_of(model), check_path("folder", folder)
     if shared is None:
@@ -76,6 +81,10 @@ def save_adapter(
             f"folder must be a new one or hold an adapter only, {str(folder)!r} holds something else"
         )
     config, tensors = _config(model, shared, name, base_model), adapter_tensors(model, name)
+    check_place(dtype, None)
+    tensors = {key: tensor if dtype is None else tensor.to(dtype) for key, tensor in tensors.items()}
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise ValueError(f"the adapter {name!r} has numbers that are not finite, or too large for {dtype}")
     if not folder.exists():
         return write_folder_whole(folder, lambda draft: _write(draft, config, tensors))
     _write(folder, config, tensors)

@@ -6,7 +6,8 @@ METHODs are the names of the table below (all by default). Needs SmolLM2 (`minil
 recorded in FOLDER (JSON lines) and skipped when it stands there already; a run that was stopped goes on from its last
 checkpoint. Training, examination and their proof: minillm/data/requests.py, 100 requests of the part "test". Seconds
 are of the CPU, one thread, training alone: 150 steps of 8 requests are to stay below ten minutes. Differences are of
-the same 100 requests. --write puts the table into BENCHMARKS.md. The adapter of a seed lies in FOLDER/NAME-SEED/adapter.
+the same 100 requests. --write puts the table into BENCHMARKS.md. What is examined is the adapter as it is stored, in
+float16 (FOLDER/NAME-SEED/adapter).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from minillm.training import (
     TrainingArguments,
     apply_lora,
     chat_examples,
+    load_adapter,
     save_adapter,
     trainable_parameters,
 )
@@ -141,8 +143,9 @@ def measure(name: str, world: World, kept: Path, steps: int) -> dict[str, Any]:
     if METHODS[name] is not None:
         folder = kept / f"{name.lower()}-{world.seed}"
         found = teach(world, model, folder, steps)
-        adapter = save_adapter(model, folder / "adapter", base_model="smollm2")
+        adapter = save_adapter(model, folder / "adapter", base_model="smollm2", dtype=torch.float16)
         found["adapter_bytes"] = (adapter / "adapter_model.safetensors").stat().st_size
+        model = load_adapter(world.model(METHODS[name]), adapter)
     scores, loss = world.examine(model.eval(), told=name == TOLD)
     return {
         "method": name, "seed": world.seed, "steps": steps, "loss": loss, "model_bytes": size, **found,
