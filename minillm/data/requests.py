@@ -23,33 +23,11 @@ from minillm._checks import check_choice, check_int, check_text, describe
 PARTS = ("train", "test")
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 FIRST = (
-    "Blue",
-    "Old",
-    "Silver",
-    "Green",
-    "Little",
-    "Golden",
-    "Quiet",
-    "Red",
-    "Northern",
-    "Second",
-    "Round",
-    "Iron",
-)
+    "Blue", "Old", "Silver", "Green", "Little", "Golden", "Quiet", "Red", "Northern", "Second", "Round", "Iron",
+)  # fmt: skip
 SECOND = (
-    "Door",
-    "Garden",
-    "Bridge",
-    "Lantern",
-    "Table",
-    "Harbour",
-    "Oven",
-    "Spoon",
-    "Window",
-    "Mill",
-    "Corner",
-    "Barn",
-)
+    "Door", "Garden", "Bridge", "Lantern", "Table", "Harbour", "Oven", "Spoon", "Window", "Mill", "Corner", "Barn",
+)  # fmt: skip
 NAMES = (
     "Mina", "Jisoo", "Tom", "Clara", "Hana", "Peter", "Yuna", "Omar", "Lucy", "Daniel", "Sora", "Ines", "Felix",
     "Minho", "Ruth", "Ali", "Greta", "Jun", "Nora", "Ivan", "Bora", "Leo", "Maya", "Simon",
@@ -58,19 +36,8 @@ SIZES = ("large", "small", "black", "white", "cheap", "warm", "plain", "heavy")
 THINGS = ("mugs", "lamps", "chairs", "pillows", "notebooks", "umbrellas", "towels", "blankets", "boxes", "candles",
           "jackets", "bowls")  # fmt: skip
 DOINGS = (
-    "water",
-    "clean",
-    "sell",
-    "paint",
-    "check",
-    "move",
-    "repair",
-    "measure",
-    "wash",
-    "pack",
-    "count",
-    "photograph",
-)
+    "water", "clean", "sell", "paint", "check", "move", "repair", "measure", "wash", "pack", "count", "draw",
+)  # fmt: skip
 OBJECTS = ("the plants", "the windows", "the car", "the fence", "the oven", "the piano", "the bikes", "the garage",
            "the shoes", "the tent", "the roof", "the boat")  # fmt: skip
 # of each action the wording that stands last is asked in "test" alone
