@@ -44,6 +44,7 @@ from minillm.training.lora_targets import (
     linear_layers,
     linear_of,
     of_layer,
+    within,
 )
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -262,7 +263,12 @@ def _sorted(
         if theirs not in wholes:
             raise ValueError(f"the model has no linear layer {theirs!r}")
         paths |= _path(model, wholes[theirs], theirs, pair, settings)
-    return _Found(paths, _copies(model, shared, rest))
+    copies = _copies(model, shared, rest)
+    for part in settings.modules_to_save:  # peft names parts that not every model has
+        there = [one for one in shared.names if within(one, shared, (part,))]
+        if there and not any(within(one, shared, (part,)) for one in copies):
+            raise ValueError(f"it holds no tensors of {part!r}, which its config says was learned")
+    return _Found(paths, copies)
 
 
 def _path(

@@ -18,6 +18,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -33,11 +34,11 @@ from minillm.training.lora_targets import (
     LoRASettings,
     adapted,
     checked_settings,
-    ends_in,
     joined,
     linear_of,
     target_layers,
     their_layers,
+    within,
 )
 
 SERIALS = itertools.count(1)
@@ -146,12 +147,17 @@ def merge_lora(model: nn.Module, name: str | None = None, keep: bool = False) ->
     name = shared.check(shared.active if name is None else name)
     check_flag("keep", keep), _check_unmerged(shared)
     merged: dict[str, Tensor] = {}
+    uses = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
     for ours, part in adapted(model).items():
         if not isinstance(part, LoRALinear) or name not in part.scales:
             continue
         quantized = isinstance(part.base, QuantizedLinear)
         if quantized and keep:
             raise ValueError(f"{ours} is quantized: its weight cannot take an adapter in and give it back")
+        if not quantized and uses[id(part.base.weight)] > 1:
+            raise ValueError(
+                f"the weight of {ours} is tied to another layer's: merged, the adapter would change both"
+            )
         weight = part.base.dequantize() if quantized else part.base.weight.detach()
         merged[ours] = weight + part.change(name).to(weight.dtype)
         if not torch.isfinite(merged[ours]).all():
@@ -201,6 +207,8 @@ def check_new_name(shared: Adapters, name: Any) -> None:
         not isinstance(name, str) or not name or name == BASE or "." in name
     ):  # torch's names of parts have dots
         raise ValueError(f"the name of an adapter must be a text without dots, got {describe(name)}")
+    if hasattr(nn.ParameterDict(), name) or hasattr(nn.ModuleDict(), name):
+        raise ValueError(f"no adapter can be called {name!r}: torch has a use for that name")
     if name in shared.settings:
         raise ValueError(f"the model has an adapter {name!r} already: delete_adapter first, or another name")
     _check_unmerged(shared)
@@ -242,18 +250,24 @@ def first_weights(
 
 
 def _parts(model: nn.Module, shared: Adapters, parts: Iterable[str]) -> list[str]:
-    """Our names of the parts that are learned as a whole; ValueError for one that is not there."""
-    found = []
-    modules = dict(model.named_modules())
+    """Our names of the parts that are learned as a whole; ValueError for one that is not there, or has adapters."""
+    found: list[str] = []
     for part in parts:
         mine = [
             name
-            for name, one in modules.items()
-            if name in shared.names and ends_in(name, shared, part) and not isinstance(one, LoRALinear)
+            for name, one in model.named_modules()
+            if name in shared.names
+            and within(name, shared, (part,))
+            and next(one.parameters(), None) is not None
         ]
+        mine = [name for name in mine if not any(name.startswith(f"{outer}.") for outer in mine)]
         if not mine:
-            raise ValueError(f"modules_to_save: the model has no part {part!r}")
-        found += [name for name in mine if any(True for _ in modules[name].parameters())]
+            raise ValueError(f"modules_to_save: the model has no part {part!r} to learn")
+        if any(isinstance(one, LoRALinear) for name in mine for one in model.get_submodule(name).modules()):
+            raise ValueError(
+                f"modules_to_save: there are adapters in {part!r}, it cannot be learned as a whole"
+            )
+        found += mine
     return found
 
 

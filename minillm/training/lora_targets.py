@@ -83,6 +83,11 @@ def checked_settings(
         if not layers:
             raise ValueError("layers_to_transform must hold the number of a block, got none; None means all")
     saved = _names("modules_to_save", modules_to_save or ())
+    for what, values in patterns.items():  # from a file: no regular expression of a stranger's is run
+        for name, value in values.items():
+            if not re.fullmatch(r"[\w.]+", name):
+                raise ValueError(f"{what} must be of names of layers, got {describe(name)}")
+            check_int(what, value, 1) if what == "ranks" else check_number(what, value, 1e-9)
     return LoRASettings(
         r, float(alpha), targets, float(dropout), layers, check_flag("rslora", rslora), saved, **patterns
     )
@@ -136,7 +141,7 @@ def linear_layers(model: nn.Module) -> list[str]:
 
 def target_layers(model: nn.Module, shared: Adapters, settings: LoRASettings) -> list[str]:
     """Our names of the layers that the settings mean; ValueError for a target that means none."""
-    every = [name for name in linear_layers(model) if not _within(name, shared, settings.modules_to_save)]
+    every = [name for name in linear_layers(model) if not within(name, shared, settings.modules_to_save)]
     targets, found = settings.targets, []
     if targets == ALL:
         found = [name for name in every if not hasattr(model, "body") or name.startswith("body.")]
@@ -170,8 +175,8 @@ def ends_in(name: str, shared: Adapters, target: str) -> bool:
     return any(one == target or one.endswith(f".{target}") for one in (name, shared.names[name]))
 
 
-def _within(name: str, shared: Adapters, parts: Iterable[str]) -> bool:
-    """Whether a layer is one of these parts, or inside one."""
+def within(name: str, shared: Adapters, parts: Iterable[str]) -> bool:
+    """Whether a layer is one of these parts, or inside one, by one of its two names."""
     return any(f".{part}." in f".{one}." for part in parts for one in (name, shared.names.get(name, name)))
 
 

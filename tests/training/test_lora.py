@@ -270,6 +270,8 @@ def changed(folder, **values):
 @pytest.mark.parametrize(("values", "message"), [
     ({"peft_type": "LOHA"}, "peft_type LORA"), ({"r": 0}, "r must be"), ({"r": 2}, "expected"),
     ({"lora_alpha": "x"}, "alpha"), ({"use_dora": True}, "use_dora"), ({"rank_pattern": [1]}, "rank_pattern"),
+    ({"rank_pattern": {"(a+)+$": 1}}, "names of layers"), ({"alpha_pattern": {"q_proj": "x"}}, "alphas"),
+    ({"modules_to_save": ["head"]}, "no tensors of 'head'"),
     ({"lora_dropout": 2}, "dropout"), ({"target_modules": "("}, "regular expression"),
 ])  # fmt: skip
 def test_a_config_that_does_not_fit_is_refused(tmp_path, values, message):
@@ -279,6 +281,31 @@ def test_a_config_that_does_not_fit_is_refused(tmp_path, values, message):
     with pytest.raises(BadFileError, match=message):
         load_adapter(model, folder)
     assert not adapted(model)
+
+
+def test_half_precision_halves_the_file_and_is_widened_again(tmp_path):
+    model = apply_lora(llama(hidden_size=64), 8, init="random")
+    sizes = []
+    for dtype in (None, torch.float16):
+        folder = save_adapter(model, tmp_path / str(dtype), dtype=dtype)
+        sizes.append((folder / WEIGHTS).stat().st_size)
+    assert sizes[1] < 0.6 * sizes[0]
+    again = load_adapter(llama(hidden_size=64), folder)
+    torch.testing.assert_close(logits(again), logits(model), rtol=1e-2, atol=1e-3)
+    assert {p.dtype for p in again.parameters()} == {torch.float32}
+    with torch.no_grad():
+        model.body.blocks[0].attention.q_proj.lora_B["default"][0, 0] = 1e6
+    with pytest.raises(ValueError, match="too large"):
+        save_adapter(model, tmp_path / "large", dtype=torch.float16)
+    assert not (tmp_path / "large").exists()
+
+
+def test_a_tied_head_can_learn_and_is_not_merged():
+    model = apply_lora(llama(tie_word_embeddings=True), 2, targets=["lm_head"], init="random")
+    before = {name: t.clone() for name, t in model.state_dict().items()}
+    with pytest.raises(ValueError, match="tied"):
+        merge_lora(model)
+    assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
 
 
 def test_an_adapter_of_another_model_is_refused(tmp_path):
@@ -310,7 +337,7 @@ def test_an_adapter_of_another_model_is_refused(tmp_path):
     ({"targets": [1]}, "names of layers"), ({"layers_to_transform": 7}, "no layer is meant"),
     ({"layers_to_transform": []}, "None means all"), ({"modules_to_save": ["score"]}, "no part 'score'"),
     ({"init": "pissa"}, "init"), ({"name": "a.b"}, "without dots"), ({"name": "__base__"}, "without dots"),
-    ({"r": 17}, "narrower side"), ({"rslora": 1}, "rslora"), ({"targets": ["tokens"]}, "no linear layer"),
+    ({"name": "items"}, "torch has a use"), ({"r": 17}, "narrower side"), ({"rslora": 1}, "rslora"), ({"targets": ["tokens"]}, "no linear layer"),
 ])  # fmt: skip
 def test_what_cannot_be_leaves_the_model_as_it_was(arguments, message):
     model = llama()
