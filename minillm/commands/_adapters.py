@@ -43,7 +43,7 @@ def open_merged(path: Path) -> Any:
     """The model that an adapter's folder is for, the adapter in its weights: it runs as fast as any other."""
     from minillm.models import load_model
     from minillm.training.adapters import load_adapter
-    from minillm.training.lora import merge_lora
+    from minillm.training.lora_merge import merge_lora
 
     return merge_lora(load_adapter(load_model(base_of(path)), path))
 

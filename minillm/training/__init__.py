@@ -80,11 +80,10 @@ from minillm.training.lora import (
     adapters_off,
     apply_lora,
     delete_adapter,
-    merge_lora,
     set_adapter,
     trainable_parameters,
-    unmerge_lora,
 )
+from minillm.training.lora_merge import merge_lora, unmerge_lora
 from minillm.training.masking import MaskedLMNoise
 from minillm.training.noise import NoisySet
 from minillm.training.objectives import (

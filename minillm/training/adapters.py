@@ -24,22 +24,18 @@ from torch import Tensor, nn
 from minillm._checks import check_flag, check_path, check_text, describe
 from minillm._files import (
     BadFileError,
-    read_json,
-    verify_checksums,
     write_checksums,
     write_folder_whole,
     write_json,
 )
 from minillm._tensors import FLOATS, check_place
-from minillm.models.base import PretrainedModel
 from minillm.models.weights import read_tensors, write_tensors
 from minillm.nn.lora import Adapters, LoRALinear, TrainedPart, adapters_of
+from minillm.training.adapter_config import CONFIG, config_of, read_adapter_config, settings_of
 from minillm.training.lora import check_new_name, new_adapters, put_in, set_adapter
 from minillm.training.lora_targets import (
     LoRASettings,
     adapted,
-    block_of,
-    checked_settings,
     joined,
     linear_layers,
     linear_of,
@@ -47,15 +43,8 @@ from minillm.training.lora_targets import (
     within,
 )
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
-# what peft can and we cannot -> the values with which it asks for nothing
-REFUSED: dict[str, tuple[Any, ...]] = {
-    "use_dora": (False,), "lora_bias": (False,), "bias": ("none",), "layer_replication": (None, []),
-    "trainable_token_indices": (None, [], {}), "target_parameters": (None, []), "alora_invocation_tokens": (None, []),
-    "use_qalora": (False,), "use_bdlora": (None, False), "arrow_config": (None, {}), "kasa_config": (None, {}),
-    "monteclora_config": (None, {}), "velora_config": (None, {}), "exclude_modules": (None, []),
-}  # fmt: skip
 
 
 def save_adapter(
@@ -81,7 +70,7 @@ def save_adapter(
         raise ValueError(
             f"folder must be a new one or hold an adapter only, {str(folder)!r} holds something else"
         )
-    config, tensors = _config(model, shared, name, base_model), adapter_tensors(model, name)
+    config, tensors = config_of(model, shared, name, base_model), adapter_tensors(model, name)
     check_place(dtype, None)
     tensors = {key: tensor if dtype is None else tensor.to(dtype) for key, tensor in tensors.items()}
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
@@ -119,32 +108,6 @@ def load_adapter(
     put_in(model, shared, name, settings, *parts)
     set_adapter(model, name, trainable)
     return model
-
-
-def read_adapter_config(folder: str | Path) -> dict[str, Any]:
-    """adapter_config.json as a dict; BadFileError if it is missing, damaged, or of no LoRA adapter."""
-    path = check_path("folder", folder) / CONFIG
-    values = read_json(path, "adapter config")
-    verify_checksums(folder)
-    if not isinstance(values, dict) or values.get("peft_type") != "LORA":
-        raise BadFileError(f"adapter config {str(path)!r} must be an object with peft_type LORA")
-    return values
-
-
-def settings_of(values: Mapping[str, Any]) -> LoRASettings:
-    """The settings in peft's config; ValueError for what is none, or is not done here."""
-    for key, nothing in REFUSED.items():
-        if key in values and values[key] not in nothing and values[key] is not None:
-            raise ValueError(f"{key}={describe(values[key])} is not done here")
-    ranks, alphas = (values.get(key) or {} for key in ("rank_pattern", "alpha_pattern"))
-    if not isinstance(ranks, dict) or not isinstance(alphas, dict):
-        raise ValueError(f"rank_pattern and alpha_pattern must be objects, got {describe(ranks)}")
-    targets = values.get("target_modules")
-    return checked_settings(
-        values.get("r", 8), values.get("lora_alpha", 8), targets if targets else "all-linear",
-        values.get("lora_dropout", 0.0), values.get("layers_to_transform"), values.get("use_rslora", False),
-        values.get("modules_to_save") or (), ranks=ranks, alphas=alphas,
-    )  # fmt: skip
 
 
 def adapter_tensors(model: nn.Module, name: str) -> dict[str, Tensor]:
@@ -196,48 +159,6 @@ def _their_tensor(shared: Adapters, part: str, key: str) -> str:
     """Hugging Face's name of the tensor `key` of our part."""
     inner, _, last = f"{part}.{key}".rpartition(".")
     return f"{shared.names.get(inner, inner)}.{last}"
-
-
-def _config(model: nn.Module, shared: Adapters, name: str, base_model: Any) -> dict[str, Any]:
-    """adapter_config.json: what peft needs to find the same layers."""
-    settings, parts = shared.settings[name], adapted(model)
-    mine = {
-        shared.names[ours]
-        for ours, part in parts.items()
-        if isinstance(part, LoRALinear) and name in part.scales
-    }
-    others = {shared.names[one] for one in linear_layers(model)} - mine
-    layers = settings.layers_to_transform
-    if layers is not None:  # peft sees no block's number in "h.0.attn.c_attn", the name in a body alone
-        others = {one for one in others if block_of(one) in layers}
-    short = sorted({one.rpartition(".")[2] for one in mine})
-    exact = not any(one.endswith(f".{end}") or one == end for one in others for end in short)
-    exact &= layers is None or (isinstance(model, PretrainedModel) and hasattr(model, "body"))
-    kind = type(model).__name__
-    tasks = {"ForSequenceClassification": "SEQ_CLS", "ForTokenClassification": "TOKEN_CLS",
-             "ForQuestionAnswering": "QUESTION_ANS"}  # fmt: skip
-    task = next((one for end, one in tasks.items() if kind.endswith(end)), None)
-    saved = sorted({shared.names[ours] for ours, part in parts.items()
-                    if isinstance(part, TrainedPart) and name in part.copies})  # fmt: skip
-    return {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM" if getattr(model, "generates", False) else task,
-        "base_model_name_or_path": None if base_model is None else str(base_model),
-        "r": settings.r,
-        "lora_alpha": int(settings.alpha) if settings.alpha.is_integer() else settings.alpha,
-        "lora_dropout": settings.dropout,
-        "target_modules": short if exact else sorted(mine),
-        "layers_to_transform": list(layers) if layers is not None and exact else None,
-        "modules_to_save": saved or None,
-        "use_rslora": settings.rslora,
-        "rank_pattern": dict(settings.ranks),
-        "alpha_pattern": dict(settings.alphas),
-        "bias": "none",
-        "fan_in_fan_out": getattr(getattr(model, "config", None), "model_type", "") == "gpt2",
-        "use_dora": False,
-        "init_lora_weights": True,
-        "inference_mode": True,
-    }
 
 
 def _sorted(

@@ -1,9 +1,9 @@
-"""LoRA (로라) for a whole model: which layers get an adapter, what learns, and how it goes into the weights and out.
+"""LoRA (로라) for a whole model: which layers get an adapter, what learns, which adapter is at work.
 
     apply_lora(model, r=8, alpha=16, targets=("q_proj", "v_proj"))       all else is frozen
     ...train...
     save_adapter(model, folder)                                          a few MB, in peft's format (adapters.py)
-    merge_lora(model)            W <- W + (alpha / r) · B A              plain layers again, as fast as before
+    merge_lora(model)                                                    into the weights (lora_merge.py)
 
 Full fine-tuning keeps a gradient and two averages for every weight: 16 bytes each in float32 with the weight itself.
 An adapter of rank r has r (I + O) numbers in place of I · O, so only those need the 12 bytes on top.
@@ -18,13 +18,12 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from minillm._checks import check_choice, check_flag, check_int, describe
 from minillm.nn.lora import BASE, Adapters, LoRALinear, TrainedPart, adapters_of
@@ -90,9 +89,9 @@ def set_adapter(model: nn.Module, name: str | None, trainable: bool = True) -> N
     ValueError for one that is not there, or while an adapter lies in the weights.
     """
     check_flag("trainable", trainable)
-    shared = _shared(model)
+    shared = shared_of(model)
     name = BASE if name is None else shared.check(name, BASE)
-    _check_unmerged(shared)
+    check_unmerged(shared)
     shared.active = name
     for part in adapted(model).values():
         if isinstance(part, LoRALinear):
@@ -110,7 +109,7 @@ def adapters_off(model: nn.Module) -> Iterator[None]:
     if shared is None:
         yield
         return
-    _check_unmerged(shared)
+    check_unmerged(shared)
     before = shared.active, shared.rows
     shared.active, shared.rows = BASE, None
     try:
@@ -121,9 +120,9 @@ def adapters_off(model: nn.Module) -> Iterator[None]:
 
 def delete_adapter(model: nn.Module, name: str) -> None:
     """Take an adapter off; with the last one the layers are the base's own again, and what could learn can."""
-    shared = _shared(model)
+    shared = shared_of(model)
     shared.check(name)
-    _check_unmerged(shared)
+    check_unmerged(shared)
     for part in adapted(model).values():
         if isinstance(part, LoRALinear):
             part.remove(name) if name in part.scales else None
@@ -131,64 +130,9 @@ def delete_adapter(model: nn.Module, name: str) -> None:
             del part.copies[name]
     del shared.settings[name], shared.serials[name]
     if not shared.settings:
-        _unload(model, shared)
+        unload(model, shared)
     elif shared.active == name:
         set_adapter(model, None)
-
-
-def merge_lora(model: nn.Module, name: str | None = None, keep: bool = False) -> nn.Module:
-    """Put an adapter (None: the active one) into the weights, W <- W + (alpha / r) · B A; returns the model.
-
-    The layers are plain ones again and all adapters are gone; keep=True leaves them beside, so that `unmerge_lora` can
-    take this one out of the weights again. A quantized layer becomes a float layer, for rounding would undo what was
-    learned; with keep=True that is refused. ValueError for sums that are not finite, the model as it was.
-    """
-    shared = _shared(model)
-    name = shared.check(shared.active if name is None else name)
-    check_flag("keep", keep), _check_unmerged(shared)
-    merged: dict[str, Tensor] = {}
-    uses = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
-    for ours, part in adapted(model).items():
-        if not isinstance(part, LoRALinear) or name not in part.scales:
-            continue
-        quantized = isinstance(part.base, QuantizedLinear)
-        if quantized and keep:
-            raise ValueError(f"{ours} is quantized: its weight cannot take an adapter in and give it back")
-        if not quantized and uses[id(part.base.weight)] > 1:
-            raise ValueError(
-                f"the weight of {ours} is tied to another layer's: merged, the adapter would change both"
-            )
-        weight = part.base.dequantize() if quantized else part.base.weight.detach()
-        merged[ours] = weight + part.change(name).to(weight.dtype)
-        if not torch.isfinite(merged[ours]).all():
-            raise ValueError(f"the adapter {name!r} makes weights of {ours} that are no finite numbers")
-    with torch.no_grad():
-        for ours, weight in merged.items():
-            layer = model.get_submodule(ours)
-            if isinstance(layer.base, QuantizedLinear):
-                layer.base = _float_layer(layer.base, weight)
-            else:
-                layer.base.weight.copy_(weight)
-    shared.active, shared.merged = name, name
-    if not keep:
-        _unload(model, shared, name)
-    return model
-
-
-def unmerge_lora(model: nn.Module) -> nn.Module:
-    """Take the adapter out of the weights that `merge_lora(keep=True)` put in: W <- W - (alpha / r) · B A.
-
-    Rounding stays, as in peft. ValueError where none lies in the weights.
-    """
-    shared = _shared(model)
-    if shared.merged is None:
-        raise ValueError("no adapter lies in the weights of this model")
-    with torch.no_grad():
-        for part in adapted(model).values():
-            if isinstance(part, LoRALinear) and shared.merged in part.scales:
-                part.base.weight -= part.change(shared.merged).to(part.base.weight.dtype)
-    shared.merged = None
-    return model
 
 
 def trainable_parameters(model: nn.Module) -> tuple[int, int]:
@@ -211,15 +155,17 @@ def check_new_name(shared: Adapters, name: Any) -> None:
         raise ValueError(f"no adapter can be called {name!r}: torch has a use for that name")
     if name in shared.settings:
         raise ValueError(f"the model has an adapter {name!r} already: delete_adapter first, or another name")
-    _check_unmerged(shared)
+    check_unmerged(shared)
 
 
-def _check_unmerged(shared: Adapters) -> None:
+def check_unmerged(shared: Adapters) -> None:
+    """ValueError while an adapter lies in the weights."""
     if shared.merged is not None:
         raise ValueError(f"the adapter {shared.merged!r} lies in the weights: unmerge_lora first")
 
 
-def _shared(model: nn.Module) -> Adapters:
+def shared_of(model: nn.Module) -> Adapters:
+    """What the layers of a model with adapters share; ValueError for one without."""
     shared = adapters_of(model) if isinstance(model, nn.Module) else None
     if shared is None:
         raise ValueError(f"the model has no adapters (apply_lora, load_adapter), got {describe(type(model))}")
@@ -302,17 +248,7 @@ def put_in(
         part.copies[name] = copied
 
 
-def _float_layer(layer: nn.Module, weight: Tensor) -> nn.Linear:
-    """A float layer in the place of a quantized one."""
-    made = nn.Linear(1, 1, bias=layer.bias is not None, device="meta")
-    made.in_features, made.out_features = layer.in_features, layer.out_features
-    made.weight = nn.Parameter(weight, requires_grad=False)
-    if layer.bias is not None:
-        made.bias = nn.Parameter(layer.bias.detach().clone(), requires_grad=False)
-    return made.train(layer.training)
-
-
-def _unload(model: nn.Module, shared: Adapters, name: str | None = None) -> None:
+def unload(model: nn.Module, shared: Adapters, name: str | None = None) -> None:
     """The layers of the base in their places again, or the copies of the adapter `name`; what could learn can."""
     for ours, part in adapted(model).items():
         copied = isinstance(part, TrainedPart) and name in part.copies

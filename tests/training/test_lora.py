@@ -31,7 +31,8 @@ from minillm.training import (
     trainable_parameters,
     unmerge_lora,
 )
-from minillm.training.adapters import CONFIG, WEIGHTS
+from minillm.training.adapter_config import CONFIG
+from minillm.training.adapters import WEIGHTS
 from minillm.training.lora_targets import adapted
 from tests.helpers import cuts
 from tests.training.alignment.test_packing import LLAMA, drawn
@@ -337,7 +338,8 @@ def test_an_adapter_of_another_model_is_refused(tmp_path):
     ({"targets": [1]}, "names of layers"), ({"layers_to_transform": 7}, "no layer is meant"),
     ({"layers_to_transform": []}, "None means all"), ({"modules_to_save": ["score"]}, "no part 'score'"),
     ({"init": "pissa"}, "init"), ({"name": "a.b"}, "without dots"), ({"name": "__base__"}, "without dots"),
-    ({"name": "items"}, "torch has a use"), ({"r": 17}, "narrower side"), ({"rslora": 1}, "rslora"), ({"targets": ["tokens"]}, "no linear layer"),
+    ({"name": "items"}, "torch has a use"), ({"r": 17}, "narrower side"), ({"rslora": 1}, "rslora"),
+    ({"targets": ["tokens"]}, "no linear layer"),
 ])  # fmt: skip
 def test_what_cannot_be_leaves_the_model_as_it_was(arguments, message):
     model = llama()
