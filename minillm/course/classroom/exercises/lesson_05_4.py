@@ -29,7 +29,7 @@ def by_hand(answer):
     wanted = (
         (16 * (4096 + 11008), "A has r · I numbers and B has O · r"),
         (32 * 4 * 8 * (4096 + 4096), "32 blocks, four matrices each, r (I + O) numbers a matrix"),
-        (12 * 32 * 4 * 8 * (4096 + 4096), "4 bytes for a gradient, 8 for its averages; the numbers themselves are no part"),
+        (12 * 32 * 4 * 8 * (4096 + 4096), "4 bytes a gradient, 8 its two averages; the numbers themselves are no part"),
         (16 / 64, "alpha / r"),
         (16 / 64**0.5, "alpha / √r"),
         (4096 * 11008, "merged, the layer is one matrix of the old size"),
