@@ -96,9 +96,9 @@ class LoRALinear(nn.Module):
         for name, rows in self.adapters.at_work():
             if name not in self.scales:
                 continue
-            if rows is None:  # y is nobody else's: where dtypes agree it need not be copied
+            if rows is None:  # what the path gives is nobody else's: where dtypes agree it need not be copied
                 change = self.path(name, x)
-                y = y.add_(change) if change.dtype == y.dtype else (y + change).to(y.dtype)
+                y = change.add_(y) if change.dtype == y.dtype else (y + change).to(y.dtype)
             else:
                 y = y.index_add(0, rows, self.path(name, x[rows]).to(y.dtype))
         return y

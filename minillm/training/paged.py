@@ -169,13 +169,16 @@ class PagedAdamW(AdamW8bit):
             yield piece, {name: part.view(kind) for name, part, kind in zip(names, parts, kinds)}
 
     def _update(self, parameter: Tensor, state: dict[str, Any], settings: dict[str, Any]) -> None:
-        gradient = parameter.grad.reshape(-1)
+        gradient, update = (
+            parameter.grad.reshape(-1),
+            best_update((parameter, parameter.grad)),
+        )  # as of the whole
         with FlatWeights(parameter) as w:
             for piece, held in self._pieces(parameter, state["pages"]):
                 here = {name: part.to(parameter.device) for name, part in held.items()}
                 if "m" in here:
                     tensors = (w[piece], gradient[piece], here["m"], here["v"])
-                    best_update(tensors)(*([one] for one in tensors), **settings)
+                    update(*([one] for one in tensors), **settings)
                 else:
                     m, v = (Coded(here[f"{name}_codes"], here[f"{name}_scales"]) for name in "mv")
                     adamw_8bit(w[piece], gradient[piece], m, v, **settings)
