@@ -46,7 +46,7 @@ def test_adamw_of_8_bits(decay):
     start = [torch.randn(shape, generator=generator) for shape in ((80, 100), (4096,), (60,))]
     ours, theirs = ([torch.nn.Parameter(x.clone()) for x in start] for _ in range(2))
     mine, peer = AdamW8bit(ours, **settings), bitsandbytes.optim.AdamW8bit(theirs, **settings)
-    for step in range(1, 9):
+    for _ in range(8):
         for a, b in zip(ours, theirs):
             a.grad = torch.randn(a.shape, generator=generator)
             b.grad = a.grad.clone()
