@@ -5,7 +5,7 @@
 METHODs are the names of the table below (all by default). Needs SmolLM2 (`minillm fetch smollm2`). Every run is
 recorded in FOLDER (JSON lines) and skipped when it stands there already; a run that was stopped goes on from its last
 checkpoint. Training, examination and their proof: minillm/data/requests.py, 100 requests of the part "test". Seconds
-are of the CPU, one thread, training alone: 150 steps of 8 requests are to stay below ten minutes. Differences are of
+are of the CPU, one thread, training alone: 120 steps of 8 requests are to stay below ten minutes. Differences are of
 the same 100 requests. --write puts the table into BENCHMARKS.md. What is examined is the adapter as it is stored, in
 float16 (FOLDER/NAME-SEED/adapter).
 """
@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("methods", nargs="*", metavar="METHOD")
     parser.add_argument("--kept", required=True, type=Path, help="a folder")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--asked", type=int, default=ASKED, help="requests of the exam")
     parser.add_argument("--list", action="store_true", help="print what is recorded, measure nothing")
     parser.add_argument("--write", action="store_true", help="put the table into BENCHMARKS.md")
