@@ -36,6 +36,7 @@ class Adapters:
         self.active = BASE
         self.merged: str | None = None  # the adapter that lies in the weights
         self.rows: dict[str, Tensor] | None = None  # of the batch, where they differ
+        self.count = 0  # how many rows those are, all together
         self.names: dict[str, str] = {}  # our name of each layer -> Hugging Face's
         self.thawed: list[nn.Parameter] = []  # of the base: those that could learn before
 
@@ -45,6 +46,11 @@ class Adapters:
             yield from self.rows.items()
         elif self.active not in (BASE, self.merged):
             yield self.active, None
+
+    def check_rows(self, x: Tensor) -> None:
+        """ValueError where a layer reads other rows than those that were given an adapter each."""
+        if self.rows is not None and len(x) != self.count:
+            raise ValueError(f"there is an adapter for each of {self.count} rows, a layer got {describe(x)}")
 
     def identity(self, name: str) -> str:
         """A text that stands for this adapter and no other of the same name, before or after it."""
@@ -92,6 +98,7 @@ class LoRALinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., I) -> (..., O). Row by row: x (B, ..., I), each row with its own adapter."""
+        self.adapters.check_rows(x)
         y = self.base(x)
         for name, rows in self.adapters.at_work():
             if name not in self.scales:
@@ -136,6 +143,7 @@ class TrainedPart(nn.Module):
             name = shared.active if shared.merged is None else shared.merged
             part = self.copies[name] if name in self.copies else self.base  # noqa: SIM401 - a ModuleDict has no get
             return part(*inputs, **options)
+        shared.check_rows(inputs[0])
         y = self.base(*inputs, **options)
         for name, rows in shared.rows.items():
             if name in self.copies:
@@ -157,7 +165,7 @@ def adapter_rows(model: nn.Module, names: Sequence[str | None]) -> Iterator[None
     """
     shared = adapters_of(model)
     if shared is None:
-        if any(name is not None for name in names):
+        if any(name not in (None, BASE) for name in names):
             raise ValueError(f"the model has no adapters, got {describe(list(names))}")
         yield
         return
@@ -167,13 +175,13 @@ def adapter_rows(model: nn.Module, names: Sequence[str | None]) -> Iterator[None
     places: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         places.setdefault(name, []).append(place)
-    before = shared.active, shared.rows
+    before = shared.active, shared.rows, shared.count
     if len(places) == 1:  # all alike: no row has to be picked out
         shared.active, shared.rows = names[0], None
     elif places:
-        device = next(model.parameters()).device
+        shared.count, device = len(names), next(model.parameters()).device
         shared.rows = {name: torch.tensor(at, device=device) for name, at in places.items() if name != BASE}
     try:
         yield
     finally:
-        shared.active, shared.rows = before
+        shared.active, shared.rows, shared.count = before

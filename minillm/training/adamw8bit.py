@@ -26,6 +26,7 @@ from minillm.quantization.double import dynamic_codebook
 from minillm.training.adamw import AdamW, best_update
 
 BLOCK = 256  # numbers that share a scale
+LARGEST = 1e18  # of a gradient: its square and the sums of them are floats
 SMALL = 4096  # parameters with fewer numbers are not quantized
 CODEBOOKS = {"m": dynamic_codebook(), "v": dynamic_codebook(signed=False)}
 
@@ -62,7 +63,10 @@ def zero_codes(n: int, device: torch.device) -> Coded:
 
 
 class AdamW8bit(AdamW):
-    """`AdamW` whose averages are codes; arguments and what is raised are AdamW's. No gradient may be inf or NaN.
+    """`AdamW` whose averages are codes; arguments and what is raised are AdamW's.
+
+    A step also raises ValueError, and changes nothing, for a gradient whose numbers are not below 1e18 or are NaN: one
+    such number would spoil a whole block.
 
     state_dict(): {"step", "m_codes", "m_scales", "v_codes", "v_scales"} of a parameter, {"step", "m", "v"} of a small
     one.
@@ -71,9 +75,22 @@ class AdamW8bit(AdamW):
     @torch.no_grad()
     def step(self, good: Tensor | None = None) -> None:
         """As AdamW's. On a GPU the host waits to hear what `good` is."""
+        update = good is None or bool(good)
+        self._check_gradients(update)
         for group, parameter, state in self._counted():
-            if good is None or good:
+            if update:
                 self._update(parameter, state, step_settings(group, state))
+
+    def _check_gradients(self, numbers: bool) -> None:
+        """ValueError before anything is changed. numbers: look at the numbers, too."""
+        every = [parameter.grad for group in self.param_groups for parameter in group["params"]]
+        for gradient in every:
+            if gradient is None:
+                continue
+            if gradient.is_sparse:
+                raise ValueError(f"{type(self).__name__} has no sparse gradients, got one")
+            if numbers and gradient.numel() and not gradient.abs().max() < LARGEST:
+                raise ValueError(f"gradients must be numbers below {LARGEST:g}, got {describe(gradient)} with another")
 
     def _counted(self) -> Any:
         """(group, parameter, state) of every parameter with a gradient, its update counted."""
@@ -81,8 +98,6 @@ class AdamW8bit(AdamW):
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                if parameter.grad.is_sparse:
-                    raise ValueError(f"{type(self).__name__} has no sparse gradients, got one")
                 if parameter not in self.state:
                     self.state[parameter] = {"step": 0, **self._new_averages(parameter)}
                 self.state[parameter]["step"] += 1

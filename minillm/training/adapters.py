@@ -186,9 +186,10 @@ def _sorted(
         paths |= _path(model, wholes[theirs], theirs, pair, settings)
     copies = _copies(model, shared, rest)
     for part in settings.modules_to_save:  # peft names parts that not every model has
-        there = [one for one in shared.names if within(one, shared, (part,))]
-        if there and not any(within(one, shared, (part,)) for one in copies):
-            raise ValueError(f"it holds no tensors of {part!r}, which its config says was learned")
+        for one, layer in model.named_modules():
+            inside = one in shared.names and within(one, shared, (part,)) and one not in copies
+            if inside and next(layer.parameters(recurse=False), None) is not None:
+                raise ValueError(f"it holds no tensors of {shared.names[one]!r}, which its config says was learned")
     return _Found(paths, copies)
 
 

@@ -45,13 +45,29 @@ _known_losses: dict[tuple[int, int, int], float | None] = {}
 
 
 def learned_state(model: nn.Module) -> dict[str, Tensor]:
-    """All weights and saved buffers; of a model with LoRA adapters the adapters alone, for its base stays as it is."""
+    """All weights and saved buffers; of a model with LoRA adapters those, and what else of it can learn."""
     state = model.state_dict()
     if adapters_of(model) is None:
         return state
-    return {
-        name: tensor for name, tensor in state.items() if re.search(r"\.(lora_[AB]|copies)\.", f".{name}")
-    }
+    learn = {name for name, one in model.named_parameters(remove_duplicate=False) if one.requires_grad}
+    own = re.compile(r"\.(lora_[AB]|copies)\.")
+    return {name: tensor for name, tensor in state.items() if name in learn or own.search(f".{name}")}
+
+
+def base_digest(model: nn.Module) -> str | None:
+    """sha256 of what stays frozen below LoRA adapters, of up to 1,024 numbers of each tensor; None without adapters.
+
+    It is no proof against forgery: it tells one base from another of the same shape, in milliseconds.
+    """
+    if adapters_of(model) is None:
+        return None
+    digest, learned = hashlib.sha256(), learned_state(model)
+    for name, tensor in model.state_dict().items():
+        if name not in learned:
+            array, dtype = to_array(tensor.reshape(-1)[:: 1 + tensor.numel() // 1024])
+            digest.update(f"{name}|{dtype}|{tuple(tensor.shape)}|".encode())
+            digest.update(np.ascontiguousarray(array).view(np.uint8))
+    return digest.hexdigest()
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -62,6 +78,11 @@ def weights_digest(model: nn.Module) -> str:
         digest.update(f"{name}|{dtype}|{array.shape}|".encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     return digest.hexdigest()
+
+
+def digests_of(model: nn.Module) -> dict[str, str | None]:
+    """What a state belongs to: what has learned, and the frozen base below it."""
+    return {"weights": weights_digest(model), "base": base_digest(model)}
 
 
 def save_checkpoint(
@@ -76,7 +97,7 @@ def save_checkpoint(
 
     `meta` is JSON-able and comes back from `checkpoint_meta`. A model without `save_pretrained` has its
     weights written to weights.state in our own container; one with LoRA adapters has the adapters there, and the active
-    one beside it in peft's format, too.
+    one beside it in peft's format, too. Its frozen base is not stored: a digest of it is.
     """
     target = checkpoint_path(folder, step)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +128,7 @@ def save_checkpoint(
             for index, entry in state["state"].items()
         }
         whole = {"step": step, "counts": counts, "groups": state["param_groups"], "meta": meta}
-        save_tensors(draft / STATE, KIND, averages, whole | {"weights": weights_digest(model)})
+        save_tensors(draft / STATE, KIND, averages, whole | digests_of(model))
         umask = os.umask(0)
         os.umask(umask)
         draft.chmod(0o777 & ~umask)
@@ -161,7 +182,7 @@ def load_checkpoint(path: str | Path, model: nn.Module, optimizer: AdamW) -> int
     averages, found = load_tensors(path / STATE, KIND)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     try:
-        _fill(model, path, found["weights"])
+        _fill(model, path, found)
         states: dict[int, dict[str, Any]] = {
             int(index): dict(count) for index, count in found["counts"].items()
         }
@@ -181,14 +202,14 @@ def load_weights(path: str | Path, model: nn.Module) -> None:
     _, found = load_tensors(path / STATE, KIND)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     try:
-        _fill(model, path, found["weights"])
+        _fill(model, path, found)
     except BaseException:
         model.load_state_dict(before)
         raise
 
 
-def _fill(model: nn.Module, path: Path, digest: str) -> None:
-    """The weights of a checkpoint, if they have this digest."""
+def _fill(model: nn.Module, path: Path, digests: dict[str, Any]) -> None:
+    """The weights of a checkpoint, if they have the digests of its state."""
     if (path / WEIGHTS).exists() or adapters_of(model) or not hasattr(type(model), "from_pretrained"):
         weights, _ = load_tensors(path / WEIGHTS, "weights")
     else:
@@ -199,7 +220,11 @@ def _fill(model: nn.Module, path: Path, digest: str) -> None:
         model.load_state_dict(weights, strict=adapters_of(model) is None)
     except RuntimeError as error:
         raise ValueError(f"checkpoint {str(path)!r} is of another model: {error}") from None
-    if weights_digest(model) != digest:
+    if base_digest(model) != digests.get("base"):
+        raise ValueError(
+            f"checkpoint {str(path)!r} is of adapters on another base: the frozen weights of this model are others"
+        )
+    if weights_digest(model) != digests["weights"]:
         raise BadFileError(
             f"checkpoint {str(path)!r} is refused: its weights are not those its state was saved with"
         )

@@ -42,8 +42,8 @@ class Pages:
 
     def __init__(self, budget: int = BUDGET, folder: str | Path | None = None) -> None:
         self.budget = check_int("budget", budget, 1)
-        place = None if folder is None else check_path("folder", folder)
-        self._file = tempfile.TemporaryFile(dir=place, buffering=0)  # noqa: SIM115 - open as long as the pages are
+        self.folder = None if folder is None else check_path("folder", folder)
+        self._file = tempfile.TemporaryFile(dir=self.folder, buffering=0)  # noqa: SIM115 - open as long as the pages are
         self._sizes: list[int] = []
         self._places: list[int] = []  # where each begins in the file
         self._written: set[int] = set()
@@ -141,6 +141,17 @@ class PagedAdamW(AdamW8bit):
             state |= {name: torch.cat(part) for name, part in parts.items()}
             state |= {name: state[name].view(parameter.shape) for name in "mv" if name in state}
         return found
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As that of `AdamW` or `AdamW8bit`, of a paged optimiser or not; the old pages are given back."""
+        old, self.pages = self.pages, Pages(self.pages.budget, self.pages.folder)
+        try:
+            super().load_state_dict(state_dict)
+        except BaseException:
+            self.pages.close()
+            self.pages = old
+            raise
+        old.close()
 
     def _coded(self, parameter: Tensor) -> bool:
         return self.bits == 8 and parameter.numel() >= SMALL

@@ -147,6 +147,7 @@ FOLDERS = {
                         {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"layers.1.mlp.up_proj": 3}}),
     "gpt2": ("GPT2", {}, ["c_attn", "c_fc"], {}),
     "bert": ("Bert", {"head": "ForSequenceClassification"}, ["query", "value"], {"modules_to_save": ["classifier"]}),
+    "roberta": ("Roberta", {"head": "ForSequenceClassification"}, ["key", "dense"], {"modules_to_save": ["classifier"]}),
 }  # fmt: skip
 
 
@@ -160,7 +161,8 @@ def test_a_folder_of_peft_opens_and_ours_goes_back(tmp_path, kind):
     theirs = peft.get_peft_model(open_theirs(tmp_path / "base"), config).eval()
     if "modules_to_save" in options:
         with torch.no_grad():
-            theirs.base_model.model.classifier.modules_to_save["default"].weight.mul_(-2)
+            for parameter in theirs.base_model.model.classifier.modules_to_save["default"].parameters():
+                parameter.mul_(-2)
     theirs.save_pretrained(tmp_path / "peft")
     ours = load_adapter(load_model(tmp_path / "base"), tmp_path / "peft")
     plain = load_model(tmp_path / "base")(IDS[:, :8]).logits

@@ -9,7 +9,16 @@ import torch
 from torch import nn
 
 from minillm._files import BadFileError
-from minillm.models import GPT2, GPT2Config, GPT2ForSequenceClassification, Llama, LlamaConfig
+from minillm.models import (
+    GPT2,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    Llama,
+    LlamaConfig,
+    RoBERTaConfig,
+    RoBERTaForSequenceClassification,
+)
+from minillm.models.weights import read_tensors, write_tensors
 from minillm.nn import LoRALinear, adapter_rows
 from minillm.quantization import quantize
 from minillm.training import (
@@ -33,6 +42,7 @@ from minillm.training import (
 )
 from minillm.training.adapter_config import CONFIG
 from minillm.training.adapters import WEIGHTS
+from minillm.training.checkpoint import load_checkpoint, save_checkpoint
 from minillm.training.lora_targets import adapted
 from tests.helpers import cuts
 from tests.training.alignment.test_packing import LLAMA
@@ -275,7 +285,7 @@ def changed(folder, **values):
     ({"peft_type": "LOHA"}, "peft_type LORA"), ({"r": 0}, "r must be"), ({"r": 2}, "expected"),
     ({"lora_alpha": "x"}, "alpha"), ({"use_dora": True}, "use_dora"), ({"rank_pattern": [1]}, "rank_pattern"),
     ({"rank_pattern": {"(a+)+$": 1}}, "names of layers"), ({"alpha_pattern": {"q_proj": "x"}}, "alphas"),
-    ({"modules_to_save": ["head"]}, "no tensors of 'head'"),
+    ({"modules_to_save": ["head"]}, "no tensors of 'lm_head'"),
     ({"lora_dropout": 2}, "dropout"), ({"target_modules": "("}, "regular expression"),
 ])  # fmt: skip
 def test_a_config_that_does_not_fit_is_refused(tmp_path, values, message):
@@ -380,6 +390,60 @@ def test_a_run_with_an_adapter_resumes_bit_for_bit_and_stores_the_adapter_alone(
                              per_device_train_batch_size=4, disable_tqdm=True)  # fmt: skip
     with pytest.raises(ValueError, match="another model"):
         Trainer(other, args, train_dataset=COUNTING).train(str(tmp_path / "a" / "checkpoint-2"))
+
+
+def test_a_checkpoint_of_an_adapter_on_another_base_is_refused(tmp_path):
+    def made(change=0.0, thaw=False):
+        model = llama()
+        with torch.no_grad():
+            model.body.blocks[1].feed_forward.down_proj.weight.add_(change)
+        apply_lora(model, 2)
+        model.body.norm.weight.requires_grad_(thaw)
+        return model, AdamW([p for p in model.parameters() if p.requires_grad])
+
+    path = save_checkpoint(tmp_path, 1, *made(), {})
+    model, optimizer = made(1e-3)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ValueError, match="adapters on another base"):
+        load_checkpoint(path, model, optimizer)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert load_checkpoint(path, *made()) == 1
+    # what of the base can learn, too, is stored with the adapters
+    model, optimizer = made(thaw=True)
+    path = save_checkpoint(tmp_path, 2, model, optimizer, {})
+    with torch.no_grad():
+        model.body.norm.weight.add_(1)
+    load_checkpoint(path, model, optimizer)
+    assert torch.equal(model.body.norm.weight, before["body.norm.weight"])
+    with pytest.raises(ValueError, match="another model"):
+        load_checkpoint(path, *made())
+
+
+def test_rows_that_are_not_those_of_the_batch_are_refused():
+    model = apply_lora(llama(), 2, init="random", modules_to_save=["tokens"])
+    with adapter_rows(model, ["default", "__base__"]), pytest.raises(ValueError, match="each of 2 rows"):
+        model(IDS)
+    assert model(IDS).logits.shape[0] == len(IDS)
+
+
+def test_a_file_without_a_part_of_what_was_learned_as_a_whole_is_refused(tmp_path):
+    config = RoBERTaConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+                           intermediate_size=24, max_position_embeddings=24, num_labels=3)  # fmt: skip
+    make = lambda: RoBERTaForSequenceClassification(config, seed=1)  # noqa: E731
+    folder = save_adapter(apply_lora(make(), 2, modules_to_save=["classifier"]), tmp_path / "a")
+    assert load_adapter(make(), folder).adapters.settings
+    tensors = read_tensors(folder / WEIGHTS)
+    left = {key: tensor for key, tensor in tensors.items() if "classifier.dense" not in key}
+    assert len(left) == len(tensors) - 2
+    write_tensors(folder / WEIGHTS, left)
+    (folder / CONFIG).write_text(
+        json.dumps(json.loads((folder / CONFIG).read_text()) | {"modules_to_save": ["classifier"]})
+    )
+    (folder / "checksums.json").unlink()
+    model = make()
+    with pytest.raises(BadFileError, match=r"no tensors of 'classifier.dense'"):
+        load_adapter(model, folder)
+    assert not adapted(model)
 
 
 def test_the_head_is_applied_to_answers_alone_and_the_loss_is_the_same():

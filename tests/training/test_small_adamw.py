@@ -1,5 +1,6 @@
 """AdamW with averages of 8 bits, and with averages on disk: against AdamW itself, and against each other."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -218,6 +219,34 @@ def test_a_step_that_is_not_good_changes_nothing():
         assert {state["step"] for state in optimizer.state.values()} == {3}
         optimizer.uncount(1)
         assert {state["step"] for state in optimizer.state.values()} == {2}
+
+
+@pytest.mark.parametrize("make", [AdamW8bit, PagedAdamW, lambda p, **s: PagedAdamW(p, bits=8, **s)])
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1e30])
+def test_a_gradient_that_no_code_can_hold_changes_nothing(make, number):
+    params, optimizer = steps(lambda p: make(p, **SETTINGS), count=2)
+    before, state = [p.detach().clone() for p in params], optimizer.state_dict()["state"]
+    for parameter in params:
+        parameter.grad = torch.ones_like(parameter)
+    params[-1].grad.view(-1)[-1] = number
+    with pytest.raises(ValueError, match="gradients must be numbers below 1e"):
+        optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(before, params))
+    for index, after in optimizer.state_dict()["state"].items():
+        assert all(torch.equal(torch.as_tensor(after[k]), torch.as_tensor(v)) for k, v in state[index].items())
+
+
+def test_loaded_again_and_again_the_file_does_not_grow():
+    _, optimizer = steps(lambda p: PagedAdamW(p, **SETTINGS), count=1)
+    state, size = optimizer.state_dict(), optimizer.pages.total_bytes
+    bad = copy.deepcopy(state)
+    bad["state"][0]["m"] = torch.zeros(3)
+    for _ in range(2):
+        optimizer.load_state_dict(state)
+        with pytest.raises(ValueError, match="parameter 0"):
+            optimizer.load_state_dict(bad)
+        assert optimizer.pages.total_bytes == size
+    assert all(torch.equal(v, optimizer.state_dict()["state"][0][k]) for k, v in state["state"][0].items() if k != "step")
 
 
 def test_an_average_of_zeros_stays_zeros():

@@ -175,18 +175,28 @@ class Engine:
             )
         return request
 
-    def _adapter(self, name: str | None) -> tuple[str | None, bytes]:
+    def _adapter(self, name: str | None) -> tuple[str, bytes]:
         """(the adapter that is meant, what its texts' blocks are salted with); ValueError for one not there."""
         shared = adapters_of(self.model)
         if shared is None:
             if name not in (None, BASE):
                 raise ValueError(f"adapter must be None: the model has no adapters, got {describe(name)}")
-            return None, b""
+            return BASE, b""
         name = shared.active if name is None else shared.check(name, BASE)
         if shared.merged not in (None, name):
             raise ValueError(f"the adapter {shared.merged!r} lies in the weights: no other can be served")
-        identity = shared.identity(name).encode()
-        return name, blake2b(identity, digest_size=16).digest() if identity else b""
+        return name, _salt(shared.identity(name))
+
+    def _check_adapters(self) -> None:
+        """ValueError while a request's adapter is not the one any more that it came for."""
+        shared, salts = adapters_of(self.model), {BASE: b""}
+        if shared is not None:
+            salts |= {name: _salt(shared.identity(name)) for name in shared.serials}
+        for request in self._requests.values():
+            if salts.get(request.adapter) != request.salt:
+                raise ValueError(
+                    f"the adapter {request.adapter!r} of request {request.id!r} is gone or another by now: abort it"
+                )
 
     def abort(self, request_id: str) -> bool:
         """Drop a request and free its blocks; False if there is none of this id (any more)."""
@@ -253,8 +263,10 @@ class Engine:
     def step(self) -> list[StepOutput]:
         """One forward pass; what it added to the texts. [] where nothing is to do, or nobody got a token.
 
-        Whatever is raised inside leaves every request where its text was; those that ran wait again.
+        Whatever is raised inside leaves every request where its text was; those that ran wait again. ValueError for a
+        request whose adapter was deleted meanwhile, until it is aborted.
         """
+        self._check_adapters()
         outputs, self._later = self._later, []
         try:
             plan = self.scheduler.schedule()
@@ -330,3 +342,8 @@ def _blocks_for(model: CausalLM, draft: Any, texts: int, block_size: int) -> int
         if isinstance(one, CausalLM)
     )
     return max(a_text, min(texts * a_text, MEMORY // a_block))
+
+
+def _salt(identity: str) -> bytes:
+    """What the blocks of an adapter's texts are salted with; nothing for the base's."""
+    return blake2b(identity.encode(), digest_size=16).digest() if identity else b""

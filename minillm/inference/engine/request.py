@@ -23,6 +23,7 @@ from minillm.inference.params import SamplingParams
 from minillm.inference.sampling import new_generator
 from minillm.inference.stopping import Stopper
 from minillm.inference.streaming import PieceReader
+from minillm.nn.lora import BASE
 
 
 @dataclass
@@ -91,9 +92,7 @@ class Request:
     rows: list[Row]
     width: int  # sequences at most
     alike: SamplingParams
-    adapter: str | None = (
-        None  # what its tokens go through beside the model's weights; None: the model has none
-    )
+    adapter: str = BASE  # what its tokens go through beside the model's weights
     salt: bytes = b""  # of its blocks
     arrived: int = 0  # the step
     cached: int | None = None  # tokens of the prompt that were there already; None: it still waits

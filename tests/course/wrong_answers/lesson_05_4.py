@@ -141,6 +141,7 @@ WRONG = {
         "slow is stuck": chosen(slow=CHOSEN["stuck"]),
         "slow with B zero": chosen(slow="([[1, 0, 0, 0]], [[0], [0], [0]])"),
         "slow with a product that is not zero": chosen(slow="([[1, 0, 0, 0]], [[0], [1], [0]])"),
+        "slow with a product that is only small": chosen(slow="([[1e-4, 0, 0, 0]], [[1e-4], [0], [0]])"),
         "rows of different lengths": chosen(slow="([[1, 0, 0, 0], [0]], [[0, 1], [0, 1], [0, 1]])"),
         "a not-a-number": chosen(stuck="([[float('nan')] * 4], [[0], [0], [0]])"),
         "alpha makes them the same": chosen(agree='"b"'),

@@ -123,3 +123,48 @@ def test_models_without_adapters_and_with_merged_ones():
     )
     with pytest.raises(ValueError, match="lies in the weights"):
         engine.add_request([1], GREEDY, adapter="b")
+
+
+def test_a_request_whose_adapter_is_gone_or_another_by_now_is_refused_until_it_is_aborted():
+    model = with_adapters()
+    engine, wanted = Engine(model, block_size=4), alone(model, PROMPTS[0], "b")[0]
+    lost = engine.add_request(PROMPTS[2], GREEDY, adapter="a")
+    engine.step()
+    delete_adapter(model, "a")
+    for again in (False, True):
+        if again:
+            apply_lora(model, 2, 30, ["k_proj"], init="random", seed=7, name="a")
+        with pytest.raises(ValueError, match="'a' of request '0' is gone or another by now"):
+            engine.step()
+    engine.abort(lost)
+    assert engine.generate([PROMPTS[0]], GREEDY, "b")[0].token_ids == wanted
+    audit(engine)
+
+
+def test_a_text_of_the_base_stays_one_when_adapters_come_and_go():
+    model = llama()
+    prompt = PROMPTS[2]
+    wanted = generate_batch(model, [prompt], GREEDY)[0].token_ids
+    engine = Engine(model, block_size=4, max_batch_tokens=8, max_batch_size=8)
+    engine.add_request(prompt, GREEDY)
+    engine.step()
+    apply_lora(model, 4, 24, ["q_proj", "v_proj"], init="random", seed=1, name="a")
+    engine.step()
+    delete_adapter(model, "a")
+    found = [one for _ in range(40) for one in engine.step()]
+    assert [token for one in found for token in one.token_ids][-len(wanted) :] == wanted
+    # its blocks hold the base's keys: who finds them says the same
+    assert engine.generate([prompt], GREEDY)[0].token_ids == wanted
+    assert engine.stats()["prefix_hit_tokens"] > 0
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_drafts_do_not_change_what_an_adapter_says(same):
+    model, draft = with_adapters(), llama()
+    draft = draft if same else with_adapters()
+    adapters = ["a", "b", "__base__", "a"]
+    wanted = [alone(model, p, None if one == "__base__" else one)[0] for p, one in zip(PROMPTS, adapters)]
+    engine = Engine(model, block_size=4, draft=draft, k=3, num_blocks=14, max_batch_size=4)
+    for _ in range(2):
+        assert [x.token_ids for x in engine.generate(PROMPTS, GREEDY, adapters)] == wanted
+    audit(engine)
