@@ -90,7 +90,9 @@ class AdamW8bit(AdamW):
             if gradient.is_sparse:
                 raise ValueError(f"{type(self).__name__} has no sparse gradients, got one")
             if numbers and gradient.numel() and not gradient.abs().max() < LARGEST:
-                raise ValueError(f"gradients must be numbers below {LARGEST:g}, got {describe(gradient)} with another")
+                raise ValueError(
+                    f"gradients must be numbers below {LARGEST:g}, got {describe(gradient)} with another"
+                )
 
     def _counted(self) -> Any:
         """(group, parameter, state) of every parameter with a gradient, its update counted."""

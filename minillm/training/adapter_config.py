@@ -78,8 +78,8 @@ def config_of(model: nn.Module, shared: Adapters, name: str, base_model: Any) ->
     tasks = {"ForSequenceClassification": "SEQ_CLS", "ForTokenClassification": "TOKEN_CLS",
              "ForQuestionAnswering": "QUESTION_ANS"}  # fmt: skip
     task = next((one for end, one in tasks.items() if kind.endswith(end)), None)
-    saved = sorted({shared.names[ours] for ours, part in parts.items()
-                    if isinstance(part, TrainedPart) and name in part.copies})  # fmt: skip
+    saved = {shared.names[ours] for ours, part in parts.items()
+             if isinstance(part, TrainedPart) and name in part.copies}  # fmt: skip
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM" if getattr(model, "generates", False) else task,
@@ -89,7 +89,7 @@ def config_of(model: nn.Module, shared: Adapters, name: str, base_model: Any) ->
         "lora_dropout": settings.dropout,
         "target_modules": short if exact else sorted(mine),
         "layers_to_transform": list(layers) if layers is not None and exact else None,
-        "modules_to_save": saved or None,
+        "modules_to_save": outermost(model, shared, saved) or None,
         "use_rslora": settings.rslora,
         "rank_pattern": dict(settings.ranks),
         "alpha_pattern": dict(settings.alphas),
@@ -99,3 +99,27 @@ def config_of(model: nn.Module, shared: Adapters, name: str, base_model: Any) ->
         "init_lora_weights": True,
         "inference_mode": True,
     }
+
+
+def outermost(model: nn.Module, shared: Adapters, saved: set[str]) -> list[str]:
+    """Names of layers, those that are all of a larger part under that part's: peft wraps the head of a RoBERTa whole.
+
+    Of a classifier it adds the head's own name to the list, and a part inside another would be wrapped twice.
+    """
+    every = {
+        shared.names[ours]
+        for ours, part in model.named_modules()
+        if ours in shared.names
+        and (
+            isinstance(part, (LoRALinear, TrainedPart))
+            or next(part.parameters(recurse=False), None) is not None
+        )
+    }
+    found = set()
+    for name in saved:
+        while (outer := name.rpartition(".")[0]) and {
+            one for one in every if one.startswith(f"{outer}.")
+        } <= saved:
+            name = outer
+        found.add(name)
+    return sorted(found)

@@ -189,7 +189,9 @@ def _sorted(
         for one, layer in model.named_modules():
             inside = one in shared.names and within(one, shared, (part,)) and one not in copies
             if inside and next(layer.parameters(recurse=False), None) is not None:
-                raise ValueError(f"it holds no tensors of {shared.names[one]!r}, which its config says was learned")
+                raise ValueError(
+                    f"it holds no tensors of {shared.names[one]!r}, which its config says was learned"
+                )
     return _Found(paths, copies)
 
 

@@ -185,6 +185,7 @@ def test_bad_settings(call, message):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows deletes a file when it is closed, and has no such kill")
+@pytest.mark.soak  # a process of its own
 def test_no_file_is_left_behind_even_by_a_process_that_is_killed(tmp_path):
     code = (
         "import os, sys; from minillm.training.paged import Pages\n"
@@ -233,7 +234,9 @@ def test_a_gradient_that_no_code_can_hold_changes_nothing(make, number):
         optimizer.step()
     assert all(torch.equal(a, b) for a, b in zip(before, params))
     for index, after in optimizer.state_dict()["state"].items():
-        assert all(torch.equal(torch.as_tensor(after[k]), torch.as_tensor(v)) for k, v in state[index].items())
+        assert all(
+            torch.equal(torch.as_tensor(after[k]), torch.as_tensor(v)) for k, v in state[index].items()
+        )
 
 
 def test_loaded_again_and_again_the_file_does_not_grow():
@@ -246,7 +249,11 @@ def test_loaded_again_and_again_the_file_does_not_grow():
         with pytest.raises(ValueError, match="parameter 0"):
             optimizer.load_state_dict(bad)
         assert optimizer.pages.total_bytes == size
-    assert all(torch.equal(v, optimizer.state_dict()["state"][0][k]) for k, v in state["state"][0].items() if k != "step")
+    assert all(
+        torch.equal(v, optimizer.state_dict()["state"][0][k])
+        for k, v in state["state"][0].items()
+        if k != "step"
+    )
 
 
 def test_an_average_of_zeros_stays_zeros():
