@@ -80,6 +80,11 @@ def weights_digest(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def whole_digest(model: nn.Module) -> str:
+    """A text that tells a model from others: what has learned, and the base below it."""
+    return weights_digest(model) + (base_digest(model) or "")
+
+
 def digests_of(model: nn.Module) -> dict[str, str | None]:
     """What a state belongs to: what has learned, and the frozen base below it."""
     return {"weights": weights_digest(model), "base": base_digest(model)}
