@@ -30,6 +30,7 @@ def test_a_line_holds_every_seed_and_the_change_from_before():
     assert lines[lora_quality.BEFORE][4] == ""
 
 
+@pytest.mark.soak  # peft and transformers take seconds to import
 def test_both_sides_of_a_step_learn():
     peft = pytest.importorskip("peft", reason="the peer: pip install -e '.[parity]'")
     rows = bench_lora_step.small(peft, None, quick=True)
