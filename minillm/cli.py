@@ -176,6 +176,8 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("--model-name", "the name clients ask for (default: of the file or folder)", metavar="NAME")
     vectors = "a sentence encoder for /v1/embeddings: minilm, e5, a folder of sentence-transformers or train-encoder"
     one.take("--encoder", vectors, type=Path, metavar="ENCODER")
+    beside = "a LoRA adapter of the model, asked for by its NAME; may be given several times"
+    one.take("--adapter", beside, action="append", metavar="NAME=DIR")
     one.take(
         "--tokenizer", "a tokenizer file or folder (default: beside the model)", type=Path, metavar="PATH"
     )
@@ -206,6 +208,7 @@ def build_parser() -> argparse.ArgumentParser:
         one.take("--epochs", "passes over the rows", type=whole(1, 1000), default=3 if name == "sft" else 1)
         one.take("--batch-size", "rows a step", type=whole(1, 65_536), default=8)
         peak = "1e-3, of a large model 2e-5" if name == "sft" else "1e-4, of a large model 1e-6"
+        peak += f", with --lora {'1e-3' if name == 'sft' else '1e-4'}"
         one.take("--learning-rate", f"its peak (default: {peak})", type=number(0, 1, above=True))
         one.take("--max-length", "tokens of a row at most (default: the model's window)", type=whole(2))
         if name == "sft":
@@ -218,6 +221,12 @@ def build_parser() -> argparse.ArgumentParser:
             one.take("--beta", "small lets the model go far", type=number(0, 100, above=True), default=0.1)
             one.take("--loss", "what is made small", choices=["dpo", "hinge", "ipo"], default="dpo")
         one.take("--held-out", "the share kept for the questions", type=number(0.001, 0.9), default=0.1)
+        narrow = "train a LoRA adapter of this rank (8 if none is given), not the model: --out is an adapter's folder"
+        one.take("--lora", narrow, type=whole(1, 4096), nargs="?", const=8, metavar="RANK")
+        one.take("--lora-layers", "with --lora: in so many of the last blocks only", type=whole(1))
+        one.take(
+            "--qlora", "with --lora: the model below it in 4 bits (NF4, scales too)", action="store_true"
+        )
         one.run().json()
         one.parser.epilog = alignment.explained(name)
 

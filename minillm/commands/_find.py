@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from minillm.commands._adapters import is_adapter
+
 
 def new_folder(out: Path) -> Path:
     """`out`, if it can be written and holds nothing yet; ValueError, before the work begins, if not."""
@@ -26,6 +28,8 @@ def find_model(given: Path | None) -> Path:
     from minillm.data.hub import find, is_name
     from minillm.data.real_models import REAL_MODELS
 
+    if given is not None and is_adapter(given):
+        return given
     if given is None or given.exists():
         return find_part(given, "model")
     name = given.as_posix()

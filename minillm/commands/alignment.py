@@ -8,12 +8,14 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from minillm.commands._adapters import is_adapter
 from minillm.commands._find import find_model, new_folder
 from minillm.commands._show import print_json
 from minillm.data.conversations import read_instructions, read_preferences
 
 SMALL = 10_000_000  # parameters; such a model needs larger steps
 RATES = {"sft": (1e-3, 2e-5), "dpo": (1e-4, 1e-6)}  # of a small model, and of another
+LORA_RATES = {"sft": 1e-3, "dpo": 1e-4}  # of an adapter, on a model of any size
 
 
 def sft(options: Namespace) -> None:
@@ -31,7 +33,7 @@ def sft(options: Namespace) -> None:
     from minillm.training.trainer import Trainer
 
     taught, held, proof = split_rows(chats, asked_text, options.held_out, options.seed)
-    model = open_model(folder, tokenizer, options)
+    model = with_adapter(open_model(folder, tokenizer, options), options)
     longest = min(options.max_length or model.config.max_length, model.config.max_length)
     how = {"max_length": longest, "truncation": options.truncation}
     examples, dropped = chat_examples(tokenizer, taught, options.turns, **how)
@@ -42,10 +44,11 @@ def sft(options: Namespace) -> None:
     history = Trainer(model, config, data, objective=SFTObjective()).train()
     after = answer_losses(model, exam)
     comparison = paired(-after, -before)
-    write(options.out, model, tokenizer)
+    write(options, model, tokenizer, folder)
     report(
         options,
         {
+            **adapter_figures(model),
             "folder": str(options.out), "examples": len(examples), "dropped": dropped, "held_out": len(exam),
             "held_out_dropped": not_asked, "steps": history.global_step, "proof": str(proof), "template_given": given,
             "table": [
@@ -80,7 +83,7 @@ def dpo(options: Namespace) -> None:
     taught, held, proof = split_rows(
         rows, lambda row: asked_text(row["prompt"]), options.held_out, options.seed
     )
-    model = open_model(folder, tokenizer, options)
+    model = with_adapter(open_model(folder, tokenizer, options), options)
     longest = min(options.max_length or model.config.max_length, model.config.max_length)
     sides = [
         [
@@ -109,10 +112,11 @@ def dpo(options: Namespace) -> None:
         "ranked right a token": paired(ranked_right(after.a_token), ranked_right(before.a_token)),
         "margin, in nats": paired(after.margin, before.margin),
     }
-    write(options.out, model, tokenizer)
+    write(options, model, tokenizer, folder)
     report(
         options,
         {
+            **adapter_figures(model),
             "folder": str(options.out), "pairs": len(pairs), "dropped": dropped, "alike": alike,
             "held_out": len(exam), "steps": history.global_step, "proof": str(proof), "template_given": given,
             "reward_accuracy": float(ranked_right(after.margin - before.margin).mean()),
@@ -150,6 +154,10 @@ def open_tokenizer(folder: Path) -> tuple[Any, bool]:
 
 def open_model(folder: Path, tokenizer: Any, options: Namespace) -> Any:
     """The language model, for training; ValueError for one that writes nothing, or of another tokenizer."""
+    if is_adapter(folder):
+        raise ValueError(
+            f"{folder} holds an adapter, not a model: `minillm convert {folder} NEW` puts it into its model's weights"
+        )
     import torch
 
     from minillm.course.tour.settings import TourSettings
@@ -176,7 +184,8 @@ def settings(options: Namespace, command: str, model: Any, rows: int, longest: i
     from minillm.training.config import TrainerConfig
 
     steps = math.ceil(options.epochs * rows / options.batch_size)
-    rate = options.learning_rate or RATES[command][model.num_parameters() > SMALL]
+    usual = RATES[command][model.num_parameters() > SMALL] if options.lora is None else LORA_RATES[command]
+    rate = options.learning_rate or usual
     return TrainerConfig(
         max_steps=steps, batch_size=options.batch_size, context_length=max(longest - 1, 1), learning_rate=rate,
         warmup_steps=steps // 10, weight_decay=0.0, seed=options.seed, progress=not options.json, log_every=10,
@@ -188,15 +197,52 @@ def length_of(pair: dict[str, Any]) -> int:
     return max(len(one["input_ids"]) for one in pair.values())
 
 
-def write(out: Path, model: Any, tokenizer: Any) -> None:
-    """Model and tokenizer as one folder, whole or not at all."""
+def with_adapter(model: Any, options: Namespace) -> Any:
+    """The model as it is, or with an adapter that alone learns; quantized below it, if that is asked for."""
+    if options.lora is None:
+        if options.qlora or options.lora_layers is not None:
+            raise ValueError("--qlora and --lora-layers are settings of an adapter: give --lora, too")
+        return model
+    from minillm.quantization import quantize
+    from minillm.training.lora import apply_lora
+
+    if options.qlora:
+        model = quantize(model, "nf4", double_quant=True).train()
+    last = None
+    if options.lora_layers is not None:
+        count = model.config.num_layers
+        if options.lora_layers > count:
+            raise ValueError(f"--lora-layers must be at most the model's {count}, got {options.lora_layers}")
+        last = range(count - options.lora_layers, count)
+    how = {"layers_to_transform": last, "seed": options.seed}
+    return apply_lora(model, options.lora, 2 * options.lora, "all-linear", **how)
+
+
+def adapter_figures(model: Any) -> dict[str, Any]:
+    """How many numbers have learned, where it was not all of them."""
+    from minillm.nn.lora import adapters_of
+    from minillm.training.lora import trainable_parameters
+
+    if adapters_of(model) is None:
+        return {}
+    learned, every = trainable_parameters(model)
+    return {"learned_numbers": learned, "all_numbers": every}
+
+
+def write(options: Namespace, model: Any, tokenizer: Any, base: Path) -> None:
+    """Model, or adapter, and tokenizer as one folder, whole or not at all."""
     from minillm._files import write_folder_whole
+    from minillm.training.adapters import save_adapter
 
     def fill(folder: Path) -> None:
-        model.save_pretrained(folder)
+        if options.lora is None:
+            model.save_pretrained(folder)
+        else:  # a name stays a name; a path is found from elsewhere, too
+            here = options.model.exists()
+            save_adapter(model, folder, base_model=base.resolve() if here else options.model.as_posix())
         tokenizer.save(folder)
 
-    write_folder_whole(out, fill)
+    write_folder_whole(options.out, fill)
 
 
 def report(options: Namespace, figures: dict[str, Any], comparisons: dict[str, Any], done: str) -> None:
@@ -228,7 +274,12 @@ def report(options: Namespace, figures: dict[str, Any], comparisons: dict[str, A
     print(verdict)
     if figures["template_given"]:
         print("the tokenizer had no chat template: it was given a plain one, and the model has learned it")
-    print(f"{options.out}: the model, for `minillm chat {options.out}`")
+    what = "the model"
+    if "learned_numbers" in figures:
+        learned, every = figures["learned_numbers"], figures["all_numbers"]
+        print(f"{learned:,} numbers have learned, {learned / every:.2%} of all; the rest is as it was")
+        what = f"the adapter beside which {options.model} is needed"
+    print(f"{options.out}: {what}, for `minillm chat {options.out}`")
 
 
 def explained(command: str) -> str:

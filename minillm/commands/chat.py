@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm._files import write_json
+from minillm.commands._adapters import base_of
 from minillm.commands._find import find_model
 from minillm.commands._sampling import sampling_params
 from minillm.commands.generate import open_writer, tokenizer_path
@@ -81,7 +82,7 @@ def open_here(options: Namespace) -> Here:
     most = min(DEFAULT_TOKENS, max(1, window // 4)) if options.max_tokens is None else options.max_tokens
     if most >= window:
         raise ValueError(f"--max-tokens must be below {window:,}, the window of {folder}, got {most:,}")
-    params = sampling_params(options, model, folder, True, most)
+    params = sampling_params(options, model, base_of(folder), True, most)
     params = replace(params, n=1, stop_token_ids={*params.stop_token_ids, *turn_ends(tokenizer)})
     return Here(model=model, tokenizer=tokenizer, params=params, system=options.system)
 

@@ -9,6 +9,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from minillm.commands._adapters import base_of, is_adapter, open_merged
 from minillm.commands._find import find_model
 from minillm.commands._sampling import sampling_params
 from minillm.commands._show import print_json
@@ -41,7 +42,7 @@ def generate(options: Namespace) -> None:
         options.max_tokens, 1 if translates else len(prompt), model.config.max_length, folder
     )
     answers = chat or translates  # an answer is shown alone, a continuation after its prompt
-    params = sampling_params(options, model, folder, chat, max_tokens)
+    params = sampling_params(options, model, base_of(folder), chat, max_tokens)
     before = "" if answers else options.prompt
     if options.json:
         rows = generate_batch(model, [prompt], params, tokenizer)
@@ -74,7 +75,10 @@ def open_writer(folder: Path, tokenizer: Any, tokenizer_given: Path | None) -> A
     from minillm.models import load_model
     from minillm.quantization import load_packed
 
-    model = load_packed(folder) if _stays_packed(folder) else load_model(folder)
+    if is_adapter(folder):
+        model = open_merged(folder)
+    else:
+        model = load_packed(folder) if _stays_packed(folder) else load_model(folder)
     if not is_encoder_decoder(model) and not model.generates:
         raise ValueError(f"{folder} holds a {type(model).__name__}, which writes no text")
     if tokenizer.vocab_size > model.config.vocab_size:
@@ -111,6 +115,8 @@ def tokenizer_path(model: Path, given: Path | None) -> Path:
         if not given.exists():
             raise ValueError(f"no tokenizer at {given}: no such file or folder")
         return given
+    if is_adapter(model) and not (model / "tokenizer.json").exists():
+        model = base_of(model)
     if model.is_dir() or model.suffix == ".gguf":
         return model
     from minillm.data.e5s1 import is_e5s1
@@ -123,7 +129,7 @@ def tokenizer_path(model: Path, given: Path | None) -> Path:
 def window_of(model: Path) -> int | None:
     """The most tokens, prompt and new ones, that config.json says; None where only opening the model will tell."""
     try:
-        config: Any = json.loads((model / "config.json").read_bytes())
+        config: Any = json.loads((base_of(model) / "config.json").read_bytes())
         if config.get("is_encoder_decoder"):
             return None  # the prompt has the window to itself
         window = config.get("max_position_embeddings", config.get("n_positions"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
+from minillm.commands._adapters import base_of, is_adapter, open_merged
 from minillm.commands._find import find_model
 from minillm.commands._show import print_json
 
@@ -80,18 +81,20 @@ def convert(options: Namespace) -> None:
     from minillm.tokenizer.gguf import gguf_vocabulary
 
     sentences = is_e5s1(source)
+    # an adapter goes into its base's weights; the tokenizer is its own, or its base's
+    words = source if (source / "tokenizer.json").is_file() else base_of(source)
     has_tokenizer = (
         sentences
-        or source.suffix == ".gguf"
-        or any((source / name).is_file() for name in ("tokenizer.json", "vocab.json"))
+        or words.suffix == ".gguf"
+        or any((words / name).is_file() for name in ("tokenizer.json", "vocab.json"))
     )
     tokenizer, why = None, "none beside the model"
     if has_tokenizer:
         try:
-            tokenizer = load_tokenizer(source)
+            tokenizer = load_tokenizer(words)
         except ValueError as error:
             why = str(error)
-    model = load_model(source)
+    model = open_merged(source) if is_adapter(source) else load_model(source)
     if to_file:
         vocabulary = {}
         if tokenizer is not None:

@@ -7,6 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from minillm.commands._adapters import base_of, named_adapters
 from minillm.commands._find import find_model
 from minillm.commands.generate import open_writer, tokenizer_path
 
@@ -17,7 +18,7 @@ def serve(options: Namespace) -> None:
     """Open the model, warm it up, say where it listens, and answer."""
     from minillm.tokenizer import load_tokenizer
 
-    folder = find_model(options.named)
+    folder, adapters = find_model(options.named), named_adapters(options.adapter or [])
     tokenizer = load_tokenizer(tokenizer_path(folder, options.tokenizer))
 
     from minillm.inference import Engine, SamplingParams, is_encoder_decoder
@@ -26,13 +27,14 @@ def serve(options: Namespace) -> None:
     model = open_writer(folder, tokenizer, options.tokenizer)
     if is_encoder_decoder(model):
         raise ValueError(f"{folder} holds a {type(model).__name__}: only decoder-only models are served")
+    put_on(model, adapters)
     batch, drafts = options.max_batch_size, {}
     if options.draft is not None:
         drafts = {"draft": _draft(options.draft, tokenizer), "k": options.draft_tokens}
     engine = Engine(model, tokenizer, max_batch_size=batch, max_batch_tokens=max(2048, batch), **drafts)
     defaults = None
     if model.generation_config:  # the settings that the model's makers found to work
-        defaults = SamplingParams.from_folder(folder, n=1, beams=1, early_stopping=False)
+        defaults = SamplingParams.from_folder(base_of(folder), n=1, beams=1, early_stopping=False)
     name = options.model_name or _name(options.named or folder)
     limits = ("max_prompt_tokens", "max_tokens", "max_requests", "max_body", "end_seconds")
     given = {one: getattr(options, one) for one in limits if getattr(options, one) is not None}
@@ -40,9 +42,21 @@ def serve(options: Namespace) -> None:
     server = Server(engine, options.host, options.port, name, options.api_key, defaults, **given)
     engine.generate([[0]], SamplingParams(max_tokens=2))  # what is compiled at first is compiled before
     also = "" if encoder is None else f", {encoder} at {server.url}/v1/embeddings"
+    also += f", with the adapters {', '.join(adapters)}" if adapters else ""
     print(f"{name} at {server.url}/v1{also} (Ctrl-C ends it)", file=sys.stderr, flush=True)
     server.run()
     print("ended", file=sys.stderr, flush=True)
+
+
+def put_on(model: Any, adapters: dict[str, Path]) -> None:
+    """Put adapters on a model under their names; none of them is active until a client asks for it."""
+    from minillm.training.adapters import load_adapter
+    from minillm.training.lora import set_adapter
+
+    for name, folder in adapters.items():
+        load_adapter(model, folder, name)
+    if adapters:
+        set_adapter(model, None)
 
 
 def _draft(named: Path, tokenizer: Any) -> Any:

@@ -29,6 +29,7 @@ from minillm.nn.backends import chosen_backend
 from minillm.nn.blocks import GELU_TANH, DecoderBlock, FeedForward, LayerNorm, RMSNorm, SwiGLU
 from minillm.nn.cache import KVCache
 from minillm.nn.fast_cpu import fast_gelu, is_own
+from minillm.nn.lora import adapters_of
 from minillm.quantization.codes_linear import FourBitLinear, GroupLinear
 from minillm.quantization.linear import Int8Linear
 from minillm.quantization.packed import PackedEmbedding, PackedLinear
@@ -71,6 +72,8 @@ class FusedStep:
     def of(cls, model: nn.Module, cache: Any) -> FusedStep | None:
         """The step of a model with its cache of one text, or None where the model's own pass must be taken."""
         if type(model) not in (GPT2, Llama) or type(cache) is not KVCache or not plain(model, cache):
+            return None
+        if adapters_of(model) is not None:  # beside its matrices run the paths of LoRA
             return None
         weights = _weights(model)
         return None if weights is None else cls(model, cache, weights)

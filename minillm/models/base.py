@@ -222,8 +222,13 @@ class PretrainedModel(Pushed, nn.Module):
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write config.json, model.safetensors, checksums.json and, if the model has one, generation_config.json.
 
-        transformers opens them, too. Each file is written whole or not at all.
+        transformers opens them, too. Each file is written whole or not at all. ValueError for a model with adapters.
         """
+        if getattr(self, "adapters", None) is not None:
+            raise ValueError(
+                "the model has LoRA adapters beside its weights: save_adapter writes one of them, merge_lora makes a "
+                "plain model of it, delete_adapter of its base"
+            )
         values = {
             "architectures": [self.architecture()],
             **self.config.to_dict(),

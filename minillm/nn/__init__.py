@@ -35,6 +35,7 @@ from minillm.nn.hippo import (
     zero_order_hold,
 )
 from minillm.nn.mamba import causal_conv, mamba_scan, mamba_scan_plain
+from minillm.nn.lora import LoRALinear, adapter_rows
 from minillm.nn.pairing import convert_pairing, to_halves, to_interleaved
 from minillm.nn.positions import (
     LearnedPosition,
@@ -87,6 +88,7 @@ __all__ = [
     "LSTMLayers",
     "LayerNorm",
     "LearnedPosition",
+    "LoRALinear",
     "ManyHeads",
     "MultiHeadAttention",
     "OneHead",
@@ -100,6 +102,7 @@ __all__ = [
     "SinusoidalPosition",
     "StateCache",
     "SwiGLU",
+    "adapter_rows",
     "alibi_slopes",
     "attention",
     "attention_backend",

@@ -33,13 +33,16 @@ CALLED = "891d800b"
 SCALES = 256  # scales that share a scale
 
 
-def dynamic_codebook() -> Tensor:
-    """float32 (256,), ascending: 0, 1, and ± the middles of 2^(e+6) steps from 10^e / 10 to 10^e, for e = -6 ... 0."""
+def dynamic_codebook(signed: bool = True) -> Tensor:
+    """float32 (256,), ascending: 0, 1, and ± the middles of 2^(e+6) steps from 10^e / 10 to 10^e, for e = -6 ... 0.
+
+    signed=False: the bit of the sign goes to the fraction, 2^(e+7) steps, for numbers that are never negative.
+    """
     values = [0.0, 1.0]
     for zeros in range(7):
-        steps = torch.linspace(0.1, 1, 2 ** (6 - zeros) + 1)
+        steps = torch.linspace(0.1, 1, 2 ** ((6 if signed else 7) - zeros) + 1)
         middles = 10.0**-zeros * (steps[:-1] + steps[1:]) / 2
-        values += [*middles.tolist(), *(-middles).tolist()]
+        values += [*middles.tolist(), *((-middles).tolist() if signed else [])]
     return torch.tensor(sorted(values))
 
 

@@ -21,6 +21,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from minillm._checks import check_int, describe
 from minillm._kernels import Kernel, autocast_dtype, register
@@ -99,7 +100,9 @@ class QuantizedLinear(nn.Module):
         pass over a fraction of the bytes."""
         rows = x.numel() // self.in_features
         plain = x.dtype != torch.float32 or x.device.type != "cpu" or torch.is_autocast_enabled("cpu")
-        if plain or not rows or not self.has_loops() or (x.requires_grad and torch.is_grad_enabled()):
+        if x.requires_grad and torch.is_grad_enabled():
+            return ThroughCodes.apply(x, self)
+        if plain or not rows or not self.has_loops():
             return self.forward_plain(x)
         if rows > FEW_ROWS:
             y = self.many_rows(x.detach().reshape(rows, self.in_features))
@@ -114,6 +117,23 @@ class QuantizedLinear(nn.Module):
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
         )
+
+
+class ThroughCodes(torch.autograd.Function):
+    """y = x Wᵀ + b:   ∂L/∂x = ∂L/∂y · W. W is opened for the way there and again for the way back.
+
+    Autograd by itself would keep the opened weight of every layer until then, and nothing would be saved (QLoRA).
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, layer: QuantizedLinear) -> Tensor:
+        ctx.layer, ctx.dtype = layer, x.dtype
+        return QuantizedLinear.forward_torch(layer, x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, outer: Tensor) -> tuple[Tensor, None]:
+        return (outer @ ctx.layer.dequantize().to(outer.dtype)).to(ctx.dtype), None
 
 
 class Int8Linear(QuantizedLinear):

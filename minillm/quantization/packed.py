@@ -27,7 +27,7 @@ from minillm.data.gguf import GGUFFile, read_gguf
 from minillm.models.gguf import file_tensors, model_config, translated
 from minillm.models.llama import Llama
 from minillm.nn.pairing import to_halves
-from minillm.quantization.linear import QuantizedLinear
+from minillm.quantization.linear import QuantizedLinear, ThroughCodes
 from minillm.quantization.model import replace_layer
 
 SIDE = 64  # rows that stand side by side
@@ -77,6 +77,8 @@ class PackedLinear(QuantizedLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in_features) -> (..., out_features). One row of a whole model goes the way of fused_decode.py."""
+        if x.requires_grad and torch.is_grad_enabled():
+            return ThroughCodes.apply(x, self)
         return self.forward_plain(x)
 
 

@@ -1,6 +1,8 @@
 """Training by hand: AdamW, schedules, clipping, collators, objectives, and a loop that resumes bit for bit."""
 
 from minillm.training.adamw import AdamW
+from minillm.training.adamw8bit import AdamW8bit
+from minillm.training.adapters import load_adapter, save_adapter
 from minillm.training.alignment import (
     AdaptiveKL,
     BanditPolicy,
@@ -74,6 +76,14 @@ from minillm.training.groups import decay_groups
 from minillm.training.labelled import LabelledSet, PairSet
 from minillm.training.linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_plain
 from minillm.training.loop import TrainingDiverged
+from minillm.training.lora import (
+    adapters_off,
+    apply_lora,
+    delete_adapter,
+    set_adapter,
+    trainable_parameters,
+)
+from minillm.training.lora_merge import merge_lora, unmerge_lora
 from minillm.training.masking import MaskedLMNoise
 from minillm.training.noise import NoisySet
 from minillm.training.objectives import (
@@ -88,6 +98,7 @@ from minillm.training.objectives import (
     shift_right,
 )
 from minillm.training.open_loop import open_loop
+from minillm.training.paged import PagedAdamW
 from minillm.training.saved_memory import SavedMemory
 from minillm.training.schedule import cosine_schedule, schedule
 from minillm.training.spans import SpanCorruption
@@ -95,6 +106,7 @@ from minillm.training.trainer import Trainer
 
 __all__ = [
     "AdamW",
+    "AdamW8bit",
     "AdaptiveKL",
     "BARTNoise",
     "BanditPolicy",
@@ -122,6 +134,7 @@ __all__ = [
     "PPOConfig",
     "PPOTrainer",
     "PackedSet",
+    "PagedAdamW",
     "PairSet",
     "PredictionOutput",
     "PreferenceSet",
@@ -142,7 +155,9 @@ __all__ = [
     "TrainerState",
     "TrainingArguments",
     "TrainingDiverged",
+    "adapters_off",
     "answer_spans",
+    "apply_lora",
     "best_checkpoint",
     "best_fit",
     "best_of_n",
@@ -160,6 +175,7 @@ __all__ = [
     "cross_entropy_plain",
     "decay_groups",
     "default_data_collator",
+    "delete_adapter",
     "distillation_loss",
     "document_mask",
     "dpo_loss",
@@ -177,6 +193,8 @@ __all__ = [
     "latest_checkpoint",
     "linear_cross_entropy",
     "linear_cross_entropy_plain",
+    "load_adapter",
+    "merge_lora",
     "open_loop",
     "optimal_policy",
     "pick_device",
@@ -185,13 +203,17 @@ __all__ = [
     "preference_pair",
     "reverse_kl",
     "reward_report",
+    "save_adapter",
     "schedule",
     "sequence_logprobs",
+    "set_adapter",
     "shift_right",
     "student_from_layers",
     "teacher_examples",
     "token_logprobs",
     "token_rewards",
+    "trainable_parameters",
+    "unmerge_lora",
     "value_loss",
     "whiten",
 ]

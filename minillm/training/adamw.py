@@ -170,7 +170,7 @@ class AdamW:
                 state = self.state[parameter] = {"step": 0, "m": zeros, "v": zeros.clone()}
             state["step"] += 1
             tensors = (parameter, parameter.grad, state["m"], state["v"])
-            alike.setdefault((state["step"], _best_update(tensors)), []).append(tensors)
+            alike.setdefault((state["step"], best_update(tensors)), []).append(tensors)
         return alike
 
     def state_dict(self) -> dict[str, Any]:
@@ -201,9 +201,7 @@ class AdamW:
         loaded = {}
         for index, state in sorted(states.items()):
             parameter = every[check_int("parameter index", index, 0, len(every) - 1)]
-            if state["m"].shape != parameter.shape or state["v"].shape != parameter.shape:
-                raise ValueError(f"parameter {index} has shape {tuple(parameter.shape)}, its averages do not")
-            averages = {name: state[name].to(parameter.device, parameter.dtype, copy=True) for name in "mv"}
+            averages = self._averages_of(index, parameter, state)
             loaded[parameter] = {"step": check_int("step", state["step"], 0), **averages}
         checked = [
             _checked_group({**new, "params": old["params"]}, {})
@@ -211,8 +209,14 @@ class AdamW:
         ]
         self.state, self.param_groups = loaded, checked
 
+    def _averages_of(self, index: int, parameter: Tensor, state: dict[str, Any]) -> dict[str, Any]:
+        """Copies of the averages in a loaded state; ValueError for those of another parameter or optimiser."""
+        if any(getattr(state.get(name), "shape", None) != parameter.shape for name in "mv"):
+            raise ValueError(f"parameter {index} has shape {tuple(parameter.shape)}, its averages do not")
+        return {name: state[name].to(parameter.device, parameter.dtype, copy=True) for name in "mv"}
 
-def _best_update(tensors: Sequence[Tensor]) -> Any:
+
+def best_update(tensors: Sequence[Tensor]) -> Any:
     """Which of the three functions above suits (weight, gradient, m, v)."""
     if tensors[0].device.type != "cpu":
         return adamw_foreach

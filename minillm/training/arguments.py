@@ -26,6 +26,10 @@ from minillm.training.schedule import SCHEDULES, schedule
 STRATEGIES = ("no", "steps", "epoch")
 ORDERS = ("random", "sequential", "group_by_length")
 ADAMW = ("adamw_torch", "adamw_torch_fused", "adamw_hf")
+SMALLER = {  # averages of 8 bits (adamw8bit.py), or on disk (paged.py)
+    "adamw_8bit": (8, False), "adamw_bnb_8bit": (8, False), "paged_adamw": (32, True), "paged_adamw_32bit": (32, True),
+    "paged_adamw_8bit": (8, True),
+}  # fmt: skip
 # what decides nothing about the weights: a resumed run may change it
 FREE = {
     "output_dir", "per_device_eval_batch_size", "eval_batches", "logging_strategy", "logging_steps",
@@ -118,7 +122,8 @@ class TrainingArguments:
     run_name: str | None = None
     """a name for trackers; nothing here reads it"""
     optim: str = "adamw_torch_fused"
-    """AdamW, whatever its build; another optimiser is given to the Trainer as optimizers=(...)"""
+    """AdamW, whatever its build, adamw_8bit, paged_adamw_32bit or paged_adamw_8bit; another optimiser is given to the
+    Trainer as optimizers=(...)"""
     dataloader_num_workers: int = 0
     """of no effect: batches are made in this process (a warning says so)"""
     dataloader_pin_memory: bool = True
@@ -237,10 +242,10 @@ class TrainingArguments:
             raise ValueError(
                 f'report_to must be "none": minillm reports to no service, got {describe(self.report_to)}'
             )
-        if self.optim not in ADAMW:
+        if self.optim not in ADAMW and self.optim not in SMALLER:
             raise ValueError(
-                f"optim must be one of {', '.join(ADAMW)}, got {describe(self.optim)}; give another optimiser to the "
-                "Trainer as optimizers=(optimizer, None)"
+                f"optim must be one of {', '.join((*ADAMW, *SMALLER))}, got {describe(self.optim)}; give another "
+                "optimiser to the Trainer as optimizers=(optimizer, None)"
             )
         if self.push_to_hub:
             raise ValueError(

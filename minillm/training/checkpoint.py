@@ -31,7 +31,9 @@ from torch import Tensor, nn
 from minillm._checks import describe
 from minillm._files import BadFileError, write_json
 from minillm._tensors import load_tensors, save_tensors, to_array
+from minillm.nn.lora import BASE, adapters_of
 from minillm.training.adamw import AdamW
+from minillm.training.adapters import save_adapter
 
 STATE = "training.state"
 KIND = "training state"
@@ -42,14 +44,50 @@ ABANDONED = 3600.0  # seconds after which nobody still writes a draft that has n
 _known_losses: dict[tuple[int, int, int], float | None] = {}
 
 
-def weights_digest(model: nn.Module) -> str:
-    """sha256 of the names, shapes, dtypes and bytes of all weights and saved buffers."""
-    digest = hashlib.sha256()
+def learned_state(model: nn.Module) -> dict[str, Tensor]:
+    """All weights and saved buffers; of a model with LoRA adapters those, and what else of it can learn."""
+    state = model.state_dict()
+    if adapters_of(model) is None:
+        return state
+    learn = {name for name, one in model.named_parameters(remove_duplicate=False) if one.requires_grad}
+    own = re.compile(r"\.(lora_[AB]|copies)\.")
+    return {name: tensor for name, tensor in state.items() if name in learn or own.search(f".{name}")}
+
+
+def base_digest(model: nn.Module) -> str | None:
+    """sha256 of what stays frozen below LoRA adapters, of up to 1,024 numbers of each tensor; None without adapters.
+
+    It is no proof against forgery: it tells one base from another of the same shape, in milliseconds.
+    """
+    if adapters_of(model) is None:
+        return None
+    digest, learned = hashlib.sha256(), learned_state(model)
     for name, tensor in model.state_dict().items():
+        if name not in learned:
+            array, dtype = to_array(tensor.reshape(-1)[:: 1 + tensor.numel() // 1024])
+            digest.update(f"{name}|{dtype}|{tuple(tensor.shape)}|".encode())
+            digest.update(np.ascontiguousarray(array).view(np.uint8))
+    return digest.hexdigest()
+
+
+def weights_digest(model: nn.Module) -> str:
+    """sha256 of the names, shapes, dtypes and bytes of what `learned_state` gives."""
+    digest = hashlib.sha256()
+    for name, tensor in learned_state(model).items():
         array, dtype = to_array(tensor)
         digest.update(f"{name}|{dtype}|{array.shape}|".encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     return digest.hexdigest()
+
+
+def whole_digest(model: nn.Module) -> str:
+    """A text that tells a model from others: what has learned, and the base below it."""
+    return weights_digest(model) + (base_digest(model) or "")
+
+
+def digests_of(model: nn.Module) -> dict[str, str | None]:
+    """What a state belongs to: what has learned, and the frozen base below it."""
+    return {"weights": weights_digest(model), "base": base_digest(model)}
 
 
 def save_checkpoint(
@@ -63,7 +101,8 @@ def save_checkpoint(
     """Write `folder/checkpoint-N` whole or not at all, and return it; a checkpoint of that step is replaced.
 
     `meta` is JSON-able and comes back from `checkpoint_meta`. A model without `save_pretrained` has its
-    weights written to weights.state in our own container.
+    weights written to weights.state in our own container; one with LoRA adapters has the adapters there, and the active
+    one beside it in peft's format, too. Its frozen base is not stored: a digest of it is.
     """
     target = checkpoint_path(folder, step)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -71,10 +110,13 @@ def save_checkpoint(
     draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     old = draft.with_name(f"{draft.name}.old")
     try:
-        if hasattr(model, "save_pretrained"):
+        shared = adapters_of(model)
+        if shared is not None and shared.active != BASE:
+            save_adapter(model, draft)
+        if shared is None and hasattr(model, "save_pretrained"):
             model.save_pretrained(draft)
         else:
-            save_tensors(draft / WEIGHTS, "weights", model.state_dict(), None)
+            save_tensors(draft / WEIGHTS, "weights", learned_state(model), None)
         if tokenizer is not None:
             save_tokenizer(tokenizer, draft)
         if "state" in meta:
@@ -91,7 +133,7 @@ def save_checkpoint(
             for index, entry in state["state"].items()
         }
         whole = {"step": step, "counts": counts, "groups": state["param_groups"], "meta": meta}
-        save_tensors(draft / STATE, KIND, averages, whole | {"weights": weights_digest(model)})
+        save_tensors(draft / STATE, KIND, averages, whole | digests_of(model))
         umask = os.umask(0)
         os.umask(umask)
         draft.chmod(0o777 & ~umask)
@@ -145,7 +187,7 @@ def load_checkpoint(path: str | Path, model: nn.Module, optimizer: AdamW) -> int
     averages, found = load_tensors(path / STATE, KIND)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     try:
-        _fill(model, path, found["weights"])
+        _fill(model, path, found)
         states: dict[int, dict[str, Any]] = {
             int(index): dict(count) for index, count in found["counts"].items()
         }
@@ -165,23 +207,29 @@ def load_weights(path: str | Path, model: nn.Module) -> None:
     _, found = load_tensors(path / STATE, KIND)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     try:
-        _fill(model, path, found["weights"])
+        _fill(model, path, found)
     except BaseException:
         model.load_state_dict(before)
         raise
 
 
-def _fill(model: nn.Module, path: Path, digest: str) -> None:
-    """The weights of a checkpoint, if they have this digest."""
-    if (path / WEIGHTS).exists() or not hasattr(type(model), "from_pretrained"):
+def _fill(model: nn.Module, path: Path, digests: dict[str, Any]) -> None:
+    """The weights of a checkpoint, if they have the digests of its state."""
+    if (path / WEIGHTS).exists() or adapters_of(model) or not hasattr(type(model), "from_pretrained"):
         weights, _ = load_tensors(path / WEIGHTS, "weights")
     else:
         weights = type(model).from_pretrained(path).state_dict()
     try:
-        model.load_state_dict(weights)
+        if adapters_of(model) and weights.keys() != learned_state(model).keys():
+            raise RuntimeError("it has other adapters")
+        model.load_state_dict(weights, strict=adapters_of(model) is None)
     except RuntimeError as error:
         raise ValueError(f"checkpoint {str(path)!r} is of another model: {error}") from None
-    if weights_digest(model) != digest:
+    if base_digest(model) != digests.get("base"):
+        raise ValueError(
+            f"checkpoint {str(path)!r} is of adapters on another base: the frozen weights of this model are others"
+        )
+    if weights_digest(model) != digests["weights"]:
         raise BadFileError(
             f"checkpoint {str(path)!r} is refused: its weights are not those its state was saved with"
         )

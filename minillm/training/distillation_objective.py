@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from minillm._checks import check_choice, check_int, check_number, describe
-from minillm.training.checkpoint import weights_digest
+from minillm.training.checkpoint import whole_digest
 from minillm.training.distillation import distillation_loss, forward_kl, hidden_state_loss
 from minillm.training.objectives import CausalLMObjective, Outcome
 
@@ -69,7 +69,7 @@ class DistillationObjective(CausalLMObjective):
     def what_decides_the_weights(self) -> dict[str, Any]:
         """What a resumed run must share, as JSON-able values: the settings, and a digest of the teacher's weights."""
         if self._digest is None:
-            self._digest = weights_digest(self.teacher)
+            self._digest = whole_digest(self.teacher)
         return {
             "teacher": self._digest, "temperature": self.temperature, "alpha": self.alpha,
             "kl": getattr(self.kl, "__qualname__", type(self.kl).__qualname__),

@@ -15,13 +15,15 @@ from torch import nn
 
 from minillm._checks import describe
 from minillm.training.adamw import AdamW
-from minillm.training.arguments import TrainingArguments, long_form
+from minillm.training.adamw8bit import AdamW8bit
+from minillm.training.arguments import SMALLER, TrainingArguments, long_form
 from minillm.training.batches import as_source
 from minillm.training.collators import DataCollatorWithPadding, default_data_collator
 from minillm.training.config import TrainerConfig
 from minillm.training.feed import ExampleFeed, SourceFeed, has_columns
 from minillm.training.groups import decay_groups
 from minillm.training.objectives import objective_for
+from minillm.training.paged import PagedAdamW
 
 
 def one_of(what: str, names: tuple[str, str], values: tuple[Any, Any]) -> Any:
@@ -109,7 +111,11 @@ def make_optimizer(
             raise ValueError("a schedule of one's own needs its optimizer, got optimizers=(None, ...)")
         groups = decay_groups(model, args.weight_decay)
         betas = (args.adam_beta1, args.adam_beta2)
-        return AdamW(groups, args.learning_rate, betas, args.adam_epsilon), None, None
+        settings = (groups, args.learning_rate, betas, args.adam_epsilon)
+        bits, paged = SMALLER.get(args.optim, (32, False))
+        if paged:
+            return PagedAdamW(*settings, bits=bits), None, None
+        return (AdamW if bits == 32 else AdamW8bit)(*settings), None, None
     if not isinstance(optimizer, (AdamW, torch.optim.Optimizer)):
         raise ValueError(f"optimizers[0] must be an AdamW or one of torch.optim, got {describe(optimizer)}")
     if scheduler is not None and not callable(getattr(scheduler, "step", None)):

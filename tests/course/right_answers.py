@@ -3331,4 +3331,42 @@ exploding, vanishing, why = (1.5, [0.0] * 40), (1.5, torch.ones(40)), "b" """,
             high = middle
     return middle""",
     },
+    "05-4-a": {
+        "a tensor": """prediction = torch.tensor([241664, 8388608, 12 * 8388608, 0.25, 2, 45088768]).double()""",
+    },
+    "05-4-b": {
+        "einsum and lists": """def lora_step(x, W, A, B, alpha, g):
+    r = A.size(0)
+    delta = torch.einsum("or,ri->oi", B, A) * (alpha / r)
+    y = torch.einsum("ni,oi->no", x, W + delta)
+    full = torch.einsum("no,ni->oi", g, x) * (alpha / r)  # the gradient of the change
+    dA, dB = torch.einsum("or,oi->ri", B, full), torch.einsum("oi,ri->or", full, A)
+    return [y, dA, dB, torch.einsum("no,oi->ni", g, W + delta)]""",
+        "numpy": """def lora_step(x, W, A, B, alpha, g):
+    import numpy as np
+
+    x, W, A, B, g = (t.numpy().astype(np.float64) for t in (x, W, A, B, g))
+    s = alpha / A.shape[0]
+    return x @ W.T + s * (x @ A.T) @ B.T, s * (g @ B).T @ x, s * g.T @ (x @ A.T), g @ W + s * (g @ B) @ A""",
+    },
+    "05-4-c": {
+        "the roots on both sides": """def best_adapter(D, r):
+    U, S, V = torch.linalg.svd(D, full_matrices=False)
+    root = S[:r].sqrt()
+    return root[:, None] * V[:r], U[:, :r] * root""",
+        "eigenvectors": """def best_adapter(D, r):
+    values, vectors = torch.linalg.eigh(D.double().T @ D.double())
+    A = vectors[:, -r:].T
+    return A, D.double() @ A.T""",
+        "numpy": """def best_adapter(D, r):
+    import numpy as np
+
+    U, S, V = np.linalg.svd(D.numpy(), full_matrices=False)
+    return V[:r], U[:, :r] * S[:r]""",
+    },
+    "05-4-d": {
+        "tensors and a larger rank": """stuck = (torch.zeros(2, 4), torch.zeros(3, 2))
+slow = (torch.tensor([[1.0, 2, 3, 4], [1, 2, 3, 4]]), torch.tensor([[1.0, -1], [2, -2], [0, 0]]))
+agree, shared, rounded = "a", "b", "b" """,
+    },
 }

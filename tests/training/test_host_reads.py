@@ -14,7 +14,7 @@ from tests.training.toy import COUNTING, ToyLM
 
 def as_on_a_gpu(monkeypatch, run):
     """Let a trainer on the CPU go the way it goes where reading a number means waiting."""
-    monkeypatch.setattr(adamw, "_best_update", lambda tensors: adamw.adamw_foreach)
+    monkeypatch.setattr(adamw, "best_update", lambda tensors: adamw.adamw_foreach)
     run._reads_are_free = False
     return run
 

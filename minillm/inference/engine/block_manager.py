@@ -38,6 +38,9 @@ class BlockTable:
     length: int = 0
     digests: list[bytes] = field(default_factory=list)  # of the first blocks, as far as full and sealed
     drafts_read: int | None = None  # tokens that a draft model has read here; None: as many as `length`
+    salt: bytes = (
+        b""  # texts of another salt never share a block: what computes their keys differs (an adapter)
+    )
 
 
 class BlockManager:
@@ -78,16 +81,16 @@ class BlockManager:
 
     # A text's life
 
-    def open(self, ids: Sequence[int], reuse: bool = True) -> BlockTable:
+    def open(self, ids: Sequence[int], reuse: bool = True, salt: bytes = b"") -> BlockTable:
         """A table for a text, with the blocks of its beginning that are known: all but its last token at most.
 
-        reuse=False: without them (every token has to be computed).
+        reuse=False: without them (every token has to be computed). salt: only texts of the same one share blocks.
         """
-        table = BlockTable()
+        table = BlockTable(salt=salt)
         self.asked_tokens += len(ids)
         if not (self.prefix_caching and reuse):
             return table
-        parent = self.salt
+        parent = self.salt + salt
         for i in range((len(ids) - 1) // self.block_size):  # never the last token: its scores are wanted
             parent = self.chained(parent, ids, i)
             block = self._found.get(parent)
@@ -138,7 +141,7 @@ class BlockManager:
         if not self.prefix_caching:
             return
         for i in range(len(table.digests), table.length // self.block_size):
-            digest = self.chained(table.digests[-1] if i else self.salt, ids, i)
+            digest = self.chained(table.digests[-1] if i else self.salt + table.salt, ids, i)
             table.digests.append(digest)
             block = table.blocks[i]
             if digest not in self._found and block not in self._digest:
@@ -151,7 +154,7 @@ class BlockManager:
         blocks = table.blocks[: self.blocks_for(length)]
         for block in blocks:
             self._refer(block)
-        return BlockTable(blocks, length, table.digests[: length // self.block_size])
+        return BlockTable(blocks, length, table.digests[: length // self.block_size], salt=table.salt)
 
     def crop(self, table: BlockTable, length: int) -> None:
         """Forget what follows the first `length` tokens (drafts that were refused). ValueError if there are fewer."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from hashlib import blake2b
 from typing import Any
 
 from torch import Tensor, nn
@@ -35,6 +36,7 @@ from minillm.inference.params import SamplingParams
 from minillm.models.decoder import CausalLM
 from minillm.nn.cache import kv_cache_bytes
 from minillm.nn.fast_cpu import fast_layers
+from minillm.nn.lora import BASE, adapters_of
 from minillm.nn.state_cache import has_states
 
 MEMORY = 2**30  # bytes of keys and values unless num_blocks is given; memory is taken as it is written to
@@ -51,6 +53,7 @@ class Engine:
     nothing; k: drafts of a text in a step at most (drafts.py). The texts are the same, with drafts and without.
     A model whose state has a fixed size takes num_blocks slots, max_batch_size unless given; block_size and
     prefix_caching are of no use there (slots.py).
+    A model with LoRA adapters (training/lora.py) serves all of them side by side, each request with one of its own.
     One thread at a time may use it. A model that changes needs `blocks.clear_prefixes()`. Raises ValueError for an
     encoder-decoder, for a model that scores no next token, and for settings that do not fit each other.
     """
@@ -120,24 +123,31 @@ class Engine:
         prompt: str | Sequence[int],
         params: SamplingParams | None = None,
         request_id: str | None = None,
+        adapter: str | None = None,
     ) -> str:
         """Put a request in line; its id, a new one unless given.
 
-        prompt: a text (special tokens in it are seen as such), or token ids. ValueError, and nothing changed, for what
-        `generate_batch` refuses, for an id in use, and for a request that could never run: more texts (n, best_of,
-        beams) than max_batch_size, more tokens than all blocks hold.
+        prompt: a text (special tokens in it are seen as such), or token ids. adapter: the name of one of the model's,
+        "__base__" for none of them; None is the one that is active now. ValueError, and nothing changed, for what
+        `generate_batch` refuses, for an id in use, an adapter that is not there, and for a request that could never
+        run: more texts (n, best_of, beams) than max_batch_size, more tokens than all blocks hold.
         """
         if request_id is not None and check_text("request_id", request_id) in self._requests:
             raise ValueError(f"request_id must be new, {describe(request_id)} is in use")
-        request = self._new(prompt, params, request_id)
+        request = self._new(prompt, params, request_id, adapter)
         self._requests[request.id] = request
         self.scheduler.add(request)
         return request.id
 
     def _new(
-        self, prompt: str | Sequence[int], params: SamplingParams | None, name: str | None = None
+        self,
+        prompt: str | Sequence[int],
+        params: SamplingParams | None,
+        name: str | None = None,
+        adapter: str | None = None,
     ) -> Request:
         """A request, checked; not in line yet."""
+        adapter, salt = self._adapter(adapter)
         params = SamplingParams() if params is None else params
         if isinstance(prompt, str):
             if self.tokenizer is None:
@@ -157,12 +167,36 @@ class Engine:
         while name is None or (name in self._requests and name.isdigit()):
             name, self._named = str(self._named), self._named + 1
         request = new_request(self.model, self.tokenizer, name, ids, params)
+        request.adapter, request.salt = adapter, salt
         if (asked := request.most_blocks(self.blocks)) > self.blocks.num_blocks:
             raise ValueError(
                 f"the request may need {asked} blocks of {self.blocks.block_size} tokens, "
                 f"the engine has {self.blocks.num_blocks}"
             )
         return request
+
+    def _adapter(self, name: str | None) -> tuple[str, bytes]:
+        """(the adapter that is meant, what its texts' blocks are salted with); ValueError for one not there."""
+        shared = adapters_of(self.model)
+        if shared is None:
+            if name not in (None, BASE):
+                raise ValueError(f"adapter must be None: the model has no adapters, got {describe(name)}")
+            return BASE, b""
+        name = shared.active if name is None else shared.check(name, BASE)
+        if shared.merged not in (None, name):
+            raise ValueError(f"the adapter {shared.merged!r} lies in the weights: no other can be served")
+        return name, _salt(shared.identity(name))
+
+    def _check_adapters(self) -> None:
+        """ValueError while a request's adapter is not the one any more that it came for."""
+        shared, salts = adapters_of(self.model), {BASE: b""}
+        if shared is not None:
+            salts |= {name: _salt(shared.identity(name)) for name in shared.serials}
+        for request in self._requests.values():
+            if salts.get(request.adapter) != request.salt:
+                raise ValueError(
+                    f"the adapter {request.adapter!r} of request {request.id!r} is gone or another by now: abort it"
+                )
 
     def abort(self, request_id: str) -> bool:
         """Drop a request and free its blocks; False if there is none of this id (any more)."""
@@ -180,13 +214,17 @@ class Engine:
         return len(self._requests)
 
     def generate(
-        self, prompts: Any, params: SamplingParams | Sequence[SamplingParams] | None = None
+        self,
+        prompts: Any,
+        params: SamplingParams | Sequence[SamplingParams] | None = None,
+        adapters: str | Sequence[str | None] | None = None,
     ) -> list[Completion]:
         """Completions of all prompts, params.n for each, in order, as `generate_batch` gives them.
 
-        prompts: a list of texts or of lists of ids (or a single one). params: one for all, or one for each. Requests
-        that were there before go on meanwhile; what they get comes with the next `step`. ValueError as `add_request`,
-        before anything starts; a call that fails or is interrupted takes its requests along.
+        prompts: a list of texts or of lists of ids (or a single one). params, adapters: one for all, or one for each
+        (see `add_request`). Requests that were there before go on meanwhile; what they get comes with the next `step`.
+        ValueError as `add_request`, before anything starts; a call that fails or is interrupted takes its requests
+        along.
         """
         if not isinstance(prompts, (str, Sequence)):
             raise ValueError(
@@ -198,7 +236,12 @@ class Engine:
             params = [params] * len(prompts)
         if len(params) != len(prompts):
             raise ValueError(f"params must be one or {len(prompts)}, one a prompt, got {len(params)}")
-        requests = [self._new(prompt, one) for prompt, one in zip(prompts, params)]
+        if not isinstance(adapters, (list, tuple)):
+            adapters = [adapters] * len(prompts)
+        if len(adapters) != len(prompts):
+            raise ValueError(f"adapters must be one or {len(prompts)}, one a prompt, got {len(adapters)}")
+        each = zip(prompts, params, adapters)
+        requests = [self._new(prompt, one, None, adapter) for prompt, one, adapter in each]
         mine = {request.id for request in requests}
         kept = list(self._later)
         try:
@@ -220,8 +263,10 @@ class Engine:
     def step(self) -> list[StepOutput]:
         """One forward pass; what it added to the texts. [] where nothing is to do, or nobody got a token.
 
-        Whatever is raised inside leaves every request where its text was; those that ran wait again.
+        Whatever is raised inside leaves every request where its text was; those that ran wait again. ValueError for a
+        request whose adapter was deleted meanwhile, until it is aborted.
         """
+        self._check_adapters()
         outputs, self._later = self._later, []
         try:
             plan = self.scheduler.schedule()
@@ -297,3 +342,8 @@ def _blocks_for(model: CausalLM, draft: Any, texts: int, block_size: int) -> int
         if isinstance(one, CausalLM)
     )
     return max(a_text, min(texts * a_text, MEMORY // a_block))
+
+
+def _salt(identity: str) -> bytes:
+    """What the blocks of an adapter's texts are salted with; nothing for the base's."""
+    return blake2b(identity.encode(), digest_size=16).digest() if identity else b""

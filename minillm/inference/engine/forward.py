@@ -32,10 +32,10 @@ def forward(runner: Runner, plan: Plan) -> tuple[dict[Request, list[Tensor]], di
             places = 1 + len(drafts) if request in scored else 0
             asked = _asked(request, piece.chunk) if request.reads_prompt else range(0)
             before = chunk.start + len(ids) - asked.start if asked else 0  # from there on scores are wanted
-            parts.append(Part(chunk, ids, max(places, before)))
+            parts.append(Part(chunk, ids, max(places, before), piece.adapter))
             owners.append((request, places, len(asked)))
     for piece in plan.idle:
-        parts.append(Part(piece.chunk, piece.sequence.tokens(piece.chunk.start, 1)))
+        parts.append(Part(piece.chunk, piece.sequence.tokens(piece.chunk.start, 1), adapter=piece.adapter))
     logits: dict[Request, list[Tensor]] = {request: [] for request in plan.scored}
     said: dict[Request, list[Scores]] = {}
     for (request, places, asked), scores in zip(owners, runner.run(parts)):

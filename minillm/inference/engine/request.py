@@ -23,6 +23,7 @@ from minillm.inference.params import SamplingParams
 from minillm.inference.sampling import new_generator
 from minillm.inference.stopping import Stopper
 from minillm.inference.streaming import PieceReader
+from minillm.nn.lora import BASE
 
 
 @dataclass
@@ -91,6 +92,8 @@ class Request:
     rows: list[Row]
     width: int  # sequences at most
     alike: SamplingParams
+    adapter: str = BASE  # what its tokens go through beside the model's weights
+    salt: bytes = b""  # of its blocks
     arrived: int = 0  # the step
     cached: int | None = None  # tokens of the prompt that were there already; None: it still waits
     split: bool = False  # whether it has become `width` sequences

@@ -20,14 +20,19 @@ from minillm.inference.engine.alone import Alone
 from minillm.inference.engine.paged_cache import SHORT, Chunk, PagedKVCache
 from minillm.inference.loop import Evaluating
 from minillm.models.decoder import CausalLM
+from minillm.nn.lora import adapter_rows
 
 
 class Part(NamedTuple):
-    """New tokens of one text in a pass: `ids`, whose places `chunk` says; scores are wanted after the last `scored`."""
+    """New tokens of one text in a pass: `ids`, whose places `chunk` says; scores are wanted after the last `scored`.
+
+    adapter: of a model that has some, the one that they go through (nn/lora.py).
+    """
 
     chunk: Chunk
     ids: list[int]
     scored: int = 0
+    adapter: str | None = None
 
 
 class Runner(Protocol):
@@ -75,9 +80,14 @@ class PagedRunner:
             wanted += range(len(ids) - part.scored, len(ids))
         positions = self.cache.begin([parts[i].chunk for i in order])
         input_ids = torch.tensor(ids, device=self.model.device)[:, None]  # (N, 1)
-        hidden = self.model.body(input_ids, cache=self.cache, position_ids=positions).last_hidden_state[:, 0]
+        adapters = [parts[i].adapter for i in order for _ in parts[i].ids]
+        with adapter_rows(self.model, adapters):
+            hidden = self.model.body(input_ids, cache=self.cache, position_ids=positions).last_hidden_state[
+                :, 0
+            ]
         if len(wanted) < len(ids):
             hidden = hidden[torch.tensor(wanted, dtype=torch.int64, device=hidden.device)]
-        logits = self.model.head(hidden) if wanted else hidden  # (wanted, V)
+        with adapter_rows(self.model, [adapters[row] for row in wanted]):
+            logits = self.model.head(hidden) if wanted else hidden  # (wanted, V)
         pieces = logits.split([parts[i].scored for i in order])
         return [piece for _, piece in sorted(zip(order, pieces), key=lambda pair: pair[0])]

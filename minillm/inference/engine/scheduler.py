@@ -32,6 +32,7 @@ class Piece:
 
     sequence: Sequence
     chunk: Chunk
+    adapter: str | None = None
 
 
 @dataclass
@@ -144,7 +145,7 @@ class Scheduler:
                 continue
             plan.copies += self.blocks.reserve(sequence.table, start + count)
             sequence.table.length += count
-            return Piece(sequence, Chunk(sequence.table.blocks, start, count))
+            return Piece(sequence, Chunk(sequence.table.blocks, start, count), request.adapter)
         return None
 
     def _preempt(self, plan: Plan, request: Request) -> None:
@@ -172,7 +173,7 @@ class Scheduler:
             if request.slots > self.max_batch_size - sum(map(len, self.seats.values())):
                 return
             first = request.sequences[0]
-            first.table = self.blocks.open(first.ids, reuse=not request.reads_prompt)
+            first.table = self.blocks.open(first.ids, not request.reads_prompt, request.salt)
             if not self._fits(request):
                 request.release(self.blocks)
                 return
@@ -225,7 +226,9 @@ class Scheduler:
     def _idle(self) -> Iterator[Piece]:
         for request in self.running:
             for sequence in request.kept:
-                yield Piece(sequence, Chunk(sequence.table.blocks, sequence.table.length - 1))
+                yield Piece(
+                    sequence, Chunk(sequence.table.blocks, sequence.table.length - 1), request.adapter
+                )
 
     def finish(self, request: Request, sequence: Sequence) -> None:
         """A sequence has its last token: its blocks and its slot are free, at once or when the whole batch is done."""

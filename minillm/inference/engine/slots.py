@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from minillm.inference.engine.runner import Part
 from minillm.inference.loop import Evaluating
+from minillm.nn.lora import adapter_rows
 from minillm.nn.state_cache import StateCache
 
 
@@ -88,6 +89,7 @@ class SlotRunner:
         cache = self.cache.take(slots)
         ids = torch.tensor([part.ids for part in parts], device=self.model.device)
         places = max(1, *(part.scored for part in parts))
-        logits = self.model(ids, cache=cache, logits_to_keep=places).logits
+        with adapter_rows(self.model, [part.adapter for part in parts]):
+            logits = self.model(ids, cache=cache, logits_to_keep=places).logits
         self.cache.put(slots, cache)
         return logits

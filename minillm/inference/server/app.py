@@ -130,11 +130,14 @@ class App:
         encoder = (
             {} if self.embeddings is None else {self.embeddings.name: self.embeddings.encoder.max_length}
         )
-        return {self.preparing.model_name: self.preparing.engine.window, **encoder}
+        written = dict.fromkeys(self.preparing.models, self.preparing.engine.window)
+        return {**written, **encoder}
 
     def _described(self, name: str) -> dict[str, Any]:
         shape = {"id": name, "object": "model", "created": self.created, "owned_by": "minillm"}
         window = self.windows[name]
+        if name in self.preparing.models and name != self.preparing.model_name:
+            shape["parent"] = self.preparing.model_name  # an adapter of it, as vLLM says it
         return shape if window is None else {**shape, "max_model_len": window}
 
     async def models(self, request: Request) -> Response:
@@ -167,7 +170,7 @@ class App:
     async def described(self, request: Request) -> Response:
         """GET /openapi.json."""
         encoder = None if self.embeddings is None else self.embeddings.name
-        return JSONResponse(document(__version__, self.key is not None, self.preparing.model_name, encoder))
+        return JSONResponse(document(__version__, self.key is not None, [*self.preparing.models], encoder))
 
 
 def _request_id(scope: Any) -> bytes:

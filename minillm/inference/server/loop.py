@@ -35,8 +35,14 @@ class Ticket:
     deliver(event) is called in the engine's thread: with every StepOutput, and with an exception that ends it
     (ValueError: refused before it began)."""
 
-    def __init__(self, prompt: Sequence[int], params: SamplingParams, deliver: Callable[[Any], None]):
-        self.prompt, self.params, self.deliver = prompt, params, deliver
+    def __init__(
+        self,
+        prompt: Sequence[int],
+        params: SamplingParams,
+        deliver: Callable[[Any], None],
+        adapter: str | None = None,
+    ):
+        self.prompt, self.params, self.deliver, self.adapter = prompt, params, deliver, adapter
         self.id: str | None = None  # the engine's name for it
         self.left = params.n  # completions that are not finished
 
@@ -111,7 +117,7 @@ class EngineLoop:
         try:
             if self._deadline is not None:
                 raise ShuttingDownError("the server is shutting down")
-            ticket.id = self.engine.add_request(ticket.prompt, ticket.params)
+            ticket.id = self.engine.add_request(ticket.prompt, ticket.params, adapter=ticket.adapter)
         except Exception as error:
             ticket.deliver(error)
             return

@@ -5,6 +5,7 @@ GET /openapi.json. Documentation pages, client makers and testers (schemathesis)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from minillm.inference.server.embeddings import EmbeddingsAsked
@@ -41,7 +42,7 @@ MODEL = {
     "required": ["id", "object", "created", "owned_by"],
     "properties": {
         "id": {"type": "string"}, "object": {"const": "model"}, "created": {"type": "integer"},
-        "owned_by": {"type": "string"}, "max_model_len": {"type": "integer"},
+        "owned_by": {"type": "string"}, "max_model_len": {"type": "integer"}, "parent": {"type": "string"},
     },
 }  # fmt: skip
 USAGE = {
@@ -72,8 +73,8 @@ def _written(kind: str, content: str) -> dict[str, Any]:
     return _listed(kind, choice, "choices", usage=USAGE, **names)
 
 
-def document(version: str, with_key: bool, model: str, encoder: str | None) -> dict[str, Any]:
-    """The document. with_key: whether the server asks for an API key. model, encoder: their names."""
+def document(version: str, with_key: bool, models: Sequence[str], encoder: str | None) -> dict[str, Any]:
+    """The document. with_key: whether the server asks for an API key. models, encoder: their names."""
     parts: dict[str, Any] = {"Error": ERROR}
     vector = {
         "type": "object",
@@ -88,8 +89,8 @@ def document(version: str, with_key: bool, model: str, encoder: str | None) -> d
     paths: dict[str, Any] = {}
     for path, (kind, answer) in posts.items():
         parts[kind.__name__] = _fields_of(kind, parts)
-        name = encoder if kind is EmbeddingsAsked else model
-        parts[kind.__name__]["properties"]["model"] = {"type": "string"} if name is None else {"enum": [name]}
+        names = models if kind is not EmbeddingsAsked else [] if encoder is None else [encoder]
+        parts[kind.__name__]["properties"]["model"] = {"enum": [*names]} if names else {"type": "string"}
         body = {"$ref": f"#/components/schemas/{kind.__name__}"}
         paths[path] = {
             "post": {
@@ -98,8 +99,8 @@ def document(version: str, with_key: bool, model: str, encoder: str | None) -> d
                 "responses": {"200": _answer(answer, stream=kind is not EmbeddingsAsked)} | _errors(*ERRORS),
             }
         }
-    names = {"enum": [model] if encoder is None else [model, encoder]}
-    name = {"name": "model", "in": "path", "required": True, "schema": names}
+    every = {"enum": [*models] if encoder is None else [*models, encoder]}
+    name = {"name": "model", "in": "path", "required": True, "schema": every}
     state = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
     pages = {
         "/v1/models": ({"200": _answer(_listed("list", MODEL))} | _errors(401), []),

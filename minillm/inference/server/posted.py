@@ -98,7 +98,7 @@ class Generate(Posted):
         app = self.app
         body = await read_body(Request(scope, receive), app.limits)
         asked = parse(self.kind, read_json(body))
-        app.check_model(asked.model, app.preparing.model_name)
+        app.check_model(asked.model, *app.preparing.models)
         with app.reserved(len(asked.prompts) if isinstance(asked, CompletionAsked) else 1):
             start = time.monotonic()
             worker = app.grammars if asked.has_shape else app.worker
@@ -156,7 +156,7 @@ class Generate(Posted):
                 here.call_soon_threadsafe(put, number, event)
 
         tickets = [
-            Ticket(ids, job.params, lambda event, number=number: deliver(number, event))
+            Ticket(ids, job.params, lambda event, number=number: deliver(number, event), job.adapter)
             for number, ids in enumerate(job.prompts)
         ]
         left, first = len(tickets) * job.params.n, True

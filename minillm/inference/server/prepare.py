@@ -18,6 +18,7 @@ from minillm.inference.server.errors import ApiError
 from minillm.inference.server.schemas import Asked, ChatAsked, CompletionAsked, sampling_params
 from minillm.inference.stopping import Stopper
 from minillm.inference.tool_calls import Caller, ToolChoice, checked_tools
+from minillm.nn.lora import BASE, adapters_of
 from minillm.tokenizer.chat import apply_chat_template
 from minillm.tokenizer.chat_ends import turn_ends
 
@@ -54,6 +55,7 @@ class Job:
     prompts: list[list[int]]
     params: SamplingParams
     answer: Answer
+    adapter: str | None = None  # of the model, as the engine takes it
 
 
 @dataclass
@@ -73,6 +75,14 @@ class Preparing:
             self.ends = turn_ends(self.engine.tokenizer)
             self.caller = Caller(self.engine.tokenizer)
 
+    @property
+    def models(self) -> dict[str, str | None]:
+        """{name that clients ask for: the adapter that answers}: the model itself, and each of its adapters."""
+        shared = adapters_of(self.engine.model)
+        if shared is None:
+            return {self.model_name: None}
+        return {self.model_name: BASE, **{name: name for name in shared.settings}}
+
     def __call__(self, asked: Asked) -> Job:
         """The job; ApiError (or ValueError, of a template or a text) for what cannot be done."""
         return self._chat(asked) if isinstance(asked, ChatAsked) else self._completion(asked)
@@ -90,10 +100,8 @@ class Preparing:
         texts = None
         if asked.echo:
             texts = [one if isinstance(one, str) else tokenizer.decode(one) for one in asked.prompts]
-        answer = CompletionAnswer(
-            tokenizer, self.model_name, prompts, params, texts=texts, only_echo=only_echo
-        )
-        return Job(prompts, params, answer)
+        answer = CompletionAnswer(tokenizer, asked.model, prompts, params, texts=texts, only_echo=only_echo)
+        return Job(prompts, params, answer, self.models.get(asked.model))
 
     def _chat(self, asked: ChatAsked) -> Job:
         tokenizer = self.engine.tokenizer
@@ -115,7 +123,8 @@ class Preparing:
             most = self._room(ids, asked.n or 1)
         self._check_most(most, [ids], name)
         params = self._params(asked, most, self.ends, calls)
-        return Job([ids], params, ChatAnswer(tokenizer, self.model_name, [ids], params, named=named))
+        answer = ChatAnswer(tokenizer, asked.model, [ids], params, named=named)
+        return Job([ids], params, answer, self.models.get(asked.model))
 
     def _calls(
         self, asked: ChatAsked, caller: Caller

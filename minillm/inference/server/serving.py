@@ -20,6 +20,7 @@ from typing import Any
 from minillm._checks import check_int, check_text, describe
 from minillm.inference.engine import Engine
 from minillm.inference.params import SamplingParams
+from minillm.nn.lora import adapters_of
 
 try:
     import uvicorn
@@ -38,9 +39,10 @@ GRACE = 2.0  # seconds beyond end_seconds in which the last answers are sent
 class Server:
     """An engine behind HTTP. While it runs nobody else may use the engine.
 
-    engine: with a tokenizer. port: 0 for a free one. model_name: the name that clients ask for. api_key: None for an
-    open server. defaults: temperature and the like where a client names none (of OpenAI's interface: temperature 1).
-    encoder: a SentenceEncoder behind /v1/embeddings, or None; encoder_name: the name that clients ask for.
+    engine: with a tokenizer. port: 0 for a free one. model_name: the name that clients ask for; LoRA adapters of the
+    model are asked for by their own. api_key: None for an open server. defaults: temperature and the like where a
+    client names none (of OpenAI's interface: temperature 1). encoder: a SentenceEncoder behind /v1/embeddings, or None;
+    encoder_name: the name that clients ask for.
     limits: fields of `Limits`. ValueError for what does not fit, OSError for an address that is taken.
     """
 
@@ -74,6 +76,11 @@ class Server:
             not check_text("encoder_name", encoder_name) or encoder_name == model_name
         ):
             raise ValueError(f"encoder_name must not be empty, and not be the model's, got {encoder_name!r}")
+        served = adapters_of(engine.model)
+        taken = set() if served is None else set(served.settings)
+        for what, name in (("model_name", model_name), ("encoder_name", encoder_name)):
+            if name in taken and (what == "model_name" or encoder is not None):
+                raise ValueError(f"{what} must not be that of an adapter, got {name!r}")
         bounds = Limits(**limits)
         embeddings = None if encoder is None else Embeddings(encoder, encoder_name)
         preparing = Preparing(engine, model_name, bounds, defaults or SamplingParams())

@@ -49,7 +49,7 @@ from minillm.training.checkpoint import (
     load_checkpoint,
     remove_old,
     save_checkpoint,
-    weights_digest,
+    whole_digest,
 )
 from minillm.training.clipping import clip_gradients
 from minillm.training.feed import epoch_order
@@ -294,5 +294,5 @@ class OnPolicyTrainer:
 
     def _run(self) -> dict[str, Any]:
         """What a resumed run must share, as far as it can be written down: not what rollout and reward are."""
-        decides = {**self.config.what_decides_the_weights(), "reference": weights_digest(self.reference)}
+        decides = {**self.config.what_decides_the_weights(), "reference": whole_digest(self.reference)}
         return decides | asked_of(self.prompts, self.params)

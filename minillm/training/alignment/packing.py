@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minillm._checks import check_int, is_listing
 from minillm.training.alignment.logprobs import IGNORED
 from minillm.training.batches import Batch, ExampleSet
-from minillm.training.objectives import CausalLMObjective
+from minillm.training.objectives import CausalLMObjective, Outcome, token_loss
 
 
 def best_fit(lengths: Sequence[int], room: int) -> list[list[int]]:
@@ -103,7 +103,22 @@ class SFTObjective(CausalLMObjective):
 
     A batch of a PackedSet has `documents` (B, L): each example then sees itself alone, from position 0 on. The loss is
     the mean over all answer tokens of an update: a long answer weighs more than a short one, as in trl.
+
+    Where the head itself does not learn (LoRA), it is applied to answer tokens alone.
     """
+
+    def __call__(self, model: Any, batch: Mapping[str, Tensor], predict: bool = False) -> Outcome:
+        """As CausalLMObjective's."""
+        head, labels = getattr(model, "head", None), batch.get("labels")
+        frozen = isinstance(head, nn.Linear) and not head.weight.requires_grad and hasattr(model, "body")
+        here = isinstance(labels, Tensor) and labels.device.type == "cpu"  # a GPU's are not counted
+        if predict or not frozen or not here:
+            return super().__call__(model, batch, predict)
+        targets = labels[:, 1:]
+        counted = targets != self.ignore_index
+        hidden = model.body(**self.inputs(batch)).last_hidden_state[counted]  # (N, C)
+        loss = token_loss(head(hidden), targets[counted], self.ignore_index, self.label_smoothing)
+        return Outcome(loss, None, targets)
 
     def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the model reads."""
