@@ -34,8 +34,8 @@ from minillm.nn.hippo import (
     run_flow,
     zero_order_hold,
 )
-from minillm.nn.mamba import causal_conv, mamba_scan, mamba_scan_plain
 from minillm.nn.lora import LoRALinear, adapter_rows
+from minillm.nn.mamba import causal_conv, mamba_scan, mamba_scan_plain
 from minillm.nn.pairing import convert_pairing, to_halves, to_interleaved
 from minillm.nn.positions import (
     LearnedPosition,

@@ -3259,7 +3259,8 @@ def triplets(pairs, line):
 )""",
     },
     "16-1-a": {
-        "a tuple of numbers and a tensor": """prediction = (1 / 8, torch.tensor(1.25), 0.4 * math.tanh(0.5), 3.0, 48, 128)""",
+        "a tuple of numbers and a tensor": """h = 0.4 * math.tanh(0.5)
+prediction = (1 / 8, torch.tensor(1.25), h, 3.0, 48, 128)""",
     },
     "16-1-b": {
         "all products with W first": """def lstm(x, W, U, b, h, c):
