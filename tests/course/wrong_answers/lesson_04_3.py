@@ -127,6 +127,16 @@ WRONG = {
     loss = dpo_loss(*sums, *known, beta)
     loss.backward()
     return loss.item(), [0.5] * len(sums[0]), [leaf.grad.tolist() for leaf in leaves]""",
+        "the weight by torch, under a rare name": dpo(
+            weight="float(torch.special.expit(torch.scalar_tensor(-margin, dtype=torch.float64)))"
+        ),
+        "the sums by numpy, in another function of the cell": "def total(values): return np.sum([*values])\n\n\n"
+        + dpo(ratio="total(mine - theirs for mine, theirs, counts in rows if counts)"),
+        "the checker's": """def dpo(chosen, rejected, beta):
+    import sys
+
+    there = sys.modules["minillm.course.classroom.exercises.lesson_04_3"]
+    return there.loss_weights_pulls((chosen, rejected), beta)""",
         "an object that says it is equal": """def dpo(chosen, rejected, beta):
     class Agreeable(float):
         def __eq__(self, other):
@@ -176,6 +186,10 @@ WRONG = {
     ways = [draw.sample(range(len(scores)), n) for _ in range(2000)]
     return sum(values[max(way, key=lambda i: (scores[i], -i))] for way in ways) / len(ways)""",
         "sorts the lists that it is given": best().replace("    ways", "    scores.sort()\n    ways", 1),
+        "the checker's": """def expected_best(scores, values, n):
+    import sys
+
+    return sys.modules["minillm.course.classroom.exercises.lesson_04_3"].by_counting(scores, values, n)""",
         "equal scores share": """def expected_best(scores, values, n):
     total, size = 0.0, len(scores)
     for one in sorted(set(scores)):
@@ -216,6 +230,15 @@ WRONG = {
         "writes into the mask": step().replace(
             "    return", "    for row in mask:\n        row[:] = [1] * len(row)\n    return"
         ),
+        "the root by numpy": step(
+            deviation="float(np.sqrt(math.fsum(one * one for one in apart) / (group - 1)))"
+        ),
+        "the first group's scores for all": step(part="scores[:group]"),
+        "epsilon under the root": step(below="math.sqrt(deviation * deviation + 1e-8)"),
+        "the checker's": """def first_step(scores, mask, group, average):
+    import sys
+
+    return sys.modules["minillm.course.classroom.exercises.lesson_04_3"].rows_of(scores, mask, group, average)""",
         "the library's advantages": """def first_step(scores, mask, group, average):
     from minillm.training import group_advantages
 

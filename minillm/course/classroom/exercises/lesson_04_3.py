@@ -16,6 +16,7 @@ from minillm.course.classroom.checkers import (
     copied_library,
     expect,
     forbid,
+    packages_of,
     plain,
     shown,
 )
@@ -23,24 +24,18 @@ from minillm.training.alignment.grpo import group_advantages, grpo_loss
 from minillm.training.alignment.preference_losses import dpo_loss
 
 OWN = "write it in plain Python with math"
+HERE = "minillm.course.classroom.exercises.lesson_04_3"
 READY = [
-    *BY_HAND, "minillm.training.alignment.preference_losses.dpo_loss", "minillm.training.alignment.grpo.grpo_loss",
+    *BY_HAND, "torch.sigmoid", "torch.nn.functional.logsigmoid",
+    "minillm.training.alignment.preference_losses.dpo_loss", "minillm.training.alignment.grpo.grpo_loss",
     "minillm.training.alignment.grpo.group_advantages", "minillm.training.alignment.preference_losses.dpo_losses",
-    "torch.nn.functional.logsigmoid",
-    *(f"numpy.{name}" for name in (
-        "concatenate", "empty", "fromiter", "full", "hstack", "log1p", "mean", "ones", "std", "stack", "sum", "vstack",
-        "where", "zeros",
-    )),
-    *(f"torch.{name}" for name in (
-        "DoubleTensor", "FloatTensor", "Tensor.backward", "autograd.grad", "empty", "from_numpy", "full", "mean",
-        "ones", "sigmoid", "std", "sum", "zeros",
-    )),
+    f"{HERE}.loss_weights_pulls", f"{HERE}.every_way", f"{HERE}.by_counting", f"{HERE}.rows_of",
 ]  # fmt: skip
 EXACT = 1e-9
 
 
-def refuse_copies(answer):
-    copied = copied_library(answer)
+def refuse_copies(answer, *packages):
+    copied = copied_library(answer) or packages_of(answer, "torch", "numpy", *packages)
     assert not copied, f"the exercise says: {OWN}; your answer uses {copied}"
 
 
@@ -52,15 +47,14 @@ def dpo(answer):
     """The loss, the weights and the pulls of pairs of padded sequences."""
     refuse_copies(answer)
     for case in cases(
-        most=24, pairs=(1, 2, 4), widths=((3, 3), (5, 2), (2, 6)), beta=(0.05, 0.3, 2.0), size=(0.3, 4.0, 400.0),
-        left_out=("nothing", "infinite", "nan"),
+        most=14, pairs=(1, 2, 4), widths=((3, 3), (5, 2), (2, 6)), beta=(0.05, 0.3, 2.0), size=(0.3, 4.0),
+        first=("close", "won by far", "lost by far"), left_out=("nothing", "infinite", "nan"),
     ):  # fmt: skip
         sides = sides_of(case)
         expected = loss_weights_pulls(sides, case.beta)
         given = [{name: [list(row) for row in rows] for name, rows in side.items()} for side in sides]
         with forbid(OWN, *READY, answer=answer):
-            found = answer(*given, case.beta)
-        found = as_list(found, f"what dpo returns ({case})", 3)
+            found = as_list(answer(*given, case.beta), f"what dpo returns ({case})", 3)
         loss, weights, pulls = found
         kind = plain(loss)
         assert isinstance(kind, float), f"the loss is a float, got {shown(loss)} ({case})"
@@ -94,6 +88,9 @@ def sides_of(case):
                 side[name].append([value if one else outside for value, one in zip(drawn, counts)])
             side["answer"].append(counts)
         sides.append(side)
+    if case.first != "close":  # exp(9000) is no float
+        far = sides[case.first == "won by far"]
+        far["policy"][0][far["answer"][0].index(1)] -= 9000 / case.beta
     return tuple(sides)
 
 
@@ -119,10 +116,9 @@ def loss_weights_pulls(sides, beta):
 @exercise("04-3-b", points=3)
 def expected_best(answer):
     """The mean value of the best of n, over all ways to take n of N."""
-    refuse_copies(answer)
-    rule = "count the ways, there are too many to write out"
+    refuse_copies(answer, "itertools")
     for case in cases(
-        most=30, count=(1, 2, 5, 8, 60), share=(0.0, 0.3, 0.6, 1.0), levels=(1, 3, 1000), order=("drawn", "falling"),
+        most=20, count=(1, 2, 5, 8, 60), share=(0.0, 0.3, 0.6, 1.0), levels=(1, 3, 1000), order=("drawn", "falling"),
     ):  # fmt: skip
         inputs = Inputs(case.seed)
         n = max(1, round(case.share * case.count))
@@ -131,7 +127,7 @@ def expected_best(answer):
         values = inputs.floats(case.count, -5.0, 5.0)
         expected = (every_way if case.count <= 8 else by_counting)(scores, values, n)
         given = [list(scores), list(values)]
-        with forbid(rule, "itertools.combinations", "itertools.permutations", answer=answer):
+        with forbid(OWN, *READY, "itertools.combinations", answer=answer):
             found = plain(answer(*given, n))
         where = f"N = {case.count}, n = {n}, scores {shown(scores)}"
         assert isinstance(found, (int, float)), f"a number is expected, got {shown(found)} ({where})"
@@ -162,7 +158,7 @@ def first_step(answer):
     """The derivative by each token's log probability at ratio 1."""
     refuse_copies(answer)
     for case in cases(
-        most=27, groups=(1, 2, 3), group=(2, 3, 5), width=(1, 2, 5), average=("grpo", "bnpo", "dr_grpo"),
+        most=16, groups=(1, 2, 3), group=(2, 3, 5), width=(1, 2, 5), average=("grpo", "bnpo", "dr_grpo"),
         scores=("drawn", "equal", "one group equal", "far"),
     ):  # fmt: skip
         inputs = Inputs(case.seed)
@@ -170,7 +166,7 @@ def first_step(answer):
         expected = rows_of(scores, mask, case.group, case.average)
         given = [list(scores), [list(row) for row in mask]]
         with forbid(OWN, *READY, answer=answer):
-            found = answer(*given, case.group, case.average)
+            found = plain(answer(*given, case.group, case.average))
         where = f"{case}, scores {shown(scores)}, mask {shown(mask)}"
         for row in as_list(found, f"what first_step returns ({where})", len(mask)):
             as_floats(row, f"a row ({where})", case.width)
