@@ -1050,7 +1050,6 @@ def answer(start, end, places, inside, longest):
     return out""",
     },
     "04-3-d": {
-        "a generator of maps": "features = (map(float, row) for row in ((1, 0), (0, 0), (3, 1)))",
         "an array, two features": "features = np.array([[1.0, 1.0], [0.0, -1.0], [2.5, 3.0], [-1.0, 0.0]])",
         "a tensor, the rejected one far": "features = torch.tensor([[0.0, 1.0], [-2.0, 1.0], [3.0, -1.0]])",
         "tuples": "features = ((1, 0), (0, 0), (3, 0), (0, 3), (0, -3))",
