@@ -3370,4 +3370,96 @@ exploding, vanishing, why = (1.5, [0.0] * 40), (1.5, torch.ones(40)), "b" """,
 slow = (torch.tensor([[1.0, 2, 3, 4], [1, 2, 3, 4]]), torch.tensor([[1.0, -1], [2, -2], [0, 0]]))
 agree, shared, rounded = "a", "b", "b" """,
     },
+    "04-3-a": {
+        "numbers of a pair, one after the other": """def dpo(chosen, rejected, beta):
+    def gains(side):
+        for p, q, m in zip(side["policy"], side["reference"], side["answer"]):
+            yield math.fsum(a - b for a, b, c in zip(p, q, m) if c == 1)
+
+    margins = [beta * (a - b) for a, b in zip(gains(chosen), gains(rejected))]
+    B = len(margins)
+
+    def sigmoid(x):
+        return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
+
+    loss = math.fsum(math.log1p(math.exp(-m)) if m > -30 else -m + math.exp(m) for m in margins) / B
+    weights = tuple(sigmoid(-m) for m in margins)
+    up = [tuple(-beta * w * c / B for c in row) for w, row in zip(weights, chosen["answer"])]
+    down = [tuple(beta * w * c / B for c in row) for w, row in zip(weights, rejected["answer"])]
+    return loss, weights, (up, down)""",
+        "by tanh": """def dpo(chosen, rejected, beta):
+    sides, out = (chosen, rejected), [[], []]
+    n, loss, weights = len(chosen["policy"]), [], []
+    for i in range(n):
+        sums = []
+        for side in sides:
+            total = 0.0
+            for t, one in enumerate(side["answer"][i]):
+                if one:
+                    total += side["policy"][i][t] - side["reference"][i][t]
+            sums.append(total)
+        x = beta * (sums[0] - sums[1])
+        loss.append(max(0.0, -x) + math.log1p(math.exp(-abs(x))))
+        weights.append((1 - math.tanh(x / 2)) / 2)
+        for k, side in enumerate(sides):
+            pull = (2 * k - 1) * beta * weights[-1] / n
+            out[k].append([pull if one else 0.0 for one in side["answer"][i]])
+    return [sum(loss) / n, weights, out]""",
+    },
+    "04-3-b": {
+        "by the chance to be the best, from the best on": """def expected_best(scores, values, n):
+    order = sorted(range(len(scores)), key=lambda i: -scores[i])  # stable: the first of equals comes first
+    total, left = 0.0, 1.0  # left: the chance that all of those before are not among the n
+    for rank, i in enumerate(order):
+        remain = len(scores) - rank
+        taken = min(1.0, n / remain)
+        total += left * taken * values[i]
+        left *= 1 - taken
+    return total""",
+        "fractions": """def expected_best(scores, values, n):
+    from fractions import Fraction
+
+    ways = math.comb(len(scores), n)
+    ranked = sorted(enumerate(scores), key=lambda pair: (pair[1], -pair[0]))
+    return float(sum(Fraction(math.comb(k, n - 1), ways) * Fraction(values[i]) for k, (i, _) in enumerate(ranked)))""",
+    },
+    "04-3-c": {
+        "with statistics": """def first_step(scores, mask, group, average):
+    import statistics
+
+    N, T, rows = len(mask), len(mask[0]), []
+    for i, row in enumerate(mask):
+        mine = scores[i // group * group : i // group * group + group]
+        gain = scores[i] - statistics.fmean(mine)
+        if average in ("grpo", "bnpo"):
+            gain /= statistics.stdev(mine) + 1e-4
+        if average == "grpo":
+            share = 1 / sum(row) / N if sum(row) else 0.0
+        else:
+            share = 1 / sum(sum(one) for one in mask) if average == "bnpo" else 1 / (N * T)
+        rows.append(tuple(-gain * share if one else 0.0 for one in row))
+    return rows""",
+        "in place of a derivative, the losses' slopes": """def first_step(scores, mask, group, average):
+    count = len(scores)
+    out = [[0.0] * len(row) for row in mask]
+    total = sum(x for row in mask for x in row)
+    for g in range(count // group):
+        at = range(g * group, (g + 1) * group)
+        mean = sum(scores[i] for i in at) / group
+        spread = (sum((scores[i] - mean) ** 2 for i in at) / (group - 1)) ** 0.5 + 1e-4
+        for i in at:
+            a = scores[i] - mean
+            a = a if average == "dr_grpo" else a / spread
+            tokens = sum(mask[i])
+            by = {"grpo": count * (tokens or 1), "bnpo": total, "dr_grpo": count * len(mask[i])}[average]
+            for t in range(len(mask[i])):
+                if mask[i][t]:
+                    out[i][t] = -a / by
+    return out""",
+    },
+    "04-3-d": {
+        "an array, two features": "features = np.array([[1.0, 1.0], [0.0, -1.0], [2.5, 3.0], [-1.0, 0.0]])",
+        "a tensor, the rejected one far": "features = torch.tensor([[0.0, 1.0], [-2.0, 1.0], [3.0, -1.0]])",
+        "tuples": "features = ((1, 0), (0, 0), (3, 0), (0, 3), (0, -3))",
+    },
 }

@@ -25,6 +25,7 @@ from minillm.course.classroom.checkers import (
     difference,
     expect,
     forbid,
+    packages_of,
     plain,
     same,
     shown,
@@ -476,6 +477,34 @@ def only_an_attribute(x):
 def test_the_library_s_own_function_is_no_answer(answer, name):
     assert copied_library(answer) == name
     assert copied_library(answer, allowed=("merge_pair", "attention", "bpe_plain", "_expected")) == ""
+
+
+def test_a_package_that_an_answer_uses_is_found_however_it_is_named():
+    names = {}
+    exec(
+        """import math, torch
+import numpy as np
+from torch import special
+TABLE = torch.zeros(2)
+def plain(x): return math.exp(x)
+def named(x): return torch.special.expit(x)
+def short(x): return [np.sqrt(one) for one in x]
+def part(x): return special.expit(x)
+def held(x): return TABLE[0]
+def default(x, root=np.sqrt): return root(x)
+def helped(x): return short(x)
+def inner(x):
+    import numpy.linalg
+    return numpy.linalg.norm(x)
+""",
+        names,
+    )
+    found = {name: packages_of(names[name], "torch", "numpy") for name in names if callable(names[name])}
+    assert found == {
+        "plain": "", "named": "torch", "short": "numpy", "part": "torch", "held": "torch", "default": "numpy",
+        "helped": "numpy", "inner": "numpy",
+    }  # fmt: skip
+    assert packages_of(names["named"], "numpy") == packages_of(print, "torch") == ""
 
 
 # --- inputs ---

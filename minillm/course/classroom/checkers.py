@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from minillm._checks import check_int, check_number
-from minillm.course.classroom.forbidden import copied_library, forbid
+from minillm.course.classroom.forbidden import copied_library, forbid, packages_of
 
 __all__ = [
     "ATTENTION",
@@ -40,6 +40,7 @@ __all__ = [
     "difference",
     "expect",
     "forbid",
+    "packages_of",
     "plain",
     "same",
     "shown",

@@ -238,6 +238,27 @@ def copied_library(answer: Any, allowed: tuple[str, ...] = ()) -> str:
     return ""
 
 
+def packages_of(answer: Any, *packages: str) -> str:
+    """The first of the packages ("torch", "numpy") that an answer names in its code, holds or imports; "" for none.
+
+    For exercises in plain Python: a list of forbidden functions is never whole. A package that is reached in another
+    way, by sys.modules or a string, is for `forbid`.
+    """
+    for function in _functions_of(answer):
+        held = [_name_of_package(value) for value in _held(function)]
+        used = {name.split(".")[0] for name in [*held, *_names_in(function.__code__, IMPORT)]}
+        for package in packages:
+            if package in used:
+                return package
+    return ""
+
+
+def _name_of_package(value: Any) -> str:
+    if isinstance(value, ModuleType):
+        return value.__name__
+    return getattr(value, "__module__", None) or type(value).__module__
+
+
 def _ours_in(value: Any, attributes: frozenset[str]) -> list[str]:
     if isinstance(value, ModuleType) and _is_ours(value):
         used = sorted(name for name in attributes if callable(getattr(value, name, None)))
