@@ -54,6 +54,7 @@ from minillm.training.callbacks import (
     TrainerState,
 )
 from minillm.training.checkpoint import best_checkpoint, checkpoints, latest_checkpoint
+from minillm.training.checkpointing import checkpointed, checkpointed_blocks
 from minillm.training.clipping import clip_gradients, gradient_norm
 from minillm.training.collators import (
     DataCollatorForLanguageModeling,
@@ -75,6 +76,13 @@ from minillm.training.labelled import LabelledSet, PairSet
 from minillm.training.linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_plain
 from minillm.training.loop import TrainingDiverged
 from minillm.training.masking import MaskedLMNoise
+from minillm.training.memory import (
+    TrainingMemory,
+    largest_batch,
+    memory_table,
+    parameter_memory,
+    training_memory,
+)
 from minillm.training.noise import NoisySet
 from minillm.training.objectives import (
     CausalLMObjective,
@@ -142,6 +150,7 @@ __all__ = [
     "TrainerState",
     "TrainingArguments",
     "TrainingDiverged",
+    "TrainingMemory",
     "answer_spans",
     "best_checkpoint",
     "best_fit",
@@ -152,6 +161,8 @@ __all__ = [
     "cached_loss",
     "chat_example",
     "chat_examples",
+    "checkpointed",
+    "checkpointed_blocks",
     "checkpoints",
     "clip_gradients",
     "cosine_schedule",
@@ -174,11 +185,14 @@ __all__ = [
     "ipo_loss",
     "k3",
     "k3_policy",
+    "largest_batch",
     "latest_checkpoint",
     "linear_cross_entropy",
     "linear_cross_entropy_plain",
+    "memory_table",
     "open_loop",
     "optimal_policy",
+    "parameter_memory",
     "pick_device",
     "pick_precision",
     "ppo_loss",
@@ -192,6 +206,7 @@ __all__ = [
     "teacher_examples",
     "token_logprobs",
     "token_rewards",
+    "training_memory",
     "value_loss",
     "whiten",
 ]
