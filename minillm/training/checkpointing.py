@@ -30,9 +30,12 @@ from minillm.nn.blocks import EncoderBlock
 from minillm.training.surroundings import Surroundings
 
 
-class _Recomputed(torch.autograd.Function):
+class Recomputed(torch.autograd.Function):
+    """f as one node of the graph: its inputs are all that it keeps."""
+
     @staticmethod
-    def forward(ctx, call: _Call, anchor: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx, call: Call, anchor: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """The tensors that f gives, without f's graph. anchor: of size 0, asks for a gradient where no input does."""
         ctx.call = call
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs)
@@ -46,6 +49,7 @@ class _Recomputed(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        """The gradients of the inputs; those of the weights are added to their `.grad` on the way."""
         if not torch.autograd._is_checkpoint_valid():  # the weights' share would be lost without a word
             raise ValueError(
                 "checkpointed: call backward() without inputs=; torch.autograd.grad is not supported"
@@ -77,13 +81,13 @@ def checkpointed(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any
         raise ValueError(f"function must be callable, got {describe(function)}")
     if not torch.is_grad_enabled():
         return function(*args, **kwargs)
-    call = _Call(function, args, kwargs)
+    call = Call(function, args, kwargs)
     anchor = torch.empty(0, requires_grad=True)  # weights may learn where no input does
-    results = _Recomputed.apply(call, anchor, *call.inputs())
+    results = Recomputed.apply(call, anchor, *call.inputs())
     return call.arranged(results)
 
 
-class _Call:
+class Call:
     """A call of `function`, to be made with other tensors in the places of its own."""
 
     def __init__(self, function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@
     gradients    bytes a number · P'
     optimizer    AdamW: two averages a number, 8 bytes · P' in fp32; with a master copy of 16-bit weights 12 bytes
     activations  what the layers keep for the way back: grows with the batch B and the length T; a block of GPT-2
-                 keeps 16 · B · T · C numbers and a few small ones, one of Llama's 2 C of them per norm, q, k, v, ...
+                 keeps 16 · B · T · C numbers and a few small ones
 
 The first three are the same for every batch. The last is counted layer by layer below: every tensor that a layer keeps,
 once. All sizes come from a config: nothing is built. Peaks of what lives for one operation (logits, a buffer of a
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from minillm._checks import check_choice, check_int, check_number, describe, is_listing
+from minillm._checks import check_choice, check_flag, check_int, check_number, describe, is_listing
 from minillm.models.gpt2 import GPT2Config
 from minillm.models.llama import LlamaConfig
 from minillm.training.checkpointing import cut
@@ -73,23 +73,30 @@ class Shape(NamedTuple):
     V: int
     gated: bool
     e: int
+    fused_norm: bool
 
     @property
-    def norm_numbers(self) -> int:
-        """Float32 numbers that a norm keeps of each token: mean and 1/std, or 1/√(mean square) alone."""
-        return 1 if self.gated else 2
+    def norm_keeps_x(self) -> bool:
+        """Whether what a norm keeps is its input itself, not a copy of it in fp32."""
+        return self.e == 4 or self.fused_norm or not self.gated
 
 
 Learns = Callable[[str], bool]  # whether a linear layer of the block, by its name, has weights that learn
 
 
+def norm_saves(s: Shape, N: int, learns: Learns) -> dict[str, int]:
+    """Bytes that a norm keeps of N tokens: what it read, and mean and 1/std in fp32, or 1/√(mean square) alone."""
+    if not s.gated or s.fused_norm:
+        return {"norm: its input": N * s.C * s.e, "norm: statistics": N * (1 if s.gated else 2) * 4}
+    # torch on a CPU takes several steps, all in fp32; x/√(mean square) is kept for the weight's gradient
+    saved = {"norm: its input": N * s.C * 4, "norm: statistics": N * 4}
+    return saved | ({"norm: before its weight": N * s.C * 4} if learns("norm") else {})
+
+
 def attention_saves(s: Shape, B: int, T: int, learns: Learns, reached: bool) -> dict[str, int]:
     """Bytes that norm and attention of a block keep for B texts of T tokens. reached: x itself has a gradient."""
     N, read = B * T, learns("q_proj") or learns("k_proj") or learns("v_proj")
-    saved = {}
-    if reached:
-        saved["norm: its input"] = N * s.C * s.e
-        saved["norm: statistics"] = N * s.norm_numbers * 4
+    saved = norm_saves(s, N, learns) if reached else {}
     if read:  # one tensor, though three layers read it
         saved["q, k, v: their input"] = N * s.C * s.e
     if reached or read:
@@ -103,10 +110,7 @@ def attention_saves(s: Shape, B: int, T: int, learns: Learns, reached: bool) -> 
 def feed_forward_saves(s: Shape, B: int, T: int, learns: Learns, reached: bool) -> dict[str, int]:
     """The same of norm and feed-forward layer: GPT-2's with its activation, or Llama's with a gate."""
     N, read = B * T, learns("up_proj") or (s.gated and learns("gate_proj"))
-    saved = {}
-    if reached:
-        saved["norm: its input"] = N * s.C * s.e
-        saved["norm: statistics"] = N * s.norm_numbers * 4
+    saved = norm_saves(s, N, learns) if reached else {}
     if read:
         saved["up, gate: their input"] = N * s.C * s.e
     if reached or read:
@@ -135,7 +139,7 @@ def block_saves(
 def tail_saves(s: Shape, B: int, T: int, everything: bool) -> int:
     """Bytes behind the last block: the norm, the output matrix, and a number for each token and vocabulary entry."""
     N = B * T
-    norm = N * s.C * s.e + N * s.norm_numbers * 4
+    norm = sum(norm_saves(s, N, lambda name: everything).values())
     head = N * s.C * s.e if everything else 0
     return norm + head + N * s.V * s.e  # the gradient of the loss, which takes the place of the logits
 
@@ -153,10 +157,9 @@ def saved_activations(
         return ids + tables + sum(inside) + tail
     x = B * T * s.C * s.e
     parts = cut(inside, segments)
-    first = (
-        0 if everything else x
-    )  # the first part's input is no input of a norm that learns, and is kept apart
-    most = max(sum(part) - x + (first if part is parts[0] else 0) for part in parts)
+    # the input of a part is what its first norm keeps, unless that is a copy, or the norm has no gradient to give
+    same = [x if s.norm_keeps_x and (everything or i > 0) else 0 for i in range(segments)]
+    most = max(sum(part) - shared for part, shared in zip(parts, same))
     # the inputs of the parts, and either the end of the way forward or the inside of one part on the way back
     return ids + segments * x + max(tail, most + tables)
 
@@ -169,17 +172,19 @@ def training_memory(
     segments: int | None = None,
     lora_r: int = 0,
     lora_targets: Collection[str] = ("q_proj", "v_proj"),
+    fused_norm: bool = False,
 ) -> TrainingMemory:
     """Bytes that training takes with AdamW, for `batch_size` rows of `length` tokens; no model is built.
 
     config: a GPT2Config or LlamaConfig. precision: "fp32"; "16bit": all in 16 bits; "mixed": weights, gradients and
     activations in 16 bits, a copy of the weights and AdamW's averages in 32. segments: of checkpointed_blocks,
     num_layers for what gradient_checkpointing=True does; None without. lora_r: 0 trains all weights, else LoRA's rank,
-    with adapters at `lora_targets` in every block (in the precision of the rest). ValueError for another config,
-    dropout, sliding windows, and sizes out of range.
+    with adapters at `lora_targets` in every block (in the precision of the rest). fused_norm: Llama's norm is one
+    kernel, as on a GPU, and keeps its input alone; torch on a CPU keeps two tensors in fp32. ValueError for another
+    config, dropout, sliding windows, and sizes out of range.
     """
     recipe = RECIPES[check_choice("precision", precision, tuple(RECIPES))]
-    s = shape_of(config, recipe.activations)
+    s = shape_of(config, recipe.activations, check_flag("fused_norm", fused_norm))
     check_int("batch_size", batch_size, 1), check_int("length", length, 1, config.max_length)
     check_int("lora_r", lora_r, 0)
     if segments is not None:
@@ -197,7 +202,7 @@ def training_memory(
 
 def parameters_of(config: Any) -> int:
     """Numbers in the weights of the model with its output matrix, tied ones once. ValueError as training_memory."""
-    s = shape_of(config, 4)
+    s = shape_of(config)
     linear = {name: a * b for name, (a, b) in linear_sizes(s).items()}
     outside = s.V * s.C * (1 if config.tie_word_embeddings else 2)
     if isinstance(config, GPT2Config):
@@ -216,7 +221,7 @@ def linear_sizes(s: Shape) -> dict[str, tuple[int, int]]:
     return sizes | ({"gate_proj": (s.C, s.I)} if s.gated else {})
 
 
-def shape_of(config: Any, element: int) -> Shape:
+def shape_of(config: Any, element: int = 4, fused_norm: bool = False) -> Shape:
     """The sizes in a config; ValueError for one whose activations are not counted here."""
     if not isinstance(config, (GPT2Config, LlamaConfig)):
         raise ValueError(f"config must be a GPT2Config or LlamaConfig, got {describe(config)}")
@@ -234,7 +239,7 @@ def shape_of(config: Any, element: int) -> Shape:
     if gated and config.model_type == "qwen3":
         raise ValueError("activations of Qwen3's norms on q and k are not counted here")
     sizes = config.num_layers, config.width, heads, config.kv_heads, config.head_dim, inner, config.vocab_size
-    return Shape(*sizes, gated, element)
+    return Shape(*sizes, gated, element, fused_norm)
 
 
 def _targets(s: Shape, names: Collection[str]) -> Collection[str]:
