@@ -57,7 +57,7 @@ class TrainingMemory:
 
     @property
     def total(self) -> int:
-        """All four at once: the most that is there when backward begins, and gradients have been there before."""
+        """All four at once, as with gradient accumulation; without it gradients come as activations go: less."""
         return self.weights + self.gradients + self.optimizer + self.activations
 
 
@@ -73,6 +73,7 @@ class Shape(NamedTuple):
     V: int
     gated: bool
     e: int
+    qk_norm: bool
     fused_norm: bool
 
     @property
@@ -84,33 +85,38 @@ class Shape(NamedTuple):
 Learns = Callable[[str], bool]  # whether a linear layer of the block, by its name, has weights that learn
 
 
-def norm_saves(s: Shape, N: int, learns: Learns) -> dict[str, int]:
-    """Bytes that a norm keeps of N tokens: what it read, and mean and 1/std in fp32, or 1/√(mean square) alone."""
+def norm_saves(s: Shape, N: int, width: int, learns: Learns) -> dict[str, int]:
+    """Bytes that a norm keeps of N vectors: what it read, and mean and 1/std in fp32, or 1/√(mean square) alone."""
     if not s.gated or s.fused_norm:
-        return {"norm: its input": N * s.C * s.e, "norm: statistics": N * (1 if s.gated else 2) * 4}
+        return {"norm: its input": N * width * s.e, "norm: statistics": N * (1 if s.gated else 2) * 4}
     # torch on a CPU takes several steps, all in fp32; x/√(mean square) is kept for the weight's gradient
-    saved = {"norm: its input": N * s.C * 4, "norm: statistics": N * 4}
-    return saved | ({"norm: before its weight": N * s.C * 4} if learns("norm") else {})
+    saved = {"norm: its input": N * width * 4, "norm: statistics": N * 4}
+    return saved | ({"norm: before its weight": N * width * 4} if learns("norm") else {})
 
 
 def attention_saves(s: Shape, B: int, T: int, learns: Learns, reached: bool) -> dict[str, int]:
     """Bytes that norm and attention of a block keep for B texts of T tokens. reached: x itself has a gradient."""
     N, read = B * T, learns("q_proj") or learns("k_proj") or learns("v_proj")
-    saved = norm_saves(s, N, learns) if reached else {}
+    saved = norm_saves(s, N, s.C, learns) if reached else {}
     if read:  # one tensor, though three layers read it
         saved["q, k, v: their input"] = N * s.C * s.e
+    for name, heads in (("q_proj", s.H), ("k_proj", s.K)) if s.qk_norm else ():
+        if reached or learns(name):  # each head has its norm (Qwen3)
+            saved[f"norm of {name[0]}"] = sum(norm_saves(s, N * heads, s.D, learns).values())
     if reached or read:
         saved["q, k, v"] = N * (s.H + 2 * s.K) * s.D * s.e
         saved["attention: one sum a row"] = B * s.H * T * 4
     if reached or read or learns("o_proj"):  # what attention gives, and the next layer reads
-        saved["attention: its output"] = N * s.H * s.D * s.e
+        # once; twice behind norms on q and k, whose layout it takes: o_proj reads a copy in the order of tokens
+        copies = 2 if s.qk_norm and learns("o_proj") and (reached or read) else 1
+        saved["attention: its output"] = copies * N * s.H * s.D * s.e
     return saved
 
 
 def feed_forward_saves(s: Shape, B: int, T: int, learns: Learns, reached: bool) -> dict[str, int]:
     """The same of norm and feed-forward layer: GPT-2's with its activation, or Llama's with a gate."""
     N, read = B * T, learns("up_proj") or (s.gated and learns("gate_proj"))
-    saved = norm_saves(s, N, learns) if reached else {}
+    saved = norm_saves(s, N, s.C, learns) if reached else {}
     if read:
         saved["up, gate: their input"] = N * s.C * s.e
     if reached or read:
@@ -139,7 +145,7 @@ def block_saves(
 def tail_saves(s: Shape, B: int, T: int, everything: bool) -> int:
     """Bytes behind the last block: the norm, the output matrix, and a number for each token and vocabulary entry."""
     N = B * T
-    norm = sum(norm_saves(s, N, lambda name: everything).values())
+    norm = sum(norm_saves(s, N, s.C, lambda name: everything).values())
     head = N * s.C * s.e if everything else 0
     return norm + head + N * s.V * s.e  # the gradient of the loss, which takes the place of the logits
 
@@ -151,7 +157,8 @@ def saved_activations(
     everything = ranks is None
     inside = [sum(block_saves(s, B, T, ranks, everything or i > 0).values()) for i in range(s.L)]
     ids = B * (T + 1) * 8 if everything else 0  # for the gradient of the embedding
-    tables = 2 * max(64, 2 ** math.ceil(math.log2(T))) * s.D * s.e if s.gated else 0  # rotary cos and sin
+    turned = s.gated and (everything or s.L > 1 or bool(ranks.keys() & {"q_proj", "k_proj"}))
+    tables = 2 * max(64, 2 ** math.ceil(math.log2(T))) * s.D * s.e if turned else 0  # rotary cos and sin
     tail = tail_saves(s, B, T, everything)
     if segments is None:
         return ids + tables + sum(inside) + tail
@@ -211,7 +218,8 @@ def parameters_of(config: Any) -> int:
     qkv = (s.H + 2 * s.K) * s.D if config.attention_bias or config.model_type == "qwen2" else 0
     out = s.C if config.attention_bias and config.model_type != "qwen2" else 0
     wide = 2 * s.I + s.C if config.mlp_bias else 0
-    return outside + s.L * (sum(linear.values()) + 2 * s.C + qkv + out + wide) + s.C
+    heads = 2 * s.D if s.qk_norm else 0
+    return outside + s.L * (sum(linear.values()) + 2 * s.C + qkv + out + wide + heads) + s.C
 
 
 def linear_sizes(s: Shape) -> dict[str, tuple[int, int]]:
@@ -236,10 +244,9 @@ def shape_of(config: Any, element: int = 4, fused_norm: bool = False) -> Shape:
         )
     inner = config.intermediate_size if gated else config.n_inner or 4 * config.width
     heads = config.num_attention_heads if gated else config.n_head
-    if gated and config.model_type == "qwen3":
-        raise ValueError("activations of Qwen3's norms on q and k are not counted here")
     sizes = config.num_layers, config.width, heads, config.kv_heads, config.head_dim, inner, config.vocab_size
-    return Shape(*sizes, gated, element, fused_norm)
+    qk_norm = gated and config.model_type == "qwen3"
+    return Shape(*sizes, gated, element, qk_norm, fused_norm)
 
 
 def _targets(s: Shape, names: Collection[str]) -> Collection[str]:
