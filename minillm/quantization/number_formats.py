@@ -149,25 +149,27 @@ def decode_plain(pattern: int, form: FloatFormat) -> float:
     return -size if sign else size
 
 
-def encode_plain(value: float, form: FloatFormat) -> int:
+def encode_plain(value: float, form: FloatFormat, saturate: bool = False) -> int:
     """The pattern of the number nearest to `value`; of two that are as near, the one that ends in 0 (ties to even).
 
-    What is nearer to 2^(largest exponent + 1) than to the largest number becomes infinity, NaN without one.
-    ValueError for a value that is no number of Python's or numpy's.
+    What is half a step or more beyond the largest number becomes infinity, or NaN where there is none; saturate: the
+    largest number instead, infinity too. (ml_dtypes does the one, torch 2.13 for e4m3 the other.) ValueError for
+    a value that is no number of Python's or numpy's.
     """
     value = _check_number(value, form)
+    beyond = form.last if check_flag("saturate", saturate) else form.infinity
     sign = int(math.copysign(1, value) < 0) << (form.bits - 1)
     if math.isnan(value):
         return sign | form.nan
-    if math.isinf(value):
-        return sign | form.infinity
+    if math.isinf(value) or value == 0:
+        return sign | (beyond if value else 0)
     # 2^power <= |value| < 2^(power + 1); below the smallest normal number, steps stay what they are there
     power = max(math.frexp(value)[1] - 1, 1 - form.bias)
     # how many steps of 2^(power - F); Python's round is to the nearest, ties to even
     steps = round(math.ldexp(abs(value), form.fraction_bits - power))
     # 2^F steps are the 1 that is not stored, and so count the exponent up; a carry from rounding does the same
     size = ((power + form.bias - 1) << form.fraction_bits) + steps
-    return sign | (size if size <= form.last else form.infinity)
+    return sign | (size if size <= form.last else beyond)
 
 
 # Many at once
@@ -196,9 +198,10 @@ def decode(patterns: Any, form: FloatFormat) -> np.ndarray:
     return np.where(patterns >> (form.bits - 1), -values, values).astype(np.float32)
 
 
-def encode(values: Any, form: FloatFormat) -> np.ndarray:
+def encode(values: Any, form: FloatFormat, saturate: bool = False) -> np.ndarray:
     """The same of an array of numbers -> uint8, uint16 or uint32 of its shape."""
     _check_format(form)
+    beyond = form.last if check_flag("saturate", saturate) else form.infinity
     values = np.asarray(values)
     if values.dtype.kind not in "fiu":
         raise ValueError(f"values must be numbers, got {describe(values)}")
@@ -206,20 +209,21 @@ def encode(values: Any, form: FloatFormat) -> np.ndarray:
         values = values.astype(np.float64)
     finite = np.where(np.isfinite(values), values, 0.0)
     power = np.maximum(np.frexp(finite)[1].astype(np.int64) - 1, 1 - form.bias)
+    power = np.where(finite == 0, 1 - form.bias, power)  # zero has no power: it is a subnormal of no steps
     steps = np.rint(np.ldexp(np.abs(finite), form.fraction_bits - power))  # rint: ties to even
     # a number of float64's reach would make too large a pattern for int64: cut it where it is infinite anyway
     power = np.minimum(power, form.bias + 2)
     size = ((power + form.bias - 1) << form.fraction_bits) + steps.astype(np.int64)
-    size = np.where((size > form.last) | np.isinf(values), form.infinity, size)
+    size = np.where((size > form.last) | np.isinf(values), beyond, size)
     size = np.where(np.isnan(values), form.nan, size) | (
         np.signbit(values).astype(np.int64) << (form.bits - 1)
     )
     return size.astype(np.uint8 if form.bits <= 8 else np.uint16 if form.bits <= 16 else np.uint32)
 
 
-def rounded(values: Any, form: FloatFormat) -> np.ndarray:
+def rounded(values: Any, form: FloatFormat, saturate: bool = False) -> np.ndarray:
     """The numbers of the format that are nearest to `values`: there and back, float32 of their shape."""
-    return decode(encode(values, form), form)
+    return decode(encode(values, form, saturate), form)
 
 
 def bit_fields(pattern: int, form: FloatFormat) -> tuple[str, str, str]:

@@ -23,11 +23,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import register_pytree_node, tree_flatten, tree_unflatten
 
 from minillm._checks import check_int, describe
 from minillm.nn.blocks import EncoderBlock
+from minillm.nn.positions import ScoreBias
 from minillm.training.surroundings import Surroundings
+
+# T5's blocks share a table of distances: a tensor that learns, in an object that the blocks are given
+register_pytree_node(ScoreBias, lambda bias: ([bias.added], None), lambda parts, _: ScoreBias(*parts))
 
 
 class Recomputed(torch.autograd.Function):
@@ -190,8 +194,9 @@ class _Part:
 
     def __init__(self, blocks: Sequence[nn.Module]) -> None:
         self.blocks, self.own = blocks, [block.forward for block in blocks]
+        self.waiting = 0  # blocks that have still to hand on
         self.result: Callable[[], Tensor | None] = lambda: None
-        self.given: tuple[tuple, dict[str, Any]] = ((), {})
+        self.given: list[Any] = []
 
     def take_over(self) -> None:
         self.blocks[0].forward = self.first
@@ -204,22 +209,24 @@ class _Part:
         return x
 
     def first(self, x: Tensor, *args: Any, **options: Any) -> Tensor:
+        self.waiting = 0
         cached = any(hasattr(one, "attend") for one in (*args, *options.values()))
         if cached or not torch.is_grad_enabled():
             return self.own[0](x, *args, **options)
         y = checkpointed(self.run, x, *args, **options)
-        self.result, self.given = weakref.ref(y), (args, options)
+        self.waiting, self.result = len(self.own) - 1, weakref.ref(y)
+        self.given = [*args, *options, *options.values()]
         return y
 
     def later(self, own: Callable[..., Tensor], x: Tensor, args: tuple, options: dict[str, Any]) -> Tensor:
-        if self.result() is not x:
+        if not self.waiting:
             return own(x, *args, **options)
-        (before, named), alike = (
-            self.given,
-            len(args) == len(self.given[0]) and options.keys() == self.given[1].keys(),
-        )
-        if not alike or any(
-            a is not b for a, b in zip((*args, *options.values()), (*before, *named.values()))
-        ):
-            raise ValueError("blocks of one segment must get the same mask and positions: give more segments")
+        self.waiting -= 1
+        given = [*args, *options, *options.values()]
+        alike = len(given) == len(self.given) and all(a is b for a, b in zip(given, self.given))
+        if not alike or self.result() is not x:
+            raise ValueError(
+                "blocks of one segment must get the same mask and positions, and x from the block before: give as "
+                "many segments as there are blocks"
+            )
         return x

@@ -115,13 +115,12 @@ def attention_saves(s: Shape, B: int, T: int, learns: Learns, reached: bool) -> 
 
 def feed_forward_saves(s: Shape, B: int, T: int, learns: Learns, reached: bool) -> dict[str, int]:
     """The same of norm and feed-forward layer: GPT-2's with its activation, or Llama's with a gate."""
-    N, read = B * T, learns("up_proj") or (s.gated and learns("gate_proj"))
+    N, up, gate = B * T, reached or learns("up_proj"), s.gated and (reached or learns("gate_proj"))
     saved = norm_saves(s, N, s.C, learns) if reached else {}
-    if read:
+    if learns("up_proj") or (s.gated and learns("gate_proj")):
         saved["up, gate: their input"] = N * s.C * s.e
-    if reached or read:
-        # φ(u) keeps u; φ(g) ⊙ u keeps g, φ(g) and u
-        saved["activation: its inputs"] = (3 if s.gated else 1) * N * s.I * s.e
+    if up or gate:  # φ(u) keeps u; φ(g) ⊙ u keeps φ(g) for u's gradient, and g and u for g's
+        saved["activation: its inputs"] = (up + 2 * gate) * N * s.I * s.e
     if learns("down_proj"):
         saved["down: its input"] = N * s.I * s.e
     return saved
@@ -164,11 +163,11 @@ def saved_activations(
         return ids + tables + sum(inside) + tail
     x = B * T * s.C * s.e
     parts = cut(inside, segments)
-    # the input of a part is what its first norm keeps, unless that is a copy, or the norm has no gradient to give
+    # while part i goes back, the inputs of i + 1 parts are left; its own is what its first norm keeps, unless that is a
+    # copy, or the norm has no gradient to give
     same = [x if s.norm_keeps_x and (everything or i > 0) else 0 for i in range(segments)]
-    most = max(sum(part) - shared for part, shared in zip(parts, same))
-    # the inputs of the parts, and either the end of the way forward or the inside of one part on the way back
-    return ids + segments * x + max(tail, most + tables)
+    back = max((i + 1) * x + sum(part) - same[i] for i, part in enumerate(parts))
+    return ids + max(segments * x + tail, back + tables)
 
 
 def training_memory(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from minillm.models import GPT2, GPT2Config
@@ -18,11 +19,16 @@ SIZES = {"vocab_size": 1024, "n_positions": 128, "n_embd": 192, "n_layer": 8, "n
 PEERS = {"torch.utils.checkpoint": False, "torch.utils.checkpoint(use_reentrant=True)": True}
 
 
+def around(forward: Callable, reentrant: bool, x: Tensor, **options: Any) -> Tensor:
+    """torch's checkpoint, whose older form takes no named arguments."""
+    return checkpoint(partial(forward, **options), x, use_reentrant=reentrant)
+
+
 @contextmanager
 def theirs(model: nn.Module, reentrant: bool) -> Iterator[None]:
     """torch's checkpoints around the blocks."""
     for block in model.body.blocks:
-        block.forward = partial(checkpoint, block.forward, use_reentrant=reentrant)
+        block.forward = partial(around, block.forward, reentrant)
     try:
         yield
     finally:

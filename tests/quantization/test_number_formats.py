@@ -93,19 +93,32 @@ def hostile(form, rng):
     ends = np.array([0.0, form.largest, form.smallest, form.smallest / 2, form.smallest_normal, np.inf, np.nan,
                      2.0 ** (form.bias + 1), 464.0, 465.0, 480.0, 65519.0, 65520.0, 61440.0, 3.4e38])  # fmt: skip
     some = np.concatenate([*near, any_bits, ends.astype(np.float32)])
-    return np.concatenate([some, -some]).astype(np.float32)
+    return np.concatenate([some, -some])
 
 
 @FORMS
 def test_numbers_become_the_patterns_that_torch_makes(form):
     values = hostile(form, np.random.default_rng(3))
-    ours, expected = encode(values, form).astype(np.int64), their_patterns(values, form)
+    saturate = form is E4M3  # what torch does, where there is no infinity
+    ours, expected = encode(values, form, saturate).astype(np.int64), their_patterns(values, form)
     number = ~np.isnan(theirs(expected, form))
     assert number.sum() > len(values) / 4
     assert np.array_equal(ours[number], expected[number])
     assert np.isnan(decode(ours[~number], form)).all()
     for place in range(0, len(values), max(1, len(values) // 500)):
-        assert encode_plain(float(values[place]), form) == ours[place]
+        assert encode_plain(float(values[place]), form, saturate) == ours[place]
+    # without saturation the rest is the same, and what is too large is infinite, or no number
+    plain = encode(values, form).astype(np.int64)
+    too_large = np.abs(values.astype(np.float64)) >= form.largest + 2.0 ** (
+        form.bias - form.fraction_bits - 1
+    )
+    if not form.infinities:  # the largest number is even: a tie stays
+        too_large = np.abs(values) > 464
+    assert np.array_equal(plain[number & ~too_large], ours[number & ~too_large])
+    assert not np.isfinite(decode(plain[too_large], form)).any()
+    assert np.array_equal(
+        np.abs(rounded(values[too_large], form, saturate=True)), np.full(too_large.sum(), form.largest)
+    )
 
 
 def test_ties_go_to_the_even_pattern_and_carries_into_the_exponent():

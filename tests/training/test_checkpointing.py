@@ -86,7 +86,13 @@ def test_encoders_and_encoder_decoders_have_them_too():
                 run().square().sum().backward()
             found.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
         assert found[0]
-        assert all(map(torch.equal, *found))
+        for one, other in zip(
+            *found
+        ):  # all blocks of T5 read the source and one table: their shares are summed
+            torch.testing.assert_close(
+                other, one, rtol=1e-4, atol=1e-4 * float(one.abs().max())
+            )  # in another order
+    bert.train()
 
 
 def test_less_is_kept_and_nothing_is_left():
@@ -287,7 +293,7 @@ def test_what_cannot_be_is_said():
     with pytest.raises(ValueError, match="it has changed"):
         changing.sum().backward()
     torch.autograd.backward(checkpointed(torch.sin, x).sum(), create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
+    with pytest.raises(RuntimeError, match="does not require grad"):
         x.grad.sum().backward()
     with (
         pytest.raises(ValueError, match="segments must be between 1 and 4, got 5"),

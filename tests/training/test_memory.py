@@ -104,7 +104,7 @@ class Adapter(nn.Module):
 
     def __init__(self, linear, r):
         super().__init__()
-        self.base = linear
+        self.base, self.in_features = linear, linear.in_features
         self.A, self.B = (
             nn.Linear(linear.in_features, r, bias=False),
             nn.Linear(r, linear.out_features, bias=False),
