@@ -34,9 +34,9 @@ def combined(answer):
     """Gradients of passes put together."""
     copied = copied_library(answer)
     assert not copied, f"{BUILD}: your answer uses {copied}"
-    for case in cases(passes=(1, 2, 3, 8), size=(1, 4), most=(1, 9, 5000), empty=(False, True)):
+    for case in cases(passes=(1, 2, 3, 8), size=(1, 4), high=(1, 9, 5000), empty=(False, True)):
         inputs = Inputs(case.seed)
-        counts = inputs.integers(case.passes, 1, case.most)
+        counts = inputs.integers(case.passes, 1, case.high)
         gradients = inputs.matrix(case.passes, case.size, -5.0, 5.0)
         if case.empty and case.passes > 1:
             place = inputs.integer(0, case.passes - 1)
