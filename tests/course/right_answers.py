@@ -1229,8 +1229,8 @@ why = " B" """,
         "the pattern first, then the fields": """def to_fields(value, exponent_bits, fraction_bits):
     top, bias = (2**exponent_bits - 1) << fraction_bits, 2 ** (exponent_bits - 1) - 1
     sign = int(np.signbit(value))
-    if np.isinf(value):
-        return sign, top >> fraction_bits, 0
+    if np.isinf(value) or value == 0:
+        return sign, (top if value else 0) >> fraction_bits, 0
     mantissa, power = np.frexp(abs(value))
     power = max(int(power) - 1, 1 - bias)
     steps = int(np.rint(np.ldexp(abs(value), fraction_bits - power)))
