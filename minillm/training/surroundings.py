@@ -6,10 +6,11 @@ Book: 5.2.2 그레이디언트 체크포인팅. Held against: torch.utils.checkp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
+from torch import Tensor
 
 
 class Surroundings:
@@ -17,8 +18,8 @@ class Surroundings:
 
     def __init__(self, device: torch.device, generators: Iterable[torch.Generator] = ()) -> None:
         self.gpus = [device] if device.type == "cuda" else []
-        self.states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self.gpus)]
-        self.own = [(one, one.get_state()) for one in generators]
+        self.own = list(generators)
+        self.states = self.draws()
         self.autocast = [
             (kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
             for kind in dict.fromkeys(("cpu", device.type))
@@ -28,19 +29,27 @@ class Surroundings:
     @contextmanager
     def again(self) -> Iterator[None]:
         """Inside, a forward pass draws what it drew then, and keeps its graph; after it all is as it was before."""
-        now = [one.get_state() for one, _ in self.own]
+        now = self.draws()
         with ExitStack() as stack:
-            stack.enter_context(torch.random.fork_rng(self.gpus))
             stack.enter_context(torch.enable_grad())
             for kind, dtype, enabled in self.autocast:
-                stack.enter_context(torch.autocast(kind, dtype, enabled))
-            torch.set_rng_state(self.states[0])
-            for gpu, state in zip(self.gpus, self.states[1:]):
-                torch.cuda.set_rng_state(state, gpu)
-            for one, state in self.own:
-                one.set_state(state)
+                if enabled or torch.is_autocast_enabled(kind):
+                    stack.enter_context(torch.autocast(kind, dtype, enabled))
+            self.draw_from(self.states)
             try:
                 yield
             finally:
-                for (one, _), state in zip(self.own, now):
-                    one.set_state(state)
+                self.draw_from(now)
+
+    def draws(self) -> list[Tensor]:
+        """The states of the generators."""
+        gpus = map(torch.cuda.get_rng_state, self.gpus)
+        return [torch.get_rng_state(), *gpus, *(one.get_state() for one in self.own)]
+
+    def draw_from(self, states: Sequence[Tensor]) -> None:
+        """Put the generators into these states."""
+        torch.set_rng_state(states[0])
+        for gpu, state in zip(self.gpus, states[1:]):
+            torch.cuda.set_rng_state(state, gpu)
+        for one, state in zip(self.own, states[1 + len(self.gpus) :]):
+            one.set_state(state)
