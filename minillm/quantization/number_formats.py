@@ -36,11 +36,10 @@ class FloatFormat:
     infinities: bool = True
 
     def __post_init__(self) -> None:
-        check_text("name", self.name), check_flag("infinities", self.infinities)
-        (
-            check_int("exponent_bits", self.exponent_bits, 2, 8),
-            check_int("fraction_bits", self.fraction_bits, 1, 23),
-        )
+        check_text("name", self.name)
+        check_flag("infinities", self.infinities)
+        check_int("exponent_bits", self.exponent_bits, 2, 8)
+        check_int("fraction_bits", self.fraction_bits, 1, 23)
 
     @property
     def bits(self) -> int:
@@ -154,7 +153,7 @@ def encode_plain(value: float, form: FloatFormat, saturate: bool = False) -> int
 
     What is half a step or more beyond the largest number becomes infinity, or NaN where there is none; saturate: the
     largest number instead, infinity too. (ml_dtypes does the one, torch 2.13 for e4m3 the other.) ValueError for
-    a value that is no number of Python's or numpy's.
+    a value that is no number of Python's or numpy's. What fp64 does not hold, as 2^60 + 1, is rounded to it first.
     """
     value = _check_number(value, form)
     beyond = form.last if check_flag("saturate", saturate) else form.infinity

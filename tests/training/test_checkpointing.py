@@ -1,6 +1,7 @@
 """Gradient checkpointing: the gradients of plain training to the last bit, for less memory."""
 
 import contextlib
+import gc
 import random
 from functools import partial
 
@@ -8,9 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from minillm.models import BERT, GPT2, T5, BERTConfig, GPT2Config, Llama, LlamaConfig, T5Config
 from minillm.nn import KVCache
+from minillm.nn.blocks import EncoderBlock
 from minillm.training import (
     CausalLMObjective,
     SavedMemory,
@@ -151,6 +154,27 @@ def test_a_cache_and_no_gradients_change_nothing():
         model(IDS[:, :5], cache=cache)
         assert cache.length == 5
         assert torch.allclose(model(IDS[:, 5:], cache=cache).logits, expected[:, 5:], atol=1e-5)
+
+
+def test_what_blocks_were_given_is_not_kept_after_the_pass():
+    t5 = T5(T5Config(vocab_size=50, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, dropout_rate=0.0))
+    blocks = [module for module in t5.modules() if isinstance(module, EncoderBlock)]
+    given = []
+
+    def note(block, args, options):
+        tensors = [one for one in (*args[1:], *options.values()) if isinstance(one, torch.Tensor)]
+        given.extend(StorageWeakRef(one.untyped_storage()) for one in tensors)
+
+    hooks = [block.register_forward_pre_hook(note, with_kwargs=True) for block in blocks]
+    for segments in (None, 1):
+        with checkpointed_blocks(t5, segments):
+            t5(IDS, decoder_input_ids=IDS[:, :5]).logits.square().sum().backward()
+            gc.collect()
+            assert given  # the source, at least, which the decoder reads
+            assert all(one.expired() for one in given)
+        given.clear()
+    for hook in hooks:
+        hook.remove()
 
 
 def test_blocks_that_see_differently_are_no_segment():

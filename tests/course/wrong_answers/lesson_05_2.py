@@ -129,6 +129,44 @@ WRONG = {
             "def saving(function, x):\n    import torch.utils.checkpoint as c\n\n"
             "    return c.checkpoint(function, x, use_reentrant=False)"
         ),
+        "hides the graph behind hooks of its own, runs for show": (
+            "def saving(function, x):\n"
+            "    with torch.autograd.graph.saved_tensors_hooks(lambda t: t.clone(), lambda t: t):\n"
+            "        y = function(x)\n\n"
+            "    class Again(torch.autograd.Function):\n"
+            "        @staticmethod\n"
+            "        def forward(ctx, y):\n            return y.clone()\n\n"
+            "        @staticmethod\n"
+            "        def backward(ctx, g):\n"
+            "            with torch.random.fork_rng(devices=[]):\n                function(x.detach())\n"
+            "            return g\n\n"
+            "    return Again.apply(y)"
+        ),
+        "hides the graph, and says that it ran twice": (
+            "def saving(function, x):\n"
+            "    with torch.autograd.graph.saved_tensors_hooks(lambda t: t.clone(), lambda t: t):\n"
+            "        y = function(x)\n"
+            "    function.runs = 2\n"
+            "    return y"
+        ),
+        "torch's own, by its inner name": (
+            "def saving(function, x):\n"
+            "    import torch.utils.checkpoint as c\n\n"
+            "    def contexts():\n        return contextlib.nullcontext(), contextlib.nullcontext()\n\n"
+            "    more = True, contexts, 'default', False, True\n"
+            "    inner = c._checkpoint_without_reentrant_generator(function, *more, x)\n"
+            "    next(inner)\n"
+            "    y = function(x)\n"
+            "    next(inner, None)\n"
+            "    return y"
+        ),
+        "torch's own, in a wrapper": (
+            "def saving(function, x):\n"
+            "    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper\n\n"
+            "    class Layer(torch.nn.Module):\n"
+            "        def forward(self, x):\n            return function(x)\n\n"
+            "    return checkpoint_wrapper(Layer())(x)"
+        ),
         "the library's": "def saving(function, x):\n    return checkpointed(function, x)",
         "a number": "def saving(function, x):\n    return function(x).sum().item()",
     },

@@ -26,6 +26,7 @@ READY = (
     "torch.utils.checkpoint.checkpoint",
     "torch.utils.checkpoint.checkpoint_sequential",
     "torch.utils.checkpoint.CheckpointFunction.apply",
+    "torch.utils.checkpoint._checkpoint_without_reentrant_generator",  # what its wrappers for modules call
 )
 
 
@@ -55,10 +56,11 @@ def saving(answer):
     """A checkpoint of one's own."""
     copied = copied_library(answer)
     assert not copied, f"{BUILD}: your answer uses {copied}"
-    for case in cases(most=6, rows=(40, 80), dropout=(0.0, 0.5), asks=(True, False), scale=(1.0, -3.0)):
+    choices = {"rows": (40, 80), "dropout": (0.0, 0.5), "asks": (True, False), "scale": (1.0, -3.0)}
+    for case in cases(most=8, **choices, change_between=(False, True)):
         net = _Net(Inputs(case.seed), case.dropout)
         x = Inputs(case.seed + 100).tensor(case.rows, 64)
-        expected = _run(lambda function, x: function(x), net, x, case)
+        expected = _run(None, net, x, case)
         with forbid(BUILD, *READY, answer=answer):
             found = _run(answer, net, x, case)
         for what, one, other in zip(_Run._fields, found, expected):
@@ -93,20 +95,32 @@ class _Run(tuple):
     kept, runs = property(lambda self: self[6]), property(lambda self: self[7])
 
 
-def _run(call, net, x, case):
-    """One forward and backward pass of call(net, x), and all that it leaves."""
+def _run(answer, net, x, case):
+    """One forward and backward pass of answer(net, x), and all that it leaves; None: of net(x), without a checkpoint.
+
+    change_between: the weights change between forward and backward, so that activations that were hidden somewhere give
+    other gradients than a second run.
+    """
     x = x.clone().requires_grad_(case.asks)
     net.zero_grad()
     net.runs = 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(case.seed)
         with SavedMemory(net) as memory:
-            y = call(net, x)
+            y = net(x) if answer is None else answer(net, x)
             assert isinstance(y, torch.Tensor), f"{case}: saving must give a tensor, got {shown(y)}"
             assert y.requires_grad, f"{case}: what saving gives has no gradient to ask for"
-            kept, first = memory.now, torch.rand(3)
-            y.mul(torch.linspace(case.scale, 1.0, y.shape[1])).sum().backward()
+            kept, first, graph = memory.now, torch.rand(3), y
+            if case.change_between:
+                net.up.data.mul_(0.5)  # and back below: exact
+            if case.change_between and answer is None:
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(case.seed)
+                    graph = net(x)
+            graph.mul(torch.linspace(case.scale, 1.0, y.shape[1])).sum().backward()
         second = torch.rand(3)
+    if case.change_between:
+        net.up.data.mul_(2)
     gradients = [None if p.grad is None else p.grad.clone() for p in (x, net.up, net.down)]
     return _Run((y.detach(), *gradients, first, second, kept, net.runs))
 
