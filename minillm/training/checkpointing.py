@@ -9,9 +9,9 @@ forward pass: a third more work, as backward costs two; measured 1.4 times the s
 It is the same pass: random generators and autocast are put back (surroundings.py), so that gradients are those of plain
 training, bit for bit, dropout included.
 
-Book: 5.2.2 그레이디언트 체크포인팅. Paper: Chen et al. 2016. Held against: torch.utils.checkpoint. Leaves out: gradients
-of gradients; `torch.autograd.grad` (weights get theirs by `backward`, in `.grad`); what torch's newer form does, to
-stop the second run at the last tensor that backward needs.
+Book: 5.2.2 그레이디언트 체크포인팅. Paper: Chen et al. 2016. Held against: torch.utils.checkpoint. Leaves out:
+gradients of gradients; `torch.autograd.grad` (weights get theirs by `backward`, in `.grad`); what torch's newer form
+does, to stop the second run at the last tensor that backward needs.
 """
 
 from __future__ import annotations
@@ -155,7 +155,8 @@ def checkpointed_blocks(model: nn.Module, segments: int | None = None) -> Iterat
     segments: in how many parts each stack of blocks is cut, a part going through `checkpointed` as one; by default
     every block is a part. The hidden states between the blocks of one part are not to be had: all are its last. With
     a cache, and without gradients, nothing changes. As model.gradient_checkpointing_enable() in transformers, for as
-    long as the block is open; a copy made inside would run the blocks of the first model. ValueError for a model without blocks, or more segments than a stack has blocks.
+    long as the block is open; a copy of the model made inside would run the blocks of the first one. ValueError for a
+    model without blocks, or more segments than a stack has blocks.
     """
     stacks = stacks_of(model)
     if segments is not None:
