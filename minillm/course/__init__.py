@@ -7,6 +7,7 @@ _ROOMS = {
     "page.instruments": ("kept_for_backward", "watch", "watch_attention", "watch_layers"),
     "page.needs": ("needs",),
     "page.plots": ("figure_png", "plot_bars", "plot_lines", "plot_loss", "plot_points", "png_data_uri"),
+    "page.plots_bits": ("plot_bits",),
     "page.plots_flow": ("Group", "Node", "plot_flow"),
     "page.plots_graph": ("plot_cells", "plot_graph"),
     "page.plots_roofline": ("plot_roofline",),

@@ -17,17 +17,42 @@ from minillm.quantization.groups import GroupQuantized, round_to_nearest
 from minillm.quantization.linear import Int8Linear, QuantizedLinear
 from minillm.quantization.llm_int8 import LLMInt8Linear, outlier_columns, rounded_inputs, vectorwise_product
 from minillm.quantization.model import METHODS, model_size_bytes, quantize
+from minillm.quantization.number_formats import (
+    BF16,
+    E4M3,
+    E5M2,
+    FORMATS,
+    FP16,
+    FP32,
+    FloatFields,
+    FloatFormat,
+    bit_fields,
+    decode,
+    decode_plain,
+    encode,
+    encode_plain,
+    rounded,
+    take_apart,
+)
 from minillm.quantization.packed import PackedLinear, load_packed
 from minillm.quantization.packing import pack_codes, unpack_codes
 from minillm.quantization.zeropoint import ZeropointQuantized, zeropoint_quantize
 
 __all__ = [
+    "BF16",
+    "E4M3",
+    "E5M2",
+    "FORMATS",
+    "FP16",
+    "FP32",
     "METHODS",
     "NF4_CODEBOOK",
     "AbsmaxQuantized",
     "BlockwiseQuantized",
     "DoubleQuantLinear",
     "DoubleQuantized",
+    "FloatFields",
+    "FloatFormat",
     "FourBitLinear",
     "GroupLinear",
     "GroupQuantized",
@@ -39,9 +64,14 @@ __all__ = [
     "absmax_quantize",
     "awq_clip",
     "awq_scales",
+    "bit_fields",
     "blockwise_quantize",
+    "decode",
+    "decode_plain",
     "double_quantize",
     "dynamic_codebook",
+    "encode",
+    "encode_plain",
     "gptq",
     "load_packed",
     "load_quantized",
@@ -52,8 +82,10 @@ __all__ = [
     "quantile_codebook",
     "quantize",
     "round_to_nearest",
+    "rounded",
     "rounded_inputs",
     "save_quantized",
+    "take_apart",
     "uniform_codebook",
     "unpack_codes",
     "vectorwise_product",

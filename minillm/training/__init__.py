@@ -56,6 +56,7 @@ from minillm.training.callbacks import (
     TrainerState,
 )
 from minillm.training.checkpoint import best_checkpoint, checkpoints, latest_checkpoint
+from minillm.training.checkpointing import checkpointed, checkpointed_blocks
 from minillm.training.clipping import clip_gradients, gradient_norm
 from minillm.training.collators import (
     DataCollatorForLanguageModeling,
@@ -85,6 +86,13 @@ from minillm.training.lora import (
 )
 from minillm.training.lora_merge import merge_lora, unmerge_lora
 from minillm.training.masking import MaskedLMNoise
+from minillm.training.memory import (
+    TrainingMemory,
+    largest_batch,
+    memory_table,
+    parameter_memory,
+    training_memory,
+)
 from minillm.training.noise import NoisySet
 from minillm.training.objectives import (
     CausalLMObjective,
@@ -155,6 +163,7 @@ __all__ = [
     "TrainerState",
     "TrainingArguments",
     "TrainingDiverged",
+    "TrainingMemory",
     "adapters_off",
     "answer_spans",
     "apply_lora",
@@ -167,6 +176,8 @@ __all__ = [
     "cached_loss",
     "chat_example",
     "chat_examples",
+    "checkpointed",
+    "checkpointed_blocks",
     "checkpoints",
     "clip_gradients",
     "cosine_schedule",
@@ -190,13 +201,16 @@ __all__ = [
     "ipo_loss",
     "k3",
     "k3_policy",
+    "largest_batch",
     "latest_checkpoint",
     "linear_cross_entropy",
     "linear_cross_entropy_plain",
     "load_adapter",
+    "memory_table",
     "merge_lora",
     "open_loop",
     "optimal_policy",
+    "parameter_memory",
     "pick_device",
     "pick_precision",
     "ppo_loss",
@@ -213,6 +227,7 @@ __all__ = [
     "token_logprobs",
     "token_rewards",
     "trainable_parameters",
+    "training_memory",
     "unmerge_lora",
     "value_loss",
     "whiten",

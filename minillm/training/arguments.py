@@ -36,6 +36,7 @@ FREE = {
     "logging_first_step", "save_total_limit", "device", "use_cpu", "disable_tqdm", "report_to", "ddp_timeout",
     "save_strategy", "save_steps", "do_train", "do_eval", "do_predict", "resume_from_checkpoint", "hub_model_id",
     "hub_private_repo", "push_to_hub", "optim", "dataloader_num_workers", "dataloader_pin_memory", "run_name",
+    "gradient_checkpointing",
 }  # fmt: skip
 # what scripts say and we do not take: what to write instead
 INSTEAD = {
@@ -45,6 +46,7 @@ INSTEAD = {
     "overwrite_output_dir": "leave it out: a run begins anew unless train() is given resume_from_checkpoint",
     "logging_dir": "leave it out: the log is in trainer.state.log_history and in trainer_state.json",
     "save_safetensors": "leave it out: weights are always saved as safetensors",
+    "gradient_checkpointing_kwargs": "leave it out: there is one way to checkpoint (minillm.training.checkpointed)",
     "hub_token": "pass token= to trainer.push_to_hub, so that no file holds it",
     "hub_strategy": "leave it out, and call trainer.push_to_hub() after train()",
     "predict_with_generate": "generate with the trained model (minillm.inference)",
@@ -88,6 +90,7 @@ class TrainingArguments:
     fp16: bool = False
     """float32 weights, matrix products in float16, the loss scaled so that small gradients survive"""
     gradient_checkpointing: bool = False
+    """keep the inputs of the blocks only and compute the rest again: less memory, a third more work, the same bits"""
     train_sampling_strategy: str = "random"
     """ "random", "sequential", or "group_by_length": batches of texts of about the same length"""
     group_by_length: bool = False
@@ -258,8 +261,6 @@ class TrainingArguments:
                 f"dataloader_num_workers={self.dataloader_num_workers} has no effect: batches are made in this process",
                 stacklevel=4,
             )
-        if self.gradient_checkpointing:
-            raise ValueError("gradient_checkpointing=True: minillm's models cannot do that yet; pass False")
         if self.bf16 and self.fp16:
             raise ValueError("bf16 and fp16 exclude each other, got both")
         if self.load_best_model_at_end:

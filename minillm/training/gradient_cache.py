@@ -15,14 +15,14 @@ Held against: sentence_transformers' CachedMultipleNegativesRankingLoss. Leaves 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from minillm._checks import check_int, describe
+from minillm.training.surroundings import Surroundings
 
 Column = Mapping[str, Tensor]  # tensors of one text a row: ids (B, T), mask (B, T), ...
 
@@ -96,31 +96,6 @@ def embed_without_graph(
     """(vectors (B, D) of all pieces, what each piece's pass depended on besides its inputs)."""
     parts, states = [], []
     for piece in pieces:
-        states.append(Surroundings(piece))
+        states.append(Surroundings(next(iter(piece.values())).device))
         parts.append(embed(piece))
     return torch.cat(parts), states
-
-
-class Surroundings:
-    """What a forward pass depends on besides its inputs: the random generators and autocast, as they are now."""
-
-    def __init__(self, piece: Column) -> None:
-        self.device = next(iter(piece.values())).device
-        self.gpus = [self.device] if self.device.type == "cuda" else []
-        self.states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self.gpus)]
-        kind = self.device.type
-        self.autocast = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
-
-    @contextmanager
-    def again(self) -> Iterator[None]:
-        """Inside, a forward pass draws what it drew then, and keeps its graph."""
-        enabled, dtype = self.autocast
-        with (
-            torch.random.fork_rng(self.gpus),
-            torch.enable_grad(),
-            torch.autocast(self.device.type, dtype, enabled),
-        ):
-            torch.set_rng_state(self.states[0])
-            for gpu, state in zip(self.gpus, self.states[1:]):
-                torch.cuda.set_rng_state(state, gpu)
-            yield

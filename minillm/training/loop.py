@@ -12,7 +12,7 @@ Leaves out: ZeRO (it comes with its chapter), torch.compile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from minillm.training.adamw import AdamW
 from minillm.training.arguments import TrainingArguments
+from minillm.training.batches import Batch
 from minillm.training.callbacks import Callbacks, TrainerControl, TrainerState, is_better, metric_name
 from minillm.training.clipping import clip_gradients, gradient_norm
 from minillm.training.distributed import Processes
@@ -129,16 +130,7 @@ class Loop:
         if total == 0:
             raise ValueError(f"the batch of step {self.step} has no targets: every label is ignored")
         self.optimizer.zero_grad()
-        loss = torch.zeros((), device=self.device)
-        for number, (part, count) in enumerate(zip(parts, counts), 1):
-            if count:
-                with self._autocast():
-                    # each part weighs by its targets, so that the sum is the mean over all targets of the step
-                    share = self.objective(self.model, self._to_device(part)).loss * (count / total)
-                (share if self.loss_scale.fixed else share * self.loss_scale.scale).backward()
-                loss += share.detach()
-            if number < len(parts):
-                self._call("on_substep_end")
+        loss = self._accumulate(parts, counts, total)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         loss = processes.sum_gradients(parameters, loss)
         fits = self.loss_scale.undo([p.grad for p in parameters if p.grad is not None])
@@ -162,6 +154,23 @@ class Loop:
         if self.lr_scheduler is not None:
             self.lr_scheduler.step()
         return rate, total
+
+    def _accumulate(self, parts: Sequence[Batch], counts: Sequence[int], total: int) -> Tensor:
+        """Add up the gradients of the passes of an update; returns their part of the loss, the mean over all targets.
+
+        counts: targets of each pass. total: targets of the update, on all processes.
+        """
+        loss = torch.zeros((), device=self.device)
+        for number, (part, count) in enumerate(zip(parts, counts), 1):
+            if count:
+                with self._autocast():
+                    # each part weighs by its targets, so that the sum is the mean over all targets of the step
+                    share = self.objective(self.model, self._to_device(part)).loss * (count / total)
+                (share if self.loss_scale.fixed else share * self.loss_scale.scale).backward()
+                loss += share.detach()
+            if number < len(parts):
+                self._call("on_substep_end")
+        return loss
 
     def _advance(self) -> None:
         """Count the update."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from minillm.training.arguments import TrainingArguments, steps_of
 from minillm.training.batches import Batch
 from minillm.training.callbacks import Callbacks, TrainerControl, TrainerState
 from minillm.training.checkpoint import load_weights
+from minillm.training.checkpointing import checkpointed_blocks, stacks_of
 from minillm.training.computed_loss import ComputedLoss
 from minillm.training.config import TrainerConfig, pick_device
 from minillm.training.distributed import Processes
@@ -116,6 +117,8 @@ class Trainer(Loop, Reports):
         ):
             raise ValueError(f"tokenizer must have a method save(folder), got {describe(tokenizer)}")
         self.tokenizer = self.processing_class = tokenizer
+        if self.args.gradient_checkpointing:
+            stacks_of(model)  # there are some
         self.device = pick_device(self.args.device)
         self.model = model.to(self.device)
         self.data_collator = check_function("data_collator", data_collator)
@@ -183,7 +186,8 @@ class Trainer(Loop, Reports):
         try:
             # dropout reads torch's global generator: it is seeded anew each step, and given back as it was
             bar = tqdm(**shown, unit="step", dynamic_ncols=True)
-            with torch.random.fork_rng(gpus), fast_layers(self.model), bar:
+            saving = checkpointed_blocks(self.model) if self.args.gradient_checkpointing else nullcontext()
+            with torch.random.fork_rng(gpus), fast_layers(self.model), saving, bar:
                 self._loop(bar)
         finally:
             self.model.train(was_training)

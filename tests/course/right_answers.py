@@ -1311,6 +1311,150 @@ why = " B" """,
         "rounded, in an array": "prediction = np.array([31.2, 125, 200, 400])",
         "a tuple": "prediction = (31.25, 125.0, 200.0, 400.0)",
     },
+    "05-1-a": {
+        "by search through all patterns, in exact fractions": """def to_fields(value, exponent_bits, fraction_bits):
+    from fractions import Fraction
+
+    E, F = exponent_bits, fraction_bits
+    bias, sign = 2 ** (E - 1) - 1, 1 if str(value).startswith("-") else 0
+    if abs(value) == float("inf"):
+        return [sign, 2**E - 1, 0]
+
+    def number(pattern):
+        exponent, fraction = divmod(pattern, 2**F)
+        whole = fraction + (2**F if exponent else 0)
+        return Fraction(whole) * Fraction(2) ** (max(exponent, 1) - bias - F)
+
+    target, low, high = abs(Fraction(value)), 0, (2**E - 1) * 2**F
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if number(middle) <= target else (low, middle)
+    below, above = target - number(low), number(high) - target
+    nearest = low if below < above or (below == above and low % 2 == 0) else high
+    return torch.tensor([sign, *divmod(nearest, 2**F)])""",
+        "the pattern first, then the fields": """def to_fields(value, exponent_bits, fraction_bits):
+    top, bias = (2**exponent_bits - 1) << fraction_bits, 2 ** (exponent_bits - 1) - 1
+    sign = int(np.signbit(value))
+    if np.isinf(value) or value == 0:
+        return sign, (top if value else 0) >> fraction_bits, 0
+    mantissa, power = np.frexp(abs(value))
+    power = max(int(power) - 1, 1 - bias)
+    steps = int(np.rint(np.ldexp(abs(value), fraction_bits - power)))
+    pattern = min(((power + bias - 1) << fraction_bits) + steps, top)
+    return np.array([sign, pattern >> fraction_bits, pattern % 2**fraction_bits])""",
+    },
+    "05-1-b": {
+        "one row after the other": """def largest(budget, fixed, layers, x, inside, tail, checkpointing):
+    rows = 0
+    while True:
+        n = rows + 1
+        if checkpointing:
+            need = fixed + n * layers * x + max(n * tail, n * (inside - x))
+        else:
+            need = fixed + n * (layers * inside + tail)
+        if need > budget:
+            return rows
+        rows = n""",
+        "a tensor": """def largest(budget, fixed, layers, x, inside, tail, checkpointing):
+    left = max(budget - fixed, 0)
+    once = max(layers * x + tail, (layers - 1) * x + inside)
+    return torch.tensor(left) // (once if checkpointing else inside * layers + tail)""",
+    },
+    "05-1-c": {
+        "from frexp's half to one": """def total(numbers, fraction_bits):
+    def near(value):
+        part, power = math.frexp(value)
+        return round(part * 2 ** (fraction_bits + 1)) / 2 ** (fraction_bits + 1) * 2.0**power
+
+    result = 0
+    for number in numbers:
+        result = near(result + near(number))
+    return result
+
+
+numbers = (1, *[0.0039] * 1000)
+remedy = " B" """,
+        "numpy, one line a number": """def total(numbers, fraction_bits):
+    import functools
+
+    def near(value):
+        part, power = np.frexp(np.float64(value))
+        return np.ldexp(np.rint(np.ldexp(part, fraction_bits + 1)), power - fraction_bits - 1)
+
+    return functools.reduce(lambda a, b: near(a + near(b)), numbers, np.float64(0))
+
+
+numbers = np.array([2.0] + [2.0**-7] * 700)
+remedy = "b" """,
+    },
+    "05-2-a": {
+        "numpy": """def combined(gradients, counts):
+    import numpy as np
+
+    seen = [(g, n) for g, n in zip(gradients, counts) if n > 0]
+    return np.average(np.array([g for g, _ in seen]), axis=0, weights=[n for _, n in seen])""",
+        "a tensor, the sum first": """def combined(gradients, counts):
+    weights = torch.tensor(counts, dtype=torch.float64)
+    table = torch.nan_to_num(torch.tensor(gradients, dtype=torch.float64))
+    return weights @ table / weights.sum()""",
+        "column by column, a generator": """def combined(gradients, counts):
+    for column in zip(*gradients):
+        yield sum(n * g for n, g in zip(counts, column) if n != 0) / sum(counts)""",
+    },
+    "05-2-b": {
+        "with hooks that forget": """def saving(function, x):
+    state, again = torch.get_rng_state(), []
+
+    def forget(tensor):
+        counter.append(None)
+        return len(counter) - 1
+
+    def remember(place):
+        if not again:
+            with torch.random.fork_rng(devices=[]), torch.enable_grad():
+                torch.set_rng_state(state)
+                with torch.autograd.graph.saved_tensors_hooks(again.append, lambda t: t):
+                    function(x.detach().requires_grad_(x.requires_grad))
+        return again[place].detach()
+
+    counter = []
+    with torch.autograd.graph.saved_tensors_hooks(forget, remember):
+        return function(x)""",
+        "the state put back by hand, a list of leaves": """class Again(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, function, asks, x, anchor):
+        ctx.function, ctx.asks, ctx.x = function, asks, x.detach()
+        ctx.before = torch.random.get_rng_state()
+        with torch.no_grad():
+            return function(x)
+
+    @staticmethod
+    def backward(ctx, g):
+        now = torch.random.get_rng_state()
+        leaf = ctx.x.clone().requires_grad_(ctx.asks)
+        torch.random.set_rng_state(ctx.before)
+        with torch.enable_grad():
+            torch.autograd.backward([ctx.function(leaf)], [g])
+        torch.random.set_rng_state(now)
+        return None, None, leaf.grad, None
+
+
+def saving(function, x):
+    return Again.apply(function, x.requires_grad, x, torch.ones(1, requires_grad=True))""",
+    },
+    "05-2-c": {
+        "a loop, a tensor": """def segments_for(layers, x, inside):
+    best, least = 1, None
+    for s in range(1, layers + 1):
+        size = (s - 1) * x + math.ceil(layers / s) * inside
+        if least is None or size < least:
+            best, least = s, size
+    return torch.tensor(best)""".replace("math.ceil(layers / s)", "((layers + s - 1) // s)"),
+    },
+    "05-2-d": {
+        "six passes, a tensor": "counts, values = (10_000, 1, 1, 1, 1, 1), torch.tensor([1.0, 8, 8, 8, 8, 8])\n"
+        "good_counts = [7] * 6",
+    },
     "07-2-a": {
         "with math.ceil": """def stored_bits(rows, columns, block, second):
     import math

@@ -29,7 +29,7 @@ def test_an_unknown_name_is_refused_and_the_nearest_one_named():
      {"max_grad_norm": -1}, {"label_smoothing_factor": 2}, {"bf16": 1}, {"eval_strategy": "often"},
      {"logging_steps": 0}, {"logging_steps": 2.5}, {"save_strategy": "steps"}, {"save_strategy": "sometimes"},
      {"save_total_limit": 0}, {"output_dir": 3}, {"seed": -1}, {"report_to": "wandb"},
-     {"gradient_checkpointing": True}, {"fp16": True, "device": "meta"},
+     {"gradient_checkpointing": 1}, {"fp16": True, "device": "meta"},
      {"load_best_model_at_end": True}, {"greater_is_better": "yes"}, {"device": "warp"},
      {"train_sampling_strategy": "x"},
      {"lr_scheduler_kwargs": {"cycles": 3}}],

@@ -18,7 +18,9 @@ from minillm.training import (
     CausalLMObjective,
     Outcome,
     Trainer,
+    TrainerCallback,
     TrainerConfig,
+    TrainingArguments,
     TrainingDiverged,
     cosine_schedule,
 )
@@ -142,6 +144,44 @@ def test_accumulated_passes_equal_one_big_batch(data):
     for other in models[1:]:
         for a, b in zip(models[0].parameters(), other.parameters()):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_averaging_averages_is_another_gradient():
+    """Passes of 70 and 7 targets: half of each mean is wrong, and not what the Trainer learns from."""
+    rows = [COUNTING[:30].tolist(), COUNTING[5:36].tolist(), COUNTING[3:6].tolist(), COUNTING[40:46].tolist()]
+    batches = {size: [rows[n : n + size] for n in range(0, 4, size)] for size in (4, 2)}
+
+    def gradient(model, parts, weights):
+        model.zero_grad()
+        for part, weight in zip(parts, weights):
+            logits = torch.cat([model(torch.tensor([row[:-1]])).logits[0] for row in part])
+            (weight * F.cross_entropy(logits, torch.tensor([x for row in part for x in row[1:]]))).backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+    model = ToyLM(dropout=0.0)
+    whole = gradient(model, batches[4], [1])
+    by_targets = gradient(model, batches[2], [59 / 66, 7 / 66])
+    by_halves = gradient(model, batches[2], [1 / 2, 1 / 2])
+    torch.testing.assert_close(by_targets, whole, rtol=1e-4, atol=1e-6)
+    assert (by_halves - whole).norm() > 0.1 * whole.norm()
+
+    class Seen(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, model, **parts):
+            self.gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
+
+    seen = Seen()
+    args = TrainingArguments(per_device_train_batch_size=2, gradient_accumulation_steps=2, max_steps=1, use_cpu=True,
+                             train_sampling_strategy="sequential", max_grad_norm=0, disable_tqdm=True)  # fmt: skip
+    examples = [{"input_ids": row, "labels": row} for row in rows]
+    Trainer(model, args, train_dataset=examples, data_collator=padded, callbacks=[seen]).train()
+    torch.testing.assert_close(seen.gradient, whole, rtol=1e-4, atol=1e-6)
+
+
+def padded(rows):
+    """A batch with -100 where a row is over."""
+    ids, labels = (torch.nn.utils.rnn.pad_sequence([torch.tensor(row[name]) for row in rows], True, fill)
+                   for name, fill in (("input_ids", 0), ("labels", -100)))  # fmt: skip
+    return {"input_ids": ids, "labels": labels}
 
 
 def test_bf16_stays_close_to_fp32_and_keeps_float32_weights():
