@@ -26,7 +26,9 @@ from minillm.sandbox.syntax import quiet
 LONGEST = 20_000  # characters that are read
 _WORD = re.compile(r"[^\W\d_]{2}")
 SHORT_NAMES = {"x", "n"}
-_SPACED = frozenset("+ - * / // % = == < > <= >= != += -= *= //= %= /=".split())
+_SPACED = {
+    "+", "-", "*", "/", "//", "%", "=", "==", "<", ">", "<=", ">=", "!=", "+=", "-=", "*=", "//=", "%=", "/=",
+}  # fmt: skip
 _WITH_SPACES = _SPACED | {","}
 
 
