@@ -128,6 +128,20 @@ WRONG = {
     loss = (nn.functional.softplus(gap) - y * gap).mean()
     push = (gap.sigmoid() - y) / len(gap)
     return loss.item(), push.tolist(), (-push).tolist()""",
+        "derivatives by differences": """def preference_loss(first, second, labels, margins):
+    def loss(first, second):
+        total = 0.0
+        for a, b, label, margin in zip(first, second, labels, margins):
+            gap = a - b - (0.0 if label == 0.5 else margin if label == 1 else -margin)
+            cost = max(gap, 0.0) + math.log1p(math.exp(-abs(gap)))  # -log of 1 - sigmoid
+            total += (cost - label * gap) / len(labels)
+        return total
+
+    base, moves = loss(first, second), []
+    for place in range(len(first)):
+        more = [*first[:place], first[place] + 1e-6, *first[place + 1 :]]
+        moves.append((loss(more, second) - base) / 1e-6)
+    return base, moves, [-one for one in moves]""",
         "the checker's own": """def preference_loss(first, second, labels, margins):
     from minillm.course.classroom.exercises.lesson_04_2 import loss_of_pairs
 

@@ -68,7 +68,7 @@ def preference_loss(answer):
         expect(found[0], expected[0], 1e-6, f"the loss ({case}, labels {labels})")
         for name, one, right in zip(("first", "second"), found[1:], expected[1:]):
             as_floats(one, f"the derivatives by {name} ({case})", case.pairs)
-            expect(one, right, 1e-6, f"the derivatives by {name} ({case}, labels {labels})")
+            expect(one, right, 1e-8, f"the derivatives by {name} ({case}, labels {labels})")
 
 
 def loss_of_pairs(first, second, labels, margins):
