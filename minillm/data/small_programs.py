@@ -249,6 +249,7 @@ class Outcome:
         return self.why is None
 
 
+@lru_cache(maxsize=65536)
 def inputs_of(task: ProgramTask) -> tuple[int, ...]:
     """What an answer is run on: INPUTS, and two of the task's own, which its values choose."""
     others = [x for x in PROBES if x not in INPUTS]

@@ -27,26 +27,9 @@ LONGEST = 20_000  # characters that are read
 _WORD = re.compile(r"[^\W\d_]{2}")
 SHORT_NAMES = {"x", "n"}
 _SPACED = {
-    "+",
-    "-",
-    "*",
-    "/",
-    "//",
-    "%",
-    "=",
-    "==",
-    "<",
-    ">",
-    "<=",
-    ">=",
-    "!=",
-    "+=",
-    "-=",
-    "*=",
-    "//=",
-    "%=",
-    "/=",
-}
+    "+", "-", "*", "/", "//", "%", "=", "==", "<", ">", "<=", ">=", "!=", "+=", "-=", "*=", "//=", "%=", "/=",
+}  # fmt: skip
+_WITH_SPACES = _SPACED | {","}
 
 
 def readability(code: str) -> float:
@@ -70,7 +53,8 @@ def rubric(code: str) -> dict[str, float]:
         tokens = list(tokenize.generate_tokens(io.StringIO(code).readline))
     except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError):
         return {}
-    operations = _operations(tree)
+    nodes = list(ast.walk(tree))
+    operations = _operations(nodes)
     if not operations:
         return {}
     comments = sum(
@@ -79,18 +63,18 @@ def rubric(code: str) -> dict[str, float]:
     return {
         "spaces": _spaces(tokens),
         "lines": _one_a_line(operations),
-        "names": _names(tree),
+        "names": _names(nodes),
         "indent": _indents(tokens),
         "comments": min(1.0, comments / len(operations)),
     }
 
 
-def _operations(tree: ast.Module) -> list[int]:
+def _operations(nodes: list[ast.AST]) -> list[int]:
     """The line of each operation; a distance, `abs(x - 3)`, is one."""
     kinds = (ast.BinOp, ast.AugAssign, ast.Call, ast.Compare)
-    nodes = [node for node in ast.walk(tree) if isinstance(node, kinds)]
-    within = {id(node.args[0]) for node in nodes if _is_distance(node)}
-    return sorted(node.lineno for node in nodes if id(node) not in within)
+    found = [node for node in nodes if isinstance(node, kinds)]
+    within = {id(node.args[0]) for node in found if _is_distance(node)}
+    return sorted(node.lineno for node in found if id(node) not in within)
 
 
 def _is_distance(node: ast.AST) -> bool:
@@ -107,7 +91,7 @@ def _spaces(tokens: list[tokenize.TokenInfo]) -> float:
     right = wrong = depth = 0
     for before, token, after in zip(tokens, tokens[1:], tokens[2:]):
         depth += (token.string in "([{") - (token.string in ")]}") if token.type == tokenize.OP else 0
-        if token.type != tokenize.OP or token.string not in (*_SPACED, ","):
+        if token.type != tokenize.OP or token.string not in _WITH_SPACES:
             continue
         value = before.type != tokenize.OP or before.string in (")", "]", "}")
         if token.string in ("-", "+", "*") and (not value or keyword.iskeyword(before.string)):
@@ -130,10 +114,10 @@ def _one_a_line(operations: list[int]) -> float:
     return sum(operations.count(line) == 1 for line in lines) / len(lines)
 
 
-def _names(tree: ast.Module) -> float:
-    names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    names |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-    names |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+def _names(nodes: list[ast.AST]) -> float:
+    names = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    names |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    names |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     return sum(len(name) >= 3 or name in SHORT_NAMES for name in names) / len(names) if names else 1.0
 
 

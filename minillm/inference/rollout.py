@@ -57,13 +57,13 @@ def rollout(
         for start in range(0, len(order), rows):
             places = order[start : start + rows]
             for place, answer in zip(
-                places, _written(model, [checked[i] for i in places], params, generator)
+                places, side_by_side(model, [checked[i] for i in places], params, generator)
             ):
                 answers[place] = answer
     return answers
 
 
-def _written(
+def side_by_side(
     model: nn.Module, prompts: list[list[int]], params: SamplingParams, generator: torch.Generator
 ) -> list[list[int]]:
     """The answers to some prompts, side by side. A row that ends leaves the batch, and its keys the cache."""

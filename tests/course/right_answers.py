@@ -3606,4 +3606,95 @@ agree, shared, rounded = "a", "b", "b" """,
         "a tensor, the rejected one far": "features = torch.tensor([[0.0, 1.0], [-2.0, 1.0], [3.0, -1.0]])",
         "tuples": "features = ((1, 0), (0, 0), (3, 0), (0, 3), (0, -3))",
     },
+    "04-2-a": {
+        "from the chance that the first is preferred": """def preference_loss(first, second, labels, margins):
+    def both(x):
+        # (-log sigmoid(x), its derivative)
+        if x > 0:
+            return math.log1p(math.exp(-x)), -math.exp(-x) / (1 + math.exp(-x))
+        return math.log1p(math.exp(x)) - x, -1 / (1 + math.exp(x))
+
+    total, a_moves, b_moves = 0.0, [], []
+    for a, b, label, margin in zip(first, second, labels, margins):
+        if label == 0.5:
+            (one, d), (other, e) = both(a - b), both(b - a)
+            cost, move = (one + other) / 2, (d - e) / 2
+        elif label == 1:
+            cost, move = both(a - b - margin)
+        else:
+            cost, move = both(b - a - margin)
+            move = -move
+        total += cost
+        a_moves.append(move / len(labels))
+        b_moves.append(-move / len(labels))
+    return [total / len(labels), tuple(a_moves), tuple(b_moves)]""",
+        "by hyperbolic tangents": """def preference_loss(first, second, labels, margins):
+    n = len(first)
+    gaps = [a - b - m * (2 * y - 1) for a, b, y, m in zip(first, second, labels, margins)]
+    costs = (max(g, 0) + math.log1p(math.exp(-abs(g))) - y * g for g, y in zip(gaps, labels))
+    moves = [(0.5 + 0.5 * math.tanh(g / 2) - y) / n for g, y in zip(gaps, labels)]
+    return math.fsum(costs) / n, (one for one in moves), [0.0 - one for one in moves]""",
+    },
+    "04-2-b": {
+        "sums, one a step": """def stream_advantages(rewards, values, ends, last_value, discount, trace):
+    steps, found = len(rewards), []
+    for start in range(steps):
+        total, weight = 0.0, 1.0
+        for t in range(start, steps):
+            after = 0.0 if ends[t] else values[t + 1] if t + 1 < steps else last_value
+            total += weight * (rewards[t] + discount * after - values[t])
+            weight *= discount * trace
+            if ends[t]:
+                break
+        found.append(total)
+    return found, (a + v for a, v in zip(found, values))""",
+        "by returns": """def stream_advantages(rewards, values, ends, last_value, discount, trace):
+    returns, following = [], last_value
+    after = [*values[1:], last_value]
+    for t in range(len(rewards) - 1, -1, -1):
+        ahead = 0.0 if ends[t] else (1 - trace) * after[t] + trace * following
+        following = rewards[t] + discount * ahead
+        returns.insert(0, following)
+    return [g - v for g, v in zip(returns, values)], returns""",
+        "recursion": """def stream_advantages(rewards, values, ends, last_value, discount, trace):
+    if not rewards:
+        return [], []
+    later, _ = stream_advantages(rewards[1:], values[1:], ends[1:], last_value, discount, trace)
+    after, coming = (values[1], later[0]) if later else (last_value, 0.0)
+    goes_on = 0.0 if ends[0] else 1.0
+    first = rewards[0] - values[0] + goes_on * discount * (after + trace * coming)
+    found = [first, *later]
+    return found, [a + v for a, v in zip(found, values)]""",
+    },
+    "04-2-c": {
+        "by the sign of the advantage": """def clipped_loss(logprobs, old, advantages, mask, clip):
+    n = sum(sum(row) for row in mask)
+    loss, moves = 0.0, [[0.0] * len(row) for row in mask]
+    for i, row in enumerate(mask):
+        for j in (j for j, there in enumerate(row) if there):
+            ratio, a = math.exp(logprobs[i][j] - old[i][j]), advantages[i][j]
+            if a > 0 and ratio > 1 + clip:
+                loss -= (1 + clip) * a / n
+            elif a < 0 and ratio < 1 - clip:
+                loss -= (1 - clip) * a / n
+            else:
+                loss -= ratio * a / n
+                moves[i][j] = -ratio * a / n
+    return loss, moves""",
+        "tokens first": """def clipped_loss(logprobs, old, advantages, mask, clip):
+    places = [(i, j) for i, row in enumerate(mask) for j, there in enumerate(row) if there]
+    gains, slopes = [], {}
+    for i, j in places:
+        ratio = math.e ** (logprobs[i][j] - old[i][j])
+        choices = sorted([(ratio * advantages[i][j], 0), (max(1 - clip, min(1 + clip, ratio)) * advantages[i][j], 1)])
+        outside = abs(ratio - 1) > clip and choices[0][1] == 1
+        gains.append(choices[0][0])
+        slopes[i, j] = 0.0 if outside else -ratio * advantages[i][j] / len(places)
+    table = tuple(tuple(slopes.get((i, j), 0.0) for j in range(len(row))) for i, row in enumerate(mask))
+    return -math.fsum(gains) / len(places), table""",
+    },
+    "04-2-d": {
+        "an array": "hacked = np.array([0.6, 0.39, 0.01]), np.array([0.0, 1.0, 3.0]), (0.2, 0.9, 0.0), 6",
+        "four answers": "hacked = ([0.4, 0.3, 0.295, 0.005], [-1, 0, 0.5, 4], [0, 0.5, 1, 0], 4)",
+    },
 }
