@@ -6,6 +6,8 @@
       trainer_state.json                      where the run was, and its log_history, for a reader
       training.state                          step, settings, history, AdamW's averages, a digest of the weights
 
+strategy="fsdp" writes weights and averages in parts instead (parts_of_checkpoint.py); any Trainer resumes from either.
+
 A checkpoint is written beside its final name and moved into place by one rename, so a folder called checkpoint-...
 is always whole. The digest ties weights and averages together: files of two different steps are refused.
 
@@ -21,9 +23,10 @@ import re
 import shutil
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor, nn
@@ -32,6 +35,7 @@ from minillm._checks import describe
 from minillm._files import BadFileError, write_json
 from minillm._tensors import load_tensors, save_tensors, to_array
 from minillm.training.adamw import AdamW
+from minillm.training.parts_of_checkpoint import read_parts
 
 STATE = "training.state"
 KIND = "training state"
@@ -42,10 +46,25 @@ ABANDONED = 3600.0  # seconds after which nobody still writes a draft that has n
 _known_losses: dict[tuple[int, int, int], float | None] = {}
 
 
+class Cutter(Protocol):
+    """What holds a part of a model (fsdp.py)."""
+
+    def cut(self, tensor: Tensor) -> Tensor:
+        """What this process holds of a tensor."""
+
+    def take(self, weights: Mapping[str, Tensor]) -> None:
+        """Put its part of whole weights into the model; ValueError for those of another model."""
+
+
 def weights_digest(model: nn.Module) -> str:
     """sha256 of the names, shapes, dtypes and bytes of all weights and saved buffers."""
+    return digest_of(model.state_dict())
+
+
+def digest_of(state: Mapping[str, Tensor]) -> str:
+    """The same of what `state_dict` gave."""
     digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
+    for name, tensor in state.items():
         array, dtype = to_array(tensor)
         digest.update(f"{name}|{dtype}|{array.shape}|".encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
@@ -65,46 +84,65 @@ def save_checkpoint(
     `meta` is JSON-able and comes back from `checkpoint_meta`. A model without `save_pretrained` has its
     weights written to weights.state in our own container.
     """
-    target = checkpoint_path(folder, step)
+    with drafted(checkpoint_path(folder, step), meta.get("eval_loss")) as draft:
+        if hasattr(model, "save_pretrained"):
+            model.save_pretrained(draft)
+        else:
+            save_tensors(draft / WEIGHTS, "weights", model.state_dict(), None)
+        averages, counts, groups = split_state(optimizer)
+        whole = {"step": step, "counts": counts, "groups": groups, "meta": meta}
+        write_rest(draft, averages, whole | {"weights": weights_digest(model)}, tokenizer)
+    return checkpoint_path(folder, step)
+
+
+def split_state(
+    optimizer: AdamW,
+) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """An optimiser's state as (tensors by "index.name", other values by index, settings of the groups)."""
+    state = optimizer.state_dict()
+    averages = {
+        f"{index}.{name}": value
+        for index, entry in state["state"].items()
+        for name, value in entry.items()
+        if isinstance(value, Tensor)
+    }
+    counts = {
+        str(index): {name: value for name, value in entry.items() if not isinstance(value, Tensor)}
+        for index, entry in state["state"].items()
+    }
+    return averages, counts, state["param_groups"]
+
+
+def write_rest(draft: Path, averages: dict[str, Tensor], whole: dict[str, Any], tokenizer: Any) -> None:
+    """Everything of a checkpoint but the weights."""
+    if tokenizer is not None:
+        save_tokenizer(tokenizer, draft)
+    if "state" in whole["meta"]:
+        write_json(draft / "trainer_state.json", whole["meta"]["state"])
+    save_tensors(draft / STATE, KIND, averages, whole)
+
+
+@contextmanager
+def drafted(target: Path, eval_loss: float | None) -> Iterator[Path]:
+    """A folder that gets the name `target` when the block has ended well; nothing is left of it otherwise."""
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(target.parent)
     draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     old = draft.with_name(f"{draft.name}.old")
     try:
-        if hasattr(model, "save_pretrained"):
-            model.save_pretrained(draft)
-        else:
-            save_tensors(draft / WEIGHTS, "weights", model.state_dict(), None)
-        if tokenizer is not None:
-            save_tokenizer(tokenizer, draft)
-        if "state" in meta:
-            write_json(draft / "trainer_state.json", meta["state"])
-        state = optimizer.state_dict()
-        averages = {
-            f"{index}.{name}": value
-            for index, entry in state["state"].items()
-            for name, value in entry.items()
-            if isinstance(value, Tensor)
-        }
-        counts = {
-            str(index): {name: value for name, value in entry.items() if not isinstance(value, Tensor)}
-            for index, entry in state["state"].items()
-        }
-        whole = {"step": step, "counts": counts, "groups": state["param_groups"], "meta": meta}
-        save_tensors(draft / STATE, KIND, averages, whole | {"weights": weights_digest(model)})
+        yield draft
         umask = os.umask(0)
         os.umask(umask)
         draft.chmod(0o777 & ~umask)
         if target.exists():
             target.rename(old)
         draft.rename(target)
-        _known_losses[_stamp(target)] = meta.get("eval_loss")
+        _known_losses[_stamp(target)] = eval_loss
     finally:
         if old.exists() and not target.exists():
             old.rename(target)
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
-    return target
 
 
 def checkpoint_path(folder: str | Path, step: int) -> Path:
@@ -135,23 +173,27 @@ def checkpoint_meta(path: str | Path) -> dict[str, Any]:
     return found["meta"]
 
 
-def load_checkpoint(path: str | Path, model: nn.Module, optimizer: AdamW) -> int:
+def load_checkpoint(
+    path: str | Path, model: nn.Module, optimizer: AdamW, cutter: Cutter | None = None
+) -> int:
     """Put the weights and averages of a checkpoint into `model` and `optimizer`; returns its step.
 
-    Raises BadFileError (a ValueError) if a file is missing, cut or damaged, or belongs to another step, and
-    ValueError if the checkpoint is of another model; in either case model and optimiser keep what they had.
+    cutter: where this process holds a part of them. Raises BadFileError (a ValueError) if a file is missing, cut or
+    damaged, or belongs to another step, and ValueError if the checkpoint is of another model; in either case model and
+    optimiser keep what they had.
     """
     path = Path(path)
     averages, found = load_tensors(path / STATE, KIND)
+    weights = None
+    if "parts" in found:
+        weights, averages = read_parts(path, found)
+    states: dict[int, dict[str, Any]] = {int(index): dict(count) for index, count in found["counts"].items()}
+    for name, tensor in averages.items():
+        index, _, part = name.partition(".")
+        states[int(index)][part] = tensor if cutter is None else cutter.cut(tensor)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     try:
-        _fill(model, path, found["weights"])
-        states: dict[int, dict[str, Any]] = {
-            int(index): dict(count) for index, count in found["counts"].items()
-        }
-        for name, tensor in averages.items():
-            index, _, part = name.partition(".")
-            states[int(index)][part] = tensor
+        _fill(model, path, found, weights, cutter)
         optimizer.load_state_dict({"state": states, "param_groups": found["groups"]})
     except BaseException:
         model.load_state_dict(before)
@@ -159,29 +201,41 @@ def load_checkpoint(path: str | Path, model: nn.Module, optimizer: AdamW) -> int
     return found["step"]
 
 
-def load_weights(path: str | Path, model: nn.Module) -> None:
+def load_weights(path: str | Path, model: nn.Module, cutter: Cutter | None = None) -> None:
     """Put the weights of a checkpoint into `model`; raises as `load_checkpoint` does, the model as it was."""
     path = Path(path)
     _, found = load_tensors(path / STATE, KIND)
+    weights = read_parts(path, found)[0] if "parts" in found else None
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     try:
-        _fill(model, path, found["weights"])
+        _fill(model, path, found, weights, cutter)
     except BaseException:
         model.load_state_dict(before)
         raise
 
 
-def _fill(model: nn.Module, path: Path, digest: str) -> None:
-    """The weights of a checkpoint, if they have this digest."""
-    if (path / WEIGHTS).exists() or not hasattr(type(model), "from_pretrained"):
-        weights, _ = load_tensors(path / WEIGHTS, "weights")
-    else:
-        weights = type(model).from_pretrained(path).state_dict()
+def _fill(
+    model: nn.Module,
+    path: Path,
+    found: dict[str, Any],
+    weights: dict[str, Tensor] | None,
+    cutter: Cutter | None,
+) -> None:
+    """The weights of a checkpoint, if they have its digest; those of parts have been checked, part by part."""
+    digest = found.get("weights")
+    if weights is None:
+        if (path / WEIGHTS).exists() or not hasattr(type(model), "from_pretrained"):
+            weights, _ = load_tensors(path / WEIGHTS, "weights")
+        else:
+            weights = type(model).from_pretrained(path).state_dict()
     try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
+        if cutter is None:
+            model.load_state_dict(weights)
+        else:
+            cutter.take(weights)
+    except (RuntimeError, ValueError) as error:
         raise ValueError(f"checkpoint {str(path)!r} is of another model: {error}") from None
-    if weights_digest(model) != digest:
+    if digest is not None and digest_of(model.state_dict() if cutter is None else weights) != digest:
         raise BadFileError(
             f"checkpoint {str(path)!r} is refused: its weights are not those its state was saved with"
         )

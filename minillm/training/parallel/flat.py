@@ -64,7 +64,9 @@ class Flat:
 
         What has been summed already, on all ranks, is not summed again.
         """
-        marks = torch.tensor([p.grad is not None for p in self.parameters]).any().to(self.own.device, torch.uint8)
+        marks = (
+            torch.tensor([p.grad is not None for p in self.parameters]).any().to(self.own.device, torch.uint8)
+        )
         dist.all_reduce(marks, dist.ReduceOp.MAX, group=self.group)
         self.missing = {id(p) for p in self.parameters}
         if not marks:
@@ -107,6 +109,8 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
         return
-    values = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    values = (
+        value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    )
     values = vars(value).values() if hasattr(value, "__dict__") and not values else values
     yield from (one for one in values if isinstance(one, Tensor))

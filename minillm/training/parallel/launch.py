@@ -37,7 +37,9 @@ import torch.distributed as dist
 
 from minillm._checks import check_int, check_number, describe
 
-GRACE = 1.0  # seconds in which the others may say what they know, once one has failed: the first one is to blame
+GRACE = (
+    1.0  # seconds in which the others may say what they know, once one has failed: the first one is to blame
+)
 MOST = 64  # ranks of one machine
 
 

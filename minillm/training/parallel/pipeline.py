@@ -52,7 +52,9 @@ class Pipeline(nn.Module):
         self.rank, self.ranks = place(group)
         stages = list(stages)
         if len(stages) != self.ranks or not all(isinstance(stage, nn.Module) for stage in stages):
-            raise ValueError(f"stages must be {self.ranks} modules, one for each rank, got {describe(stages)}")
+            raise ValueError(
+                f"stages must be {self.ranks} modules, one for each rank, got {describe(stages)}"
+            )
         self.stage, self.schedule, self.group = stages[self.rank], schedule, group
         self.timeline: list[Slot] = []
         self.most_kept = 0
@@ -69,7 +71,9 @@ class Pipeline(nn.Module):
         check_int("microbatches", microbatches, 1)
         xs, ys = (parts_of(batch, microbatches, "micro-batches") for batch in (inputs, targets))
         if len(inputs) != len(targets):
-            raise ValueError(f"inputs and targets must have as many rows, got {len(inputs)} and {len(targets)}")
+            raise ValueError(
+                f"inputs and targets must have as many rows, got {len(inputs)} and {len(targets)}"
+            )
         self.timeline, self.most_kept, self.clock = [], 0, 0
         kept: dict[int, tuple[Tensor, Tensor, list[Any]]] = {}
         total, returning = inputs.new_zeros((), dtype=torch.float64), []
@@ -117,9 +121,12 @@ class Pipeline(nn.Module):
                 f"a stage must give a float tensor of 1 to {AXES} axes to the next one, got {describe(tensor)}"
             )
         shape = [*tensor.shape, *[0] * (AXES - tensor.ndim)]
-        header = torch.tensor([self.clock, FLOATS.index(tensor.dtype), tensor.ndim, *shape], device=tensor.device)
+        header = torch.tensor(
+            [self.clock, FLOATS.index(tensor.dtype), tensor.ndim, *shape], device=tensor.device
+        )
         return [
-            (dist.isend(part, group=self.group, group_dst=rank), part) for part in (header, tensor.contiguous())
+            (dist.isend(part, group=self.group, group_dst=rank), part)
+            for part in (header, tensor.contiguous())
         ]
 
     def _receive(self, rank: int) -> Tensor:

@@ -49,7 +49,9 @@ def stages_of(model: Any, count: int) -> list[Stage]:
     if len(blocks) < count:
         raise ValueError(f"{count} stages need at least as many blocks, the model has {len(blocks)}")
     if count > 1 and model.head.weight is model.body.tokens.weight:
-        raise ValueError("tie_word_embeddings: the first and the last stage would share a weight; untie the model")
+        raise ValueError(
+            "tie_word_embeddings: the first and the last stage would share a weight; untie the model"
+        )
     if any(window is not None for window in model.body.windows):
         raise ValueError("a model with windows of attention cannot be cut into stages")
     ends = np.linspace(0, len(blocks), count + 1).round().astype(int).tolist()

@@ -111,7 +111,9 @@ class ColumnParallelLinear(nn.Module):
     ) -> None:
         super().__init__()
         check_int("in_features", in_features, 1), check_int("out_features", out_features, 1)
-        self._take(nn.Linear(in_features, out_features, check_flag("bias", bias)), gather_output, copies_input, group)
+        self._take(
+            nn.Linear(in_features, out_features, check_flag("bias", bias)), gather_output, copies_input, group
+        )
 
     @classmethod
     def of(
@@ -148,7 +150,12 @@ class RowParallelLinear(nn.Module):
     """
 
     def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, input_is_cut: bool = True, group: Any = None
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        input_is_cut: bool = True,
+        group: Any = None,
     ) -> None:
         super().__init__()
         check_int("in_features", in_features, 1), check_int("out_features", out_features, 1)
@@ -252,8 +259,13 @@ def vocab_parallel_cross_entropy(
         raise ValueError(f"logits must be a float tensor (N, V / n), got {describe(logits)}")
     if targets.shape != logits.shape[:1] or targets.dtype != torch.int64:
         raise ValueError(f"targets must be an int64 tensor ({len(logits)},), got {describe(targets)}")
-    if targets.device.type == "cpu" and (((targets < 0) | (targets >= words)) & (targets != ignore_index)).any():
-        raise ValueError(f"targets must be below {words} or {ignore_index}, got {targets.min()} to {targets.max()}")
+    if (
+        targets.device.type == "cpu"
+        and (((targets < 0) | (targets >= words)) & (targets != ignore_index)).any()
+    ):
+        raise ValueError(
+            f"targets must be below {words} or {ignore_index}, got {targets.min()} to {targets.max()}"
+        )
     logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
     return _VocabParallelLoss.apply(logits, targets, ignore_index, group)
 

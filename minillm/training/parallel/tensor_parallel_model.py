@@ -107,12 +107,16 @@ def _check(model: Any, ranks: int) -> None:
     for number, block in enumerate(model.body.blocks):
         attention, layer = block.attention, block.feed_forward
         if block.cross_attention is not None or not isinstance(layer, (FeedForward, SwiGLU)):
-            raise ValueError(f"block {number} must have self-attention and a FeedForward or SwiGLU, it has others")
+            raise ValueError(
+                f"block {number} must have self-attention and a FeedForward or SwiGLU, it has others"
+            )
         sizes |= {f"the heads of block {number}": attention.heads}
         sizes |= {f"the key/value heads of block {number}": attention.kv_heads}
         sizes |= {f"the hidden width of block {number}": layer.up_proj.out_features}
         if attention.dropout:
-            raise ValueError(f"dropout must be 0 in a model that is cut, block {number} has {attention.dropout}")
+            raise ValueError(
+                f"dropout must be 0 in a model that is cut, block {number} has {attention.dropout}"
+            )
     wrong = [f"{name} ({size})" for name, size in sizes.items() if size % ranks]
     if wrong:
         raise ValueError(f"sizes must divide by {ranks} ranks, these do not: {', '.join(wrong[:4])}")

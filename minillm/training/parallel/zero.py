@@ -75,7 +75,9 @@ class ZeRO(nn.Module):
         self.layers = {}  # each layer's flats, the model's own first: the order of a forward pass
         for layer, parameters in layers_of(model).items():
             kinds = [[p for p in parameters if decays.get(p) == number] for number in range(len(groups))]
-            self.layers[layer] = [Flat(part, self.rank, self.ranks, stage == 3, group) for part in kinds if part]
+            self.layers[layer] = [
+                Flat(part, self.rank, self.ranks, stage == 3, group) for part in kinds if part
+            ]
         flats = [flat for every in self.layers.values() for flat in every]
         for number, one in enumerate(groups):
             one["params"] = [flat.own for flat in flats if decays[flat.parameters[0]] == number]
