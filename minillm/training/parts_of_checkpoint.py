@@ -1,7 +1,7 @@
 """A checkpoint in parts: each process writes what it holds of weights and averages; any number of them reads it.
 
     checkpoint-500/
-      training.state            as in every checkpoint (checkpoint.py), without averages; it says how many parts there are
+      training.state            as in every checkpoint, without averages; it says how many parts there are
       part-0-of-4.state         rows of every weight and of its two averages, as process 0 holds them
       part-1-of-4.state         the rows behind those, ...
 
@@ -60,12 +60,8 @@ def read_parts(path: Path, found: Mapping[str, Any]) -> tuple[dict[str, Tensor],
             raise BadFileError(f"{str(file)!r} is refused: it is a part of another checkpoint")
         for name, tensor in tensors.items():
             rows.setdefault(name, []).append(tensor)
-    whole = {
-        name: torch.cat(pieces) if name.partition(".")[0] != "whole" else pieces[0]
-        for name, pieces in rows.items()
-    }
-    kinds = {kind: {} for kind in ("piece", "whole", "average")}
-    for name, tensor in whole.items():
+    kinds: dict[str, dict[str, Tensor]] = {"piece": {}, "whole": {}, "average": {}}
+    for name, pieces in rows.items():
         kind, _, rest = name.partition(".")
-        kinds[kind][rest] = tensor
+        kinds[kind][rest] = pieces[0] if kind == "whole" else torch.cat(pieces)
     return kinds["piece"] | kinds["whole"], kinds["average"]

@@ -7,7 +7,7 @@
     torchrun --nproc-per-node 4 train.py           with Trainer(..., strategy="fsdp") in train.py
 
 torch averages over processes; the Trainer needs the sum of shares (a share weighs by its targets), so it multiplies by
-their number. Every process makes as many passes as the one that has most: what is missing is a pass that counts nothing.
+their number. All make as many passes as the one that has most: what is missing is a pass that counts nothing.
 
 Book: 5.3 분산 학습. Paper: Li et al. 2020 (DDP). Held against: one process.
 By hand: minillm.training.parallel (DataParallel, ZeRO). Leaves out: torch's mixed precision and offloading.
@@ -29,6 +29,7 @@ from minillm.training.objectives import Objective, Outcome
 
 STRATEGIES = (None, "ddp", "fsdp")
 Round = tuple[Batch, int]  # a batch, and how many targets it counts for
+Others = Callable[[], Iterator[Round]]
 
 
 class Strategy:
@@ -50,9 +51,7 @@ class Strategy:
         """An optimiser's groups of parameters, as this process holds them."""
         return groups
 
-    def rounds(
-        self, parts: Sequence[Batch], counts: Sequence[int], others: Callable[[], Iterator[Round]]
-    ) -> list[Round]:
+    def rounds(self, parts: Sequence[Batch], counts: Sequence[int], others: Others) -> list[Round]:
         """The passes of this process in an update. others: the passes of all processes."""
         return [(part, count) for part, count in zip(parts, counts) if count]
 
@@ -106,9 +105,7 @@ class Wrapped(Strategy):
         """An objective's call, through the wrapper."""
         return self.root(batch, predict)
 
-    def rounds(
-        self, parts: Sequence[Batch], counts: Sequence[int], others: Callable[[], Iterator[Round]]
-    ) -> list[Round]:
+    def rounds(self, parts: Sequence[Batch], counts: Sequence[int], others: Others) -> list[Round]:
         """As many on every process: each pass is a conversation of all."""
         own = super().rounds(parts, counts, others)
         missing = self.processes.largest(len(own)) - len(own)

@@ -6,6 +6,7 @@ windows of attention.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -57,5 +58,5 @@ def stages_of(model: Any, count: int) -> list[Stage]:
     ends = np.linspace(0, len(blocks), count + 1).round().astype(int).tolist()
     return [
         Stage(model, blocks[start:end], first=start == 0, last=end == len(blocks))
-        for start, end in zip(ends, ends[1:])
+        for start, end in pairwise(ends)
     ]
