@@ -9,7 +9,7 @@
 torch averages over processes; the Trainer needs the sum of shares (a share weighs by its targets), so it multiplies by
 their number. All make as many passes as the one that has most: what is missing is a pass that counts nothing.
 
-Book: 5.3 분산 학습. Paper: Li et al. 2020 (DDP). Held against: one process.
+Book: 5.3 분산 학습과 ZeRO. Paper: Li et al. 2020 (DDP). Held against: one process.
 By hand: minillm.training.parallel (DataParallel, ZeRO). Leaves out: torch's mixed precision and offloading.
 """
 

@@ -1,4 +1,4 @@
-"""Training on several processes, by hand from send, receive and collectives (book 5.3 분산 학습).
+"""Training on several processes, by hand from send, receive and collectives (book 5.3 분산 학습과 ZeRO).
 
     launch.py             run_ranks: processes that cannot be left behind
     group.py ring.py      who am I of how many; the sum over all ranks around a ring
@@ -6,6 +6,7 @@
     flat.py zero.py       nothing stored twice: averages, gradients, weights cut
     tensor_parallel.py tensor_parallel_model.py      the matrices cut
     schedules.py pipeline.py stages.py   the layers cut
+    recipes.py            each of them as a short program
 
 For real use a Trainer takes strategy="ddp" or "fsdp": torch's own (training/strategies.py).
 """
@@ -14,6 +15,14 @@ from minillm.training.parallel.data_parallel import DataParallel
 from minillm.training.parallel.group import own_rows, place, same_start
 from minillm.training.parallel.launch import RankFailed, run_ranks
 from minillm.training.parallel.pipeline import Pipeline, Slot
+from minillm.training.parallel.recipes import (
+    Trained,
+    train_alone,
+    train_data_parallel,
+    train_pipeline,
+    train_tensor_parallel,
+    train_zero,
+)
 from minillm.training.parallel.ring import (
     all_reduce_plain,
     ring_all_gather,
@@ -44,6 +53,7 @@ __all__ = [
     "RowParallelLinear",
     "Slot",
     "Stage",
+    "Trained",
     "VocabParallelEmbedding",
     "ZeRO",
     "all_reduce_plain",
@@ -61,6 +71,11 @@ __all__ = [
     "stages_of",
     "tensor_parallel",
     "tensor_parallel_loss",
+    "train_alone",
+    "train_data_parallel",
+    "train_pipeline",
+    "train_tensor_parallel",
+    "train_zero",
     "vocab_parallel_cross_entropy",
     "whole_state_dict",
     "zero_bytes",

@@ -1,6 +1,6 @@
 """What every form of parallel training asks first: which process am I, of how many, and do we start alike?
 
-Book: 5.3 분산 학습. The forms work on torch.distributed's collectives, by gloo on CPUs and by NCCL on GPUs.
+Book: 5.3 분산 학습과 ZeRO. The forms work on torch.distributed's collectives, by gloo on CPUs and by NCCL on GPUs.
 """
 
 from __future__ import annotations

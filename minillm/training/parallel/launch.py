@@ -9,7 +9,7 @@ time that is up. If the caller itself is killed, its ranks end, too.
 Processes come from a fork server that has imported torch already: the first call takes seconds, the next ones a tenth
 of that. A function travels by its name, so it stands in a module; one of a notebook's cell is refused.
 
-Book: 5.3 분산 학습. Held against: torchrun (torch.distributed.run), which starts a script instead of a function.
+Book: 5.3 분산 학습과 ZeRO. Held against: torchrun (torch.distributed.run), which starts a script instead of a function.
 Leaves out: several machines, GPUs (torchrun starts those), restarts.
 """
 

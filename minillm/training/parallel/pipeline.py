@@ -7,7 +7,7 @@ decides how long a rank waits and how many micro-batches it must remember; both 
 each message carries the slot in which it was sent, so that the empty slots are those of a machine on which every pass
 takes one slot, whatever this one does.
 
-Book: 5.3 분산 학습. Papers: Huang et al. 2019 (GPipe), Narayanan et al. 2021. Held against: one process.
+Book: 5.3 분산 학습과 ZeRO. Papers: Huang et al. 2019 (GPipe), Narayanan et al. 2021. Held against: one process.
 Leaves out: NCCL, where messages of both directions must be posted together (torch.distributed.batch_isend_irecv);
 layers that two stages share (tied embeddings).
 """

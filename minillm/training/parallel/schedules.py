@@ -9,7 +9,7 @@
 Both leave the same share of slots empty, the bubble, (p - 1) / (m + p - 1). But until its backward pass a micro-batch's
 activations are kept: m of them in GPipe, at most p - rank in 1F1B, where a backward pass comes as soon as it can.
 
-Book: 5.3 분산 학습. Papers: Huang et al. 2019 (GPipe), Narayanan et al. 2019 and 2021 (1F1B).
+Book: 5.3 분산 학습과 ZeRO. Papers: Huang et al. 2019 (GPipe), Narayanan et al. 2019 and 2021 (1F1B).
 Leaves out: several stages a rank (interleaving), backward passes cut in two (zero bubble).
 """
 

@@ -1,6 +1,6 @@
 """A language model of ours as stages of a pipeline: embedding and first blocks, blocks, last blocks and head.
 
-Book: 5.3 분산 학습. Leaves out: tied embeddings (the first and the last stage would share a gradient), padding masks,
+Book: 5.3 분산 학습과 ZeRO. Leaves out: tied embeddings (the first and the last stage would share a gradient), padding masks,
 windows of attention.
 """
 

@@ -10,7 +10,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 
 from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig
-from minillm.training import AdamW, decay_groups
+from minillm.training import decay_groups
 from minillm.training.parallel import (
     ColumnParallelLinear,
     DataParallel,
@@ -28,11 +28,16 @@ from minillm.training.parallel import (
     stages_of,
     tensor_parallel,
     vocab_parallel_cross_entropy,
-    whole_state_dict,
+)
+from minillm.training.parallel.recipes import (
+    train_data_parallel,
+    train_pipeline,
+    train_tensor_parallel,
+    train_zero,
 )
 
 STEPS, WORDS, ROWS = 10, 24, 8
-LR, EPS, DECAY = 1e-2, 1e-8, 0.01
+LR, EPS = 1e-2, 1e-8
 
 
 def llama(tied=True, seed=0, dtype=torch.float64, **options):
@@ -42,99 +47,34 @@ def llama(tied=True, seed=0, dtype=torch.float64, **options):
 
 
 def gpt2(tied=True, dtype=torch.float64, **options):
-    sizes = {"vocab_size": WORDS, "n_positions": 16, "n_embd": 16, "n_layer": 4, "n_head": 4}
+    sizes = {"vocab_size": WORDS, "n_positions": 16, "n_embd": 16, "n_layer": 4, "n_head": 4,
+             "initializer_range": 0.2}  # fmt: skip
     drops = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
     return GPT2(GPT2Config(**sizes | drops | {"tie_word_embeddings": tied} | options)).to(dtype)
 
 
 def batches(steps=STEPS, rows=ROWS):
-    """(inputs, targets) of each step, (B, T) int64."""
-    generator = torch.Generator().manual_seed(5)
-    ids = torch.randint(WORDS, (steps, rows, 9), generator=generator)
-    return [(one[:, :-1], one[:, 1:]) for one in ids]
+    """Ids (B, L) int64 of each step: every row counts on by 5 from another number."""
+    start = torch.randint(WORDS, (steps, rows, 1), generator=torch.Generator().manual_seed(5))
+    ids = (start + 5 * torch.arange(9)) % WORDS
+    return list(ids)
 
 
 def loss_of(logits, targets):
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
-def one_process(model, adam=torch.optim.AdamW, eps=EPS, steps=STEPS):
+def one_process(model, eps=EPS):
     """The oracle: torch's AdamW and loss on the whole batch. (weights, losses)"""
-    optimizer = adam(decay_groups(model, DECAY), lr=LR, eps=eps)
+    optimizer = torch.optim.AdamW(decay_groups(model, 0.01), lr=LR, eps=eps)
     losses = []
-    for inputs, targets in batches(steps):
+    for ids in batches():
         optimizer.zero_grad()
-        loss = loss_of(model(inputs).logits, targets)
+        loss = loss_of(model(ids[:, :-1]).logits, ids[:, 1:])
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}, losses
-
-
-# Every form: weights and losses after ten steps
-
-
-def data_parallel(steps=STEPS, bucket_bytes=4096):
-    # other weights on other ranks: rank 0's are taken
-    parallel = DataParallel(llama(seed=place()[0]), bucket_bytes)
-    optimizer = AdamW(decay_groups(parallel.model, DECAY), LR, eps=EPS)
-    losses = []
-    for inputs, targets in batches(steps):
-        optimizer.zero_grad()
-        loss = loss_of(parallel(own_rows(inputs)).logits, own_rows(targets))
-        loss.backward()
-        optimizer.step()
-        losses.append(mean(loss))
-    return dict(parallel.model.state_dict()), losses, parallel.events
-
-
-def zero(stage, steps=STEPS, model=None):
-    sharded = ZeRO(llama(seed=place()[0]) if model is None else model, stage, LR, eps=EPS, weight_decay=DECAY)
-    losses, held = [], []
-    for inputs, targets in batches(steps):
-        sharded.zero_grad()
-        loss = loss_of(sharded(own_rows(inputs)).logits, own_rows(targets))
-        loss.backward()
-        held.append(sharded.bytes_held())
-        sharded.step()
-        losses.append(mean(loss))
-    with sharded.whole():
-        weights = {name: tensor.clone() for name, tensor in sharded.model.state_dict().items()}
-    return weights, losses, held[-1]
-
-
-def cut_tensors(make, eps=EPS):
-    model = tensor_parallel(make())
-    optimizer = AdamW(decay_groups(model, DECAY), LR, eps=eps)
-    losses = []
-    for inputs, targets in batches():
-        optimizer.zero_grad()
-        loss = vocab_parallel_cross_entropy(model(inputs).logits.flatten(0, 1), targets.flatten())
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return whole_state_dict(model), losses
-
-
-def pipeline(schedule, make, microbatches=4, eps=EPS):
-    model = make()
-    names = {id(p): name for name, p in model.named_parameters()}
-    pipe = Pipeline(stages_of(model, place()[1]), schedule)
-    groups = decay_groups(pipe.stage, DECAY)
-    optimizer = AdamW(groups, LR, eps=eps)
-    losses = []
-    for inputs, targets in batches():
-        optimizer.zero_grad()
-        losses.append(pipe.run(inputs, targets, loss_of, microbatches).item())
-        optimizer.step()
-    own = {names[id(p)]: p.detach() for p in pipe.stage.parameters()}
-    return own, losses, pipe.slots(), pipe.most_kept
-
-
-def mean(loss):
-    total = loss.detach().clone()
-    dist.all_reduce(total)
-    return total.item() / place()[1]
 
 
 def rings():
@@ -190,7 +130,7 @@ def layers():
         largest(cut(ids) - table(ids)), largest(cut.weight.grad - table.weight.grad.chunk(ranks)[rank])
     )
     # large logits, ignored targets, and one of each rank's words
-    logits = torch.randn(9, WORDS, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 300
+    logits = torch.randn(9, WORDS, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 30
     targets = torch.tensor([0, WORDS - 1, -100, 11, 12, 5, -100, 6, 23])
     l0, l1 = logits.clone().requires_grad_(), logits.chunk(ranks, 1)[rank].clone().requires_grad_()
     one, other = F.cross_entropy(l0, targets), vocab_parallel_cross_entropy(l1, targets)
@@ -246,8 +186,8 @@ def unused():
 def clipped(stage):
     """The length of the gradient, and the gradient's own piece after clipping, joined."""
     sharded = ZeRO(llama(), stage, LR)
-    inputs, targets = batches(1)[0]
-    loss_of(sharded(own_rows(inputs)).logits, own_rows(targets)).backward()
+    rows = own_rows(batches(1)[0])
+    loss_of(sharded(rows[:, :-1]).logits, rows[:, 1:]).backward()
     norm = sharded.clip_gradients(0.01)
     after = sum(flat.own.grad.square().sum() for flat in sharded.flats)
     dist.all_reduce(after)
@@ -265,7 +205,7 @@ def empty_between():
     with sharded.whole():
         inside = counts()
     with torch.no_grad():
-        sharded(batches(1)[0][0])
+        sharded(batches(1)[0])
     after = counts()
     # accumulating, and a model whose blocks run again in the backward pass
     return outside, inside, after
@@ -300,19 +240,21 @@ def checkpointed_zero():
 
 
 def everything():
-    """All of it in one launch: a process costs more than its work."""
-    ranks = place()[1]
-    tied, untied = llama, untied_llama
+    """All of it in one launch: a process costs more than its work. Rank 0's weights are taken, others begin apart."""
+    rank, ranks = place()
+    ids, large = batches(), {"lr": LR, "eps": 1e-4}
     return {
         "ring": rings(), "layers": layers(), "unused": unused(),
-        "data parallel": data_parallel(),
-        **{f"zero-{stage}": zero(stage) for stage in (1, 2, 3)},
+        "data parallel": train_data_parallel(llama(seed=rank), ids),
+        **{f"zero-{stage}": train_zero(llama(seed=rank), ids, stage) for stage in (1, 2, 3)},
         "clipped": [clipped(stage) for stage in (1, 2, 3)], "empty": empty_between(),
         "checkpointed": checkpointed_zero(),
-        "tensors": cut_tensors(tied), "tensors of qwen3": cut_tensors(qwen3),
-        "tensors of gpt2": cut_tensors(gpt2, 1e-4),
-        "gpipe": pipeline("gpipe", untied), "1f1b": pipeline("1f1b", untied),
-        "1f1b of gpt2": pipeline("1f1b", untied_gpt2, microbatches=8, eps=1e-4),
+        "tensors": train_tensor_parallel(llama(seed=rank), ids),
+        "tensors of qwen3": train_tensor_parallel(qwen3(), ids),
+        "tensors of gpt2": train_tensor_parallel(gpt2(), ids, **large),
+        "gpipe": train_pipeline(untied_llama(), ids, "gpipe"),
+        "1f1b": train_pipeline(untied_llama(), ids, "1f1b"),
+        "1f1b of gpt2": train_pipeline(untied_gpt2(), ids, "1f1b", 8, **large),
         "refused": refused(ranks),
     }  # fmt: skip
 
@@ -353,7 +295,7 @@ def refused(ranks):
         "no language model": lambda: tensor_parallel(torch.nn.Linear(2, 2)),
         "stages": lambda: Pipeline([torch.nn.Identity()] * (ranks + 1)),
         "schedule": lambda: Pipeline([torch.nn.Identity()] * ranks, "zigzag"),
-        "micro-batches": lambda: Pipeline(stages_of(untied_llama(), ranks)).run(*batches(1)[0], loss_of, 3),
+        "micro-batches": lambda: Pipeline(stages_of(untied_llama(), ranks)).run(*batches(1) * 2, loss_of, 3),
         "blocks": lambda: stages_of(untied_llama(), 9),
         "tied": lambda: stages_of(llama(), 2),
         "contiguous": lambda: ring_all_reduce(torch.zeros(4, 4).T),

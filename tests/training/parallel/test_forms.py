@@ -27,7 +27,7 @@ def everything(ranks):
 
 @lru_cache
 def alone(make=work.llama, eps=work.EPS):
-    return work.one_process(make(), eps=eps)
+    return work.one_process(make(), eps)
 
 
 def furthest(weights, oracle):
@@ -48,7 +48,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_ten_steps_are_those_of_one_process(form, ranks):
     oracle, losses = alone(*FORMS[form])
-    assert losses[0] - losses[-1] > 0.05
+    assert losses[0] - losses[-1] > 0.3
     for found in everything(ranks):
         weights, their_losses = found[form][:2]
         assert weights.keys() == oracle.keys()
@@ -78,7 +78,7 @@ def test_ten_steps_of_a_pipeline(form, make, eps, ranks):
 def test_slots_of_a_pipeline_that_ran(form, m, ranks):
     """The empty share is the papers' (p - 1) / (m + p - 1); GPipe remembers m micro-batches, 1F1B at most p - rank."""
     for rank, found in enumerate(everything(ranks)):
-        _, _, slots, kept = found[form]
+        slots, kept = found[form].more["slots"], found[form].more["kept"]
         assert kept == (m if form == "gpipe" else min(m, ranks - rank))
         total = 1 + max(slot.start for line in slots for slot in line)
         assert total == 2 * (m + ranks - 1)
@@ -132,7 +132,7 @@ def test_layers_that_are_cut_are_the_whole_ones(ranks):
         column, row, table = layers.pop("shapes")
         assert (column, row, table) == ((12 // ranks, 8), (12, 8 // ranks), (work.WORDS // ranks, 4))
         assert layers.keys() == {"column", "row", "embedding", "loss"}
-        assert max(layers.values()) < 1e-13
+        assert max(layers.values()) < EXACT
 
 
 @pytest.mark.parametrize("ranks", COUNTS)
@@ -140,7 +140,7 @@ def test_bytes_of_zero_are_the_formula(ranks):
     """Of the model's 16-byte training state (here float64: 32 bytes a parameter) a rank holds what the paper says."""
     count = sum(p.numel() for p in work.llama().parameters())
     for found in everything(ranks):
-        held = {stage: found[f"zero-{stage}"][2] for stage in (1, 2, 3)}
+        held = {stage: found[f"zero-{stage}"].more for stage in (1, 2, 3)}
         n, width = ranks, 8 * count
         assert held[1] == {"weights": width, "gradients": width, "averages": 2 * width / n}
         assert held[2] == {"weights": width, "gradients": width / n, "averages": 2 * width / n}
@@ -158,7 +158,7 @@ def test_the_formula_is_the_papers():
 @pytest.mark.parametrize("ranks", COUNTS)
 def test_buckets_leave_while_the_backward_pass_goes_on(ranks):
     for found in everything(ranks):
-        events = found["data parallel"][2]
+        events = found["data parallel"].more["events"]
         sends = [number for kind, number in events if kind == "send"]
         assert sends == list(range(len(sends)))
         assert len(sends) > 3
@@ -189,8 +189,8 @@ def test_parts_of_a_model_that_rows_do_not_use(ranks):
 @pytest.mark.parametrize("ranks", COUNTS)
 def test_clipping_sees_the_whole_gradient(ranks):
     model = work.llama()
-    inputs, targets = work.batches(1)[0]
-    work.loss_of(model(inputs).logits, targets).backward()
+    ids = work.batches(1)[0]
+    work.loss_of(model(ids[:, :-1]).logits, ids[:, 1:]).backward()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.01).item()
     for found in everything(ranks):
         for before, after in found["clipped"]:

@@ -123,7 +123,7 @@ def test_parts_of_two_go_on_in_three_and_by_ddp(folder, two, alone):
     checkpoint = folder / "stream-fsdp" / "checkpoint-4"
     for found in run_ranks(trainers.resumed_here, 2, checkpoint, "ddp", folder / "by-ddp", seconds=200):
         same(found, alone["stream"])
-    with pytest.raises(RuntimeError, match="rows of an update|batch_size"):
+    with pytest.raises(RuntimeError, match=r"rows of an update|batch_size"):
         run_ranks(trainers.resumed_here, 3, checkpoint, "fsdp", folder / "three", seconds=200)
 
 

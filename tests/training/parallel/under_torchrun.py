@@ -1,4 +1,4 @@
-"""What torchrun runs: python under_torchrun.py FILE STRATEGY KIND; rank 0 writes its losses, a killed rank 1 the time."""
+"""What torchrun runs: under_torchrun.py FILE STRATEGY KIND; rank 0 writes its losses, a killed rank 1 the time."""
 
 import os
 import signal
