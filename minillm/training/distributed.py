@@ -6,8 +6,8 @@ So all processes make the same update of the same weights. Process 0 alone write
 
     torchrun --nproc-per-node 2 train.py
 
-Book: 5.3 분산 학습과 ZeRO. Held against: one process with the same batches. Leaves out: sums that overlap with the backward
-pass and cutting up weights and averages: strategy="ddp" and "fsdp" of a Trainer have them (strategies.py).
+Book: 5.3 분산 학습과 ZeRO. Held against: one process with the same batches. Leaves out: sums that overlap with the
+backward pass and cutting up weights and averages: strategy="ddp" and "fsdp" of a Trainer have them (strategies.py).
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class Pipeline(nn.Module):
             )
         self.stage, self.schedule, self.group = stages[self.rank], schedule, group
         self.timeline: list[Slot] = []
-        self.most_kept = 0
+        self._restart()
 
     def run(
         self, inputs: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor], microbatches: int
@@ -69,38 +69,51 @@ class Pipeline(nn.Module):
         if that does not divide.
         """
         check_int("microbatches", microbatches, 1)
-        xs, ys = (parts_of(batch, microbatches, "micro-batches") for batch in (inputs, targets))
         if len(inputs) != len(targets):
             raise ValueError(
                 f"inputs and targets must have as many rows, got {len(inputs)} and {len(targets)}"
             )
-        self.timeline, self.most_kept, self.clock = [], 0, 0
-        kept: dict[int, tuple[Tensor, Tensor, list[Any]]] = {}
-        total, returning = inputs.new_zeros((), dtype=torch.float64), []
+        xs, ys = (parts_of(batch, microbatches, "micro-batches") for batch in (inputs, targets))
+        self._restart()
         for work, i in SCHEDULES[self.schedule](self.rank, self.ranks, microbatches):
             if work == "F":
-                x = xs[i] if self.rank == 0 else self._receive(self.rank - 1).requires_grad_()
-                y = self.stage(x)
-                self._count(work, i)
-                if self.rank == self.ranks - 1:
-                    y = loss(y, ys[i]) / microbatches
-                    total += y.detach()
-                    kept[i] = x, y, []
-                else:
-                    kept[i] = x, y, self._send(y.detach(), self.rank + 1)
-                self.most_kept = max(self.most_kept, len(kept))
+                self._forward(i, xs[i], lambda y, i=i: loss(y, ys[i]) / microbatches)
             else:
-                gradient = None if self.rank == self.ranks - 1 else self._receive(self.rank + 1)
-                x, y, sending = kept.pop(i)
-                _wait(sending)  # its receiver has answered
-                y.backward(gradient)
-                self._count(work, i)
-                if self.rank > 0:
-                    _wait(returning)
-                    returning = self._send(x.grad, self.rank - 1)
-        _wait(returning)
+                self._backward(i)
+        _wait(self.returning)
+        total = torch.tensor(self.total, dtype=torch.float64, device=inputs.device)
         dist.broadcast(total, group=self.group, group_src=self.ranks - 1)
         return total
+
+    def _restart(self) -> None:
+        self.timeline, self.clock, self.most_kept, self.total = [], 0, 0, 0.0
+        self.kept: dict[int, tuple[Tensor, Tensor, list[Any]]] = {}  # what backward passes need
+        self.returning: list[Any] = []
+
+    def _forward(self, i: int, x: Tensor, loss: Callable[[Tensor], Tensor]) -> None:
+        """Micro-batch i: from the rank before it through the stage to the next one, or to the loss."""
+        if self.rank > 0:
+            x = self._receive(self.rank - 1).requires_grad_()
+        y = self.stage(x)
+        self._count("F", i)
+        if self.rank < self.ranks - 1:
+            sending = self._send(y.detach(), self.rank + 1)
+        else:
+            y, sending = loss(y), []
+            self.total += y.item()
+        self.kept[i] = x, y, sending
+        self.most_kept = max(self.most_kept, len(self.kept))
+
+    def _backward(self, i: int) -> None:
+        """Micro-batch i: the gradient of what was given, from the next rank, to the gradient of what was read."""
+        gradient = self._receive(self.rank + 1) if self.rank < self.ranks - 1 else None
+        x, y, sending = self.kept.pop(i)
+        _wait(sending)  # its receiver has answered
+        y.backward(gradient)
+        self._count("B", i)
+        if self.rank > 0:
+            _wait(self.returning)
+            self.returning = self._send(x.grad, self.rank - 1)
 
     def slots(self) -> list[list[Slot]]:
         """The timelines of all ranks. All ranks come here, after `run`."""

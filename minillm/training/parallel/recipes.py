@@ -1,6 +1,6 @@
 """Each form of parallel training as a short program: what a rank does, from a whole model to one that has learned.
 
-    trained = run_ranks(train_zero, 4, model, batches, 2)[0]        stage 2 on four ranks; trained.losses, trained.weights
+    trained = run_ranks(train_zero, 4, model, batches, 2)[0]        stage 2 on four ranks; trained.losses, .weights
 
 A batch is ids (B, L) int64, the same on every rank; the target of each id is the next one. All take AdamW with the same
 settings, so that all give the weights of `train_alone`, rounding aside.
@@ -30,7 +30,7 @@ from minillm.training.parallel.zero import ZeRO
 
 
 class Trained(NamedTuple):
-    """losses: of the whole batch, before each step. weights: by the names of the whole model. more: what was counted."""
+    """losses: of the whole batch, before each step. weights: by the whole model's names. more: what was counted."""
 
     losses: list[float]
     weights: dict[str, Tensor]
@@ -116,7 +116,7 @@ def train_pipeline(
     lr: float = 1e-2,
     eps: float = 1e-8,
 ) -> Trained:
-    """The layers cut. weights: those of this rank's stage. more: the slots of all ranks, and micro-batches remembered."""
+    """The layers cut. weights: those of this rank's stage. more: slots of all ranks, micro-batches remembered."""
     names = {id(p): name for name, p in model.named_parameters()}
     pipeline = Pipeline(stages_of(model, place()[1]), schedule)
     optimizer = AdamW(decay_groups(pipeline.stage, 0.01), lr, eps=eps)

@@ -1,7 +1,7 @@
 """A language model of ours as stages of a pipeline: embedding and first blocks, blocks, last blocks and head.
 
-Book: 5.3 분산 학습과 ZeRO. Leaves out: tied embeddings (the first and the last stage would share a gradient), padding masks,
-windows of attention.
+Book: 5.3 분산 학습과 ZeRO. Leaves out: tied embeddings (the first and the last stage would share a gradient), padding
+masks, windows of attention.
 """
 
 from __future__ import annotations

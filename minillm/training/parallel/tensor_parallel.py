@@ -10,8 +10,8 @@ where a forward pass has summed, the gradient is the same everywhere and is pass
 The embedding and the output matrix are cut by words; the loss needs of all V logits only their largest, the sum of
 exp and the target's: three numbers a token travel, not V.
 
-Book: 5.3 분산 학습과 ZeRO. Paper: Shoeybi et al. 2019 (Megatron-LM). Held against: one process. Leaves out: tokens that are
-cut, too (sequence parallel), and sums that overlap with computing.
+Book: 5.3 분산 학습과 ZeRO. Paper: Shoeybi et al. 2019 (Megatron-LM). Held against: one process. Leaves out: tokens that
+are cut, too (sequence parallel), and sums that overlap with computing.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     feed-forward   gate and up by columns, down by rows                        head     by words: logits (B, T, V / n)
     norms          whole on every rank; their gradients are the same everywhere
 
-Book: 5.3 분산 학습과 ZeRO. Paper: Shoeybi et al. 2019. Held against: one process. Leaves out: dropout (each rank would draw
-its own), vocabularies that do not divide, caches.
+Book: 5.3 분산 학습과 ZeRO. Paper: Shoeybi et al. 2019. Held against: one process. Leaves out: dropout (each rank would
+draw its own), vocabularies that do not divide, caches.
 """
 
 from __future__ import annotations
