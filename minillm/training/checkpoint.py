@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ from minillm._checks import describe
 from minillm._files import BadFileError, write_json
 from minillm._tensors import load_tensors, save_tensors, to_array
 from minillm.training.adamw import AdamW
-from minillm.training.parts_of_checkpoint import read_parts
+from minillm.training.parts_of_checkpoint import Cutter, read_parts
 
 STATE = "training.state"
 KIND = "training state"
@@ -44,16 +44,6 @@ ABANDONED = 3600.0  # seconds after which nobody still writes a draft that has n
 # eval_loss of state files that this process has read or written, by (inode, size, time of change): a run that keeps
 # six checkpoints would else read all six whole again at every save
 _known_losses: dict[tuple[int, int, int], float | None] = {}
-
-
-class Cutter(Protocol):
-    """What holds a part of a model (fsdp.py)."""
-
-    def cut(self, tensor: Tensor) -> Tensor:
-        """What this process holds of a tensor."""
-
-    def take(self, weights: Mapping[str, Tensor]) -> None:
-        """Put its part of whole weights into the model; ValueError for those of another model."""
 
 
 def weights_digest(model: nn.Module) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -25,6 +25,16 @@ from minillm._files import BadFileError
 from minillm._tensors import load_tensors, save_tensors
 
 PART_KIND = "training part"
+
+
+class Cutter(Protocol):
+    """What holds a part of a model (fsdp.py)."""
+
+    def cut(self, tensor: Tensor) -> Tensor:
+        """What this process holds of a tensor."""
+
+    def take(self, weights: Mapping[str, Tensor]) -> None:
+        """Put its part of whole weights into the model; ValueError for those of another model."""
 
 
 def write_part(

@@ -17,6 +17,7 @@ from minillm.training.parallel.launch import RankFailed, run_ranks
 from minillm.training.parallel.pipeline import Pipeline, Slot
 from minillm.training.parallel.recipes import (
     Trained,
+    sum_both_ways,
     train_alone,
     train_data_parallel,
     train_pipeline,
@@ -69,6 +70,7 @@ __all__ = [
     "run_ranks",
     "same_start",
     "stages_of",
+    "sum_both_ways",
     "tensor_parallel",
     "tensor_parallel_loss",
     "train_alone",

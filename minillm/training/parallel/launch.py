@@ -2,7 +2,7 @@
 
     losses = run_ranks(train, 4, rows, seconds=60)       train(rows) in four processes; what each of them returned
 
-Each process has a number, its rank (순위), and is a member of torch.distributed's default group (gloo, on the CPU).
+Each process has a number, its rank (랭크), and is a member of torch.distributed's default group (gloo, on the CPU).
 A rank that raises ends all the others, and its traceback is what the caller gets; so do a rank that is killed and a
 time that is up. If the caller itself is killed, its ranks end, too.
 

@@ -23,6 +23,7 @@ from minillm.training.groups import decay_groups
 from minillm.training.parallel.data_parallel import DataParallel
 from minillm.training.parallel.group import own_rows, place
 from minillm.training.parallel.pipeline import Pipeline
+from minillm.training.parallel.ring import all_reduce_plain, ring_all_reduce
 from minillm.training.parallel.stages import stages_of
 from minillm.training.parallel.tensor_parallel import vocab_parallel_cross_entropy
 from minillm.training.parallel.tensor_parallel_model import tensor_parallel, whole_state_dict
@@ -127,6 +128,17 @@ def train_pipeline(
         optimizer.step()
     own = {names[id(p)]: p.detach().clone() for p in pipeline.stage.parameters()}
     return Trained(losses, own, {"slots": pipeline.slots(), "kept": pipeline.most_kept})
+
+
+def sum_both_ways(numbers: Tensor) -> tuple[Tensor, int, int, float]:
+    """Rank r has numbers * (r + 1). Their sum, the bytes it sent around the ring and through rank 0, and how far both
+    sums are from torch's own."""
+    ring = numbers * (place()[0] + 1)
+    plain, theirs = ring.clone(), ring.clone()
+    sent, sent_plain = ring_all_reduce(ring), all_reduce_plain(plain)
+    dist.all_reduce(theirs)
+    furthest = max((ring - theirs).abs().max().item(), (plain - theirs).abs().max().item())
+    return ring, sent, sent_plain, furthest
 
 
 def copied_weights(model: CausalLM) -> dict[str, Tensor]:
