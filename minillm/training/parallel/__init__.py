@@ -4,7 +4,7 @@
     group.py ring.py      who am I of how many; the sum over all ranks around a ring
     gradients.py data_parallel.py        the model on every rank, the rows cut
     flat.py zero.py       nothing stored twice: averages, gradients, weights cut
-    tensor_parallel.py tensor_parallel_model.py      the matrices cut
+    tensor_layers.py tensor_model.py      the matrices cut
     schedules.py pipeline.py stages.py   the layers cut
     recipes.py            each of them as a short program
 
@@ -33,13 +33,13 @@ from minillm.training.parallel.ring import (
 )
 from minillm.training.parallel.schedules import bubble, gpipe, one_forward_one_backward
 from minillm.training.parallel.stages import Stage, stages_of
-from minillm.training.parallel.tensor_parallel import (
+from minillm.training.parallel.tensor_layers import (
     ColumnParallelLinear,
     RowParallelLinear,
     VocabParallelEmbedding,
     vocab_parallel_cross_entropy,
 )
-from minillm.training.parallel.tensor_parallel_model import (
+from minillm.training.parallel.tensor_model import (
     tensor_parallel,
     tensor_parallel_loss,
     whole_state_dict,

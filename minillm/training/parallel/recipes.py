@@ -25,8 +25,8 @@ from minillm.training.parallel.group import own_rows, place
 from minillm.training.parallel.pipeline import Pipeline
 from minillm.training.parallel.ring import all_reduce_plain, ring_all_reduce
 from minillm.training.parallel.stages import stages_of
-from minillm.training.parallel.tensor_parallel import vocab_parallel_cross_entropy
-from minillm.training.parallel.tensor_parallel_model import tensor_parallel, whole_state_dict
+from minillm.training.parallel.tensor_layers import vocab_parallel_cross_entropy
+from minillm.training.parallel.tensor_model import tensor_parallel, whole_state_dict
 from minillm.training.parallel.zero import ZeRO
 
 

@@ -223,7 +223,9 @@ def in_part(ids: Tensor, first: int, size: int) -> tuple[Tensor, Tensor]:
     return torch.where(mine, ids - first, 0), mine
 
 
-class _VocabParallelLoss(torch.autograd.Function):
+class VocabParallelLoss(torch.autograd.Function):
+    """The loss of logits (N, V / n), and its gradient: three sums over ranks forward, none backward."""
+
     @staticmethod
     def forward(ctx, logits: Tensor, targets: Tensor, ignore_index: int, group: Any) -> Tensor:
         here, mine = in_part(targets, place(group)[0] * logits.shape[1], logits.shape[1])
@@ -267,7 +269,7 @@ def vocab_parallel_cross_entropy(
             f"targets must be below {words} or {ignore_index}, got {targets.min()} to {targets.max()}"
         )
     logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-    return _VocabParallelLoss.apply(logits, targets, ignore_index, group)
+    return VocabParallelLoss.apply(logits, targets, ignore_index, group)
 
 
 def _sum(x: Tensor, group: Any, operation: Any = dist.ReduceOp.SUM) -> Tensor:

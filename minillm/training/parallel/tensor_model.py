@@ -22,7 +22,7 @@ from minillm.nn.attention import MultiHeadAttention
 from minillm.nn.blocks import DecoderBlock, FeedForward, SwiGLU
 from minillm.training.objectives import CausalLMObjective
 from minillm.training.parallel.group import place, same_start
-from minillm.training.parallel.tensor_parallel import (
+from minillm.training.parallel.tensor_layers import (
     ColumnParallelLinear,
     RowParallelLinear,
     VocabParallelEmbedding,
