@@ -50,7 +50,7 @@ def test_ten_steps_are_those_of_one_process(form, ranks):
     oracle, losses = alone(*FORMS[form])
     assert losses[0] - losses[-1] > 0.3
     for found in everything(ranks):
-        weights, their_losses = found[form][:2]
+        their_losses, weights = found[form][:2]
         assert weights.keys() == oracle.keys()
         assert furthest(weights, oracle) < EXACT
         assert their_losses == pytest.approx(losses, abs=1e-12)
@@ -66,10 +66,11 @@ def test_ten_steps_of_a_pipeline(form, make, eps, ranks):
     oracle, losses = alone(make, eps)
     together = {}
     for found in everything(ranks):
-        assert furthest(found[form][0], oracle) < EXACT
-        assert found[form][1] == pytest.approx(losses, abs=1e-12)
-        assert not together.keys() & found[form][0].keys()
-        together |= found[form][0]
+        their_losses, weights = found[form][:2]
+        assert furthest(weights, oracle) < EXACT
+        assert their_losses == pytest.approx(losses, abs=1e-12)
+        assert not together.keys() & weights.keys()
+        together |= weights
     assert together.keys() == {name for name, _ in make().named_parameters()}
 
 
