@@ -4,7 +4,8 @@
 
 Gradients become ready from the last layer to the first. They are collected in buckets of some megabytes; as soon as
 one is full it travels, and the backward pass of the layers before goes on meanwhile. Fewer, larger messages cost less
-than one a parameter; one message for all could only begin when the backward has ended.
+than one a parameter; one message for all could only begin when the backward has ended. In which order gradients come
+is learned in the first pass.
 
     parallel = DataParallel(model)
     loss = objective(parallel, own_rows(batch)); loss.backward(); optimizer.step()         as without
@@ -69,13 +70,13 @@ class DataParallel(nn.Module):
         self.model, self.group = check_model(model), group
         _, self.ranks = place(group)
         same_start(model, group)
-        named = {p: name for name, p in model.named_parameters() if p.requires_grad}
-        self.buckets = [Bucket(part, group) for part in in_buckets(list(named)[::-1], bucket_bytes)]
+        self.bucket_bytes, self.known_order = bucket_bytes, False
+        self.named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._fill_buckets(list(self.named)[::-1])  # a guess: last made, first ready
         self.events: list[tuple[str, Any]] = []
         self.syncs, self.running, self.sent = True, False, 0
-        for bucket in self.buckets:
-            for p in bucket.parameters:
-                p.register_post_accumulate_grad_hook(partial(self._ready, bucket, named[p]))
+        for name, p in self.named.items():
+            p.register_post_accumulate_grad_hook(partial(self._ready, name))
 
     def forward(self, *args: Any, **options: Any) -> Any:
         """What the model gives. A backward pass that broke off is forgotten here."""
@@ -92,7 +93,13 @@ class DataParallel(nn.Module):
         finally:
             self.syncs = before
 
-    def _ready(self, bucket: Bucket, name: str, parameter: Tensor) -> None:
+    def _fill_buckets(self, names: Sequence[str]) -> None:
+        """Put the parameters into buckets, in this order."""
+        parts = in_buckets([self.named[name] for name in names], self.bucket_bytes)
+        self.buckets = [Bucket(part, self.group) for part in parts]
+        self.bucket_of = {id(p): bucket for bucket in self.buckets for p in bucket.parameters}
+
+    def _ready(self, name: str, parameter: Tensor) -> None:
         """A gradient is there: if its bucket is full, and those before have left, it leaves."""
         if not self.syncs:
             return
@@ -100,7 +107,7 @@ class DataParallel(nn.Module):
             self.running, self.events = True, []
             Variable._execution_engine.queue_callback(self._finish)  # when this backward pass has ended
         self.events.append(("ready", name))
-        bucket.missing.discard(id(parameter))
+        self.bucket_of[id(parameter)].missing.discard(id(parameter))
         while self.sent < len(self.buckets) and not self.buckets[self.sent].missing:
             self._send_next()  # in one order on all ranks, or they would add up different buckets
 
@@ -116,7 +123,20 @@ class DataParallel(nn.Module):
             self._send_next()
         for bucket in self.buckets:
             bucket.receive(self.ranks)
+        if not self.known_order:
+            self._learn_order()
         self._restart()
+
+    def _learn_order(self) -> None:
+        """From now on buckets hold what became ready together in the first pass, by rank 0's account."""
+        names, self.known_order = list(self.named), True
+        came = [name for kind, name in self.events if kind == "ready"]
+        came += [name for name in names if name not in set(came)]
+        order = torch.tensor(
+            [names.index(name) for name in came], device=self.buckets[0].parameters[0].device
+        )
+        dist.broadcast(order, group=self.group, group_src=0)
+        self._fill_buckets([names[place] for place in order.tolist()])
 
     def _restart(self) -> None:
         self.running, self.sent = False, 0

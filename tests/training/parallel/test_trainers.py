@@ -109,6 +109,7 @@ def test_parts_go_on_in_one_process(folder, two, alone):
     same(trainers.resumed(checkpoint, None, 1, folder / "one"), alone["stream"])
 
 
+@pytest.mark.soak
 def test_parts_of_two_go_on_in_four(folder, two, alone):
     checkpoint = folder / "stream-fsdp" / "checkpoint-4"
     for found in run_ranks(trainers.resumed_here, 4, checkpoint, "fsdp", folder / "four", seconds=200):
