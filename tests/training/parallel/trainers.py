@@ -113,13 +113,7 @@ def runs(folder, plain):
     found["from plain"] = resumed(plain, "fsdp", ranks, folder / "again")
     found["refused"] = {}
     for name, call in {
-        "optimizers": lambda: Trainer(
-            model(),
-            TrainerConfig(1, progress=False),
-            COUNTING,
-            strategy="fsdp",
-            optimizers=(torch.optim.SGD(model().parameters()), None),
-        ),
+        "optimizers": own_optimizer,
         "fp16": lambda: make("texts", "fsdp", fp16=True),
         "name": lambda: make("texts", "zero"),
         "other batches": lambda: resumed(plain, "ddp", 1, folder / "never"),
@@ -129,6 +123,15 @@ def runs(folder, plain):
         except ValueError as error:
             found["refused"][name] = str(error)
     return found
+
+
+def own_optimizer():
+    """FSDP with an optimizer of one's own."""
+    whole = model()
+    given = torch.optim.SGD(whole.parameters(), 0.1), None
+    return Trainer(
+        whole, TrainerConfig(1, context_length=8, progress=False), COUNTING, strategy="fsdp", optimizers=given
+    )
 
 
 def resumed(checkpoint, strategy, processes, folder):
