@@ -79,7 +79,7 @@ class DataParallel(nn.Module):
             p.register_post_accumulate_grad_hook(partial(self._ready, name))
 
     def forward(self, *args: Any, **options: Any) -> Any:
-        """What the model gives. A backward pass that broke off is forgotten here."""
+        """What the model gives. A backward pass that broke off, on all ranks alike, is forgotten here."""
         if torch.is_grad_enabled() and self.running:
             self._restart()
         return self.model(*args, **options)

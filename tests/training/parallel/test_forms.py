@@ -7,7 +7,15 @@ from functools import lru_cache
 import pytest
 import torch
 
-from minillm.training.parallel import bubble, gpipe, one_forward_one_backward, place, run_ranks, zero_bytes
+from minillm.training.parallel import (
+    RankFailed,
+    bubble,
+    gpipe,
+    one_forward_one_backward,
+    place,
+    run_ranks,
+    zero_bytes,
+)
 from tests.training.parallel import ranks as work
 
 EXACT = 1e-12  # float64; measured 3e-14 and less
@@ -27,8 +35,19 @@ def on_2_and_4(forms):
 
 
 @lru_cache
+def launched(ranks):
+    """(what the ranks found, None), or (None, why they failed): they are not started again for every test."""
+    try:
+        return run_ranks(work.everything, ranks, seconds=250), None
+    except RankFailed as error:
+        return None, error
+
+
 def everything(ranks):
-    return run_ranks(work.everything, ranks, seconds=250)
+    found, error = launched(ranks)
+    if error is not None:
+        raise error
+    return found
 
 
 @lru_cache
