@@ -3,7 +3,7 @@
     a parameter is a DTensor, cut along its first axis; AdamW works on the local pieces, which are plain tensors
     a block's weights are gathered before it runs, forward and backward; embeddings, last norm and head together once
 
-Checkpoints are written in parts, one a process (sharded.py).
+Checkpoints are written in parts, one a process (parts_of_checkpoint.py).
 
 Book: 5.3.2 데이터 병렬화에서 중복 저장 줄이기(ZeRO). Paper: Zhao et al. 2023 (FSDP). Held against: one process.
 By hand: minillm.training.parallel.ZeRO(stage=3). Leaves out: torch's mixed precision and offloading.

@@ -146,13 +146,13 @@ def _of_objective(run: Any) -> dict[str, Any]:
 def _batches(run: Any, settings: dict[str, Any]) -> dict[str, Any]:
     """What an update reads, however it is dealt to processes: its rows, and in which order they come.
 
-    Batches of texts of one length, data that deal their own batches, and what the end of an epoch leaves out depend on
-    how large those are.
+    Batches of texts of one length, data that deal their own batches, what the end of an epoch leaves out, and a loss in
+    which the rows of a batch meet depend on how large those are.
     """
     sizes = [settings[key] for key in BATCHES if key in settings]
     args, data = run.args, getattr(run.train_feed, "data", None)
     deals = args.train_sampling_strategy == "group_by_length" or hasattr(data, "epoch_batches")
-    deals = deals or args.dataloader_drop_last
+    deals = deals or args.dataloader_drop_last or not getattr(run.objective, "rows_apart", False)
     return {
         "rows": math.prod(sizes) * run.processes.count,
         "dealt": [*sizes, run.processes.count] if deals else None,
@@ -185,7 +185,12 @@ def resume_run(run: Any, checkpoint: bool | str | Path) -> None:
         if ours[key] != theirs.get(key) and key not in spared
     ]
     if of_then is not None and batches != of_then and not changed:
-        changed = [f"rows of an update, over all processes, {of_then['rows']} -> {batches['rows']}"]
+        names = {
+            "rows": "rows of an update, over all processes,",
+            "dealt": "batches that depend on their sizes",
+        }
+        key = next(key for key in names if batches[key] != of_then.get(key))
+        changed = [f"{names[key]} {of_then.get(key)} -> {batches[key]}"]
     ours, theirs = _of_objective(run), meta.get("objective", {})
     keys = [*theirs, *(key for key in ours if key not in theirs)]
     changed += [

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Flat:
@@ -105,12 +105,14 @@ class Flat:
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The tensors in what a layer gives: a tensor, a list, a dict, an object with attributes; one level deep."""
-    if isinstance(value, Tensor):
-        yield value
-        return
-    values = (
-        value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
-    )
-    values = vars(value).values() if hasattr(value, "__dict__") and not values else values
-    yield from (one for one in values if isinstance(one, Tensor))
+    """The tensors in what a layer gives: a tensor, or lists, dicts, objects with attributes of those, however deep."""
+    waiting, seen = [value], set()
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Tensor):
+            yield one
+        elif id(one) not in seen and not isinstance(one, (type, nn.Module)):
+            seen.add(id(one))
+            waiting += one.values() if isinstance(one, Mapping) else ()
+            waiting += one if isinstance(one, (list, tuple)) else ()
+            waiting += vars(one).values() if hasattr(one, "__dict__") else ()

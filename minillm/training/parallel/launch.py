@@ -72,7 +72,8 @@ def run_ranks(function: Callable[..., Any], ranks: int, *args: Any, seconds: flo
 
     Arguments and results are copied (tensors and models, too): nothing is shared. What ranks print is printed here
     when all is over, rank by rank. Each has one thread. ValueError for a function or arguments that cannot travel;
-    RankFailed if a rank raises, dies, or has no result after `seconds`. No rank is left when this returns or raises.
+    RankFailed if a rank raises, dies, or has no result `seconds` after all were started. No rank is left when this
+    returns or raises.
     """
     check_int("ranks", ranks, 1, MOST)
     if check_number("seconds", seconds, 0) == 0:
@@ -82,7 +83,6 @@ def run_ranks(function: Callable[..., Any], ranks: int, *args: Any, seconds: flo
     context = multiprocessing.get_context("forkserver" if forks else "spawn")
     if forks:
         context.set_forkserver_preload([__name__])
-    deadline = time.monotonic() + seconds
     team: list[_Member] = []
     with tempfile.TemporaryDirectory(prefix="minillm-ranks-") as folder:
         try:
@@ -93,7 +93,7 @@ def run_ranks(function: Callable[..., Any], ranks: int, *args: Any, seconds: flo
                 process.start()
                 theirs.close()
                 team.append(_Member(process, ours))
-            words = _listen(team, deadline, seconds)
+            words = _listen(team, time.monotonic() + seconds, seconds)
         finally:
             for member in team:
                 member.process.kill()

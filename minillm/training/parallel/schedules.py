@@ -15,6 +15,8 @@ Leaves out: several stages a rank (interleaving), backward passes cut in two (ze
 
 from __future__ import annotations
 
+from minillm._checks import check_int
+
 Work = tuple[str, int]  # ("F" or "B", number of the micro-batch)
 
 
@@ -37,5 +39,7 @@ SCHEDULES = {"gpipe": gpipe, "1f1b": one_forward_one_backward}
 
 
 def bubble(ranks: int, microbatches: int) -> float:
-    """The share of empty slots of both: (p - 1) / (m + p - 1)."""
+    """The share of empty slots of both: (p - 1) / (m + p - 1). ValueError below one rank or micro-batch."""
+    check_int("ranks", ranks, 1)
+    check_int("microbatches", microbatches, 1)
     return (ranks - 1) / (microbatches + ranks - 1)

@@ -26,7 +26,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd import Variable
 
-from minillm._checks import check_choice, check_number
+from minillm._checks import check_choice, check_int, check_number
 from minillm.training.adamw import AdamW
 from minillm.training.groups import decay_groups
 from minillm.training.parallel.flat import Flat, tensors_in
@@ -36,8 +36,12 @@ from minillm.training.parallel.group import check_model, place, same_start
 def zero_bytes(parameters: int, ranks: int, stage: int, width: int = 4) -> int:
     """The formula above: bytes a rank holds after a backward pass; stage 0 is data parallel. width: of a number.
 
-    `parameters` divides by `ranks` (ZeRO fills each layer up until it does).
+    `parameters` divides by `ranks` (ZeRO fills each layer up until it does). ValueError for another stage, or less than
+    one rank or byte.
     """
+    check_choice("stage", stage, (0, 1, 2, 3))
+    for name, number, least in (("parameters", parameters, 0), ("ranks", ranks, 1), ("width", width, 1)):
+        check_int(name, number, least)
     weights, gradients, averages = width * parameters, width * parameters, 2 * width * parameters
     cut = {0: 0, 1: averages, 2: averages + gradients, 3: averages + gradients + weights}[stage]
     return weights + gradients + averages - cut + cut // ranks
@@ -50,8 +54,9 @@ class ZeRO(nn.Module):
         zero.zero_grad(); objective(zero, own_rows(batch)).backward(); zero.clip_gradients(1.0); zero.step()
 
     Every rank begins with the weights of rank 0. The AdamW is `zero.optimizer`, whose `param_groups` a schedule may
-    set; biases and norms do not decay. All ranks must run the same layers in the same order. With stage 3 the
-    parameters of the model are empty but while their layer runs: look at them inside `with zero.whole():`.
+    set; biases and norms do not decay. All ranks must run the same layers in the same order; a pass that breaks off on
+    one of them ends the run. With stage 3 the parameters of the model are empty but while their layer runs (look at
+    them inside `with zero.whole():`), and gradients come to a layer by what it gives.
     ValueError outside of a group, for another stage, and for a model without parameters.
     """
 
@@ -116,12 +121,14 @@ class ZeRO(nn.Module):
             raise ValueError("max_norm must be above 0, got 0")
         self.reduce_gradients()
         mine = [flat.own.grad for flat in self.flats if flat.own.grad is not None]
-        square = sum((gradient.square().sum() for gradient in mine), self.flats[0].own.new_zeros(()))
+        # in float64: the squares of half precision would overflow
+        zero = torch.zeros((), dtype=torch.float64, device=self.flats[0].own.device)
+        square = sum((torch.linalg.vector_norm(one, dtype=torch.float64).square() for one in mine), zero)
         dist.all_reduce(square, group=self.group)
         norm = square.sqrt()
         scale = torch.where(norm.isfinite(), max_norm / (norm + 1e-6), 1.0).clamp(max=1.0)
         for gradient in mine:
-            gradient *= scale
+            gradient *= scale.to(gradient.dtype)
         return norm
 
     @torch.no_grad()

@@ -239,6 +239,61 @@ def checkpointed_zero():
     return norm.item(), flat.norm().item()
 
 
+class Nested(torch.nn.Module):
+    """Its gradient comes by a tensor that lies two levels deep in what it gives; the one above is not used."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(6, 6)
+
+    def forward(self, x):
+        y = self.layer(x).tanh()
+        return {"beside": 2 * y, "below": [y]}
+
+
+class Nests(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.blocks = torch.nn.ModuleList(Nested() for _ in range(3))
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)["below"][0]
+        return x
+
+
+def odd_passes(stage):
+    """(length of the gradient, of one process): outputs in outputs, a backward pass that broke off, two forward passes
+    before two backward passes, and one without a gradient between."""
+    ranks = place()[1]
+    x = torch.arange(12.0 * ranks, dtype=torch.float64).view(2 * ranks, 6).sin()
+    plain = Nests().double()
+    (plain(x).square().mean() + plain(2 * x).square().mean()).backward()
+    expected = torch.cat([p.grad.flatten() for p in plain.parameters()]).norm()
+    sharded = ZeRO(Nests().double(), stage)
+    hook = sharded.model.blocks[1].layer.bias.register_hook(lambda gradient: 1 / 0)
+    try:
+        sharded(own_rows(x)).sum().backward()
+    except ZeroDivisionError:
+        hook.remove()
+    sharded.zero_grad()
+    losses = [sharded(own_rows(by * x)).square().mean() for by in (1, 2)]
+    with torch.no_grad():
+        sharded(x)
+    for loss in losses:
+        loss.backward()
+    return sharded.clip_gradients(1e9).item(), expected.item()
+
+
+def clipped_halves():
+    """The length of a gradient of 42 times 300 in float16, where 300 squared is infinite."""
+    sharded = ZeRO(torch.nn.Linear(6, 6).half(), 2)
+    for flat in sharded.flats:
+        flat.own.grad = torch.full_like(flat.own, 300)
+    return sharded.clip_gradients(1.0).item(), max(flat.own.grad.max().item() for flat in sharded.flats)
+
+
 def everything():
     """All of it in one launch: a process costs more than its work. Rank 0's weights are taken, others begin apart."""
     rank, ranks = place()
@@ -254,7 +309,8 @@ def everything():
     if ranks == 2:  # what has nothing new to say on four
         found |= {
             "unused": unused(), "clipped": [clipped(stage) for stage in (1, 2, 3)], "empty": empty_between(),
-            "checkpointed": checkpointed_zero(),
+            "checkpointed": checkpointed_zero(), "odd": [odd_passes(stage) for stage in (1, 2, 3)],
+            "halves": clipped_halves(),
             "tensors of qwen3": train_tensor_parallel(qwen3(), ids),
             "tensors of gpt2": train_tensor_parallel(gpt2(), ids, **large),
             "1f1b of gpt2": train_pipeline(untied_gpt2(), ids, "1f1b", 8, **large),

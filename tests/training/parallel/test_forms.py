@@ -226,6 +226,17 @@ def test_clipping_sees_the_whole_gradient(ranks):
 
 
 @pytest.mark.parametrize("ranks", [2])
+def test_odd_passes(ranks):
+    for found in everything(ranks):
+        assert len(found["odd"]) == 3
+        for ours, theirs in found["odd"]:
+            assert ours == pytest.approx(theirs, rel=1e-12)
+        norm, largest = found["halves"]
+        assert norm == pytest.approx(300 * math.sqrt(42), rel=1e-6)
+        assert largest == pytest.approx(1 / math.sqrt(42), rel=1e-2)
+
+
+@pytest.mark.parametrize("ranks", [2])
 def test_weights_of_stage_3_are_gone_between_passes(ranks):
     count = sum(p.numel() for p in work.llama().parameters())
     for found in everything(ranks):
@@ -261,3 +272,18 @@ def test_outside_of_a_group():
     with pytest.raises(ValueError, match="run_ranks"):
         place()
     assert math.isclose(bubble(4, 1), 0.75)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: bubble(0, 1), "ranks must be at least 1, got 0"),
+        (lambda: bubble(2, 0), "microbatches must be at least 1, got 0"),
+        (lambda: zero_bytes(8, 0, 1), "ranks must be at least 1, got 0"),
+        (lambda: zero_bytes(8, 2, 4), "stage must be one of 0, 1, 2, 3, got 4"),
+        (lambda: zero_bytes("8", 2, 1), "parameters must be an integer"),
+    ],
+)
+def test_formulas_of_nothing(call, says):
+    with pytest.raises(ValueError, match=says):
+        call()

@@ -13,6 +13,9 @@ from minillm.training import (
     TrainingArguments,
     checkpoints,
 )
+from minillm.training.alignment.dpo import DPOTrainer
+from minillm.training.distillation_objective import DistillationObjective
+from minillm.training.objectives import CausalLMObjective
 from minillm.training.parallel import place
 from minillm.training.parallel.zero import storage_bytes
 from tests.training.classifier import Padding
@@ -70,6 +73,44 @@ def make(kind, strategy=None, folder=None, processes=1, seed=0, **options):
     )
 
 
+def run_of(objective, strategy, processes):
+    """Six steps of an objective that calls a model more than once, or only its body, or another model besides."""
+    config = TrainerConfig(
+        6, batch_size=8 // processes, context_length=12, precision="fp32", learning_rate=1e-2, progress=False,
+        eval_every=3,
+    )  # fmt: skip
+    if objective == "pairs":
+        pairs = [
+            {"prompt_ids": row[:3], "chosen_ids": row[3 : 5 + i % 4], "rejected_ids": row[-2 - i % 3 :]}
+            for i, row in enumerate(COUNTING[i : i + 12].tolist() for i in range(24))
+        ]
+        return DPOTrainer(model(), config, pairs, pairs[:8], strategy=strategy)
+    made = {
+        "twice": Twice,
+        "fused": lambda: CausalLMObjective(fused=True),
+        "distilled": lambda: DistillationObjective(model(5), hidden_weight=1.0, layers={0: 0, 2: 2}),
+    }[objective]()
+    return Trainer(model(), config, COUNTING, COUNTING[:200], objective=made, strategy=strategy)
+
+
+OBJECTIVES = ("pairs", "twice", "fused", "distilled")
+
+
+class Twice(CausalLMObjective):
+    """Calls the model twice before one backward pass."""
+
+    def __call__(self, model, batch, predict=False):
+        other = {**batch, "input_ids": batch["input_ids"].flip(1)}
+        first, second = (super(Twice, self).__call__(model, one, predict) for one in (batch, other))
+        return first._replace(loss=(first.loss + second.loss) / 2)
+
+
+class RowsMeet(CausalLMObjective):
+    """As a loss with in-batch negatives."""
+
+    rows_apart = False
+
+
 class Silent(TrainerCallback):
     """Counts."""
 
@@ -110,6 +151,11 @@ def runs(folder, plain):
                 made.save_model(folder / "saved")
                 found["evaluated"] = made.evaluate()["eval_loss"]
                 found["predicted"] = made.predict(COUNTING[:50]).metrics["test_loss"]
+    for objective in OBJECTIVES:
+        for strategy in ("ddp", "fsdp"):
+            made = run_of(objective, strategy, ranks)
+            made.train()
+            found[objective, strategy] = figures(made)
     found["from plain"] = resumed(plain, "fsdp", ranks, folder / "again")
     found["refused"] = {}
     for name, call in {
