@@ -6,7 +6,7 @@ Names and defaults are transformers'. A name that is not here is refused, and wh
 that is silently left out would be believed to act. TrainerConfig (config.py) is the course's short form.
 
 Book: 3.4.2 트레이너 API를 사용해 학습하기. Held against: transformers.TrainingArguments.
-Leaves out: what belongs to services (trackers), to many machines (FSDP, DeepSpeed) and to compilers.
+Leaves out: what belongs to services (trackers), to many machines (the Trainer's strategy) and to compilers.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ INSTEAD = {
     "hub_strategy": "leave it out, and call trainer.push_to_hub() after train()",
     "predict_with_generate": "generate with the trained model (minillm.inference)",
     "torch_compile": "leave it out: there is no compiler here",
-    "fsdp": "leave it out: data parallel by torchrun is what there is",
-    "deepspeed": "leave it out: data parallel by torchrun is what there is",
+    "fsdp": 'give the Trainer strategy="fsdp", under torchrun',
+    "deepspeed": 'give the Trainer strategy="fsdp", under torchrun: it cuts what ZeRO-3 cuts',
 }  # fmt: skip
 
 

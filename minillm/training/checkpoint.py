@@ -6,6 +6,8 @@
       trainer_state.json                      where the run was, and its log_history, for a reader
       training.state                          step, settings, history, AdamW's averages, a digest of the weights
 
+strategy="fsdp" writes weights and averages in parts instead (parts_of_checkpoint.py); any Trainer resumes from either.
+
 A checkpoint is written beside its final name and moved into place by one rename, so a folder called checkpoint-...
 is always whole. The digest ties weights and averages together: files of two different steps are refused.
 
@@ -21,7 +23,8 @@ import re
 import shutil
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,7 @@ from minillm._tensors import load_tensors, save_tensors, to_array
 from minillm.nn.lora import BASE, adapters_of
 from minillm.training.adamw import AdamW
 from minillm.training.adapters import save_adapter
+from minillm.training.parts_of_checkpoint import Cutter, read_parts
 
 STATE = "training.state"
 KIND = "training state"
@@ -72,8 +76,13 @@ def base_digest(model: nn.Module) -> str | None:
 
 def weights_digest(model: nn.Module) -> str:
     """sha256 of the names, shapes, dtypes and bytes of what `learned_state` gives."""
+    return digest_of(learned_state(model))
+
+
+def digest_of(state: Mapping[str, Tensor]) -> str:
+    """The same of what `state_dict` gave."""
     digest = hashlib.sha256()
-    for name, tensor in learned_state(model).items():
+    for name, tensor in state.items():
         array, dtype = to_array(tensor)
         digest.update(f"{name}|{dtype}|{array.shape}|".encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
@@ -104,12 +113,7 @@ def save_checkpoint(
     weights written to weights.state in our own container; one with LoRA adapters has the adapters there, and the active
     one beside it in peft's format, too. Its frozen base is not stored: a digest of it is.
     """
-    target = checkpoint_path(folder, step)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(target.parent)
-    draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    old = draft.with_name(f"{draft.name}.old")
-    try:
+    with drafted(checkpoint_path(folder, step), meta.get("eval_loss")) as draft:
         shared = adapters_of(model)
         if shared is not None and shared.active != BASE:
             save_adapter(model, draft)
@@ -117,36 +121,60 @@ def save_checkpoint(
             model.save_pretrained(draft)
         else:
             save_tensors(draft / WEIGHTS, "weights", learned_state(model), None)
-        if tokenizer is not None:
-            save_tokenizer(tokenizer, draft)
-        if "state" in meta:
-            write_json(draft / "trainer_state.json", meta["state"])
-        state = optimizer.state_dict()
-        averages = {
-            f"{index}.{name}": value
-            for index, entry in state["state"].items()
-            for name, value in entry.items()
-            if isinstance(value, Tensor)
-        }
-        counts = {
-            str(index): {name: value for name, value in entry.items() if not isinstance(value, Tensor)}
-            for index, entry in state["state"].items()
-        }
-        whole = {"step": step, "counts": counts, "groups": state["param_groups"], "meta": meta}
-        save_tensors(draft / STATE, KIND, averages, whole | digests_of(model))
+        averages, counts, groups = split_state(optimizer)
+        whole = {"step": step, "counts": counts, "groups": groups, "meta": meta}
+        write_rest(draft, averages, whole | digests_of(model), tokenizer)
+    return checkpoint_path(folder, step)
+
+
+def split_state(
+    optimizer: AdamW,
+) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """An optimiser's state as (tensors by "index.name", other values by index, settings of the groups)."""
+    state = optimizer.state_dict()
+    averages = {
+        f"{index}.{name}": value
+        for index, entry in state["state"].items()
+        for name, value in entry.items()
+        if isinstance(value, Tensor)
+    }
+    counts = {
+        str(index): {name: value for name, value in entry.items() if not isinstance(value, Tensor)}
+        for index, entry in state["state"].items()
+    }
+    return averages, counts, state["param_groups"]
+
+
+def write_rest(draft: Path, averages: dict[str, Tensor], whole: dict[str, Any], tokenizer: Any) -> None:
+    """Everything of a checkpoint but the weights."""
+    if tokenizer is not None:
+        save_tokenizer(tokenizer, draft)
+    if "state" in whole["meta"]:
+        write_json(draft / "trainer_state.json", whole["meta"]["state"])
+    save_tensors(draft / STATE, KIND, averages, whole)
+
+
+@contextmanager
+def drafted(target: Path, eval_loss: float | None) -> Iterator[Path]:
+    """A folder that gets the name `target` when the block has ended well; nothing is left of it otherwise."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(target.parent)
+    draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    old = draft.with_name(f"{draft.name}.old")
+    try:
+        yield draft
         umask = os.umask(0)
         os.umask(umask)
         draft.chmod(0o777 & ~umask)
         if target.exists():
             target.rename(old)
         draft.rename(target)
-        _known_losses[_stamp(target)] = meta.get("eval_loss")
+        _known_losses[_stamp(target)] = eval_loss
     finally:
         if old.exists() and not target.exists():
             old.rename(target)
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
-    return target
 
 
 def checkpoint_path(folder: str | Path, step: int) -> Path:
@@ -177,23 +205,27 @@ def checkpoint_meta(path: str | Path) -> dict[str, Any]:
     return found["meta"]
 
 
-def load_checkpoint(path: str | Path, model: nn.Module, optimizer: AdamW) -> int:
+def load_checkpoint(
+    path: str | Path, model: nn.Module, optimizer: AdamW, cutter: Cutter | None = None
+) -> int:
     """Put the weights and averages of a checkpoint into `model` and `optimizer`; returns its step.
 
-    Raises BadFileError (a ValueError) if a file is missing, cut or damaged, or belongs to another step, and
-    ValueError if the checkpoint is of another model; in either case model and optimiser keep what they had.
+    cutter: where this process holds a part of them. Raises BadFileError (a ValueError) if a file is missing, cut or
+    damaged, or belongs to another step, and ValueError if the checkpoint is of another model; in either case model and
+    optimiser keep what they had.
     """
     path = Path(path)
     averages, found = load_tensors(path / STATE, KIND)
+    weights = None
+    if "parts" in found:
+        weights, averages = read_parts(path, found)
+    states: dict[int, dict[str, Any]] = {int(index): dict(count) for index, count in found["counts"].items()}
+    for name, tensor in averages.items():
+        index, _, part = name.partition(".")
+        states[int(index)][part] = tensor if cutter is None else cutter.cut(tensor)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     try:
-        _fill(model, path, found)
-        states: dict[int, dict[str, Any]] = {
-            int(index): dict(count) for index, count in found["counts"].items()
-        }
-        for name, tensor in averages.items():
-            index, _, part = name.partition(".")
-            states[int(index)][part] = tensor
+        _fill(model, path, found, weights, cutter)
         optimizer.load_state_dict({"state": states, "param_groups": found["groups"]})
     except BaseException:
         model.load_state_dict(before)
@@ -201,35 +233,50 @@ def load_checkpoint(path: str | Path, model: nn.Module, optimizer: AdamW) -> int
     return found["step"]
 
 
-def load_weights(path: str | Path, model: nn.Module) -> None:
+def load_weights(path: str | Path, model: nn.Module, cutter: Cutter | None = None) -> None:
     """Put the weights of a checkpoint into `model`; raises as `load_checkpoint` does, the model as it was."""
     path = Path(path)
     _, found = load_tensors(path / STATE, KIND)
+    weights = read_parts(path, found)[0] if "parts" in found else None
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     try:
-        _fill(model, path, found)
+        _fill(model, path, found, weights, cutter)
     except BaseException:
         model.load_state_dict(before)
         raise
 
 
-def _fill(model: nn.Module, path: Path, digests: dict[str, Any]) -> None:
-    """The weights of a checkpoint, if they have the digests of its state."""
-    if (path / WEIGHTS).exists() or adapters_of(model) or not hasattr(type(model), "from_pretrained"):
-        weights, _ = load_tensors(path / WEIGHTS, "weights")
-    else:
-        weights = type(model).from_pretrained(path).state_dict()
+def _fill(
+    model: nn.Module,
+    path: Path,
+    found: dict[str, Any],
+    weights: dict[str, Tensor] | None,
+    cutter: Cutter | None,
+) -> None:
+    """The weights of a checkpoint, if they have the digests of its state; those of parts were checked part by part."""
+    in_parts, adapted = weights is not None, adapters_of(model) is not None
+    if weights is None:
+        if (path / WEIGHTS).exists() or adapted or not hasattr(type(model), "from_pretrained"):
+            weights, _ = load_tensors(path / WEIGHTS, "weights")
+        else:
+            weights = type(model).from_pretrained(path).state_dict()
+    without_base = adapted and not in_parts
     try:
-        if adapters_of(model) and weights.keys() != learned_state(model).keys():
+        if cutter is not None:
+            cutter.take(weights)
+        elif without_base and weights.keys() != learned_state(model).keys():
             raise RuntimeError("it has other adapters")
-        model.load_state_dict(weights, strict=adapters_of(model) is None)
-    except RuntimeError as error:
+        else:
+            model.load_state_dict(weights, strict=not without_base)
+    except (RuntimeError, ValueError) as error:
         raise ValueError(f"checkpoint {str(path)!r} is of another model: {error}") from None
-    if base_digest(model) != digests.get("base"):
+    if in_parts:
+        return
+    if cutter is None and base_digest(model) != found.get("base"):
         raise ValueError(
             f"checkpoint {str(path)!r} is of adapters on another base: the frozen weights of this model are others"
         )
-    if weights_digest(model) != digests["weights"]:
+    if (weights_digest(model) if cutter is None else digest_of(weights)) != found["weights"]:
         raise BadFileError(
             f"checkpoint {str(path)!r} is refused: its weights are not those its state was saved with"
         )

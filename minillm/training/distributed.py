@@ -6,8 +6,8 @@ So all processes make the same update of the same weights. Process 0 alone write
 
     torchrun --nproc-per-node 2 train.py
 
-Book: 5.3 분산 학습. Held against: one process with the same batches. Leaves out: several GPUs, sums that overlap
-with the backward pass, and cutting up the optimiser's averages (chapter 5).
+Book: 5.3 분산 학습과 ZeRO. Held against: one process with the same batches. Leaves out: sums that overlap with the
+backward pass and cutting up weights and averages: strategy="ddp" and "fsdp" of a Trainer have them (strategies.py).
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from minillm.training.parallel.gradients import pack_gradients, unpack_gradients
+from minillm.training.parallel.group import same_start
+
 
 def leave() -> None:
     """Leave the other processes, unless the script has done so."""
@@ -29,20 +32,42 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-class Processes:
-    """The processes that torchrun started, or this one alone. `rank` of `count`; they talk by gloo, on the CPU.
+def own_device(device: torch.device) -> torch.device:
+    """The device of one process of several: the CPU, or the GPU of its number on this machine."""
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"several processes train on CPUs or CUDA GPUs, got {device}")
+    if device.type == "cuda" and device.index is None:
+        number = int(os.environ.get("LOCAL_RANK", 0))
+        if number >= torch.cuda.device_count():
+            raise ValueError(
+                f"process {number} of this machine has no GPU, there are {torch.cuda.device_count()}"
+            )
+        torch.cuda.set_device(number)
+        return torch.device("cuda", number)
+    return device
 
-    seconds: how long a process waits for the others before it fails: torchrun then ends all of them. ValueError for
-    several processes on another device.
+
+class Processes:
+    """The processes that torchrun or `run_ranks` started, or this one alone. `rank` of `count`, on `device`.
+
+    They talk by gloo on CPUs, by NCCL on GPUs, each process with its own. seconds: how long a process waits for the
+    others before it fails: torchrun then ends all of them. needed: what needs a group of processes, if anything does.
+    ValueError for several processes on another device or on fewer GPUs, and where a group is needed and not there.
     """
 
-    def __init__(self, device: torch.device, seconds: float = 1800.0) -> None:
-        self.device = device
-        self.rank, self.count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        if self.count > 1 and device.type != "cpu":
-            raise ValueError(f"several processes train on the CPU only (device='cpu'), got {device}")
-        if self.count > 1 and not dist.is_initialized():
-            dist.init_process_group("gloo", timeout=timedelta(seconds=seconds))
+    def __init__(self, device: torch.device, seconds: float = 1800.0, needed: str = "") -> None:
+        started = dist.is_initialized()
+        self.rank = dist.get_rank() if started else int(os.environ.get("RANK", 0))
+        self.count = dist.get_world_size() if started else int(os.environ.get("WORLD_SIZE", 1))
+        if needed and not started and "RANK" not in os.environ:
+            raise ValueError(
+                f"{needed} needs a group of processes, this one is alone: start the script by "
+                "torchrun --nproc-per-node N script.py"
+            )
+        self.device = own_device(device) if self.count > 1 or needed else device
+        if (self.count > 1 or needed) and not started:
+            backend = "gloo" if device.type == "cpu" else "nccl"
+            dist.init_process_group(backend, timeout=timedelta(seconds=seconds))
             # gloo's threads would else be there while the interpreter is taken down, and now and then abort it
             atexit.register(leave)
 
@@ -59,6 +84,20 @@ class Processes:
         dist.all_reduce(together)
         return int(together)
 
+    def largest(self, number: int) -> int:
+        """The largest of the numbers that the processes have."""
+        together = torch.tensor(number, device=self.device)
+        if self.count > 1:
+            dist.all_reduce(together, dist.ReduceOp.MAX)
+        return int(together)
+
+    def summed(self, value: Tensor) -> Tensor:
+        """The sum of a tensor over processes, as a new one."""
+        value = value.clone()
+        if self.count > 1:
+            dist.all_reduce(value)
+        return value
+
     def sum_gradients(self, parameters: list[Tensor], loss: Tensor) -> Tensor:
         """Sum the gradients in place and return the sum of the losses: one message for all of them.
 
@@ -66,26 +105,15 @@ class Processes:
         """
         if self.count == 1:
             return loss
-        touched = torch.tensor(
-            [p.grad is not None for p in parameters], dtype=torch.float32, device=self.device
-        )
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        flat = torch.cat(
-            [touched, loss.reshape(1).float(), *(gradient.flatten().float() for gradient in gradients)]
-        )
+        flat = torch.cat([loss.reshape(1).float(), pack_gradients(parameters, torch.float32)])
         dist.all_reduce(flat)
-        counts, total, rest = flat.split([len(parameters), 1, flat.numel() - len(parameters) - 1])
-        pieces = rest.split([parameter.numel() for parameter in parameters])
-        for parameter, piece, count in zip(parameters, pieces, counts.tolist()):
-            parameter.grad = piece.view_as(parameter).to(parameter.dtype) if count else None
-        return total[0]
+        unpack_gradients(parameters, flat[1:])
+        return flat[0]
 
     def same_start(self, model: nn.Module) -> None:
         """Give every process the weights and buffers of process 0."""
         if self.count > 1:
-            with torch.no_grad():
-                for tensor in model.state_dict().values():
-                    dist.broadcast(tensor, 0)
+            same_start(model)
 
     def agreed(self, value: dict[str, Any]) -> dict[str, Any]:
         """What process 0 has, a dict of JSON-able values: decisions that hang on it are the same everywhere."""

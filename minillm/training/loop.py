@@ -7,12 +7,12 @@ averages and what the callbacks remember, that is the whole state: 5 steps, a ch
 in one go. `open_loop.py` is the same without everything that surrounds it; trainer.py puts the parts together.
 
 Book: 2.8 주요 사전 학습 메커니즘, 3.4 모델 학습시키기. Held against: transformers.Trainer.
-Leaves out: ZeRO (it comes with its chapter), torch.compile.
+Leaves out: torch.compile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -22,15 +22,14 @@ from tqdm import tqdm
 
 from minillm.training.adamw import AdamW
 from minillm.training.arguments import TrainingArguments
-from minillm.training.batches import Batch
 from minillm.training.callbacks import Callbacks, TrainerControl, TrainerState, is_better, metric_name
-from minillm.training.clipping import clip_gradients, gradient_norm
 from minillm.training.distributed import Processes
 from minillm.training.history import History
 from minillm.training.loss_scaling import LossScale
 from minillm.training.parts import set_rates
 from minillm.training.randomness import seed_step
 from minillm.training.resume import save_run
+from minillm.training.strategies import Round, Strategy
 from minillm.training.tally import Reading
 
 
@@ -54,6 +53,7 @@ class Loop:
     rate: Callable[[int], float]
     loss_scale: LossScale
     processes: Processes
+    strategy: Strategy
     device: torch.device
     records: History
     callbacks: Callbacks
@@ -122,20 +122,19 @@ class Loop:
 
     def _update(self) -> tuple[float, int]:
         """One update; returns (learning rate, targets). Reads nothing from a GPU: the host runs ahead of it."""
-        args, processes = self.args, self.processes
+        args, processes, strategy = self.args, self.processes, self.strategy
         seed_step(args.seed, self.step, processes.rank, self.device)
         parts = self.train_feed.passes(self.step, *self.place, processes.rank, processes.count)
         counts = [self.objective.count(part) for part in parts]
         total = processes.total(sum(counts))
         if total == 0:
             raise ValueError(f"the batch of step {self.step} has no targets: every label is ignored")
-        self.optimizer.zero_grad()
-        loss = self._accumulate(parts, counts, total)
+        strategy.zero_grad(self.optimizer)
+        loss = self._accumulate(strategy.rounds(parts, counts, self._all_rounds), total)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        loss = processes.sum_gradients(parameters, loss)
+        loss = strategy.collect(parameters, loss)
         fits = self.loss_scale.undo([p.grad for p in parameters if p.grad is not None])
-        limit = args.max_grad_norm
-        norm = clip_gradients(parameters, limit) if limit else gradient_norm(parameters)
+        norm = strategy.clip(parameters, args.max_grad_norm)
         good = self.records.add(loss, norm if fits else torch.zeros_like(norm))
         if self._reads_are_free:
             self._read_tally()
@@ -155,22 +154,28 @@ class Loop:
             self.lr_scheduler.step()
         return rate, total
 
-    def _accumulate(self, parts: Sequence[Batch], counts: Sequence[int], total: int) -> Tensor:
+    def _accumulate(self, rounds: Sequence[Round], total: int) -> Tensor:
         """Add up the gradients of the passes of an update; returns their part of the loss, the mean over all targets.
 
-        counts: targets of each pass. total: targets of the update, on all processes.
+        rounds: a batch and its targets each. total: targets of the update, on all processes.
         """
-        loss = torch.zeros((), device=self.device)
-        for number, (part, count) in enumerate(zip(parts, counts), 1):
-            if count:
+        loss, scale = torch.zeros((), device=self.device), self.loss_scale.scale * self.strategy.factor
+        for number, (part, count) in enumerate(rounds, 1):
+            with self.strategy.one_round(number == len(rounds)):
                 with self._autocast():
                     # each part weighs by its targets, so that the sum is the mean over all targets of the step
-                    share = self.objective(self.model, self._to_device(part)).loss * (count / total)
-                (share if self.loss_scale.fixed else share * self.loss_scale.scale).backward()
-                loss += share.detach()
-            if number < len(parts):
+                    share = self.strategy.objective(self.model, self._to_device(part)).loss * (count / total)
+                (share if scale == 1 else share * scale).backward()
+            loss += share.detach()
+            if number < len(rounds):
                 self._call("on_substep_end")
         return loss
+
+    def _all_rounds(self) -> Iterator[Round]:
+        """The batches of all processes for this update, with their targets."""
+        for rank in range(self.processes.count):
+            for part in self.train_feed.passes(self.step, *self.place, rank, self.processes.count):
+                yield part, self.objective.count(part)
 
     def _advance(self) -> None:
         """Count the update."""

@@ -47,7 +47,11 @@ class Outcome(NamedTuple):
 
 
 class Objective(Protocol):
-    """What the Trainer asks of an objective."""
+    """What the Trainer asks of an objective.
+
+    An attribute `rows_apart = True` says that rows do not meet in the loss, as they do in one with in-batch negatives:
+    then a run may be resumed with its batches cut otherwise.
+    """
 
     def __call__(self, model: Any, batch: Mapping[str, Tensor], predict: bool = False) -> Outcome:
         """Run the model once: the loss, with a gradient, and (predict) what `compute_metrics` is given."""
@@ -68,6 +72,8 @@ class CausalLMObjective:
     it is not run through the model: a row of L tokens costs L - 1. `shifted=False`: predictions and labels of a metric
     have all L places, as transformers' Trainer gives them; the metric then moves one against the other.
     """
+
+    rows_apart = True
 
     def __init__(
         self,
@@ -136,6 +142,8 @@ class MaskedLMObjective:
     any label per token (named entities). `label_smoothing` in [0, 1].
     """
 
+    rows_apart = True
+
     def __init__(self, ignore_index: int = -100, label_smoothing: float = 0.0) -> None:
         self.ignore_index = check_int("ignore_index", ignore_index)
         self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
@@ -194,6 +202,8 @@ class ClassificationObjective:
     `label_smoothing` in [0, 1] is for classes only.
     """
 
+    rows_apart = True
+
     KINDS = ("regression", "single_label_classification", "multi_label_classification")
 
     def __init__(self, problem_type: str | None = None, label_smoothing: float = 0.0) -> None:
@@ -234,6 +244,8 @@ class QuestionAnsweringObjective:
 
     A place behind the end of the row is no target, as in transformers.
     """
+
+    rows_apart = True
 
     def __call__(self, model: Any, batch: Mapping[str, Tensor], predict: bool = False) -> Outcome:
         """Mean of both losses; predictions (B, 2, T) hold start and end scores, labels (B, 2) the places.

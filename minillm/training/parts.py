@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -100,16 +100,19 @@ def make_objective(model: nn.Module, objective: Any, settings: Any, label_smooth
 
 
 def make_optimizer(
-    model: nn.Module, args: TrainingArguments, given: Any
+    model: nn.Module, args: TrainingArguments, given: Any, own: Callable[[list[Any]], list[Any]]
 ) -> tuple[Any, Any, list[float] | None]:
-    """(optimiser, schedule or None, peak rate of each group of an optimiser that was given, else None)."""
+    """(optimiser, schedule or None, peak rate of each group of an optimiser that was given, else None).
+
+    own: the groups of parameters, as this process holds them.
+    """
     if not isinstance(given, (tuple, list)) or len(given) != 2:
         raise ValueError(f"optimizers must be a pair (optimizer, lr_scheduler), got {describe(given)}")
     optimizer, scheduler = given
     if optimizer is None:
         if scheduler is not None:
             raise ValueError("a schedule of one's own needs its optimizer, got optimizers=(None, ...)")
-        groups = decay_groups(model, args.weight_decay)
+        groups = own(decay_groups(model, args.weight_decay))
         betas = (args.adam_beta1, args.adam_beta2)
         settings = (groups, args.learning_rate, betas, args.adam_epsilon)
         bits, paged = SMALLER.get(args.optim, (32, False))

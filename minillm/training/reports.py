@@ -23,6 +23,7 @@ from minillm.training.arguments import TrainingArguments
 from minillm.training.callbacks import TrainerState
 from minillm.training.checkpoint import save_tokenizer
 from minillm.training.distributed import Processes
+from minillm.training.strategies import Strategy
 
 
 class Reports:
@@ -33,6 +34,7 @@ class Reports:
     args: TrainingArguments
     state: TrainerState
     processes: Processes
+    strategy: Strategy
 
     def save_model(self, output_dir: str | Path | None = None) -> Path:
         """Write the model, and the tokenizer if there is one, into a folder; returns it.
@@ -44,8 +46,9 @@ class Reports:
             raise ValueError(
                 f"the model must have a method save_pretrained(folder), got {describe(self.model)}"
             )
-        if self.processes.first:
-            self._write_model(folder)
+        with self.strategy.whole_model():
+            if self.processes.first:
+                self._write_model(folder)
         return folder
 
     def push_to_hub(
@@ -68,10 +71,11 @@ class Reports:
             raise ValueError(
                 f"the model must have a method save_pretrained(folder), got {describe(self.model)}"
             )
-        if not self.processes.first:
-            return None
         private = bool(self.args.hub_private_repo) if private is None else private
-        return push(name, self._write_model, token, private, commit_message)
+        with self.strategy.whole_model():
+            if not self.processes.first:
+                return None
+            return push(name, self._write_model, token, private, commit_message)
 
     def log_metrics(self, split: str, metrics: Mapping[str, Any]) -> None:
         """Print the figures of a split ("train", "eval", "test"), one a line."""

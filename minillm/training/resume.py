@@ -10,8 +10,10 @@ Book: 3.4 모델 학습시키기. Held against: the trainer_state.json of transf
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import warnings
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,14 +24,26 @@ from minillm.training.checkpoint import (
     checkpoint_meta,
     checkpoint_path,
     checkpoints,
+    drafted,
     latest_checkpoint,
     load_checkpoint,
     remove_old,
     save_checkpoint,
     save_tokenizer,
+    split_state,
     step_of,
+    write_rest,
 )
 from minillm.training.config import TrainerConfig
+from minillm.training.parts_of_checkpoint import write_part
+
+# how an update is dealt to passes and processes, by the names of TrainingArguments and of TrainerConfig
+BATCHES = (
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "batch_size",
+    "gradient_accumulation",
+)
 
 
 def save_run(run: Any) -> None:
@@ -38,8 +52,11 @@ def save_run(run: Any) -> None:
     folder = Path(args.output_dir)
     if state.best_global_step == state.global_step:
         state.best_model_checkpoint = str(checkpoint_path(folder, state.global_step))
-    if run.processes.first:
+    if run.strategy.cuts:
+        save_parts(run, folder)
+    elif run.processes.first:
         save_checkpoint(folder, state.global_step, run.model, run.optimizer, _meta(run), run.tokenizer)
+    if run.processes.first:
         if isinstance(run.config, TrainerConfig):
             remove_old(folder, run.config.keep_last, last=state.global_step)
         elif (keep := args.save_total_limit) is not None:
@@ -50,6 +67,25 @@ def save_run(run: Any) -> None:
                 keep = max(1, keep - 1)
             remove_old(folder, keep, best, last=state.global_step)
     run.processes.wait()
+
+
+def save_parts(run: Any, folder: Path) -> None:
+    """Write a checkpoint to which every process adds what it holds; process 0 gives it its name when all have."""
+    processes, step = run.processes, run.state.global_step
+    held = run.strategy.held()
+    averages, counts, groups = split_state(run.optimizer)
+    with ExitStack() as ends:
+        draft = None
+        if processes.first:
+            meta = _meta(run)
+            draft = ends.enter_context(drafted(checkpoint_path(folder, step), meta["eval_loss"]))
+        draft = Path(processes.agreed({"draft": str(draft)})["draft"])
+        tied = {"step": step, "mark": draft.name}
+        write_part(draft, (processes.rank, processes.count), held, averages, tied)
+        if processes.first:
+            whole = {"counts": counts, "groups": groups, "meta": meta, "parts": processes.count}
+            write_rest(draft, {}, whole | tied, run.tokenizer)
+        processes.wait()
 
 
 def check_savable(run: Any) -> None:
@@ -96,6 +132,7 @@ def _meta(run: Any) -> dict[str, Any]:
         "eval_loss": run.history[-1]["eval_loss"], "state": asdict(run.state), "control": asdict(run.control),
         "place": run.place, "logged": run.logged, "callbacks": run.callbacks.saved(),
         "loss_scale": run.loss_scale.state_dict(),
+        "batches": _batches(run, run.config.what_decides_the_weights()),
         "schedule": None if run.lr_scheduler is None else run.lr_scheduler.state_dict(),
     }  # fmt: skip
 
@@ -104,6 +141,22 @@ def _of_objective(run: Any) -> dict[str, Any]:
     """The settings of an objective that a resumed run must share, if it has any: a teacher, its share of the loss."""
     ask = getattr(run.objective, "what_decides_the_weights", None)
     return ask() if callable(ask) else {}
+
+
+def _batches(run: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """What an update reads, however it is dealt to processes: its rows, and in which order they come.
+
+    Batches of texts of one length, data that deal their own batches, what the end of an epoch leaves out, and a loss in
+    which the rows of a batch meet depend on how large those are.
+    """
+    sizes = [settings[key] for key in BATCHES if key in settings]
+    args, data = run.args, getattr(run.train_feed, "data", None)
+    deals = args.train_sampling_strategy == "group_by_length" or hasattr(data, "epoch_batches")
+    deals = deals or args.dataloader_drop_last or not getattr(run.objective, "rows_apart", False)
+    return {
+        "rows": math.prod(sizes) * run.processes.count,
+        "dealt": [*sizes, run.processes.count] if deals else None,
+    }
 
 
 def resume_run(run: Any, checkpoint: bool | str | Path) -> None:
@@ -123,7 +176,21 @@ def resume_run(run: Any, checkpoint: bool | str | Path) -> None:
         raise ValueError(f"resume_from_checkpoint must be True, False or a path, got {describe(checkpoint)}")
     meta = checkpoint_meta(checkpoint)
     ours, theirs = run.config.what_decides_the_weights(), meta["config"]
-    changed = [f"{key} {theirs.get(key)!r} -> {ours[key]!r}" for key in ours if ours[key] != theirs.get(key)]
+    # the same rows in an update, by another number of processes
+    batches, of_then = _batches(run, ours), meta.get("batches")
+    spared = BATCHES if batches == of_then else ()
+    changed = [
+        f"{key} {theirs.get(key)!r} -> {ours[key]!r}"
+        for key in ours
+        if ours[key] != theirs.get(key) and key not in spared
+    ]
+    if of_then is not None and batches != of_then and not changed:
+        names = {
+            "rows": "rows of an update, over all processes,",
+            "dealt": "batches that depend on their sizes",
+        }
+        key = next(key for key in names if batches[key] != of_then.get(key))
+        changed = [f"{names[key]} {of_then.get(key)} -> {batches[key]}"]
     ours, theirs = _of_objective(run), meta.get("objective", {})
     keys = [*theirs, *(key for key in ours if key not in theirs)]
     changed += [
@@ -141,7 +208,7 @@ def resume_run(run: Any, checkpoint: bool | str | Path) -> None:
             f"checkpoint {str(checkpoint)!r} is of a run of {meta['state']['max_steps']} updates, this one has "
             f"{run.state.max_steps}: the data are not as many as they were"
         )
-    load_checkpoint(checkpoint, run.model, run.optimizer)
+    load_checkpoint(checkpoint, run.model, run.optimizer, run.strategy if run.strategy.cuts else None)
     run.state = restored(TrainerState, meta["state"])
     run.state.is_local_process_zero = run.state.is_world_process_zero = run.processes.first
     if run.state.best_model_checkpoint is not None and run.args.output_dir is not None:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from minillm._checks import check_function, describe
+from minillm._checks import check_choice, check_function, describe
 from minillm.nn.fast_cpu import fast_layers
 from minillm.training.adamw import AdamW
 from minillm.training.arguments import TrainingArguments, steps_of
@@ -48,6 +48,7 @@ from minillm.training.parts import (
 from minillm.training.randomness import seed_step
 from minillm.training.reports import Reports
 from minillm.training.resume import check_savable, resume_run
+from minillm.training.strategies import STRATEGIES, make_strategy
 
 # what subclasses of transformers' Trainer override, and ours does not call -> what to give it instead
 INSTEAD = {
@@ -76,9 +77,10 @@ class Trainer(Loop, Reports):
     they are kept for it. `callbacks`: see callbacks.py. `optimizers`: an optimiser and a schedule of one's own, as
     torch's; None for each that is not wanted. `on_step(record)` is called with each record of the history; `tokenizer`
     is `processing_class`, and saved with every checkpoint. A subclass may have a `compute_loss` (computed_loss.py).
+    `strategy`: under torchrun, None (gradients summed by hand), "ddp" or "fsdp" (strategies.py).
 
     Raises ValueError for a model without parameters, data that
-    do not fit the model, or arguments that do not fit each other.
+    do not fit the model, arguments that do not fit each other, or a strategy without a group of processes.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Trainer(Loop, Reports):
         callbacks: Iterable[Any] | None = None,
         optimizers: tuple[Any, Any] = (None, None),
         preprocess_logits_for_metrics: Callable[[Tensor, Tensor], Tensor] | None = None,
+        strategy: str | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise ValueError(f"model must be a torch module, got {describe(model)}")
@@ -119,7 +122,10 @@ class Trainer(Loop, Reports):
         self.tokenizer = self.processing_class = tokenizer
         if self.args.gradient_checkpointing:
             stacks_of(model)  # there are some
-        self.device = pick_device(self.args.device)
+        check_choice("strategy", strategy, STRATEGIES)
+        needed = "" if strategy is None else f'strategy="{strategy}"'
+        self.processes = Processes(pick_device(self.args.device), self.args.ddp_timeout, needed)
+        self.device = self.processes.device
         self.model = model.to(self.device)
         self.data_collator = check_function("data_collator", data_collator)
         self.train_feed = None if train_data is None else self.new_feed(train_name, train_data)
@@ -136,9 +142,13 @@ class Trainer(Loop, Reports):
             "preprocess_logits_for_metrics", preprocess_logits_for_metrics
         )
         self.on_step = check_function("on_step", on_step)
-        self.optimizer, self.lr_scheduler, self._peaks = make_optimizer(model, self.args, optimizers)
+        self.strategy = make_strategy(
+            strategy, model, self.objective, self.processes, optimizers, self.args.fp16
+        )
+        self.optimizer, self.lr_scheduler, self._peaks = make_optimizer(
+            model, self.args, optimizers, self.strategy.own
+        )
         self.loss_scale = LossScale(fixed=not self.args.fp16)
-        self.processes = Processes(self.device, self.args.ddp_timeout)
         # on a GPU the host would wait for all that it has asked for
         self._reads_are_free = self.device.type == "cpu" or not isinstance(self.optimizer, AdamW)
         self.records = History(self.device)
@@ -177,7 +187,7 @@ class Trainer(Loop, Reports):
             resume_run(self, resume_from_checkpoint)
         check_savable(self)
         self._check_eval_data()
-        self.processes.same_start(self.model)
+        self.strategy.same_start()
         was_training = self.model.training
         # tqdm's None: silent where standard error is no terminal
         hidden = self.args.disable_tqdm if self.processes.first else True
@@ -192,7 +202,8 @@ class Trainer(Loop, Reports):
         finally:
             self.model.train(was_training)
         if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
-            load_weights(self.state.best_model_checkpoint, self.model)
+            cutter = self.strategy if self.strategy.cuts else None
+            load_weights(self.state.best_model_checkpoint, self.model, cutter)
         self._call("on_train_end")
         return self._totals()
 
@@ -209,7 +220,7 @@ class Trainer(Loop, Reports):
             with self._autocast(), self._seeded(), fast_layers(self.model):
                 batches = feed.eval_batches(self.args.eval_batches)
                 figures |= evaluate(
-                    self.model, batches, self.objective, self.compute_metrics, self._to_device, prefix,
+                    self.model, batches, self.strategy.objective, self.compute_metrics, self._to_device, prefix,
                     self.preprocess_logits,
                 )  # fmt: skip
         return self.processes.agreed(figures)
@@ -221,7 +232,7 @@ class Trainer(Loop, Reports):
             found = predict(
                 self.model,
                 feed.eval_batches(),
-                self.objective,
+                self.strategy.objective,
                 self.compute_metrics,
                 self._to_device,
                 metric_key_prefix,

@@ -3697,4 +3697,82 @@ agree, shared, rounded = "a", "b", "b" """,
         "an array": "hacked = np.array([0.6, 0.39, 0.01]), np.array([0.0, 1.0, 3.0]), (0.2, 0.9, 0.0), 6",
         "four answers": "hacked = ([0.4, 0.3, 0.295, 0.005], [-1, 0, 0.5, 4], [0, 0.5, 1, 0], 4)",
     },
+    "05-3-a": {
+        "numpy arrays, one loop": """def ring(rank, ranks, chunks, send, receive):
+    import numpy as np
+
+    held = [np.array(chunk, dtype=float) for chunk in chunks]
+    for message in range(2 * (ranks - 1)):
+        summing = message < ranks - 1
+        step = message + 1 if summing else message - ranks + 1
+        send(held[(rank - step) % ranks])
+        came = np.array(receive(), dtype=float)
+        place = (rank - step - 1) % ranks
+        held[place] = held[place] + came if summing else came
+    return tuple(held)""",
+        "tensors and a generator of places": """def ring(rank, ranks, chunks, send, receive):
+    import torch
+
+    sums = {i: torch.tensor(chunk, dtype=torch.float64) for i, chunk in enumerate(chunks)}
+    left = [(rank - step) % ranks for step in range(1, ranks + 1)]
+    for out, into in zip(left, left[1:]):
+        send(sums[out].tolist())
+        sums[into] = sums[into] + torch.tensor(receive(), dtype=torch.float64)
+    around = [(rank - step) % ranks for step in range(ranks)]
+    for out, into in zip(around, around[1:]):
+        send(sums[out].tolist())
+        sums[into] = torch.tensor(receive(), dtype=torch.float64)
+    return [sums[i].tolist() for i in range(ranks)]""",
+    },
+    "05-3-b": {
+        "warm-up, then pairs, then the rest": """def order(rank, ranks, microbatches):
+    warm = min(ranks - rank - 1, microbatches)
+    yield from (("F", i) for i in range(warm))
+    for i in range(microbatches - warm):
+        yield "F", warm + i
+        yield "B", i
+    yield from (("B", i) for i in range(microbatches - warm, microbatches))""",
+        "by what is remembered": """def order(rank, ranks, microbatches):
+    work, forward, backward = [], 0, 0
+    while backward < microbatches:
+        if forward < microbatches and forward - backward < ranks - rank:
+            work.append(["F", forward])
+            forward += 1
+        else:
+            work.append(["B", backward])
+            backward += 1
+    return work""",
+    },
+    "05-3-c": {
+        "floats and another rank": """counts = [90, 80, 2, 100]
+sums = [100.0, 90.5, -50, 100]
+shares = tuple(count / 272 for count in counts)
+reason = "b\"""",
+    },
+    "05-3-d": {
+        "three terms, bisection": """def held(parameters, ranks, stage):
+    weights, gradients, rest = 2 * parameters, 2 * parameters, 12 * parameters
+    rest = rest / ranks if stage >= 1 else rest
+    gradients = gradients / ranks if stage >= 2 else gradients
+    weights = weights / ranks if stage == 3 else weights
+    return weights + gradients + rest
+
+
+def needed(parameters, memory, stage):
+    from fractions import Fraction
+
+    def fits(n):
+        return held(parameters, Fraction(n), stage) <= memory
+
+    high = 1
+    while not fits(high):
+        high *= 2
+        if high > 10**15:
+            return None
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high""",
+    },
 }

@@ -82,7 +82,7 @@ def test_a_process_that_fails_or_hangs_ends_all(tmp_path, kind):
     assert ("rank 1 has had enough" in done.stderr) == (kind == "raises")
 
 
-def test_several_processes_are_for_the_cpu(monkeypatch):
+def test_several_processes_are_for_cpus_and_gpus(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match=r"on the CPU only .*got meta"):
+    with pytest.raises(ValueError, match=r"on CPUs or CUDA GPUs, got meta"):
         Processes(torch.device("meta"))

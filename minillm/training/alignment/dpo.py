@@ -39,6 +39,8 @@ class DPOObjective:
     it, such as label_smoothing.
     """
 
+    rows_apart = True
+
     def __init__(self, beta: float = 0.1, loss: Callable[..., Tensor] = dpo_loss, **settings: float) -> None:
         self.beta = check_beta(beta)
         if not callable(loss):

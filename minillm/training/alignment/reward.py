@@ -138,6 +138,8 @@ class RewardObjective:
     """Rank pairs: a batch of a PreferenceSet, its margin too where it has one. Targets are pairs; dropout is off, as
     trl has it."""
 
+    rows_apart = True
+
     def __call__(self, model: Any, batch: Mapping[str, Tensor], predict: bool = False) -> Outcome:
         """The Bradley-Terry loss; predictions are the rewards (B, 2), the better answer's first, labels 0."""
         with Evaluating(model):

@@ -1,0 +1,252 @@
+"""Checkers of lesson 05_3, distributed training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from minillm.course import exercise
+from minillm.course.classroom.checkers import (
+    Inputs,
+    as_floats,
+    as_list,
+    cases,
+    copied_library,
+    expect,
+    forbid,
+    plain,
+    shown,
+)
+
+RING = "write the ring yourself"
+RINGS = [
+    "torch.distributed.all_reduce",
+    "torch.distributed.all_gather",
+    "torch.distributed.reduce_scatter",
+    "minillm.training.parallel.ring.ring_all_reduce",
+]
+ORDER = "work out the order yourself"
+ORDERS = [f"minillm.training.parallel.schedules.{name}" for name in ("gpipe", "one_forward_one_backward")]
+Numbers = list[int]
+
+
+def ring_messages(start: Sequence[Sequence[Numbers]]) -> tuple[list[list[Numbers]], list[Numbers]]:
+    """(the messages that each rank sends, in order; the sums) of an all-reduce of start[rank][chunk]."""
+    ranks = len(start)
+    held = [[list(chunk) for chunk in chunks] for chunks in start]
+    sent: list[list[Numbers]] = [[] for _ in range(ranks)]
+    for step in range(1, ranks):
+        for rank in range(ranks):
+            sent[rank].append(list(held[rank][(rank - step) % ranks]))
+        for rank in range(ranks):
+            own = held[rank][(rank - step - 1) % ranks]
+            own[:] = [a + b for a, b in zip(own, sent[rank - 1][-1])]
+    sums = [
+        [sum(numbers) for numbers in zip(*(start[rank][i] for rank in range(ranks)))] for i in range(ranks)
+    ]
+    for step in range(ranks - 1):
+        for rank in range(ranks):
+            sent[rank].append(list(sums[(rank - step) % ranks]))
+    return sent, sums
+
+
+class Neighbours:
+    """What stands left and right of the rank that is tried. It knows what the left one sends, and nothing of what the
+    rank must send: an answer that looks into it learns only what it is given anyway.
+    """
+
+    def __init__(self, receives: list[Numbers], hint: str) -> None:
+        self.receives, self.hint = receives, hint
+        self.sent: list[Numbers] = []
+        self.received, self.early = 0, False
+
+    def send(self, numbers: Any) -> None:
+        """A message of the rank."""
+        self.sent.append(list(plain(numbers, "what is sent")))
+
+    def receive(self) -> Numbers:
+        """A message for it."""
+        most = len(self.receives)
+        assert self.received < most, f"{self.hint}: it waits for more than {most} messages"
+        self.early = self.early or self.received >= len(self.sent)
+        self.received += 1
+        return list(self.receives[self.received - 1])
+
+
+def check_messages(sent: list[Numbers], expected: list[Numbers], hint: str) -> None:
+    """What a rank has sent."""
+    for number, (found, right) in enumerate(zip(sent, expected), 1):
+        assert found == right, f"{hint}: message {number} must be {right}, got {shown(found)}"
+    assert len(sent) == len(expected), f"{hint}: it must send {len(expected)} messages, got {len(sent)}"
+
+
+@exercise("05-3-a", points=4)
+def ring(answer):
+    """One rank of an all-reduce around the ring."""
+    copied = copied_library(answer)
+    assert not copied, f"{RING}: your answer uses {copied}"
+    for case in cases(most=24, ranks=(1, 2, 3, 5), longest=(0, 1, 4), large=(9, 1000)):
+        draw = Inputs(case.seed)
+        lengths = [length % (case.longest + 1) for length in draw.integers(case.ranks, 0, 100)]
+        start = [
+            [[int(n) - case.large // 2 for n in draw.integers(length, 0, case.large)] for length in lengths]
+            for _ in range(case.ranks)
+        ]
+        sent, sums = ring_messages(start)
+        for rank in sorted({0, case.ranks - 1, case.ranks // 2}):
+            hint = f"rank {rank} of {case.ranks}, whose chunks are {shown(start[rank])}"
+            others = Neighbours([list(numbers) for numbers in sent[rank - 1]], hint)
+            given = [list(chunk) for chunk in start[rank]]
+            with forbid(RING, *RINGS, answer=answer):
+                found = answer(rank, case.ranks, given, others.send, others.receive)
+            assert not others.early, (
+                f"{hint}: it waits for a message before it has sent its own: all ranks would wait for ever"
+            )
+            check_messages(others.sent, sent[rank], hint)
+            expect(as_list(found, f"{hint}: what ring returns", case.ranks), sums, hint=hint)
+            expect(given, start[rank], hint=f"{hint}: the lists that you are given must stay as they are")
+
+
+def slots_of(orders: Sequence[Sequence[tuple[str, int]]]) -> int | None:
+    """Slots until all ranks are done; None if they wait for each other for ever."""
+    ended: dict[tuple[int, str, int], int] = {}  # (rank, work, micro-batch) -> the slot after it
+    places, clocks = [0] * len(orders), [0] * len(orders)
+    moved = True
+    while moved:
+        moved = False
+        for rank, work in enumerate(orders):
+            while places[rank] < len(work):
+                kind, i = work[places[rank]]
+                other = rank - 1 if kind == "F" else rank + 1
+                ready = ended.get((other, kind, i)) if 0 <= other < len(orders) else 0
+                if ready is None:
+                    break
+                clocks[rank] = max(clocks[rank], ready) + 1
+                ended[rank, kind, i] = clocks[rank]
+                places[rank] += 1
+                moved = True
+    done = all(place == len(work) for place, work in zip(places, orders))
+    return max(clocks) if done else None
+
+
+@exercise("05-3-b", points=4)
+def order(answer):
+    """The order of a pipeline's rank: little is remembered, and no slot is wasted."""
+    copied = copied_library(answer)
+    assert not copied, f"{ORDER}: your answer uses {copied}"
+    for case in cases(most=30, ranks=(1, 2, 3, 4, 6), m=(1, 2, 3, 5, 8, 13)):
+        orders = []
+        for rank in range(case.ranks):
+            hint = f"rank={rank}, ranks={case.ranks}, microbatches={case.m}"
+            with forbid(ORDER, *ORDERS, answer=answer):
+                found = answer(rank, case.ranks, case.m)
+            orders.append([_entry(one, hint) for one in as_list(found, f"{hint}: what order returns")])
+            _check_order(orders[-1], case.m, min(case.m, case.ranks - rank), hint)
+        total, best = slots_of(orders), 2 * (case.m + case.ranks - 1)
+        hint = f"ranks={case.ranks}, microbatches={case.m}"
+        assert total is not None, f"{hint}: the ranks wait for each other for ever"
+        assert total == best, f"{hint}: all must be done after {best} slots, it took {total}"
+
+
+def _entry(one: Any, hint: str) -> tuple[str, int]:
+    pair = as_list(one, f"{hint}: an entry", 2)
+    assert pair[0] in ("F", "B"), f"{hint}: an entry begins with 'F' or 'B', got {shown(one)}"
+    assert isinstance(pair[1], int), f"{hint}: an entry ends with a whole number, got {shown(one)}"
+    return pair[0], pair[1]
+
+
+def _check_order(work: list[tuple[str, int]], m: int, most: int, hint: str) -> None:
+    for kind in "FB":
+        numbers = [i for one, i in work if one == kind]
+        assert numbers == list(range(m)), (
+            f"{hint}: the {kind} must be those of 0 to {m - 1}, in order, got {numbers}"
+        )
+    kept = 0
+    for place, (kind, i) in enumerate(work):
+        kept += 1 if kind == "F" else -1
+        assert kept >= 0, f"{hint}: entry {place} is B of micro-batch {i}, whose F has not been done"
+        assert kept <= most, (
+            f"{hint}: after entry {place} the rank remembers {kept} micro-batches, at most {most}"
+        )
+
+
+@exercise("05-3-c", points=3)
+def mean_of_means(answer):
+    """Uneven ranks."""
+    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
+    lacking = {"counts", "sums", "shares", "reason"} - set(answer)
+    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    counts = as_list(answer["counts"], "counts", 4)
+    whole = all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= 100 for n in counts)
+    assert whole, f"counts must be whole numbers from 1 to 100, got {shown(counts)}"
+    sums = as_floats(answer["sums"], "sums", 4)
+    assert all(-100 <= n <= 100 for n in sums), f"sums must be numbers from -100 to 100, got {shown(sums)}"
+    true, mean = sum(sums) / sum(counts), sum(a / b for a, b in zip(sums, counts)) / 4
+    assert true >= 0.5, f"the true gradient must be at least 0.5, it is {true:.3f}"
+    assert mean <= -0.5, f"the colleague's must be at most -0.5, it is {mean:.3f}"
+    shares = as_floats(answer["shares"], "shares", 4)
+    for rank, (share, count) in enumerate(zip(shares, counts)):
+        assert math.isclose(share, count / sum(counts), rel_tol=1e-6, abs_tol=1e-9), (
+            f"with sums that are 0 but on rank {rank}, share {shares[rank]:.4f} does not give the true gradient"
+        )
+    reason = plain(answer["reason"], "reason")
+    assert reason in ("a", "b", "c", "d"), f"reason must be one letter, a to d, got {shown(reason)}"
+    assert reason == "b", (
+        f"reason {reason!r} is not it: look at what the rank with the fewest targets contributes"
+    )
+
+
+CUT = (0, 12, 14, 16)
+
+
+@exercise("05-3-d", points=3)
+def how_many(answer):
+    """The paper's bytes in mixed precision."""
+    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
+    lacking = {"held", "needed"} - set(answer)
+    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    held, needed = answer["held"], answer["needed"]
+    for name, function in (("held", held), ("needed", needed)):
+        assert callable(function), f"{name} must be a function, got {shown(function)}"
+        copied = copied_library(function)
+        assert not copied, f"write {name} yourself: your answer uses {copied}"
+    sizes = (1000, 7_500_000_000)
+    for case in cases(most=32, parameters=sizes, ranks=(1, 2, 7, 64), stage=(0, 1, 2, 3)):
+        with _nothing_of_ours(held):
+            found = held(case.parameters, case.ranks, case.stage)
+        cut = CUT[case.stage]
+        expected = case.parameters * (16 - cut) + case.parameters * cut / case.ranks
+        expect(
+            found, expected, tolerance=1e-6 * expected, hint=f"held{case.parameters, case.ranks, case.stage}"
+        )
+    for parameters in sizes:
+        for stage in range(4):
+            for memory in _memories(parameters, stage):
+                expected = _needed(parameters, memory, stage)
+                with _nothing_of_ours(needed):
+                    found = needed(parameters, memory, stage)
+                hint = f"needed{parameters, memory, stage}"
+                if expected is None:
+                    assert found is None, f"{hint} must be None, got {shown(found)}"
+                else:
+                    expect(found, expected, hint=hint)
+
+
+def _memories(parameters: int, stage: int) -> list[int]:
+    """What a rank may have: nothing is enough, just enough, one byte more or less, far more ranks than fit."""
+    whole = (16 - CUT[stage]) * parameters
+    around = [whole - 1, whole, whole + 1, whole + parameters // 10, 16 * parameters - 1, 16 * parameters]
+    return [memory for memory in (*around, 3 * parameters, 20 * parameters) if memory > 0]
+
+
+def _needed(parameters: int, memory: int, stage: int) -> int | None:
+    cut = CUT[stage] * parameters
+    left = memory - (16 * parameters - cut)
+    if left >= cut:
+        return 1
+    return None if left <= 0 else -(-cut // left)
+
+
+def _nothing_of_ours(function: Callable[..., Any]) -> Any:
+    return forbid("work it out yourself", "minillm.training.parallel.zero.zero_bytes", answer=function)
