@@ -9,7 +9,7 @@ from minillm.course.classroom.checkers import as_list, cases, copied_library, ex
 
 OWN = "compare the rows yourself"
 VALUES = (None, 0, 1, 2, "a", "b")
-CHANGES = ("same", "columns", "rows", "both", "doubled", "gone", "null", "mixed", "wider")
+CHANGES = ("same", "columns", "rows", "both", "doubled", "gone", "null", "mixed", "wider", "recounted")
 
 
 def table_of(case):
@@ -31,6 +31,9 @@ def table_of(case):
         found[-1] = (*found[-1][:-1], None)
     if case.change == "mixed":  # the values of each row in an order of its own
         found = [tuple(rng.sample(row, len(row))) for row in found]
+    if case.change == "recounted":  # the same rows, one of them twice instead of another
+        one, other = (tuple(rng.choices(pool, k=case.columns)) for _ in range(2))
+        gold, found = [*gold, one, one, other], [*found, one, other, other]
     if case.change == "wider":
         found = [(*row, row[0]) for row in found]
     return found, gold
