@@ -296,6 +296,7 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("database", "an SQLite file, or a folder of .csv files", type=path)
     one.take("question", "the question (default: show the tables)", nargs="?")
     one.take("--query", "run this query instead of the model's, in the same sandbox", metavar="SQL")
+    one.take("--encoding", "of the .csv files, cp949 for older Korean ones (default: utf-8)", default="utf-8")
     one.json()
     one.parser.epilog = sql.EXPLAINED
     one.parser.formatter_class = argparse.RawDescriptionHelpFormatter

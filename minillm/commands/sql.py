@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from argparse import Namespace
@@ -11,6 +12,8 @@ from typing import Any
 from minillm.commands._show import print_json
 
 MOST_SHOWN = 20  # rows
+STEPS = 1_000_000_000  # one's own tables may have millions of rows: the clock ends what takes too long
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def sql(options: Namespace) -> None:
@@ -22,8 +25,8 @@ def sql(options: Namespace) -> None:
         path = options.database
         if path.is_dir():
             path = Path(folder) / "tables.sqlite"
-            database_of_csv(options.database, path)
-        with SQLSandbox(path) as box:
+            database_of_csv(options.database, path, options.encoding)
+        with SQLSandbox(path, steps=STEPS) as box:
             answer(box, options)
 
 
@@ -31,6 +34,7 @@ def answer(box: Any, options: Namespace) -> None:
     """Ask, and print."""
     from minillm.apps.text2sql.linking import link
     from minillm.apps.text2sql.tables import read_tables
+    from minillm.sandbox import SandboxError
 
     query, touched = options.query, []
     if query is None and options.question is None:
@@ -39,7 +43,10 @@ def answer(box: Any, options: Namespace) -> None:
         linked = link(options.question, read_tables(box))  # declines before a model is made
         touched = linked.touched
         query = written(linked)
-    found = box.query(query)
+    try:
+        found = box.query(query)
+    except SandboxError as error:
+        raise type(error)(f"{error}, in the query {query}") from None
     facts = {
         "schema": box.schema(),
         "touched": touched,
@@ -74,17 +81,22 @@ def show(options: Namespace, facts: dict[str, Any]) -> None:
         }
         print_json({**facts, **(values if "rows" in facts else {})})
         return
-    print(*facts["schema"], sep="\n")
+    print(*("\n".join(map(plain, one.splitlines())) for one in facts["schema"]), sep="\n")
     if "sql" not in facts:
         return
     if facts["touched"]:
-        print(f"\nthe question names: {', '.join(facts['touched'])}")
+        print(f"\nthe question names: {', '.join(map(plain, facts['touched']))}")
     print(f"\n{facts['sql']}\n")
-    print(" | ".join(facts["columns"]))
+    print(" | ".join(map(plain, facts["columns"])))
     for row in facts["rows"][:MOST_SHOWN]:
-        print(" | ".join("NULL" if value is None else str(value) for value in row))
+        print(" | ".join("NULL" if value is None else plain(value) for value in row))
     rows = len(facts["rows"])
     print(f"({rows} row{'s' * (rows != 1)}{f', the first {MOST_SHOWN} shown' if rows > MOST_SHOWN else ''})")
+
+
+def plain(value: Any) -> str:
+    """As text in one line; what would command the terminal is written out."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], str(value))
 
 
 EXPLAINED = """\
@@ -93,5 +105,5 @@ English and Korean, for example:
   What is the average price of the books whose genre is Drama?      장르별 영화 수를 보여 줘.
   Show the name of the 3 employees with the highest salary.         도시가 서울인 직원은 몇 명인가요?
 Name tables, columns and texts as they stand in the database. Questions in other words mostly fail: of 666 that people
-wrote freely (Spider) it answered 23. What it finds may be wrong: read the query.
+wrote freely (Spider) it answered 13. What it finds may be wrong: read the query.
 """

@@ -34,6 +34,7 @@ from minillm.sandbox.processes import seconds_left, waited
 
 CHILD = Path(__file__).parent / "child" / "sql_main.py"
 MOST_SQL = 100_000  # characters of a statement
+MOST_TABLES = 10_000  # of a schema that is shown, whatever the rows of an answer may be
 START = 60.0  # seconds for the other process to start
 _SPACE = re.compile(r"(?:\s|--[^\n]*(?:\n|\Z)|/\*(?:[^*]|\*(?!/))*\*/)*")  # and comments
 _QUERY = re.compile(r"(?:select|with|values)\b", re.IGNORECASE)
@@ -90,14 +91,14 @@ class SQLSandbox:
         """(columns, rows) of a query; errors as `run`."""
         return self._ask(check_statement(sql))
 
-    def _ask(self, sql: str | None) -> Answer:
+    def _ask(self, sql: str | None, rows: int | None = None) -> Answer:
         given = {
             "path": None,
             "uri": None,
             "script": self.script,
             "sql": sql,
             "steps": self.steps,
-            "rows": self.rows,
+            "rows": rows or self.rows,
         }
         before = None
         if self.path is not None:
@@ -118,8 +119,9 @@ class SQLSandbox:
 
     def schema(self) -> list[str]:
         """The CREATE statements of its tables and views, in the order in which they were made."""
-        made = "SELECT sql FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
-        return [sql for (sql,) in self.run(made)]
+        own = "type IN ('table', 'view') AND lower(substr(name, 1, 7)) <> 'sqlite_'"
+        made = self._ask(f"SELECT sql FROM sqlite_master WHERE {own} ORDER BY rowid", MOST_TABLES)
+        return [sql for (sql,) in made.rows]
 
     def close(self) -> None:
         """End the other process, unless it is shared. The next query starts a new one."""

@@ -16,6 +16,18 @@ SAME = {
     "an alias without AS": ("SELECT p.name FROM people p", "SELECT people.name FROM people"),
     "quotes": ('SELECT name FROM people WHERE city = "Ulm"', "SELECT name FROM people WHERE city = 'Ulm'"),
     "names in quotes": ("SELECT `name` FROM [people]", "SELECT name FROM people"),
+    "names in double quotes": (
+        'SELECT "T1"."name", "T1".city FROM "people" AS "T1" WHERE "T1"."age" > 3 ORDER BY "T1"."age"',
+        "SELECT name, city FROM people WHERE age > 3 ORDER BY age",
+    ),
+    "columns in double quotes": (
+        'SELECT "a", count("b") FROM "t" WHERE "c" > 3 AND "d" IN ("x", "y") GROUP BY "a"',
+        "SELECT a, count(b) FROM t WHERE c > 3 AND d IN ('x', 'y') GROUP BY a",
+    ),
+    "texts in double quotes": (
+        'SELECT a FROM t WHERE b BETWEEN "m" AND "n" AND c LIKE "%x" OR replace(b, "x", "y") = "z"',
+        "SELECT a FROM t WHERE b BETWEEN 'm' AND 'n' AND c LIKE '%x' OR replace(b, 'x', 'y') = 'z'",
+    ),
     "the order of columns": ("SELECT age, name FROM people", "SELECT name, age FROM people"),
     "the order of conditions": ("SELECT a FROM t WHERE b = 1 AND c > 2", "SELECT a FROM t WHERE c > 2 AND b = 1"),
     "the order of OR": ("SELECT a FROM t WHERE b = 1 OR c = 2", "SELECT a FROM t WHERE c = 2 OR b = 1"),
@@ -111,8 +123,26 @@ def test_a_prediction_that_cannot_be_read_is_wrong_and_a_gold_query_an_error():
         "SELECT a FROM t WHERE",
         "\0",
         "SELECT 'a",
+        "SELECT a FROM t ORDER a",
+        "SELECT a FROM t BY ORDER a",
+        "SELECT a FROM t GROUP BY",
+        "SELECT a FROM t ORDER BY a, ",
+        "SELECT a FROM t LIMIT 1 WHERE b",
+        "SELECT a FROM",
+        "SELECT a FROM t, JOIN u",
+        "SELECT a FROM t JOIN JOIN u",
+        "SELECT a FROM t LEFT u",
+        "SELECT a FROM t AS",
+        "SELECT a FROM t AS by",
+        "SELECT a FROM t u v",
+        "SELECT a FROM t 3",
+        "SELECT a FROM (SELECT a FROM t) 'x'",
+        "SELECT a FROM t WHERE = b c",
+        "SELECT a FROM [t",
     ):
         assert not exact_match_sql(bad, "SELECT a FROM t")
+        with pytest.raises(ValueError):
+            read_sql(bad)
     with pytest.raises(ValueError, match=r"gold query 'hello' cannot be read: expected SELECT"):
         exact_match_sql("SELECT a FROM t", "hello")
     with pytest.raises(ValueError, match="predicted must be a str"):

@@ -31,6 +31,8 @@ RIGHT = {
     "NULL": ("SELECT city FROM people WHERE age < 10", "SELECT city FROM people WHERE name = 'Bo' OR age = 7"),
     "a whole number as a decimal": ("SELECT 41.0", "SELECT 41"),
     "the last digits of a sum": ("SELECT 0.1 + 0.2 + 0.3", "SELECT 0.3 + 0.2 + 0.1"),
+    "a large number as a decimal": ("SELECT 1409517397.0", "SELECT 1409517397"),
+    "a large sum": ("SELECT 1409517397.1 + 0.2", "SELECT 1409517397.3"),
     "no rows": ("SELECT name FROM people WHERE age > 99", "SELECT name, age FROM people WHERE city = 'Rom'"),
     "LIMIT without an order": ("SELECT name FROM people LIMIT 2", "SELECT name FROM people LIMIT 2"),
 }  # fmt: skip
@@ -48,6 +50,7 @@ WRONG = {
     "NULL is not zero": ("SELECT 0", "SELECT NULL", "other values"),
     "a text is no number": ("SELECT '41'", "SELECT 41", "other values"),
     "not the last digits": ("SELECT 0.3", "SELECT 0.3001", "other values"),
+    "not one of a billion": ("SELECT 1409517396.0", "SELECT 1409517397", "other values"),
     "it does not run": ("SELECT nope FROM people", "SELECT name FROM people", "Failed: no such column: nope"),
     "it is not allowed": ("DROP TABLE people", "SELECT name FROM people", "Refused: only a query"),
     "it says nothing": ("", "SELECT name FROM people", "Refused: only a query"),

@@ -104,6 +104,15 @@ def test_a_word_that_is_nothing_here_is_declined(tables):
         linked.restore("SELECT salary FROM products")
 
 
+def test_a_value_that_the_question_does_not_have_is_declined(box, tables):
+    linked = link("How many order lists are there whose freight is above 5500 or note is Foo (bar)?", tables)
+    assert "> 5500" in linked.restore("SELECT COUNT ( * ) FROM products WHERE price > 5500")
+    assert linked.restore("SELECT color FROM products WHERE color = 'foo ( bar )' ORDER BY price LIMIT 1")
+    for wrong in ("price > 550", "price > 5500 LIMIT 2", "color = 'blue'", "color = 'foo' AND price < 1"):
+        with pytest.raises(ValueError, match="the question has not"):
+            linked.restore(f"SELECT COUNT ( * ) FROM products WHERE {wrong}")
+
+
 def test_the_longest_mention_wins(tables):
     found = mentions("order list by ship country", tables)
     assert [(one.table, one.column) for one in found] == [
@@ -131,6 +140,153 @@ def test_known_names_keep_their_meaning():
         assert box.run(linked.restore("SELECT SUM ( salary ) FROM employees")) == [(3,)]
 
 
+@pytest.mark.parametrize(
+    ("script", "question", "touched", "model", "rows"),
+    [
+        (  # the blanks of names and texts stay
+            "CREATE TABLE films (id INTEGER PRIMARY KEY, title TEXT, \"cost (USD)\" REAL);"
+            "INSERT INTO films VALUES (1, 'Toy Story (1995)', 3), (2, 'A , B', 4);",
+            "What is the cost (USD) of the films whose title is Toy Story (1995)?",
+            ["films.cost (USD)", "films", "films.title", "Toy Story (1995)"],
+            "SELECT year FROM movies WHERE title = 'Dawn'",
+            [(3.0,)],
+        ),
+        (  # two references to one table: the one that is named
+            "CREATE TABLE airports (id INTEGER PRIMARY KEY, city TEXT);"
+            "CREATE TABLE flights (id INTEGER PRIMARY KEY, origin_id INT REFERENCES airports(id),"
+            "destination_id INT REFERENCES airports(id), price INT);"
+            "INSERT INTO airports VALUES (1, 'Seoul'), (2, 'Oslo');"
+            "INSERT INTO flights VALUES (1, 1, 2, 5), (2, 2, 1, 6);",
+            "What is the price of the flights whose destination airport has the city Oslo?",
+            ["flights.price", "flights", "airports", "airports.city", "Oslo"],
+            "SELECT products . price FROM products JOIN companies ON products . companies_id = companies . id "
+            "WHERE companies . city = 'Seoul'",
+            [(5,)],
+        ),
+        (  # two tables with a column of the same name: that of the table beside it; names in other capitals
+            "CREATE TABLE firms (id INTEGER PRIMARY KEY, tag TEXT, place TEXT);"
+            "CREATE TABLE gadgets (id INTEGER PRIMARY KEY, tag TEXT, firm_id INT REFERENCES Firms(ID));"
+            "INSERT INTO firms VALUES (1, 'Zed', 'Ulm'); INSERT INTO gadgets VALUES (1, 'Q7', 1);",
+            "What is the tag of the gadgets whose firm has the place Ulm?",
+            ["gadgets.tag", "gadgets", "firms", "firms.place", "Ulm"],
+            "SELECT products . color FROM products JOIN companies ON products . companies_id = companies . id "
+            "WHERE companies . city = 'Seoul'",
+            [("Q7",)],
+        ),
+        (  # a text that stands in two columns: the one that was named; a view is a table
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, home_team TEXT, away_team TEXT);"
+            "CREATE VIEW games AS SELECT * FROM t;"
+            "INSERT INTO t VALUES (1, 'Ajax', 'Porto'), (2, 'Porto', 'Ajax'), (3, 'Porto', 'Ajax');",
+            "How many games are there whose away team is Ajax?",
+            ["games", "games.away_team", "Ajax"],
+            "SELECT COUNT ( * ) FROM products WHERE color = 'red'",
+            [(2,)],
+        ),
+        (  # "me" is no state, IN is one
+            "CREATE TABLE staff (id INTEGER PRIMARY KEY, name TEXT, state TEXT, no INTEGER);"
+            "INSERT INTO staff VALUES (1, 'Kim', 'ME', 3), (2, 'Lee', 'IN', 3), (3, 'Oh', 'OR', 2);",
+            "Give me the name of the staff whose state is IN.",
+            ["staff.name", "staff", "staff.state", "IN"],
+            "SELECT name FROM employees WHERE city = 'Seoul'",
+            [("Lee",)],
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_not_clear_by_letters_alone(script, question, touched, model, rows):
+    with SQLSandbox(script=script) as box:
+        linked = link(question, read_tables(box))
+        assert linked.touched == touched
+        built = sqlite3.connect(":memory:")
+        built.executescript(linked.ddl)
+        built.execute(model)
+        built.close()
+        assert box.run(linked.restore(model)) == rows
+
+
+def test_common_words_and_longer_words_are_no_names():
+    script = 'CREATE TABLE 책 (a INTEGER, 수 INTEGER, i INTEGER, "no" INTEGER, state TEXT);'
+    with SQLSandbox(script=f"{script} INSERT INTO 책 VALUES (1, 2, 3, 4, 'OR');") as box:
+        tables = read_tables(box)
+    for question in (
+        "책임자는 수학을 잘하나요?",
+        "Is there a cat in or not?",
+        "What is love?",
+        "No, all of them.",
+    ):
+        with pytest.raises(NothingTouched):
+            link(question, tables)
+    said = {'"no" of 책': ["책.no", "책"], "책들의 수는?": ["책", "책.수"], "책별 수": ["책", "책.수"]}
+    said["책인가요"] = ["책"]
+    for question, touched in said.items():
+        assert link(question, tables).touched == touched
+
+
+def test_a_question_that_leaves_the_reference_open_is_declined():
+    script = (
+        "CREATE TABLE teams (id INTEGER PRIMARY KEY, city TEXT); CREATE TABLE games (id INTEGER PRIMARY KEY, "
+        "home_id INT REFERENCES teams, away_id INT REFERENCES teams); INSERT INTO teams VALUES (1, 'Ulm');"
+    )
+    joined = "SELECT COUNT ( * ) FROM products JOIN companies ON products . companies_id = companies . id"
+    with SQLSandbox(script=script) as box:
+        tables = read_tables(box)
+        linked = link("How many games are there whose team has the city Ulm?", tables)
+        with pytest.raises(NothingTouched, match="games refers to teams by home_id and by away_id"):
+            linked.restore(joined)
+        assert box.run(linked.restore("SELECT COUNT ( * ) FROM companies")) == [(1,)]
+        for word in ("home", "away"):
+            linked = link(f"How many games are there whose {word} team has the city Ulm?", tables)
+            assert f'"games"."{word}_id" = "teams"."id"' in linked.restore(joined)
+
+
+def test_a_korean_text_does_not_make_a_question_korean():
+    script = "CREATE TABLE staff (id INTEGER PRIMARY KEY, name TEXT, city TEXT);"
+    with SQLSandbox(script=f"{script} INSERT INTO staff VALUES (1, '민준', '서울');") as box:
+        tables = read_tables(box)
+    english = link("What is the name of the employees whose city is 서울?", tables).question
+    assert english == "What is the name of the employees whose city is Seoul?"
+    assert link("name이 서울인 staff는?", tables).question.startswith("이름이")
+
+
+def test_declared_keys_and_references_are_read_however_they_are_written():
+    script = """
+        CREATE TABLE "order list" (x INT, "order no" VARCHAR(5), CONSTRAINT k PRIMARY KEY ("order no"));
+        CREATE TABLE parts (
+            w NUMERIC(5, 2) DEFAULT (1 + 1), "the order" VARCHAR(5) REFERENCES "Order List"("Order No"),
+            other VARCHAR(5), two INT, gone INT REFERENCES absent(id), FOREIGN KEY (other) REFERENCES [order list],
+            FOREIGN KEY (w, two) REFERENCES "order list"(x, "order no")
+        );
+    """
+    with SQLSandbox(script=script) as box:
+        tables = read_tables(box)
+    assert tables["order list"].key == "order no"
+    place = ("order list", "order no")
+    assert tables["parts"].references == {"the order": place, "other": place}
+
+
+def test_a_large_database_is_read(tmp_path):
+    """Long tables, long texts, pictures, many tables, views that do not run."""
+    path = tmp_path / "large.sqlite"
+    made = sqlite3.connect(path)
+    made.execute("CREATE TABLE long (id INTEGER PRIMARY KEY, land TEXT, picture BLOB, story TEXT)")
+    rows = "WITH RECURSIVE a(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM a WHERE i < 250000)"
+    made.execute("INSERT INTO long VALUES (-1, 'c0', zeroblob(300000), ?)", ("x" * 150_000,))
+    made.execute(f"INSERT INTO long {rows} SELECT i, 'c' || (i % 7), NULL, NULL FROM a")
+    made.execute("CREATE VIEW broken AS SELECT random() AS r FROM absent")
+    made.execute(f"CREATE TABLE wide ({', '.join(f'c{i}' for i in range(300))})")
+    for i in range(150):
+        made.execute(f"CREATE TABLE t{i} (id INTEGER)")
+    made.commit()
+    made.close()
+    with SQLSandbox(path, steps=2_000_000) as box:
+        tables = read_tables(box)
+    assert list(tables) == ["long", *(f"t{i}" for i in range(150))]
+    assert tables["long"].columns == {"id": "number", "land": "text", "picture": "text", "story": "text"}
+    assert sorted(tables["long"].values["land"]) == [f"c{i}" for i in range(7)]
+    script = "".join(f"CREATE TABLE t{i} (x);" for i in range(501))
+    with SQLSandbox(script=script) as box, pytest.raises(Failed, match="more than 500 tables"):
+        read_tables(box)
+
+
 # --- folders of CSV files ---
 
 
@@ -154,3 +310,10 @@ def test_a_folder_that_will_not_do_is_named(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"x\n\xff\xfe\n")
     with pytest.raises(BadFileError, match=r"a\.csv"):
         database_of_csv(tmp_path, tmp_path / "made.sqlite")
+    (tmp_path / "a.csv").write_bytes("이름,나이\n서연,3\n".encode("cp949"))
+    (tmp_path / "._a.csv").write_bytes(b"\0\xff")  # as macOS leaves beside a file
+    with pytest.raises(BadFileError, match="cp949"):
+        database_of_csv(tmp_path, tmp_path / "made.sqlite")
+    assert database_of_csv(tmp_path, tmp_path / "other.sqlite", "cp949") == ["a"]
+    with SQLSandbox(tmp_path / "other.sqlite") as box:
+        assert box.query("SELECT * FROM a") == (("이름", "나이"), [("서연", 3)])

@@ -245,6 +245,8 @@ def test_sandboxes_share_a_process_and_threads_a_sandbox(ours):
         assert not wrong
         boxes[0].close()  # it is not its own
         assert boxes[1].schema() == ["CREATE TABLE t (x)"]
+        few = SQLSandbox(script="CREATE TABLE sqlites (x); CREATE TABLE b (y);", rows=1, process=process)
+        assert few.schema() == ["CREATE TABLE sqlites (x)", "CREATE TABLE b (y)"]
         with pytest.raises(SandboxError):
             boxes[1].run("DELETE FROM t")
 

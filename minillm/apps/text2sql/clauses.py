@@ -15,8 +15,10 @@ joined with itself are not told apart, as in Spider's evaluator. Book: 6.2. Pape
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from minillm._checks import describe
@@ -24,6 +26,7 @@ from minillm.apps.text2sql.words import CLAUSES, JOINS, WORDS, Tokens, closes, d
 
 MOST_TOKENS, MOST_DEEP = 5_000, 40  # words and signs; queries and brackets in each other
 _SETS = ("union", "intersect", "except")
+_NO_NAMES = {*WORDS, *CLAUSES, *JOINS, *_SETS, "on", "using", "by"}
 _MIRRORED = {">": "<", ">=": "<="}
 Schema = Mapping[str, Sequence[str]]
 
@@ -78,11 +81,13 @@ def _select(tokens: Tokens, schema: Any, outer: dict[str, str], deep: int) -> di
     parts: dict[str, Tokens] = {}
     for token, depth in zip(tokens, depths_of(tokens)):
         if depth == 0 and token in CLAUSES:
-            if token in parts:
-                raise ValueError(f"{token.upper()} stands twice in one query")
+            if parts and CLAUSES.index(token) <= CLAUSES.index([*parts][-1]):
+                raise ValueError(f"{token.upper()} stands twice in one query, or too late")
             parts[token] = current = []
         else:
             current.append(token)
+    if not all(parts.values()):
+        raise ValueError(f"expected something after {min(word for word in parts if not parts[word]).upper()}")
     tables, aliases, ons = _from(parts.get("from", []), schema, deep)
     names = {**outer, **aliases}
 
@@ -90,8 +95,10 @@ def _select(tokens: Tokens, schema: Any, outer: dict[str, str], deep: int) -> di
         return _expression(part, names, schema, tables, deep)
 
     def by(word: str) -> Tokens:
-        part = parts.get(word, [])
-        return part[1:] if part[:1] == ["by"] else part
+        part = parts.get(word, ["by"])
+        if part[:1] != ["by"] or (word in parts and len(part) == 1):
+            raise ValueError(f"expected {word.upper()} BY, got {describe(' '.join(map(str, part[:5])))}")
+        return part[1:]
 
     chosen = parts["select"]
     distinct = chosen[:1] == ["distinct"]
@@ -103,6 +110,12 @@ def _select(tokens: Tokens, schema: Any, outer: dict[str, str], deep: int) -> di
     def expanded(part: Tokens) -> Tokens:
         return [word for token in part for word in called.get(token, [token])]
 
+    def listed(part: Tokens) -> list[Tokens]:
+        items = split(expanded(part), [","]) if part else []
+        if not all(items):
+            raise ValueError(f"a comma too many in {describe(' '.join(map(str, part)))}")
+        return items
+
     where = [*ons, *([parts["where"]] if "where" in parts else [])]
     conditions = _all(where, plain, deep)
     return {
@@ -110,13 +123,9 @@ def _select(tokens: Tokens, schema: Any, outer: dict[str, str], deep: int) -> di
         "select": Counter(plain(one[:-2] if one[-2:-1] == ["as"] else one) for one in items),
         "from": Counter(tables),
         "where": conditions,
-        "group": Counter(plain(one) for one in split(expanded(by("group")), [","]) if one),
+        "group": Counter(map(plain, listed(by("group")))),
         "having": _all([expanded(parts["having"])] if "having" in parts else [], plain, deep),
-        "order": tuple(
-            plain([word for word in one if word != "asc"])
-            for one in split(expanded(by("order")), [","])
-            if one
-        ),
+        "order": tuple(plain(one[:-1] if one[-1] == "asc" else one) for one in listed(by("order"))),
         "limit": plain(parts.get("limit", [])),
         "offset": plain(parts.get("offset", [])),
     }
@@ -129,16 +138,16 @@ def _from(tokens: Tokens, schema: Any, deep: int) -> tuple[list[Any], dict[str, 
     ons: list[Tokens] = []
     for kind, part in _sources(tokens):
         depths = depths_of(part)
-        split = next((i for i, d in enumerate(depths) if d == 0 and part[i] in ("on", "using")), len(part))
-        source, condition = [token for token in part[:split] if token != "as"], part[split:]
+        place = next((i for i, d in enumerate(depths) if d == 0 and part[i] in ("on", "using")), len(part))
+        source, condition = part[:place], part[place:]
         if source[:1] == ["("]:
             end = next(i for i, d in enumerate(depths_of(source)) if d == 1 and source[i] == ")")
-            table, names = _frozen(_query(source[1:end], schema, {}, deep + 1)), source[end + 1 :]
+            table, names = _frozen(_query(source[1:end], schema, {}, deep + 1)), _names(source[end + 1 :], 0)
             aliases.update(zip(names, names))
         else:
-            source = source[2:] if source[1:2] == ["."] else source  # main.people
-            table = source[0] if source else ""
-            aliases.update(dict.fromkeys(source, table))
+            names = _names(source[2:] if source[1:2] == ["."] else source, 1)  # main.people
+            table = names[0]
+            aliases.update(dict.fromkeys(names, table))
         tables.append((*kind, table) if kind else table)
         if condition:
             plain = condition[0] == "on" and not kind
@@ -146,21 +155,35 @@ def _from(tokens: Tokens, schema: Any, deep: int) -> tuple[list[Any], dict[str, 
     return tables, aliases, ons
 
 
+def _names(tokens: Tokens, own: int) -> Tokens:
+    """The `own` names of a table, and its alias, with AS or without."""
+    names = [*tokens[:own], *(tokens[own + 1 :] if tokens[own : own + 1] == ["as"] else tokens[own:])]
+    if (
+        not own <= len(names) <= own + 1
+        or tokens[-1:] == ["as"]
+        or not all(re.match(r'[^\W\d]|"', one) and one not in _NO_NAMES for one in names)
+    ):
+        raise ValueError(f"expected a table, got {describe(' '.join(map(str, tokens)))}")
+    return names
+
+
 def _sources(tokens: Tokens) -> list[tuple[tuple[str, ...], Tokens]]:
     """(words before JOIN, what is joined) of each part of FROM: a LEFT JOIN b -> ((), [a]), ((left,), [b])."""
     found: list[tuple[tuple[str, ...], Tokens]] = []
-    kind: list[str] = []
-    part: Tokens = []
-    for token, depth in zip(tokens, depths_of(tokens)):
-        if depth or token not in JOINS:
-            part.append(token)
-            continue
-        if part:
-            found.append((tuple(kind), part))
-            kind, part = [], []
-        if token not in (",", "join", "inner", "outer"):
-            kind.append(token)
-    return [*found, (tuple(kind), part)] if part else found
+    words: list[str] = [","]
+    pairs = zip(tokens, depths_of(tokens))
+    for joins, group in groupby(pairs, lambda pair: pair[1] == 0 and pair[0] in JOINS):
+        part = [token for token, _ in group]
+        if not joins:
+            found.append((tuple(word for word in words if word not in (",", "join", "inner", "outer")), part))
+        words = part if joins else []
+        if joins and (
+            not found or (part != [","] and (part.count("join") != 1 or part[-1] != "join" or "," in part))
+        ):
+            raise ValueError(f"expected a table, got {describe(' '.join(part))}")
+    if tokens and words:
+        raise ValueError("expected a table, got nothing")
+    return found
 
 
 def _all(conditions: list[Tokens], plain: Any, deep: int) -> Any:
@@ -187,6 +210,8 @@ def _condition(tokens: Tokens, plain: Any, deep: int) -> Any:
             return word, tuple(sorted(found, key=repr))
     if tokens[:1] == ["not"]:
         return "not", _condition(tokens[1:], plain, deep + 1)
+    if tokens[:1] and tokens[0] in ("=", "!=", "<", "<=", ">", ">="):
+        raise ValueError(f"expected a condition, got {describe(' '.join(map(str, tokens[:5])))}")
     for sign in ("=", "!=", "<", "<=", ">", ">="):
         sides = split(tokens, [sign])
         if len(sides) == 2 and all(sides):

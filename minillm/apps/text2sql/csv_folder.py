@@ -13,14 +13,18 @@ from minillm.data.dataset_files import read_csv
 MOST_FILES = 100
 
 
-def database_of_csv(folder: str | Path, path: str | Path) -> list[str]:
+def database_of_csv(folder: str | Path, path: str | Path, encoding: str = "utf-8") -> list[str]:
     """Write the database of the CSV files in `folder` to `path`, a new file; the names of its tables.
 
-    Types as Dataset.from_csv guesses them; an empty field is NULL. BadFileError for a folder without CSV files, a file
+    Types as Dataset.from_csv guesses them; an empty field is NULL; hidden files (.name) are left out. encoding: "cp949"
+    for what Korean Windows programs wrote. BadFileError for a folder without CSV files, a file
     that cannot be read, and two files whose names are the same table.
     """
     folder, path = check_path("folder", folder), check_path("path", path)
-    files = sorted(one for one in folder.iterdir() if one.suffix.lower() == ".csv" and one.is_file())
+    files = sorted(
+        one for one in folder.iterdir()
+        if one.suffix.lower() == ".csv" and one.is_file() and not one.name.startswith(".")
+    )  # fmt: skip
     if not files or len(files) > MOST_FILES:
         raise BadFileError(
             f"folder {str(folder)!r} must hold 1 to {MOST_FILES} .csv files, it holds {len(files)}"
@@ -33,7 +37,7 @@ def database_of_csv(folder: str | Path, path: str | Path) -> list[str]:
     connection = sqlite3.connect(path)
     try:
         for file in files:
-            columns = read_csv(file)
+            columns = read_csv(file, encoding=encoding)
             if not columns:
                 raise BadFileError(f"data file {str(file)!r} has no columns")
             given = ", ".join(f"{quoted(name)} {_kind(values)}" for name, values in columns.items())

@@ -5,7 +5,8 @@
 
     rows      equal as a multiset: two equal rows are not one. Where the gold query orders, in its order, too
     columns   some order of the predicted columns makes the rows equal; their names do not count
-    values    1 equals 1.0; numbers agree to nine digits; NULL equals NULL; the text '1' is not the number 1
+    values    1 equals 1.0; numbers agree to nine digits, before the point to all (at most 15)
+              NULL equals NULL; the text '1' is not the number 1
 
 What it cannot see: two different queries that find the same rows here by chance. No rows equal no rows, whatever was
 asked for. With LIMIT and no order, or with ties, the rows are those that SQLite happened to take.
@@ -76,8 +77,11 @@ def same_rows(found: Sequence[Row], expected: Sequence[Row], ordered: bool = Fal
 
 
 def plain(value: Any) -> Any:
-    """A number as it is compared: to nine digits."""
-    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+    """A number as it is compared: to nine digits, before the point to all that a float has."""
+    if not isinstance(value, float):
+        return value
+    digits = max(DIGITS, min(15, len(f"{abs(value):.0f}")))
+    return float(f"{value:.{digits}g}")
 
 
 def _fits(ours: list[Row], theirs: list[Row], ordered: bool, taken: list[int], tries: Iterator[int]) -> bool:

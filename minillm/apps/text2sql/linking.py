@@ -5,38 +5,40 @@
     SELECT AVG(price) FROM products WHERE color = 'red'
     SELECT AVG(freight) FROM orders WHERE ship_country = 'Norway'
 
-Which words of the question are names of tables and columns, and which are texts that stand in the database, is found by
-comparing letters; every one gets a word of data/sql_words.py of its kind. What the model has learned is the forms of
-questions, not the names, so it can do without the names.
-Book: 6.1.1. Paper: Wang et al. 2020 (RAT-SQL: schema linking). Left out: synonyms, typing mistakes, more than two
-references of a table.
+Which words of the question are names of tables and columns, and which are texts that stand in the database, mentions.py
+finds; every one gets a word of data/sql_words.py of its kind. What the model has learned is the forms of
+questions, not the names, so it can do without the names. A name like "in" or "no" is found in quotes alone.
+Book: 6.1.1. Paper: Wang et al. 2020 (RAT-SQL: schema linking). Left out: synonyms, typing mistakes, joins with more
+than two other tables.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from minillm._checks import describe
+from minillm.apps.text2sql.mentions import Mention, mentions
 from minillm.apps.text2sql.tables import DatabaseTable, quoted
 from minillm.data.particles import with_particle
 from minillm.data.sql_words import COLUMNS, MAIN, NAMES, TABLES, Text
 
 MOST_COLUMNS = 4
 MOST_NAMES = 180  # letters of a message
+_PART = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[가-힣]+")
 _PARTICLES = {p: pair for pair in ("은/는", "이/가", "을/를", "과/와") for p in pair.split("/")}
 
 
 class NothingTouched(ValueError):
-    """No word of the question is a table, a column or a text of the database."""
+    """No word of the question is a table, a column or a text of the database, or it leaves open by which column."""
 
 
 @dataclass
 class Linked:
     """ddl, question: in the model's words. touched: what of the database the question names.
 
-    back, values: of what the model says, the names and the texts of the database.
+    back, values: of what the model says, the names and the texts of the database. unclear: its names that may be one
+    of several, and which.
     """
 
     ddl: str
@@ -44,11 +46,33 @@ class Linked:
     touched: list[str]
     back: dict[str, str] = field(repr=False)
     values: dict[str, str] = field(repr=False)
+    unclear: dict[str, str] = field(default_factory=dict, repr=False)
 
     def restore(self, sql: str) -> str:
-        """The model's query with the names and texts of the database; ValueError for a word that stands for nothing."""
-        text = _WORD.sub(self._one, sql)
-        return re.sub(r"(?<=\() | (?=[),])", "", re.sub(r"(\w+) \(", r"\1(", text))
+        """The model's query with the names and texts of the database.
+
+        ValueError for a word that stands for nothing, and for a text or a number that the question does not have;
+        NothingTouched where it joins by one of several columns.
+        """
+        self._check_values(sql)
+        parts = re.split(
+            "('[^']*')", sql
+        )  # blanks go before the names and texts of the database come: these keep theirs
+        parts[::2] = (
+            re.sub(r"(?<=\() | (?=[),])", "", re.sub(r"(\w+) \(", r"\1(", one)) for one in parts[::2]
+        )
+        return _WORD.sub(self._one, "".join(parts))
+
+    def _check_values(self, sql: str) -> None:
+        """A model that copies 5500 as 550 would answer another question."""
+        said = re.sub(r"\s", "", self.question).lower()
+        numbers = {*_NUMBER.findall(self.question), *re.findall(r"(?<=LIMIT )1\b", sql)}  # "the best" is one
+        for text in re.findall("'([^']*)'", sql):
+            if re.sub(r"\s", "", text).lower() not in said:
+                raise ValueError(f"the query {describe(sql)} has the text {text!r}, the question has not")
+        for number in _NUMBER.findall(re.sub("'[^']*'", "", sql)):
+            if number not in numbers:
+                raise ValueError(f"the query {describe(sql)} has the number {number}, the question has not")
 
     def _one(self, found: re.Match[str]) -> str:
         word = found[0]
@@ -57,6 +81,8 @@ class Linked:
         name = re.sub(r"\s", "", word)
         if name in self.back:
             return self.back[name]
+        if name in self.unclear:
+            raise NothingTouched(self.unclear[name])
         if word.upper() not in _SQL:
             raise ValueError(
                 f"the query {describe(found.string)} has the name {word!r}, which stands for nothing here"
@@ -65,79 +91,10 @@ class Linked:
 
 
 _WORD = re.compile(r"'[^']*'|[A-Za-z_]+\s*\.\s*[A-Za-z_]+|[A-Za-z_]+")
+_NUMBER = re.compile(r"(?<![A-Za-z_\d])\d+(?:\.\d+)?")
 _SQL = frozenset(
     "SELECT FROM WHERE AND OR JOIN ON GROUP ORDER BY DESC ASC LIMIT COUNT SUM AVG MAX MIN DISTINCT".split()  # noqa: SIM905
 )
-
-
-@dataclass
-class _Mention:
-    start: int
-    end: int
-    table: str
-    column: str | None = None
-    value: str | None = None
-
-
-def mentions(question: str, tables: dict[str, DatabaseTable]) -> list[_Mention]:
-    """Where the question names a table, a column or a text of the database; the longest wins where two overlap."""
-    found, low = [], question.lower()
-    for table in tables.values():
-        found += [
-            _Mention(*span, table.name) for span in _spans(question, _phrases(table.name, TABLES.values()))
-        ]
-        for column in table.columns:
-            phrases = _phrases(column, COLUMNS.values())
-            found += [_Mention(*span, table.name, column) for span in _spans(question, phrases)]
-        for column, values in table.values.items():
-            for value in values:
-                if len(value) > 1 and value.lower() in low:  # most are not there at all
-                    found += [
-                        _Mention(*span, table.name, column, value)
-                        for span in _spans(question, [value], False)
-                    ]
-    named = {one.table for one in found if one.column is None}
-    found.sort(key=lambda one: (one.start - one.end, one.value is not None, one.table not in named))
-    kept: list[_Mention] = []
-    for one in found:
-        if all(one.end <= other.start or one.start >= other.end for other in kept):
-            kept.append(one)
-    return sorted(kept, key=lambda one: one.start)
-
-
-def _phrases(name: str, known: Iterable) -> list[str]:
-    """What a question may call a table or a column: its name, and the words of the world that has the same name."""
-    plain = re.sub(r"[_\s]+", " ", name).strip()
-    words = [plain, name]
-    for one in known:
-        if name.lower() in one.spellings:
-            words += [one.english, one.korean]
-    return [word for word in dict.fromkeys(words) if word]
-
-
-def _spans(question: str, phrases: Sequence[str], plural: bool = True) -> list[tuple[int, int]]:
-    found = []
-    for phrase in phrases:
-        stem = "|".join(
-            map(re.escape, sorted(_numbers(phrase), key=len, reverse=True) if plural else [phrase])
-        )
-        # a Latin word ends where its letters do; a Korean one goes on with its particle
-        found += [
-            m.span()
-            for m in re.finditer(
-                rf"(?<![A-Za-z0-9_가-힣])(?:{stem})(?![A-Za-z0-9_])", question, re.IGNORECASE
-            )
-        ]
-    return found
-
-
-def _numbers(phrase: str) -> set[str]:
-    """A word in singular and plural, as English makes them mostly: city, cities; boxes, box."""
-    found = {phrase}
-    if re.search("[A-Za-z]$", phrase):
-        found |= {phrase + "s", phrase + "es", re.sub("y$", "ies", phrase), re.sub("ies$", "y", phrase)}
-        found |= {re.sub("s$", "", phrase), re.sub("(?<=[sxzh])es$", "", phrase)}
-    return found
 
 
 def link(question: str, tables: dict[str, DatabaseTable]) -> Linked:
@@ -153,24 +110,53 @@ def link(question: str, tables: dict[str, DatabaseTable]) -> Linked:
         (4 * (one.column is None) + 1) * (one.table == table.name) + bool(_parent(table, one.table)) for one in found
     ))  # fmt: skip
     parents = [name for name in dict.fromkeys(one.table for one in found) if _parent(main, name)][:2]
-    korean = bool(re.search("[가-힣]", question))
-    return _Words(main, [tables[name] for name in parents], found, korean).linked(question)
-
-
-def _parent(table: DatabaseTable, other: str) -> str | None:
-    """The column by which the table refers to the other."""
-    return next(
-        (column for column, (parent, _) in table.references.items() if parent == other != table.name), None
+    joins = {name: _meant_reference(main, name, question) for name in parents}
+    return _Words(main, [tables[name] for name in parents], found, _korean(question, found), joins).linked(
+        question
     )
+
+
+def _korean(question: str, found: list[Mention]) -> bool:
+    """Whether a question is Korean: names and texts of the database do not count, if there is more."""
+    rest = list(question)
+    for one in found:
+        rest[one.start : one.end] = " " * (one.end - one.start)
+    text = "".join(rest)
+    return bool(re.search("[가-힣]", question if not re.search("[A-Za-z]{2}", text) else text))
+
+
+def _parent(table: DatabaseTable, other: str) -> list[str]:
+    """The columns by which the table refers to the other."""
+    return [column for column, (parent, _) in table.references.items() if parent == other != table.name]
+
+
+def _meant_reference(table: DatabaseTable, other: str, question: str) -> str | None:
+    """The one of them that the question means; None where there are several and it names not one alone."""
+    columns, low = _parent(table, other), question.lower()
+    if len(columns) == 1:
+        return columns[0]
+    words = {
+        column: {one.lower() for one in _PART.findall(column)} for column in columns
+    }  # DestAirport, dest_airport
+    shared = set.intersection(*words.values())
+    said = [
+        column for column in columns if any(word in low for word in words[column] - shared if len(word) > 1)
+    ]
+    return said[0] if len(said) == 1 else None
 
 
 class _Words:
     """The words that stand for what a question names."""
 
     def __init__(
-        self, main: DatabaseTable, parents: list[DatabaseTable], found: list[_Mention], korean: bool
+        self,
+        main: DatabaseTable,
+        parents: list[DatabaseTable],
+        found: list[Mention],
+        korean: bool,
+        joins: dict[str, str | None],
     ) -> None:
-        self.tables, self.found, self.korean = [main, *parents], found, korean
+        self.tables, self.found, self.korean, self.joins = [main, *parents], found, korean, joins
         concepts = self._concepts(len(parents))
         self.concept = dict(zip((table.name for table in self.tables), concepts))
         self.spelled = {name: TABLES[concept].spellings[0] for name, concept in self.concept.items()}
@@ -178,6 +164,7 @@ class _Words:
             table.name: self._columns(table) for table in self.tables
         }  # table -> column -> concept
         self.values: dict[str, str] = {}
+        self.unclear: dict[str, str] = {}
 
     def _concepts(self, parents: int) -> list[str]:
         name = self.tables[0].name.lower()
@@ -226,9 +213,9 @@ class _Words:
                 place += 1
             touched.append(one.value or ".".join([one.table, *([one.column] if one.column else [])]))
         pieces.append(question[place:])
-        return Linked(self._ddl(), "".join(pieces), touched, self._back(), self.values)
+        return Linked(self._ddl(), "".join(pieces), touched, self._back(), self.values, self.unclear)
 
-    def _word(self, one: _Mention) -> str | None:
+    def _word(self, one: Mention) -> str | None:
         if one.table not in self.concept:
             return None
         if one.column is None:
@@ -278,10 +265,16 @@ class _Words:
                 back[f"{spelled}.{short}"] = f"{name}.{quoted(column)}"
                 back[short] = quoted(column)
         for parent in self.tables[1:]:
-            column = _parent(main, parent.name)
-            key = main.references[column][1]  # type: ignore[index]
-            short = f"{self.spelled[parent.name]}_id"
-            back[f"{self.spelled[main.name]}.{short}"] = f"{quoted(main.name)}.{quoted(column)}"  # type: ignore[arg-type]
+            column = self.joins[parent.name]
+            short = f"{self.spelled[main.name]}.{self.spelled[parent.name]}_id"
+            if column is None:
+                ways = " and by ".join(_parent(main, parent.name))
+                self.unclear[short] = (
+                    f"{main.name} refers to {parent.name} by {ways}: the question must name one of them"
+                )
+                continue
+            key = main.references[column][1]
+            back[short] = f"{quoted(main.name)}.{quoted(column)}"
             back[f"{self.spelled[parent.name]}.id"] = f"{quoted(parent.name)}.{quoted(key)}"
         return back
 

@@ -14,13 +14,29 @@ from typing import Any
 from minillm._checks import check_text, describe
 
 _TOKEN = re.compile(
-    r"""\s+|--[^\n]*|/\*(?:[^*]|\*(?!/))*\*/|(?P<text>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\])|
-    (?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)|(?P<word>[^\W\d]\w*)|(?P<sign><>|<=|>=|==|!=|\|\||[^\s\w])""",
+    r"""\s+|--[^\n]*|/\*(?:[^*]|\*(?!/))*(?:\*/|\Z)|(?P<text>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\])|
+    (?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)|(?P<word>[^\W\d]\w*)|(?P<sign><>|<=|>=|==|!=|\|\||[^\s\w'"`\[])""",
     re.VERBOSE,
 )
 Tokens = list[Any]  # str, and values for what is taken apart already
 CLAUSES = ("select", "from", "where", "group", "having", "order", "limit", "offset")
 JOINS = {"join", "inner", "left", "right", "full", "outer", "cross", "natural", ","}
+_BEFORE_NAMES = {"select", "distinct", "by", "where", "having", "on", "and", "or", "not", "(", ","}
+_BEFORE_BRACKETS = {
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "total",
+    "where",
+    "having",
+    "on",
+    "and",
+    "or",
+    "not",
+    "(",
+}
 WORDS = frozenset(
     ("in", "not", "like", "between", "and", "or", "is", "null", "exists", "desc", "distinct", "case", "when", "then",
      "else", "end", "as", "escape", "glob", "cast", "all", "collate", "nocase", "integer", "real", "text")
@@ -30,7 +46,9 @@ WORDS = frozenset(
 def tokens_of(sql: str, names: Collection[str] = ()) -> list[str]:
     """The words and signs of a query: names in small letters, texts as 'text', a sign for each operator.
 
-    "Ulm" in double quotes is a text, as in many data sets, unless it is one of `names`, or stands after a point.
+    "Ulm" in double quotes is a text, as in many data sets, unless it is one of `names`, or stands beside a point, or
+    after FROM, JOIN or AS. Without `names`, it is a name also where no text would stand: SELECT "name", GROUP BY "no".
+    ValueError for a text or a name that does not end.
     """
     found, place = [], 0
     check_text("sql", sql)
@@ -43,7 +61,7 @@ def tokens_of(sql: str, names: Collection[str] = ()) -> list[str]:
             found.append(token)
         elif kind == "quoted":
             inner = token[1:-1].replace('""', '"')
-            if token[0] == '"' and inner.lower() not in names and found[-1:] != ["."]:
+            if token[0] == '"' and inner.lower() not in names and not _names(found, sql[place:], not names):
                 found.append("'" + inner.replace("'", "''") + "'")
                 continue
             inner = inner.lower()
@@ -55,6 +73,26 @@ def tokens_of(sql: str, names: Collection[str] = ()) -> list[str]:
     if not found:
         raise ValueError(f"expected a query, got {describe(sql)}")
     return found
+
+
+def _names(found: Sequence[str], rest: str, guess: bool) -> bool:
+    """Whether "this" between what was found and the rest of a query is a name, where no schema says so."""
+    before = found[-1] if found else ""
+    if before in (".", "from", "join", "as") or rest.lstrip().startswith("."):
+        return True
+    if not guess or before not in _BEFORE_NAMES:
+        return False
+    if before == "and":
+        return "between" not in found[-4:]
+    if before not in ("(", ","):
+        return True
+    depth, place = 0, len(found) - 1  # where the bracket around it opens
+    while place >= 0 and (found[place] != "(" or depth):
+        depth += (found[place] == ")") - (found[place] == "(")
+        place -= 1
+    if before == "(":
+        return found[place - 1] in _BEFORE_BRACKETS
+    return place < 0 or found[place + 1] == "select"
 
 
 def orders(sql: str) -> bool:

@@ -29,11 +29,12 @@ LIMITS = {  # name in sqlite3, and what is left of SQLite's own, higher number
 }  # fmt: skip
 SELECT, READ, FUNCTION, RECURSIVE = 21, 20, 31, 33  # SQLite's numbers for what a statement is about to do
 FUNCTIONS = frozenset((
-    "abs", "avg", "ceil", "ceiling", "coalesce", "count", "cume_dist", "date", "datetime", "dense_rank",
-    "first_value", "floor", "glob", "group_concat", "ifnull", "iif", "instr", "julianday", "lag", "last_value",
-    "lead", "length", "like", "log", "log10", "log2", "lower", "ltrim", "max", "min", "mod", "nth_value", "ntile",
-    "nullif", "percent_rank", "power", "rank", "replace", "round", "row_number", "rtrim", "sign", "sqrt",
-    "strftime", "substr", "substring", "sum", "time", "total", "trim", "trunc", "typeof", "unicode", "upper",
+    "abs", "avg", "ceil", "ceiling", "coalesce", "concat", "concat_ws", "count", "cume_dist", "current_date",
+    "current_time", "current_timestamp", "date", "datetime", "dense_rank", "exp", "first_value", "floor", "glob",
+    "group_concat", "ifnull", "iif", "instr", "julianday", "lag", "last_value", "lead", "length", "like", "ln", "log",
+    "log10", "log2", "lower", "ltrim", "max", "min", "mod", "nth_value", "ntile", "nullif", "percent_rank", "pow",
+    "power", "rank", "replace", "round", "row_number", "rtrim", "sign", "sqrt", "strftime", "string_agg", "substr",
+    "substring", "sum", "time", "total", "trim", "trunc", "typeof", "unicode", "unixepoch", "upper",
 ))  # fmt: skip
 
 
