@@ -3775,4 +3775,66 @@ def needed(parameters, memory, stage):
         low, high = (low, middle) if fits(middle) else (middle, high)
     return high""",
     },
+    "06-2-a": {
+        "columns are chosen one after the other": """def same_answer(found, expected, ordered):
+    def fits(taken):
+        rows = [tuple(row[i] for i in taken) for row in found]
+        gold = [row[: len(taken)] for row in expected]
+        if not (rows == gold if ordered else Counter(rows) == Counter(gold)):
+            return False
+        left = [i for i in range(len(found[0])) if i not in taken]
+        return not left or any(fits([*taken, i]) for i in left)
+
+    if not found or not expected:
+        return len(found) == len(expected)
+    return len(found[0]) == len(expected[0]) and fits([])""",
+        "sorted rows": """def same_answer(found, expected, ordered):
+    def plain(rows):
+        rows = [repr(list(row)) for row in rows]
+        return rows if ordered else sorted(rows)
+
+    if not found and not expected:
+        return True
+    if {len(row) for row in found} != {len(row) for row in expected}:
+        return False
+    columns = list(zip(*found))
+    return any(plain(zip(*some)) == plain(expected) for some in itertools.permutations(columns))""",
+        "numpy objects": """def same_answer(found, expected, ordered):
+    import numpy as np
+
+    if len(found) != len(expected) or (found and len(found[0]) != len(expected[0])):
+        return False
+    if not found:
+        return np.bool_(True)
+    a = np.empty((len(found), len(found[0])), dtype=object)
+    a[:] = found
+    for order in itertools.permutations(range(a.shape[1])):
+        rows = [tuple(row) for row in a[:, list(order)].tolist()]
+        if (rows == expected) if ordered else (sorted(map(str, rows)) == sorted(map(str, expected))):
+            return np.bool_(Counter(rows) == Counter(expected))
+    return np.bool_(False)""",
+    },
+    "06-2-b": {
+        "a tuple": "prediction = ('right', 'wrong', 'wrong', 'right', 'right', 'wrong', 'right', 'wrong')"
+    },
+    "06-2-c": {
+        "a place, or a name": "lucky = \"SELECT name FROM people WHERE city = 'Ulm' OR name = 'Cy'\"",
+        "the oldest two": 'lucky = "SELECT name FROM people ORDER BY age DESC LIMIT 2;"',
+    },
+    "06-2-d": {
+        "numpy": """def true_accuracy(said, checked):
+    import numpy as np
+
+    one, right = np.array(checked, dtype=bool).T
+    a, b = one[~right].mean(), (~one[right]).mean()
+    return np.clip((np.mean(said) - a) / (1 - a - b), 0, 1)""",
+        "fractions": """def true_accuracy(said, checked):
+    from fractions import Fraction
+
+    wrong = sum(not right for _, right in checked)
+    a = Fraction(sum(one and not right for one, right in checked), wrong)
+    b = Fraction(sum(right and not one for one, right in checked), len(checked) - wrong)
+    p = (Fraction(sum(said), len(said)) - a) / (1 - a - b)
+    return float(max(0, min(1, p)))""",
+    },
 }
