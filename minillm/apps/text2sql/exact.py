@@ -4,8 +4,8 @@
     select p.name from people as p where p.city = "Ulm" and p.age > 30       the same, clause by clause
 
 What counts as the same is clauses.py's: the order of conditions does not, an alias does not. A query that finds the
-same rows in another way is wrong here, and so exact match is never above what people would say; execution match
-(execution.py) errs on the other side, too.
+same rows in another way is wrong here; and where copies of one table are joined, or a value is masked, a query that
+means something else can be called the same. Execution match (execution.py) errs where other rows happen to be equal.
 
 Book: 6.2.1 Text2SQL 평가 방식. Paper: Yu et al. 2018, whose evaluator compares clause by clause, too.
 Held against: the verdicts of Spider's evaluator on pairs of its own queries. Left out: columns that a foreign key makes

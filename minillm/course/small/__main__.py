@@ -1,4 +1,4 @@
-"""The command line: python -m minillm.course.small [--rebuild]."""
+"""The command line: python -m minillm.course.small [--rebuild] [--all]."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from minillm.course.small.program_models import program_model, reward_model, sft_model
 from minillm.course.small.recipe import small_model, small_model_folder
 
 
@@ -26,15 +27,18 @@ def report(facts: dict[str, Any]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; 0 when the model is there."""
+    """The command line; 0 when the models are there."""
     parser = argparse.ArgumentParser(
         prog="python -m minillm.course.small",
         description="The small model of the course, made once and kept.",
     )
     parser.add_argument("--rebuild", action="store_true", help="make it again")
+    parser.add_argument("--all", action="store_true", help="and the three models of chapter 4")
     options = parser.parse_args(arguments)
     try:
         facts = small_model(options.rebuild, progress=True).facts
+        for make in (program_model, sft_model, reward_model) if options.all else ():
+            make(options.rebuild, progress=True)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
