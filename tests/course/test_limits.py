@@ -116,8 +116,11 @@ def burn(seconds):
 @forks
 def test_waiting_for_a_processor_does_not_count():
     one = {min(os.sched_getaffinity(0))}
-    spin = f"import os, time; os.sched_setaffinity(0, {one}); end = time.time() + 60\nwhile time.time() < end: pass"
-    rivals = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(3)]
+    spin = f"import os, time; os.sched_setaffinity(0, {one}); end = time.time() + 60; print(flush=True)"
+    spin += "\nwhile time.time() < end: pass"
+    rivals = [subprocess.Popen([sys.executable, "-c", spin], stdout=subprocess.PIPE) for _ in range(3)]
+    for rival in rivals:
+        rival.stdout.readline()  # it has started
 
     def work():
         os.sched_setaffinity(0, one)
@@ -132,7 +135,7 @@ def test_waiting_for_a_processor_does_not_count():
     finally:
         for rival in rivals:
             rival.kill()
-            rival.wait(60)
+            rival.communicate(timeout=60)
 
 
 def crash():

@@ -145,6 +145,8 @@ def test_a_subsection_is_held_against_its_lesson(course, part, said):
 
 
 def test_a_heading_of_a_lesson_that_is_not_written_is_refused(course):
+    lessons = course.lessons | {"16_1": dataclasses.replace(course.lessons["16_1"], ready=False)}
+    course = dataclasses.replace(course, lessons=lessons)
     assert "16.1 has a heading, but its lesson 16_1 is not ready" in problems(
         with_section(course, "16.1", heading="The cell"), checkout()
     )
