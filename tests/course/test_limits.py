@@ -126,11 +126,15 @@ def test_waiting_for_a_processor_does_not_count():
         os.sched_setaffinity(0, one)
         return burn(0.8)
 
-    began = time.monotonic()
     try:
-        assert run_limited(work, 1.1) == "done"
-        # three rivals: it took 3.2 s, or 1.6 s where the system shares a processor among sessions, not processes
-        assert time.monotonic() - began > 1.1
+        for _ in range(5):
+            began = time.monotonic()
+            assert run_limited(work, 1.1) == "done"
+            # three rivals: it took 3.2 s, or 1.6 s where the system shares a processor among sessions, not processes
+            if time.monotonic() - began > 1.1:
+                break
+        else:
+            pytest.fail("the rivals left it the processor each time: nothing was shown")
         with pytest.raises(TimeoutError):
             run_limited(lambda: os.sched_setaffinity(0, one) or burn(1000), 0.2)
     finally:
