@@ -13,18 +13,14 @@ BENCHMARKS.md.
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from minillm.course import program_model, reward_model, sft_model
@@ -46,6 +42,7 @@ from minillm.training import (
 )
 from minillm.training.alignment.written import read_answers
 from tests.benchmarks import record
+from tests.benchmarks.kept_runs import KeptRuns
 
 N, EACH, MOST = 600, 4, 16  # instructions of the exam, answers to each, of which best-of-n takes the best
 SFT = "SFT model, one answer"
@@ -286,29 +283,16 @@ def judges(seeds: list[int]) -> list[list[str]]:
 
 def main() -> None:
     """Measure what is not recorded yet, and print the table of all that is."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("methods", nargs="*", metavar="METHOD")
-    parser.add_argument("--kept", required=True, type=Path, help="a folder")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--list", action="store_true", help="print what is recorded, measure nothing")
-    parser.add_argument("--write", action="store_true", help="put the tables into BENCHMARKS.md")
-    given = parser.parse_args()
-    if unknown := set(given.methods) - set(METHODS):
-        parser.error(f"unknown: {'; '.join(sorted(unknown))}; there are {'; '.join(METHODS)}")
-    given.kept.mkdir(parents=True, exist_ok=True)
-    file = given.kept / "runs.jsonl"
-    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
-    done = {(row["method"], row["seed"]): row for row in map(json.loads, lines)}
-    torch.set_num_threads(1)
+    runs = KeptRuns(__doc__.splitlines()[0], METHODS, "runs.jsonl")
+    given = runs.given
     for seed in [] if given.list else given.seeds:
-        left = [name for name in given.methods or METHODS if (name, seed) not in done]
+        left = [name for name in given.methods or METHODS if (name, seed) not in runs.done]
         world = World(seed) if left else None
         for name in left:
-            done[name, seed] = row = measure(name, world)
-            with file.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(row) + "\n")
+            row = measure(name, world)
+            runs.add(row)
             print(f"seed {seed}, {name}: true {np.mean(row['true']):.3f}, {row['seconds']:.0f} s", flush=True)
-    done = {key: row for key, row in done.items() if key[1] in given.seeds}
+    done = runs.asked()
     rows = sorted(lines_of(done), key=lambda row: order().index(row[0]))
     print(record.markdown(HEAD, rows))
     seeds = sorted({seed for _, seed in done})

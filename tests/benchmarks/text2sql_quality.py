@@ -12,16 +12,12 @@ puts the table into BENCHMARKS.md.
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from minillm.apps.text2sql import SQLProcess, SQLSandbox, exact_match_sql, execution_match
 from minillm.apps.text2sql.linking import NothingTouched, link
@@ -39,6 +35,7 @@ from minillm.data.geoquery import GeoTask, filled, geo_tasks
 from minillm.data.sql_noise import NoisyRow, found_by_kind, noisy_rows, running
 from minillm.evaluation import paired
 from tests.benchmarks import record
+from tests.benchmarks.kept_runs import KeptRuns
 
 N = 600
 FULL = "small model, reads the DDL"
@@ -262,31 +259,17 @@ def lines_of(done: dict[tuple[str, int], dict[str, Any]]) -> list[list[str]]:
 
 def main() -> None:
     """Measure what is not recorded yet, and print the table of all that is."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("methods", nargs="*", metavar="METHOD")
-    parser.add_argument("--kept", required=True, type=Path, help="a folder")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--list", action="store_true", help="print what is recorded, measure nothing")
-    parser.add_argument("--write", action="store_true", help="put the table into BENCHMARKS.md")
-    given = parser.parse_args()
-    if unknown := set(given.methods) - set(METHODS):
-        parser.error(f"unknown: {'; '.join(sorted(unknown))}; there are {'; '.join(METHODS)}")
-    given.kept.mkdir(parents=True, exist_ok=True)
-    file = given.kept / "text2sql.jsonl"
-    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
-    done = {(row["method"], row["seed"]): row for row in map(json.loads, lines)}
-    torch.set_num_threads(1)
+    runs = KeptRuns(__doc__.splitlines()[0], METHODS, "text2sql.jsonl")
+    given = runs.given
     for seed in [] if given.list else given.seeds:
         for name in given.methods or METHODS:
-            if (name, seed) in done or (name in ONCE and seed != given.seeds[0]):
+            if (name, seed) in runs.done or (name in ONCE and seed != given.seeds[0]):
                 continue
-            done[name, seed] = row = {"method": name, "seed": seed, **METHODS[name](seed)}
-            with file.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(row) + "\n")
+            row = {"method": name, "seed": seed, **METHODS[name](seed)}
+            runs.add(row)
             share = sum(row["right"]) / len(row["right"])
             print(f"seed {seed}, {name}: execution {share:.3f}, {row['seconds']:.0f} s", flush=True)
-    done = {key: row for key, row in done.items() if key[1] in given.seeds}
-    rows = sorted(lines_of(done), key=lambda row: list(METHODS).index(row[0]))
+    rows = sorted(lines_of(runs.asked()), key=lambda row: list(METHODS).index(row[0]))
     print(record.markdown(HEAD, rows))
     if given.write:
         record.put_rows("text2sql", HEAD, rows, list(METHODS))
