@@ -379,7 +379,7 @@ def test_nbgraders_own_autograde_works_on_the_folder(handed_out, tmp_path):
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_sixty_notebooks_of_a_real_lesson_take_less_than_ten_minutes(tmp_path):
-    """Right, half and empty ones, wrong answers of every kind, and one endless loop in twenty."""
+    """Right, half and empty ones, and in a whole class one endless loop in twenty."""
     folder = tmp_path / "class"
     make_assignment("02_1", folder)
     path = next((folder / "source" / "02_1").glob("*.ipynb"))
@@ -397,7 +397,7 @@ def test_sixty_notebooks_of_a_real_lesson_take_less_than_ten_minutes(tmp_path):
             right = (number + place) % 3 > 0
             if right:
                 mine["cells"][one.answer]["source"] = notebooks.source(solved["cells"][one.answer])
-            elif number % 20 == 1:
+            elif count == 60 and number % 20 == 1:
                 mine["cells"][one.answer]["source"] = "while True:\n    pass"
             marks.append(one.points if right else 0)
         expected[f"student {number:02}"] = marks
@@ -407,7 +407,7 @@ def test_sixty_notebooks_of_a_real_lesson_take_less_than_ten_minutes(tmp_path):
     seconds = time.monotonic() - began
     assert {row["student"]: [row[one.id] for one in exercises] for row in graded["rows"]} == expected
     print(f"{seconds / count:.2f} seconds a notebook")
-    assert seconds < 10 * count + 30 * (count < 60)  # a loop costs its 30 seconds in a small class, too
+    assert seconds < 10 * count
     began = time.monotonic()
     assert grade_assignment(folder, student="student 02", force=True)["graded"] > 0
     assert time.monotonic() - began < 60

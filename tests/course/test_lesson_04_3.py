@@ -9,7 +9,7 @@ from minillm.course.lessons import notebooks
 from minillm.course.paths import checkout
 from minillm.evaluation import paired
 from tests.course.lessons import LESSONS, names_before, read, run_cell
-from tests.helpers import soak_count, soak_seeds
+from tests.helpers import soak_seeds
 
 (LESSON,) = [path for path in LESSONS if path.name.startswith("04_3_")]
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
@@ -47,8 +47,6 @@ def test_what_the_lesson_calls_recorded_stands_in_the_benchmarks():
 @pytest.mark.parametrize("seed", soak_seeds([0, 1, 2]))
 def test_every_claim_of_the_lesson_holds_for_this_seed(seed, capsys):
     """Its proofs are run on the way. Of the true score after DPO and GRPO nothing is claimed, on no seed."""
-    if soak_count(100) < 100:
-        pytest.skip("a seed takes 45 s: strict nbval runs seed 0 and its proofs, `make soak` all seeds")
     names = names_before(LESSON, "\n## Exercises", seed)
     assert "seed=0" in "".join(notebooks.source(cell) for cell in read(LESSON)["cells"])
     by_n = names["by_n"]

@@ -186,6 +186,9 @@ LATER = {
     "a name that is no text": ("open(b'\\xff\\n*', 'w').close()", None),
 }
 
+# what these may still hand over, where they are quick enough
+WHOLE = {"at its end": 5, "a result that blocks": "x" * 900_000}
+
 
 @confined
 @pytest.mark.parametrize("name", [*ENDS, *(pytest.param(name, marks=pytest.mark.soak) for name in LATER)])
@@ -202,7 +205,7 @@ def test_every_end_is_told_and_nothing_stays(name, tmp_path, monkeypatch):
         assert result.error in expected
     elif expected is not None:
         assert result.error == expected
-    assert result.value is None or (name, result.value) == ("at its end", 5)
+    assert result.value in (None, WHOLE.get(name))  # a value arrives whole or not at all
     assert list(tmp_path.iterdir()) == []
 
 

@@ -28,6 +28,7 @@ from minillm.training import (
 )
 from minillm.training.alignment.pairs import answer_example
 from minillm.training.batches import ExampleSet
+from tests.helpers import soak_count
 
 EOS, BOS, ASKS, COMMA, ZERO = range(5)
 PARAMS = SamplingParams(max_tokens=14)
@@ -69,6 +70,8 @@ def settings(steps, rate, rows):
 
 @pytest.mark.soak
 def test_ppo_with_its_price_listens_and_without_it_hacks():
+    if soak_count(100) < 100:
+        pytest.skip("takes 20 s, and lesson 04_2 proves the same: `make soak` runs it")
     rng = np.random.default_rng(0)
     sizes = {"vocab_size": 14, "hidden_size": 48, "intermediate_size": 128, "num_hidden_layers": 2}
     model = Llama(
