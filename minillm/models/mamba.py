@@ -165,13 +165,24 @@ class MambaMixer(nn.Module):
 
     def weights(self) -> tuple[Tensor, ...] | None:
         """What a step of one token reads of this layer; None where it is no plain Mamba layer, or is watched."""
-        parts = (self.in_proj, self.x_proj, self.dt_proj, self.out_proj)
+        own = (
+            self._parameters | self._modules
+        )  # a look-up as an attribute takes longer than a step's arithmetic
+        parts = in_proj, x_proj, dt, out_proj = [own[f"{part}_proj"] for part in ("in", "x", "dt", "out")]
         if self.config.hidden_act != "silu" or self.config.use_bias or not all(map(is_plain, parts)):
             return None
-        bias = torch.zeros_like(self.D) if self.conv_bias is None else self.conv_bias
-        in_proj, x_proj, dt, out_proj = parts
-        conv = (self.conv_weight[:, 0], bias)
-        return (in_proj.weight, *conv, x_proj.weight, dt.weight, dt.bias, self.A_log, self.D, out_proj.weight)
+        bias = torch.zeros_like(own["D"]) if own["conv_bias"] is None else own["conv_bias"]
+        conv = (own["conv_weight"][:, 0], bias)
+        return (
+            in_proj.weight,
+            *conv,
+            x_proj.weight,
+            dt.weight,
+            dt.bias,
+            own["A_log"],
+            own["D"],
+            out_proj.weight,
+        )
 
 
 def is_plain(layer: nn.Module) -> bool:

@@ -201,7 +201,7 @@ def scan_compiled(
 
 def takes(*tensors: Tensor | None) -> bool:
     """Whether all of them are float32 on a CPU."""
-    return all(one is None or (one.dtype == torch.float32 and one.device.type == "cpu") for one in tensors)
+    return all(one is None or (one.dtype == torch.float32 and one.is_cpu) for one in tensors)
 
 
 def describe_place(x: Tensor) -> str:

@@ -15,6 +15,7 @@ from minillm.inference.engine.drafts import _with_the_same_noise
 from minillm.inference.loop import Row
 from minillm.inference.stopping import Stopper
 from minillm.models import GPT2, GPT2Config
+from tests.helpers import soak_count
 from tests.inference.engine.schedules import audit, close, spelling
 from tests.inference.test_generation_loop import gpt2, llama
 from tests.inference.test_speculative_loop import Fixed, Long, t5
@@ -170,7 +171,7 @@ def test_drafts_follow_a_schema(words, which):
 
 def test_how_often_the_same_noise_draws_the_same_token():
     """Against the closed form, and the tokens against their distribution."""
-    rng, V, many = np.random.default_rng(0), 6, 20_000
+    rng, V, many = np.random.default_rng(0), 6, max(3000, soak_count(20_000))
     scores = [torch.tensor(rng.normal(size=V) * 1.3, dtype=torch.float32) for _ in range(2)]
     p, q = (one.softmax(-1).double().numpy() for one in scores)
     params = SamplingParams(max_tokens=1)
