@@ -10,8 +10,8 @@ on the training pairs with 3 wrong windows each, mined by e5. hit@1, hit@5, MRR 
 the 30 windows count nothing. Forgetting: the rank correlation with people's scores on 500 pairs of KorSTS.
 
 --kept FOLDER keeps vectors, trained layers and scores, so that a run that is stopped goes on. --write puts the rows
-into BENCHMARKS.md. The settings were set once, before any result was seen. More than 26
-minutes of one thread: a run on a busy machine was stopped there, before the cross-encoder's rows.
+into BENCHMARKS.md. The settings were set once, before any result was seen. More than half an hour of
+one thread.
 """
 
 from __future__ import annotations
