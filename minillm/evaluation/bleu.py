@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import regex
@@ -79,7 +79,7 @@ class BLEU:
     reference_length: int
     matches: tuple[int, ...]
     totals: tuple[int, ...]
-    signature: str
+    signature: str = ""
 
     def __str__(self) -> str:
         parts = "/".join(f"{p:.1f}" for p in self.precisions)
@@ -119,35 +119,48 @@ def bleu_parts(
     check_choice("smooth", smooth, tuple(DEFAULTS))
     value = DEFAULTS[smooth] if smooth_value is None else check_number("smooth_value", smooth_value, 0)
     check_flag("lowercase", lowercase), check_flag("effective_order", effective_order)
-    rows = with_references(hypotheses, references)
-    lower = str.lower if lowercase else str
-    split = TOKENIZERS[tokenize]
-    rows = [(split(lower(h.rstrip())), [split(lower(r.rstrip())) for r in refs]) for h, refs in rows]
+    lower, split = str.lower if lowercase else str, TOKENIZERS[tokenize]
+    rows = [
+        (split(lower(h.rstrip())), [split(lower(r.rstrip())) for r in refs])
+        for h, refs in with_references(hypotheses, references)
+    ]
     counts = {len(refs) for _, refs in rows}
     amount = f"{smooth}[{value:.2f}]" if smooth in ("floor", "add-k") else smooth
     signature = "|".join([
         f"nrefs:{counts.pop() if len(counts) == 1 else 'var'}", f"case:{'lc' if lowercase else 'mixed'}",
         f"eff:{'yes' if effective_order else 'no'}", f"tok:{tokenize}", f"smooth:{amount}",
     ])  # fmt: skip
-    written = sum(len(h) for h, _ in rows)
-    expected = sum(nearest_length(len(h), refs) for h, refs in rows)
+    return replace(bleu_of_tokens(rows, max_order, smooth, value, effective_order), signature=signature)
+
+
+DEFAULTS = {"exp": 0.0, "floor": 0.1, "add-k": 1.0, "none": 0.0}
+
+
+Row = tuple[
+    Sequence[str], Sequence[Sequence[str]]
+]  # the tokens of a hypothesis, and of each of its references
+
+
+def bleu_of_tokens(
+    rows: Sequence[Row],
+    max_order: int = 4,
+    smooth: str = "exp",
+    value: float = 0.0,
+    effective_order: bool = False,
+) -> BLEU:
+    """BLEU of texts that are cut into tokens already; without a signature."""
     matches, totals = matches_and_totals(rows, max_order)
+    # p_n = n-grams that match / n-grams of the hypotheses
     precisions = smoothed(matches, totals, smooth, value) if any(matches) else []
+    written = sum(len(hypothesis) for hypothesis, _ in rows)
+    expected = sum(nearest_length(len(hypothesis), references) for hypothesis, references in rows)
     # BP = min(1, exp(1 - r / c))
     penalty = min(1.0, math.exp(1 - expected / written)) if written else 0.0
     there = len(precisions)  # orders of which there are n-grams
     precisions += [0.0] * (max_order - there)
-    score = (
-        penalty * geometric_mean(precisions[: there if effective_order else max_order])
-        if any(matches)
-        else 0.0
-    )
-    return BLEU(
-        score, tuple(precisions), penalty, written, expected, tuple(matches), tuple(totals), signature
-    )
-
-
-DEFAULTS = {"exp": 0.0, "floor": 0.1, "add-k": 1.0, "none": 0.0}
+    # BLEU = BP * (p_1 * p_2 * ...)^(1/n)
+    score = penalty * geometric_mean(precisions[: there if effective_order else max_order])
+    return BLEU(score, tuple(precisions), penalty, written, expected, tuple(matches), tuple(totals))
 
 
 def nearest_length(length: int, references: Sequence[Sequence[str]]) -> int:
@@ -155,9 +168,7 @@ def nearest_length(length: int, references: Sequence[Sequence[str]]) -> int:
     return min((len(one) for one in references), key=lambda other: (abs(other - length), other))
 
 
-def matches_and_totals(
-    rows: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]], max_order: int
-) -> tuple[list[int], list[int]]:
+def matches_and_totals(rows: Sequence[Row], max_order: int) -> tuple[list[int], list[int]]:
     """Of every order n the n-grams that match, and all n-grams of the hypotheses, over the corpus."""
     matches, totals = [0] * max_order, [0] * max_order
     for hypothesis, references in rows:
@@ -188,5 +199,5 @@ def smoothed(matches: Sequence[int], totals: Sequence[int], smooth: str, value: 
 
 
 def geometric_mean(values: Sequence[float]) -> float:
-    """(v_1 * v_2 * ...)^(1/n), 0 if one is 0."""
-    return math.exp(sum(map(math.log, values)) / len(values)) if all(values) else 0.0
+    """(v_1 * v_2 * ...)^(1/n), 0 if one is 0 or none is there."""
+    return math.exp(sum(map(math.log, values)) / len(values)) if values and all(values) else 0.0
