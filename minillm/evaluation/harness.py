@@ -226,10 +226,11 @@ def flexible_number(text: str) -> str:
 
 def same_answer(answer: str, gold: str) -> bool:
     """Whether two answers are one: without commas, dollars, a last point, what leads up to ####; in any case."""
-    return _tidied(answer) == _tidied(gold)
+    return tidied(answer) == tidied(gold)
 
 
-def _tidied(text: str) -> str:
+def tidied(text: str) -> str:
+    """An answer without commas, dollars, what leads up to ####, and a last point; in small letters."""
     text = text.replace(",", "").replace("$", "")
     return re.sub(r"\.$", "", re.sub(r"(?s).*#### ", "", text)).lower()
 
