@@ -3896,7 +3896,7 @@ def needed(parameters, memory, stage):
     "13-3-c": {
         "two texts": """references = ["a b c d e f g h i j k l m n o p q r s t", "u v w x"]
 first = ("a b x d e f x h i j x l m n x p q r x t", "u v w x")
-second = ("a b c d e f g h i j k l m n o p q r s t", "x y z x")""",
+second = ("a b c d e f g h i j k l m n o p q r s t", "p q r s")""",
         "Korean": """references = ["가 나 다 라 마 바 사 아 자 차 카 타 파 하", "비 가 온 다", "눈 이 온 다"]
 first = ["가 x 다 x 마 x 사 x 자 x 카 x 파 x", "비 가 온 다", "눈 이 온 다"]
 second = ["가 나 다 라 마 바 사 아 자 차 카 타 파 하", "해 가 뜬 날", "꽃 이 핀 날"]""",
