@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from minillm.apps.judging import Compared, position_bias
+from minillm.apps.judging import Compared, both_orders, compare_letters, likelihood, position_bias
 from minillm.data import judge_pairs
 from minillm.data.real_models import fetch
 from minillm.evaluation import auc, cohen_kappa, paired, share_interval
@@ -49,10 +49,18 @@ def real_chat() -> LocalChat:
     return LocalChat(Engine(load_model(path), load_tokenizer(path)))
 
 
-def verdicts(
-    compare: Callable[[str, str, str], float], pairs: list[dict[str, str]], kept: Any
-) -> list[Compared]:
-    """Both orders of every pair; the right answer is the first of every second one."""
+def both_letters(chat: LocalChat, *texts: str) -> Compared:
+    """The letters in both orders."""
+    return both_orders(partial(compare_letters, chat), *texts)
+
+
+def likely_once(chat: LocalChat, *texts: str) -> Compared:
+    """The answers' probability, which is the same in any order."""
+    return Compared(*[likelihood(chat, *texts)] * 3)
+
+
+def verdicts(judge: Callable[..., Compared], pairs: list[dict[str, str]], kept: Any) -> list[Compared]:
+    """What a judge says of every pair; the right answer is the first of every second one."""
     lines = kept.read_text("utf-8").splitlines() if kept.is_file() else []
     found = [Compared(*json.loads(line)) for line in lines]
     for number in range(len(found), len(pairs)):
