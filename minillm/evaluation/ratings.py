@@ -5,7 +5,8 @@
 
 Elo follows players that change, and the last games weigh most; models do not change between two questions, so that
 arenas fit Bradley-Terry, whose answer does not depend on the order. One tie counts as half a game won by each.
-Intervals: the games are drawn again, with replacement, and the middle 95 % of the ratings kept.
+Intervals: the games are drawn again, with replacement, and rated again; the standard deviation of these ratings, times
+1.96, to both sides. (The middle 95 % of them held the truth in 90 to 93 % of simulated arenas, this in 95 to 98 %.)
 
 Book: 13.3.3 정성적 지표 (사람이 직접 평가하는 방식). Papers: Elo 1978; Bradley and Terry 1952; Hunter 2004 (when a
 solution exists); Zheng et al. 2023 (Chatbot Arena). Held against: choix; Elo's sum by hand.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -165,12 +167,10 @@ def named(
     """{player: rating with its interval}, best first."""
     shift, factor = scale
     found = shift + factor * found
-    ends = np.full((2, len(names)), math.nan)
-    if again:
-        cuts = [50 * (1 - confidence), 50 * (1 + confidence)]
-        ends = np.percentile(shift + factor * np.array(again), cuts, axis=0)
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    half = z * factor * np.std(again, axis=0, ddof=1) if again else np.full(len(names), math.nan)
     order = sorted(range(len(names)), key=lambda i: (-found[i], i))
-    return {names[i]: Rating(found[i], float(ends[0, i]), float(ends[1, i])) for i in order}
+    return {names[i]: Rating(found[i], float(found[i] - half[i]), float(found[i] + half[i])) for i in order}
 
 
 def players_and_rows(games: Any) -> tuple[list[Hashable], np.ndarray]:

@@ -3902,4 +3902,72 @@ first = ["가 x 다 x 마 x 사 x 자 x 카 x 파 x", "비 가 온 다", "눈 �
 second = ["가 나 다 라 마 바 사 아 자 차 카 타 파 하", "해 가 뜬 날", "꽃 이 핀 날"]""",
     },
     "13-3-d": {"a tuple": "prediction = (3, 3, 1, 2, 2)", "floats": "prediction = [3.0, 3.0, 1.0, 2.0, 2.0]"},
+    "13-3b-a": {
+        "gradient ascent by torch": """def fit(games):
+    import torch
+
+    names = sorted({name for game in games for name in game[:2]}, key=str)
+    a = torch.tensor([names.index(x) for x, _, _ in games])
+    b = torch.tensor([names.index(y) for _, y, _ in games])
+    r = torch.tensor([float(z) for _, _, z in games], dtype=torch.float64)
+    s = torch.zeros(len(names), dtype=torch.float64, requires_grad=True)
+    close = {"tolerance_grad": 1e-12, "tolerance_change": 1e-16, "line_search_fn": "strong_wolfe"}
+    steps = torch.optim.LBFGS([s], max_iter=500, **close)
+
+    def loss():
+        steps.zero_grad()
+        value = torch.nn.functional.binary_cross_entropy_with_logits(s[a] - s[b], r)
+        value.backward()
+        return value
+
+    steps.step(loss)
+    s = s.detach() - s.detach().mean()
+    return {name: value for name, value in zip(names, s)}""",
+        "Newton in plain lists of numpy": """def fit(games):
+    names = []
+    for a, b, _ in games:
+        names += [x for x in (a, b) if x not in names]
+    n = len(names)
+    s = np.zeros(n)
+    for _ in range(60):
+        g, h = np.zeros(n), np.full((n, n), 1.0)
+        for a, b, r in games:
+            i, j = names.index(a), names.index(b)
+            p = 1 / (1 + np.exp(s[j] - s[i]))
+            g[i] += r - p
+            g[j] -= r - p
+            w = p * (1 - p)
+            h[i, i] += w
+            h[j, j] += w
+            h[i, j] -= w
+            h[j, i] -= w
+        s += np.clip(np.linalg.solve(h, g), -1, 1)
+    return {name: float(x) for name, x in zip(names, s - s.mean())}""",
+    },
+    "13-3b-b": {
+        "signs": """def panel(judges, question, first, second):
+    def sign(x):
+        return (x > 0.5) - (x < 0.5)
+
+    pairs = [(j(question, first, second), j(question, second, first)) for j in judges]
+    good = [(1 + a - b) / 2 for a, b in pairs if sign(a) * -sign(b) >= 0]
+    return [np.mean(good) if good else 0.5, len(good)]""",
+        "the second order first": """def panel(judges, question, first, second):
+    total, used = 0.0, 0
+    for judge in judges:
+        late = 1 - judge(question, second, first)
+        early = judge(question, first, second)
+        if (early - 0.5) * (late - 0.5) < 0:
+            continue
+        total, used = total + early / 2 + late / 2, used + 1
+    return (total / used, used) if used else (0.5, 0)""",
+    },
+    "13-3b-c": {
+        "numbers": """games = [(1, 2, 1)] * 30 + [(1, 2, 0)] * 3 + [(3, 4, 1)] * 12 + [(3, 4, 0)] * 10
+games += [(3, 1, 1)] * 5 + [(1, 3, 1)] + [(4, 1, 1)] * 4 + [(1, 4, 1)]""",
+    },
+    "13-3b-d": {
+        "a tuple": "prediction = (984.0, 0, 0, 0.5, 0.4)",
+        "numpy": "prediction = np.array([984, 0, 0, 0.5, 0.4])",
+    },
 }
