@@ -1,12 +1,13 @@
 """How good is it? Perplexity, benchmarks and ratings for models, BLEU and ROUGE for texts, nDCG and more for search."""
 
-from minillm.evaluation.agreement import auc, cohen_kappa, share_interval
+from minillm.evaluation.agreement import cohen_kappa
 from minillm.evaluation.answers import exact_match, f1
 from minillm.evaluation.bleu import bleu, bleu_parts, sentence_bleu
 from minillm.evaluation.calibration import expected_calibration_error
 from minillm.evaluation.chrf import chrf
 from minillm.evaluation.compressors import compressed_bits_per_byte
 from minillm.evaluation.correlation import mean_ranks, pearson, spearman
+from minillm.evaluation.detection import Detection, auc, detection, threshold_at, wilson_interval
 from minillm.evaluation.drift import centroid_distance, ks_statistic, psi
 from minillm.evaluation.harness import generate_until, log_likelihoods, multiple_choice
 from minillm.evaluation.naive_bayes import CharacterNaiveBayes, character_ngrams
@@ -22,6 +23,7 @@ from minillm.evaluation.rouge import rouge, rouge_parts
 
 __all__ = [
     "CharacterNaiveBayes",
+    "Detection",
     "Paired",
     "PairedCorrelation",
     "Rating",
@@ -35,6 +37,7 @@ __all__ = [
     "chrf",
     "cohen_kappa",
     "compressed_bits_per_byte",
+    "detection",
     "elo",
     "exact_match",
     "expected_calibration_error",
@@ -63,7 +66,8 @@ __all__ = [
     "rouge_parts",
     "rubric",
     "sentence_bleu",
-    "share_interval",
     "spearman",
+    "threshold_at",
     "true_reward",
+    "wilson_interval",
 ]

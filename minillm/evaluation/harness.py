@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minillm._checks import check_function, check_int, check_text, describe, is_listing
-from minillm.evaluation.agreement import share_interval
+from minillm.evaluation.detection import wilson_interval
 from minillm.evaluation.perplexity import check_model, evaluating, place_of
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -55,7 +55,7 @@ class Answered:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the accuracy."""
-        return share_interval(sum(self.right), len(self.right))
+        return wilson_interval(sum(self.right), len(self.right))
 
     def __str__(self) -> str:
         low, high = self.interval

@@ -21,7 +21,7 @@ import numpy as np
 from minillm.apps.judging import Compared, both_orders, compare_letters, likelihood, position_bias
 from minillm.data import judge_pairs
 from minillm.data.real_models import fetch
-from minillm.evaluation import auc, cohen_kappa, paired, share_interval
+from minillm.evaluation import auc, cohen_kappa, paired, wilson_interval
 from minillm.inference import Engine, LocalChat
 from minillm.models import load_model
 from minillm.tokenizer import load_tokenizer
@@ -84,7 +84,7 @@ def row_of(
     """A row of the table."""
     right, n = scores(preferences), len(preferences)
     truth = [number % 2 for number in range(n)]
-    low, high = share_interval(round(sum(right)), n)
+    low, high = wilson_interval(round(sum(right)), n)
     bias = None if compared is None else position_bias(compared)
     against = paired(right, base)
     low_d, high_d = against.interval

@@ -17,7 +17,7 @@ from minillm.evaluation import (
     f1,
     ks_statistic,
     psi,
-    share_interval,
+    wilson_interval,
 )
 from minillm.evaluation.ratings import ELO_POINTS, never_beaten, strengths
 from tests.helpers import soak_count
@@ -66,7 +66,7 @@ def test_auc_by_all_pairs():
 def test_shares_have_wilsons_interval():
     for right, n in ((0, 10), (10, 10), (3, 40), (26, 80)):
         theirs = stats.binomtest(right, n).proportion_ci(0.95, "wilson")
-        assert share_interval(right, n) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+        assert wilson_interval(right, n) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
 # drift
@@ -171,7 +171,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
         found = bradley_terry(list(arena(seed, true, 150)), resamples=100, seed=seed)
         held += sum(found[name].low <= true[name] <= found[name].high for name in true)
         of += len(true)
-    low, high = share_interval(held, of, 0.9999)
+    low, high = wilson_interval(held, of, 0.9999)
     assert low < 0.98 and high > 0.92, (held, of)  # noqa: PT018
 
 
@@ -191,8 +191,8 @@ def test_an_interval_is_wider_with_fewer_games():
     (lambda: exact_match("a", []), "gold must be"), (lambda: f1("a", "a", "fr"), "language"),
     (lambda: f1(None, "a"), "prediction"), (lambda: cohen_kappa([1], [1, 2]), "same items"),
     (lambda: cohen_kappa([], []), "one at least"), (lambda: cohen_kappa([[1]], [[1]]), "str or numbers"),
-    (lambda: auc([1, 2], [1, 1]), "both 0 and 1"), (lambda: auc([1], [2]), "0 or 1"),
-    (lambda: share_interval(3, 2), "right"), (lambda: psi([], [1]), "at least one number"),
+    (lambda: auc([1, 2], [1, 1]), "both labels"), (lambda: auc([1], [2]), "0 or 1"),
+    (lambda: wilson_interval(3, 2), "hits"), (lambda: psi([], [1]), "at least one number"),
     (lambda: psi([1], [math.nan]), "finite"), (lambda: ks_statistic("ab", [1]), "finite numbers"),
     (lambda: centroid_distance([[1, 2]], [[1]]), "one width"),
     (lambda: centroid_distance([[0, 0]], [[1, 1]]), "length 0"),
