@@ -10,6 +10,7 @@ from minillm.data.documents import Document, Passage, Question
 from minillm.data.downloads import DownloadError
 from minillm.data.headlines import TOPICS, headline_events, korean_headlines
 from minillm.data.held_out import overlap, paragraphs_once, repeated_share, train_and_held_out
+from minillm.data.judge_pairs import judge_pairs
 from minillm.data.korean import korean_documents, korean_english_pairs, korean_questions
 from minillm.data.korean_events import korean_events
 from minillm.data.paraphrases import paraphrase_pairs
@@ -68,6 +69,7 @@ __all__ = [
     "fetch",
     "headline_events",
     "instruction_rows",
+    "judge_pairs",
     "korean_documents",
     "korean_english_pairs",
     "korean_events",

@@ -16,7 +16,8 @@ Book: 13.3 LLM 평가하기. Held against: the sum by hand, and exp(loss) of tra
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -43,32 +44,49 @@ def negative_log_likelihood(
     check_int("context_length", context_length, 1)
     stride = context_length if stride is None else check_int("stride", stride, 1, context_length)
     check_int("batch_size", batch_size, 1)
-    if not callable(model):
-        raise ValueError(f"model must be a language model to call, got {describe(model)}")
+    check_model(model)
     tokens = _ids(ids)  # (N,)
-    device = next(iter(model.parameters()), tokens).device if hasattr(model, "parameters") else tokens.device
+    device = place_of(model, tokens)
     total = torch.zeros((), dtype=torch.float64)
-    was_training = getattr(model, "training", False)
-    if was_training:
-        model.eval()
-    try:
+    with evaluating(model):
         for batch in _batches(len(tokens), context_length, stride, batch_size):
             windows = torch.stack([tokens[start:end] for start, end, _ in batch]).to(device)  # (B, T + 1)
-            with torch.no_grad():
-                logits = model(windows[:, :-1]).logits  # (B, T, V)
+            logits = model(windows[:, :-1]).logits  # (B, T, V)
             # -log p(x_{t+1} | x_1 ... x_t)
             logits = logits.float().transpose(1, 2)  # (B, V, T), as cross_entropy wants them
             surprise = F.cross_entropy(logits, windows[:, 1:], reduction="none")  # (B, T)
             for row, (_, _, new) in zip(surprise, batch):
                 total += row[len(row) - new :].double().sum().cpu()
-    finally:
-        if was_training:
-            model.train()
     if not math.isfinite(total):
         raise ValueError(
             f"the model gave a log-probability that is no finite number: the sum is {total.item()}"
         )
     return total.item(), len(tokens) - 1
+
+
+def check_model(model: Any) -> None:
+    """ValueError for what cannot be called."""
+    if not callable(model):
+        raise ValueError(f"model must be a language model to call, got {describe(model)}")
+
+
+def place_of(model: Any, ids: Tensor) -> torch.device:
+    """Where a model's weights are; where the ids are, for what has none."""
+    return next(iter(model.parameters()), ids).device if hasattr(model, "parameters") else ids.device
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Inside, the model is in evaluation mode and nothing learns."""
+    was_training = getattr(model, "training", False)
+    if was_training:
+        model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        if was_training:
+            model.train()
 
 
 def perplexity(

@@ -3837,4 +3837,137 @@ def needed(parameters, memory, stage):
     p = (Fraction(sum(said), len(said)) - a) / (1 - a - b)
     return float(max(0, min(1, p)))""",
     },
+    "13-3-a": {
+        "lists and Fraction": """def corpus_bleu(rows, max_order):
+    from fractions import Fraction
+
+    def grams(tokens, n):
+        return list(zip(*(tokens[i:] for i in range(n))))
+
+    matches, totals = [], []
+    for n in range(1, max_order + 1):
+        pairs = [(grams(h, n), [grams(r, n) for r in rs]) for h, rs in rows]
+        hits = sum(min(own.count(g), max(o.count(g) for o in others)) for own, others in pairs for g in set(own))
+        matches.append(hits)
+        totals.append(sum(len(own) for own, _ in pairs))
+    c = sum(len(h) for h, _ in rows)
+    r = sum(sorted(map(len, rs), key=lambda x: (abs(x - len(h)), x))[0] for h, rs in rows)
+    penalty = 0 if c == 0 else 1 if c > r else math.exp(1 - r / c)
+    share = Fraction(1)
+    for m, t in zip(matches, totals):
+        share *= Fraction(m, t) if t else 0
+    return (tuple(matches), tuple(totals), penalty, 100 * penalty * float(share) ** (1 / max_order))""",
+        "counters and numpy": """def corpus_bleu(rows, max_order):
+    import numpy as np
+    from collections import Counter
+    from functools import reduce
+
+    table = np.zeros((2, max_order), dtype=int)
+    for h, rs in rows:
+        for n in range(max_order):
+            own, *rest = [Counter(" ".join(x[i : i + n + 1]) for i in range(len(x) - n)) for x in (h, *rs)]
+            table[:, n] += sum((own & reduce(lambda a, b: a | b, rest)).values()), sum(own.values())
+    c, r = (sum(x) for x in zip(*((len(h), min(map(len, rs), key=lambda k: (abs(k - len(h)), k))) for h, rs in rows)))
+    bp = float(np.exp(min(0, 1 - r / c))) if c else 0.0
+    with np.errstate(all="ignore"):
+        logs = np.log(table[0] / table[1])
+    return table[0], table[1], bp, 100 * bp * float(np.exp(logs.mean())) if table[0].all() else 0""",
+    },
+    "13-3-b": {
+        "torch in double": """def choose(logits, choices, prompt_length):
+    scores, greedy = [], []
+    for table, ids in zip(logits, choices):
+        part = torch.tensor(table, dtype=torch.float64)[prompt_length - 1 : len(ids) - 1]
+        own = torch.tensor(ids[prompt_length:])[:, None]
+        scores.append(part.log_softmax(-1).gather(1, own).sum())
+        greedy.append((part.gather(1, own)[:, 0] == part.amax(1)).all())
+    scores = torch.stack(scores)
+    return scores, torch.stack(greedy), int(scores.argmax())""",
+        "cross entropy": """def choose(logits, choices, prompt_length):
+    found = []
+    for table, ids in zip(logits, choices):
+        rows = torch.tensor(table[: len(ids) - 1]).double()[prompt_length - 1 :]
+        loss = torch.nn.functional.cross_entropy(rows, torch.tensor(ids[prompt_length:]), reduction="sum")
+        best = all(max(table[t - 1]) <= table[t - 1][ids[t]] for t in range(prompt_length, len(ids)))
+        found.append((-loss.item(), best))
+    scores, greedy = zip(*found)
+    return list(scores), list(greedy), max(range(len(scores)), key=scores.__getitem__)""",
+    },
+    "13-3-c": {
+        "two texts": """references = ["a b c d e f g h i j k l m n o p q r s t", "u v w x"]
+first = ("a b x d e f x h i j x l m n x p q r x t", "u v w x")
+second = ("a b c d e f g h i j k l m n o p q r s t", "p q r s")""",
+        "Korean": """references = ["가 나 다 라 마 바 사 아 자 차 카 타 파 하", "비 가 온 다", "눈 이 온 다"]
+first = ["가 x 다 x 마 x 사 x 자 x 카 x 파 x", "비 가 온 다", "눈 이 온 다"]
+second = ["가 나 다 라 마 바 사 아 자 차 카 타 파 하", "해 가 뜬 날", "꽃 이 핀 날"]""",
+    },
+    "13-3-d": {"a tuple": "prediction = (3, 3, 1, 2, 2)", "floats": "prediction = [3.0, 3.0, 1.0, 2.0, 2.0]"},
+    "13-3b-a": {
+        "gradient ascent by torch": """def fit(games):
+    import torch
+
+    names = sorted({name for game in games for name in game[:2]}, key=str)
+    a = torch.tensor([names.index(x) for x, _, _ in games])
+    b = torch.tensor([names.index(y) for _, y, _ in games])
+    r = torch.tensor([float(z) for _, _, z in games], dtype=torch.float64)
+    s = torch.zeros(len(names), dtype=torch.float64, requires_grad=True)
+    close = {"tolerance_grad": 1e-12, "tolerance_change": 1e-16, "line_search_fn": "strong_wolfe"}
+    steps = torch.optim.LBFGS([s], max_iter=500, **close)
+
+    def loss():
+        steps.zero_grad()
+        value = torch.nn.functional.binary_cross_entropy_with_logits(s[a] - s[b], r)
+        value.backward()
+        return value
+
+    steps.step(loss)
+    s = s.detach() - s.detach().mean()
+    return {name: value for name, value in zip(names, s)}""",
+        "Newton in plain lists of numpy": """def fit(games):
+    names = []
+    for a, b, _ in games:
+        names += [x for x in (a, b) if x not in names]
+    n = len(names)
+    s = np.zeros(n)
+    for _ in range(60):
+        g, h = np.zeros(n), np.full((n, n), 1.0)
+        for a, b, r in games:
+            i, j = names.index(a), names.index(b)
+            p = 1 / (1 + np.exp(s[j] - s[i]))
+            g[i] += r - p
+            g[j] -= r - p
+            w = p * (1 - p)
+            h[i, i] += w
+            h[j, j] += w
+            h[i, j] -= w
+            h[j, i] -= w
+        s += np.clip(np.linalg.solve(h, g), -1, 1)
+    return {name: float(x) for name, x in zip(names, s - s.mean())}""",
+    },
+    "13-3b-b": {
+        "signs": """def panel(judges, question, first, second):
+    def sign(x):
+        return (x > 0.5) - (x < 0.5)
+
+    pairs = [(j(question, first, second), j(question, second, first)) for j in judges]
+    good = [(1 + a - b) / 2 for a, b in pairs if sign(a) * -sign(b) >= 0]
+    return [np.mean(good) if good else 0.5, len(good)]""",
+        "the second order first": """def panel(judges, question, first, second):
+    total, used = 0.0, 0
+    for judge in judges:
+        late = 1 - judge(question, second, first)
+        early = judge(question, first, second)
+        if (early - 0.5) * (late - 0.5) < 0:
+            continue
+        total, used = total + early / 2 + late / 2, used + 1
+    return (total / used, used) if used else (0.5, 0)""",
+    },
+    "13-3b-c": {
+        "numbers": """games = [(1, 2, 1)] * 30 + [(1, 2, 0)] * 3 + [(3, 4, 1)] * 12 + [(3, 4, 0)] * 10
+games += [(3, 1, 1)] * 5 + [(1, 3, 1)] + [(4, 1, 1)] * 4 + [(1, 4, 1)]""",
+    },
+    "13-3b-d": {
+        "a tuple": "prediction = (984.0, 0, 0, 0.5, 0.4)",
+        "numpy": "prediction = np.array([984, 0, 0, 0.5, 0.4])",
+    },
 }

@@ -1,0 +1,197 @@
+"""Checkers of lesson 13_3b, people and models as judges."""
+
+import math
+
+from minillm.course import exercise
+from minillm.course.classroom.checkers import (
+    Inputs,
+    as_floats,
+    as_list,
+    cases,
+    copied_library,
+    expect,
+    forbid,
+    plain,
+    shown,
+)
+from minillm.evaluation import bradley_terry
+
+OWN = "build it yourself"
+RATINGS = [f"minillm.evaluation.ratings.{name}" for name in (
+    "bradley_terry", "strengths", "elo", "win_counts", "players_and_rows", "named",
+)]  # fmt: skip
+JUDGES = [f"minillm.apps.judging.judges.{name}" for name in ("both_orders", "position_bias")]
+
+
+# --- the strengths ---
+
+
+@exercise("13-3b-a", points=4)
+def fit(answer):
+    """The likeliest strengths of a few players."""
+    copied = copied_library(answer)
+    assert not copied, f"the exercise says: {OWN}; your answer uses {copied}"
+    for case in cases(
+        most=28, players=(2, 3, 5, 8), ties=(False, True), named=("texts", "numbers"), order=("a first", "mixed"),
+        kind=("even", "lopsided", "sparse", "many"),
+    ):  # fmt: skip
+        inputs = Inputs(case.seed)
+        names = [("가", "나", "다", "라", "마", "바", "사", "아")[i] if case.named == "texts" else 10 * i + 3
+                 for i in range(case.players)]  # fmt: skip
+        games = some_games(inputs, names, case)
+        expected = dict(bradley_terry(games, resamples=0))
+        given = list(games)
+        with forbid(OWN, *RATINGS, answer=answer):
+            found = answer(given)
+        where = f"{len(games)} games of {case.players} players, {shown(games)}"
+        found = plain(found, f"what fit returns ({where})")
+        assert isinstance(found, dict), f"fit must return a dict, got {shown(found)} ({where})"
+        assert set(found) == set(names), f"expected the players {names}, got {shown(list(found))} ({where})"
+        for name in names:
+            expect(found[name], float(expected[name]), 2e-4, f"the strength of {name!r} ({where})")
+        expect(
+            [list(game) for game in given],
+            [list(game) for game in games],
+            hint="the games must stay as they are",
+        )
+
+
+def some_games(inputs, names, case):
+    """A ring in which everybody wins and loses once, and more games of the kind."""
+    games = []
+    for i, name in enumerate(names):
+        other = names[(i + 1) % len(names)]
+        games += [(name, other, 1), (other, name, 1)]
+    count = {"even": 20, "lopsided": 30, "sparse": 0, "many": 120}[case.kind]
+    for _ in range(count):
+        a, b = inputs.shuffled(range(len(names)))[:2]
+        chance = 0.9 if a < b else 0.1
+        won = inputs.floats(1, 0, 1)[0] < (chance if case.kind == "lopsided" else 0.5 + (chance - 0.5) / 2)
+        games.append((names[a], names[b], int(won)))
+    if case.kind == "sparse":  # a chain, some of it played often
+        games += [(names[0], names[1], 1)] * 7
+    if case.ties:
+        games += [(names[0], names[-1], 0.5)] * 3
+    if case.order == "a first":
+        return games
+    return [(b, a, 1 - r) if inputs.integer(0, 1) else (a, b, r) for a, b, r in inputs.shuffled(games)]
+
+
+# --- the panel ---
+
+
+@exercise("13-3b-b", points=4)
+def panel(answer):
+    """Several judges in both orders, without those that contradict themselves."""
+    copied = copied_library(answer)
+    assert not copied, f"the exercise says: {OWN}; your answer uses {copied}"
+    kinds = ("clear", "ties", "contradicting", "mixed", "edge", "all the same", "half a tie")
+    for case in cases(most=42, count=(0, 1, 2, 3, 6), kind=kinds):
+        inputs = Inputs(case.seed)
+        orders = [both(inputs, case.kind) for _ in range(case.count)]
+        texts = tuple(inputs.text(4, "abc가나 ") + mark for mark in "?12")
+        asked = []
+
+        judges = [Judge(number, pair, texts, asked) for number, pair in enumerate(orders)]
+        kept = [
+            (ahead + 1 - behind) / 2
+            for ahead, behind in orders
+            if not ((ahead > 0.5 and 1 - behind < 0.5) or (ahead < 0.5 and 1 - behind > 0.5))
+        ]
+        expected = sum(kept) / len(kept) if kept else 0.5
+        given = list(judges)
+        with forbid(OWN, *JUDGES, answer=answer):
+            found = answer(given, *texts)
+        where = f"judges that say (first order, second order) {orders}"
+        preference, used = as_list(found, f"what panel returns ({where})", 2)
+        expect(used, len(kept), hint=f"the judges that are used ({where})")
+        expect(preference, expected, 1e-9, f"the preference ({where})")
+        calls = sorted((number, a == texts[1]) for number, question, a, b in asked)
+        expect(calls, sorted((n, side) for n in range(case.count) for side in (False, True)),
+               hint=f"every judge is asked once in each order ({where})")  # fmt: skip
+        assert all({a, b} == set(texts[1:]) and q == texts[0] for _, q, a, b in asked), (
+            f"the judges must get the question and both answers ({where})"
+        )
+        assert len(given) == case.count, f"the list must stay as it is, it has {len(given)} judges now"
+        assert all(one is other for one, other in zip(given, judges)), "the list must stay as it is"
+
+
+class Judge:
+    """Says one thing of each order; asked the same again, it says the opposite."""
+
+    def __init__(self, number, orders, texts, asked):
+        self.number, self.orders, self.texts, self.asked = number, orders, texts, asked
+
+    def __call__(self, question, a, b):
+        call = (self.number, question, a, b)
+        again = call in self.asked
+        self.asked.append(call)
+        value = self.orders[0 if (a, b) == self.texts[1:] else 1]
+        return 1 - value if again else value
+
+
+def both(inputs, kind):
+    """What a judge says of the answer that stands first, in both orders."""
+    kind = ("clear", "ties", "contradicting")[inputs.integer(0, 2)] if kind == "mixed" else kind
+    high, low = 0.5 + inputs.integer(1, 31) / 64, 0.5 - inputs.integer(1, 31) / 64
+    return {
+        "clear": (high, low) if inputs.integer(0, 1) else (low, high), "ties": (0.5, 0.5),
+        "contradicting": (high, high) if inputs.integer(0, 1) else (low, low), "edge": (1.0, 0.0),
+        "all the same": (0.75, 0.25), "half a tie": (high, 0.5) if inputs.integer(0, 1) else (0.5, low),
+    }[kind]  # fmt: skip
+
+
+# --- the wrong champion ---
+
+
+@exercise("13-3b-c", points=3)
+def champion(answer):
+    """Games whose shares and whose strengths name another best player."""
+    games = as_list(plain(answer), "games")
+    assert 20 <= len(games) <= 200, f"there must be 20 to 200 games, got {len(games)}"
+    rows = []
+    for game in games:
+        a, b, result = as_list(game, "a game", 3)
+        assert isinstance(a, (str, int)) and isinstance(b, (str, int)) and a != b, (  # noqa: PT018
+            f"a game is of two different players, got {shown(game)}"
+        )
+        assert result in (0, 1), f"a result is 1 or 0, got {shown(game)}"
+        rows.append((a, b, float(result)))
+    names = list(dict.fromkeys(name for a, b, _ in rows for name in (a, b)))
+    assert 3 <= len(names) <= 5, f"there must be three to five players, got {names}"
+    shares = {}
+    for name in names:
+        own = [r if a == name else 1 - r for a, b, r in rows if name in (a, b)]
+        shares[name] = sum(own) / len(own)
+    try:
+        strengths = bradley_terry(rows, resamples=0)
+    except ValueError as error:
+        raise AssertionError(f"Bradley-Terry has no answer for these games: {error}") from None
+    leader = max(shares, key=shares.get)
+    second = max(share for name, share in shares.items() if name != leader)
+    said = {name: (round(shares[name], 3), round(float(strengths[name]), 3)) for name in names}
+    assert shares[leader] >= second + 0.1 - 1e-9, (
+        f"somebody must lead in the share of games won by 0.1; (share, strength): {said}"
+    )
+    best = max(strengths, key=lambda name: float(strengths[name]))
+    assert best != leader, f"{leader!r} is first by both; (share, strength): {said}"
+    assert strengths[best] >= strengths[leader] + 0.5, f"{best!r} must be ahead of {leader!r} by 0.5: {said}"
+
+
+# --- counting ---
+
+
+@exercise("13-3b-d", points=2)
+def counted(answer):
+    """Elo, Bradley-Terry, kappa, a habit, and the width of an interval."""
+    found = as_floats(plain(answer), "the answer", 5)
+    hints = (
+        "equal ratings expect 1/2 each, and what one gains the other loses",
+        "as many games won by each",
+        "they agree in 2 of 4, which is what luck gives: A and B half of the time each",
+        "0.9 when it stands first, 1 - 0.9 when it stands second",
+        "the width falls with the square root of the votes",
+    )
+    for number, (mine, right, hint) in enumerate(zip(found, (984.0, 0.0, 0.0, 0.5, 0.4), hints), start=1):
+        assert math.isfinite(mine), f"number {number} must be a finite number, got {mine}"
+        expect(mine, right, 0.02 if number == 5 else 0.005, f"number {number}: {hint}")
