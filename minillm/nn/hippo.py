@@ -28,7 +28,7 @@ def hippo_legs(size: int) -> tuple[Tensor, Tensor]:
     """
     check_int("size", size, 1)
     root = torch.sqrt(2 * torch.arange(size, dtype=torch.float64) + 1)  # (N,)
-    A = -torch.tril(root[:, None] * root[None, :], diagonal=-1)
+    A = torch.tril(-root[:, None] * root[None, :], diagonal=-1)
     return A - torch.diag(torch.arange(1, size + 1, dtype=torch.float64)), root
 
 

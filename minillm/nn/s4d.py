@@ -24,9 +24,8 @@ from minillm.nn.hippo import hippo_legs
 
 def s4d_lin(size: int) -> Tensor:
     """A_n = -1/2 + iπn: frequencies at even distances, as a Fourier series has them."""
-    return torch.complex(
-        *(torch.full((_half(size),), -0.5).double(), math.pi * torch.arange(_half(size)).double())
-    )
+    n = torch.arange(_half(size)).double()
+    return torch.complex(torch.full_like(n, -0.5), math.pi * n)
 
 
 def s4d_inv(size: int) -> Tensor:
