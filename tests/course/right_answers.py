@@ -3510,6 +3510,12 @@ prediction = (first[0], (1 - math.exp(-1)) / 2, 0.75, 7.0, 2 / 0.01, 128)""",
         real = math.expm1(z.real) - 2 * math.exp(z.real) * math.sin(z.imag / 2) ** 2
         return complex(real, math.exp(z.real) * math.sin(z.imag)) / z
     return tuple(cmath.exp(step * one) for one in a), tuple(step * ratio(step * one) for one in a)""",
+        "tensors, a series near zero": """def held(a, step):
+    z = step * torch.tensor(a, dtype=torch.complex128)
+    near = z.abs() < 0.01
+    safe = torch.where(near, 1, z)
+    series = 1 + z / 2 + z**2 / 6 + z**3 / 24 + z**4 / 120 + z**5 / 720
+    return z.exp(), step * torch.where(near, series, (safe.exp() - 1) / safe)""",
         "by sinh": """def held(a, step):
     bars, drives = [], []
     for one in a:
