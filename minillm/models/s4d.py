@@ -59,14 +59,10 @@ class S4DConfig(Endless, ModelConfig):
             ("layer_norm_epsilon", "initializer_range"),
             "hidden_act",
         )
-        (
-            check_choice("initial", self.initial, tuple(INITIAL)),
-            check_choice("discrete", self.discrete, tuple(DISCRETE)),
-        )
-        (
-            check_choice("hidden_act", self.hidden_act, ("gelu",)),
-            check_choice("model_type", self.model_type, ("s4d",)),
-        )
+        check_choice("initial", self.initial, tuple(INITIAL))
+        check_choice("discrete", self.discrete, tuple(DISCRETE))
+        check_choice("hidden_act", self.hidden_act, ("gelu",))
+        check_choice("model_type", self.model_type, ("s4d",))
         if check_int("state_size", self.state_size, 2) % 2:
             raise ValueError(f"state_size must be even, got {self.state_size}")
         check_number("time_step_min", self.time_step_min, 1e-9)

@@ -6,11 +6,14 @@
 
 LegS: x(t) are the coefficients of the past u[0, t] in Legendre polynomials, of all of it, however long it is by now:
 x' = (A x + B u) / t. N numbers, the best curve of degree N - 1. Book 16.2.1 S4.
-Papers: Gu et al. 2020 (HiPPO); Gu, Goel and Ré 2021 (S4). Held against numpy's Legendre polynomials and least squares.
+Papers: Gu et al. 2020 (HiPPO); Gu, Goel and Ré 2021 (S4). Held against numpy's Legendre polynomials,
+scipy's expm and cont2discrete.
 Leaves out: the low-rank term of S4 (DPLR): S4D does without it (s4d.py).
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -25,7 +28,7 @@ def hippo_legs(size: int) -> tuple[Tensor, Tensor]:
     """
     check_int("size", size, 1)
     root = torch.sqrt(2 * torch.arange(size, dtype=torch.float64) + 1)  # (N,)
-    A = -torch.tril(root[:, None] * root[None, :], diagonal=-1)
+    A = torch.tril(-root[:, None] * root[None, :], diagonal=-1)
     return A - torch.diag(torch.arange(1, size + 1, dtype=torch.float64)), root
 
 
@@ -62,14 +65,18 @@ def run_flow(A: Tensor, B: Tensor, u: Tensor) -> Tensor:
 def legs_memory(u: Tensor, size: int) -> Tensor:
     """What LegS knows of a signal u (T,) after each of its steps: coefficients (T, N), float64.
 
-    The flow x' = (A x + B u) / t in bilinear steps: at step k it runs for 1/k of its time.
+    In log t the flow x' = (A x + B u) / t is x' = A x + B u: from step k - 1 to step k it runs for log(k / (k - 1)).
+    u is held for a step, so nothing is rounded but the numbers: these are the integrals of u with the polynomials.
     """
     if not isinstance(u, Tensor) or u.dim() != 1 or not len(u):
         raise ValueError(f"u must be a tensor (T,), got {describe(u)}")
     A, B = hippo_legs(size)
-    x, states = A.new_zeros(size), []
-    for k, value in enumerate(u.double().unbind(0), start=1):
-        step, drive = bilinear(A, B, 1 / k)
+    first, *others = u.to(A).unbind(0)
+    x = A.new_zeros(size)
+    x[0] = first  # after one step the past is one value: a flat curve
+    states = [x]
+    for k, value in enumerate(others, start=2):
+        step, drive = zero_order_hold(A, B, math.log(k / (k - 1)))
         x = step @ x + drive * value
         states.append(x)
     return torch.stack(states)

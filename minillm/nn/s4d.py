@@ -6,7 +6,7 @@
 Nothing here depends on the token, so both are the same. The kernel takes N·L powers; with l = i·F + j it is a product
 of coarse and fine powers, (Ā^F)^i Ā^j, of which there are N·(L/F + F) only. States come in conjugate pairs: one of
 each is kept, hence 2 Re. Book 16.2.1 S4. Papers: Gu, Goel and Ré 2021 (S4); Gu et al. 2022 (S4D, values Lin and Inv).
-Held against the recurrence in float64 and numpy's convolution. Leaves out: S4's low-rank term.
+Held against scipy's state spaces and numpy's convolution. Leaves out: S4's low-rank term.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from minillm.nn.hippo import hippo_legs
 
 def s4d_lin(size: int) -> Tensor:
     """A_n = -1/2 + iπn: frequencies at even distances, as a Fourier series has them."""
-    return torch.complex(
-        *(torch.full((_half(size),), -0.5).double(), math.pi * torch.arange(_half(size)).double())
-    )
+    n = torch.arange(_half(size)).double()
+    return torch.complex(torch.full_like(n, -0.5), math.pi * n)
 
 
 def s4d_inv(size: int) -> Tensor:
@@ -55,9 +54,14 @@ INITIAL = {"lin": s4d_lin, "inv": s4d_inv, "legs": s4d_legs}
 
 
 def held_steps(A: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-    """Zero-order hold: Ā = exp(Δ A), B̄ = (Ā - 1) / A."""
-    bar = torch.exp(step * A)
-    return bar, (bar - 1) / A
+    """Zero-order hold: Ā = exp(z), B̄ = Δ (exp(z) - 1) / z with z = Δ A; Δ where z is 0: a sum, nothing is forgotten.
+
+    expm1, because exp(z) - 1 of a small z is mostly rounding.
+    """
+    z = step * A
+    still = z == 0
+    ratio = torch.where(still, 1 + z / 2, torch.expm1(z) / torch.where(still, 1, z))
+    return torch.exp(z), step * ratio
 
 
 def bilinear_steps(A: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,8 +154,8 @@ class S4DLayer(nn.Module):
         step_max: float = 0.1,
     ):
         super().__init__()
-        check_int("width", width, 1), check_choice("initial", initial, tuple(INITIAL))
-        self.width, self.half, self.initial = width, _half(state_size), initial
+        self.width, self.half = check_int("width", width, 1), _half(state_size)
+        self.initial = check_choice("initial", initial, tuple(INITIAL))
         self.discrete = check_choice("discrete", discrete, tuple(DISCRETE))
         self.bounds = check_number("step_min", step_min, 1e-9), check_number("step_max", step_max, step_min)
         self.log_step = nn.Parameter(torch.empty(width))
@@ -183,12 +187,14 @@ class S4DLayer(nn.Module):
     def forward(
         self, x: Tensor, state: Tensor | None = None, last: bool = True
     ) -> tuple[Tensor, Tensor | None]:
-        """x (B, T, H) -> (y (B, T, H), the last state); state None: zeros. ValueError for other shapes.
+        """x (B, T, H) -> (y (B, T, H), the last state (B, H, N/2)); state None: zeros. ValueError for others.
 
         last: whether the last state is wanted, which the convolution does without; None in its place if not.
         """
         if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != self.width or not x.numel():
             raise ValueError(f"x must be a tensor (B, T, {self.width}), got {describe(x)}")
+        if state is not None:
+            self._check_state(state, len(x))
         bar, drive, C = self.steps()
         u = x.transpose(1, 2).to(bar.real.dtype)  # (B, H, T)
         if u.shape[-1] == 1:
@@ -197,11 +203,15 @@ class S4DLayer(nn.Module):
             y = y + self.D[:, None] * u
         else:
             kernel = s4d_kernel(C * drive, bar, u.shape[-1])
-            kernel = torch.cat(
-                (kernel[:, :1] + self.D[:, None], kernel[:, 1:]), dim=-1
-            )  # D u is a pulse at once
+            # D u is a pulse at once
+            kernel = torch.cat((kernel[:, :1] + self.D[:, None], kernel[:, 1:]), dim=-1)
             y = fft_convolve(u, kernel)
             if state is not None:  # what the state before still says: 2 Re Σ C Ā^{l+1} x_0
                 y = y + s4d_kernel(C * bar * state, bar, u.shape[-1])
             after = s4d_last_state(u, bar, drive, state) if last else None
-        return y.transpose(1, 2).to(x.dtype), after
+        return y.transpose(1, 2).to(x.dtype), after if last else None
+
+    def _check_state(self, state: Tensor, texts: int) -> None:
+        shape = (texts, self.width, self.half)
+        if not isinstance(state, Tensor) or not state.is_complex() or state.shape != shape:
+            raise ValueError(f"state must be a complex tensor {shape} or None, got {describe(state)}")

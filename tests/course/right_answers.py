@@ -3476,6 +3476,73 @@ exploding, vanishing, why = (1.5, [0.0] * 40), (1.5, torch.ones(40)), "b" """,
             high = middle
     return middle""",
     },
+    "16-2-a": {
+        "a tensor and a tuple": """first = torch.linalg.solve(torch.tensor([[1.5]]), torch.tensor([0.5]))
+prediction = (first[0], (1 - math.exp(-1)) / 2, 0.75, 7.0, 2 / 0.01, 128)""",
+    },
+    "16-2-b": {
+        "matrix powers, solve": """def kernel(A, B, C, step, length):
+    I = torch.eye(len(A)).double()
+    bar = torch.linalg.solve(I - step / 2 * A, I + step / 2 * A)
+    drive = torch.linalg.solve(I - step / 2 * A, step * B)
+    return [float(C @ torch.linalg.matrix_power(bar, k) @ drive) for k in range(length)]""",
+        "from the left, in numpy": """def kernel(A, B, C, step, length):
+    import numpy as np
+    A, B, C = A.numpy(), B.numpy(), C.numpy()
+    below = np.linalg.inv(np.eye(len(A)) - step / 2 * A)
+    bar, row, found = below @ (np.eye(len(A)) + step / 2 * A), C, []
+    while len(found) < length:
+        found.append(row @ below @ B * step)
+        row = row @ bar
+    return np.array(found)""",
+        "by eigenvalues": """def kernel(A, B, C, step, length):
+    values, V = torch.linalg.eig(A)
+    bar = (1 + step / 2 * values) / (1 - step / 2 * values)
+    drive = torch.linalg.solve(V, B.to(V)) * step / (1 - step / 2 * values)
+    powers = bar[:, None] ** torch.arange(length)
+    return ((C.to(V) @ V * drive) @ powers).real""",
+    },
+    "16-2-c": {
+        "real and imaginary part, expm1 of math": """def held(a, step):
+    def ratio(z):
+        if z == 0:
+            return 1.0
+        real = math.expm1(z.real) - 2 * math.exp(z.real) * math.sin(z.imag / 2) ** 2
+        return complex(real, math.exp(z.real) * math.sin(z.imag)) / z
+    return tuple(cmath.exp(step * one) for one in a), tuple(step * ratio(step * one) for one in a)""",
+        "tensors, a series near zero": """def held(a, step):
+    z = step * torch.tensor(a, dtype=torch.complex128)
+    near = z.abs() < 0.01
+    safe = torch.where(near, 1, z)
+    series = 1 + z / 2 + z**2 / 6 + z**3 / 24 + z**4 / 120 + z**5 / 720
+    return z.exp(), step * torch.where(near, series, (safe.exp() - 1) / safe)""",
+        "by sinh": """def held(a, step):
+    bars, drives = [], []
+    for one in a:
+        z = step * one
+        bars.append(cmath.exp(z))
+        drives.append(step * (2 * cmath.exp(z / 2) * cmath.sinh(z / 2) / z if z else 1))
+    return [bars, drives]""",
+        "a mean over the step": """def held(a, step):
+    import numpy as np
+    nodes, weights = np.polynomial.legendre.leggauss(60)
+    z = step * np.array(a, dtype=complex)[:, None]
+    return np.exp(z[:, 0]), step / 2 * (np.exp(z * (nodes + 1) / 2) @ weights)""",
+    },
+    "16-2-d": {
+        "a power": """def euler(a, step, count):
+    return (1 + step * a) ** count
+
+
+explodes = [-5, 1]
+alike = torch.tensor([2 * math.pi, 12 * math.pi, 1.0], dtype=torch.float64)
+why = "b" """,
+        "the frequency zero": """def euler(a, step, count):
+    return torch.full((count,), 1 + step * a).double().prod()
+
+
+explodes, alike, why = (-3.0, 1.0), (20 * math.pi, 0, 0.1), "b" """,
+    },
     "05-4-a": {
         "a tensor": """prediction = torch.tensor([241664, 8388608, 12 * 8388608, 0.25, 2, 45088768]).double()""",
     },

@@ -8,7 +8,6 @@ from safetensors.torch import load_file, save_file
 
 from minillm.inference import SamplingParams, generate
 from minillm.models import Mamba, Mamba2, Mamba2Config, MambaBody, MambaConfig, load_model
-from minillm.nn import bilinear, zero_order_hold
 from tests.parity.folders import close, spread, transformers
 
 V = 61
@@ -176,18 +175,3 @@ def test_first_weights_are_drawn_as_transformers_draws_them():
                 assert mine.std().item() == pytest.approx(parameter.std().item(), rel=0.1), name
                 assert abs(float(mine.mean())) < 0.1 * float(mine.std()) + 0.01, name
         assert ours.num_parameters() == theirs.num_parameters()
-
-
-def test_steps_of_a_flow_are_scipys():
-    signal = pytest.importorskip("scipy.signal", reason="two discretisations are held against scipy's")
-    generator = torch.Generator().manual_seed(0)
-    for size in (1, 3, 6):
-        A = torch.randn(size, size, generator=generator).double() - 2 * torch.eye(size).double()
-        B = torch.randn(size, generator=generator).double()
-        system = (A.numpy(), B[:, None].numpy(), torch.ones(1, size).numpy(), torch.zeros(1, 1).numpy())
-        for ours, method in ((bilinear, "bilinear"), (zero_order_hold, "zoh")):
-            expected = signal.cont2discrete(system, 0.3, method)
-            for found, other in zip(ours(A, B, 0.3), expected):
-                torch.testing.assert_close(
-                    found, torch.tensor(other).reshape(found.shape), rtol=1e-10, atol=1e-12
-                )

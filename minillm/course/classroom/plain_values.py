@@ -23,7 +23,7 @@ DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
         torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
-        torch.float16, torch.bfloat16, torch.float32, torch.float64,
+        torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128,
     )
 }  # fmt: skip
 
@@ -90,7 +90,9 @@ def _tensor(value: torch.Tensor) -> list:
     name = str(value.dtype).removeprefix("torch.")
     if name not in DTYPES or value.layout != torch.strided:
         raise NotPlainError(f"a tensor of {value.dtype} ({value.layout})")
-    flat = value.detach().cpu().contiguous().reshape(-1)
+    # a view of a complex tensor may wait for its conjugate or sign, and of one number is "contiguous" with stride 2
+    flat = value.detach().cpu().resolve_conj().resolve_neg().reshape(-1)
+    flat = flat.clone(memory_format=torch.contiguous_format)
     raw = flat.view(torch.uint8).numpy().tobytes() if len(flat) else b""  # numpy's empty ones have stride 0
     return [name, list(value.shape), _text(raw)]
 
