@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from minillm.inference import SamplingParams, generate
 from minillm.models import Mamba, Mamba2, Mamba2Config, MambaBody, MambaConfig, load_model
 from minillm.nn import bilinear, zero_order_hold
+from minillm.nn.ssd import segment_sums
 from tests.parity.folders import close, spread, transformers
 
 V = 61
@@ -191,3 +192,11 @@ def test_steps_of_a_flow_are_scipys():
                 torch.testing.assert_close(
                     found, torch.tensor(other).reshape(found.shape), rtol=1e-10, atol=1e-12
                 )
+
+
+def test_sums_of_segments_are_transformers():
+    """What Mamba-2's mask is the exponential of, a reset included."""
+    theirs = transformers.models.mamba2.modeling_mamba2.segment_sum
+    steps = -torch.rand(2, 3, 17, generator=torch.Generator().manual_seed(0))
+    steps[..., 4] = -1e6
+    torch.testing.assert_close(segment_sums(steps), theirs(steps))
