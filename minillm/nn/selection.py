@@ -23,6 +23,15 @@ from minillm._checks import check_int, check_number, describe
 from minillm.nn.scan_compiled import selective_scan
 
 
+def even_steps(
+    count: int, low: float, high: float, floor: float = 0.0, generator: torch.Generator | None = None
+) -> Tensor:
+    """Numbers (count,) whose softplus lies between low and high, even in its logarithm, and is at least floor."""
+    span = math.log(high) - math.log(low)
+    steps = torch.exp(torch.rand(count, generator=generator) * span + math.log(low)).clamp(min=floor)
+    return steps + torch.log(-torch.expm1(-steps))  # the inverse of softplus
+
+
 class FixedLayer(nn.Module):
     """x (B, T, D) -> (y (B, T, D), state (B, D, N)), each channel for itself: `FixedLayer(width, state_size)`.
 
@@ -48,9 +57,7 @@ class FixedLayer(nn.Module):
     def draw(self, generator: torch.Generator | None = None) -> None:
         """First weights: A = -1, -2, ..., -N; Δ even in its logarithm; the others normal, of about the size of x."""
         self.A_log.copy_(torch.arange(1.0, self.state_size + 1).log().expand_as(self.A_log))
-        low, high = (math.log(bound) for bound in self.bounds)
-        step = torch.exp(torch.empty_like(self.step).uniform_(low, high, generator=generator))
-        self.step.copy_(step + torch.log(-torch.expm1(-step)))  # the inverse of softplus
+        self.step.copy_(even_steps(self.width, *self.bounds, generator=generator))
         for name, weight in self.named_parameters():
             if name not in ("A_log", "step"):
                 weight.normal_(

@@ -74,28 +74,28 @@ def prefixes(answer):
     """Any operator, counted in work and in depth."""
     copied = copied_library(answer)
     assert not copied, f"{OWN}: your answer uses {copied}"
-    for n in (1, 2, 3, 4, 5, 8, 17, 31, 64, 100, 200):
-        runs = _Runs(n, seed=n)
-        given = list(runs.items)
-        with forbid(OWN, *READY_MADE, answer=answer):
-            found = as_list(answer(given, runs.join), f"the answer for {n} items", n)
-        assert given == runs.items, f"{n} items: the list that you are given must stay as it is"
-        places = [runs.of(one, f"{n} items: result {t}") for t, one in enumerate(found)]
-        for t, (first, last, _) in enumerate(places):
-            assert (first, last) == (0, t), (
-                f"{n} items: result {t} joins items {first} to {last}, not 0 to {t}"
-            )
-        assert runs.calls <= 2 * n, (
-            f"{n} items: join was called {runs.calls} times, at most {2 * n} are allowed"
-        )
-        deepest, most = max(depth for *_, depth in places), 2 * math.ceil(math.log2(n))
-        assert deepest <= most, f"{n} items: {deepest} joins wait for each other, at most {most} are allowed"
+    with forbid(OWN, *READY_MADE, answer=answer):
+        for n in (1, 2, 3, 4, 5, 8, 17, 31, 64, 200):
+            _counted(answer, _Runs(n, seed=n), n)
     for case in cases(n=(1, 6, 13), kind=("texts", "pairs", "tensors")):
         items, join = _things(case.kind, case.n, Inputs(case.seed))
         expected = [items[0]]
         for one in items[1:]:
             expected.append(join(expected[-1], one))
         expect(as_list(answer(list(items), join), f"{case}"), expected, 1e-6, f"{case}")
+
+
+def _counted(answer, runs, n):
+    """The results of one list, its joins and how many of them wait for each other."""
+    given = list(runs.items)
+    found = as_list(answer(given, runs.join), f"the answer for {n} items", n)
+    assert given == runs.items, f"{n} items: the list that you are given must stay as it is"
+    places = [runs.of(one, f"{n} items: result {t}") for t, one in enumerate(found)]
+    for t, (first, last, _) in enumerate(places):
+        assert (first, last) == (0, t), f"{n} items: result {t} joins items {first} to {last}, not 0 to {t}"
+    assert runs.calls <= 2 * n, f"{n} items: join was called {runs.calls} times, at most {2 * n} are allowed"
+    deepest, most = max(depth for *_, depth in places), 2 * math.ceil(math.log2(n))
+    assert deepest <= most, f"{n} items: {deepest} joins wait for each other, at most {most} are allowed"
 
 
 def _things(kind, n, inputs):
@@ -113,20 +113,23 @@ def chunked(answer):
     """The parts of a chunked scan, in plain numbers."""
     copied = copied_library(answer)
     assert not copied, f"{OWN}: your answer uses {copied}"
-    for case in cases(most=24, T=(1, 4, 7, 12), D=(1, 3), chunk=(1, 3, 4, 50), reset=(False, True)):
-        inputs = Inputs(case.seed)
-        a, b = torch.sigmoid(inputs.tensor(case.T, case.D).double()), inputs.tensor(case.T, case.D).double()
-        state = inputs.tensor(case.D).double()
-        if case.reset:
-            a[case.T // 2] = 0.0
-        given, expected = [a.clone(), b.clone(), state.clone()], _chunked(a, b, state, case.chunk)
-        with forbid(OWN, *READY_MADE, answer=answer):
+    with forbid(OWN, *READY_MADE, answer=answer):
+        for case in cases(most=24, T=(1, 4, 7, 12), D=(1, 3), chunk=(1, 3, 4, 50), reset=(False, True)):
+            inputs = Inputs(case.seed)
+            a, b = (
+                torch.sigmoid(inputs.tensor(case.T, case.D).double()),
+                inputs.tensor(case.T, case.D).double(),
+            )
+            state = inputs.tensor(case.D).double()
+            if case.reset:
+                a[case.T // 2] = 0.0
+            given, expected = [a.clone(), b.clone(), state.clone()], _chunked(a, b, state, case.chunk)
             found = answer(*given, case.chunk)
-        for name, now, old in zip(("a", "b", "state"), given, (a, b, state)):
-            assert torch.equal(now, old), f"{case}: {name} must stay as it is"
-        parts = as_list(found, f"{case}: the answer", 4)
-        for name, one, right in zip(("inner", "since", "starts", "h"), parts, expected):
-            expect(one, right, 1e-6, f"{case}: {name}")
+            for name, now, old in zip(("a", "b", "state"), given, (a, b, state)):
+                assert torch.equal(now, old), f"{case}: {name} must stay as it is"
+            parts = as_list(found, f"{case}: the answer", 4)
+            for name, one, right in zip(("inner", "since", "starts", "h"), parts, expected):
+                expect(one, right, 1e-6, f"{case}: {name}")
 
 
 def _chunked(a, b, state, chunk):
