@@ -26,6 +26,7 @@ from minillm.models.stateful import Endless, StateBody
 from minillm.nn.blocks import ACTIVATIONS, RMSNorm
 from minillm.nn.fast_cpu import is_own
 from minillm.nn.mamba import causal_conv, mamba_scan, mamba_step, step_takes
+from minillm.nn.selection import even_steps
 
 
 @dataclass
@@ -105,10 +106,8 @@ class MambaConfig(StateSpaceConfig):
 
 def first_steps(count: int, config: Any, generator: torch.Generator | None) -> Tensor:
     """Biases (count,) whose softplus is even in its logarithm between time_step_min and time_step_max."""
-    low, high = math.log(config.time_step_min), math.log(config.time_step_max)
-    steps = torch.exp(torch.rand(count, generator=generator) * (high - low) + low)
-    steps = steps.clamp(min=config.time_step_floor)
-    return steps + torch.log(-torch.expm1(-steps))  # the inverse of softplus
+    bounds = config.time_step_min, config.time_step_max, config.time_step_floor
+    return even_steps(count, *bounds, generator=generator)
 
 
 class MambaMixer(nn.Module):

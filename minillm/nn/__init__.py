@@ -68,7 +68,7 @@ from minillm.nn.s4d import (
     s4d_recurrence,
 )
 from minillm.nn.scan_compiled import scan_compiled, selective_scan
-from minillm.nn.scans import scan_associative, scan_chunked, scan_loop
+from minillm.nn.scans import scan_associative, scan_chunked, scan_loop, scan_tree
 from minillm.nn.ssd import ssd_chunked, ssd_loop, ssd_matrix
 from minillm.nn.state_cache import StateCache, has_states
 
@@ -143,6 +143,7 @@ __all__ = [
     "scan_chunked",
     "scan_compiled",
     "scan_loop",
+    "scan_tree",
     "sdpa_attention",
     "selective_scan",
     "sinusoids",

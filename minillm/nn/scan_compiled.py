@@ -171,7 +171,7 @@ class _CompiledScan(torch.autograd.Function):
             else state.detach().transpose(1, 2).contiguous().clone()
         )
         kept = x.new_empty(len(x), -(-x.shape[1] // PIECE) if learning else 0, N, D)
-        y = torch.empty(x.shape)
+        y = torch.empty_like(given[0])
         scan_forward(*(one.numpy() for one in (*given, h, y, kept)))
         ctx.save_for_backward(*given, kept)
         return y, h.transpose(1, 2)

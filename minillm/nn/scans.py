@@ -1,4 +1,4 @@
-"""The selective scan (선택적 스캔): a recurrence whose decay and input the token itself chooses, in three ways.
+"""The selective scan (선택적 스캔): a recurrence whose decay and input the token itself chooses, in four ways.
 
     h_t = exp(Δ_t A) h_{t-1} + Δ_t x_t B_t,     y_t = C_t · h_t             per channel d: h (N,), A (D, N), Δ, x (T, D)
 
@@ -7,10 +7,11 @@ the answer to a pulse is another one at every place. But steps compose: (a, b) t
 
     loop          T steps, one after another: the definition
     associative   log₂ T rounds, each over all tokens: (a, b) of 1, 2, 4, ... steps; T log T work
+    tree          neighbours joined, the half of them scanned, the gaps filled: 2 log₂ T rounds, 2T work
     chunked       Q steps side by side in all T/Q chunks from zero, then T/Q steps that carry; T work
 
-Book 16.3 선택 메커니즘. Paper: Gu and Dao 2023 (Mamba); Hillis and Steele 1986. Held against each other, and against
-transformers' Mamba as a whole. The compiled one: scan_compiled.py; with a scalar A: ssd.py; on a GPU: kernels/.
+Book 16.3 선택 메커니즘. Papers: Gu and Dao 2023; Hillis and Steele 1986; Blelloch 1990. Held against each other, a loop
+in Python and transformers' Mamba. The compiled one: scan_compiled.py; with a scalar A: ssd.py; on a GPU: kernels/.
 """
 
 from __future__ import annotations
@@ -38,6 +39,27 @@ def check_scan(x: Any, dt: Any, A: Any, B: Any, C: Any, state: Any) -> None:
             raise ValueError(f"{name} must be a tensor {tuple(shape)}, got {describe(value)}")
 
 
+# What a token does: h = a h + b. One run of steps after another is such a pair again
+
+
+def steps_of(x: Tensor, dt: Tensor, A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
+    """a = exp(Δ A) and b = Δ x B of every token: x, dt (..., D), A (D, N), B (..., N) -> (..., D, N) each."""
+    return torch.exp(dt[..., None] * A), (dt * x)[..., None] * B[..., None, :]
+
+
+def join(earlier: tuple[Any, Any], later: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Two runs of steps as one: h -> a h + b, then h -> a' h + b', is h -> (a' a) h + (a' b + b')."""
+    (a, b), (a_later, b_later) = earlier, later
+    return a_later * a, a_later * b + b_later
+
+
+def begun(a: Tensor, b: Tensor, state: Tensor | None) -> Tensor:
+    """b (B, T, D, N) whose first token starts from a state (B, D, N), and not from zero."""
+    if state is None:
+        return b
+    return torch.cat((a[:, :1] * state[:, None] + b[:, :1], b[:, 1:]), dim=1)
+
+
 def scan_loop(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -46,8 +68,7 @@ def scan_loop(
     state: before the first token, None for zeros. Raises ValueError for shapes that do not fit.
     """
     check_scan(x, dt, A, B, C, state)
-    decay = torch.exp(dt[..., None] * A)  # (B, T, D, N)
-    write = (dt * x)[..., None] * B[:, :, None]  # (B, T, D, N)
+    decay, write = steps_of(x, dt, A, B)  # (B, T, D, N)
     h, shown = torch.zeros_like(write[:, 0]) if state is None else state, []
     # unbind: decay[:, t] would have a gradient of all T tokens at every step
     for a, b, c in zip(decay.unbind(1), write.unbind(1), C.unbind(1)):
@@ -61,17 +82,39 @@ def scan_associative(
 ) -> tuple[Tensor, Tensor]:
     """The same in log₂ T rounds: after a round with distance s, (a, b) at t stand for 2s steps up to t."""
     check_scan(x, dt, A, B, C, state)
-    a = torch.exp(dt[..., None] * A)  # (B, T, D, N)
-    b = (dt * x)[..., None] * B[:, :, None]
-    if state is not None:
-        b = torch.cat((a[:, :1] * state[:, None] + b[:, :1], b[:, 1:]), dim=1)
+    a, b = steps_of(x, dt, A, B)  # (B, T, D, N)
+    b = begun(a, b, state)
     distance = 1
     while distance < x.shape[1]:
-        # (a, b) of the earlier steps, then these: (a' a, a' b + b')
-        b = torch.cat((b[:, :distance], a[:, distance:] * b[:, :-distance] + b[:, distance:]), dim=1)
-        a = torch.cat((a[:, :distance], a[:, distance:] * a[:, :-distance]), dim=1)
+        joined = join((a[:, :-distance], b[:, :-distance]), (a[:, distance:], b[:, distance:]))
+        a, b = (torch.cat((old[:, :distance], new), dim=1) for old, new in zip((a, b), joined))
         distance *= 2
     return (b @ C[..., None])[..., 0], b[:, -1]
+
+
+def scan_tree(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The same with at most twice the loop's joins, in 2 log₂ T rounds: up a tree of pairs and down again."""
+    check_scan(x, dt, A, B, C, state)
+    a, b = steps_of(x, dt, A, B)
+    h = states_by_pairs(a, begun(a, b, state))
+    return (h @ C[..., None])[..., 0], h[:, -1]
+
+
+def states_by_pairs(a: Tensor, b: Tensor) -> Tensor:
+    """h of every token from a zero state: a, b (B, T, ...) -> (B, T, ...)."""
+    T = a.shape[1]
+    if T == 1:
+        return b
+    # up: tokens 0 and 1, 2 and 3, ... become one step each
+    joined = join((a[:, 0 : T - 1 : 2], b[:, 0 : T - 1 : 2]), (a[:, 1::2], b[:, 1::2]))
+    known = states_by_pairs(*joined)  # h of tokens 1, 3, 5, ...
+    # down: tokens 2, 4, ... are one step behind a known state
+    h = torch.empty_like(b)
+    h[:, :1], h[:, 1::2] = b[:, :1], known
+    h[:, 2::2] = a[:, 2::2] * known[:, : (T - 1) // 2] + b[:, 2::2]
+    return h
 
 
 def scan_chunked(
@@ -82,8 +125,7 @@ def scan_chunked(
     T, Q = x.shape[1], min(chunk, x.shape[1])
     # steps behind the end have Δ = 0: decay 1, nothing written
     x, dt, B, C = (F.pad(one, (0, 0, 0, -T % Q)).unflatten(1, (-1, Q)) for one in (x, dt, B, C))
-    decay = torch.exp(dt[..., None] * A)  # (B, T/Q, Q, D, N)
-    write = (dt * x)[..., None] * B[..., None, :]
+    decay, write = steps_of(x, dt, A, B)  # (B, T/Q, Q, D, N)
     h, inner = torch.zeros_like(write[:, :, 0]), []
     for a, b in zip(decay.unbind(2), write.unbind(2)):
         h = a * h + b  # of every chunk, as if it began from zero

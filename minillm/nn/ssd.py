@@ -53,18 +53,20 @@ def ssd_loop(
 
 def ssd_matrix(dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
     """M (B, H, T, T) with y = M (Δ x), for one text as a whole: attention scores times what has not faded yet."""
-    reached = (dt * A).cumsum(1).transpose(1, 2)  # (B, H, T)
     scores = C.transpose(1, 2) @ B.permute(0, 2, 3, 1)  # (B, G, T, T): C_t · B_s
     scores = scores.repeat_interleave(A.shape[0] // B.shape[2], dim=1)
-    return scores * fading(reached)
+    return scores * torch.exp(segment_sums((dt * A).transpose(1, 2)))
 
 
-def fading(reached: Tensor) -> Tensor:
-    """L_ts = exp(reached_t - reached_s) for s ≤ t, else 0: reached (..., T) -> (..., T, T)."""
-    T = reached.shape[-1]
-    later = torch.ones(T, T, dtype=torch.bool, device=reached.device).triu(1)
-    # -inf before exp: above the diagonal the exponent is positive and may overflow
-    return torch.exp((reached[..., :, None] - reached[..., None, :]).masked_fill(later, -torch.inf))
+def segment_sums(steps: Tensor) -> Tensor:
+    """S_ts = Σ_{s < r ≤ t} steps_r for s ≤ t, else -inf: steps (..., T) -> (..., T, T).
+
+    Every column is added up for itself. The difference of two running sums would be cheaper, and behind a large step
+    (a token that resets the state) it has lost the digits of the small ones.
+    """
+    every = torch.ones(steps.shape[-1], steps.shape[-1], dtype=torch.bool, device=steps.device)
+    sums = steps[..., None].masked_fill(every.triu(), 0.0).cumsum(-2)
+    return sums.masked_fill(every.triu(1), -torch.inf)
 
 
 def ssd_chunked(
@@ -79,20 +81,20 @@ def ssd_chunked(
     write = (
         (dt[..., None] * x).unflatten(2, heads).unflatten(1, (-1, Q)).permute(0, 1, 3, 4, 2, 5)
     )  # (B, T/Q, G, R, Q, P)
-    reached = (
-        (dt * A).unflatten(2, heads).unflatten(1, (-1, Q)).permute(0, 1, 3, 4, 2).cumsum(-1)
-    )  # (B, T/Q, G, R, Q)
+    steps = (dt * A).unflatten(2, heads).unflatten(1, (-1, Q)).permute(0, 1, 3, 4, 2)  # (B, T/Q, G, R, Q)
+    fading = torch.exp(segment_sums(steps))  # (B, T/Q, G, R, Q, Q)
+    since = torch.exp(steps.cumsum(-1))  # what is left of the state before the chunk
     B, C = (
         one.unflatten(1, (-1, Q)).transpose(2, 3)[:, :, :, None] for one in (B, C)
     )  # (B, T/Q, G, 1, Q, N)
-    y = ((C @ B.transpose(-1, -2)) * fading(reached)) @ write  # within each chunk
-    # what a chunk adds to the state: Σ_s exp(reached_Q - reached_s) Δ_s x_s B_sᵀ
-    left = torch.exp(reached[..., -1:] - reached)[..., None] * write
+    y = ((C @ B.transpose(-1, -2)) * fading) @ write  # within each chunk
+    # what a chunk adds to the state: Σ_s L_Qs Δ_s x_s B_sᵀ
+    left = fading[..., -1, :, None] * write
     added = left.transpose(-1, -2) @ B  # (B, T/Q, G, R, P, N)
     carry, starts = torch.zeros_like(added[:, 0]) if state is None else state.unflatten(1, heads), []
-    for a, b in zip(torch.exp(reached[..., -1]).unbind(1), added.unbind(1)):
+    for a, b in zip(since[..., -1].unbind(1), added.unbind(1)):
         starts.append(carry)
         carry = a[..., None, None] * carry + b
-    # what the state before the chunk still says: exp(reached_t) h C_t
-    y = y + torch.exp(reached)[..., None] * (C @ torch.stack(starts, dim=1).transpose(-1, -2))
+    # what the state before the chunk still says
+    y = y + since[..., None] * (C @ torch.stack(starts, dim=1).transpose(-1, -2))
     return y.permute(0, 1, 4, 2, 3, 5).flatten(3, 4).flatten(1, 2)[:, :T], carry.flatten(1, 2)

@@ -4037,4 +4037,91 @@ games += [(3, 1, 1)] * 5 + [(1, 3, 1)] + [(4, 1, 1)] * 4 + [(1, 4, 1)]""",
         "a tuple": "prediction = (984.0, 0, 0, 0.5, 0.4)",
         "numpy": "prediction = np.array([984, 0, 0, 0.5, 0.4])",
     },
+    "16-3-a": {
+        "up and down in place": """def prefixes(items, join):
+    found, distance = list(items), 1
+    while 2 * distance <= len(found):
+        for t in range(2 * distance - 1, len(found), 2 * distance):
+            found[t] = join(found[t - distance], found[t])
+        distance *= 2
+    while distance > 1:
+        distance //= 2
+        for t in range(3 * distance - 1, len(found), 2 * distance):
+            found[t] = join(found[t - distance], found[t])
+    return found""",
+        "a tuple of halves of pairs": """def prefixes(items, join):
+    n = len(items)
+    if n < 2:
+        return tuple(items)
+    known = prefixes(tuple(map(join, items[0 : n - 1 : 2], items[1::2])), join)
+    gaps = (items[0], *map(join, known, items[2::2]))
+    return tuple(known[t // 2] if t % 2 else gaps[t // 2] for t in range(n))""",
+        "yields": """def prefixes(items, join):
+    def walk(row):
+        if len(row) == 1:
+            yield row[0]
+            return
+        known = walk([join(p, q) for p, q in zip(row[::2], row[1::2])])
+        yield row[0]
+        for t, one in enumerate(known):
+            yield one
+            if 2 * t + 2 < len(row):
+                yield join(one, row[2 * t + 2])
+    return walk(list(items))""",
+    },
+    "16-3-b": {
+        "products of a chunk at once": """def chunked(a, b, state, chunk):
+    inner, since, starts, h = torch.empty_like(b), torch.empty_like(a), [], torch.empty_like(b)
+    for first in range(0, len(a), chunk):
+        last = min(first + chunk, len(a))
+        since[first:last] = a[first:last].cumprod(0)
+        for t in range(first, last):
+            inner[t] = b[t] + (a[t] * inner[t - 1] if t > first else 0)
+        starts.append(state)
+        h[first:last] = inner[first:last] + since[first:last] * state
+        state = h[last - 1]
+    return inner, since, torch.stack(starts), h""",
+        "lists of numbers": """def chunked(a, b, state, chunk):
+    h, inner, since, starts = [], [], [], []
+    for t, (keep, write) in enumerate(zip(a.tolist(), b.tolist())):
+        before = h[-1] if h else state.tolist()
+        if t % chunk == 0:
+            starts.append(before)
+        fresh = t % chunk == 0
+        h.append([k * old + w for k, old, w in zip(keep, before, write)])
+        inner.append(write if fresh else [k * old + w for k, old, w in zip(keep, inner[-1], write)])
+        since.append(keep if fresh else [k * old for k, old in zip(keep, since[-1])])
+    return [inner, since, starts, h]""",
+        "numpy": """def chunked(a, b, state, chunk):
+    import numpy as np
+    a, b, now = a.numpy(), b.numpy(), state.numpy().copy()
+    inner, since, h, starts = b.copy(), a.copy(), np.empty_like(b), []
+    for t in range(len(a)):
+        if t % chunk:
+            inner[t] += a[t] * inner[t - 1]
+            since[t] *= since[t - 1]
+        else:
+            starts.append(now)
+        now = a[t] * now + b[t]
+        h[t] = now
+    return inner, since, np.array(starts), h""",
+    },
+    "16-3-c": {
+        "the sum of the decays, a list": """def broken(earlier, later):
+    return [earlier[0] + later[0], later[0] * earlier[1] + later[1]]
+
+
+witness = torch.tensor([[0.0, 2.0], [1.0, 0.0], [2.0, 0.0]])
+first_wrong = 3.0""",
+        "no decay is left": """def broken(earlier, later):
+    a, b = later
+    return 0.0, a * earlier[1] + b
+
+
+witness = ((1, 2), (1, 0), (1, 0))
+first_wrong = 3""",
+    },
+    "16-3-d": {
+        "a tensor": "prediction = torch.tensor([3.2, 10, 0.25, 20, 4096000, -7, 100]).double()",
+    },
 }

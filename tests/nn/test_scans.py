@@ -1,5 +1,8 @@
 """The selective scans: one recurrence, computed in several ways, with the same answers and the same gradients."""
 
+from fractions import Fraction
+from functools import reduce
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from minillm.nn import (
     scan_chunked,
     scan_compiled,
     scan_loop,
+    scan_tree,
     selective_scan,
     ssd_chunked,
     ssd_loop,
@@ -17,6 +21,8 @@ from minillm.nn import (
 )
 from minillm.nn.mamba import causal_conv
 from minillm.nn.scan_compiled import exp_of
+from minillm.nn.scans import join
+from minillm.nn.ssd import segment_sums
 from tests.helpers import soak_count
 
 LENGTHS = (1, 2, 15, 16, 17, 31, 33, 64)
@@ -71,7 +77,8 @@ def test_the_loop_is_the_definition():
 def test_all_are_the_loop_with_gradients(T, state):
     given = inputs(T, T, state=state)
     expected = with_gradients(scan_loop, given)
-    close(with_gradients(scan_associative, given), expected, 1e-11)
+    for scan in (scan_associative, scan_tree):
+        close(with_gradients(scan, given), expected, 1e-11)
     for chunk in (1, 2, 7, 16, 100):
         close(with_gradients(scan_chunked, given, chunk=chunk), expected, 1e-11)
     for scan in (scan_compiled, selective_scan):
@@ -86,10 +93,36 @@ def test_any_length_and_any_chunk():
         sizes = {name: int(rng.integers(1, top)) for name, top in (("texts", 3), ("D", 4), ("N", 4))}
         given = inputs(number, T, state=bool(number % 2), **sizes)
         expected = with_gradients(scan_loop, given)
-        close(with_gradients(scan_associative, given), expected, 1e-10)
+        close(with_gradients(scan_tree if number % 2 else scan_associative, given), expected, 1e-10)
         close(with_gradients(scan_chunked, given, chunk=int(rng.integers(1, 1100))), expected, 1e-10)
         narrow = inputs(number, T, state=bool(number % 2), dtype=torch.float32, **sizes)
         close(with_gradients(scan_compiled, narrow), with_gradients(scan_loop, doubled(narrow)), 1e-4)
+
+
+def test_steps_join_in_any_grouping():
+    """Exactly, in fractions; and a text's steps, joined, are the text: a of all and h of the last token."""
+    rng = np.random.default_rng(2)
+    steps = [tuple(Fraction(int(n), int(m)) for n, m in rng.integers(1, 50, (2, 2))) for _ in range(9)]
+    for p, q, r in zip(steps, steps[1:], steps[2:]):
+        assert join(join(p, q), r) == join(p, join(q, r))
+    product, h = Fraction(1), Fraction(0)
+    for a, b in steps:
+        product, h = a * product, a * h + b
+    assert reduce(join, steps) == (product, h)
+
+
+@pytest.mark.parametrize("scan", [scan_loop, scan_associative, scan_tree, scan_chunked])
+def test_gradients_are_finite_differences(scan):
+    assert torch.autograd.gradcheck(scan, inputs(11, 5, texts=1, D=2))
+
+
+@pytest.mark.parametrize("scan", [scan_associative, scan_tree, scan_chunked, scan_compiled])
+def test_a_token_that_resets_spoils_nothing(scan):
+    """exp(Δ A) is 0 for one token, near 1 for those behind it."""
+    given = [one.detach() for one in inputs(12, 40, dtype=torch.float32)]
+    given[1] = given[1] * 0.01
+    given[1][:, 7], given[0][:, 7] = 1e5, 0.0
+    close(scan(*given), scan_loop(*(one.double() for one in given)), 1e-5)
 
 
 @pytest.mark.parametrize("D", [63, 64, 65, 130])
@@ -175,6 +208,22 @@ def test_a_long_chunk_does_not_overflow():
     close(ssd_chunked(x, dt, A * 0 - 2, B, C, chunk=200), ssd_loop(x, dt, A * 0 - 2, B, C), 1e-10)
 
 
+def test_ssd_behind_a_token_that_resets():
+    """The difference of two running sums of 10⁵ would have lost what stands behind the point."""
+    given = [one.detach().float() for one in ssd_inputs(10, 48)]
+    given[1] = given[1] * 0.01
+    given[1][:, 5], given[0][:, 5] = 1e5, 0.0
+    close(ssd_chunked(*given, chunk=48), ssd_loop(*(one.double() for one in given)), 1e-5)
+
+
+def test_segment_sums_are_sums():
+    steps = torch.arange(1.0, 6.0)
+    found = segment_sums(steps)
+    for t in range(5):
+        for s in range(5):
+            assert float(found[t, s]) == (sum(steps[s + 1 : t + 1].tolist()) if s <= t else -np.inf)
+
+
 # What stands around a scan
 
 
@@ -213,7 +262,7 @@ def test_bad_input_is_named():
         ((x, dt, A, B, None), {}, "C must be a tensor"),
         ((x, dt, A, B, C), {"state": state[:1]}, "state must be a tensor"),
     ]
-    for scan in (scan_loop, scan_associative, scan_chunked, scan_compiled, selective_scan):
+    for scan in (scan_loop, scan_associative, scan_tree, scan_chunked, scan_compiled, selective_scan):
         for arguments, options, message in wrong:
             with pytest.raises(ValueError, match=message):
                 scan(*arguments, **options)

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from minillm.inference import SamplingParams, generate
 from minillm.models import Mamba, Mamba2, Mamba2Config, MambaBody, MambaConfig, load_model
+from minillm.nn.ssd import segment_sums
 from tests.parity.folders import close, spread, transformers
 
 V = 61
@@ -175,3 +176,11 @@ def test_first_weights_are_drawn_as_transformers_draws_them():
                 assert mine.std().item() == pytest.approx(parameter.std().item(), rel=0.1), name
                 assert abs(float(mine.mean())) < 0.1 * float(mine.std()) + 0.01, name
         assert ours.num_parameters() == theirs.num_parameters()
+
+
+def test_sums_of_segments_are_transformers():
+    """What Mamba-2's mask is the exponential of, a reset included."""
+    theirs = transformers.models.mamba2.modeling_mamba2.segment_sum
+    steps = -torch.rand(2, 3, 17, generator=torch.Generator().manual_seed(0))
+    steps[..., 4] = -1e6
+    torch.testing.assert_close(segment_sums(steps), theirs(steps))
