@@ -5,10 +5,10 @@
     file           0   1   2   3   4   5   6   7 ...   another one is wanted
 
 A step walks through all n pages. In one direction each time, the page that is wanted next is always one that has just
-left, and all n are read. So every second step walks back: of the k pages in memory none is read, n - k are. An update of
-the whole is one piece by piece: the weights are the same, bit for bit, whatever the budget. The file has no name: it is
-gone when it is closed, after a kill, too. It is read and written, not mapped: the pages of a mapped file count as the
-process's memory for as long as the system likes.
+left, and all n are read. So every second step walks back: of the k pages in memory none is read, n - k are. An update
+of the whole is one piece by piece: the weights are the same, bit for bit, whatever the budget. The file has no name: it
+is gone when it is closed, after a kill, too. It is read and written, not mapped: the pages of a mapped file count as
+the process's memory for as long as the system likes.
 
 Book: 5.5.2 페이지 옵티마이저. Paper: Dettmers et al. 2023 (QLoRA), whose pages move between GPU and CPU by CUDA's
 unified memory. Held against the unpaged optimisers.
