@@ -101,6 +101,10 @@ class Pages:
             left = left[count:]
         self.reads += 1
 
+    def __del__(self) -> None:  # nobody has to call `close`
+        if "_file" in vars(self):
+            self._file.close()
+
     def close(self) -> None:
         """Give the file and the memory back."""
         self._file.close()
