@@ -128,27 +128,28 @@ def faults(answer):
     """Pages brought in, the least recently used leaves."""
     copied = copied_library(answer)
     assert not copied, f"count them yourself: your answer uses {copied}"
-    for case in cases(
-        24, uses=(0, 1, 12, 60), count=(1, 3, 8), largest=(1, 5), share=(0.2, 0.5, 1.0), walk=(0, 1, 2)
-    ):
+    for case in cases(16, uses=(0, 1, 12, 60), count=(1, 3, 8), share=(0.2, 0.5, 1.0), walk=(0, 1, 2)):
+        inputs, count = Inputs(case.seed), case.count
+        drawn = inputs.integers(case.uses, 0, count - 1)
+        forth = [n % count for n in range(case.uses)]
+        back = [min(n % (2 * count), 2 * count - 1 - n % (2 * count)) for n in range(case.uses)]
+        _count(answer, (drawn, forth, back)[case.walk], [1] * count, max(1, round(case.share * count)))
+    for case in cases(12, count=(6, 9), largest=(3, 9), share=(0.35, 0.6)):  # pages of many sizes
         inputs = Inputs(case.seed)
         sizes = inputs.integers(case.count, 1, case.largest)
-        budget = max(max(sizes), round(case.share * sum(sizes)))
-        drawn = inputs.integers(case.uses, 0, case.count - 1)
-        forth = [n % case.count for n in range(case.uses)]
-        back = [
-            min(n % (2 * case.count), 2 * case.count - 1 - n % (2 * case.count)) for n in range(case.uses)
-        ]
-        order = (drawn, forth, back)[case.walk]
-        wanted = _faults(order, sizes, budget)
-        given = list(order), list(sizes)
-        with forbid("count them yourself", *PAGES, answer=answer):
-            found = plain(answer(*given, budget))
-        hint = f"order={shown(order)}, sizes={sizes}, budget={budget}"
-        expect(given, (order, sizes), hint=f"{hint}: the lists must stay as they were")
-        whole = isinstance(found, int) and not isinstance(found, bool)
-        assert whole, f"{hint}: give a whole number, got {shown(found)}"
-        expect(found, wanted, hint=hint)
+        order = inputs.integers(80, 0, case.count - 1)
+        _count(answer, order, sizes, max(max(sizes), round(case.share * sum(sizes))))
+
+
+def _count(answer, order, sizes, budget):
+    wanted, given = _faults(order, sizes, budget), (list(order), list(sizes))
+    with forbid("count them yourself", *PAGES, answer=answer):
+        found = plain(answer(*given, budget))
+    hint = f"order={shown(order)}, sizes={sizes}, budget={budget}"
+    expect(given, (order, sizes), hint=f"{hint}: the lists must stay as they were")
+    whole = isinstance(found, int) and not isinstance(found, bool)
+    assert whole, f"{hint}: give a whole number, got {shown(found)}"
+    expect(found, wanted, hint=hint)
 
 
 def _faults(order, sizes, budget):
