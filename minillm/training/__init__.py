@@ -56,7 +56,9 @@ from minillm.training.callbacks import (
     TrainerState,
 )
 from minillm.training.checkpoint import best_checkpoint, checkpoints, latest_checkpoint
-from minillm.training.checkpointing import checkpointed, checkpointed_blocks
+from minillm.training.checkpointing import checkpointed_plain
+from minillm.training.checkpointing_blocks import checkpointed_blocks
+from minillm.training.checkpointing_hooks import checkpointed
 from minillm.training.clipping import clip_gradients, gradient_norm
 from minillm.training.collators import (
     DataCollatorForLanguageModeling,
@@ -178,6 +180,7 @@ __all__ = [
     "chat_examples",
     "checkpointed",
     "checkpointed_blocks",
+    "checkpointed_plain",
     "checkpoints",
     "clip_gradients",
     "cosine_schedule",

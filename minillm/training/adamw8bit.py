@@ -96,14 +96,17 @@ class AdamW8bit(AdamW):
 
     def _counted(self) -> Any:
         """(group, parameter, state) of every parameter with a gradient, its update counted."""
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                if parameter not in self.state:
-                    self.state[parameter] = {"step": 0, **self._new_averages(parameter)}
-                self.state[parameter]["step"] += 1
-                yield group, parameter, self.state[parameter]
+        for group, parameter in self._walk():
+            if parameter.grad is None:
+                continue
+            if parameter not in self.state:
+                self.state[parameter] = {"step": 0, **self._new_averages(parameter)}
+            self.state[parameter]["step"] += 1
+            yield group, parameter, self.state[parameter]
+
+    def _walk(self) -> list[tuple[dict[str, Any], Tensor]]:
+        """(group, parameter) of all, in the order in which a step updates them."""
+        return [(group, parameter) for group in self.param_groups for parameter in group["params"]]
 
     def _new_averages(self, parameter: Tensor) -> dict[str, Any]:
         if parameter.numel() < SMALL:

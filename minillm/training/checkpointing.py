@@ -5,30 +5,27 @@
 
 L layers in s parts keep s inputs and, while one part goes back, the inside of L/s layers. A transformer's block keeps
 16 times its input and more inside, so that up to some 16 blocks a part for each block is best. The price is a second
-forward pass: a third more work, as backward costs two; measured 1.4 times the step's time on a CPU, torch's 1.3 to 1.4.
+forward pass: a third more work, as backward costs two; measured 1.4 times the step's time on a CPU.
 It is the same pass: random generators and autocast are put back (surroundings.py), so that gradients are those of plain
 training, bit for bit, dropout included.
 
-Book: 5.2.2 그레이디언트 체크포인팅. Paper: Chen et al. 2016. Held against: torch.utils.checkpoint. Leaves out:
-gradients of gradients; `torch.autograd.grad` (weights get theirs by `backward`, in `.grad`); what torch's newer form
-does, to stop the second run at the last tensor that backward needs.
+Book: 5.2.2 그레이디언트 체크포인팅. Paper: Chen et al. 2016. Held against: torch.utils.checkpoint. This is the plain
+form; whole models use `checkpointed` of checkpointing_hooks.py, with the same bits. It has what is left out here:
+`torch.autograd.grad` (weights get theirs by `backward`, in `.grad`), gradients of gradients, tensors with a history
+that are no arguments, and an end of the second run at the last tensor that backward needs.
 """
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils._pytree import register_pytree_node, tree_flatten, tree_unflatten
 
-from minillm._checks import check_int, describe
-from minillm.nn.blocks import EncoderBlock
+from minillm._checks import describe
 from minillm.nn.positions import ScoreBias
 from minillm.training.surroundings import Surroundings
 
@@ -58,7 +55,7 @@ class Recomputed(torch.autograd.Function):
         """The gradients of the inputs; those of the weights are added to their `.grad` on the way."""
         if not torch.autograd._is_checkpoint_valid():  # the weights' share would be lost without a word
             raise ValueError(
-                "checkpointed: call backward() without inputs=; torch.autograd.grad is not supported"
+                "checkpointed_plain: call backward() without inputs=; torch.autograd.grad is not supported"
             )
         inputs = leaves(ctx.saved_tensors, ctx.needs_input_grad[2:])
         with ctx.call.surroundings.again():
@@ -74,7 +71,7 @@ def leaves(inputs: Sequence[Tensor], learn: Sequence[bool]) -> list[Tensor]:
     return [x.detach().requires_grad_(wanted) for x, wanted in zip(inputs, learn)]
 
 
-def checkpointed(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def checkpointed_plain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """function(*args, **kwargs), of which only the tensors among the arguments are kept for the way back.
 
     function: anything that gives a tensor, or tensors in lists, tuples and dicts, and the same each time; tensors among
@@ -83,8 +80,7 @@ def checkpointed(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any
     gradients it is a plain call. ValueError for a function that cannot be called, gives no tensor, or gives something
     else the second time, and for torch.autograd.grad in place of backward.
     """
-    if not callable(function):
-        raise ValueError(f"function must be callable, got {describe(function)}")
+    check_function(function)
     if not torch.is_grad_enabled():
         return function(*args, **kwargs)
     call = Call(function, args, kwargs)
@@ -111,25 +107,22 @@ class Call:
         tensors, self.tensors = self.tensors, []
         return tensors
 
-    def __call__(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The tensors that the function gives."""
+    def run(self, tensors: Sequence[Tensor]) -> Any:
+        """What the function gives."""
         filled = list(self.rest)
         for place, tensor in zip(self.places, tensors):
             filled[place] = tensor
         args, kwargs = tree_unflatten(filled, self.form)
-        found, form = tree_flatten(self.function(*args, **kwargs))
-        outputs = [one for one in found if isinstance(one, Tensor)]
+        return self.function(*args, **kwargs)
+
+    def __call__(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The tensors that the function gives."""
+        found, form = tree_flatten(self.run(tensors))
+        outputs = tensors_given(found)
         shapes = [(one.shape, one.dtype) for one in outputs]
         if self.shapes is None:
-            if not outputs:
-                raise ValueError(
-                    f"function must give a tensor or several, got {describe(found[0] if found else None)}"
-                )
-            self.shapes, self.given, self.result = (
-                shapes,
-                form,
-                [None if isinstance(x, Tensor) else x for x in found],
-            )
+            self.shapes, self.given = shapes, form
+            self.result = [None if isinstance(x, Tensor) else x for x in found]
             self.result_places = [place for place, one in enumerate(found) if isinstance(one, Tensor)]
         elif shapes != self.shapes:
             raise ValueError(
@@ -145,93 +138,17 @@ class Call:
         return tree_unflatten(filled, self.given)
 
 
-# Whole models
+def check_function(function: Any) -> None:
+    """ValueError for what cannot be called."""
+    if not callable(function):
+        raise ValueError(f"function must be callable, got {describe(function)}")
 
 
-@contextmanager
-def checkpointed_blocks(model: nn.Module, segments: int | None = None) -> Iterator[None]:
-    """Inside, the blocks of `model` (GPT-2, Llama, BERT, T5, ...) keep only their inputs when it learns.
-
-    segments: in how many parts each stack of blocks is cut, a part going through `checkpointed` as one; by default
-    every block is a part. The hidden states between the blocks of one part are not to be had: all are its last. With
-    a cache, and without gradients, nothing changes. As model.gradient_checkpointing_enable() in transformers, for as
-    long as the block is open; a copy of the model made inside would run the blocks of the first one. ValueError for a
-    model without blocks, or more segments than a stack has blocks.
-    """
-    stacks = stacks_of(model)
-    if segments is not None:
-        check_int("segments", segments, 1, min(map(len, stacks)))
-    parts = [part for stack in stacks for part in cut(stack, segments or len(stack))]
-    before = [(block, vars(block).get("forward")) for part in parts for block in part]
-    for part in parts:
-        _Part(part).take_over()
-    try:
-        yield
-    finally:
-        for block, old in before:
-            del block.forward
-            if old is not None:
-                block.forward = old
-
-
-def stacks_of(model: nn.Module) -> list[list[nn.Module]]:
-    """The stacks of blocks in a model, encoder's and decoder's; ValueError for a model that has none."""
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"model must be a torch module, got {describe(model)}")
-    lists = [list(module) for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)]
-    stacks = [one for one in lists if all(isinstance(block, EncoderBlock) for block in one)]
-    if not stacks:
-        raise ValueError(f"a {type(model).__name__} has no transformer blocks to checkpoint")
-    return stacks
-
-
-def cut(blocks: Sequence[Any], parts: int) -> list[list[Any]]:
-    """In parts of as equal length as can be, longer ones first: cut([1, 2, 3, 4, 5], 2) -> [[1, 2, 3], [4, 5]]."""
-    size, longer = divmod(len(blocks), parts)
-    starts = [place * size + min(place, longer) for place in range(parts + 1)]
-    return [list(blocks[start:stop]) for start, stop in pairwise(starts)]
-
-
-class _Part:
-    """Blocks that are run as one: the first one runs them all, the others hand on what it gave."""
-
-    def __init__(self, blocks: Sequence[nn.Module]) -> None:
-        self.blocks, self.own = blocks, [block.forward for block in blocks]
-        self.waiting = 0  # blocks that have still to hand on
-        self.result: Callable[[], Tensor | None] = lambda: None
-        self.given: list[Any] = []
-
-    def take_over(self) -> None:
-        self.blocks[0].forward = self.first
-        for block, own in zip(self.blocks[1:], self.own[1:]):
-            block.forward = lambda x, *args, _own=own, **options: self.later(_own, x, args, options)
-
-    def run(self, x: Tensor, *args: Any, **options: Any) -> Tensor:
-        for forward in self.own:
-            x = forward(x, *args, **options)
-        return x
-
-    def first(self, x: Tensor, *args: Any, **options: Any) -> Tensor:
-        self.waiting = 0
-        cached = any(hasattr(one, "attend") for one in (*args, *options.values()))
-        if cached or not torch.is_grad_enabled():
-            return self.own[0](x, *args, **options)
-        y = checkpointed(self.run, x, *args, **options)
-        self.waiting, self.result = len(self.own) - 1, weakref.ref(y)
-        self.given = [*args, *options, *options.values()] if self.waiting else []
-        return y
-
-    def later(self, own: Callable[..., Tensor], x: Tensor, args: tuple, options: dict[str, Any]) -> Tensor:
-        if not self.waiting:
-            return own(x, *args, **options)
-        given = [*args, *options, *options.values()]
-        alike = len(given) == len(self.given) and all(a is b for a, b in zip(given, self.given))
-        if not alike or self.result() is not x:
-            raise ValueError(
-                "blocks of one segment must get the same mask and positions, and x from the block before: give as "
-                "many segments as there are blocks"
-            )
-        self.waiting -= 1
-        if not self.waiting:
-            self.given = []  # masks, and what an encoder gave, are not kept until the next pass
-        return x
+def tensors_given(found: Sequence[Any]) -> list[Tensor]:
+    """The tensors in what a function gave; ValueError where there is none."""
+    tensors = [one for one in found if isinstance(one, Tensor)]
+    if not tensors:
+        raise ValueError(
+            f"function must give a tensor or several, got {describe(found[0] if found else None)}"
+        )
+    return tensors

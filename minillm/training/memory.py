@@ -27,7 +27,7 @@ from torch import nn
 from minillm._checks import check_choice, check_flag, check_int, check_number, describe, is_listing
 from minillm.models.gpt2 import GPT2Config
 from minillm.models.llama import LlamaConfig
-from minillm.training.checkpointing import cut
+from minillm.training.checkpointing_blocks import cut
 
 
 class Recipe(NamedTuple):

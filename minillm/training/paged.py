@@ -2,12 +2,13 @@
 
     parameter    [ page 0 | page 1 | page 2 ]          a page: m and v of some of its numbers
     memory         page 2   page 7   page 8            the most recently used; the oldest goes to the file when
-    file           0   1   2   3   4   5   6   7 ...   another one is wanted: a step walks through all of them
+    file           0   1   2   3   4   5   6   7 ...   another one is wanted
 
-A step needs the averages of one piece of one parameter at a time, and an update of a piece is the update of the whole
-piece by piece: the weights are the same, bit for bit, whatever the budget. The file has no name (it is gone as soon as
-it is closed, after a kill, too). It is read and written, not mapped: the pages of a mapped file count as the process's
-memory for as long as the system likes.
+A step walks through all n pages. In one direction each time, the page that is wanted next is always one that has just
+left, and all n are read. So every second step walks back: of the k pages in memory none is read, n - k are. An update
+of the whole is one piece by piece: the weights are the same, bit for bit, whatever the budget. The file has no name: it
+is gone when it is closed, after a kill, too. It is read and written, not mapped: the pages of a mapped file count as
+the process's memory for as long as the system likes.
 
 Book: 5.5.2 페이지 옵티마이저. Paper: Dettmers et al. 2023 (QLoRA), whose pages move between GPU and CPU by CUDA's
 unified memory. Held against the unpaged optimisers.
@@ -58,6 +59,11 @@ class Pages:
         self.total_bytes += size
         return len(self._sizes) - 1
 
+    @property
+    def resident(self) -> tuple[int, ...]:
+        """The pages in memory, the least recently used first."""
+        return tuple(self._resident)
+
     def __getitem__(self, number: int) -> np.ndarray:
         """The page, in memory; others may have had to leave."""
         if number not in self._resident:
@@ -95,6 +101,10 @@ class Pages:
             left = left[count:]
         self.reads += 1
 
+    def __del__(self) -> None:  # nobody has to call `close`
+        if "_file" in vars(self):
+            self._file.close()
+
     def close(self) -> None:
         """Give the file and the memory back."""
         self._file.close()
@@ -126,7 +136,12 @@ class PagedAdamW(AdamW8bit):
         largest = max(sum(self._sizes(one, min(PAGE, one.numel()))) for one in every)
         if check_int("budget", budget, 1) < largest:
             raise ValueError(f"budget must hold at least one page, {largest:,} bytes, got {budget:,}")
-        self.pages = Pages(budget, folder)
+        self.pages, self._back = Pages(budget, folder), True
+
+    def _walk(self) -> list[tuple[dict[str, Any], Tensor]]:
+        """There in one step and back in the next: the pages that were used last are the first that are wanted."""
+        self._back = not self._back
+        return super()._walk()[:: -1 if self._back else 1]
 
     def state_dict(self) -> dict[str, Any]:
         """As that of `AdamW` or `AdamW8bit`, with copies of the averages."""
@@ -167,12 +182,14 @@ class PagedAdamW(AdamW8bit):
         sizes = (sum(self._sizes(parameter, min(PAGE, parameter.numel() - start))) for start in pieces)
         return {"pages": [self.pages.new(size) for size in sizes if size]}
 
-    def _pieces(self, parameter: Tensor, pages: list[int]) -> Iterator[tuple[slice, dict[str, Tensor]]]:
+    def _pieces(
+        self, parameter: Tensor, pages: list[int], back: bool = False
+    ) -> Iterator[tuple[slice, dict[str, Tensor]]]:
         """(which numbers of the parameter, their averages) page by page; written to, they are kept."""
         coded = self._coded(parameter)
         names = ("m_scales", "v_scales", "m_codes", "v_codes") if coded else ("m", "v")
         kinds = (torch.float32,) * 2 + (torch.uint8,) * 2 if coded else (parameter.dtype,) * 2
-        for place, number in enumerate(pages):
+        for place, number in list(enumerate(pages))[:: -1 if back else 1]:
             piece = slice(PAGE * place, min(PAGE * (place + 1), parameter.numel()))
             parts = torch.from_numpy(self.pages[number]).split(
                 self._sizes(parameter, piece.stop - piece.start)
@@ -185,7 +202,7 @@ class PagedAdamW(AdamW8bit):
             best_update((parameter, parameter.grad)),
         )  # as of the whole
         with FlatWeights(parameter) as w:
-            for piece, held in self._pieces(parameter, state["pages"]):
+            for piece, held in self._pieces(parameter, state["pages"], self._back):
                 here = {name: part.to(parameter.device) for name, part in held.items()}
                 if "m" in here:
                     tensors = (w[piece], gradient[piece], here["m"], here["v"])

@@ -28,7 +28,7 @@ from minillm.training.arguments import TrainingArguments, steps_of
 from minillm.training.batches import Batch
 from minillm.training.callbacks import Callbacks, TrainerControl, TrainerState
 from minillm.training.checkpoint import load_weights
-from minillm.training.checkpointing import checkpointed_blocks, stacks_of
+from minillm.training.checkpointing_blocks import checkpointed_blocks, stacks_of
 from minillm.training.computed_loss import ComputedLoss
 from minillm.training.config import TrainerConfig, pick_device
 from minillm.training.distributed import Processes

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from minillm._files import write_whole
+
 
 class KeptRuns:
     """The command line of such a table and what is in its file: `given`, and `done` by (method, seed)."""
@@ -26,8 +28,11 @@ class KeptRuns:
             parser.error(f"unknown: {'; '.join(sorted(unknown))}; there are {'; '.join(methods)}")
         given.kept.mkdir(parents=True, exist_ok=True)
         self.file = given.kept / file
-        lines = self.file.read_text("utf-8").splitlines() if self.file.is_file() else []
-        self.done = {(row["method"], row["seed"]): row for row in map(json.loads, lines)}
+        text = self.file.read_text("utf-8") if self.file.is_file() else ""
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:  # a process was killed while it wrote its last line
+            write_whole(self.file, whole)
+        self.done = {(row["method"], row["seed"]): row for row in map(json.loads, whole.splitlines())}
         torch.set_num_threads(1)
 
     def add(self, row: dict[str, Any]) -> None:

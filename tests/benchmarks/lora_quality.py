@@ -1,18 +1,19 @@
 """SmolLM2 learns by LoRA, and by QLoRA, to answer as one JSON object: scores, loss, bytes, tokens a second.
 
-    python -m tests.benchmarks.lora_quality [METHOD ...] --kept FOLDER [--seeds 0 1 2] [--steps N] [--list] [--write]
+    python -m tests.benchmarks.lora_quality [METHOD ...] --kept FOLDER [--seeds 0 1 2] [--list] [--write]
 
 METHODs are the names of the table below (all by default). Needs SmolLM2 (`minillm fetch smollm2`). Every run is
-recorded in FOLDER (JSON lines) and skipped when it stands there already; a run that was stopped goes on from its last
-checkpoint. Training, examination and their proof: minillm/data/requests.py, 100 requests of the part "test". Seconds
-are of the CPU, one thread, training alone: 120 steps of 8 requests are to stay below ten minutes. Differences are of
-the same 100 requests. --write puts the table into BENCHMARKS.md. What is examined is the adapter as it is stored, in
-float16 (FOLDER/NAME-SEED/adapter).
+recorded in FOLDER (JSON lines) and skipped when it stands there already; a training that was stopped goes on from its
+last checkpoint, 25 steps back at most, with the seconds that it had then. A seed is one of rows, adapters and order;
+before training there is nothing to draw, so that is examined once. Training, examination and their proof:
+minillm/data/requests.py, 100 requests of the part "test", the same for all. Seconds are of the CPU, one thread,
+training alone: 120 steps of 8 requests are to stay below ten minutes. Differences are of the same 100 requests.
+--write puts the table into BENCHMARKS.md. What is examined is the adapter as it is stored, in float16
+(FOLDER/NAME-SEED/adapter).
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from minillm._files import write_json
 from minillm.data import prove_held_out
 from minillm.data.real_models import fetch
 from minillm.data.requests import RequestScore, requests, score_request
@@ -35,6 +37,7 @@ from minillm.training import (
     SavedMemory,
     SFTObjective,
     Trainer,
+    TrainerCallback,
     TrainingArguments,
     apply_lora,
     chat_examples,
@@ -45,11 +48,13 @@ from minillm.training import (
 from minillm.training.alignment.own_rows import answer_losses
 from minillm.training.batches import ExampleSet
 from tests.benchmarks import record
+from tests.benchmarks.kept_runs import KeptRuns
 
 BEFORE, TOLD = "before, asked as is", "before, told to answer in JSON"
 METHODS = {BEFORE: None, TOLD: None, "LoRA": False, "QLoRA": True}  # whether the base is quantized
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-TAUGHT, ASKED, BLOCKS = 400, 100, 15
+ONCE = {BEFORE, TOLD}  # the same for every seed
+TAUGHT, ASKED, BLOCKS, STEPS = 400, 100, 15, 120
 ORDER = "Answer with one JSON object and nothing else. Its first key is action: book, order, remind or call."
 HEAD = ["method", "one JSON object", "right keys", "all right", "right in new wordings", "change, 95 %",
         "nats a token", "model, MB", "gradients + Adam, MB", "kept for the way back, MB", "adapter, MB",
@@ -59,10 +64,10 @@ HEAD = ["method", "one JSON object", "right keys", "all right", "right in new wo
 class World:
     """What a seed learns from, and what is asked."""
 
-    def __init__(self, seed: int, asked: int = ASKED, taught: int = TAUGHT) -> None:
+    def __init__(self, seed: int) -> None:
         self.seed, self.path = seed, fetch("smollm2")
         self.tokenizer = load_tokenizer(self.path)
-        self.taught, self.exam = requests(taught, "train", seed), requests(asked, "test", 100)
+        self.taught, self.exam = requests(TAUGHT, "train", seed), requests(ASKED, "test", 100)
         texts = ([one.text for one in part] for part in (self.exam, self.taught))
         self.proof = prove_held_out(*texts, what="request")
         self.ends = turn_ends(self.tokenizer)
@@ -98,57 +103,67 @@ class World:
         return scores, float(answer_losses(model, self.examples(self.exam)).mean())
 
 
-def teach(world: World, model: nn.Module, folder: Path, steps: int) -> dict[str, float]:
+class Clock(TrainerCallback):
+    """CPU seconds after each step, in a file: those of a run that is stopped are there when it goes on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "seconds.json"
+        self.after = json.loads(self.file.read_text()) if self.file.is_file() else {}
+        self.spent, self.start = 0.0, time.process_time()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+        """A run begins, or goes on from a checkpoint."""
+        self.spent = self.after[str(state.global_step)] if state.global_step else 0.0
+        self.start = time.process_time()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+        """Before the checkpoint of this step is written: each one has its seconds."""
+        self.after[str(state.global_step)] = self.spent + time.process_time() - self.start
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self.file, self.after)
+
+
+def teach(world: World, model: nn.Module, folder: Path) -> dict[str, float]:
     """Rank 8 in the last 15 blocks, AdamW 1e-3 falling linearly, 5 steps of warm-up, batches of 8, clipped at 1."""
     count = model.config.num_hidden_layers
-    apply_lora(
-        model, 8, 16, LAYERS, layers_to_transform=range(max(0, count - BLOCKS), count), seed=world.seed
-    )
+    blocks = range(max(0, count - BLOCKS), count)
+    apply_lora(model, 8, 16, LAYERS, layers_to_transform=blocks, seed=world.seed)
     data = ExampleSet(world.examples(world.taught))
     args = TrainingArguments(
-        str(folder), max_steps=steps, per_device_train_batch_size=8, context_length=int(data.lengths.max()) - 1,
-        learning_rate=1e-3, lr_scheduler_type="linear", warmup_steps=min(5, steps), weight_decay=0.0, max_grad_norm=1.0,
+        str(folder), max_steps=STEPS, per_device_train_batch_size=8, context_length=int(data.lengths.max()) - 1,
+        learning_rate=1e-3, lr_scheduler_type="linear", warmup_steps=min(5, STEPS), weight_decay=0.0, max_grad_norm=1.0,
         save_steps=25, save_total_limit=1, logging_steps=5, seed=world.seed, disable_tqdm=True, device="cpu",
     )  # fmt: skip
-    trainer = Trainer(model, args, train_dataset=data, objective=SFTObjective())
     with SavedMemory(model) as memory:  # of one batch, apart from the run
         SFTObjective()(model.train(), data.batch(world.seed, 0, 8, args.context_length)).loss.backward()
     for parameter in model.parameters():
         parameter.grad = None
-    clock = folder / "seconds.json"
-    before = json.loads(clock.read_text()) if clock.exists() else {}
-    last = max([int(key) for key in before if (folder / f"checkpoint-{key}").exists()], default=0)
-    start, spent = time.process_time(), before.get(str(last), 0.0)
-
-    def note(entry: dict[str, Any]) -> None:
-        before[str(entry["step"])] = spent + time.process_time() - start
-        folder.mkdir(parents=True, exist_ok=True)
-        clock.write_text(json.dumps(before))
-
-    trainer.on_step = note
+    clock = Clock(folder)
+    trainer = Trainer(model, args, train_dataset=data, objective=SFTObjective(), callbacks=[clock])
     history = trainer.train(resume_from_checkpoint=True)
-    batches = (data.batch(world.seed, step, 8, args.context_length) for step in range(steps))
+    batches = (data.batch(world.seed, step, 8, args.context_length) for step in range(STEPS))
     tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
     learned, _ = trainable_parameters(model)
     return {
-        "seconds": before[str(steps)], "tokens": tokens, "learned": learned, "optimizer_bytes": 12 * learned,
+        "seconds": clock.after[str(STEPS)], "tokens": tokens, "learned": learned, "optimizer_bytes": 12 * learned,
         "kept_bytes": memory.peak, "last_loss": history[-1]["train_loss"],
     }  # fmt: skip
 
 
-def measure(name: str, world: World, kept: Path, steps: int) -> dict[str, Any]:
+def measure(name: str, seed: int, kept: Path) -> dict[str, Any]:
     """One method of one seed: trained and examined."""
+    world = World(seed)
     model, found = world.model(METHODS[name]), {}
     size = model_size_bytes(model)
     if METHODS[name] is not None:
         folder = kept / f"{name.lower()}-{world.seed}"
-        found = teach(world, model, folder, steps)
+        found = teach(world, model, folder)
         adapter = save_adapter(model, folder / "adapter", base_model="smollm2", dtype=torch.float16)
         found["adapter_bytes"] = (adapter / "adapter_model.safetensors").stat().st_size
         model = load_adapter(world.model(METHODS[name]), adapter)
     scores, loss = world.examine(model.eval(), told=name == TOLD)
     return {
-        "method": name, "seed": world.seed, "steps": steps, "loss": loss, "model_bytes": size, **found,
+        "method": name, "seed": seed, "steps": STEPS, "loss": loss, "model_bytes": size, **found,
         "scores": [list(one) for one in scores], "new_wording": [one.new_wording for one in world.exam],
         "proof": str(world.proof),
     }  # fmt: skip
@@ -157,10 +172,10 @@ def measure(name: str, world: World, kept: Path, steps: int) -> dict[str, Any]:
 def lines_of(done: dict[tuple[str, int], dict[str, Any]]) -> list[list[str]]:
     """The table's lines, one a method, with the seeds one below the other."""
     cells: dict[str, list[list[str]]] = {}
-    for (name, seed), one in sorted(done.items(), key=lambda item: item[0][1]):
+    for (name, _), one in sorted(done.items(), key=lambda item: item[0][1]):
         scores, new = np.array(one["scores"], dtype=float), np.array(one["new_wording"])
-        start, change = done.get((BEFORE, seed)), ""
-        if start is not None and name != BEFORE:
+        change, start = "", next((row for (method, _), row in done.items() if method == BEFORE), None)
+        if start is not None and name not in ONCE:
             result = paired(scores[:, 2], np.array(start["scores"], dtype=float)[:, 2])
             change = f"{result.difference:+.2f} [{result.interval[0]:+.2f}, {result.interval[1]:+.2f}]"
         megabytes = [
@@ -182,39 +197,20 @@ def lines_of(done: dict[tuple[str, int], dict[str, Any]]) -> list[list[str]]:
 
 def main() -> None:
     """Measure what is not recorded yet, and print the table of all that is."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("methods", nargs="*", metavar="METHOD")
-    parser.add_argument("--kept", required=True, type=Path, help="a folder")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=120)
-    parser.add_argument("--asked", type=int, default=ASKED, help="requests of the exam")
-    parser.add_argument("--list", action="store_true", help="print what is recorded, measure nothing")
-    parser.add_argument("--write", action="store_true", help="put the table into BENCHMARKS.md")
-    given = parser.parse_args()
-    if unknown := set(given.methods) - set(METHODS):
-        parser.error(f"unknown: {'; '.join(sorted(unknown))}; there are {'; '.join(METHODS)}")
-    given.kept.mkdir(parents=True, exist_ok=True)
-    file = given.kept / "runs.jsonl"
-    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
-    done = {(row["method"], row["seed"]): row for row in map(json.loads, lines)}
-    torch.set_num_threads(1)
+    runs = KeptRuns(__doc__.splitlines()[0], METHODS, "lora.jsonl")
+    given = runs.given
     for seed in [] if given.list else given.seeds:
         for name in given.methods or METHODS:
-            if (name, seed) in done:
+            if (name, seed) in runs.done or (name in ONCE and seed != given.seeds[0]):
                 continue
-            row = measure(name, World(seed, given.asked), given.kept, given.steps)
-            done[name, seed] = row
-            with file.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(row) + "\n")
+            row = measure(name, seed, given.kept)
+            runs.add(row)
             right = np.mean([one[2] for one in row["scores"]])
             print(f"seed {seed}, {name}: right {right:.2f}, {row.get('seconds', 0):.0f} s", flush=True)
-    order = list(METHODS)
-    rows = sorted(
-        lines_of({k: v for k, v in done.items() if k[1] in given.seeds}), key=lambda r: order.index(r[0])
-    )
+    rows = sorted(lines_of(runs.asked()), key=lambda row: list(METHODS).index(row[0]))
     print(record.markdown(HEAD, rows))
     if given.write:
-        record.put_rows("lora", HEAD, rows, order)
+        record.put_rows("lora", HEAD, rows, list(METHODS))
 
 
 if __name__ == "__main__":

@@ -3581,6 +3581,85 @@ explodes, alike, why = (-3.0, 1.0), (20 * math.pi, 0, 0.1), "b" """,
 slow = (torch.tensor([[1.0, 2, 3, 4], [1, 2, 3, 4]]), torch.tensor([[1.0, -1], [2, -2], [0, 0]]))
 agree, shared, rounded = "a", "b", "b" """,
     },
+    "05-5-a": {
+        "numbers written out": "prediction = (9437184, 8654852, 16.25, 65536, 0, 12, 7)",
+    },
+    "05-5-b": {
+        "numpy, block by block": """def coded_step(w, g, m, v, books, block, step, lr):
+    import numpy as np
+
+    n = len(w)
+    w, g = w.numpy().astype(float), g.numpy().astype(float)
+    averages = []
+    for (codes, scales), book, rate, new in zip((m, v), books, (0.9, 0.999), (g, g**2)):
+        old = [float(book[codes[i]]) * float(scales[i // block]) for i in range(n)]
+        averages.append(rate * np.array(old) + (1 - rate) * new)
+    m, v = averages
+    w = w - lr * m / (1 - 0.9**step) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+    pairs = []
+    for x, book in zip((m, v), books):
+        values, codes, scales = book.numpy().astype(float), [], []
+        for start in range(0, n, block):
+            part = x[start : start + block]
+            scales.append(np.abs(part).max())
+            for one in part / (scales[-1] or 1.0):
+                codes.append(int(np.abs(values - one).argmin()))
+        pairs.append([codes, scales])
+    return [w, *pairs]""",
+        "borders": """def coded_step(w, g, m, v, books, block, step, lr):
+    n = len(w)
+    of = torch.arange(n) // block
+    m = books[0][m[0]] * m[1][of] * 0.9 + g * 0.1
+    v = books[1][v[0]] * v[1][of] * 0.999 + g.square() * 0.001
+    root = (v / (1 - 0.999**step)).sqrt()
+    new = torch.sub(w, m / (1 - 0.9**step) / (root + 1e-8), alpha=lr)
+    out = []
+    for x, book in ((m, books[0]), (v, books[1])):
+        scales = torch.zeros(-(-n // block)).scatter_reduce(0, of, x.abs(), "amax")
+        ratio = torch.nan_to_num(x / scales[of])
+        out.append((torch.bucketize(ratio, (book[1:] + book[:-1]) / 2), scales))
+    return new, out[0], out[1]""",
+    },
+    "05-5-c": {
+        "an ordered dict": """def faults(order, sizes, budget):
+    from collections import OrderedDict
+
+    memory, misses = OrderedDict(), 0
+    for page in order:
+        if page not in memory:
+            misses += 1
+            while memory and sum(memory.values()) + sizes[page] > budget:
+                memory.popitem(last=False)
+            memory[page] = sizes[page]
+        memory.move_to_end(page)
+    return misses""",
+        "looks back": """def faults(order, sizes, budget):
+    def there(now):
+        used, page = set(), order[now]
+        for before in range(now - 1, -1, -1):
+            if order[before] == page:
+                return sum(sizes[p] for p in used) + sizes[page] <= budget
+            used.add(order[before])
+        return False
+
+    if len(set(sizes)) == 1:  # with one size the pages used since then are those in memory
+        return sum(not there(now) for now in range(len(order)))
+    last, count = {}, 0
+    for now, page in enumerate(order):
+        count += page not in last
+        last.pop(page, None)
+        last[page] = now
+        while sum(map(sizes.__getitem__, last)) > budget:
+            last.pop(next(iter(last)))
+    return count""",
+    },
+    "05-5-d": {
+        "signs, and tensors": """weights = -NF4_CODEBOOK[8:].flip(0) * 0.98
+weights[0] = -1.0
+change = torch.tensor([0.0, 0.02, -0.02, 0.02, 0.02, -0.02, -0.02, 0.02])
+averages = torch.tensor([1e-3, 1e-3] + [5e-7] * 6)
+floats, pages, learns = "b", "c", "a" """,
+    },
     "04-3-a": {
         "numbers of a pair, one after the other": """def dpo(chosen, rejected, beta):
     def gains(side):

@@ -1,7 +1,8 @@
-"""Gradient checkpointing: the gradients of plain training to the last bit, for less memory."""
+"""Gradient checkpointing, the plain form and the one by hooks: the gradients of plain training to the last bit."""
 
 import contextlib
 import gc
+import itertools
 import random
 from functools import partial
 
@@ -21,10 +22,19 @@ from minillm.training import (
     TrainingArguments,
     checkpointed,
     checkpointed_blocks,
+    checkpointed_plain,
 )
 
+FORMS = {"plain": checkpointed_plain, "hooks": checkpointed}
 IDS = torch.randint(0, 50, (3, 17), generator=torch.Generator().manual_seed(0))
 BATCH = {"input_ids": IDS, "labels": IDS}
+
+
+@pytest.fixture(params=FORMS)
+def form(request, monkeypatch):
+    """One of the two, which whole models use then, too."""
+    monkeypatch.setattr("minillm.training.checkpointing_blocks.checkpointed", FORMS[request.param])
+    return FORMS[request.param]
 
 
 def gpt2(layers=4, dropout=0.2, **more):
@@ -63,7 +73,7 @@ def equal(one, other):
 
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("make", [gpt2, llama])
-def test_a_model_has_the_gradients_of_plain_training(make, autocast):
+def test_a_model_has_the_gradients_of_plain_training(form, make, autocast):
     model = make()
     plain = step(model, autocast=autocast)
     after = torch.get_rng_state()
@@ -73,7 +83,7 @@ def test_a_model_has_the_gradients_of_plain_training(make, autocast):
     assert all("forward" not in vars(block) for block in model.body.blocks)
 
 
-def test_encoders_and_encoder_decoders_have_them_too():
+def test_encoders_and_encoder_decoders_have_them_too(form):
     bert = BERT(BERTConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
                            intermediate_size=32, max_position_embeddings=32))  # fmt: skip
     t5 = T5(T5Config(vocab_size=50, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, dropout_rate=0.1))
@@ -98,7 +108,7 @@ def test_encoders_and_encoder_decoders_have_them_too():
     bert.train()
 
 
-def test_less_is_kept_and_nothing_is_left():
+def test_less_is_kept_and_nothing_is_left(form):
     model = gpt2(layers=9, dropout=0.0)
     peaks = {}
     for segments in (0, 1, 3, 9):
@@ -111,7 +121,7 @@ def test_less_is_kept_and_nothing_is_left():
     assert peaks[9] < peaks[3] < peaks[1]
 
 
-def test_the_trainer_takes_it_and_learns_the_same():
+def test_the_trainer_takes_it_and_learns_the_same(form):
     rows = [{"input_ids": row.tolist(), "labels": row.tolist()} for row in IDS.repeat(4, 1)]
     histories, weights = [], []
     for saving in (False, True):
@@ -132,7 +142,7 @@ def test_the_trainer_takes_it_and_learns_the_same():
         )
 
 
-def test_frozen_below_and_adapters_above_still_learn():
+def test_frozen_below_and_adapters_above_still_learn(form):
     """No input of a block has a gradient, its weights do: the classical way to lose them without a word."""
     model = llama()
     for name, parameter in model.named_parameters():
@@ -143,7 +153,7 @@ def test_frozen_below_and_adapters_above_still_learn():
     equal(plain, step(model, lambda: checkpointed_blocks(model, 2)))
 
 
-def test_a_cache_and_no_gradients_change_nothing():
+def test_a_cache_and_no_gradients_change_nothing(form):
     model = llama().eval()
     with torch.no_grad():
         expected = model(IDS).logits
@@ -156,7 +166,7 @@ def test_a_cache_and_no_gradients_change_nothing():
         assert torch.allclose(model(IDS[:, 5:], cache=cache).logits, expected[:, 5:], atol=1e-5)
 
 
-def test_what_blocks_were_given_is_not_kept_after_the_pass():
+def test_what_blocks_were_given_is_not_kept_after_the_pass(form):
     t5 = T5(T5Config(vocab_size=50, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, dropout_rate=0.0))
     blocks = [module for module in t5.modules() if isinstance(module, EncoderBlock)]
     given = []
@@ -177,7 +187,7 @@ def test_what_blocks_were_given_is_not_kept_after_the_pass():
         hook.remove()
 
 
-def test_blocks_that_see_differently_are_no_segment():
+def test_blocks_that_see_differently_are_no_segment(form):
     model = llama(
         model_type="mistral", sliding_window=4, layer_types=["sliding_attention", "full_attention"] * 2
     )
@@ -198,7 +208,7 @@ def gradients(run, tensors):
     return [tensor.grad.clone() for tensor in tensors]
 
 
-def test_nested_arguments_and_results():
+def test_nested_arguments_and_results(form):
     a, b, c = (torch.randn(4, 3, requires_grad=True) for _ in range(3))
     linear = nn.Linear(3, 3)
 
@@ -217,12 +227,12 @@ def test_nested_arguments_and_results():
         return out["y"].sum() + (out["rest"][0] * 3).sum()
 
     plain = gradients(lambda: run(lambda function, *args, **options: function(*args, **options)), everything)
-    ours = gradients(lambda: run(checkpointed), everything)
+    ours = gradients(lambda: run(form), everything)
     assert all(map(torch.equal, plain, ours))
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_random_networks_of_checkpoints_in_checkpoints(seed):
+def test_random_networks_of_checkpoints_in_checkpoints(form, seed):
     rng = random.Random(seed)
     layers = [nn.Linear(5, 5) for _ in range(4)]
 
@@ -262,19 +272,19 @@ def test_random_networks_of_checkpoints_in_checkpoints(seed):
         run(call).backward()
         return [tensor.grad.clone() for tensor in tensors]
 
-    plain, ours = summed(lambda function, *args: function(*args)), summed(checkpointed)
+    plain, ours = summed(lambda function, *args: function(*args)), summed(form)
     for one, other in zip(plain, ours):  # a layer used by several parts is summed in another order
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
 
-def test_a_generator_of_ones_own_draws_the_same_again():
+def test_a_generator_of_ones_own_draws_the_same_again(form):
     x = torch.ones(1000, requires_grad=True)
 
     def noisy(x, generator):
         return x * torch.rand(1000, generator=generator)
 
     generator = torch.Generator().manual_seed(5)
-    y = checkpointed(noisy, x, generator)
+    y = form(noisy, x, generator)
     later = torch.rand(3, generator=generator)
     y.sum().backward()
     assert torch.equal(x.grad, y.detach())
@@ -283,20 +293,20 @@ def test_a_generator_of_ones_own_draws_the_same_again():
     assert torch.equal(later, torch.rand(3, generator=again))
 
 
-def test_two_ways_back_and_unused_results():
+def test_two_ways_back_and_unused_results(form):
     x = torch.randn(5, requires_grad=True)
-    first, _ = checkpointed(lambda x: (x.sin(), x.exp()), x)
+    first, _ = form(lambda x: (x.sin(), x.exp()), x)
     first.sum().backward(retain_graph=True)
     first.sum().backward()
     torch.testing.assert_close(x.grad, 2 * x.detach().cos())
-    assert not checkpointed(lambda x: x + 1, torch.randn(3)).requires_grad
-    assert torch.equal(checkpointed(lambda x: x, x), x)
+    assert not form(lambda x: x + 1, torch.randn(3)).requires_grad
+    assert torch.equal(form(lambda x: x, x), x)
 
 
-def test_weights_cast_by_autocast_inside_and_outside_learn_both_ways():
+def test_weights_cast_by_autocast_inside_and_outside_learn_both_ways(form):
     linear, x = nn.Linear(4, 4), torch.randn(3, 4)
     found = []
-    for call in (lambda function, x: function(x), checkpointed):
+    for call in (lambda function, x: function(x), form):
         linear.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
             (call(linear, x).float().sum() + linear(2 * x).float().sum()).backward()
@@ -304,21 +314,16 @@ def test_weights_cast_by_autocast_inside_and_outside_learn_both_ways():
     torch.testing.assert_close(found[0], found[1], rtol=0.02, atol=0.02)
 
 
-def test_what_cannot_be_is_said():
+def test_what_cannot_be_is_said(form):
     x = torch.randn(3, requires_grad=True)
     with pytest.raises(ValueError, match="function must be callable, got 5"):
-        checkpointed(5, x)
+        form(5, x)
     with pytest.raises(ValueError, match="function must give a tensor or several, got 7"):
-        checkpointed(lambda x: 7, x)
-    with pytest.raises(ValueError, match=r"torch.autograd.grad is not supported"):
-        torch.autograd.grad(checkpointed(torch.sin, x).sum(), x)
+        form(lambda x: 7, x)
     sizes = iter((2, 3))
-    changing = checkpointed(lambda x: x[: next(sizes)], x)
+    changing = form(lambda x: x[: next(sizes)].sin(), x)
     with pytest.raises(ValueError, match="it has changed"):
         changing.sum().backward()
-    torch.autograd.backward(checkpointed(torch.sin, x).sum(), create_graph=True)
-    with pytest.raises(RuntimeError, match="does not require grad"):
-        x.grad.sum().backward()
     with (
         pytest.raises(ValueError, match="segments must be between 1 and 4, got 5"),
         checkpointed_blocks(llama(), 5),
@@ -330,10 +335,170 @@ def test_what_cannot_be_is_said():
         TrainingArguments(gradient_checkpointing_kwargs={})
 
 
-def test_an_input_that_was_changed_in_place_is_found():
+def test_the_plain_form_says_what_it_cannot_do():
+    x = torch.randn(3, requires_grad=True)
+    with pytest.raises(ValueError, match=r"torch.autograd.grad is not supported"):
+        torch.autograd.grad(checkpointed_plain(torch.sin, x).sum(), x)
+    torch.autograd.backward(checkpointed_plain(torch.sin, x).sum(), create_graph=True)
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        x.grad.sum().backward()
+
+
+def test_an_input_that_was_changed_in_place_is_found(form):
     x = torch.randn(3, requires_grad=True)
     base = x * 1
-    y = checkpointed(torch.sin, base)
+    y = form(torch.sin, base)
     base.add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
+
+
+# By hooks: what autograd does with a plain graph it does here, too
+
+
+def test_gradients_by_name_of_gradients_and_of_what_no_argument_brings():
+    x, c = (torch.randn(4, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    net = nn.Sequential(nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 5)).double()
+    found = []
+    for call in (lambda function, x: function(x), checkpointed):
+        outside = 3 * c  # has a history of its own
+        y = call(lambda x: net(x) * outside, x)  # noqa: B023
+        (first,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+        found.append([first, *torch.autograd.grad(first.square().sum(), [x, c, *net.parameters()])])
+    assert len(found[0]) == 7
+    assert all(map(torch.equal, *found))
+
+
+class Counted(nn.Linear):
+    """A linear layer that counts how often it is asked, and how often it gives something."""
+
+    def __init__(self, width):
+        super().__init__(width, width)
+        self.asked = self.gave = 0
+
+    def forward(self, x):
+        self.asked += 1
+        y = super().forward(x)
+        self.gave += 1
+        return y
+
+
+def counted(net):
+    return [(layer.asked, layer.gave) for layer in net.modules() if isinstance(layer, Counted)]
+
+
+def test_the_second_run_ends_where_backward_has_all_it_needs():
+    net = nn.Sequential(Counted(5), nn.Tanh(), Counted(5))
+    y = checkpointed(net, torch.randn(3, 5))
+    assert counted(net) == [(1, 1), (1, 1)]
+    y.sum().backward(retain_graph=True)
+    assert counted(net) == [(2, 2), (2, 1)]  # the last layer's product would be for nobody
+    y.sum().backward()  # once more: what was given is not kept
+    assert counted(net) == [(3, 3), (3, 1)]
+
+
+def test_a_checkpoint_inside_runs_three_times_and_keeps_nothing_meanwhile():
+    inner, outer = nn.Sequential(Counted(5), nn.Tanh()), Counted(5)
+    x = torch.randn(64, 5, requires_grad=True)
+    with SavedMemory(nn.ModuleList([inner, outer])) as memory:
+        y = checkpointed(lambda x: outer(checkpointed(inner, x)).sin(), x)
+        assert memory.now == x.nbytes
+        y.sum().backward()
+    assert counted(inner) == [(3, 3)]
+    assert memory.now == 0
+
+
+def test_nothing_but_inputs_is_kept_and_all_goes_without_a_collector():
+    net, x = nn.Sequential(nn.Linear(8, 64), nn.GELU(), nn.Linear(64, 8)), torch.randn(32, 8)
+    seen = []
+    net[1].register_forward_hook(lambda *_: seen.append(StorageWeakRef(_[2].untyped_storage())))
+    gc.disable()
+    try:
+        with SavedMemory(net) as memory:
+            y = checkpointed(net, x)
+            assert memory.now == x.nbytes
+            assert seen[0].expired()
+            y.sum().backward()
+        assert (
+            memory.peak == x.nbytes + 2 * 32 * 64 * 4
+        )  # what GELU and the last layer read, counted in backward
+        assert memory.now == 0
+        assert len(seen) == 2
+        assert seen[1].expired()
+    finally:
+        gc.enable()
+
+
+class Twice(torch.autograd.Function):
+    """Asks for what it kept two times, as careless code does."""
+
+    @staticmethod
+    def forward(ctx, x, y):
+        ctx.save_for_backward(x, y)
+        return x * y
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * ctx.saved_tensors[1], gradient * ctx.saved_tensors[0]
+
+
+def test_who_asks_twice_gets_it_twice_and_outside_of_backward_too():
+    x = torch.randn(5, requires_grad=True)
+    y = checkpointed(lambda x: Twice.apply(x.sin(), x.exp()), x)
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, (x.exp() * (x.sin() + x.cos())).detach())
+    y = checkpointed(torch.sin, x)
+    assert torch.equal(y.grad_fn._saved_self, x)
+    assert torch.equal(y.grad_fn._saved_self, x)
+
+
+def test_a_gradient_inside_of_the_function():
+    x = torch.randn(5, dtype=torch.float64, requires_grad=True)
+
+    def penalty(x, call):
+        (slope,) = torch.autograd.grad(call(torch.sin, x).square().sum(), x, create_graph=True)
+        return slope.exp().sum()
+
+    found = []
+    for outer, inner in itertools.product((lambda function, *args: function(*args), checkpointed), repeat=2):
+        found.append(torch.autograd.grad(outer(penalty, x, inner), x)[0])
+    assert len(found) == 4
+    assert all(torch.equal(found[0], one) for one in found[1:])
+
+
+def test_a_function_that_catches_everything_and_one_that_keeps_less_or_another_kind():
+    x = torch.randn(5, requires_grad=True)
+
+    def careless(x):
+        try:
+            return x.sin()
+        except BaseException:
+            return x.cos().exp()
+
+    y = checkpointed(careless, x)
+    y.sum().backward()
+    assert torch.equal(x.grad, x.detach().cos())
+    for second in (lambda x: x + 1, lambda x: x.double().sin(), lambda x: x[:2].sin()):
+        turns = iter((torch.sin, second))
+        y = checkpointed(lambda x: next(turns)(x), x)  # noqa: B023
+        with pytest.raises(ValueError, match="it has changed"):
+            y.sum().backward()
+
+
+def test_what_was_changed_in_place_gives_no_gradient_of_another_pass():
+    net, x = nn.Linear(3, 3), torch.randn(2, 3, requires_grad=True)
+    y = checkpointed(net, x)
+    with torch.no_grad():
+        net.weight.mul_(2)  # plain training finds it, too
+    for broken in (y, checkpointed(lambda x: 3 * x.sin().exp_().mul_(2).exp(), x)):
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            broken.sum().backward()
+
+
+def test_hooks_around_it_see_inputs_and_what_was_computed_again():
+    x, net = torch.randn(4, 3, requires_grad=True), nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3))
+    plain = gradients(lambda: net((x * 1).mul_(2)).sum(), [x, *net.parameters()])
+    copies = torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor.clone(), lambda copied: copied)
+    with copies:  # a copy has counted no changes in place
+        ours = gradients(lambda: checkpointed(net, (x * 1).mul_(2)).sum(), [x, *net.parameters()])
+    assert all(map(torch.equal, plain, ours))

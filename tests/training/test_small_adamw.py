@@ -263,3 +263,20 @@ def test_an_average_of_zeros_stays_zeros():
     coded.close("v", torch.zeros(300))
     assert (coded.open("v") == 0).all()
     assert PAGE % 256 == 0
+
+
+@pytest.mark.parametrize("fit", [1, 3, 7, 8])
+def test_a_step_reads_the_pages_that_do_not_fit_and_no_other(fit):
+    """Eight pages, walked there and back; in one direction each time all eight would be read, however many fit."""
+    sizes = [(3 * PAGE,), (2 * PAGE,), (PAGE,), (2 * PAGE,)]
+    params = [torch.nn.Parameter(torch.ones(shape)) for shape in sizes]
+    optimizer = PagedAdamW(params, budget=fit * 8 * PAGE)
+    reads = []
+    for _ in range(4):
+        for p in params:
+            p.grad = torch.ones_like(p)
+        before = optimizer.pages.reads
+        optimizer.step()
+        reads.append(optimizer.pages.reads - before)
+    assert reads == [0] + [8 - fit] * 3  # the first step makes the pages
+    assert len(optimizer.pages.resident) == fit

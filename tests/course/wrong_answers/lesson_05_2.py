@@ -167,7 +167,12 @@ WRONG = {
             "        def forward(self, x):\n            return function(x)\n\n"
             "    return checkpoint_wrapper(Layer())(x)"
         ),
-        "the library's": "def saving(function, x):\n    return checkpointed(function, x)",
+        "the library's": "def saving(function, x):\n    return checkpointed_plain(function, x)",
+        "the library's, by hooks": (
+            "def saving(function, x):\n"
+            "    from minillm.training import checkpointed\n\n"
+            "    return checkpointed(function, x)"
+        ),
         "a number": "def saving(function, x):\n    return function(x).sum().item()",
     },
     "05-2-c": {

@@ -8,9 +8,10 @@ import time
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig
-from minillm.training import decay_groups
+from minillm.training import checkpointed, checkpointed_plain, decay_groups
 from minillm.training.parallel import (
     ColumnParallelLinear,
     DataParallel,
@@ -211,10 +212,13 @@ def empty_between():
     return outside, inside, after
 
 
-def checkpointed_zero():
-    """Stage 3 and torch's checkpointing: gradients as without."""
-    from torch.utils.checkpoint import checkpoint
+def torchs(layer, x):
+    """torch's checkpoint."""
+    return checkpoint(layer, x, use_reentrant=False)
 
+
+def checkpointed_zero(call):
+    """Stage 3 and checkpoints: gradients as without. call(layer, x): makes one."""
     torch.manual_seed(0)
     layers = [torch.nn.Sequential(torch.nn.Linear(6, 6), torch.nn.Tanh()) for _ in range(3)]
 
@@ -225,7 +229,7 @@ def checkpointed_zero():
 
         def forward(self, x):
             for layer in self.layers:
-                x = checkpoint(layer, x, use_reentrant=False)
+                x = call(layer, x)
             return x
 
     model = Stack().double()
@@ -309,7 +313,8 @@ def everything():
     if ranks == 2:  # what has nothing new to say on four
         found |= {
             "unused": unused(), "clipped": [clipped(stage) for stage in (1, 2, 3)], "empty": empty_between(),
-            "checkpointed": checkpointed_zero(), "odd": [odd_passes(stage) for stage in (1, 2, 3)],
+            "checkpointed": [checkpointed_zero(call) for call in (torchs, checkpointed, checkpointed_plain)],
+            "odd": [odd_passes(stage) for stage in (1, 2, 3)],
             "halves": clipped_halves(),
             "tensors of qwen3": train_tensor_parallel(qwen3(), ids),
             "tensors of gpt2": train_tensor_parallel(gpt2(), ids, **large),

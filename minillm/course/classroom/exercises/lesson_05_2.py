@@ -21,7 +21,8 @@ from minillm.training.saved_memory import SavedMemory
 
 BUILD = "build it yourself"
 READY = (
-    "minillm.training.checkpointing.checkpointed",
+    "minillm.training.checkpointing.checkpointed_plain",
+    "minillm.training.checkpointing_hooks.checkpointed",
     "minillm.training.gradient_cache.cached_loss",
     "torch.utils.checkpoint.checkpoint",
     "torch.utils.checkpoint.checkpoint_sequential",
