@@ -16,7 +16,8 @@ from minillm.inference import Reply, ScriptedChat
 from tests.helpers import soak_count
 
 DDL = "CREATE TABLE staff (id INTEGER PRIMARY KEY, full_name TEXT, town TEXT, wage INTEGER);"
-STAFF = f"{DDL}\nINSERT INTO staff VALUES (1, '민준', '서울', 5000), (2, '서연', '부산', 4000), (3, '지호', '서울', 6000);"
+STAFF = f"""{DDL}
+INSERT INTO staff VALUES (1, '민준', '서울', 5000), (2, '서연', '부산', 4000), (3, '지호', '서울', 6000);"""
 REPLY = """Here you are:
 1. Q: 도시가 서울인 직원은 몇 명인가요?
    SQL: SELECT COUNT(*) FROM staff WHERE town = '서울';
@@ -155,7 +156,8 @@ def test_the_parts_are_those_of_the_forms():
 VALUES = """CREATE TABLE people (name TEXT, grade TEXT, note TEXT, zip TEXT, "home town" TEXT);
 INSERT INTO people VALUES ('Ann', 'gold', 'a
 b', '123', 'Ulm'), ('Bo', 'gold', 'a
-b', '456', 'Ulm'), ('Cy', 'it''s', NULL, '789', 'Bonn'), ('Di', 'it''s', '', '123', 'Bonn'), ('Ed', 'rare', NULL, '1', NULL);"""
+b', '456', 'Ulm'), ('Cy', 'it''s', NULL, '789', 'Bonn'), ('Di', 'it''s', '', '123', 'Bonn'),
+('Ed', 'rare', NULL, '1', NULL);"""
 
 
 def test_a_prompt_shows_texts_that_rows_share_and_no_others():

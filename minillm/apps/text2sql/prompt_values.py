@@ -4,8 +4,8 @@
     -- staff.department: 'Finance', 'Sales'
 
 A model that reads the DDL alone does not know that a department is written 'Sales' and not 'sales team'. So it is told
-the texts of columns like that. It is not told names or e-mail addresses: a text that stands in fewer than `repeats`
-rows may say who somebody is. A question brings such a text itself.
+the texts of such columns. It is not told names or e-mail addresses: a text that stands in fewer than `repeats` rows
+may say who somebody is. A question brings such a text itself.
 Book: 6.2.3 SQL 생성 프롬프트. Paper: Sweeney 2002 (k-anonymity). Left out: numbers; what several columns together say of
 one person; texts that are an order to the model.
 """

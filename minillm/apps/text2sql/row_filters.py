@@ -5,8 +5,8 @@
 
 Running finds a query that is broken. It says nothing of one that answers another question. A second writer who errs at
 other places does: two wrong queries seldom find the same rows. One who errs at the same places does not.
-Book: 6.1.3 합성 데이터 활용, 6.3.3 학습 데이터 정제와 미세 조정. Papers: Wang et al. 2023 (self-consistency); Zhong et al. 2020.
-Left out: rows that are nearly the same; a judge that reads the question (judge.py).
+Book: 6.1.3 합성 데이터 활용, 6.3.3 학습 데이터 정제와 미세 조정. Paper: Wang et al. 2023 (self-consistency). Left
+out: rows that are nearly the same; a judge that reads the question (judge.py).
 """
 
 from __future__ import annotations

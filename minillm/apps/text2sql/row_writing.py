@@ -8,7 +8,7 @@
 A reply that ends at max_tokens breaks off in its last row, and what is left of that may still run. Only the reply's
 finish_reason tells, so `written_rows` leaves that row out. Whether the other rows are good, row_filters.py finds out as
 far as it can.
-Book: 6.1.3 합성 데이터 활용. Paper: Wang et al. 2023 (Self-Instruct). Left out: replies in JSON; examples in the request.
+Book: 6.1.3 합성 데이터 활용. Paper: Wang et al. 2023 (Self-Instruct). Left out: replies in JSON.
 """
 
 from __future__ import annotations
