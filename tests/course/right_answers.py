@@ -3830,8 +3830,8 @@ def needed(parameters, memory, stage):
     return list(stays.values())""",
     },
     "06-1-c": {
-        "a tuple": "prediction = ('stays', 'does not run', 'finds nothing', 'stays', 'disagrees', 'disagrees', 'stays', "
-        "'finds nothing')"
+        "a tuple": "prediction = ('stays', 'does not run', 'finds nothing', 'stays', 'disagrees', 'disagrees', "
+        "'stays', 'finds nothing')"
     },
     "06-1-d": {
         "the other of each pair": "test = (8, 6, 4, 0)",

@@ -3,11 +3,11 @@
     CREATE TABLE staff (full_name TEXT, email TEXT, department TEXT, wage INTEGER)
     -- staff.department: 'Finance', 'Sales'
 
-A model that reads the DDL alone does not know that a department is written 'Sales' and not 'sales team'. So it is told
+A model that reads the DDL alone does not know that a department is written 'Sales', not 'sales team'. So it is told
 the texts of such columns. It is not told names or e-mail addresses: a text that stands in fewer than `repeats` rows
 may say who somebody is. A question brings such a text itself.
-Book: 6.2.3 SQL 생성 프롬프트. Paper: Sweeney 2002 (k-anonymity). Left out: numbers; what several columns together say of
-one person; texts that are an order to the model.
+Book: 6.2.3 SQL 생성 프롬프트. Paper: Sweeney 2002 (k-anonymity). Left out: numbers; what several columns
+together say of one person; texts that are an order to the model.
 """
 
 from __future__ import annotations
