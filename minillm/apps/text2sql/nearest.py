@@ -52,5 +52,10 @@ def nearest_query(asked: Slotted, known: Sequence[Slotted]) -> str:
     """The query of the known question that shares most words, the first of several; ValueError where none is known."""
     if not known:
         raise ValueError("known must hold at least one question, got none")
-    best = max(known, key=lambda one: len(asked.words & one.words) / max(1, len(asked.words | one.words)))
+
+    def near(one: Slotted) -> float:
+        shared = len(asked.words & one.words)
+        return shared / max(1, len(asked.words) + len(one.words) - shared)
+
+    best = max(known, key=near)
     return filled(best.sql, asked.values)

@@ -48,7 +48,7 @@ def batch_of(answer):
         expect(given, rows, hint="the lists that you are given must stay as they are")
 
 
-QUERIES = tuple(f"SELECT {letter} FROM t" for letter in "abcdefgh")
+QUERIES = tuple(f"SELECT {letter} FROM t" for letter in "abcdefghi")
 QUESTIONS = ("누가 있나요?", "Who is there?", "How  many?", "몇 명인가요?", "Which town?")
 VALUES = (None, 0, 1, 2, "1", "서울")
 
@@ -62,7 +62,7 @@ def spelled(rng, question):
 
 
 def found_rows(rng, width):
-    """query -> rows: some the same in another order, one with a row doubled, columns swapped, nothing, NULL, broken."""
+    """query -> rows: the same in another order, a row doubled, columns swapped, none, NULL, broken, as texts."""
     rows = [tuple(rng.choices(VALUES, k=width)) for _ in range(rng.randint(2, 4))]
     mixed = rng.sample(rows, len(rows))
     return dict(
@@ -76,6 +76,7 @@ def found_rows(rng, width):
                 [],
                 [(None,) * width] * rng.randint(1, 2),
                 None,
+                [tuple(str(value) if isinstance(value, int) else value for value in row) for row in rows],
             ),
         )
     )  # the last query is not in it
@@ -94,7 +95,7 @@ def kept(answer):
             first = rng.choice(QUERIES)
             second = first if rng.random() < case.agree else rng.choice(QUERIES)
             if first == QUERIES[0] and rng.random() < case.agree:
-                second = QUERIES[1]
+                second = rng.choice((QUERIES[1], QUERIES[1], QUERIES[7]))
             rows.append((spelled(rng, rng.choice(QUESTIONS[: case.questions])), first, second))
         expected = right_rows(rows, found)
         given = [[*rows], {sql: None if one is None else [*one] for sql, one in found.items()}]
