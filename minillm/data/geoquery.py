@@ -11,6 +11,7 @@ Book: 6.1.1 대표적인 Text2SQL 데이터셋. Papers: Zelle and Mooney 1996; F
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -22,6 +23,29 @@ KINDS = {  # what a name may be: where it stands
     "mountain": ("mountain", "mountain_name"), "lake": ("lake", "lake_name"), "country": ("state", "country_name"),
     "point": ("highlow", "highest_point"), "capital": ("state", "capital"),
 }  # fmt: skip
+OPPOSITES = {
+    "largest": "smallest", "biggest": "smallest", "most": "least", "longest": "shortest", "smallest": "largest",
+    "least": "most", "shortest": "longest", "fewest": "most", "greatest": "least",
+}  # fmt: skip
+IDLE = frozenset(
+    (
+        "a",
+        "all",
+        "are",
+        "called",
+        "do",
+        "does",
+        "in",
+        "is",
+        "me",
+        "named",
+        "of",
+        "that",
+        "the",
+        "there",
+        "which",
+    )
+)
 _ALIAS = re.compile(r"\b([A-Z_]+)alias(\d+)\b")
 
 
@@ -103,4 +127,27 @@ def geo_tasks(rows: Sequence[Any], box: SQLSandbox) -> list[GeoTask]:
             continue
         question, names = linker.link(row["question"])
         found.append(GeoTask(row["question"], row["sql"], short, question, linked_sql(short, names), names))
+    return found
+
+
+def opposite(task: GeoTask) -> GeoTask | None:
+    """The task with its one superlative turned round: largest and max, smallest and min. None where it has not one."""
+    words, functions = task.linked_question.split(), set(re.findall(r"\b(max|min)\s*\(", task.linked_sql))
+    places = [i for i, word in enumerate(words) if word in OPPOSITES]
+    if len(places) != 1 or len(functions) != 1:
+        return None
+    words[places[0]] = OPPOSITES[words[places[0]]]
+    (old,) = functions
+    sql = re.sub(rf"\b{old}(?=\s*\()", "min" if old == "max" else "max", task.linked_sql)
+    return task._replace(linked_question=" ".join(words), linked_sql=sql)
+
+
+def varied(tasks: Sequence[GeoTask], copies: int, seed: int = 0) -> list[GeoTask]:
+    """Each task and its opposite so many times, small words of the question left out at random: more to learn from."""
+    rng, found = random.Random(seed), []
+    both = [*tasks, *(one for one in map(opposite, tasks) if one is not None)]
+    for _ in range(copies):
+        for task in both:
+            words = [word for word in task.linked_question.split() if word not in IDLE or rng.random() > 0.3]
+            found.append(task._replace(linked_question=" ".join(words)))
     return found

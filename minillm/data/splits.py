@@ -1,15 +1,16 @@
-"""Which rows go to the test set: drawn at random, or drawn so that each class keeps its share.
+"""Which rows go to the test set: at random, so that each class keeps its share, or so that no group is cut.
 
     100 rows, 10 of them "spam", test_size=0.2   ->   20 rows, 2 of them "spam" when stratified; else 0 to 5
+    500 questions to 25 databases, grouped       ->   all questions to 5 databases, and to no other
 
-Book: 3.3.3 데이터셋 활용하기 (train_test_split). Held against: `datasets`, whose rows and order a plain split has, seed
-for seed, and scikit-learn, whose sizes the classes of a stratified split have.
+Book: 3.3.3 데이터셋 활용하기 (train_test_split), 6.1. Held against: `datasets`, whose rows and order a plain split has,
+seed for seed, and scikit-learn, whose sizes the classes of a stratified split and the groups of a grouped one have.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,22 @@ def stratified_rows(
         chosen[0].extend(drawn[:first])
         chosen[1].extend(drawn[first : first + second])
     return generator.permutation(chosen[0]), generator.permutation(chosen[1])
+
+
+def grouped_rows(
+    groups: Sequence[Hashable], test_size: Any = None, train_size: Any = None, seed: int | None = 0
+) -> tuple[list[int], list[int]]:
+    """(rows to train on, rows to test on), in their order: all rows of a group are on one side.
+
+    groups: what group each row is of. Sizes count groups, as in `split_sizes`; a group may be of any number of rows.
+    """
+    names = list(dict.fromkeys(groups))
+    train, test = split_sizes(len(names), test_size, train_size)
+    for_train, for_test = ({names[i] for i in drawn} for drawn in split_rows(len(names), train, test, seed))
+    return (
+        [row for row, name in enumerate(groups) if name in for_train],
+        [row for row, name in enumerate(groups) if name in for_test],
+    )
 
 
 def _shares(sizes: np.ndarray, wanted: int) -> np.ndarray:

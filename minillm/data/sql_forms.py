@@ -16,8 +16,9 @@ from minillm.data.particles import with_particle
 from minillm.data.sql_schemas import Schema
 from minillm.data.sql_words import COLUMNS, NAMES, TABLES, Number, Text
 
-AGGREGATES = {
-    "AVG": ("average", "평균"), "MAX": ("{most}", "최댓값"), "MIN": ("{least}", "최솟값"), "SUM": ("total", "합계"),
+AGGREGATES = {  # what is said of a column in English and in Korean: 평균 연봉, 가장 높은 연봉, 연봉 합계
+    "AVG": ("average", "평균 {column}"), "MAX": ("{most}", "가장 {more} {column}"),
+    "MIN": ("{least}", "가장 {less} {column}"), "SUM": ("total", "{column} 합계"),
 }  # fmt: skip
 SHOW = ("Show", "List", "Give me")
 
@@ -43,10 +44,14 @@ class Asked:
         concept, name = self.rng.choice(grouping or columns)
         return COLUMNS[concept], name  # type: ignore[return-value]
 
-    def number(self, place: int = 0) -> tuple[Number, str]:
-        """A column of numbers."""
-        concept, name = self.rng.choice(self.schema.tables[place].columns_of(Number))
-        return COLUMNS[concept], name  # type: ignore[return-value]
+    def number(self, place: int = 0, years: bool = True) -> tuple[Number, str]:
+        """A column of numbers; years: it may be one of years."""
+        columns = [(COLUMNS[concept], name) for concept, name in self.schema.tables[place].columns_of(Number)]
+        if not years:
+            columns = [one for one in columns if not one[0].year]
+        if not columns:
+            raise DoesNotFit
+        return self.rng.choice(columns)  # type: ignore[return-value]
 
     def other(self, *taken: str, place: int = 0) -> tuple[Text | Number, str]:
         """Any column besides these."""
@@ -64,8 +69,12 @@ class Asked:
         return self.rng.choice(sorted(self.schema.values(place, column))[1:-1])
 
     def side(self, number: Number) -> tuple[str, str, str]:
-        """(sign, English, Korean) of a comparison."""
-        return self.rng.choice(((">", number.over, number.more), ("<", number.under, number.less)))
+        """(sign, English, Korean) of a comparison, the number left open: (">", "after {}", "{}년보다 늦은")."""
+        sign, english, korean = self.rng.choice(
+            ((">", number.over, number.more), ("<", number.under, number.less))
+        )
+        unit = number.unit if number.year or self.rng.random() < 0.5 else ""  # 30세보다, 30보다
+        return sign, f"{english} {{}}", f"{{}}{unit}보다 {korean}"
 
     def joined(self, *places: int) -> str:
         """The table with those that it refers to."""
@@ -103,7 +112,7 @@ def where_text(a: Asked) -> tuple[str, str, str]:
     return (
         f"SELECT {x} FROM {a.t} WHERE {y} = '{v}'",
         f"What is the {c.english} of the {a.words.english} whose {d.english} is {v}?",
-        f"{with_particle(d.korean, '이/가')} {v}인 {a.words.korean}의 {with_particle(c.korean, '은/는')} 무엇인가요?",
+        f"{with_particle(d.korean, '이/가')} {v}인 {a.words.korean}의 {with_particle(c.korean, '은/는')} {c.asks}?",
     )
 
 
@@ -114,9 +123,9 @@ def where_number(a: Asked) -> tuple[str, str, str]:
     n = a.bound(y)
     return (
         f"SELECT {x} FROM {a.t} WHERE {y} {sign} {n}",
-        f"What is the {c.english} of the {a.words.english} whose {d.english} is {english} {n}?",
-        f"{with_particle(d.korean, '이/가')} {n}보다 {korean} {a.words.korean}의 "
-        f"{with_particle(c.korean, '은/는')} 무엇인가요?",
+        f"What is the {c.english} of the {a.words.english} whose {d.english} is {english.format(n)}?",
+        f"{with_particle(d.korean, '이/가')} {korean.format(n)} {a.words.korean}의 "
+        f"{with_particle(c.korean, '은/는')} {c.asks}?",
     )
 
 
@@ -131,9 +140,9 @@ def where_both(a: Asked) -> tuple[str, str, str]:
     return (
         f"SELECT {x} FROM {a.t} WHERE {y} = '{v}' AND {z} {sign} {n}",
         f"What is the {c.english} of the {a.words.english} whose {d.english} is {v} and whose "
-        f"{e.english} is {english} {n}?",
-        f"{with_particle(d.korean, '이/가')} {v}이고 {with_particle(e.korean, '이/가')} {n}보다 {korean} "
-        f"{a.words.korean}의 {with_particle(c.korean, '은/는')} 무엇인가요?",
+        f"{e.english} is {english.format(n)}?",
+        f"{with_particle(d.korean, '이/가')} {v}이고 {with_particle(e.korean, '이/가')} {korean.format(n)} "
+        f"{a.words.korean}의 {with_particle(c.korean, '은/는')} {c.asks}?",
     )
 
 
@@ -162,16 +171,21 @@ def count_number(a: Asked) -> tuple[str, str, str]:
     n = a.bound(y)
     return (
         f"SELECT COUNT(*) FROM {a.t} WHERE {y} {sign} {n}",
-        f"How many {a.words.english} are there whose {d.english} is {english} {n}?",
-        f"{with_particle(d.korean, '이/가')} {n}보다 {korean} {with_particle(a.words.korean, '은/는')} "
+        f"How many {a.words.english} are there whose {d.english} is {english.format(n)}?",
+        f"{with_particle(d.korean, '이/가')} {korean.format(n)} {with_particle(a.words.korean, '은/는')} "
         f"몇 {a.words.counter}인가요?",
     )
 
 
 def drawn_aggregate(a: Asked, number: Number) -> tuple[str, str, str]:
-    sql = a.rng.choice([name for name in AGGREGATES if name != "SUM" or number.sums])
+    """(function, English, Korean): ("MAX", "highest salary", "가장 높은 연봉은 얼마인가요?")."""
+    fits = {"MAX": True, "MIN": True, "AVG": not number.year, "SUM": number.sums}
+    sql = a.rng.choice([name for name in AGGREGATES if fits[name]])
     english, korean = AGGREGATES[sql]
-    return sql, english.format(most=number.most, least=number.least), korean
+    said = korean.format(column=number.korean, more=number.more, less=number.less)
+    asks = "얼마인가요" if sql == "SUM" else number.asks
+    english = english.format(most=number.most, least=number.least)
+    return sql, f"{english} {number.english}", f"{with_particle(said, '은/는')} {asks}?"
 
 
 def aggregate(a: Asked) -> tuple[str, str, str]:
@@ -179,8 +193,8 @@ def aggregate(a: Asked) -> tuple[str, str, str]:
     sql, english, korean = drawn_aggregate(a, d)
     return (
         f"SELECT {sql}({y}) FROM {a.t}",
-        f"What is the {english} {d.english} of the {a.words.english}?",
-        f"{a.words.korean}의 {d.korean} {with_particle(korean, '은/는')} 얼마인가요?",
+        f"What is the {english} of the {a.words.english}?",
+        f"{a.words.korean}의 {korean}",
     )
 
 
@@ -191,9 +205,8 @@ def aggregate_text(a: Asked) -> tuple[str, str, str]:
     sql, english, korean = drawn_aggregate(a, d)
     return (
         f"SELECT {sql}({y}) FROM {a.t} WHERE {z} = '{v}'",
-        f"What is the {english} {d.english} of the {a.words.english} whose {e.english} is {v}?",
-        f"{with_particle(e.korean, '이/가')} {v}인 {a.words.korean}의 {d.korean} "
-        f"{with_particle(korean, '은/는')} 얼마인가요?",
+        f"What is the {english} of the {a.words.english} whose {e.english} is {v}?",
+        f"{with_particle(e.korean, '이/가')} {v}인 {a.words.korean}의 {korean}",
     )
 
 
@@ -234,7 +247,7 @@ def group_count(a: Asked) -> tuple[str, str, str]:
 
 def group_average(a: Asked) -> tuple[str, str, str]:
     d, y = a.text(groups=True)
-    e, z = a.number()
+    e, z = a.number(years=False)
     return (
         f"SELECT {y}, AVG({z}) FROM {a.t} GROUP BY {y}",
         f"What is the average {e.english} of the {a.words.english} for each {d.english}?",

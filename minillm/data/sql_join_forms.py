@@ -37,7 +37,7 @@ def join_text(a: Asked) -> tuple[str, str, str]:
         f"SELECT {a.t}.{x} FROM {a.joined(place)} WHERE {parent.name}.{y} = '{v}'",
         f"What is the {c.english} of the {a.words.english} whose {english} has the {d.english} {v}?",
         f"{korean}의 {with_particle(d.korean, '이/가')} {v}인 {a.words.korean}의 "
-        f"{with_particle(c.korean, '은/는')} 무엇인가요?",
+        f"{with_particle(c.korean, '은/는')} {c.asks}?",
     )
 
 
@@ -58,12 +58,11 @@ def join_aggregate(a: Asked) -> tuple[str, str, str]:
     d, y = a.text(place)
     e, z = a.number()
     v = _referred(a, place, y)
-    sql, word, korean_word = drawn_aggregate(a, e)
+    sql, said, asked = drawn_aggregate(a, e)
     return (
         f"SELECT {sql}({a.t}.{z}) FROM {a.joined(place)} WHERE {parent.name}.{y} = '{v}'",
-        f"What is the {word} {e.english} of the {a.words.english} whose {english} has the {d.english} {v}?",
-        f"{korean}의 {with_particle(d.korean, '이/가')} {v}인 {a.words.korean}의 {e.korean} "
-        f"{with_particle(korean_word, '은/는')} 얼마인가요?",
+        f"What is the {said} of the {a.words.english} whose {english} has the {d.english} {v}?",
+        f"{korean}의 {with_particle(d.korean, '이/가')} {v}인 {a.words.korean}의 {asked}",
     )
 
 
@@ -92,7 +91,7 @@ def join_both(a: Asked) -> tuple[str, str, str]:
         f"and whose {other.one} has the {e.english} {w}?",
         f"{one.korean}의 {with_particle(d.korean, '이/가')} {v}이고 {other.korean}의 "
         f"{with_particle(e.korean, '이/가')} {w}인 "
-        f"{a.words.korean}의 {with_particle(c.korean, '은/는')} 무엇인가요?",
+        f"{a.words.korean}의 {with_particle(c.korean, '은/는')} {c.asks}?",
     )
 
 

@@ -19,6 +19,7 @@ class Text(NamedTuple):
     spellings: tuple[str, ...]
     english_values: tuple[str, ...]
     korean_values: tuple[str, ...]
+    asks: str = "무엇인가요"  # how a Korean question asks for it
 
 
 class Number(NamedTuple):
@@ -37,6 +38,13 @@ class Number(NamedTuple):
     most: str = "highest"
     least: str = "lowest"
     step: int = 1  # all values are multiples of it
+    unit: str = ""  # what Korean says behind its numbers: 2014년
+    asks: str = "얼마인가요"
+
+    @property
+    def year(self) -> bool:
+        """Whether it is a year: no average of years is asked for, and Korean never says the number alone."""
+        return self.unit == "년"
 
 
 class Table(NamedTuple):
@@ -98,17 +106,17 @@ COLUMNS: dict[str, Text | Number] = {
     "city": Text(
         "city", "도시", ("city", "town", "location"),
         ("Seoul", "Busan", "Paris", "London", "Berlin", "Tokyo", "Oslo", "Daegu"),
-        ("서울", "부산", "파리", "런던", "베를린", "도쿄", "오슬로", "대구"),
+        ("서울", "부산", "파리", "런던", "베를린", "도쿄", "오슬로", "대구"), "어디인가요",
     ),
     "country": Text(
         "country", "국가", ("country", "nation", "homeland"),
         ("Korea", "France", "Japan", "Germany", "Norway", "Brazil", "Canada", "India"),
-        ("한국", "프랑스", "일본", "독일", "노르웨이", "브라질", "캐나다", "인도"),
+        ("한국", "프랑스", "일본", "독일", "노르웨이", "브라질", "캐나다", "인도"), "어디인가요",
     ),
     "department": Text(
         "department", "부서", ("department", "division", "team"),
         ("Sales", "Design", "Legal", "Support", "Research", "Finance"),
-        ("영업", "디자인", "법무", "지원", "연구", "재무"),
+        ("영업", "디자인", "법무", "지원", "연구", "재무"), "어디인가요",
     ),
     "major": Text(
         "major", "전공", ("major", "subject", "field"),
@@ -123,22 +131,36 @@ COLUMNS: dict[str, Text | Number] = {
         "color", "색상", ("color", "hue", "shade"),
         ("red", "blue", "green", "black", "white", "gray"), ("빨강", "파랑", "초록", "검정", "하양", "회색"),
     ),
-    "age": Number("age", "나이", ("age", "years", "age_years"), 18, 70, "많은", "적은"),
+    "age": Number(
+        "age", "나이", ("age", "years", "age_years"), 18, 70, "많은", "적은", unit="세", asks="몇 살인가요",
+    ),
     "salary": Number("salary", "연봉", ("salary", "wage", "pay"), 2000, 9900, "높은", "낮은", True, step=100),
-    "score": Number("score", "점수", ("score", "points", "marks"), 10, 99, "높은", "낮은"),
+    "score": Number(
+        "score", "점수", ("score", "points", "marks"), 10, 99, "높은", "낮은", unit="점", asks="몇 점인가요",
+    ),
     "price": Number("price", "가격", ("price", "cost", "amount"), 10, 990, "높은", "낮은", True),
-    "stock": Number("stock", "재고", ("stock", "quantity", "units"), 10, 500, "많은", "적은", True),
-    "pages": Number("page count", "쪽수", ("pages", "page_count", "n_pages"), 80, 900, "많은", "적은", True),
-    "rating": Number("rating", "평점", ("rating", "stars", "review"), 10, 99, "높은", "낮은"),
-    "rooms": Number("room count", "객실 수", ("rooms", "room_count", "n_rooms"), 10, 400, "많은", "적은", True),
+    "stock": Number(
+        "stock", "재고", ("stock", "quantity", "units"), 10, 500, "많은", "적은", True, unit="개", asks="몇 개인가요",
+    ),
+    "pages": Number(
+        "page count", "쪽수", ("pages", "page_count", "n_pages"), 80, 900, "많은", "적은", True, unit="쪽",
+        asks="몇 쪽인가요",
+    ),
+    "rating": Number(
+        "rating", "평점", ("rating", "stars", "review"), 10, 99, "높은", "낮은", unit="점", asks="몇 점인가요",
+    ),
+    "rooms": Number(
+        "room count", "객실 수", ("rooms", "room_count", "n_rooms"), 10, 400, "많은", "적은", True, unit="개",
+        asks="몇 개인가요",
+    ),
     "speed": Number("speed", "속도", ("speed", "velocity", "top_speed"), 90, 300, "빠른", "느린"),
     "year": Number(
         "year", "연도", ("year", "release_year", "made_in"), 1970, 2025, "늦은", "이른", False,
-        "after", "before", "latest", "earliest",
+        "after", "before", "latest", "earliest", unit="년", asks="언제인가요",
     ),
     "founded": Number(
         "founding year", "설립 연도", ("founded", "founding_year", "since"), 1900, 2020, "늦은", "이른", False,
-        "after", "before", "latest", "earliest",
+        "after", "before", "latest", "earliest", unit="년", asks="언제인가요",
     ),
 }  # fmt: skip
 TABLES: dict[str, Table] = {

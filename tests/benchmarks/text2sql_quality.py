@@ -31,21 +31,26 @@ from minillm.course.small.sql_models import (
     trained,
 )
 from minillm.data import load_dataset, prove_held_out, small_prompt, sql_tasks
-from minillm.data.geoquery import GeoTask, filled, geo_tasks
+from minillm.data.cross_filter import cross_filtered
+from minillm.data.geoquery import GeoTask, filled, geo_tasks, varied
 from minillm.data.sql_noise import NoisyRow, found_by_kind, noisy_rows, running
 from minillm.evaluation import paired
 from tests.benchmarks import record
 from tests.benchmarks.kept_runs import KeptRuns
 
-N = 600
+N, NOISY = 600, 8000  # questions of the exam, rows of which some are bad
 FULL = "small model, reads the DDL"
 DIRTY, RAN, AGREED = (
     "30 % bad rows, all learned", "30 % bad rows, those that run learned",
     "30 % bad rows, those that run and agree learned",
 )  # fmt: skip
+NO_DDL, THIRD = "the same, the DDL left out", "the same, a third of the rows"
+WIDE = "a base of twice the width"
 GEO, NEAREST = "GeoQuery, small model", "GeoQuery, the query of the nearest question"
+GEO_PLAIN = "GeoQuery, small model, the rows as they are"
 SPIDER = "Spider, the small model by linked names"
-GEO_RECIPE = SQLRecipe(vocab_size=640, layers=3, longest=256, steps=900, batch_size=6)
+GEO_RECIPE = SQLRecipe(vocab_size=640, layers=3, longest=256, row=176, steps=900, batch_size=9)
+COPIES = 10  # of each GeoQuery task, varied
 HEAD = [
     "method",
     "rows",
@@ -84,8 +89,17 @@ def of_rows(pairs: Pairs, recipe: SQLRecipe) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def kept_model(seed: int) -> dict[str, Any]:
+    """The model that the course keeps, made by its recipe."""
+    model, tokenizer, facts = sql_model(seed=seed)
+    return {
+        "rows": SQLRecipe.rows, "seconds": facts["cpu_seconds"], "parameters": facts["parameters"],
+        "losses": facts["losses"], **examined(model, tokenizer),
+    }  # fmt: skip
+
+
 def course(seed: int, **changes: Any) -> dict[str, Any]:
-    """The course's recipe, or one that differs in a setting."""
+    """A recipe that differs from the course's in some settings."""
     recipe = SQLRecipe(seed=seed, **changes)
     return of_rows(
         [(prompt_of(task, recipe.ddl), task.sql) for task in sql_tasks(recipe.rows, "train", seed)], recipe
@@ -94,7 +108,7 @@ def course(seed: int, **changes: Any) -> dict[str, Any]:
 
 def noisy(seed: int, clean: str) -> dict[str, Any]:
     """Rows of which three in ten are bad, cleaned or not."""
-    recipe = SQLRecipe(seed=seed)
+    recipe = SQLRecipe(seed=seed, rows=NOISY)
     rows = noisy_rows(sql_tasks(recipe.rows, "train", seed), seed=seed)
     kept, before = rows, 0.0
     if clean != DIRTY:
@@ -109,14 +123,16 @@ def noisy(seed: int, clean: str) -> dict[str, Any]:
 
 def agreeing(rows: list[NoisyRow], recipe: SQLRecipe) -> list[NoisyRow]:
     """Rows whose query finds what the query of a model finds that has learned the other half of the rows."""
-    halves, kept = (rows[::2], rows[1::2]), []
-    for half, others in (halves, halves[::-1]):
-        model, tokenizer, _ = trained([(prompt_of(row.task), row.task.sql) for row in others], recipe)
-        answers = sql_answers(model, tokenizer, [prompt_of(row.task) for row in half])
-        right = right_answers([row.task for row in half], answers)
-        kept += [row for row, good in zip(half, right) if good]
-    places = {id(row): i for i, row in enumerate(rows)}
-    return sorted(kept, key=lambda row: places[id(row)])
+    short = replace(recipe, steps=recipe.steps * 3 // 4)
+
+    def teach(others: list[NoisyRow]) -> Any:
+        return trained([(prompt_of(row.task), row.task.sql) for row in others], short)[:2]
+
+    def agrees(judge: Any, half: list[NoisyRow]) -> list[bool]:
+        answers = sql_answers(*judge, [prompt_of(row.task) for row in half])
+        return right_answers([row.task for row in half], answers)
+
+    return cross_filtered(rows, teach, agrees)
 
 
 # --- GeoQuery ---
@@ -155,11 +171,12 @@ def _runs(box: SQLSandbox, sql: str) -> bool:
         return False
 
 
-def geo_model(seed: int) -> dict[str, Any]:
-    """A small model that reads the linked question alone: there is one schema."""
+def geo_model(seed: int, copies: int = COPIES) -> dict[str, Any]:
+    """A small model that reads the linked question alone, as there is one schema. copies: of varied rows, 0: none."""
     taught, exam, path = geo()
     recipe = replace(GEO_RECIPE, seed=seed)
-    pairs = [(small_prompt("", one.linked_question), one.linked_sql) for one in taught]
+    learned = varied(taught, copies, seed) if copies else taught
+    pairs = [(small_prompt("", one.linked_question), one.linked_sql) for one in learned]
     start = time.process_time()
     model, tokenizer, _ = trained(pairs, recipe)
     seconds = time.process_time() - start
@@ -168,7 +185,8 @@ def geo_model(seed: int) -> dict[str, Any]:
     forms = {one.linked_sql for one in taught}
     return {
         "rows": len(pairs), "seconds": seconds, "parameters": sum(one.numel() for one in model.parameters()),
-        "taught_forms": sum(one.linked_sql in forms for one in exam) / len(exam), **geo_scores(exam, answers, path),
+        "taught_forms": sum(one.linked_sql in forms for one in exam) / len(exam),
+        "known": [int(one.linked_sql in forms) for one in exam], **geo_scores(exam, answers, path),
     }  # fmt: skip
 
 
@@ -223,18 +241,19 @@ def _restored(linked: Any, answer: str) -> str:
 
 
 METHODS: dict[str, Callable[[int], dict[str, Any]]] = {
-    FULL: course,
-    "the same, the DDL left out": lambda seed: course(seed, ddl=False),
-    "the same, half the rows": lambda seed: course(seed, rows=SQLRecipe.rows // 2),
-    "a base of twice the width": lambda seed: course(seed, width=192, inner=384, heads=8, learning_rate=2e-3),
+    FULL: kept_model,
+    NO_DDL: lambda seed: course(seed, ddl=False),
+    THIRD: lambda seed: course(seed, rows=NOISY),
+    WIDE: lambda seed: course(seed, width=192, inner=384, heads=8, learning_rate=2e-3),
     DIRTY: lambda seed: noisy(seed, DIRTY),
     RAN: lambda seed: noisy(seed, RAN),
     AGREED: lambda seed: noisy(seed, AGREED),
     GEO: geo_model,
+    GEO_PLAIN: lambda seed: geo_model(seed, 0),
     NEAREST: nearest,
     SPIDER: spider,
 }
-AGAINST = {RAN: DIRTY, AGREED: DIRTY, GEO: NEAREST}  # else FULL
+AGAINST = {RAN: DIRTY, AGREED: DIRTY, GEO: NEAREST, GEO_PLAIN: NEAREST}  # else FULL
 ONCE = {NEAREST}  # the same for every seed
 
 

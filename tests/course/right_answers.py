@@ -3921,6 +3921,74 @@ def needed(parameters, memory, stage):
         low, high = (low, middle) if fits(middle) else (middle, high)
     return high""",
     },
+    "06-1-a": {
+        "tensors": """def batch_of(rows, end, pad, longest):
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    texts = [torch.tensor([*p, *q, end]) for p, q in rows if len(p) + len(q) < longest]
+    if not texts:
+        return [], [], []
+    labels = [torch.tensor([-100] * len(p) + [*q, end]) for p, q in rows if len(p) + len(q) < longest]
+    masks = [torch.ones(len(one), dtype=torch.long) for one in texts]
+    return tuple(
+        pad_sequence(one, batch_first=True, padding_value=value)
+        for one, value in ((texts, pad), (labels, -100), (masks, 0))
+    )""",
+        "token by token": """def batch_of(rows, end, pad, longest):
+    fitting = [row for row in rows if len(row[0]) + len(row[1]) + 1 <= longest]
+    widest = 0
+    for prompt, query in fitting:
+        widest = max(widest, len(prompt) + len(query) + 1)
+    ids = [[pad] * widest for _ in fitting]
+    labels = [[-100] * widest for _ in fitting]
+    mask = [[0] * widest for _ in fitting]
+    for i, (prompt, query) in enumerate(fitting):
+        for place, token in enumerate([*prompt, *query, end]):
+            ids[i][place], mask[i][place] = token, 1
+            if place >= len(prompt):
+                labels[i][place] = token
+    return [ids, labels, mask]""",
+    },
+    "06-1-b": {
+        "a generator": """def kept(rows, found):
+    def numbers():
+        stayed = []
+        for i, (question, *queries) in enumerate(rows):
+            words = question.casefold().split()
+            first, second = (found[sql] if sql in found else None for sql in queries)
+            if first is None or second is None or words in stayed:
+                continue
+            equal = sorted(map(repr, first)) == sorted(map(repr, second))
+            if equal and any(v is not None for r in first for v in r):
+                stayed.append(words)
+                yield i
+
+    return tuple(numbers())""",
+        "regular expressions": """def kept(rows, found):
+    stays = {}
+    for i, (question, one, other) in enumerate(rows):
+        one, other = found.get(one), found.get(other)
+        key = re.sub(r"\\s+", " ", question).strip().lower()
+        if one is not None and other is not None and Counter(one) == Counter(other):
+            if not all(value is None for row in one for value in row):
+                stays.setdefault(key, i)
+    return list(stays.values())""",
+    },
+    "06-1-c": {
+        "a tuple": "prediction = ('stays', 'does not run', 'finds nothing', 'stays', 'disagrees', 'disagrees', "
+        "'stays', 'finds nothing')"
+    },
+    "06-1-d": {
+        "the other of each pair": "test = (8, 6, 4, 0)",
+        "found by a program": """values = re.compile(r"'[^']*'|\\b\\d+\\b")
+seen, test = set(), []
+for place, (database, question, sql) in enumerate(BANK):
+    key = database, values.sub("?", sql)
+    if key in seen:
+        test.append(place)
+    seen.add(key)""",
+    },
     "06-2-a": {
         "columns are chosen one after the other": """def same_answer(found, expected, ordered):
     def fits(taken):

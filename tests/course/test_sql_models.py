@@ -55,7 +55,7 @@ def test_texts_come_back_and_fit_into_the_window(tokenizer):
         lengths.append(len(example["input_ids"]))
         learned = [token for token in example["labels"] if token != -100]
         assert tokenizer.decode(learned) == spaced(task.sql) + END
-    assert max(lengths) <= recipe.longest - 40
+    assert max(lengths) <= recipe.row
     assert (
         max(
             sum(token != -100 for token in example_of(tokenizer, "", task.sql)["labels"])

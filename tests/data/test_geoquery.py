@@ -6,7 +6,7 @@ import pytest
 
 from minillm.apps.text2sql import SQLSandbox
 from minillm.data import load_dataset
-from minillm.data.geoquery import filled, geo_tasks, linked_sql, short_sql
+from minillm.data.geoquery import IDLE, GeoTask, filled, geo_tasks, linked_sql, opposite, short_sql, varied
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +48,45 @@ def test_a_query_whose_short_form_finds_other_rows_keeps_its_names():
         sql = "SELECT Aalias0.x FROM A AS Aalias0 , A AS Aalias1 WHERE Aalias0.y = Aalias1.x ;"
         assert short_sql(box, sql) == "select a0.x from a as a0 , a as a1 where a0.y = a1.x"
         assert short_sql(box, "SELECT Aalias0.x FROM A AS Aalias0 ;") == "select x from a"
+
+
+def test_an_opposite_asks_for_the_other_end():
+    task = GeoTask(
+        "",
+        "",
+        "",
+        "what is the largest city in state #0",
+        "select max ( x ) from t where y = '#0'",
+        ("ohio",),
+    )
+    turned = opposite(task)
+    assert turned.linked_question == "what is the smallest city in state #0"
+    assert turned.linked_sql == "select min ( x ) from t where y = '#0'"
+    assert opposite(turned) == task
+    for question, sql in (
+        ("the largest city of the smallest state", task.linked_sql), ("the largest city", "select x from t"),
+        ("the largest city", "select max(x), min(x) from t"), ("the highest point", task.linked_sql),
+    ):  # fmt: skip
+        assert opposite(task._replace(linked_question=question, linked_sql=sql)) is None
+
+
+def test_opposites_run_and_copies_lose_small_words_alone(geo):
+    path, _, tasks = geo
+    turned = [one for one in map(opposite, tasks) if one is not None]
+    assert len(turned) > 10
+    with SQLSandbox(path) as box:
+        for task in turned:
+            box.run(filled(task.linked_sql, task.names))
+    copies = varied(tasks, 2, seed=1)
+    assert copies == varied(tasks, 2, seed=1) != varied(tasks, 2, seed=2)
+    assert len(copies) == 2 * (len(tasks) + len(turned))
+    for task, copy in zip([*tasks, *turned], copies):
+        left = iter(copy.linked_question.split())
+        assert copy.linked_sql == task.linked_sql
+        word = next(left, None)
+        for one in task.linked_question.split():
+            if one == word:
+                word = next(left, None)
+            else:
+                assert one in IDLE
+        assert word is None

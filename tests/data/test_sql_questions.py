@@ -135,8 +135,8 @@ def test_a_question_in_both_languages_has_one_query():
 @pytest.mark.parametrize(
     ("form", "wanted"),
     [
-        ("where_text", r"(.+)[이가] (\S+)인 (\S+)의 (.+)[은는] 무엇인가요\?"),
-        ("count_number", r"(.+)[이가] (\d+)보다 (\S+) (\S+)[은는] 몇 (\S+)인가요\?"),
+        ("where_text", r"(.+)[이가] (\S+)인 (\S+)의 (.+)[은는] (무엇|어디|언제|얼마|몇 [살점개쪽])인가요\?"),
+        ("count_number", r"(.+)[이가] (\d+)[세점개쪽년]?보다 (\S+) (\S+)[은는] 몇 (\S+)인가요\?"),
         ("best", r"(.+)[이가] 가장 (\S+) (\S+) (\d)(\S)의 (.+)[을를] 보여 줘\."),
         ("group_count", r"(.+)별 (\S+) 수를 보여 줘\."),
     ],
@@ -151,6 +151,24 @@ def test_korean_particles_fit(tasks, form, wanted):
             final = (ord(letter) - 0xAC00) % 28 != 0
             if particle in "은을과" and question[question.index(letter + particle) + 1] == particle:
                 assert final or letter + particle in ("높은", "많은", "적은", "늦은", "낮은"), question
+
+
+def test_korean_says_years_as_years_and_asks_as_one_asks(tasks):
+    """2014년보다, never 2014보다; 언제 for a year, 어디 for a city; nobody asks for an average of years."""
+    years = {
+        name for one in COLUMNS.values() if isinstance(one, Number) and one.year for name in one.spellings
+    }
+    korean = [task for task in tasks if task.language == "ko"]
+    compared = [task for task in korean if re.search(rf"\b({'|'.join(years)}) [<>]", task.sql)]
+    assert len(compared) > 5
+    assert all(re.search(r"연도가 \d{4}년보다 (늦은|이른) ", task.question) for task in compared)
+    for task in tasks:
+        assert not re.search(rf"(AVG|SUM)\([a-z]*\.?({'|'.join(years)})\)", task.sql), task
+        if task.language == "ko":
+            assert not re.search(r"(도시|국가|연도)[은는] (무엇|얼마)", task.question), task
+            assert not re.search(r"나이는 (무엇|얼마)", task.question), task
+    assert any("세보다" in task.question for task in korean)
+    assert any(re.search(r"나이가 \d+보다", task.question) for task in korean)
 
 
 def test_parts_share_no_schema_and_no_question():

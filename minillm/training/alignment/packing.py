@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from minillm._checks import check_int, is_listing
 from minillm.training.alignment.logprobs import IGNORED
 from minillm.training.batches import Batch, ExampleSet
+from minillm.training.linear_cross_entropy import linear_cross_entropy
 from minillm.training.objectives import CausalLMObjective, Outcome, token_loss
 
 
@@ -104,20 +105,24 @@ class SFTObjective(CausalLMObjective):
     A batch of a PackedSet has `documents` (B, L): each example then sees itself alone, from position 0 on. The loss is
     the mean over all answer tokens of an update: a long answer weighs more than a short one, as in trl.
 
-    Where the head itself does not learn (LoRA), it is applied to answer tokens alone.
+    Where the head itself does not learn (LoRA), and in a fused objective, it is applied to answer tokens alone.
     """
 
     def __call__(self, model: Any, batch: Mapping[str, Tensor], predict: bool = False) -> Outcome:
         """As CausalLMObjective's."""
         head, labels = getattr(model, "head", None), batch.get("labels")
-        frozen = isinstance(head, nn.Linear) and not head.weight.requires_grad and hasattr(model, "body")
+        alone = isinstance(head, nn.Linear) and (self.fused or not head.weight.requires_grad)
         here = isinstance(labels, Tensor) and labels.device.type == "cpu"  # a GPU's are not counted
-        if predict or not frozen or not here:
+        if predict or not alone or not here or not hasattr(model, "body"):
             return super().__call__(model, batch, predict)
         targets = labels[:, 1:]
         counted = targets != self.ignore_index
         hidden = model.body(**self.inputs(batch)).last_hidden_state[counted]  # (N, C)
-        loss = token_loss(head(hidden), targets[counted], self.ignore_index, self.label_smoothing)
+        rest = targets[counted], self.ignore_index, self.label_smoothing
+        if self.fused:
+            loss = linear_cross_entropy(hidden, head.weight, rest[0], head.bias, *rest[1:])
+        else:
+            loss = token_loss(head(hidden), *rest)
         return Outcome(loss, None, targets)
 
     def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -68,6 +68,22 @@ def test_packed_and_unpacked_have_one_loss_and_one_gradient():
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
 
 
+def test_a_fused_objective_has_the_same_loss_and_gradient_and_reads_answers_alone():
+    data, losses, gradients, rows = PackedSet(drawn(12, seed=4), 40), [], [], []
+    batch = data._padded(range(len(data)))
+    for objective in (SFTObjective(), SFTObjective(fused=True)):
+        model = llama()
+        model.head.register_forward_pre_hook(lambda _, x: rows.append(x[0].shape[:-1].numel()))
+        outcome = objective(model, batch)
+        outcome.loss.backward()
+        losses.append(outcome.loss.detach())
+        gradients.append(torch.cat([p.grad.reshape(-1) for p in model.parameters()]))
+    torch.testing.assert_close(*losses, rtol=1e-6, atol=0)
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
+    assert rows == [batch["labels"][:, 1:].numel()]  # the fused one never asks the head for logits
+    assert objective(model, batch, predict=True).predictions.shape[:2] == batch["labels"][:, 1:].shape
+
+
 def test_a_trainer_takes_packed_rows():
     config = TrainerConfig(max_steps=3, batch_size=2, context_length=29, learning_rate=1e-2, progress=False)
     history = Trainer(llama(), config, PackedSet(drawn(20), 30), objective=SFTObjective()).train()
