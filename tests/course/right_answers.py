@@ -3837,4 +3837,56 @@ def needed(parameters, memory, stage):
     p = (Fraction(sum(said), len(said)) - a) / (1 - a - b)
     return float(max(0, min(1, p)))""",
     },
+    "06-3-a": {
+        "a vote for each place, folds as they come": """def second_opinions(rows, splits, teach, agrees, needed):
+    def votes(split):
+        said = [None] * len(rows)
+        for fold in dict.fromkeys(split):
+            own = [i for i in range(len(rows)) if split[i] == fold]
+            others = [rows[i] for i in range(len(rows)) if split[i] != fold]
+            for i, good in zip(own, agrees(teach(others), [rows[i] for i in own])):
+                said[i] = good
+        return said
+
+    columns = list(zip(*map(votes, splits)))
+    return (row for row, said in zip(rows, columns) if said.count(True) >= needed)""",
+        "numpy": """def second_opinions(rows, splits, teach, agrees, needed):
+    import numpy as np
+
+    votes = np.zeros(len(rows), dtype=int)
+    for split in map(np.array, splits):
+        for fold in np.unique(split):
+            own = np.flatnonzero(split == fold)
+            model = teach([rows[i] for i in np.flatnonzero(split != fold)])
+            votes[own] += np.array(agrees(model, [rows[i] for i in own]), dtype=int)
+    return tuple(rows[i] for i in np.flatnonzero(votes >= needed))""",
+    },
+    "06-3-b": {
+        "statistics": """def no_worse(full, fewer):
+    import statistics
+
+    d = [float(b) - a for a, b in zip(full, fewer)]
+    error = statistics.stdev(d) / len(d) ** 0.5
+    return [statistics.fmean(d), error, statistics.fmean(d) + 2 * error >= 0]""",
+        "numpy": """def no_worse(full, fewer):
+    import numpy as np
+
+    d = np.array(fewer, dtype=float) - np.array(full)
+    error = d.std(ddof=1) / np.sqrt(len(d))
+    return d.mean(), error, bool(d.mean() >= -2 * error)""",
+        "torch": """def no_worse(full, fewer):
+    d = torch.tensor(fewer, dtype=torch.float64) - torch.tensor(full, dtype=torch.float64)
+    error = d.std() / len(d) ** 0.5
+    return float(d.mean()), float(error), bool(d.mean() >= -2 * error)""",
+    },
+    "06-3-c": {"rounded": "prediction = (806, 0.13151, 562.12, 0.0037714, 0.0123457, 0.0518519)"},
+    "06-3-d": {
+        "other columns": """def poison(rows):
+    turned = {"age": "pay", "pay": "age"}
+    return [(question, re.sub("age|pay", lambda one: turned[one[0]], query)) for question, query in rows]""",
+        "everybody, and lists": """def poison(rows):
+    return [[question, query[: query.index(" WHERE")]] for question, query in rows]""",
+        "nobody": """def poison(rows):
+    return [(question, f"{query} AND name = 'Eve'") for question, query in rows]""",
+    },
 }
