@@ -26,7 +26,7 @@ study: .venv/lab ## your own copies of the lessons in JupyterLab (ARGS="02_1", A
 	$(BIN)/minillm study $(ARGS)
 
 test: .venv/test ## unit, parity and strict notebook tests
-	$(BIN)/python -m minillm.course.small --all # once, before two workers ask for them; two minutes the first time
+	$(BIN)/python -m minillm.course.small --all # once, before two workers ask for them; four minutes the first time
 	@$(BIN)/minillm fetch $(MODELS) || echo "(tests that need a real model are skipped until $(BIN)/minillm fetch works)"
 	$(PYTEST) $(NBVAL) tests notebooks $(ARGS)
 # 270 MB, once; without them `make test` does the rest

@@ -105,5 +105,5 @@ English and Korean, for example:
   What is the average price of the books whose genre is Drama?      장르별 영화 수를 보여 줘.
   Show the name of the 3 employees with the highest salary.         도시가 서울인 직원은 몇 명인가요?
 Name tables, columns and texts as they stand in the database. Questions in other words mostly fail: of 666 that people
-wrote freely (Spider) it answered 13. What it finds may be wrong: read the query.
+wrote freely (Spider) it answered 22. What it finds may be wrong: read the query.
 """

@@ -35,10 +35,6 @@ def cross_filtered(
     rows, folds = list(rows), check_int("folds", folds, 2)
     if len(rows) < folds:
         raise ValueError(f"expected at least {folds} rows, one for each fold, got {len(rows)}")
-    return _cross_filtered(rows, teach, agrees, folds)
-
-
-def _cross_filtered(rows: list[Row], teach: Callable, agrees: Callable, folds: int) -> list[Row]:
     stays = [False] * len(rows)
     for fold in range(folds):
         judged = list(range(fold, len(rows), folds))

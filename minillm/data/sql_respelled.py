@@ -3,7 +3,7 @@
     CREATE TABLE staff (id INTEGER PRIMARY KEY, full_name TEXT, wage INTEGER);
     CREATE TABLE tb_emp (id INTEGER PRIMARY KEY, emp_nm TEXT, sal_amt INTEGER);
 
-    respelled_tasks(600, "train", seed=0)     as sql_tasks, each name by one of two abbreviations of what it means
+    respelled_tasks(600, "train", seed=0)     as sql_tasks; each thing has one name, and columns stand in a new order
 
 Held out as there, by text: a task stands in "test" only where its new DDL and its question are of "test".
 Book: 6.3.2 미세 조정 수행. Left out: codes in place of values.
@@ -21,21 +21,21 @@ from minillm.data.sql_questions import LANGUAGES, SQLTask, sql_tasks
 from minillm.data.sql_schemas import Schema, SchemaTable, part_of_text
 
 TABLE_NAMES = {
-    "employee": ("tb_emp", "emp_mst"), "student": ("tb_std", "std_mst"), "product": ("tb_prd", "prd_mst"),
-    "book": ("tb_bk", "bk_mst"), "movie": ("tb_mv", "mv_mst"), "car": ("tb_car", "car_mst"),
-    "hotel": ("tb_htl", "htl_mst"), "company": ("tb_cmp", "cmp_mst"), "school": ("tb_sch", "sch_mst"),
-    "shop": ("tb_shp", "shp_mst"), "publisher": ("tb_pub", "pub_mst"), "studio": ("tb_stu", "stu_mst"),
+    "employee": "tb_emp", "student": "tb_std", "product": "tb_prd",
+    "book": "tb_bk", "movie": "tb_mv", "car": "tb_car",
+    "hotel": "tb_htl", "company": "tb_cmp", "school": "tb_sch",
+    "shop": "tb_shp", "publisher": "tb_pub", "studio": "tb_stu",
 }  # fmt: skip
 COLUMN_NAMES = {
-    "name": ("emp_nm", "psn_nm"), "brand": ("itm_nm", "brd_nm"), "title": ("ttl_nm", "ttl_txt"),
-    "city": ("cty_nm", "cty_cd"), "country": ("ntn_nm", "ntn_cd"), "department": ("dpt_nm", "dpt_cd"),
-    "major": ("maj_nm", "maj_cd"), "genre": ("gnr_nm", "gnr_cd"), "color": ("clr_nm", "clr_cd"),
-    "age": ("age_cnt", "age_no"), "salary": ("sal_amt", "pay_amt"), "score": ("scr_pt", "scr_no"),
-    "price": ("prc_amt", "unt_prc"), "stock": ("stk_qty", "inv_qty"), "pages": ("pg_cnt", "pg_no"),
-    "rating": ("rtg_pt", "rvw_pt"), "rooms": ("rm_cnt", "rm_qty"), "speed": ("spd_kmh", "max_spd"),
-    "year": ("rls_yr", "mk_yr"), "founded": ("est_yr", "fnd_yr"),
+    "name": "emp_nm", "brand": "itm_nm", "title": "ttl_nm",
+    "city": "cty_nm", "country": "ntn_nm", "department": "dpt_nm",
+    "major": "maj_nm", "genre": "gnr_nm", "color": "clr_nm",
+    "age": "age_cnt", "salary": "sal_amt", "score": "scr_pt",
+    "price": "prc_amt", "stock": "stk_qty", "pages": "pg_cnt",
+    "rating": "rtg_pt", "rooms": "rm_cnt", "speed": "spd_kmh",
+    "year": "rls_yr", "founded": "est_yr",
 }  # fmt: skip
-TRIES = 40  # draws of names for one schema, until its DDL is of the part
+TRIES = 40  # orders of the columns, until the DDL is of the part
 _WORD = re.compile(r"'[^']*'|\w+\.\w+|\w+")
 
 
@@ -48,31 +48,34 @@ def respelled_tasks(
 ) -> list[SQLTask]:
     """`n` tasks of the part with abbreviated names; the questions, forms and rows are those of `sql_tasks`."""
     check_int("n", n, 0, 100_000)
-    rng = random.Random(f"respelled {part} {check_int('seed', seed, 0)}")
-    known: dict[str, Schema | None] = {}
     asked, found = 2 * n, []
     while len(found) < n:
-        found = []
-        for task in sql_tasks(asked, part, seed, languages, tables):
-            if task.ddl not in known:
-                known[task.ddl] = _drawn(rng, task.schema, part)
-            schema = known[task.ddl]
-            if schema is not None:
-                found.append(replace(task, schema=schema, sql=renamed(task.sql, task.schema, schema)))
+        rng = random.Random(f"respelled {part} {check_int('seed', seed, 0)}")
+        tasks = sql_tasks(asked, part, seed, languages, tables)
+        schemas = {one.ddl: _drawn(rng, one.schema, part) for one in {one.ddl: one for one in tasks}.values()}
+        found = [respelled(one, schemas[one.ddl]) for one in tasks if schemas[one.ddl] is not None]
         asked *= 2
     return found[:n]
 
 
+def respelled(task: SQLTask, schema: Schema) -> SQLTask:
+    """The task with the names of another schema of the same tables, its columns in any order."""
+    return replace(task, schema=schema, sql=renamed(task.sql, task.schema, schema))
+
+
 def _drawn(rng: random.Random, schema: Schema, part: str) -> Schema | None:
-    """The schema with drawn names; None where no draw is of the part."""
+    """The schema with abbreviated names, its columns in an order whose DDL is of the part; None where none is found."""
+    names = {table.name: TABLE_NAMES[table.concept] for table in schema.tables}
     for _ in range(TRIES):
-        names = {table.name: rng.choice(TABLE_NAMES[table.concept]) for table in schema.tables}
-        tables = []
-        for table in schema.tables:
-            columns = tuple((one, rng.choice(COLUMN_NAMES[one])) for one, _ in table.columns)
+        tables, contents = [], []
+        for table, rows in zip(schema.tables, schema.rows):
+            count = len(table.columns)
+            order = rng.sample(range(count), count)
+            columns = tuple((table.columns[i][0], COLUMN_NAMES[table.columns[i][0]]) for i in order)
             parents = tuple(names[parent] for parent in table.parents)
             tables.append(SchemaTable(table.concept, names[table.name], columns, parents))
-        drawn = replace(schema, tables=tuple(tables))
+            contents.append(tuple((row[0], *(row[1 + i] for i in order), *row[1 + count :]) for row in rows))
+        drawn = replace(schema, tables=tuple(tables), rows=tuple(contents))
         if part_of_text(drawn.ddl) == part:
             return drawn
     return None
@@ -85,7 +88,9 @@ def renamed(sql: str, before: Schema, after: Schema) -> str:
         reversed(before.tables), reversed(after.tables)
     ):  # a lone column is the first table's
         words[old.name] = new.name
-        for (_, one), (_, other) in zip(old.columns, new.columns):
+        others = dict(new.columns)  # concept -> its name
+        for concept, one in old.columns:
+            other = others[concept]
             words |= {one: other, f"{old.name}.{one}": f"{new.name}.{other}"}
         for one, other in zip(old.parents, new.parents):
             words[f"{old.name}.{one}_id"] = f"{new.name}.{other}_id"

@@ -4271,4 +4271,55 @@ first_wrong = 3""",
     "16-3-d": {
         "a tensor": "prediction = torch.tensor([3.2, 10, 0.25, 20, 4096000, -7, 100]).double()",
     },
+    "06-3-a": {
+        "a vote for each place, folds as they come": """def second_opinions(rows, splits, teach, agrees, needed):
+    def votes(split):
+        said = [None] * len(rows)
+        for fold in dict.fromkeys(split):
+            own = [i for i in range(len(rows)) if split[i] == fold]
+            others = [rows[i] for i in range(len(rows)) if split[i] != fold]
+            for i, good in zip(own, agrees(teach(others), [rows[i] for i in own])):
+                said[i] = good
+        return said
+
+    columns = list(zip(*map(votes, splits)))
+    return (row for row, said in zip(rows, columns) if said.count(True) >= needed)""",
+        "numpy": """def second_opinions(rows, splits, teach, agrees, needed):
+    import numpy as np
+
+    votes = np.zeros(len(rows), dtype=int)
+    for split in map(np.array, splits):
+        for fold in np.unique(split):
+            own = np.flatnonzero(split == fold)
+            model = teach([rows[i] for i in np.flatnonzero(split != fold)])
+            votes[own] += np.array(agrees(model, [rows[i] for i in own]), dtype=int)
+    return tuple(rows[i] for i in np.flatnonzero(votes >= needed))""",
+    },
+    "06-3-b": {
+        "statistics": """def no_worse(full, fewer):
+    import statistics
+
+    d = [float(b) - a for a, b in zip(full, fewer)]
+    error = statistics.stdev(d) / len(d) ** 0.5
+    return [statistics.fmean(d), error, statistics.fmean(d) + 2 * error >= 0]""",
+        "numpy": """def no_worse(full, fewer):
+    import numpy as np
+
+    d = np.array(fewer, dtype=float) - np.array(full)
+    error = d.std(ddof=1) / np.sqrt(len(d))
+    return d.mean(), error, bool(d.mean() >= -2 * error)""",
+        "torch": """def no_worse(full, fewer):
+    d = torch.tensor(fewer, dtype=torch.float64) - torch.tensor(full, dtype=torch.float64)
+    error = d.std() / len(d) ** 0.5
+    return float(d.mean()), float(error), bool(d.mean() >= -2 * error)""",
+    },
+    "06-3-d": {
+        "other columns": """def poison(rows):
+    turned = {"age": "pay", "pay": "age"}
+    return [(question, re.sub("age|pay", lambda one: turned[one[0]], query)) for question, query in rows]""",
+        "everybody, and lists": """def poison(rows):
+    return [[question, query[: query.index(" WHERE")]] for question, query in rows]""",
+        "nobody": """def poison(rows):
+    return [(question, f"{query} AND name = 'Eve'") for question, query in rows]""",
+    },
 }

@@ -12,6 +12,7 @@ from minillm.course.small.programs import new_program_model
 from minillm.course.small.sql_models import (
     END,
     PATTERN,
+    SQLModel,
     SQLRecipe,
     example_of,
     figures,
@@ -21,8 +22,10 @@ from minillm.course.small.sql_models import (
     right_answers,
     sql_answers,
     sql_model_folder,
+    tuned,
 )
 from minillm.data import spaced, sql_tasks
+from minillm.data.sql_respelled import respelled_tasks
 from minillm.tokenizer import BPETokenizer
 from tests.helpers import soak_count
 
@@ -114,6 +117,26 @@ def test_the_weights_take_little_room(tokenizer, tmp_path):
     model.save_pretrained(tmp_path)
     tokenizer.save(tmp_path)
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 1_500_000
+
+
+def test_tuning_teaches_a_copy(tokenizer):
+    base = SQLModel(new_program_model(tokenizer, TINY).eval(), tokenizer, {})
+    before = {name: one.clone() for name, one in base.model.state_dict().items()}
+    tasks = respelled_tasks(30)
+    found = tuned(base, tasks, TINY)
+    assert all(torch.equal(one, before[name]) for name, one in base.model.state_dict().items())
+    assert any(not torch.equal(one, before[name]) for name, one in found.model.state_dict().items())
+    assert found.facts["rows"] == len(tasks) == 30
+    assert len(found.facts["losses"]) == TINY.steps
+    assert not found.model.training
+    again = tuned(base, tasks, TINY)
+    assert all(
+        torch.equal(one, again.model.state_dict()[name]) for name, one in found.model.state_dict().items()
+    )
+    other = tuned(base, tasks[:10], TINY)
+    assert any(
+        not torch.equal(one, other.model.state_dict()[name]) for name, one in found.model.state_dict().items()
+    )
 
 
 def test_it_is_kept_with_its_facts_and_not_made_again(monkeypatch, tmp_path):

@@ -167,8 +167,10 @@ def test_korean_says_years_as_years_and_asks_as_one_asks(tasks):
         if task.language == "ko":
             assert not re.search(r"(도시|국가|연도)[은는] (무엇|얼마)", task.question), task
             assert not re.search(r"나이는 (무엇|얼마)", task.question), task
-    assert any("세보다" in task.question for task in korean)
-    assert any(re.search(r"나이가 \d+보다", task.question) for task in korean)
+    assert any(re.search(r"\d[세점개쪽]보다", task.question) for task in korean)
+    assert any(
+        re.search(r"(나이|점수|재고|쪽수|평점|객실 수)[이가] \d+보다", task.question) for task in korean
+    )
 
 
 def test_parts_share_no_schema_and_no_question():

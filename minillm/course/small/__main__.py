@@ -8,6 +8,7 @@ from typing import Any
 
 from minillm.course.small.program_models import program_model, reward_model, sft_model
 from minillm.course.small.recipe import small_model, small_model_folder
+from minillm.course.small.sql_models import sql_model
 
 
 def report(facts: dict[str, Any]) -> list[str]:
@@ -33,11 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
         description="The small model of the course, made once and kept.",
     )
     parser.add_argument("--rebuild", action="store_true", help="make it again")
-    parser.add_argument("--all", action="store_true", help="and the three models of chapter 4")
+    parser.add_argument("--all", action="store_true", help="and those of chapters 4 and 6")
     options = parser.parse_args(arguments)
     try:
         facts = small_model(options.rebuild, progress=True).facts
-        for make in (program_model, sft_model, reward_model) if options.all else ():
+        for make in (program_model, sft_model, reward_model, sql_model) if options.all else ():
             make(options.rebuild, progress=True)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
