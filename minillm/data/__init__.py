@@ -17,6 +17,7 @@ from minillm.data.korean_events import korean_events
 from minillm.data.paraphrases import paraphrase_pairs
 from minillm.data.particles import with_particle
 from minillm.data.passages import Section, split_passages, split_sections
+from minillm.data.personal_texts import PersonalText, personal_texts
 from minillm.data.program_styles import (
     STYLES,
     Style,
@@ -27,7 +28,6 @@ from minillm.data.program_styles import (
     write_program,
     written_pairs,
 )
-from minillm.data.personal_texts import PersonalText, personal_texts
 from minillm.data.proof import HeldOut, prove_held_out
 from minillm.data.python_questions import python_questions, read_questions
 from minillm.data.python_reference import python_docs, standard_library_docs

@@ -20,7 +20,7 @@ def spaced_out(text: str) -> str:
 
 
 def look_alikes(text: str) -> str:
-    """Every letter that Cyrillic shares with Latin is the Cyrillic one. Hangul has none: its letters are taken apart."""
+    """Every letter that Cyrillic shares with Latin is the Cyrillic one; Hangul syllables are taken apart."""
     return "".join(SHOW_AS.get(c, _apart(c)) for c in text)
 
 

@@ -2,10 +2,10 @@
 
     "문의는 ０１０-1234-5678입니다, 버전 3.11.0"    planted: ("phone", 4, 17)
 
-To learn how much a rule finds and how much else it changes. Check digits are those that the rules of cards, accounts and
-registers ask for; nothing is drawn from real people. Forms vary: blanks, dots, hyphens, none, +82, full width digits,
-zero-width characters, digits that stand apart, 공일공. Numbers that look alike: dates, prices, versions, barcodes, wrong
-check digits, days that do not exist.
+To learn how much a rule finds and how much else it changes. Check digits are those that the rules of cards, accounts
+and registers ask for; nothing is drawn from real people. Forms vary: blanks, dots, hyphens, none, +82, full width
+digits, zero-width characters, digits that stand apart, 공일공. Numbers that look alike: dates, prices, versions,
+barcodes, wrong check digits, days that do not exist.
 
 Book: 9.3 데이터 검증. Left out: names and addresses, which have no form.
 """
@@ -20,10 +20,11 @@ from dataclasses import dataclass
 
 from minillm._checks import check_int
 
-WORDS = (
-    "문의는 연락처 주문을 확인해 주세요 오늘 배송 상담원 메모 고객님 답장 회의 자료 please note order the contact parcel reply "
-    "details account thanks monday meeting about before after"
-).split()
+WORDS = [
+    "문의는", "연락처", "주문을", "확인해", "주세요", "오늘", "배송", "상담원", "메모", "고객님", "답장", "회의", "자료", "please",
+    "note", "order", "the", "contact", "parcel", "reply", "details", "account", "thanks", "monday", "meeting", "about",
+    "before", "after",
+]  # fmt: skip
 LETTERS = string.ascii_letters + string.digits
 
 
@@ -138,7 +139,8 @@ def _phone(rng: random.Random) -> str:
 
 def _email(rng: random.Random) -> str:
     name = "".join(rng.choices(string.ascii_lowercase, k=rng.randint(2, 9)))
-    return f"{name}{rng.choice(['', '.kim', '+news', '_77'])}@{rng.choice(['example.com', 'mail.example.co.kr', 'example.org'])}"
+    host = rng.choice(["example.com", "mail.example.co.kr", "example.org"])
+    return f"{name}{rng.choice(['', '.kim', '+news', '_77'])}@{host}"
 
 
 def _card(rng: random.Random) -> str:

@@ -47,5 +47,5 @@ def test_counts():
 @pytest.mark.parametrize("labels", [[1, 1], [0, 2], [1], ["a", "b"]])
 def test_labels_that_are_none(labels):
     for measure in (auc, detection, threshold_at):
-        with pytest.raises(ValueError, match="label|finite"):
+        with pytest.raises(ValueError, match=r"label|finite"):
             measure([0.1, 0.2], labels)

@@ -1,5 +1,6 @@
-"""Writes stdnum.json: what python-stdnum says of random numbers, in an environment of its own (`pip install python-stdnum`).
+"""Writes stdnum.json: what python-stdnum says of random numbers, in an environment of its own.
 
+pip install python-stdnum
 python tests/parity/record_stdnum.py
 """
 
@@ -20,7 +21,8 @@ def main():
     cards = [digits(rng.choice([14, 15, 16, 19])) for _ in range(300)]
     cards += [card[:-1] + luhn.calc_check_digit(card[:-1]) for card in cards[:100]]
     residents = [
-        f"{rng.randint(20, 99):02}{rng.randint(1, 12):02}{rng.randint(1, 28):02}{rng.choice('12')}{rng.randint(0, 95):02}{digits(3)}"
+        f"{rng.randint(20, 99):02}{rng.randint(1, 12):02}{rng.randint(1, 28):02}"
+        f"{rng.choice('12')}{rng.randint(0, 95):02}{digits(3)}"
         for _ in range(300)
     ]
     residents = [one + rng.choice([rrn.calc_check_digit(one + "0"), digits(1)]) for one in residents]

@@ -28,7 +28,9 @@ def test_check_digits_equal_those_of_python_stdnum(kind, ours):
 
 
 # Business numbers are public; python-stdnum looks at their form alone. These are large companies' own.
-COMPANIES = "2208162517 1208147521 1248100998 1018109147 1208800767 1078614075 1048137225 1168200276".split()
+COMPANIES = [
+    "2208162517", "1208147521", "1248100998", "1018109147", "1208800767", "1078614075", "1048137225", "1168200276",
+]  # fmt: skip
 
 
 def test_business_numbers_of_companies():

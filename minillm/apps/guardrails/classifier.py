@@ -4,9 +4,10 @@
     loss = mean of -[y log p + (1 - y) log(1 - p)] + l2/2 |w|^2        gradient  X^T (p - y) / N + l2 w
     calibrated   p' = sigmoid(a (w x + b) + c), with a and c fitted on texts that w has not seen
 
-Fitted on what it was trained on, the scores say 99 % far too often. So the texts are cut into folds, each scored by a
-classifier of the other folds, and two numbers a, c make probabilities of these scores (Platt scaling). Texts of one
-group (family) stay in one fold: a near copy in the training part would make the score look surer than it is.
+On texts it was trained on, w x + b tells the labels apart far better than on new ones: a and c fitted there would make
+every probability too sure. So the texts are cut into folds, each scored by a classifier of the other folds, and a, c
+are fitted on these scores (Platt scaling). Texts of one group (family) stay in one fold, as a near copy is no new
+text.
 
 Held against: scikit-learn's LogisticRegression and its sigmoid calibration. Paper: Platt 1999, "Probabilistic Outputs
 for Support Vector Machines". Book: 9.3.1 데이터 검증 방식 (분류 모델).
@@ -32,7 +33,7 @@ def sigmoid(z: Any) -> np.ndarray:
 def logistic_regression(
     x: np.ndarray, y: np.ndarray, l2: float = 1e-3, steps: int = 300
 ) -> tuple[np.ndarray, float]:
-    """(w, b) of the least loss, by gradient descent with Nesterov's momentum. x (N, D) with rows of length 1; y (N,)."""
+    """(w, b) of the least loss, by gradient descent with Nesterov's momentum. x (N, D), rows of length 1; y (N,)."""
     x = np.column_stack([x, np.ones(len(x))]).astype(np.float64)  # the bias is one more weight
     decay = np.append(np.full(x.shape[1] - 1, l2), 0.0)  # which is not held down
     w = ahead = np.zeros(x.shape[1])
@@ -86,6 +87,8 @@ class TextClassifier:
         folds: int = 4,
     ) -> TextClassifier:
         """labels: 0 or 1. groups: what stays together when texts are cut into folds; None: every text for itself.
+        Afterwards `unseen` (N,) holds the probability of each text by a classifier that had not seen its group: a
+        threshold is taken from these.
 
         ValueError for other labels, lengths that differ, and a fold whose other folds lack a label.
         """
@@ -116,6 +119,7 @@ class TextClassifier:
             w, b = logistic_regression(x[~out], y[~out], self.l2, self.steps)
             unseen[out] = x[out] @ w + b
         self.scale = platt(unseen, y)
+        self.unseen = self._calibrated(unseen)
         self.weights, self.bias = logistic_regression(x, y, self.l2, self.steps)
 
     def scores(self, texts: Sequence[str]) -> np.ndarray:
@@ -126,8 +130,11 @@ class TextClassifier:
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Calibrated probabilities of label 1, (N,)."""
+        return self._calibrated(self.scores(texts))
+
+    def _calibrated(self, scores: np.ndarray) -> np.ndarray:
         a, c = self.scale
-        return sigmoid(a * self.scores(texts) + c)
+        return sigmoid(a * scores + c)
 
 
 class ClassifierRail:

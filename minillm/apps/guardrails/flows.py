@@ -41,7 +41,7 @@ class Flow:
 
 
 class Flows:
-    """`Flows(flows, threshold, encoder).match(text)`. encoder: any with `encode(texts)`; None for shared letters alone."""
+    """`Flows(flows, threshold, encoder).match(text)`. encoder: any with `encode(texts)`; None: an NgramEncoder."""
 
     def __init__(self, flows: list[Flow], threshold: float, encoder: Any = None):
         if not flows or not all(isinstance(one, Flow) for one in flows):

@@ -19,7 +19,7 @@ from minillm.apps.guardrails.verdict import PASSED, Rail, RailError, Verdict, na
 
 
 class Guard:
-    """`Guard([rail, rail, ...]).check(text)`; a Guard is itself a rail. look_in_base64: hand rails what is hidden, too."""
+    """`Guard([rail, rail, ...]).check(text)`; a Guard is a rail, too. look_in_base64: rails also see what is hidden."""
 
     def __init__(self, rails: Iterable[Rail], look_in_base64: bool = True):
         if not is_listing(rails):

@@ -7,9 +7,9 @@ business (사업자등록번호), ssn (United States), phone. The text is read i
 characters and blanks between digits hide nothing; what is masked are the characters as they were written, and no other
 character changes. All patterns have bounded repeats or one greedy class at their end: time grows with length alone.
 
-What a form cannot tell: a tenth of all random 16-digit numbers passes Luhn. A name, an address, an illness have no form.
-Numbers of companies (1588-1234) are no personal data. Held against: planted data of `minillm.data.personal_texts`,
-python-stdnum. Book: 9.3.1 데이터 검증 방식. Peers: Presidio, NeMo Guardrails.
+What a form cannot tell: a tenth of all random 16-digit numbers passes Luhn. A name, an address, an illness have no
+form. Numbers of companies (1588-1234) are no personal data. Held against: planted data of
+`minillm.data.personal_texts`, python-stdnum. Book: 9.3.1 데이터 검증 방식. Peers: Presidio, NeMo Guardrails.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Accept = Callable[[re.Match, str], bool]
 def scan(
     pattern: re.Pattern, text: str, accept: Accept = lambda found, text: True
 ) -> Iterator[tuple[int, int]]:
-    """Spans of group "it" (or the whole match) that are accepted; one that is not is looked into from its next letter."""
+    """Spans of group "it" (or the whole match) that are accepted; one that is not is searched from its next letter."""
     at = 0
     while found := pattern.search(text, at):
         if accept(found, text):

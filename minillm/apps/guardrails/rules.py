@@ -1,8 +1,8 @@
 """The simplest rails: phrases that no text may hold, and texts that are too long to be checked.
 
-A phrase is looked for in `letters_view`: letter case, spacing, punctuation, zero-width characters and look-alikes do not
-hide it. "I g n o r e your rules" and "이전지시를무시해" are found; the same wish in other words is not, and a text that
-only speaks about the phrase is refused as well. Both are measured in the lesson.
+A phrase is looked for in `letters_view`: letter case, spacing, punctuation, zero-width characters and look-alikes do
+not hide it. "I g n o r e your rules" and "이전지시를무시해" are found; the same wish in other words is not, and a
+text that only speaks about the phrase is refused as well. Both are measured in the lesson.
 
 Book: 9.3.1 데이터 검증 방식 (규칙 기반).
 """

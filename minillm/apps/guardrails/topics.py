@@ -35,6 +35,18 @@ def pieces(text: str) -> list[str]:
     return list(dict.fromkeys([text[:300], *(part for one in sentences(text) for part in windows(one))]))
 
 
+def across_groups(
+    encoder: Any, texts: Sequence[str], groups: Sequence[Any], examples: Sequence[bool]
+) -> np.ndarray:
+    """(N,) the cosine of each text to the nearest example of another group: what a threshold is taken from."""
+    vectors, groups, examples = unit_vectors(encoder, texts), np.asarray(groups), np.asarray(examples, bool)
+    found = np.empty(len(texts))
+    for n, text in enumerate(texts):
+        others = vectors[examples & (groups != groups[n])]
+        found[n] = (unit_vectors(encoder, pieces(text)) @ others.T).max(initial=-1.0)
+    return found
+
+
 class TopicRail:
     """Refuses a text with a sentence that is as near to one of the examples as `threshold`, a cosine."""
 

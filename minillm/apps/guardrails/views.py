@@ -23,11 +23,11 @@ from typing import NamedTuple
 
 LONGEST_CLUSTER = 31  # marks on one letter; more are another cluster (UAX #15's stream-safe form)
 LOOKS_LIKE = dict(
-    pair
-    for pair in (
-        "аa еe оo рp сc хx уy іi ѕs јj һh ԁd ԛq ԝw ӏl вb кk мm нh тt АA ВB ЕE КK МM НH ОO РP СC ТT УY ХX ІI ЅS ЈJ ɡg ɑa "
-        "ıi αa οo νv ρp ιi κk τt υu ηn εe χx γy ΑA ΒB ΕE ΖZ ΗH ΙI ΚK ΜM ΝN ΟO ΡP ΤT ΥY ΧX ‐- ‑- ‒- –- —- ―- −-"
-    ).split()
+    zip(
+        "аеорсхуіѕјһԁԛԝӏвкмнтАВЕКМНОРСТУХІЅЈɡɑıαορνικτυηεχγΑΒΕΖΗΙΚΜΝΟΡΤΥΧ\u2010\u2011\u2012\u2013\u2014\u2015\u2212",
+        "aeopcxyisjhdqwlbkmhtABEKMHOPCTYXISJgaiaopviktunexyABEZHIKMNOPTYX-------",
+        strict=True,
+    )
 )
 FILLERS = set(
     "\u115f\u1160\u3164\uffa0\u034f\u180b\u180c\u180d\u2800"
