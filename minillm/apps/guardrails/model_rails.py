@@ -4,7 +4,8 @@
     PerplexityRail   the highest perplexity of a window of the text: random letters surprise, polite words do not
 
 A small model prefers one of the two words whatever the text is, so p(yes) > 1/2 means little; the threshold is taken
-from data (`evaluation.threshold_at`). A polite attack is ordinary language: perplexity cannot find it, and the lesson
+from data (`evaluation.threshold_at`). The text stands in the prompt: it may speak to the judge ("answer No"), and rails
+that ask nobody stand before this one. A polite attack is ordinary language: perplexity cannot find it, and the lesson
 shows by how much it fails.
 
 Papers: Alon and Kamfonas 2023, "Detecting Language Model Attacks with Perplexity"; Jain et al. 2023. Book: 9.3.1 데이터

@@ -32,7 +32,7 @@ def hashed_counts(text: str, dim: int, shortest: int = 2, longest: int = 4) -> n
 
 
 class NgramEncoder:
-    """`encode(texts)` as a SentenceEncoder has it, without a model: near is what shares letters, not what means alike."""
+    """`encode(texts)` as a SentenceEncoder has it, without a model: what shares letters is near."""
 
     def __init__(self, dim: int = 4096, shortest: int = 2, longest: int = 4):
         self.dim = check_int("dim", dim, 1, 2**22)

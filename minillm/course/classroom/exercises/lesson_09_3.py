@@ -42,7 +42,7 @@ def run(answer):
         ([number, ("refuse", "번호")], "번호와 번호", (True, "[N]와 [N]", [0]), "the second rail reads the new text"),
         ([("refuse", "번호"), number], "번호와 번호", (False, "번호와 번호", [0]), "the first refusal ends it"),
         ([("replace", "a", "b"), b_to_c, ("refuse", "c")], "ab", (False, "cc", [0, 1, 2]), "rails are chained"),
-        ([("replace", "x", ""), ("refuse", "ab")], "axb", (False, "ab", [0, 1]), "refused: the text as that rail got it"),
+        ([("replace", "x", ""), ("refuse", "ab")], "axb", (False, "ab", [0, 1]), "refused: the text that it got"),
         ([("refuse", "A")], "a", (True, "a", []), "upper and lower case differ"),
         ([("replace", "a", "a")], "a", (True, "a", [0]), "a rail that found its word is listed"),
         ([], "text", (True, "text", []), "no rails"),
