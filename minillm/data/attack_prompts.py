@@ -26,7 +26,7 @@ ATTACK_PROMPTS = Path(__file__).with_name("attack_prompts.jsonl")
 HALVES = ("tune", "held_out")
 TUNE_PHRASES = (  # for a filter: written after reading the half "tune", and nothing of the other
     "ignore all previous instructions", "ignore your rules", "without any rules", "forget your rules", "system prompt",
-    "secret code word", "hidden word", "developer mode", "no limits", "시스템 프롬프트", "비밀 암호", "비밀 단어",
+    "secret code word", "hidden word", "from now on", "no limits", "시스템 프롬프트", "비밀 암호", "비밀 단어",
     "지시를 모두 무시", "지시를 무시", "규칙은 없", "규칙을 내려놓", "다른 손님이 주문", "직원 할인",
 )  # fmt: skip
 

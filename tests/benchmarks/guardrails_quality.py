@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.guardrails_quality [--real] [--write]
 
-`attack_prompts`: phrases, weights, examples and thresholds (at most 10 % false alarms) are from the half "tune", figures
-from the half "held_out". Rails on SmolLM2-135M read English, so theirs are the undisguised English prompts. --real: with
-the models e5 and smollm2 (3 CPU minutes of one thread). --write puts the rows into BENCHMARKS.md.
+`attack_prompts`: phrases, weights, examples and thresholds (at most 10 % false alarms) are from the half "tune", the
+figures from the half "held_out". Rails on SmolLM2-135M read English, so theirs are the undisguised English prompts.
+--real: with the models e5 and smollm2 (some CPU minutes of one thread). --write puts the rows into BENCHMARKS.md.
 """
 
 from __future__ import annotations

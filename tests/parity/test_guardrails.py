@@ -40,6 +40,12 @@ def test_business_numbers_of_companies():
     assert not any(map(business_number, wrong))
 
 
+def test_numbers_of_foreigners():
+    """Values of the tests of Presidio's recognizer of foreigner registration numbers."""
+    assert [*map(old_check_digit, ["9111245678906", "0509126000012"])] == [True, True]
+    assert not any(map(old_check_digit, ["9111245678901", "0005057637892", "0005056637892"]))
+
+
 def test_the_generators_digits_equal_those_of_python_stdnum():
     right = {kind: [number for number, valid in rows.items() if valid] for kind, rows in STDNUM.items()}
     assert [luhn_digit(one[:-1]) for one in right["luhn"]] == [one[-1] for one in right["luhn"]]

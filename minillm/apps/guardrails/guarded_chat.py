@@ -2,10 +2,10 @@
 
     user, tool results -> input rails -> flows -> model -> output rails -> answer
 
-Every message of a user and of a tool is checked, each time it is sent: a document that a search brought in may carry
-instructions as well as a user may. A refused text never reaches the model; the reply is the refusal, with
-finish_reason "content_filter" as OpenAI has it. `choose` and `json` have no words to refuse with: RefusedError.
-Arguments of function calls and the values of a JSON answer are checked like text.
+Every message but those of the system and of the assistant is checked, each time it is sent: a document that a search
+brought in may carry instructions as well as a user may. A refused text never reaches the model; the reply is the
+refusal, with finish_reason "content_filter" as OpenAI has it. `choose` and `json` have no words to refuse with:
+RefusedError. Arguments of function calls and the values of a JSON answer are checked like text.
 
 A model that fails, or answers with nothing, is a ModelError that names it; a wrong argument stays a ValueError.
 Book: 9.3 데이터 검증. Left out: pictures (refused by name), checks of the model's own system prompt.
@@ -27,7 +27,7 @@ from minillm.inference.chat import ChatModel, Functions, Messages, Reply, usage_
 from minillm.inference.params import SamplingParams
 
 REFUSAL = "I cannot help with that. 도와드릴 수 없는 요청입니다."
-CHECKED = ("user", "tool", "function")  # roles whose words come from outside
+OWN = ("system", "developer", "assistant")  # roles of the application; words of any other come from outside
 FILTERED = "content_filter"
 
 
@@ -134,7 +134,7 @@ class GuardedChat(ChatModel):
             if not isinstance(message, Mapping):
                 raise ValueError(f"a message must be a dict with role and content, got {describe(message)}")
             message = dict(message)
-            if message.get("role") in CHECKED:
+            if message.get("role") not in OWN:
                 message["content"] = self._checked_content(message.get("content"))
             let_in.append(message)
         return let_in

@@ -5,13 +5,12 @@
     사업자     sum of d_i * (1 3 7 1 3 7 1 3 5) + floor(5 d_9 / 10); the last digit makes it end in 0
     주민       sum of d_i * (2 3 4 5 6 7 8 9 2 3 4 5); last digit (11 - sum mod 11) mod 10, for foreigners (13 - ...)
 
-What is right for a resident number today: since October 2020 the last six digits of a new number are random, and so no
-number of a later birth, no changed number and no new foreigner's number has a check digit. A rail that asks for one
-misses them. So the birth date and the digit of sex and century decide, and the check digit only helps where 13 digits
-stand without a hyphen and without a word that says what they are: a barcode of Korea may begin with a date (880104...).
-A number of that kind that was changed since 2020, or given to a foreigner since, is missed there.
+What is right for a resident number today? Since October 2020 the last six digits of a new number are random, and the
+rule for foreigners was never published: real numbers break it. A rail that asks for the digit misses these. So the
+birth date and the digit of sex and century decide, and the check digit only helps where 13 digits stand without a
+hyphen and without a word that says what they are, as barcodes of Korea may begin with a date (880104...).
 
-Held against: python-stdnum (its verdicts are kept in tests/apps/guardrails/stdnum_values.json).
+Held against: python-stdnum (verdicts kept in tests/parity/stdnum.json) and the values of Presidio's tests.
 Left out: corporate numbers (법인등록번호), passports, driving licences. Book: 9.3.1 데이터 검증 방식.
 """
 
@@ -83,7 +82,7 @@ def is_foreigner(digits: str) -> bool:
 
 
 def old_check_digit(digits: str) -> bool:
-    """Whether 13 digits agree with the check digit that numbers had before October 2020."""
+    """Whether 13 digits agree with the check digit that numbers had before October 2020 (foreigners: most had)."""
     total = sum(int(a) * b for a, b in zip(digits, (2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5)))
     return ((13 if is_foreigner(digits) else 11) - total % 11) % 10 == int(digits[12])
 
