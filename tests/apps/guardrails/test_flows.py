@@ -69,7 +69,7 @@ def test_the_nearest_example_decides(read):
         ("threshold: 0.5\nflows: []", "flows must be a list of Flow"),
         ("threshold: !!python/object/apply:os.getcwd []\nflows: []", "no YAML of plain values"),
         ("a: [b", "no YAML of plain values"),
-        ("[" * 1500, "no YAML of plain values"),
+        ("[" * 600, "no YAML of plain values"),
     ],
 )
 def test_files_that_are_none(read, text, said):
