@@ -220,7 +220,8 @@ def _wrong(digits: str, digit: str) -> str:
 
 
 def _wrong_card(rng: random.Random) -> str:
-    digits = "4" + _digits(rng, 14)
+    """Its second group does not begin with 0: 4159 0509 2430 7868 ends with the form of a phone number (0509)."""
+    digits = "4" + _digits(rng, 3) + _digits(rng, 11, "123456789")
     digits = _wrong(digits, luhn_digit(digits))
     return " ".join(digits[i : i + 4] for i in range(0, 16, 4))
 
