@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from minillm._checks import check_int
 
 WORDS = [
-    "문의는", "연락처", "주문을", "확인해", "주세요", "오늘", "배송", "상담원", "메모", "고객님", "답장", "회의", "자료",
-    "please", "note", "order", "the", "contact", "parcel", "reply", "details", "account", "thanks", "monday",
-    "meeting", "about", "before", "after",
+    "문의는", "연락처", "주문을", "확인해", "주세요", "오늘", "배송", "상담원", "메모", "고객님", "답장", "회의",
+    "자료", "please", "note", "order", "the", "contact", "parcel", "reply", "details", "account", "thanks",
+    "monday", "meeting", "about", "before", "after",
 ]  # fmt: skip
 LETTERS = string.ascii_letters + string.digits
 
