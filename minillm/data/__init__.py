@@ -1,11 +1,13 @@
 """Text to work on: the Python reference, questions on it, a Korean corpus, and real data sets by name."""
 
+from minillm.data.attack_prompts import AttackPrompt, attack_prompts
 from minillm.data.capital_cities import capital_analogies, capital_pairs, capital_sentences
 from minillm.data.characters import Characters
 from minillm.data.conversations import instruction_rows, preference_rows, read_instructions, read_preferences
 from minillm.data.dataset import Dataset, concatenate_datasets
 from minillm.data.dataset_dict import DatasetDict
 from minillm.data.datasets import DatasetInfo, cache_folder, dataset_info, dataset_names, load_dataset
+from minillm.data.disguises import DISGUISES
 from minillm.data.documents import Document, Passage, Question
 from minillm.data.downloads import DownloadError
 from minillm.data.headlines import TOPICS, headline_events, korean_headlines
@@ -16,6 +18,7 @@ from minillm.data.korean_events import korean_events
 from minillm.data.paraphrases import paraphrase_pairs
 from minillm.data.particles import with_particle
 from minillm.data.passages import Section, split_passages, split_sections
+from minillm.data.personal_texts import PersonalText, personal_texts
 from minillm.data.program_styles import (
     STYLES,
     Style,
@@ -39,10 +42,12 @@ from minillm.data.unanswerable import DECLINING, unanswerable_questions
 
 __all__ = [
     "DECLINING",
+    "DISGUISES",
     "REAL_MODELS",
     "SPELLINGS",
     "STYLES",
     "TOPICS",
+    "AttackPrompt",
     "Characters",
     "Dataset",
     "DatasetDict",
@@ -52,11 +57,13 @@ __all__ = [
     "HeldOut",
     "Outcome",
     "Passage",
+    "PersonalText",
     "ProgramTask",
     "Question",
     "SQLTask",
     "Section",
     "Style",
+    "attack_prompts",
     "available",
     "cache_folder",
     "capital_analogies",
@@ -80,6 +87,7 @@ __all__ = [
     "overlap",
     "paragraphs_once",
     "paraphrase_pairs",
+    "personal_texts",
     "preference_pairs",
     "preference_rows",
     "program_rows",
