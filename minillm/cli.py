@@ -243,7 +243,7 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("names", "the models' names", choices=real, nargs="+", metavar="name").json()
 
     one = top.add("index", search.index, "index text for keyword, dense and hybrid search")
-    kinds = ".txt, .md, .rst, .py (docstrings and code), .ipynb, .jsonl (text, title, id)"
+    kinds = ".txt, .md, .rst, .py (docstrings and code), .ipynb, .jsonl (text, title, id), .csv, .pdf"
     given = f"files and folders of text: {kinds} (default: Python's language reference)"
     one.take("paths", given, type=Path, nargs="*", metavar="PATH")
     one.take(
