@@ -227,7 +227,8 @@ def _library(rng: random.Random, town: Name, near: Name, person: Name) -> Told:
             ("여름에는 나무 아래에서 책을 읽을 수 있다.", "In summer people read in its shade."),
         ],
         [
-            asking(f"{ko:은/는} 책을 며칠 동안 빌려주나요?", f"For how many days does the {en} lend a book?", f"{days}"),
+            asking(f"{ko:은/는} 책을 며칠 동안 빌려주나요?", f"For how many days does the {en} lend a book?",
+                   f"{days}"),
             asking(
                 f"{ko}에 책을 늦게 돌려주면 하루에 얼마를 내나요?",
                 f"How much does one pay for each day when a book of the {en} is late?", f"{fee}",

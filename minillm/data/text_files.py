@@ -1,8 +1,9 @@
 """The user's own text files as documents: what `minillm tour --data PATH` and `minillm index PATH ...` read.
 
 One UTF-8 file (.txt, .md, .rst, .py) is one Document; of a Python module the docstrings and the code are read, of a
-notebook (.ipynb) its cells, a .jsonl file holds a Document a line, a .csv file one a row, a PDF one a page. What cannot be read as text is refused by name,
-with what to do about it: a corpus that silently lost half of its files teaches a model, and its user, the wrong thing.
+notebook (.ipynb) its cells, a .jsonl file holds a Document a line, a .csv file one a row, a PDF one a page. What
+cannot be read as text is refused by name, with what to do about it: a corpus that silently lost half of its files
+teaches a model, and its user, the wrong thing.
 """
 
 from __future__ import annotations
@@ -84,9 +85,9 @@ def read_files(
 ) -> Reading:
     """Every text file of several files and folders; what cannot be read is named in `refused`, and the rest is read.
 
-    In a folder as `read_documents`, and .ipynb, .jsonl, .csv and .pdf files, too. A file's name is its path in its folder; of
-    several paths, the folder's own name stands in front ("notes/day1.md"). A file that several paths lead to is read
-    once. leave_out: a folder that is not looked into, the index itself.
+    In a folder as `read_documents`, and .ipynb, .jsonl, .csv and .pdf files, too. A file's name is its path in its
+    folder; of several paths, the folder's own name stands in front ("notes/day1.md"). A file that several paths lead
+    to is read once. leave_out: a folder that is not looked into, the index itself.
 
     Raises BadFileError for a path that is missing, and when nothing could be read, with the reason; ValueError for
     two files that would have one name.

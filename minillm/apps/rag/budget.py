@@ -2,10 +2,10 @@
 
     tokens(prompt with the sources) + max_tokens of the answer <= window
 
-Sources are taken best first; one that does not fit is left out, and the answer says so. Tokens are counted by the model's
-own template and tokenizer where they are here. Behind a server they are not: each byte is counted as a token then, which
-no byte-level tokenizer exceeds, and some for what a template writes by itself. That is up to four times too much; a
-template that writes more than 64 tokens needs a smaller context_window.
+Sources are taken best first; one that does not fit is left out, and the answer says so. Tokens are counted by the
+model's own template and tokenizer where they are here. Behind a server they are not: each byte is counted as a token
+then, which no byte-level tokenizer exceeds, and some for what a template writes by itself. That is up to four times
+too much; a template that writes more than 64 tokens needs a smaller context_window.
 
 Book: 9.1.2 프롬프트에 검색 결과 통합.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from minillm._checks import check_int, describe
 from minillm.apps.rag.nodes import Node, NodeWithScore
@@ -44,7 +44,9 @@ def budget_of(model: ChatModel, context_window: int | None = None) -> Budget:
 
     ValueError for a server that does not say how much its model reads, unless context_window is given."""
     if not isinstance(model, ChatModel):
-        raise ValueError(f"llm must be a ChatModel (LocalChat, OpenAIChat, ScriptedChat) or None, got {describe(model)}")
+        raise ValueError(
+            f"llm must be a ChatModel (LocalChat, OpenAIChat, ScriptedChat) or None, got {describe(model)}"
+        )
     given = None if context_window is None else check_int("context_window", context_window, 1)
     if isinstance(model, LocalChat):
         own = model.engine.window

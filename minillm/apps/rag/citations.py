@@ -17,7 +17,7 @@ from minillm._checks import check_int
 
 _NUMBERS = r"\d{1,9}(?:, ?\d{1,9}){0,19}"
 _FOUND = re.compile(rf"(?P<mark>`{{3}}|`{{1,2}}|\n)|(?P<blank>[ ]?)\[(?P<numbers>{_NUMBERS})\]", re.ASCII)
-_OPEN = re.compile(rf"(?:[ ]?(?:\[(?:{_NUMBERS}(?:, ?)?)?)?|`{{1,2}})\Z", re.ASCII)  # may become one, or ```
+_OPEN = re.compile(rf"(?:[ ]?(?:\[(?:{_NUMBERS}(?:, ?)?)?)?|(?<!`)`+)\Z", re.ASCII)  # may become one, or ```
 
 
 class CitationCheck:
@@ -55,8 +55,8 @@ class CitationCheck:
         return f"{found['blank']}[{', '.join(map(str, good))}]" if good else ""
 
     def _after(self, mark: str) -> str:
-        """The mark that code stands behind now: a fence ends at a fence, a backtick at a backtick or at the line's end."""
-        if self._code == "```" or mark == "```":
+        """The mark that code stands behind now: a fence ends at a fence, a backtick at a backtick or at the line's
+        end.""" if self._code == "```" or mark == "```":
             return ("" if self._code == "```" else "```") if mark == "```" else self._code
         return "" if mark == "\n" or self._code else mark
 

@@ -29,7 +29,14 @@ from minillm.data.documents import check_documents
 from minillm.data.real_models import how_to_fetch
 from minillm.search import BM25, HybridSearch, VectorStore, open_encoder
 
-OWN = ("document", "title", "text", "start", "end", "sha256")  # fields of a record that a document may not bring
+OWN = (
+    "document",
+    "title",
+    "text",
+    "start",
+    "end",
+    "sha256",
+)  # fields of a record that a document may not bring
 MODES = ("dense", "bm25", "hybrid")
 SPECIAL = 16  # tokens that an encoder puts around a text, its prompt among them
 
@@ -60,13 +67,16 @@ class VectorStoreIndex:
         """A new index of documents. encoder: with encode(texts) and dim, or a name or folder; None is e5.
 
         path: a file that does not hold an index yet; None keeps it in memory. Raises ValueError for documents without
-        text or with one id, for metadata that a store cannot keep, and where e5 was not fetched; nothing is stored then.
+        text or with one id, for metadata that a store cannot keep, and where e5 was not fetched; nothing is stored
+        then.
         """
         documents, encoder = check_documents(documents), open_reader(encoder)
         index = cls.open(path, encoder, splitter)
         if len(index):
             index.store.close()
-            raise ValueError(f"path must be a new file, {str(path)!r} holds {len(index)} nodes: open it with load")
+            raise ValueError(
+                f"path must be a new file, {str(path)!r} holds {len(index)} nodes: open it with load"
+            )
         index._write(documents)
         return index
 
@@ -185,8 +195,8 @@ def open_reader(encoder: Any) -> Any:
     if encoder is None:
         if not available("e5"):
             raise ValueError(
-                f"encoder must be given, or e5 be there: {how_to_fetch('e5')} brings it. HashedWords() needs no file and "
-                "knows words, not meaning"
+                f"encoder must be given, or e5 be there: {how_to_fetch('e5')} brings it. HashedWords() needs no file "
+                "and knows words, not meaning"
             )
         encoder = "e5"
     if isinstance(encoder, (str, Path)):
@@ -205,7 +215,9 @@ def checksum(document: Document) -> str:
 def as_record(node: Node, sha256: str) -> dict[str, Any]:
     """A node as a record of the store. Its "text" is what is encoded, the title in front."""
     if taken := sorted(set(OWN) & set(node.metadata)):
-        raise ValueError(f"metadata of document {node.document_id!r} must not use {taken}: they are the index's own")
+        raise ValueError(
+            f"metadata of document {node.document_id!r} must not use {taken}: they are the index's own"
+        )
     own = (node.document_id, node.title, node.indexed, node.start, node.end, sha256)
     return {"id": node.id, "text": node.indexed, "metadata": {**node.metadata, **dict(zip(OWN, own))}}
 

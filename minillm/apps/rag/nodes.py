@@ -14,15 +14,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Node:
-    """A piece of a document. id: "document_id#number"; title: its document's; start, end: characters of its document;
-    metadata: its document's."""
+    """A piece of a document. id: "document_id#number"; title: its document's; start, end: characters of its document,
+    None where they are not known; metadata: its document's."""
 
     id: str
     document_id: str
     title: str
     text: str
-    start: int
-    end: int
+    start: int | None
+    end: int | None
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
     @property

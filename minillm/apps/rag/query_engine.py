@@ -87,7 +87,9 @@ class QueryEngine:
         self.prompt = check_function("prompt", prompt) or rag_messages
         self.budget: Budget | None = None if llm is None else budget_of(llm, context_window)
         window = self.budget.window if self.budget else ANSWER
-        most = min(ANSWER, max(1, window // 4)) if max_tokens is None else check_int("max_tokens", max_tokens, 1)
+        most = (
+            min(ANSWER, max(1, window // 4)) if max_tokens is None else check_int("max_tokens", max_tokens, 1)
+        )
         if self.budget is not None and most >= window:
             raise ValueError(f"max_tokens must be below the window of {window:,} tokens, got {most:,}")
         self.params = replace(params or SamplingParams(temperature=0.0), max_tokens=most)
@@ -189,7 +191,11 @@ def unknown(question: str) -> str:
 
 def says_unknown(text: str) -> bool:
     """Whether an answer begins by saying that it does not know."""
-    return text.lower().lstrip("\"'“ ").startswith(("i do not know", "i don't know", "i don’t know", "모르겠습니다"))
+    return (
+        text.lower()
+        .lstrip("\"'“ ")
+        .startswith(("i do not know", "i don't know", "i don’t know", "모르겠습니다"))
+    )
 
 
 def said(text: Any) -> str:

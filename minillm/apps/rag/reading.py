@@ -16,9 +16,12 @@ from minillm.data.text_files import read_files
 class SimpleDirectoryReader:
     """Reads .txt, .md, .rst, .py, .ipynb, .jsonl, .csv and .pdf (with pypdf) in a folder and below, or in single files.
 
-    refused: after `load_data`, each file that could not be read, and why; others: how many of other kinds, by suffix."""
+    refused: after `load_data`, each file that could not be read, and why; others: how many of other kinds, by
+    suffix."""
 
-    def __init__(self, input_dir: str | Path | None = None, input_files: Sequence[str | Path] | None = None) -> None:
+    def __init__(
+        self, input_dir: str | Path | None = None, input_files: Sequence[str | Path] | None = None
+    ) -> None:
         if (input_dir is None) == (input_files is None) or isinstance(input_files, (str, Path)):
             raise ValueError(
                 f"name a folder (input_dir) or a list of files (input_files), got {describe((input_dir, input_files))}"

@@ -63,13 +63,17 @@ class Retriever:
         if not callable(getattr(source, "search", None)):
             source = StoreSearch(source) if callable(getattr(source, "query", None)) else source
         if not callable(getattr(source, "search", None)):
-            raise ValueError(f"source must have search(queries, k) or be a VectorStore, got {describe(source)}")
+            raise ValueError(
+                f"source must have search(queries, k) or be a VectorStore, got {describe(source)}"
+            )
         if reranker is not None and not callable(getattr(reranker, "score", None)):
             raise ValueError(f"reranker must have score(pairs), got {describe(reranker)}")
         self.source, self.reranker = source, reranker
         self.find = nodes if callable(nodes) else _lookup(nodes)
         self.top_k = check_int("similarity_top_k", similarity_top_k, 1)
-        self.cutoff = None if similarity_cutoff is None else check_number("similarity_cutoff", similarity_cutoff)
+        self.cutoff = (
+            None if similarity_cutoff is None else check_number("similarity_cutoff", similarity_cutoff)
+        )
         self.candidates = check_int("candidates", candidates, 1)
 
     def retrieve(self, question: str) -> list[NodeWithScore]:
@@ -77,7 +81,9 @@ class Retriever:
         is empty, RetrievalError where the search fails or names a node that is not there."""
         if not check_text("question", question).strip():
             raise ValueError("question must not be empty")
-        if not search_words(question) and not find_operators(question):  # "???": vectors would be near to something
+        if not search_words(question) and not find_operators(
+            question
+        ):  # "???": vectors would be near to something
             return []
         try:
             found = self.ranked(question)
@@ -112,7 +118,11 @@ class _Given:
 def _lookup(nodes: Any) -> Any:
     """A function from ids to {id: Node}."""
     if not isinstance(nodes, Mapping):
-        nodes = {one.id: one for one in nodes if isinstance(one, Node)} if isinstance(nodes, Sequence) else None
+        nodes = (
+            {one.id: one for one in nodes if isinstance(one, Node)} if isinstance(nodes, Sequence) else None
+        )
     if not nodes or not all(isinstance(one, Node) for one in nodes.values()):
-        raise ValueError(f"nodes must be Nodes by their ids, a list of Nodes or a function, got {describe(nodes)}")
+        raise ValueError(
+            f"nodes must be Nodes by their ids, a list of Nodes or a function, got {describe(nodes)}"
+        )
     return lambda ids: {one: nodes[one] for one in ids}

@@ -21,7 +21,9 @@ _END = re.compile(
     r"""|(?=\n[ \t]*(?:[-*•·]|\d{1,3}[.)])[ \t])"""
 )
 # what stands before a full stop that ends nothing
-_SHORT = re.compile(r"(?:(?:^|[\s(])(?:Mr|Mrs|Ms|Dr|Prof|St|Fig|No|vs|cf|e\.g|i\.e|[A-Z])|(?:^|\n)[ \t]*\d{1,3})$")
+_SHORT = re.compile(
+    r"(?:(?:^|[\s(])(?:Mr|Mrs|Ms|Dr|Prof|St|Fig|No|vs|cf|e\.g|i\.e|[A-Z])|(?:^|\n)[ \t]*\d{1,3})$"
+)
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:
@@ -41,5 +43,8 @@ def _goes_on(text: str, match: re.Match) -> bool:
     """Whether a full stop is part of an abbreviation, an initial, the number of a list or a Korean date."""
     if match[0] != ".":
         return False
-    before, after = text[max(0, match.start() - 12) : match.start()], text[match.end() : match.end() + 4].lstrip()
+    before, after = (
+        text[max(0, match.start() - 12) : match.start()],
+        text[match.end() : match.end() + 4].lstrip(),
+    )
     return bool(_SHORT.search(before)) or (before[-1:].isdigit() and after[:1].isdigit())

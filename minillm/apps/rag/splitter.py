@@ -30,7 +30,9 @@ def counter_of(reader: Any) -> Callable[[str], int]:
     (an encoder, an engine, a LocalChat). ValueError for anything else."""
     if reader is None:
         return count_words
-    if callable(getattr(reader, "encode", None)) and not hasattr(reader, "dim"):  # a tokenizer; encoders have a width
+    if callable(getattr(reader, "encode", None)) and not hasattr(
+        reader, "dim"
+    ):  # a tokenizer; encoders have a width
         return lambda text: len(reader.encode(text))
     tokenizer = getattr(reader, "tokenizer", None)
     if callable(getattr(tokenizer, "encode", None)):
@@ -39,7 +41,9 @@ def counter_of(reader: Any) -> Callable[[str], int]:
         return count_words
     if callable(reader):
         return reader
-    raise ValueError(f"tokenizer must be a tokenizer, a function from str to int or None, got {describe(reader)}")
+    raise ValueError(
+        f"tokenizer must be a tokenizer, a function from str to int or None, got {describe(reader)}"
+    )
 
 
 def split_text(text: str, count: Callable[[str], int], chunk_size: int, chunk_overlap: int = 0) -> Spans:
