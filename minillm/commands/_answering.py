@@ -64,7 +64,10 @@ def said(opened: Any, options: Namespace) -> dict[str, Any]:
         "question": options.question, "declined": answer.declined, "response": answer.response,
         "model": None if llm is None else options.model or getattr(llm, "model", SMALL),
         "sources": [
-            {"number": number, "id": one.node.id, "title": one.node.title, "score": round(one.score, 4), "text": one.text}
+            {
+                "number": number, "id": one.node.id, "title": one.node.title, "score": round(one.score, 4),
+                "text": one.text,
+            }
             for number, one in enumerate(answer.source_nodes, 1)
         ],
         "cited": list(answer.cited), "removed": list(answer.removed), "dropped": [one.node.id for one in

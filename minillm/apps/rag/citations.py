@@ -1,12 +1,12 @@
-"""Citations (출처 표시): [1] in an answer names the first source. A model also writes [7] where there are three sources.
+"""Citations (출처 표시): [1] in an answer names the first source. A model also writes [7] where there are three.
 
     "It is 412 m long [1][7]."  with 3 sources  ->  "It is 412 m long [1]."   cited (1,)   removed (7,)
 
 The answer may come in pieces, so what could still become a citation is held back: at most a blank and a bracket with
 digits. What stands between backticks, on one line or between fences, is code (`a[0]`), and stays as it is.
 
-Book: 9.1.2 프롬프트에 검색 결과 통합. Peer: LlamaIndex' CitationQueryEngine, which does not check. Left out: whether the
-source says what the answer says it does.
+Book: 9.1.2 프롬프트에 검색 결과 통합. Peer: LlamaIndex' CitationQueryEngine, which does not check. Left out: whether
+the source says what the answer says it does.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class CitationCheck:
         return f"{found['blank']}[{', '.join(map(str, good))}]" if good else ""
 
     def _after(self, mark: str) -> str:
-        """The mark that code stands behind now: a fence ends at a fence, a backtick at a backtick or at the line's
-        end.""" if self._code == "```" or mark == "```":
+        """The mark that code stands behind now: a fence ends at a fence, a backtick at a backtick or the line's end."""
+        if self._code == "```" or mark == "```":
             return ("" if self._code == "```" else "```") if mark == "```" else self._code
         return "" if mark == "\n" or self._code else mark
 

@@ -7,8 +7,8 @@
 What was left out, what was removed and what it cost stands in the answer. An error has a name: RetrievalError,
 GenerationError, or ValueError for a question that cannot be asked.
 
-Book: 9.1.3 실습: 라마인덱스로 RAG 구현하기. Peer: LlamaIndex' RetrieverQueryEngine and Response. Left out: several rounds
-of retrieval, agents (chapter 15).
+Book: 9.1.3 실습: 라마인덱스로 RAG 구현하기. Peer: LlamaIndex' RetrieverQueryEngine and Response. Left out: several
+rounds of retrieval, agents (chapter 15).
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@
 A cut-off belongs to one kind of score: cosines of e5 lie between 0.7 and 0.95, BM25 has no upper bound, RRF says places
 only. Take it from questions with and without an answer (`search.choose_threshold`), never from another encoder.
 
-Book: 9.1.2 프롬프트에 검색 결과 통합, 11.5 바이 인코더와 교차 인코더로 개선된 RAG 구현하기. Peer: LlamaIndex' retrievers,
-SimilarityPostprocessor and SentenceTransformerRerank.
+Book: 9.1.2 프롬프트에 검색 결과 통합, 11.5 바이 인코더와 교차 인코더로 개선된 RAG 구현하기. Peer: LlamaIndex'
+retrievers, SimilarityPostprocessor and SentenceTransformerRerank.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def test_the_file_is_the_index(index, tmp_path):
     live.insert(Document("y", "", "text two"))
     live.store.close()
     assert VectorStoreIndex.load(tmp_path / "live.db", HashedWords()).ref_docs() == ["x", "y"]
-    with pytest.raises(ValueError, match="another encoder|must give vectors"):
+    with pytest.raises(ValueError, match=r"another encoder|must give vectors"):
         VectorStoreIndex.load(path, HashedWords(64))
     with pytest.raises(ValueError, match="holds 2 nodes"):
         VectorStoreIndex.from_documents([Document("z", "", "text")], HashedWords(), path=tmp_path / "live.db")

@@ -152,7 +152,8 @@ def test_what_cannot_fit_is_said_before_a_model_is_asked(chats):
     with pytest.raises(ValueError, match="every source is too long"):
         QueryEngine(Finds("x" * 5000), chats["local"]).query("q?")
     for options, word in (
-        ({"max_tokens": 4096}, "below the window"), ({"max_tokens": 0}, "max_tokens"), ({"context_window": 0}, "window"),
+        ({"max_tokens": 4096}, "below the window"), ({"max_tokens": 0}, "max_tokens"),
+        ({"context_window": 0}, "window"),
         ({"params": {}}, "params"), ({"prompt": "x"}, "prompt"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=word):
@@ -183,7 +184,8 @@ def test_sources_are_numbered_and_cannot_number_themselves():
 @pytest.mark.parametrize(
     ("question", "texts", "expected"),
     [
-        ("How long is it?", ["It was built in May. The bridge is 40 metres long."], "The bridge is 40 metres long. [1]"),
+        ("How long is it?", ["It was built in May. The bridge is 40 metres long."],
+         "The bridge is 40 metres long. [1]"),
         ("When was the bridge built?", ["A bridge is long.", "The bridge was built in 1932."],
          "The bridge was built in 1932. [2]"),
         ("다리는 언제 지어졌나요?", ["다리는 길다. 다리는 1932년에 지어졌다."], "다리는 1932년에 지어졌다. [1]"),
