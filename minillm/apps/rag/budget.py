@@ -98,11 +98,17 @@ def fit_sources(
             kept, messages, tokens = [*kept, one], longer, count
         else:
             dropped.append(one)
-    if tokens > room or (dropped and not kept):
-        what = "the question" if tokens > room else "every source"
-        raise ValueError(
-            f"{what} is too long: a window of {budget.window:,} tokens leaves {room:,} to the prompt"
-            f"{'' if budget.exact else ', its bytes counted'}; ask a shorter question, use smaller nodes, fewer tokens "
-            "for the answer (max_tokens), or give a larger context_window if the model has one"
-        )
+    check_room(budget, room, tokens, nothing=bool(dropped) and not kept)
     return Fitted(messages, tokens, kept, dropped)
+
+
+def check_room(budget: Budget, room: int, tokens: int, nothing: bool) -> None:
+    """ValueError for a prompt that is longer than its room, and where no source fits into it."""
+    if tokens <= room and not nothing:
+        return
+    what = "the question" if tokens > room else "every source"
+    raise ValueError(
+        f"{what} is too long: a window of {budget.window:,} tokens leaves {room:,} to the prompt"
+        f"{'' if budget.exact else ', its bytes counted'}; ask a shorter question, use smaller nodes, fewer tokens for "
+        "the answer (max_tokens), or give a larger context_window if the model has one"
+    )

@@ -108,13 +108,9 @@ class QueryEngine:
         if self.llm is None:
             return self._quoted(question, found)
         fitted = self._fitted(question, found)
-        try:
-            reply = self.llm.chat(fitted.messages, self.params)
-        except Exception as error:
-            raise failed(error) from error
-        text = reply.text if isinstance(reply, Reply) else None
+        reply = self._asked(fitted)
         check = CitationCheck(len(fitted.kept))
-        response = check.feed(said(text)) + check.end()
+        response = check.feed(reply.text) + check.end()
         return self._answer(response, check, fitted, reply.finish_reason)
 
     def stream(self, question: str) -> StreamingAnswer:
@@ -130,6 +126,14 @@ class QueryEngine:
             return self._answer(response, check, fitted, getattr(self.llm, "finish_reason", None))
 
         return StreamingAnswer(self._pieces(fitted, check), tuple(fitted.kept), finish)
+
+    def _asked(self, fitted: Fitted) -> Reply:
+        try:
+            reply = self.llm.chat(fitted.messages, self.params)
+        except Exception as error:
+            raise failed(error) from error
+        said(reply.text if isinstance(reply, Reply) else None)
+        return reply
 
     def _pieces(self, fitted: Fitted, check: CitationCheck) -> Iterator[str]:
         written, pieces = "", None

@@ -45,6 +45,7 @@ def quote(question: str, nodes: Sequence[Node]) -> str:
     for (number, _, text), words in zip(sentences, said):
         share = share_named(asked, words, lambda word: lucene_idf(counts[word], len(sentences)))
         share += FITS * any(form.search(text) for form in wanted) if share else 0.0
+        share = round(share, 9)  # words come in any order, and sums of any order are one
         if share > value:
             best, value = f"{' '.join(text.split())} [{number}]", share
     return best
