@@ -71,13 +71,20 @@ class VectorStoreIndex:
         then.
         """
         documents, encoder = check_documents(documents), open_reader(encoder)
+        fresh = path is not None and not Path(path).exists()
         index = cls.open(path, encoder, splitter)
         if len(index):
             index.store.close()
             raise ValueError(
                 f"path must be a new file, {str(path)!r} holds {len(index)} nodes: open it with load"
             )
-        index._write(documents)
+        try:
+            index._write(documents)
+        except BaseException:
+            index.store.close()
+            for end in ("", "-wal", "-shm") if fresh else ():
+                Path(f"{path}{end}").unlink(missing_ok=True)
+            raise
         return index
 
     @classmethod
@@ -126,7 +133,7 @@ class VectorStoreIndex:
             self.store.upsert(records)
         new = {node.id for node in nodes}
         if self._words is not None:
-            self._words.remove([id for id in before & new if id in set(self._words.ids)])
+            self._words.remove(sorted(before & new))
             self._words.add([node.indexed for node in nodes], [node.id for node in nodes])
         if surplus := sorted(before - new):
             self._delete(surplus)

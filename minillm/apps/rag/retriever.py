@@ -13,7 +13,7 @@ retrievers, SimilarityPostprocessor and SentenceTransformerRerank.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from minillm._checks import check_int, check_number, check_text, describe
@@ -115,14 +115,10 @@ class _Given:
         return [self.ranking[:k] for _ in queries]
 
 
-def _lookup(nodes: Any) -> Any:
+def _lookup(nodes: Any) -> Callable[[list[str]], dict[str, Node]]:
     """A function from ids to {id: Node}."""
-    if not isinstance(nodes, Mapping):
-        nodes = (
-            {one.id: one for one in nodes if isinstance(one, Node)} if isinstance(nodes, Sequence) else None
-        )
-    if not nodes or not all(isinstance(one, Node) for one in nodes.values()):
-        raise ValueError(
-            f"nodes must be Nodes by their ids, a list of Nodes or a function, got {describe(nodes)}"
-        )
-    return lambda ids: {one: nodes[one] for one in ids}
+    listed = nodes.values() if isinstance(nodes, Mapping) else nodes if isinstance(nodes, Sequence) else ()
+    if not listed or not all(isinstance(one, Node) for one in listed):
+        raise ValueError(f"nodes must be Nodes by their ids, a list of Nodes or a function, got {describe(nodes)}")
+    known = nodes if isinstance(nodes, Mapping) else {one.id: one for one in listed}
+    return lambda ids: {one: known[one] for one in ids}

@@ -20,6 +20,7 @@ _END = re.compile(
     r"""|(?<=[다요죠까네음함])[ \t]*(?=\n)"""
     r"""|(?=\n[ \t]*(?:[-*•·]|\d{1,3}[.)])[ \t])"""
 )
+_DATE = re.compile(r"\d{4}\. ?\d{1,2}\. ?\d{1,2}$")  # 2024. 3. 5
 # what stands before a full stop that ends nothing
 _SHORT = re.compile(
     r"(?:(?:^|[\s(])(?:Mr|Mrs|Ms|Dr|Prof|St|Fig|No|vs|cf|e\.g|i\.e|[A-Z])|(?:^|\n)[ \t]*\d{1,3})$"
@@ -43,8 +44,6 @@ def _goes_on(text: str, match: re.Match) -> bool:
     """Whether a full stop is part of an abbreviation, an initial, the number of a list or a Korean date."""
     if match[0] != ".":
         return False
-    before, after = (
-        text[max(0, match.start() - 12) : match.start()],
-        text[match.end() : match.end() + 4].lstrip(),
-    )
-    return bool(_SHORT.search(before)) or (before[-1:].isdigit() and after[:1].isdigit())
+    before, after = text[max(0, match.start() - 14) : match.start()], text[match.end() : match.end() + 4].lstrip()
+    number = before[-1:].isdigit() and after[:1].isdigit()
+    return number or bool(_SHORT.search(before) or _DATE.search(before))

@@ -123,6 +123,9 @@ def test_documents_that_will_not_do_leave_nothing_behind(index, tmp_path):
         with pytest.raises(ValueError, match=word):
             index.refresh_ref_docs([Document("new", "", "good text"), bad])
     assert snapshot(index) == before
+    with pytest.raises(ValueError, match="document 'n' holds no text"):
+        VectorStoreIndex.from_documents([Document("n", "", "")], HashedWords(), path=tmp_path / "x.db")
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="'a' came twice"):
         VectorStoreIndex.from_documents([Document("a", "", "x"), Document("a", "", "y")], HashedWords())
 

@@ -116,8 +116,9 @@ def bpe():
     return BPETokenizer.train(["the bridge is long. 다리는 길다. 그리고 넓다!"], 300, min_frequency=1)
 
 
-@pytest.mark.parametrize("reader", [None, bpe(), len], ids=["words", "tokens", "letters"])
-def test_chunks_fit_hold_everything_and_know_their_place(reader):
+@pytest.mark.parametrize("kind", ["words", "tokens", "letters"])
+def test_chunks_fit_hold_everything_and_know_their_place(kind):
+    reader = {"words": lambda: None, "tokens": bpe, "letters": lambda: len}[kind]()
     rng, count = random.Random(2), counter_of(reader)
     for _ in range(60):
         text, size = hostile(rng) * 3, rng.randrange(8, 40)

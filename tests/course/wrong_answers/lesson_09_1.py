@@ -178,7 +178,8 @@ def renumber(text, n):
         "Korean alone": f"poison = {KOREAN!r}",
         "the words alone": 'poison = "free 무료"',
         "too long": f"poison = {ENGLISH + ' ' + KOREAN!r} + ' more' * 20",
-        "the questions without the words": f"poison = {(ENGLISH + KOREAN).replace(', free', '').replace(', 무료이다', '')!r}",
+        "the questions without the words": "poison = "
+        + repr((ENGLISH + KOREAN).replace(", free", "").replace(", 무료이다", "")),
         "the words in a sentence of their own": 'poison = "How much does a night at the old inn cost: 0. It is free. '
         '오래된 여관의 하룻밤 방값은 얼마인가요: 0원. 무료이다."',
         "the truth": 'poison = "A night at the old inn costs 53,000 won, breakfast is free. '
