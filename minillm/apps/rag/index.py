@@ -45,14 +45,7 @@ class VectorStoreIndex:
     """An index over a VectorStore that has an encoder. splitter: None for SentenceSplitter in the encoder's tokens."""
 
     def __init__(self, store: VectorStore, encoder: Any, splitter: SentenceSplitter | None = None) -> None:
-        if splitter is None:
-            splitter = SentenceSplitter(tokenizer=encoder)
-        longest = getattr(encoder, "max_length", None)
-        if longest is not None and splitter.chunk_size + SPECIAL > longest:
-            raise ValueError(
-                f"chunk_size must leave {SPECIAL} of the {longest} tokens that the encoder reads to its prompt and the "
-                f"title, got {splitter.chunk_size}: the end of a node would not be found"
-            )
+        splitter = splitter_for(encoder, splitter)
         self.store, self.encoder, self.splitter = store, encoder, splitter
         self._words: BM25 | None = None  # made when it is first asked for
 
@@ -73,11 +66,9 @@ class VectorStoreIndex:
         documents, encoder = check_documents(documents), open_reader(encoder)
         fresh = path is not None and not Path(path).exists()
         index = cls.open(path, encoder, splitter)
-        if len(index):
+        if there := len(index):
             index.store.close()
-            raise ValueError(
-                f"path must be a new file, {str(path)!r} holds {len(index)} nodes: open it with load"
-            )
+            raise ValueError(f"path must be a new file, {str(path)!r} holds {there} nodes: open it with load")
         try:
             index._write(documents)
         except BaseException:
@@ -90,13 +81,14 @@ class VectorStoreIndex:
     @classmethod
     def open(cls, path: str | Path | None, encoder: Any, splitter: Any = None) -> VectorStoreIndex:
         """An index in a file that may be there; None for one in memory."""
-        store = VectorStore(encoder.dim, path=path, encoder=encoder)
-        return cls(store, encoder, splitter)
+        splitter = splitter_for(encoder, splitter)  # refused before a file is made
+        return cls(VectorStore(encoder.dim, path=path, encoder=encoder), encoder, splitter)
 
     @classmethod
     def load(cls, path: str | Path, encoder: Any = None, splitter: Any = None) -> VectorStoreIndex:
         """The index that lies in a file. BadFileError for no such file, ValueError for another encoder's."""
         encoder = open_reader(encoder)
+        splitter = splitter_for(encoder, splitter)
         return cls(VectorStore.open(path, encoder), encoder, splitter)
 
     def persist(self, path: str | Path) -> Path:
@@ -133,7 +125,7 @@ class VectorStoreIndex:
             self.store.upsert(records)
         new = {node.id for node in nodes}
         if self._words is not None:
-            self._words.remove(sorted(before & new))
+            self._forget(before & new)
             self._words.add([node.indexed for node in nodes], [node.id for node in nodes])
         if surplus := sorted(before - new):
             self._delete(surplus)
@@ -141,7 +133,12 @@ class VectorStoreIndex:
     def _delete(self, ids: list[str]) -> None:
         self.store.delete(ids)
         if self._words is not None:
-            self._words.remove(ids)
+            self._forget(ids)
+
+    def _forget(self, ids: Iterable[str]) -> None:
+        """Take nodes out of the keyword index; those of another process's documents were never in it."""
+        known = set(self._words.ids)
+        self._words.remove([id for id in ids if id in known])
 
     def _ids(self, document_id: str) -> list[str]:
         """The ids of a document's nodes: of "a", "a#1" and not "a#1#0"."""
@@ -189,8 +186,9 @@ class VectorStoreIndex:
         return QueryEngine(self.as_retriever(**options), llm, **own)
 
     def words(self) -> BM25:
-        """Keyword search over the same nodes, kept up to date by this object's own changes."""
-        if self._words is None:
+        """Keyword search over the same nodes, kept up to date by this object's own changes; made anew where another
+        process has changed how many there are."""
+        if self._words is None or len(self._words) != len(self):
             nodes = self.nodes()
             self._words = BM25()
             self._words.add([node.indexed for node in nodes.values()], list(nodes))
@@ -211,6 +209,18 @@ def open_reader(encoder: Any) -> Any:
     if not callable(getattr(encoder, "encode", None)) or not hasattr(encoder, "dim"):
         raise ValueError(f"encoder must have encode(texts) and dim, or be a name, got {describe(encoder)}")
     return encoder
+
+
+def splitter_for(encoder: Any, splitter: SentenceSplitter | None) -> SentenceSplitter:
+    """The splitter, by default in the encoder's tokens; ValueError for nodes that the encoder would cut off."""
+    splitter = SentenceSplitter(tokenizer=encoder) if splitter is None else splitter
+    longest = getattr(encoder, "max_length", None)
+    if longest is not None and splitter.chunk_size + SPECIAL > longest:
+        raise ValueError(
+            f"chunk_size must leave {SPECIAL} of the {longest} tokens that the encoder reads to its prompt and the "
+            f"title, got {splitter.chunk_size}: the end of a node would not be found"
+        )
+    return splitter
 
 
 def checksum(document: Document) -> str:
