@@ -119,6 +119,8 @@ def _lookup(nodes: Any) -> Callable[[list[str]], dict[str, Node]]:
     """A function from ids to {id: Node}."""
     listed = nodes.values() if isinstance(nodes, Mapping) else nodes if isinstance(nodes, Sequence) else ()
     if not listed or not all(isinstance(one, Node) for one in listed):
-        raise ValueError(f"nodes must be Nodes by their ids, a list of Nodes or a function, got {describe(nodes)}")
+        raise ValueError(
+            f"nodes must be Nodes by their ids, a list of Nodes or a function, got {describe(nodes)}"
+        )
     known = nodes if isinstance(nodes, Mapping) else {one.id: one for one in listed}
     return lambda ids: {one: known[one] for one in ids}

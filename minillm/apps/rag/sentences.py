@@ -44,6 +44,9 @@ def _goes_on(text: str, match: re.Match) -> bool:
     """Whether a full stop is part of an abbreviation, an initial, the number of a list or a Korean date."""
     if match[0] != ".":
         return False
-    before, after = text[max(0, match.start() - 14) : match.start()], text[match.end() : match.end() + 4].lstrip()
+    before, after = (
+        text[max(0, match.start() - 14) : match.start()],
+        text[match.end() : match.end() + 4].lstrip(),
+    )
     number = before[-1:].isdigit() and after[:1].isdigit()
     return number or bool(_SHORT.search(before) or _DATE.search(before))

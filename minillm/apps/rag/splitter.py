@@ -30,9 +30,8 @@ def counter_of(reader: Any) -> Callable[[str], int]:
     (an encoder, an engine, a LocalChat). ValueError for anything else."""
     if reader is None:
         return count_words
-    if callable(getattr(reader, "encode", None)) and not hasattr(
-        reader, "dim"
-    ):  # a tokenizer; encoders have a width
+    tokenizes = callable(getattr(reader, "encode", None)) and not isinstance(reader, str)
+    if tokenizes and not hasattr(reader, "dim"):  # encoders have a width
         return lambda text: len(reader.encode(text))
     tokenizer = getattr(reader, "tokenizer", None)
     if callable(getattr(tokenizer, "encode", None)):
