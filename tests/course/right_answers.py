@@ -3150,7 +3150,7 @@ def renumber(text, n):
     return [re.sub(r"\\[([0-9]+)\\]", lambda match: f"[{order.index(int(match[1])) + 1}]", text), order]""",
     },
     "09-1-c": {
-        "an array": "prediction = np.array([3, 1, 1, 62 + 155 + 185 + 25])",
+        "computed": "prediction = 3, 1, 1, 62 + sum((155, 185, 25))",
         "a list of floats": "prediction = [3.0, 1.0, 1.0, 427.0]",
     },
     "09-1-d": {

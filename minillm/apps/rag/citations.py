@@ -36,14 +36,14 @@ class CitationCheck:
         text = self._held + piece
         hold = _OPEN.search(text).start()
         self._held = text[hold:]
-        return _FOUND.sub(self._checked, text[:hold])
+        return _FOUND.sub(self._replacement, text[:hold])
 
     def end(self) -> str:
         """What was held back to the end."""
         text, self._held = self._held, ""
-        return _FOUND.sub(self._checked, text)
+        return _FOUND.sub(self._replacement, text)
 
-    def _checked(self, found: re.Match) -> str:
+    def _replacement(self, found: re.Match) -> str:
         if mark := found["mark"]:
             self._code = self._after(mark)
         if mark or self._code:

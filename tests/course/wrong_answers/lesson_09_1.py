@@ -95,9 +95,6 @@ WRONG = {
         "always the first one": sources(fits="tokens <= room or not kept"),
         "shortest first": sources(listed="sorted(found, key=lambda one: one[2])"),
         "sorts by score": sources(listed="sorted(found, key=lambda one: one[1])"),
-        "what is below takes room": sources(
-            low="cutoff is not None and score < cutoff and (room := room - tokens) is not None"
-        ),
         "dropped and below in one": sources(result="kept, dropped + below, []"),
         "the wrong order of lists": sources(result="kept, below, dropped"),
         "sets": sources(result="set(kept), set(dropped), set(below)"),

