@@ -1,8 +1,8 @@
 """`minillm ask --generate`: a model's own words from the passages that were found, each numbered as a source.
 
 The model is opened here (`--model smollm2`) or stands behind a server (`--server URL`). SmolLM2 reads English only
-and is asked in the short form, which it answers best; a question in another language quotes the best sentence, and
-that is said. What nothing in the index matches is declined as in `ask`, and no model is opened for it. Book 9.1.3.
+and is asked in a short form of its own; a question in another language quotes the best sentence, and that is said.
+What nothing in the index matches is declined as in `ask`, and no model is opened for it. Book 9.1.3.
 """
 
 from __future__ import annotations

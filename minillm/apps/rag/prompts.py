@@ -55,8 +55,7 @@ def rag_messages(question: str, nodes: Sequence[Node]) -> list[Message]:
 
 
 def short_messages(question: str, nodes: Sequence[Node]) -> list[Message]:
-    """The same for a very small model, which every rule more confuses: no numbers, no refusal (SmolLM2's 135 million
-    weights answer more questions rightly so, and cite nothing)."""
+    """The same for a very small model: one short rule, no numbers to cite, no way out to take."""
     rule = "You answer questions from the given passage, in one short sentence."
     passage = "\n\n".join(node.text for node in nodes)
     asked = f"Passage: {passage}\n\nQuestion: {question}" if nodes else f"Question: {question}"
