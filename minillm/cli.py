@@ -243,7 +243,7 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("names", "the models' names", choices=real, nargs="+", metavar="name").json()
 
     one = top.add("index", search.index, "index text for keyword, dense and hybrid search")
-    kinds = ".txt, .md, .rst, .py (docstrings and code), .ipynb, .jsonl (text, title, id)"
+    kinds = ".txt, .md, .rst, .py (docstrings and code), .ipynb, .jsonl (text, title, id), .csv, .pdf"
     given = f"files and folders of text: {kinds} (default: Python's language reference)"
     one.take("paths", given, type=Path, nargs="*", metavar="PATH")
     one.take(
@@ -289,7 +289,12 @@ def build_parser() -> argparse.ArgumentParser:
     ask = top.add("ask", search.ask, "answer a question with the best passage, quoted and named")
     ask.take("named", "an index folder, as --index", type=Path, nargs="?", metavar="index")
     ask.take("question", "the question, in plain words")
-    ask.take("-k", "passages to show, the first in full", type=whole(1), default=1)
+    shown = "passages to show, the first in full (default 1); with --generate: to answer from (default 3)"
+    ask.take("-k", shown, type=whole(1))
+    ask.take("--generate", "answer in a model's own words, the passages as numbered sources", action="store_true")
+    ask.take("--model", "with --generate: smollm2 (the default), or what `chat` takes; with --server its name")
+    ask.take("--server", "with --generate: a model behind this server of OpenAI's interface", metavar="URL")
+    ask.take("--api-key", "with --server: the key it asks for (default: OPENAI_API_KEY)", metavar="KEY")
     ask.parser.epilog = search.declining_in_words()
     for one in (listed, ask):
         one.parser.intermixed = True

@@ -1,1 +1,2 @@
-"""Whole applications on top of the stack: questions to a database, a chat behind guardrails."""
+"""Whole applications on top of the stack: questions to a database (text2sql/), answers from documents (rag/), a cache of
+answers (llm_cache/), guardrails/, tracing/, people and models as judges (judging/)."""

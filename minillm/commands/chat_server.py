@@ -32,20 +32,11 @@ class ServerError(ValueError):
 
 def open_there(options: Namespace) -> There:
     """A conversation with a model of a server; ServerError where it does not answer, or has no such model."""
-    from minillm.inference import OpenAIChat, SamplingParams
+    from minillm.inference import SamplingParams
 
     if options.named is not None or options.tokenizer is not None:
         raise ValueError("--server names where the model runs, and --model which: no model is opened here")
-    url = base_url(options.server)
-    key = options.api_key or os.environ.get("OPENAI_API_KEY")
-    chat = OpenAIChat(url, options.model or "", key)
-    with plain_errors(url, options.model):
-        models = {one.id: one for one in chat.client.models.list().data}
-    chat.model = options.model or next(iter(models), "")
-    if chat.model not in models:
-        known = ", ".join(list(models)[:8]) or "none"
-        raise ServerError(f"the server at {url} has no model {chat.model!r}; it has {known}")
-    window = getattr(models[chat.model], "max_model_len", None)
+    chat, url, window = open_client(options.server, options.model, options.api_key)
     most = options.max_tokens
     if most is None:
         most = min(DEFAULT_TOKENS, max(1, window // 4)) if isinstance(window, int) else DEFAULT_TOKENS
@@ -57,6 +48,21 @@ def open_there(options: Namespace) -> There:
     talk = There(chat=chat, params=params, url=url, system=options.system)
     note(f"{chat.model} at {url}")
     return talk
+
+
+def open_client(server: str, model: str | None, api_key: str | None) -> tuple[Any, str, int | None]:
+    """(OpenAIChat, its address, how many tokens the model reads if the server says so); model: None for its first."""
+    from minillm.inference import OpenAIChat
+
+    url = base_url(server)
+    chat = OpenAIChat(url, model or "", api_key or os.environ.get("OPENAI_API_KEY"))
+    with plain_errors(url, model):
+        models = {one.id: one for one in chat.client.models.list().data}
+    chat.model = model or next(iter(models), "")
+    if chat.model not in models:
+        known = ", ".join(list(models)[:8]) or "none"
+        raise ServerError(f"the server at {url} has no model {chat.model!r}; it has {known}")
+    return chat, url, getattr(models[chat.model], "max_model_len", None)
 
 
 def base_url(server: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from minillm.commands._answering import check_generate, generate_answer
 from minillm.commands._show import print_json
 from minillm.commands._store import check_store, in_words, keep_passages, search_store
 
@@ -195,11 +196,15 @@ def search(options: Namespace) -> None:
 
 
 def ask(options: Namespace) -> None:
-    """The best passage, quoted and named; with -k the next ones too."""
+    """The best passage, quoted and named; with -k the next ones too. With --generate an answer in a model's words."""
+    check_generate(options)
     opened = open_index(find_index(index_named(options)))
     from minillm.course.tour.stages import answer_question
 
-    answer = answer_question(opened, options.question, options.method, options.k)
+    answer = answer_question(opened, options.question, options.method, options.k or 1)
+    if options.generate:
+        generate_answer(opened, options, answer)
+        return
     figures = answer.figures
     if options.json:
         print_json(figures)

@@ -10,6 +10,7 @@ from minillm.data.datasets import DatasetInfo, cache_folder, dataset_info, datas
 from minillm.data.disguises import DISGUISES
 from minillm.data.documents import Document, Passage, Question
 from minillm.data.downloads import DownloadError
+from minillm.data.facts import Fact, contains_answer, fact_documents, facts
 from minillm.data.headlines import TOPICS, headline_events, korean_headlines
 from minillm.data.held_out import overlap, paragraphs_once, repeated_share, train_and_held_out
 from minillm.data.judge_pairs import judge_pairs
@@ -54,6 +55,7 @@ __all__ = [
     "DatasetInfo",
     "Document",
     "DownloadError",
+    "Fact",
     "HeldOut",
     "Outcome",
     "Passage",
@@ -70,9 +72,12 @@ __all__ = [
     "capital_pairs",
     "capital_sentences",
     "concatenate_datasets",
+    "contains_answer",
     "dataset_info",
     "dataset_names",
     "date_pairs",
+    "fact_documents",
+    "facts",
     "fetch",
     "headline_events",
     "instruction_rows",

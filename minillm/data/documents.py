@@ -8,22 +8,27 @@ Book: 9.1 검색 증강 생성(RAG).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from minillm._checks import check_text, describe, is_listing
 
 
 @dataclass(frozen=True)
 class Document:
-    """One text with a name: `id` is unique in its collection, `title` is for people, `text` is everything."""
+    """One text with a name: `id` is unique in its collection, `title` is for people, `text` is everything. metadata:
+    what else is known of it, to filter by ({"year": 2024})."""
 
     id: str
     title: str
     text: str
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
     def __post_init__(self) -> None:
         _check_texts(self, "id", "title", "text")
+        if not isinstance(self.metadata, Mapping):
+            raise ValueError(f"metadata of a Document must be a dict, got {describe(self.metadata)}")
 
 
 @dataclass(frozen=True)

@@ -214,18 +214,22 @@ def _pack(blocks: Iterable[_Block], max_words: int) -> list[str]:
     return ["\n\n".join(pieces[start:stop]) for start, stop in fill(sizes, low)]
 
 
-def fill(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
-    """(start, stop) of runs of neighbours, each filled while its sizes sum to at most `limit` (or is one alone)."""
+def fill(sizes: Sequence[int], limit: int, overlap: int = 0) -> list[tuple[int, int]]:
+    """(start, stop) of runs of neighbours, each filled while its sizes sum to at most `limit` (or is one alone).
+
+    A run begins with the last ones of the run before it, as many as sum to at most `overlap` and leave room for a new
+    one: fill([3, 3, 2, 4], 8, 2) is [(0, 3), (2, 4)]."""
     runs: list[tuple[int, int]] = []
-    room = 0
+    start = used = 0
     for place, size in enumerate(sizes):
-        if runs and size <= room:
-            runs[-1] = (runs[-1][0], place + 1)
-            room -= size
-        else:
-            runs.append((place, place + 1))
-            room = limit - size
-    return runs
+        if place > start and used + size > limit:
+            runs.append((start, place))
+            start, used = place, 0
+            while start - 1 > runs[-1][0] and used + sizes[start - 1] <= min(overlap, limit - size):
+                start -= 1
+                used += sizes[start]
+        used += size
+    return [*runs, (start, len(sizes))] if len(sizes) else []
 
 
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])(?=\s)")

@@ -1,8 +1,9 @@
 """The user's own text files as documents: what `minillm tour --data PATH` and `minillm index PATH ...` read.
 
 One UTF-8 file (.txt, .md, .rst, .py) is one Document; of a Python module the docstrings and the code are read, of a
-notebook (.ipynb) its cells, and a .jsonl file holds a Document a line. What cannot be read as text is refused by name,
-with what to do about it: a corpus that silently lost half of its files teaches a model, and its user, the wrong thing.
+notebook (.ipynb) its cells, a .jsonl file holds a Document a line, a .csv file one a row, a PDF one a page. What
+cannot be read as text is refused by name, with what to do about it: a corpus that silently lost half of its files
+teaches a model, and its user, the wrong thing.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from minillm._files import BadFileError, read_bytes
 from minillm.data.documents import Document
 from minillm.data.json_texts import jsonl_documents, notebook_text
 from minillm.data.passages import split_sections
+from minillm.data.pdf_texts import pdf_documents
 from minillm.data.python_modules import module_text
+from minillm.data.table_texts import csv_documents
 
 TEXT_SUFFIXES = (".txt", ".md", ".markdown", ".rst", ".py")
-INDEX_SUFFIXES = (*TEXT_SUFFIXES, ".ipynb", ".jsonl")
+INDEX_SUFFIXES = (*TEXT_SUFFIXES, ".ipynb", ".jsonl", ".csv", ".pdf")
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 MAX_BYTES = 20_000_000
 
@@ -82,9 +85,9 @@ def read_files(
 ) -> Reading:
     """Every text file of several files and folders; what cannot be read is named in `refused`, and the rest is read.
 
-    In a folder as `read_documents`, and .ipynb and .jsonl files, too. A file's name is its path in its folder; of
-    several paths, the folder's own name stands in front ("notes/day1.md"). A file that several paths lead to is read
-    once. leave_out: a folder that is not looked into, the index itself.
+    In a folder as `read_documents`, and .ipynb, .jsonl, .csv and .pdf files, too. A file's name is its path in its
+    folder; of several paths, the folder's own name stands in front ("notes/day1.md"). A file that several paths lead
+    to is read once. leave_out: a folder that is not looked into, the index itself.
 
     Raises BadFileError for a path that is missing, and when nothing could be read, with the reason; ValueError for
     two files that would have one name.
@@ -128,9 +131,14 @@ def read_text_file(name: str, file: Path, max_bytes: int = MAX_BYTES) -> TextFil
     """One file, called `name`. BadFileError naming it for one that is no text of its kind."""
     data = _read_data(file, max_bytes)
     _check_name(name)
-    text, suffix, documents = _decoded(file, data), file.suffix.lower(), []
+    suffix, documents = file.suffix.lower(), []
+    text = _decoded(file, data) if suffix != ".pdf" else ""
     try:
-        if suffix == ".jsonl":
+        if suffix == ".pdf" and data:
+            documents = pdf_documents(data, name, file.stem)
+        elif suffix == ".csv" and text.strip():
+            documents = csv_documents(file, name)
+        elif suffix == ".jsonl":
             documents = jsonl_documents(text, name)
         elif suffix == ".ipynb":
             text = notebook_text(text) if text.strip() else ""
@@ -138,7 +146,7 @@ def read_text_file(name: str, file: Path, max_bytes: int = MAX_BYTES) -> TextFil
         raise BadFileError(f"{str(file)!r} is refused: {error}") from None
     if suffix == ".py":
         text = module_text(text, ".".join(Path(name).with_suffix("").parts).removesuffix(".__init__"))
-    if suffix != ".jsonl" and text.strip():
+    if suffix not in (".jsonl", ".csv") and text.strip():
         headings = (section.title for section in split_sections(text) if section.title)
         documents = [Document(id=name, title=next(headings, file.stem), text=text)]
     return TextFile(name, len(data), hashlib.sha256(data).hexdigest(), tuple(documents))

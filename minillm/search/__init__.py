@@ -21,6 +21,7 @@ _ROOMS = {
     "fine_tuning": ("fine_tune",),
     "fusion": ("group_ranking", "rrf"),
     "hard_negatives": ("mine_hard_negatives",),
+    "hashed_words": ("HashedWords",),
     "hybrid": ("HybridSearch",),
     "losses": (
         "contrastive_loss",

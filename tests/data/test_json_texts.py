@@ -86,13 +86,13 @@ def test_a_line_that_will_not_do_is_named(line, message):
 
 
 def test_read_files_names_what_it_could_not_read(tmp_path):
-    for name, content in {"a.txt": "글", "b.jsonl": '{"text": "b"}', "c.jsonl": "x", "d.csv": "1,2"}.items():
+    for name, content in {"a.txt": "글", "b.jsonl": '{"text": "b"}', "c.jsonl": "x", "d.odt": "1,2"}.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
     reading = read_files([tmp_path])
     assert [file.name for file in reading.files] == ["a.txt", "b.jsonl"]
     assert [one.id for one in reading.documents] == ["a.txt", "b.jsonl:1"]
     assert list(reading.refused) == ["c.jsonl"]
-    assert reading.others == {".csv": 1}
+    assert reading.others == {".odt": 1}
     assert reading.files[0].size == 3
     assert [one.id for one in read_documents(tmp_path)] == ["a.txt"]  # as before: what trains a model is text
     for path in ("a.txt", "b.jsonl"):
