@@ -31,7 +31,7 @@ from minillm._checks import (
     describe,
 )
 from minillm.apps.llm_cache import answers, flights
-from minillm.apps.llm_cache.kept import Answered, KeptAnswers, is_empty
+from minillm.apps.llm_cache.kept import Answered, KeptAnswers, is_empty, tokens_of
 from minillm.apps.llm_cache.keys import Request, cache_key, settings_of
 from minillm.search.store.encoding import TextEncoder
 
@@ -121,7 +121,8 @@ class LLMCache(KeptAnswers):
         def made() -> Answered:
             return self._make(request, namespace, vector, make)
 
-        return look() or self._flights.fly((namespace, request.key), look, made, self._shared)
+        key = (namespace, request.key)
+        return look() or self._flights.fly(key, look, made, self._pack, self._unpack)
 
     def find(
         self,
@@ -205,10 +206,14 @@ class LLMCache(KeptAnswers):
             if (found := look()) is not None:
                 return found
 
-    def _shared(self, result: Answered) -> Answered:
+    def _pack(self, result: Answered) -> tuple[str, float | None]:
+        return answers.packed(result.value), result.score
+
+    def _unpack(self, packed: tuple[str, float | None]) -> Answered:
         """What one gets who waited for it: a copy, since the others may change theirs."""
-        self._count("shared")
-        return Answered(answers.unpacked(answers.packed(result.value)), "shared", result.score)
+        value = answers.unpacked(packed[0])
+        self._count("shared", saved_tokens=tokens_of(value))
+        return Answered(value, "shared", packed[1])
 
     def _to_be_kept(self, params: Any) -> bool:
         return self.sampled or settings_of(params).get("temperature", 0) == 0

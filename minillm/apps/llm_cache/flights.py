@@ -30,7 +30,7 @@ class Flight:
 
     maker: int  # the thread
     done: threading.Event = field(default_factory=threading.Event)
-    result: Any = None
+    packed: Any = None
 
 
 class Flights:
@@ -42,11 +42,17 @@ class Flights:
         self._running: dict[Key, Flight] = {}
 
     def fly(
-        self, key: Key, look: Callable[[], Any], make: Callable[[], Any], share: Callable[[Any], Any]
+        self,
+        key: Key,
+        look: Callable[[], Any],
+        make: Callable[[], Any],
+        pack: Callable[[Any], Any],
+        unpack: Callable[[Any], Any],
     ) -> Any:
         """What `look` finds (None for nothing), else what `make` gives; `make` runs once at a time for a key.
 
-        share: what those who waited get of the result. ValueError where `make` asks for its own answer.
+        Those who waited get unpack(pack(result)), packed before the first one can change it. ValueError where `make`
+        asks for its own answer.
         """
         until = time.monotonic() + self.patience
         mine = Flight(threading.get_ident())
@@ -59,12 +65,13 @@ class Flights:
                 raise ValueError("make asked the cache for the very answer that it is making")
             if not flight.done.wait(max(0.0, until - time.monotonic())):
                 return make()  # the other one takes too long
-            if flight.result is not None:
-                return share(flight.result)  # else it failed, and one of those who waited is next
+            if flight.packed is not None:
+                return unpack(flight.packed)  # else it failed, and one of those who waited is next
         try:
             found = look()  # it may have come between our look and our turn
-            mine.result = make() if found is None else found
-            return mine.result
+            found = make() if found is None else found
+            mine.packed = pack(found)
+            return found
         finally:
             with self._lock:
                 del self._running[key]

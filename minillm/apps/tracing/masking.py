@@ -31,15 +31,16 @@ _FORMS = re.compile(
     | (?P<bearer>(?i:bearer)[\ \t]{1,8})(?=\S{0,63}(?:[0-9_=/+]|[.-][A-Za-z]))[A-Za-z0-9._~+/-]{8,4096}={0,2})
   | (?P<user>://[^\s/:@]{0,64}:)[^\s/@]{1,128}(?=@)                          # https://user:password@host
   | (?P<field>(?i:passw(?:or)?d|passphrase|secret|api[_\ -]?key|access[_-]?key|(?:access|auth|refresh)[_-]?token
-      |비밀번호|암호)["'\\]{0,4}[\ \t]{0,8}[:=][\ \t]{0,8}\\?)(?:"[^"\n]{1,4096}"?|'[^'\n]{1,4096}'?|[^\s"',;}&]{3,4096})
+      |비밀번호|암호)["'\\]{0,4}[\ \t]{0,8}[:=][\ \t]{0,8}\\?)
+    (?:"[^"\n]{1,4096}"?|'[^'\n]{1,4096}'?|[^\s"',;}&]{3,4096})
     """,
     re.VERBOSE,
 )
 # Every form holds one of these: a text without them, as most are, need not be searched (7 times as fast).
 _HINTS = (
     "----", "sk-", "sk_", "pk-", "pk_", "rk-", "rk_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "_pat_", "glpat-", "hf_",
-    "pypi-", "xox", "akia", "asia", "aiza", "eyj", "bearer", "authorization", "://", "passw", "passphrase", "secret", "key",
-    "token", "비밀번호", "암호",
+    "pypi-", "xox", "akia", "asia", "aiza", "eyj", "bearer", "authorization", "://", "passw", "passphrase", "secret",
+    "key", "token", "비밀번호", "암호",
 )  # fmt: skip
 _NAMES = re.compile(
     r"(?:^|_)(?:token|pwd|pin|cookie|set_cookie|authorization|auth|credentials?|session_key|jwt|otp)$"

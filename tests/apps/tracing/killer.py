@@ -63,7 +63,9 @@ def main(folder, kills, seed):
         found = read_trace(path)
         there = {(one.attributes["writer"], one.attributes["number"]) for one in found.records}
         assert len(there) == len(found.records), "a span is there twice"
-        assert all(one.attributes["text"] == TEXT for one in found.records), "half a span passed for a whole one"
+        assert all(one.attributes["text"] == TEXT for one in found.records), (
+            "half a span passed for a whole one"
+        )
         lost = {(name, int(number)) for name, number in (line.decode().split() for line in said)} - there
         assert not lost, f"{len(lost)} spans that had ended are gone: {sorted(lost)[:3]}"
         half = found.damaged

@@ -40,8 +40,11 @@ def test_a_process_that_traces_imports_no_torch(tmp_path):
 
 
 def test_a_span_costs_less_than_fifty_microseconds(tmp_path):
-    """Of processor time, the best of several rounds: on a busy machine, too. With what was asked, answered, and tokens."""
-    tracer, text = Tracer(tmp_path / "run.jsonl"), "What does the warranty of the lamp cover? 램프의 보증은 무엇을 덮나요?"
+    """Of processor time, the best of several rounds: on a busy machine, too."""
+    tracer, text = (
+        Tracer(tmp_path / "run.jsonl"),
+        "What does the warranty of the lamp cover? 램프의 보증은 무엇을 덮나요?",
+    )
     costs = []
     for _ in range(10):
         begun = time.process_time()

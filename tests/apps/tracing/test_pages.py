@@ -50,7 +50,11 @@ def test_the_tree_puts_the_earliest_first_and_says_what_is_missing():
     records = [span(4, 60, 70, 1), span(2, 10, 50, 1), span(3, 20, 30, 2), span(1, 0, 100), span(9, 5, 6, 77)]
     records += [span(1, 200, 300, trace=2, name="other")]  # the same number in another trace
     roots = trace_tree(records)
-    assert [(one.record.name, one.missing_parent) for one in roots] == [("s1", False), ("s9", True), ("other", False)]
+    assert [(one.record.name, one.missing_parent) for one in roots] == [
+        ("s1", False),
+        ("s9", True),
+        ("other", False),
+    ]
     assert [node.record.name for _, node in walk(roots[:1])] == ["s1", "s2", "s3", "s4"]
     lines = list(tree_lines(records, times=False))
     assert lines == [
@@ -68,7 +72,9 @@ def test_rings_and_depth_of_a_damaged_file_end():
 
 def test_a_line_has_bar_tokens_and_error_and_stays_one_line():
     found = {"gen_ai.usage.input_tokens": 12, "gen_ai.usage.output_tokens": 3, "error.type": "Timeout\x1b[2J"}
-    bad = span(2, 50, 100, 1, name="검색\x1b[31m\n빨강\u202e", status="error", message="a\nb", attributes=found)
+    bad = span(
+        2, 50, 100, 1, name="검색\x1b[31m\n빨강\u202e", status="error", message="a\nb", attributes=found
+    )
     top, line = tree_lines([span(1, 0, 100), bad])
     assert "100.0 ms  " + "█" * 20 in top
     assert "50.0 ms  " + "·" * 10 + "█" * 10 in line
@@ -85,13 +91,26 @@ def test_the_slowest_is_the_one_with_own_time():
 def test_tokens_and_cost_by_hand():
     def call(number, model, read=None, written=None, status="ok"):
         found = {"gen_ai.operation.name": "chat", "gen_ai.request.model": model}
-        found |= {} if read is None else {"gen_ai.usage.input_tokens": read, "gen_ai.usage.output_tokens": written}
+        found |= (
+            {} if read is None else {"gen_ai.usage.input_tokens": read, "gen_ai.usage.output_tokens": written}
+        )
         return span(number, 0, 100, attributes=found, status=status)
 
-    records = [call(1, "a", 1000, 200), call(2, "a", 500, 50), call(3, "a"), call(4, "b", 7, 8, "error"), span(5, 0, 9)]
+    records = [
+        call(1, "a", 1000, 200),
+        call(2, "a", 500, 50),
+        call(3, "a"),
+        call(4, "b", 7, 8, "error"),
+        span(5, 0, 9),
+    ]
     used = usage_by_model(records, {"a": (2.0, 10.0)})
     assert list(used) == ["a", "b"]
-    assert (used["a"].calls, used["a"].uncounted, used["a"].input_tokens, used["a"].output_tokens) == (3, 1, 1500, 250)
+    assert (used["a"].calls, used["a"].uncounted, used["a"].input_tokens, used["a"].output_tokens) == (
+        3,
+        1,
+        1500,
+        250,
+    )
     assert used["a"].cost == pytest.approx((1500 * 2 + 250 * 10) / 1e6)
     assert (used["b"].errors, used["b"].cost) == (1, None)
     for price in (3, (1,), (1, -1), "ab"):
@@ -118,7 +137,9 @@ def test_the_page_is_escaped_and_needs_nothing_else():
     attack = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&</pre></details>\ud800"
     records = [
         span(1, 0, 100, name=attack),
-        span(2, 25, 75, 1, status="error", message=attack, attributes={attack: [attack], "error.type": attack}),
+        span(
+            2, 25, 75, 1, status="error", message=attack, attributes={attack: [attack], "error.type": attack}
+        ),
     ]
     text = waterfall_page(records, title=attack)
     text.encode("utf-8")

@@ -37,7 +37,9 @@ def test_children_find_their_parent_and_end_before_it(tracer):
     assert parents(tracer) == {"a": None, "b": "a", "c": "b", "d": "a", "e": None}
     records = {one.name: one for one in tracer.read().records}
     assert records["a"].trace_id == records["c"].trace_id != records["e"].trace_id
-    assert records["a"].start <= records["b"].start <= records["c"].start <= records["c"].end <= records["b"].end
+    assert (
+        records["a"].start <= records["b"].start <= records["c"].start <= records["c"].end <= records["b"].end
+    )
     assert [one.name for one in tracer.read().records] == ["c", "b", "d", "a", "e"]  # as they ended
 
 
@@ -178,7 +180,11 @@ def test_streams_that_fail_are_closed_or_dropped(tracer):
     assert (failed.status, failed.attributes["error.type"]) == ("error", "ConnectionError")
     assert failed.attributes["output.value"] == "조각0 조각1 "
     for one in (early, gone):
-        assert (one.status, one.attributes["minillm.closed_early"], one.attributes["minillm.pieces"]) == ("ok", True, 1)
+        assert (one.status, one.attributes["minillm.closed_early"], one.attributes["minillm.pieces"]) == (
+            "ok",
+            True,
+            1,
+        )
     assert tracer.open_span is None
 
 
@@ -280,8 +286,9 @@ def test_no_value_is_an_error(tracer):
     for _ in range(5000):
         current["x"] = current = {}
     values = [
-        Bad(), ring, deep, float("nan"), float("inf"), 10**50, b"bytes", "\ud800 half", {1: 2, None: 3, "a": {4}}, object,
-        "길" * 50_000, list(range(10**6)), {"k" * 5000: 1}, lambda: 1, iter([1]), 1 + 2j, memoryview(b"x"), True, None,
+        Bad(), ring, deep, float("nan"), float("inf"), 10**50, b"bytes", "\ud800 half", {1: 2, None: 3, "a": {4}},
+        object, "길" * 50_000, list(range(10**6)), {"k" * 5000: 1}, lambda: 1, iter([1]), 1 + 2j,
+        memoryview(b"x"), True, None,
     ]  # fmt: skip
     for value in values:
         with tracer.trace("one", value=value) as span:
@@ -403,7 +410,9 @@ def test_half_lines_are_counted_and_swallow_nothing(tmp_path):
     rng = random.Random(0)
     for _ in range(60):
         cut = rng.randrange(1, len(lines[1]) - 1)
-        path.write_bytes(lines[0] + lines[1][:cut] + lines[2])  # killed within a write, another process goes on
+        path.write_bytes(
+            lines[0] + lines[1][:cut] + lines[2]
+        )  # killed within a write, another process goes on
         found = read_trace(path)
         assert [one.name for one in found.records] == ["span0", "span2"]
         assert found.damaged == 1
@@ -414,7 +423,14 @@ def test_half_lines_are_counted_and_swallow_nothing(tmp_path):
 
 
 def test_what_is_no_trace_is_refused_by_name(tmp_path):
-    for content in (b"hello\n", b'{"trace_id": 1}\n', b"[]", b"[" * 100_000, b'{"trace_id":"' * 1000, b"\xff\xfe\n"):
+    for content in (
+        b"hello\n",
+        b'{"trace_id": 1}\n',
+        b"[]",
+        b"[" * 100_000,
+        b'{"trace_id":"' * 1000,
+        b"\xff\xfe\n",
+    ):
         path = tmp_path / "other.jsonl"
         path.write_bytes(content)
         with pytest.raises(BadFileError, match=r"other.jsonl' holds no span"):
