@@ -3096,6 +3096,76 @@ wrong = [at, close, away]""",
         "a tuple": "counts = (2, 3, 1, 1, 3, 1)",
         "an array": "counts = np.array([2, 3, 1, 1, 3, 1])",
     },
+    "09-2-a": {
+        "an OrderedDict": """def replay(calls, most, ttl):
+    from collections import OrderedDict
+
+    kept, ways = OrderedDict(), ()
+    for now, *key in calls:
+        key = tuple(key)
+        if key in kept and (ttl is None or kept[key] + ttl >= now):
+            kept.move_to_end(key)
+            ways += ("hit",)
+            continue
+        ways += ("miss",)
+        kept[key] = now
+        kept.move_to_end(key)
+        for one in [one for one in kept if ttl is not None and kept[one] + ttl < now]:
+            del kept[one]
+        while len(kept) > most:
+            kept.popitem(last=False)
+    return ways""",
+        "lists of uses": """def replay(calls, most, ttl):
+    rows, ways = [], []  # [use, made, user, question]
+    for number, (now, user, question) in enumerate(calls):
+        row = next((row for row in rows if row[2:] == [user, question]), None)
+        if row and (ttl is None or now - row[1] <= ttl):
+            row[0] = number
+            ways.append("hit")
+            continue
+        rows = [one for one in rows if one is not row] + [[number, now, user, question]]
+        if ttl is not None:
+            rows = [one for one in rows if now - one[1] <= ttl]
+        rows = sorted(rows)[-most:]
+        ways.append("miss")
+    return np.array(ways)""",
+    },
+    "09-2-b": {
+        "a matrix product": """def look_up(kept, asked, threshold):
+    def unit(vector):
+        length = np.linalg.norm(vector)
+        return np.array(vector) / length if length else None
+
+    found = []
+    for *place, vector in asked:
+        rows = [(unit(one), text) for *other, one, text in kept if other == place]
+        rows = [(one, text) for one, text in rows if one is not None]
+        vector = unit(vector)
+        if vector is None or not rows:
+            found.append(None)
+            continue
+        scores = np.stack([one for one, _ in rows]) @ vector
+        at = int(scores.argmax())
+        found.append(rows[at][1] if scores[at] >= threshold - 1e-12 else None)
+    return tuple(found)""",
+        "plain numbers": """def look_up(kept, asked, threshold):
+    def cosine(a, b):
+        aa, bb = sum(x * x for x in a), sum(x * x for x in b)
+        return sum(x * y for x, y in zip(a, b)) / (aa**0.5 * bb**0.5) if aa and bb else float("nan")
+
+    for user, context, vector in asked:
+        fit = {text: cosine(vector, one) for u, c, one, text in kept if (u, c) == (user, context)}
+        fit = {text: score for text, score in fit.items() if score >= threshold}
+        yield max(fit, key=fit.get, default=None)""",
+    },
+    "09-2-c": {
+        "한국어": 'confused = ["민수는 지민을 몇 번 이겼나요?", "지민을 민수는 몇 번 이겼나요?"]',
+        "a loan": 'confused = ("is the lamp older than the shop", "is the shop older than the lamp")',
+    },
+    "09-2-d": {
+        "a tuple": "made_in = (5, 2, 4, 3, 2)",
+        "an array": "made_in = np.array([5, 2, 4, 3, 2])",
+    },
     "11-4-a": {
         "tuples, the worst first and reversed twice": """def two_stage(candidates, texts, scores, k):
     rankings, read = [], {}

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Key = tuple[str, bytes]
+Maker, Packer = Callable[[], Any], Callable[[Any], Any]
 
 
 @dataclass
@@ -41,14 +42,7 @@ class Flights:
         self._lock = threading.Lock()
         self._running: dict[Key, Flight] = {}
 
-    def fly(
-        self,
-        key: Key,
-        look: Callable[[], Any],
-        make: Callable[[], Any],
-        pack: Callable[[Any], Any],
-        unpack: Callable[[Any], Any],
-    ) -> Any:
+    def fly(self, key: Key, look: Maker, make: Maker, pack: Packer, unpack: Packer) -> Any:
         """What `look` finds (None for nothing), else what `make` gives; `make` runs once at a time for a key.
 
         Those who waited get unpack(pack(result)), packed before the first one can change it. ValueError where `make`
