@@ -3159,12 +3159,86 @@ wrong = [at, close, away]""",
         yield max(fit, key=fit.get, default=None)""",
     },
     "09-2-c": {
-        "한국어": 'confused = ["민수는 지민을 몇 번 이겼나요?", "지민을 민수는 몇 번 이겼나요?"]',
-        "a loan": 'confused = ("is the lamp older than the shop", "is the shop older than the lamp")',
+        "한국어": 'confused = ["이 램프가 저 램프보다 비싼가요?", "저 램프가 이 램프보다 비싼가요?"]',
+        "small letters": 'confused = ("is the lamp older than the shop", "is the shop older than the lamp")',
     },
     "09-2-d": {
         "a tuple": "made_in = (5, 2, 4, 3, 2)",
         "an array": "made_in = np.array([5, 2, 4, 3, 2])",
+    },
+    "09-4-a": {
+        "merged stretches": """def own_times(spans):
+    def covered(id, start, end):
+        merged = []
+        for b, e in sorted((max(b, start), min(e, end)) for _, p, b, e in spans if p == id):
+            if e <= b:
+                continue
+            if merged and b <= merged[-1][1]:
+                merged[-1][1] = max(e, merged[-1][1])
+            else:
+                merged.append([b, e])
+        return sum(e - b for b, e in merged)
+
+    return {id: float(end - start - covered(id, start, end)) for id, _, start, end in spans}""",
+        "edges": """def own_times(spans):
+    from collections import defaultdict
+
+    children, found = defaultdict(list), {}
+    for span in spans:
+        children[span[1]].append(span)
+    for id, _, start, end in spans:
+        edges = sorted([(b, 1) for _, _, b, _ in children[id]] + [(e, -1) for _, _, _, e in children[id]])
+        running, at, own = 0, start, 0
+        for place, change in [*edges, (max([end] + [one for one, _ in edges]), 0)]:
+            place = min(max(place, start), end)
+            own += (place - at) * (running == 0)
+            at, running = place, running + change
+        found[id] = np.int64(own)
+    return found""",
+    },
+    "09-4-b": {
+        "sign by sign": """def masked(value):
+    if isinstance(value, dict):
+        names = ("password", "apikey", "token", "authorization")
+        copy = {}
+        for key, one in value.items():
+            plain = key.replace("_", "").replace("-", "").replace(" ", "").lower()
+            copy[key] = "[masked]" if plain in names else masked(one)
+        return copy
+    if isinstance(value, list):
+        return list(map(masked, value))
+    if not isinstance(value, str):
+        return value
+    allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+    out, at = "", 0
+    while at < len(value):
+        end = at + 3
+        if value.startswith("sk-", at) and not (at and value[at - 1].isalnum()):
+            while end < len(value) and value[end] in allowed:
+                end += 1
+            if end - at >= 19:
+                out, at = out + "[masked]", end
+                continue
+        out, at = out + value[at], at + 1
+    return out""",
+        "by JSON's types": """def masked(value):
+    match value:
+        case str():
+            parts = re.split(r"((?<![^\\W_])sk-[a-zA-Z0-9_-]{16,})", value)
+            return "".join("[masked]" if number % 2 else part for number, part in enumerate(parts))
+        case list():
+            return [masked(one) for one in value]
+        case dict():
+            secret = re.compile("password|apikey|token|authorization", re.IGNORECASE)
+            return {k: "[masked]" if secret.fullmatch(re.sub("[-_ ]+", "", k)) else masked(v) for k, v in value.items()}
+    return value""",
+    },
+    "09-4-c": {
+        "한국어": 'leaking = f"비밀번호는 {SECRET}예요."',
+        "after a word": 'leaking = "password " + SECRET',
+    },
+    "09-4-d": {
+        "a tuple": 'parents = ("A", "A", "main", None, None)',
     },
     "11-4-a": {
         "tuples, the worst first and reversed twice": """def two_stage(candidates, texts, scores, k):
