@@ -2,7 +2,8 @@
 
     namespace | key | context | question | vector | value | made | used
 
-All look-ups name the namespace: no answer leaves it. `used` counts uses over the whole file: the smallest goes first
+All look-ups name the namespace: no answer leaves it. A checksum covers all of a row, the namespace too: a row with a
+flipped bit is no answer, and is made again. `used` counts uses over the whole file: the smallest goes first
 when there are too many (LRU, least recently used). What is too old is passed over, and deleted with the next write.
 Book 9.2.1 LLM 캐시 작동 원리.
 """
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import zlib
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,15 +23,16 @@ from minillm.inference.chat import Reply
 
 VERSION, APPLICATION = 1, 0x6D6C6361  # "mlca"
 TABLES = [
-    "CREATE TABLE answers (number INTEGER PRIMARY KEY, namespace TEXT NOT NULL, key BLOB NOT NULL, context BLOB NOT "
-    "NULL, question TEXT, vector BLOB, value TEXT NOT NULL, tokens INTEGER NOT NULL, made REAL NOT NULL, "
-    "used INTEGER NOT NULL, UNIQUE (namespace, key))",
-    "CREATE INDEX by_context ON answers (namespace, context) WHERE vector IS NOT NULL",
+    "CREATE TABLE answers (number INTEGER PRIMARY KEY AUTOINCREMENT, namespace TEXT NOT NULL, key BLOB NOT NULL, "
+    "context BLOB NOT NULL, question TEXT, vector BLOB, value TEXT NOT NULL, tokens INTEGER NOT NULL, "
+    "made REAL NOT NULL, used INTEGER NOT NULL, checksum INTEGER NOT NULL, UNIQUE (namespace, key))",
+    "CREATE INDEX by_context ON answers (namespace, context)",
     "CREATE INDEX by_use ON answers (used)",
     "CREATE INDEX by_age ON answers (made)",
     "CREATE TABLE settings (name TEXT PRIMARY KEY, value BLOB)",
     flights.TABLE,
 ]
+CHECKED = ("namespace", "key", "context", "question", "vector", "value")
 
 
 class Found(NamedTuple):
@@ -42,11 +46,8 @@ class Found(NamedTuple):
 
 def by_key(connection: sqlite3.Connection, namespace: str, key: bytes, oldest: float) -> Found | None:
     """The answer to exactly this request."""
-    row = connection.execute(
-        "SELECT number, value, tokens FROM answers WHERE namespace = ? AND key = ? AND made >= ?",
-        (namespace, key, oldest),
-    ).fetchone()
-    return None if row is None else Found(row[0], unpacked(row[1]), row[2])
+    where = "namespace = ? AND key = ? AND made >= ?"
+    return _one(connection, where, (namespace, key, oldest), 1.0)
 
 
 def by_meaning(
@@ -55,8 +56,8 @@ def by_meaning(
     """(cosine similarity, number, question) of all kept questions of this context, the most similar first."""
     rows = connection.execute(
         "SELECT number, question, vector FROM answers "
-        "WHERE namespace = ? AND context = ? AND vector IS NOT NULL AND made >= ?",
-        (namespace, context, oldest),
+        "WHERE namespace = ? AND context = ? AND length(vector) = ? AND made >= ?",
+        (namespace, context, vector.nbytes, oldest),
     ).fetchall()
     if not rows:
         return []
@@ -65,10 +66,29 @@ def by_meaning(
     return [(float(scores[i]), rows[i][0], rows[i][1]) for i in np.argsort(-scores, kind="stable")]
 
 
-def by_number(connection: sqlite3.Connection, number: int, score: float) -> Found | None:
+def by_number(
+    connection: sqlite3.Connection, namespace: str, context: bytes, number: int, score: float
+) -> Found | None:
     """An answer that `by_meaning` found; None if it went meanwhile."""
-    row = connection.execute("SELECT value, tokens FROM answers WHERE number = ?", (number,)).fetchone()
-    return None if row is None else Found(number, unpacked(row[0]), row[1], score)
+    where = "number = ? AND namespace = ? AND context = ?"
+    return _one(connection, where, (number, namespace, context), score)
+
+
+def _one(connection: sqlite3.Connection, where: str, values: tuple[Any, ...], score: float) -> Found | None:
+    sql = f"SELECT number, tokens, checksum, {', '.join(CHECKED)} FROM answers WHERE {where}"
+    row = connection.execute(sql, values).fetchone()
+    if row is None or checksum(row[3:]) != row[2]:
+        return None
+    return Found(row[0], unpacked(row[-1]), row[1], score)
+
+
+def checksum(fields: Iterable[Any]) -> int:
+    """Of the fields CHECKED."""
+    total = 0
+    for field in fields:
+        data = field.encode() if isinstance(field, str) else field or b""
+        total = zlib.crc32(b"%d " % len(data) + data, total)
+    return total
 
 
 def touch(connection: sqlite3.Connection, number: int) -> None:
@@ -81,10 +101,10 @@ def touch(connection: sqlite3.Connection, number: int) -> None:
 def put(connection: sqlite3.Connection, row: dict[str, Any], oldest: float, most: int | None) -> int:
     """Keep an answer, drop what is too old and what is too much; how many were dropped."""
     connection.execute(
-        "INSERT OR REPLACE INTO answers (namespace, key, context, question, vector, value, tokens, made, used) VALUES "
-        "(:namespace, :key, :context, :question, :vector, :value, :tokens, :made, "
+        "INSERT OR REPLACE INTO answers (namespace, key, context, question, vector, value, tokens, made, checksum, "
+        "used) VALUES (:namespace, :key, :context, :question, :vector, :value, :tokens, :made, :checksum, "
         "(SELECT coalesce(max(used), 0) + 1 FROM answers))",
-        row,
+        row | {"checksum": checksum(row[name] for name in CHECKED)},
     )
     gone = connection.execute("DELETE FROM answers WHERE made < ?", (oldest,)).rowcount
     if most is not None:

@@ -1,7 +1,7 @@
 """The cache's file: what is looked up in it, kept in it, dropped from it, counted. (cache.py asks and makes.)
 
-A file that fails later (a full disk, another writer that holds it) costs hits, and not the answers that a model can
-give: it is counted as `failed`, and `why` says what came.
+A file that fails later (a full disk, damage, another writer that holds it) costs hits, and not the answers that a model
+can give: it is counted as `failed`, and `why` says what came.
 Book 9.2.1 LLM 캐시 작동 원리.
 """
 
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minillm._checks import check_text
+from minillm._files import BadFileError
 from minillm.apps.llm_cache import answers, flights
 from minillm.apps.llm_cache.keys import Request
 from minillm.inference.chat import Reply
@@ -83,7 +84,7 @@ class KeptAnswers:
                 break
             if self.agree is None or self.agree(request.question, question):
                 with self._file.transaction() as connection:
-                    return answers.by_number(connection, number, score)
+                    return answers.by_number(connection, namespace, request.context, number, score)
         return None
 
     def _keep(self, request: Request, namespace: str, vector: np.ndarray | None, value: Any) -> None:
@@ -126,7 +127,7 @@ class KeptAnswers:
     def _file_may_fail(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:  # TimeoutError is one
+        except (OSError, BadFileError) as error:  # TimeoutError is an OSError
             self.why = str(error)
             self._count("failed")
 

@@ -35,7 +35,8 @@ KINDS = ("internal", "client")
 class Tracer:
     """Writes spans into a file, or keeps them in `kept` where path is None.
 
-    content: False leaves out what the steps read and wrote; names, times, tokens and errors' types stay.
+    content: False leaves out what the steps read and wrote, and what errors say; names, times, tokens, errors' types
+    and the attributes that the program sets itself stay.
     sync: wait for the disk at each span. limit: characters of a text. seed: of the ids, for a trace that is the same
     each time; None draws from the operating system. clock: nanoseconds since 1970, never going back.
     ValueError and OSError for a path that cannot be written, here and not later.

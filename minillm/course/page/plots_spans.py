@@ -3,7 +3,7 @@
     plot_spans(tracer.read().records)
 
 Rows are spans, a child below its parent and set in; the dark part of a bar is the span's own time, the light part is
-its children's. A span that failed is red. The page of `minillm trace html` shows the same and all values.
+its children's. A span that failed is orange. The page of `minillm trace html` shows the same and all values.
 """
 
 from __future__ import annotations

@@ -16,20 +16,9 @@ import time
 from pathlib import Path
 
 from minillm.apps.llm_cache import LLMCache
+from tests.processes import forked
 
 PAD = "글" * 3_000
-
-
-def forked(work):
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return child
 
 
 def write(path, start, pipe):

@@ -1,5 +1,6 @@
 """LLMCache: when an answer is one, whose it is, how long, how many; what is made once, and what is never kept."""
 
+import random
 import sqlite3
 import threading
 import time
@@ -12,6 +13,7 @@ from minillm._files import BadFileError
 from minillm.apps.llm_cache import CachedChat, LLMCache, cache_key, canonical_json, same_numbers
 from minillm.inference.chat import ChatModel, Reply, ScriptedChat
 from minillm.inference.params import SamplingParams
+from tests.helpers import soak_count
 
 
 class Counter:
@@ -432,6 +434,52 @@ def test_a_file_that_fails_costs_hits_and_no_answers(tmp_path, monkeypatch):
     assert cache.stats()["failed"] >= 2
     assert "held by another writer" in cache.why
     assert cache.answer("q", make).how == "exact"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "value = replace(value, 'kim', 'lee')",
+        "namespace = 'lee'",
+        "question = '90: b'",
+        "vector = zeroblob(8)",
+        "context = zeroblob(32)",
+        "value = substr(value, 2)",
+    ],
+)
+def test_a_row_that_was_changed_is_no_answer(tmp_path, damage):
+    path = tmp_path / "c.db"
+    with LLMCache(path, Directions(), 0.9) as cache:
+        cache.get_or_create("0: a", lambda: "for kim", "kim")
+        connection = sqlite3.connect(path)
+        connection.execute(f"UPDATE answers SET {damage}")
+        connection.commit()
+        connection.close()
+        for user in ("kim", "lee"):
+            assert cache.answer("0: a", lambda: f"for {user}", user).value == f"for {user}"  # noqa: B023
+            assert cache.answer("1: a", lambda: f"for {user}", user).value == f"for {user}"  # noqa: B023
+
+
+def test_flipped_bits_of_the_file_change_no_answer(tmp_path):
+    rng, path = random.Random(0), tmp_path / "c.db"
+    with LLMCache(path) as cache:
+        for number in range(20):
+            cache.get_or_create(f"q{number}", lambda: f"answer {number} " * 20, f"u{number % 2}")  # noqa: B023
+    data = path.read_bytes()
+    used = [place for place, byte in enumerate(data) if byte]
+    for _ in range(soak_count(1000)):
+        damaged = bytearray(data)
+        damaged[rng.choice(used)] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+        for end in ("-wal", "-shm"):
+            path.with_name(f"c.db{end}").unlink(missing_ok=True)
+        try:
+            with LLMCache(path) as cache:
+                for number in range(20):
+                    made = f"answer {number} " * 20
+                    assert cache.get_or_create(f"q{number}", lambda: made, f"u{number % 2}") == made  # noqa: B023
+        except BadFileError as error:
+            assert "c.db' is refused" in str(error)  # noqa: PT017
 
 
 def test_what_is_no_cache_is_refused_by_name(tmp_path):

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from minillm.apps.tracing import Tracer, read_trace
+from tests.processes import forked
 
 TEXT = "긴 글 " * 700  # several pages of memory a line
 
@@ -29,18 +30,6 @@ def write(path, name, pipe, until):
         os.write(pipe, f"{name} {number}\n".encode())
         number += 1
     assert tracer.lost == 0
-
-
-def forked(work):
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return child
 
 
 def main(folder, kills, seed):

@@ -2,24 +2,14 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 
 import pytest
 
 from minillm.apps.tracing import Tracer
-from tests.helpers import ROOT, soak_count
-
-
-def run(*arguments, seconds=250):
-    """A Python process of the same environment; what it printed."""
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=seconds,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+from tests.helpers import soak_count
+from tests.processes import run
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason=f"{sys.platform} has no fork")
