@@ -16,6 +16,7 @@ from minillm.apps.tracing import names
 from minillm.apps.tracing.span_file import SpanRecord
 
 BAR = 20  # characters of a line's bar
+MISSING = "(a step that has not ended, or in which the process died)"
 
 
 @dataclass
@@ -48,6 +49,17 @@ def trace_tree(records: Sequence[SpanRecord]) -> list[Node]:
     for node in nodes.values():
         node.children.sort(key=_begin)
     return sorted(roots, key=_begin)
+
+
+def families(records: Sequence[SpanRecord]) -> list[list[Node]]:
+    """The roots of `trace_tree`, those together that share a parent which was never written."""
+    found: dict[tuple[str, str], list[Node]] = {}
+    for root in trace_tree(records):
+        one = root.record
+        found.setdefault((one.trace_id, one.parent_id if root.missing_parent else one.span_id), []).append(
+            root
+        )
+    return list(found.values())
 
 
 def _begin(node: Node) -> tuple[int, int]:
@@ -91,12 +103,13 @@ def slowest(records: Sequence[SpanRecord], count: int = 5) -> list[tuple[SpanRec
 
 def tree_lines(records: Sequence[SpanRecord], times: bool = True) -> Iterator[str]:
     """The tree as lines of text. times: False leaves out what differs from run to run."""
-    for root in trace_tree(records):
-        spans = [node.record for _, node in walk([root])]
+    for roots in families(records):
+        spans = [node.record for _, node in walk(roots)]
         begin, end = min(one.start for one in spans), max(one.end for one in spans)
-        if root.missing_parent:
-            yield "(a step that has not ended, or in which the process died)"
-        rows = [(_branches(path[1:]) + one_line(node.record.name, 60), node) for path, node in walk([root])]
+        top = 0 if roots[0].missing_parent else 1
+        if roots[0].missing_parent:
+            yield MISSING
+        rows = [(_branches(path[top:]) + one_line(node.record.name, 60), node) for path, node in walk(roots)]
         width = min(60, max(_width(label) for label, _ in rows))
         for label, node in rows:
             line = label + " " * (width - _width(label))

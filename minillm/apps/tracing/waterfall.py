@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 
 from minillm.apps.tracing.span_file import SpanRecord
-from minillm.apps.tracing.tree import Node, facts, own_seconds, trace_tree, walk
+from minillm.apps.tracing.tree import MISSING, Node, facts, families, own_seconds, walk
 
 MOST = 2_000  # spans of a page
 _STYLE = """
@@ -39,17 +39,15 @@ _HEAD = (
 def waterfall_page(records: Sequence[SpanRecord], title: str = "trace", most: int = MOST) -> str:
     """The page. Of more than `most` spans the first ones are shown, and it says how many are left out."""
     parts, shown = [_HEAD.format(title=_safe(title), style=_STYLE)], 0
-    for root in trace_tree(records):
-        rows = list(walk([root]))[: max(0, most - shown)]
+    for roots in families(records):
+        rows = list(walk(roots))[: max(0, most - shown)]
         if not rows:
             break
         shown += len(rows)
-        every = [node.record for _, node in walk([root])]
+        every = [node.record for _, node in walk(roots)]
         begin, end = min(one.start for one in every), max(one.end for one in every)
-        lost = (
-            " · below a step that has not ended, or in which the process died" if root.missing_parent else ""
-        )
-        parts.append(f"<h2>{_safe(root.record.trace_id)} · {(end - begin) / 1e6:,.1f} ms{lost}</h2>\n")
+        lost = f" · below {MISSING}" if roots[0].missing_parent else ""
+        parts.append(f"<h2>{_safe(every[0].trace_id)} · {(end - begin) / 1e6:,.1f} ms{lost}</h2>\n")
         parts += [_row(node, len(path) - 1, begin, max(1, end - begin)) for path, node in rows]
     if len(records) > shown:
         parts.append(f"<p>{len(records) - shown:,} more spans are not shown.</p>\n")

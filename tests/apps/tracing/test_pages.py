@@ -18,7 +18,7 @@ from minillm.apps.tracing import (
     waterfall_page,
 )
 from minillm.apps.tracing.span_file import SpanRecord
-from minillm.apps.tracing.tree import walk
+from minillm.apps.tracing.tree import MISSING, walk
 
 MS = 1_000_000
 
@@ -48,17 +48,19 @@ def test_own_time_is_what_no_child_covers():
 
 def test_the_tree_puts_the_earliest_first_and_says_what_is_missing():
     records = [span(4, 60, 70, 1), span(2, 10, 50, 1), span(3, 20, 30, 2), span(1, 0, 100), span(9, 5, 6, 77)]
+    records += [span(7, 8, 9, 77), span(8, 5, 6, 9)]
     records += [span(1, 200, 300, trace=2, name="other")]  # the same number in another trace
     roots = trace_tree(records)
     assert [(one.record.name, one.missing_parent) for one in roots] == [
         ("s1", False),
         ("s9", True),
+        ("s7", True),
         ("other", False),
     ]
     assert [node.record.name for _, node in walk(roots[:1])] == ["s1", "s2", "s3", "s4"]
     lines = list(tree_lines(records, times=False))
     assert lines == [
-        "s1", "├─ s2", "│  └─ s3", "└─ s4", "(a step that has not ended, or in which the process died)", "s9", "other",
+        "s1", "├─ s2", "│  └─ s3", "└─ s4", MISSING, "├─ s9", "│  └─ s8", "└─ s7", "other",
     ]  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Checkers of lesson 09_2, LLM caches."""
 
+import copy
+
 import numpy as np
 
 from minillm.apps.llm_cache import LLMCache, same_numbers
@@ -66,7 +68,7 @@ def replay(answer):
     refuse_copies(answer)
     for calls, most, ttl, what in [
         *TOLD,
-        *map(drawn_day, cases(30, most=(1, 2, 3, 50), ttl=(None, 0, 3, 12), long=(5, 40))),
+        *map(drawn_day, cases(30, room=(1, 2, 3, 50), ttl=(None, 0, 3, 12), long=(5, 40))),
     ]:
         expected, given = by_the_cache(calls, most, ttl), list(calls)
         found = plain(answer(given, most, ttl), "what replay returns")
@@ -80,7 +82,7 @@ def drawn_day(case):
     for _ in range(case.long):
         now += inputs.integer(0, 3)
         calls.append((now, ("kim", "lee")[inputs.integer(0, 1)], "abcd"[inputs.integer(0, 3)]))
-    return calls, case.most, case.ttl, "drawn"
+    return calls, case.room, case.ttl, "drawn"
 
 
 # --- the semantic look-up ---
@@ -115,7 +117,7 @@ def look_up(answer):
     refuse_copies(answer)
     some = cases(40, kept=(1, 3, 9), width=(2, 5), threshold=(-1.0, 0.0, 0.5, 0.9), length=(0.01, 1.0, 100.0))
     for kept, asked, threshold, expected, what in [*ASKED, *filter(None, map(drawn_questions, some))]:
-        given = [[tuple(one) for one in side] for side in (kept, asked)]
+        given = copy.deepcopy([kept, asked])
         found = plain(answer(*given, threshold), "what look_up returns")
         where = f"kept {shown(kept)}, asked {shown(asked)}, threshold {threshold} ({what})"
         expect(found, expected, hint=where)
