@@ -21,6 +21,7 @@ import numpy as np
 
 from minillm.apps.llm_cache import choose_threshold, same_numbers, threshold_curve
 from minillm.data import load_dataset, prove_held_out
+from minillm.evaluation import paired
 from minillm.search import SentenceEncoder
 from minillm.search.words import plain_words
 from tests.benchmarks import record
@@ -36,7 +37,7 @@ METHODS = {
 }
 GUARD = " + same numbers"
 HEAD = ["method, seed of the split", "one question / two", "threshold", "hit rate [95 %]", "false-hit rate [95 %]",
-        "false among hits"]  # fmt: skip
+        "false among hits", "hits against shared words: wins, losses; difference [95 %]"]  # fmt: skip
 CURVE = (0.80, 0.84, 0.88, 0.90, 0.92, 0.94, 0.96, 0.98)
 
 
@@ -88,12 +89,13 @@ def measure(method: str, most: int | None = None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def lines_of(row: dict[str, Any], seeds: Iterable[int]) -> list[list[str]]:
-    """The table's lines of a method, seed by seed, without the guard and with it."""
+def lines_of(
+    row: dict[str, Any], seeds: Iterable[int], words: dict[str, Any] | None = None
+) -> list[list[str]]:
+    """The table's lines of a method, seed by seed, without the guard and with it. words: the row that it is compared
+    with, on the pairs of the reported half that are one question."""
     pairs = pairs_of(METHODS[row["method"]][1], len(row["same"]))
     same, lines = np.array(row["same"]), []
-    plain = np.array(row["similarities"])
-    guarded = np.where(row["numbers"], plain, -1.0)
     for seed in seeds:
         chooses, reported = halves(pairs, seed)
         texts = [
@@ -101,17 +103,37 @@ def lines_of(row: dict[str, Any], seeds: Iterable[int]) -> list[list[str]]:
             for side in (reported, chooses)
         ]
         prove_held_out(*texts, what="text")
-        for name, scores in ((row["method"], plain), (row["method"] + GUARD, guarded)):
-            threshold = choose_threshold(scores[chooses], same[chooses], MOST_FALSE)
+        one, two = int(same[reported].sum()), int((~same[reported]).sum())
+        for guard in ("", GUARD):
+            scores, threshold = scores_and_threshold(row, guard, same, chooses)
             [found] = threshold_curve(scores[reported], same[reported], [threshold])
-            one, two = int(same[reported].sum()), int((~same[reported]).sum())
             rates = [
                 share(found.hit_rate, one),
                 share(found.false_hit_rate, two),
                 f"{found.false_among_hits:.2f}",
             ]
-            lines.append([f"{name}, {seed}", f"{one} / {two}", f"{threshold:.3f}", *rates])
+            against = ""
+            if words is not None and words["method"] != row["method"]:
+                others, other = scores_and_threshold(words, guard, same, chooses)
+                asked = reported & same
+                result = paired(scores[asked] >= threshold, others[asked] >= other)
+                low, high = result.interval
+                against = (
+                    f"{result.wins}, {result.losses}; {result.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
+                )
+            lines.append(
+                [f"{row['method']}{guard}, {seed}", f"{one} / {two}", f"{threshold:.3f}", *rates, against]
+            )
     return lines
+
+
+def scores_and_threshold(
+    row: dict[str, Any], guard: str, same: np.ndarray, chooses: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """The similarities of all pairs (N,), and the threshold that one half chooses."""
+    scores = np.array(row["similarities"])
+    scores = np.where(row["numbers"], scores, -1.0) if guard else scores
+    return scores, choose_threshold(scores[chooses], same[chooses], MOST_FALSE)
 
 
 def share(rate: float, count: int) -> str:
@@ -132,7 +154,9 @@ def main() -> None:
     for name in METHODS:
         if (name, 0) in runs.done:
             row = runs.done[name, 0]
-            rows += lines_of(row, runs.given.seeds)
+            rows += lines_of(
+                row, runs.given.seeds, runs.done.get((f"shared words{name[name.index(',') :]}", 0))
+            )
             spent += row["seconds"]
             curve = threshold_curve(row["similarities"], row["same"], CURVE)
             print(

@@ -45,3 +45,7 @@ def test_a_line_a_seed_without_the_guard_and_with_it(monkeypatch):
         f"{method}{GUARD}, 1",
     ]
     assert all(len(line) == len(HEAD) for line in lines)
+    assert {line[-1] for line in lines} == {""}
+    worse = row | {"method": "shared words, English", "similarities": [0.001 * n for n in range(80)]}
+    against = [line[-1] for line in lines_of(row, [0], worse)]
+    assert all(int(one.split(",")[0]) > 0 for one in against)
