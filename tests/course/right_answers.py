@@ -3193,7 +3193,7 @@ wrong = [at, close, away]""",
             place = min(max(place, start), end)
             own += (place - at) * (running == 0)
             at, running = place, running + change
-        found[id] = np.int64(own)
+        found[id] = own
     return found""",
     },
     "09-4-b": {
