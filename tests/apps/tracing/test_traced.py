@@ -141,7 +141,9 @@ def test_a_store_and_its_encoder(tracer):
     with pytest.raises(ValueError, match="top_k"):
         traced.query([1, 0], top_k=0)
     words, numbers, failed = (one for one in spans(tracer) if one.name == "retrieval shop")
-    *_, embedded = (one for one in spans(tracer) if one.parent_id == words.span_id)  # the store tries it out first
+    *_, embedded = (
+        one for one in spans(tracer) if one.parent_id == words.span_id
+    )  # the store tries it out first
     assert embedded.attributes["gen_ai.operation.name"] == "embeddings"
     assert embedded.attributes["gen_ai.embeddings.dimension.count"] == 2
     assert words.name == "retrieval shop"
