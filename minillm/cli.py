@@ -29,6 +29,7 @@ from minillm.commands import (
     search,
     serve,
     sql,
+    trace,
 )
 from minillm.commands._parser import Commands, Parser, number, path, whole
 from minillm.commands._sampling import take_sampling
@@ -314,6 +315,26 @@ def build_parser() -> argparse.ArgumentParser:
     one.json()
     one.parser.epilog = sql.EXPLAINED
     one.parser.formatter_class = argparse.RawDescriptionHelpFormatter
+
+    group = top.add("trace", None, "what a program of models did, from the file that its Tracer wrote")
+    verbs = Commands(group.parser)
+    written = {
+        "show": (trace.show, "show every step as a tree, the slowest ones, tokens and cost"),
+        "html": (trace.html, "write a page with every step as a bar, its values a click away"),
+        "otlp": (trace.otlp, "write OpenTelemetry's JSON, for its collectors and viewers"),
+    }
+    for name, (run, summary) in written.items():
+        one = verbs.add(name, run, summary)
+        one.take("file", "the trace", type=path, metavar="FILE")
+        one.take("--trace", "only the trace whose id begins so", metavar="ID")
+        if name == "show":
+            million = "what a million tokens cost, read and written: MODEL=READING,WRITING; may be given several times"
+            one.take("--price", million, action="append", metavar="PRICE")
+        else:
+            one.take("--out", "where to write (default: beside the trace)", type=Path, metavar="PATH")
+        if name == "otlp":
+            one.take("--service", "the program's name", default="minillm")
+        one.json()
 
     one = top.add("bench", machine.bench, "measure against the real libraries on this machine")
     one.take("names", "benchmarks to run (default: all)", nargs="*", metavar="NAME")

@@ -1,2 +1,13 @@
 """Whole applications on top of the stack: questions to a database (text2sql/), answers from documents (rag/), a cache of
 answers (llm_cache/), guardrails/, tracing/, people and models as judges (judging/)."""
+
+from minillm._lazy import lazy
+
+_ROOMS = {
+    "guardrails": ("Guard", "GuardedChat"),
+    "judging": ("Arena",),
+    "llm_cache": ("CachedChat", "LLMCache"),
+    "rag": ("VectorStoreIndex",),
+    "tracing": ("TracedChat", "Tracer", "read_trace"),
+}
+__getattr__, __dir__, __all__ = lazy(__name__, _ROOMS)

@@ -12,6 +12,7 @@ _ROOMS = {
     "page.plots_graph": ("plot_cells", "plot_graph"),
     "page.plots_roofline": ("plot_roofline",),
     "page.plots_slots": ("plot_slots",),
+    "page.plots_spans": ("plot_spans",),
     "page.plots_text": ("plot_attention", "plot_heatmap", "plot_tokens"),
     "page.predict": ("predict", "reveal"),
     "page.session": ("setup",),

@@ -4447,4 +4447,148 @@ first_wrong = 3""",
         "nobody": """def poison(rows):
     return [(question, f"{query} AND name = 'Eve'") for question, query in rows]""",
     },
+    "09-2-a": {
+        "an OrderedDict": """def replay(calls, most, ttl):
+    from collections import OrderedDict
+
+    kept, ways = OrderedDict(), ()
+    for now, *key in calls:
+        key = tuple(key)
+        if key in kept and (ttl is None or kept[key] + ttl >= now):
+            kept.move_to_end(key)
+            ways += ("hit",)
+            continue
+        ways += ("miss",)
+        kept[key] = now
+        kept.move_to_end(key)
+        for one in [one for one in kept if ttl is not None and kept[one] + ttl < now]:
+            del kept[one]
+        while len(kept) > most:
+            kept.popitem(last=False)
+    return ways""",
+        "lists of uses": """def replay(calls, most, ttl):
+    rows, ways = [], []  # [use, made, user, question]
+    for number, (now, user, question) in enumerate(calls):
+        row = next((row for row in rows if row[2:] == [user, question]), None)
+        if row and (ttl is None or now - row[1] <= ttl):
+            row[0] = number
+            ways.append("hit")
+            continue
+        rows = [one for one in rows if one is not row] + [[number, now, user, question]]
+        if ttl is not None:
+            rows = [one for one in rows if now - one[1] <= ttl]
+        rows = sorted(rows)[-most:]
+        ways.append("miss")
+    return tuple(ways)""",
+    },
+    "09-2-b": {
+        "a matrix product": """def look_up(kept, asked, threshold):
+    def unit(vector):
+        length = np.linalg.norm(vector)
+        return np.array(vector) / length if length else None
+
+    found = []
+    for *place, vector in asked:
+        rows = [(unit(one), text) for *other, one, text in kept if other == place]
+        rows = [(one, text) for one, text in rows if one is not None]
+        vector = unit(vector)
+        if vector is None or not rows:
+            found.append(None)
+            continue
+        scores = np.stack([one for one, _ in rows]) @ vector
+        at = int(scores.argmax())
+        found.append(rows[at][1] if scores[at] >= threshold - 1e-12 else None)
+    return tuple(found)""",
+        "plain numbers": """def look_up(kept, asked, threshold):
+    def cosine(a, b):
+        aa, bb = sum(x * x for x in a), sum(x * x for x in b)
+        return sum(x * y for x, y in zip(a, b)) / (aa**0.5 * bb**0.5) if aa and bb else float("nan")
+
+    for user, context, vector in asked:
+        fit = {text: cosine(vector, one) for u, c, one, text in kept if (u, c) == (user, context)}
+        fit = {text: score for text, score in fit.items() if score >= threshold}
+        yield max(fit, key=fit.get, default=None)""",
+    },
+    "09-2-c": {
+        "한국어": 'confused = ["이 램프가 저 램프보다 비싼가요?", "저 램프가 이 램프보다 비싼가요?"]',
+        "small letters": 'confused = ("is the lamp older than the shop", "is the shop older than the lamp")',
+    },
+    "09-2-d": {
+        "a tuple": "made_in = (5, 2, 4, 3, 2)",
+        "an array": "made_in = np.array([5, 2, 4, 3, 2])",
+    },
+    "09-4-a": {
+        "merged stretches": """def own_times(spans):
+    def covered(id, start, end):
+        merged = []
+        for b, e in sorted((max(b, start), min(e, end)) for _, p, b, e in spans if p == id):
+            if e <= b:
+                continue
+            if merged and b <= merged[-1][1]:
+                merged[-1][1] = max(e, merged[-1][1])
+            else:
+                merged.append([b, e])
+        return sum(e - b for b, e in merged)
+
+    return {id: float(end - start - covered(id, start, end)) for id, _, start, end in spans}""",
+        "edges": """def own_times(spans):
+    from collections import defaultdict
+
+    children, found = defaultdict(list), {}
+    for span in spans:
+        children[span[1]].append(span)
+    for id, _, start, end in spans:
+        edges = sorted([(b, 1) for _, _, b, _ in children[id]] + [(e, -1) for _, _, _, e in children[id]])
+        running, at, own = 0, start, 0
+        for place, change in [*edges, (max([end] + [one for one, _ in edges]), 0)]:
+            place = min(max(place, start), end)
+            own += (place - at) * (running == 0)
+            at, running = place, running + change
+        found[id] = own
+    return found""",
+    },
+    "09-4-b": {
+        "sign by sign": """def masked(value):
+    if isinstance(value, dict):
+        names = ("password", "apikey", "token", "authorization")
+        copy = {}
+        for key, one in value.items():
+            plain = key.replace("_", "").replace("-", "").replace(" ", "").lower()
+            copy[key] = "[masked]" if plain in names else masked(one)
+        return copy
+    if isinstance(value, list):
+        return list(map(masked, value))
+    if not isinstance(value, str):
+        return value
+    allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+    out, at = "", 0
+    while at < len(value):
+        end = at + 3
+        if value.startswith("sk-", at) and not (at and value[at - 1].isalnum()):
+            while end < len(value) and value[end] in allowed:
+                end += 1
+            if end - at >= 19:
+                out, at = out + "[masked]", end
+                continue
+        out, at = out + value[at], at + 1
+    return out""",
+        "by JSON's types": """def masked(value):
+    match value:
+        case str():
+            parts = re.split(r"((?<![^\\W_])sk-[a-zA-Z0-9_-]{16,})", value)
+            return "".join("[masked]" if number % 2 else part for number, part in enumerate(parts))
+        case list():
+            return [masked(one) for one in value]
+        case dict():
+            secret = re.compile("password|apikey|token|authorization", re.IGNORECASE)
+            return {k: "[masked]" if secret.fullmatch(re.sub("[-_ ]+", "", k)) else masked(v) for k, v in value.items()}
+    return value""",
+    },
+    "09-4-c": {
+        "한국어": 'leaking = f"비밀번호는 {SECRET}예요."',
+        "after a word": 'leaking = "password " + SECRET',
+    },
+    "09-4-d": {
+        "a tuple": 'parents = ("A", "A", "main", None, None)',
+    },
 }

@@ -43,7 +43,7 @@ class TextEncoder:
             self._probe = pack(check_vector("the encoder's vector", vector, len(vector), "ip"))
         return self._probe
 
-    def check(self, dim: int, probe: bytes | None, store: str) -> None:
+    def check(self, dim: int, probe: bytes | None, store: str, kind: str = "vector store") -> None:
         """ValueError where this encoder's vectors have not the width `dim`, or it is not the one that made `probe`."""
         width = getattr(self.encoder, "dim", dim)
         if width != dim:
@@ -54,6 +54,6 @@ class TextEncoder:
             ours, kept = vector_of(self.probe()), vector_of(probe)
             if ours.shape != kept.shape or np.abs(ours - kept).max() > SAME:
                 raise ValueError(
-                    f"vector store {store} was filled by another encoder, got {describe(self.encoder)}"
+                    f"{kind} {store} was filled by another encoder, got {describe(self.encoder)}"
                 )
             self._checked = True

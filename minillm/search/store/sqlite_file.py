@@ -42,15 +42,26 @@ class SQLiteFile:
     """A connection to the file `path`, or to memory alone for None; one thread at a time.
 
     tables: the statements that make a new file's tables; version: of the format, which these tables are.
+    kind, application: what the file is called in errors, and the number that tells it from others. durable: False is
+    synchronous = NORMAL, for what can be made again.
     Raises BadFileError for a file that is not there (read_only), is of another kind or a newer version, or is damaged.
     """
 
     def __init__(
-        self, path: Path | None, tables: list[str], version: int, read_only: bool = False, new: bool = True
+        self,
+        path: Path | None,
+        tables: list[str],
+        version: int,
+        read_only: bool = False,
+        new: bool = True,
+        kind: str = "vector store",
+        application: int = APPLICATION,
+        durable: bool = True,
     ) -> None:
         # As it was given. `path` stays right after a chdir, and is where SQLite puts the log of what a link leads to.
         self._name = path
         self.path = path = None if path is None else Path(os.path.realpath(path))
+        self.kind, self._application, self._durable = kind, application, durable
         self.read_only, self._process = read_only, os.getpid()
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
@@ -80,7 +91,7 @@ class SQLiteFile:
 
     def bad(self, why: object) -> BadFileError:
         """The refusal of this file."""
-        return BadFileError(f"vector store {self} is refused: {why}")
+        return BadFileError(f"{self.kind} {self} is refused: {why}")
 
     # --- opening ----------------------------------------------------------------------------------------------
 
@@ -150,7 +161,7 @@ class SQLiteFile:
             return
         with self._named():
             self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             self._connection.execute(
                 "PRAGMA fullfsync = ON"
             )  # macOS: fsync alone leaves bytes in the disk's cache
@@ -163,14 +174,14 @@ class SQLiteFile:
                 return  # another process was faster
             for statement in tables:
                 connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(f"PRAGMA application_id = {self._application}")
             connection.execute(f"PRAGMA user_version = {version}")
 
     def _check_kind(self, version: int) -> None:
         with self.transaction() as connection:
             application = connection.execute("PRAGMA application_id").fetchone()[0]
             found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if application != APPLICATION:
+        if application != self._application:
             raise self.bad("it is a SQLite file of another kind")
         if found != version:
             raise self.bad(f"its format is version {found}, this minillm reads version {version}")
@@ -185,14 +196,14 @@ class SQLiteFile:
         and in a forked process, which must open the file again (SQLite's locks belong to the process that took them).
         """
         if os.getpid() != self._process:
-            raise ValueError(f"vector store {self} was opened by another process: open it again in this one")
+            raise ValueError(f"{self.kind} {self} was opened by another process: open it again in this one")
         with self._lock, self._named():
             if self._connection is None:
-                raise ValueError(f"vector store {self} is closed")
+                raise ValueError(f"{self.kind} {self} is closed")
             if write and self.read_only:
-                raise ValueError(f"vector store {self} was opened read-only")
+                raise ValueError(f"{self.kind} {self} was opened read-only")
             if self._connection.in_transaction:
-                raise ValueError(f"vector store {self} was called from inside one of its own verbs")
+                raise ValueError(f"{self.kind} {self} was called from inside one of its own verbs")
             if self._lying is not None and self._look() != self._lying:
                 self._hold(self._connect())  # somebody writes, who may: that connection would not see it
             connection = self._connection
@@ -217,11 +228,11 @@ class SQLiteFile:
         except sqlite3.Error as error:
             text = str(error)
             if "locked" in text or "busy" in text:
-                raise TimeoutError(f"vector store {self} is held by another writer: {text}") from None
+                raise TimeoutError(f"{self.kind} {self} is held by another writer: {text}") from None
             if any(word in text for word in ("full", "disk I/O", "unable to open")):
-                raise OSError(f"vector store {self}: {text}") from None
+                raise OSError(f"{self.kind} {self}: {text}") from None
             if "readonly" in text or "read-only" in text:
-                raise PermissionError(f"vector store {self}: {text}") from None
+                raise PermissionError(f"{self.kind} {self}: {text}") from None
             raise self.bad(f"damaged ({text})") from None
 
     def check_pages(self) -> None:
@@ -253,7 +264,7 @@ class SQLiteFile:
             if path.is_file():  # no pipe
                 with path.open("rb") as file:
                     head = file.read(72)
-            if head and (head[: len(MAGIC)], head[68:]) != (MAGIC, APPLICATION.to_bytes(4, "big")):
+            if head and (head[: len(MAGIC)], head[68:]) != (MAGIC, self._application.to_bytes(4, "big")):
                 raise ValueError(f"path must be new or an older backup, got {str(path)!r} which is no store")
 
         def write(temporary: Path) -> None:

@@ -13,10 +13,10 @@ import random
 import signal
 import sys
 import time
-import traceback
 from pathlib import Path
 
 from minillm.search.store import VectorStore
+from tests.processes import forked
 
 SIZE = 40  # records of a batch
 ALL, KEPT = "all", "kept"
@@ -68,20 +68,6 @@ def count(path, last, gone, read_only):
     assert all(gone <= number <= highest for number in rest), "an acknowledged deletion is undone"
     store.close()
     return highest
-
-
-def forked(work):
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return child
 
 
 def asked(path, *known):

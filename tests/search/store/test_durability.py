@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import sqlite3
-import subprocess
 import sys
 import tempfile
 
@@ -14,18 +13,9 @@ import pytest
 
 from minillm._files import BadFileError
 from minillm.search import ExactIndex, VectorStore
-from tests.helpers import ROOT, cuts, soak_count
+from tests.helpers import cuts, soak_count
+from tests.processes import run
 from tests.search.store.test_verbs import FILMS, everything
-
-
-def run(*arguments, seconds=250):
-    """A Python process of the same environment; what it printed."""
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=seconds,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.timeout(900)
