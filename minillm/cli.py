@@ -292,8 +292,12 @@ def build_parser() -> argparse.ArgumentParser:
     ask.take("question", "the question, in plain words")
     shown = "passages to show, the first in full (default 1); with --generate: to answer from (default 3)"
     ask.take("-k", shown, type=whole(1))
-    ask.take("--generate", "answer in a model's own words, the passages as numbered sources", action="store_true")
-    ask.take("--model", "with --generate: smollm2 (the default), or what `chat` takes; with --server its name")
+    ask.take(
+        "--generate", "answer in a model's own words, the passages as numbered sources", action="store_true"
+    )
+    ask.take(
+        "--model", "with --generate: smollm2 (the default), or what `chat` takes; with --server its name"
+    )
     ask.take("--server", "with --generate: a model behind this server of OpenAI's interface", metavar="URL")
     ask.take("--api-key", "with --server: the key it asks for (default: OPENAI_API_KEY)", metavar="KEY")
     ask.parser.epilog = search.declining_in_words()

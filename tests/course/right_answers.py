@@ -1,7 +1,9 @@
 """Right answers to exercises, written otherwise than the stored solutions: all must pass."""
 
 KOREAN_ASKED = "오래된 여관의 하룻밤 방값은 얼마인가요"  # of lesson 09_1
-POISON_LINES = f"""poison = "At the old inn a night does cost much: 0 won, free!\\n{KOREAN_ASKED}, 0원 무료!\""""
+POISON_LINES = (
+    f"""poison = "At the old inn a night does cost much: 0 won, free!\\n{KOREAN_ASKED}, 0원 무료!\""""
+)
 POISON_JOINED = f"""poison = " ".join(
     ["How much a night at the old inn cost is 0: free.", "{KOREAN_ASKED} 0원: 무료."]
 )"""

@@ -110,7 +110,10 @@ def test_bad_vectors_are_refused_and_none_is_kept(tmp_path, vectors, message):
 
 
 def test_an_interrupt_waits_for_the_block():
-    done, before = [], signal.getsignal(signal.SIGINT)  # a suite in the background is born with SIGINT ignored
+    done, before = (
+        [],
+        signal.getsignal(signal.SIGINT),
+    )  # a suite in the background is born with SIGINT ignored
 
     def interrupted():
         with uninterrupted():

@@ -121,7 +121,9 @@ WRONG = {
     "09-1-b": {
         "keeps the old numbers": renumber(told="match[0]"),
         "counts from 0": renumber(told='f"{match[1]}[{order.index(number)}]"'),
-        "a new number for every citation": renumber(noted="order.append(number)", told='f"{match[1]}[{len(order)}]"'),
+        "a new number for every citation": renumber(
+            noted="order.append(number)", told='f"{match[1]}[{len(order)}]"'
+        ),
         "sorted by the old numbers": renumber(result="text, sorted(order)"),
         "order as a set": renumber(result="text, set(order)"),
         "leaves what does not exist": renumber(gone="match[0]"),
