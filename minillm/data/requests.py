@@ -16,11 +16,14 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from minillm._checks import check_choice, check_int, check_text, describe
 
 PARTS = ("train", "test")
+# what SmolLM2 learned of 400 requests of "train" in seven minutes (tests/benchmarks/lora_quality.py, seed 0); a LoRA adapter
+ADAPTER = Path(__file__).with_name("requests_adapter")
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 FIRST = (
     "Blue", "Old", "Silver", "Green", "Little", "Golden", "Quiet", "Red", "Northern", "Second", "Round", "Iron",
