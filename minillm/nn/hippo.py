@@ -1,4 +1,4 @@
-"""HiPPO (하이포): a state that holds all of the past as a curve, and the two ways of making steps of a flow.
+"""HiPPO (히포): a state that holds all of the past as a curve, and the two ways of making steps of a flow.
 
     flow         x'(t) = A x(t) + B u(t)                    A (N, N), B (N,)
     bilinear     x_k = Ā x_{k-1} + B̄ u_k,   Ā = (I - Δ/2 A)⁻¹ (I + Δ/2 A),   B̄ = (I - Δ/2 A)⁻¹ Δ B
@@ -55,6 +55,8 @@ def zero_order_hold(A: Tensor, B: Tensor, step: float) -> tuple[Tensor, Tensor]:
 
 def run_flow(A: Tensor, B: Tensor, u: Tensor) -> Tensor:
     """The states (T, N) of x_k = A x_{k-1} + B u_k from zero, for a signal u (T,) and matrices of single steps."""
+    _check_flow(A, B, 0.0)
+    _check_signal(u)
     x, states = A.new_zeros(len(A)), []
     for value in u.to(A).unbind(0):
         x = A @ x + B * value
@@ -68,8 +70,7 @@ def legs_memory(u: Tensor, size: int) -> Tensor:
     In log t the flow x' = (A x + B u) / t is x' = A x + B u: from step k - 1 to step k it runs for log(k / (k - 1)).
     u is held for a step, so nothing is rounded but the numbers: these are the integrals of u with the polynomials.
     """
-    if not isinstance(u, Tensor) or u.dim() != 1 or not len(u):
-        raise ValueError(f"u must be a tensor (T,), got {describe(u)}")
+    _check_signal(u)
     A, B = hippo_legs(size)
     first, *others = u.to(A).unbind(0)
     x = A.new_zeros(size)
@@ -87,6 +88,10 @@ def legs_curve(coefficients: Tensor, places: Tensor) -> Tensor:
 
     u(s) ≈ Σ_n x_n √(2n+1) P_n(2s - 1), with P_n by (n+1) P_{n+1} = (2n+1) z P_n - n P_{n-1}
     """
+    if not isinstance(coefficients, Tensor) or not coefficients.numel() or not coefficients.dim():
+        raise ValueError(f"coefficients must be a tensor (..., N), got {describe(coefficients)}")
+    if not isinstance(places, Tensor) or places.dim() != 1:
+        raise ValueError(f"places must be a tensor (P,), got {describe(places)}")
     z = 2 * places.double() - 1
     before, now, rows = torch.zeros_like(z), torch.ones_like(z), []
     for n in range(coefficients.shape[-1]):
@@ -99,5 +104,12 @@ def _check_flow(A: Tensor, B: Tensor, step: float) -> None:
     check_number("step", step, 0.0)
     if not isinstance(A, Tensor) or A.dim() != 2 or A.shape[0] != A.shape[1] or not len(A):
         raise ValueError(f"A must be a matrix (N, N), got {describe(A)}")
+    if not (A.is_floating_point() or A.is_complex()):
+        raise ValueError(f"A must hold real or complex numbers, not {A.dtype}")
     if not isinstance(B, Tensor) or B.shape != A.shape[:1] or B.dtype != A.dtype:
         raise ValueError(f"B must be a vector ({len(A)},) of A's dtype, got {describe(B)}")
+
+
+def _check_signal(u: Tensor) -> None:
+    if not isinstance(u, Tensor) or u.dim() != 1 or not len(u) or u.is_complex():
+        raise ValueError(f"u must be a real tensor (T,), got {describe(u)}")

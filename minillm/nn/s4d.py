@@ -111,12 +111,12 @@ def s4d_kernel(weights: Tensor, bar: Tensor, length: int) -> Tensor:
 
 
 def fft_convolve(u: Tensor, kernel: Tensor) -> Tensor:
-    """y_k = Σ_{l ≤ k} K_l u_{k-l}: u (B, H, L), kernel (H, L) -> (B, H, L), in L log L steps.
+    """y_k = Σ_{l ≤ k} K_l u_{k-l}: u (B, H, L), kernel (H, any length) -> (B, H, L), in L log L steps.
 
     Twice the length, because a product of spectra is a convolution around a circle.
     """
     L = u.shape[-1]
-    spectrum = torch.fft.rfft(kernel, n=2 * L)  # (H, L + 1)
+    spectrum = torch.fft.rfft(kernel[..., :L], n=2 * L)  # (H, L + 1)
     # a text at a time: what one needs stays in the cache
     return torch.stack([
         torch.fft.irfft(torch.fft.rfft(text, n=2 * L) * spectrum, n=2 * L)[:, :L] for text in u.unbind(0)
@@ -193,6 +193,8 @@ class S4DLayer(nn.Module):
         """
         if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != self.width or not x.numel():
             raise ValueError(f"x must be a tensor (B, T, {self.width}), got {describe(x)}")
+        if not x.is_floating_point():
+            raise ValueError(f"x must hold real numbers, not {x.dtype}")
         if state is not None:
             self._check_state(state, len(x))
         bar, drive, C = self.steps()

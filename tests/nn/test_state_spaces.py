@@ -245,6 +245,15 @@ def test_a_layer_reads_a_text_in_any_pieces(initial, discrete):
         assert layer(x[:, :length], last=False)[1] is None
 
 
+@pytest.mark.parametrize("length", [1, 5, 13, 20, 40])
+def test_a_kernel_of_any_length_is_numpys_convolution(length):
+    """A longer one must not come round the circle of the FFT to the first tokens."""
+    generator = np.random.default_rng(length)
+    u, kernel = generator.normal(size=(2, 3, 13)), generator.normal(size=(3, length))
+    expected = [[np.convolve(one, row)[:13] for one, row in zip(text, kernel)] for text in u]
+    close(fft_convolve(torch.tensor(u), torch.tensor(kernel)), torch.tensor(np.array(expected)))
+
+
 def test_gradients_of_the_layer():
     """Those of the recurrence with the plain kernel's formula."""
     layer = S4DLayer(2, 4).double()
@@ -267,13 +276,20 @@ def test_bad_input_is_named():
         (lambda: bilinear(A, B[:2], 0.1), "B must be a vector"),
         (lambda: zero_order_hold(A, B.float(), 0.1), "of A's dtype"),
         (lambda: zero_order_hold(A, B, -1), "step must be at least 0"),
-        (lambda: legs_memory(torch.zeros(2, 2), 3), "u must be a tensor"),
+        (lambda: legs_memory(torch.zeros(2, 2), 3), "u must be a real tensor"),
+        (lambda: legs_memory(torch.zeros(4) + 0j, 3), "u must be a real tensor"),
+        (lambda: run_flow(A, B, torch.zeros(0)), "u must be a real tensor"),
+        (lambda: run_flow(A, B[:2], torch.zeros(4)), "B must be a vector"),
+        (lambda: bilinear(A.long(), B.long(), 0.1), "A must hold real or complex numbers, not torch.int64"),
+        (lambda: legs_curve(torch.zeros(2, 0), torch.zeros(3)), "coefficients must be a tensor"),
+        (lambda: legs_curve(torch.zeros(2), 0.5), "places must be a tensor"),
         (lambda: S4DLayer(3, 7), "size must be even"),
         (lambda: S4DLayer(3, 8, "fourier"), "initial must be one of 'lin', 'inv', 'legs'"),
         (lambda: S4DLayer(3, 8, discrete="euler"), "discrete"),
         (lambda: S4DLayer(3, 8, step_min=0.2, step_max=0.1), "step_max"),
         (lambda: S4DLayer(3, 8)(torch.zeros(2, 5, 4)), r"x must be a tensor \(B, T, 3\)"),
         (lambda: S4DLayer(3, 8)(torch.zeros(2, 0, 3)), "x must be a tensor"),
+        (lambda: S4DLayer(3, 8)(torch.zeros(2, 5, 3).long()), "x must hold real numbers, not torch.int64"),
         (
             lambda: S4DLayer(3, 8)(torch.zeros(2, 5, 3), torch.zeros(2, 3, 4)),
             "state must be a complex tensor",

@@ -116,6 +116,16 @@ WRONG = {
     from minillm.nn import bilinear
     bar, state = bilinear(A, B, step)
     return torch.stack([C @ torch.linalg.matrix_power(bar, k) @ state for k in range(length)])""",
+        "scipy's steps": """def kernel(A, B, C, step, length):
+    from scipy import signal
+    system = A.numpy(), B[:, None].numpy(), C[None].numpy(), [[0.0]]
+    bar, drive = (torch.tensor(one) for one in signal.cont2discrete(system, step, "bilinear")[:2])
+    return torch.stack([C @ torch.linalg.matrix_power(bar, k) @ drive[:, 0] for k in range(length)])""",
+        "the library's steps by another name": """def kernel(A, B, C, step, length):
+    import sys
+    steps = getattr(sys.modules["mini" + "llm.nn"], "bil" + "inear")
+    bar, state = steps(A, B, step)
+    return torch.stack([C @ torch.linalg.matrix_power(bar, k) @ state for k in range(length)])""",
         "the library's run": """def kernel(A, B, C, step, length):
     from minillm.nn.hippo import bilinear, run_flow
     pulse = torch.zeros(length).double()
@@ -129,6 +139,9 @@ WRONG = {
         "one below a billionth": held(limit="1e-9", small="1"),
         "one below 0.01": held(small="1"),
         "two terms": held(small="1 + z / 2"),
+        "three terms": held(small="1 + z / 2 + z * z / 6"),
+        "a short series for small ones": held(limit="0.009", small="1 + z / 2 + z * z / 6"),
+        "two terms up to a thousandth": held(limit="1e-3", small="1 + z / 2"),
         "the series for all": held(limit="1e9"),
         "the series from n": held(small="sum(z**n / math.factorial(max(n, 1)) for n in range(8))"),
         "without the step": held(
@@ -154,6 +167,19 @@ WRONG = {
     z = step * torch.tensor(a, dtype=torch.complex128)
     still = z == 0
     return z.exp(), step * torch.where(still, 1, torch.expm1(z) / torch.where(still, 1, z))""",
+        "expm1 by another name": """def held(a, step):
+    z = step * torch.tensor(a, dtype=torch.complex128)
+    still = z == 0
+    ratio = torch.ops.aten.expm1(z) / torch.where(still, 1, z)
+    return z.exp(), step * torch.where(still, 1, ratio)""",
+        "numpy's expm1": """def held(a, step):
+    from numpy import expm1
+    return [cmath.exp(step * one) for one in a], [complex(expm1(step * one)) / one if one else step for one in a]""",
+        "the library's table": """def held(a, step):
+    import sys
+    modules = sys.modules
+    table = vars(modules["mini" + "llm.nn.s4d"])["DISCRETE"]
+    return table["zoh"](modules["torch"].tensor(a) + 0j, modules["torch"].tensor(step))""",
         "the library": """def held(a, step):
     from minillm.nn.s4d import held_steps
     return held_steps(torch.tensor(a, dtype=torch.complex128), torch.tensor(step).double())""",

@@ -14,6 +14,7 @@ from minillm.course.classroom.checkers import (
     copied_library,
     expect,
     forbid,
+    packages_of,
     plain,
     shown,
 )
@@ -53,48 +54,58 @@ def by_hand(answer):
 @exercise("16-2-b", points=5)
 def kernel(answer):
     """The answer of the library's own steps to a pulse."""
-    copied = copied_library(answer)
+    copied = copied_library(answer) or packages_of(answer, "scipy")
     assert not copied, f"{OWN}: your answer uses {copied}"
+    rows = []
     for case in cases(most=16, N=(1, 2, 3, 5), step=(0.05, 0.5, 1.5), length=(1, 2, 7, 40)):
         inputs = Inputs(case.seed)
         A = inputs.tensor(case.N, case.N, scale=0.7).double() - 2 * torch.eye(case.N).double()
         B, C = (one.double() for one in inputs.tensors((case.N,), (case.N,)))
         pulse = torch.zeros(case.length).double()
         pulse[0] = 1.0
-        expected = run_flow(*bilinear(A, B, case.step), pulse) @ C
-        given = [one.clone() for one in (A, B, C)]
-        with forbid(OWN, *READY_MADE, answer=answer):
+        rows.append((case, (A, B, C), run_flow(*bilinear(A, B, case.step), pulse) @ C))
+    with forbid(OWN, *READY_MADE, answer=answer):  # once: it looks through all modules
+        for case, inputs, expected in rows:
+            given = [one.clone() for one in inputs]
             found = answer(*given, case.step, case.length)
-        for name, now, old in zip("ABC", given, (A, B, C)):
-            assert torch.equal(now, old), f"{case}: {name} must stay as it is"
-        expect(as_list(found, f"{case}: the kernel", case.length), expected.tolist(), 1e-6, f"{case}: K")
+            for name, now, old in zip("ABC", given, inputs):
+                assert torch.equal(now, old), f"{case}: {name} must stay as it is"
+            expect(as_list(found, f"{case}: the kernel", case.length), expected.tolist(), 1e-6, f"{case}: K")
 
 
 @exercise("16-2-c", points=4)
 def held(answer):
     """Ā and B̄ of a diagonal, relative to the size of each."""
-    copied = copied_library(answer)
-    assert not copied, f"{OWN}: your answer uses {copied}"
-    sizes = (0.0, 1e-12, 1e-8, 1e-3, 1.0, 50.0)
-    for case in cases(most=24, count=(0, 1, 3), size=sizes, step=(0.01, 0.3, 1.0)):
-        angles = Inputs(case.seed).floats(case.count, math.pi / 2, 3 * math.pi / 2)  # of flows that fade
-        a = [cmath.rect(case.size, angle) for angle in angles]
+    copied = copied_library(answer) or packages_of(answer, "torch", "numpy", "scipy")
+    assert not copied, f"use math and cmath alone: your answer uses {copied}"
+    sizes = (0.0, 1e-12, 1e-8, 1e-5, 1e-3, 0.02, 0.3, 1.0, 50.0)
+    rows = []
+    for case in cases(most=27, count=(0, 1, 3), size=sizes, step=(0.01, 0.3, 1.0)):
+        inputs = Inputs(case.seed)
+        angles = inputs.floats(case.count, math.pi / 2, 3 * math.pi / 2)  # of flows that fade
+        a = [cmath.rect(case.size * inputs.floats(1, 0.3, 1.0)[0], angle) for angle in angles]
         a[1:2] = [0j] * len(a[1:2])  # beside others there is one that is zero
-        given = list(a)
-        with forbid("use math and cmath, and no expm1", *READY_MADE, *EXPM1, answer=answer):
-            found = answer(given, case.step)
-        assert given == a, f"{case}: a must stay as it is"
-        parts = as_list(found, f"{case}: the answer", 2)
-        for name, part, formula in (("Ā", parts[0], cmath.exp), ("B̄", parts[1], _ratio)):
-            numbers = as_list(part, f"{case}: the list of {name}", case.count)
-            for number, one in zip(numbers, a):
-                right = formula(case.step * one) * (1 if name == "Ā" else case.step)
-                of = f"{case}: {name} of a = {one:.3g}"
-                assert isinstance(number, (int, float, complex)), (
-                    f"{of} must be a number, got {shown(number)}"
-                )
-                off = abs(number - right) / abs(right)
-                assert off <= 1e-9, f"{of}: expected {right:.12g}, got {complex(number):.12g}"
+        expected = [
+            [cmath.exp(case.step * one) for one in a],
+            [case.step * _ratio(case.step * one) for one in a],
+        ]
+        rows.append((case, a, expected))
+    with forbid("use math and cmath alone", *READY_MADE, *EXPM1, answer=answer):
+        for case, a, expected in rows:
+            given = list(a)
+            parts = as_list(answer(given, case.step), f"{case}: the answer", 2)
+            assert given == a, f"{case}: a must stay as it is"
+            for name, part, right in zip(("Ā", "B̄"), parts, expected):
+                numbers = as_list(part, f"{case}: the list of {name}", case.count)
+                for number, of, one in zip(numbers, right, a):
+                    _near(number, of, f"{case}: {name} of a = {one:.3g}")
+
+
+def _near(number, right, of):
+    known = isinstance(number, (int, float, complex)) and not isinstance(number, bool)
+    assert known, f"{of} must be a number, got {shown(number)}"
+    off = abs(number - right) / abs(right)
+    assert off <= 1e-9, f"{of}: expected {right:.12g}, got {complex(number):.12g}"
 
 
 def _ratio(z):
