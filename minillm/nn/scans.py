@@ -10,8 +10,8 @@ the answer to a pulse is another one at every place. But steps compose: (a, b) t
     tree          neighbours joined, the half of them scanned, the gaps filled: 2 log₂ T rounds, 2T work
     chunked       Q steps side by side in all T/Q chunks from zero, then T/Q steps that carry; T work
 
-Book 16.3 선택 메커니즘. Papers: Gu and Dao 2023; Hillis and Steele 1986; Blelloch 1990. Held against each other, a loop
-in Python and transformers' Mamba. The compiled one: scan_compiled.py; with a scalar A: ssd.py; on a GPU: kernels/.
+Book 16.3 선택 메커니즘. Papers: Gu and Dao 2023; Hillis and Steele 1986; Brent and Kung 1982. Held against each other,
+a loop in Python and transformers' Mamba. Compiled: scan_compiled.py; a scalar A: ssd.py; on a GPU: kernels/.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def scan_tree(
 def states_by_pairs(a: Tensor, b: Tensor) -> Tensor:
     """h of every token from a zero state: a, b (B, T, ...) -> (B, T, ...)."""
     T = a.shape[1]
-    if T == 1:
+    if T < 2:
         return b
     # up: tokens 0 and 1, 2 and 3, ... become one step each
     joined = join((a[:, 0 : T - 1 : 2], b[:, 0 : T - 1 : 2]), (a[:, 1::2], b[:, 1::2]))

@@ -5,9 +5,9 @@
     selective    B = W_B x, C = W_C x, too    and where it writes, and what is read at its place
 
 All run h = exp(Δ A) h + Δ x B, y = C · h. A stays a weight: through Δ the token reaches exp(Δ A) anyway. Book 16.3 선택
-메커니즘. Paper: Gu and Dao 2023, algorithms 1 and 2. Held against S4's convolution (fixed), torch.nn.GRU (step) and the
-model of models/mamba.py, whose mixer is this layer with a convolution and a gate around it. Leaves out: those two, the
-low rank of Δ, complex A.
+메커니즘. Paper: Gu and Dao 2023, algorithms 1 and 2. Held against numpy's convolve (fixed), torch.nn.GRU (step) and the
+formula in numpy (selective). The mixer of models/mamba.py has a convolution and a gate around such a layer. Leaves out:
+those two, the low rank of Δ, complex A.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class FixedLayer(nn.Module):
         return F.softplus(self.step).expand(rows), self.B.expand(rows), self.C.expand(rows)
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """y and the last state; state None: zeros. Raises ValueError for other shapes."""
-        check_layer_input(x, self.width)
+        """y and the last state; state None: zeros. Raises ValueError for other shapes and dtypes."""
+        check_layer_input(x, self.width, self.step.dtype)
         dt, B, C = self.choices(x)
         return selective_scan(x, dt, -torch.exp(self.A_log), B, C, state)
 
@@ -103,13 +103,10 @@ class SelectiveLayer(FixedLayer):
         return F.softplus(dt + self.step), B, C
 
 
-def check_layer_input(x: Any, width: int) -> None:
-    """ValueError unless x is a float tensor (B, T, width) of at least one token."""
-    if (
-        not isinstance(x, Tensor)
-        or x.dim() != 3
-        or x.shape[2] != width
-        or not x.is_floating_point()
-        or not x.numel()
-    ):
-        raise ValueError(f"x must be a float tensor (B, T, {width}) of at least one token, got {describe(x)}")
+def check_layer_input(x: Any, width: int, dtype: torch.dtype) -> None:
+    """ValueError unless x is a tensor (B, T, width) of at least one token and of the weights' dtype."""
+    if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != width or x.dtype != dtype or not x.numel():
+        kind = str(dtype).removeprefix("torch.")
+        raise ValueError(
+            f"x must be a {kind} tensor (B, T, {width}) of at least one token, got {describe(x)}"
+        )

@@ -1,4 +1,4 @@
-"""SSD (상태 공간 이중성), the scan of Mamba-2: with one decay a head, a scan is attention with a fading mask.
+"""SSD (상태 공간 쌍대성), the scan of Mamba-2: with one decay a head, a scan is attention with a fading mask.
 
     h_t = exp(Δ_t A) h_{t-1} + Δ_t x_t B_tᵀ,  y_t = h_t C_t           h (P, N) of a head; A, Δ_t numbers
     y = (L ∘ C Bᵀ) (Δ x),   L_ts = exp(A Σ_{s < r ≤ t} Δ_r)            the same: C, B, x are queries, keys, values
@@ -52,7 +52,13 @@ def ssd_loop(
 
 
 def ssd_matrix(dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """M (B, H, T, T) with y = M (Δ x), for one text as a whole: attention scores times what has not faded yet."""
+    """M (B, H, T, T) with y = M (Δ x), for one text as a whole: attention scores times what has not faded yet.
+
+    dt (B, T, H), A (H,), B, C (B, T, G, N). Raises ValueError for other shapes.
+    """
+    if not isinstance(dt, Tensor) or dt.dim() != 3 or not dt.is_floating_point() or not dt.numel():
+        raise ValueError(f"dt must be a float tensor (B, T, H) of at least one token, got {describe(dt)}")
+    check_ssd(dt[..., None], dt, A, B, C, None)
     scores = C.transpose(1, 2) @ B.permute(0, 2, 3, 1)  # (B, G, T, T): C_t · B_s
     scores = scores.repeat_interleave(A.shape[0] // B.shape[2], dim=1)
     return scores * torch.exp(segment_sums((dt * A).transpose(1, 2)))

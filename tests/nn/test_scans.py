@@ -21,7 +21,7 @@ from minillm.nn import (
 )
 from minillm.nn.mamba import causal_conv
 from minillm.nn.scan_compiled import exp_of
-from minillm.nn.scans import join
+from minillm.nn.scans import join, states_by_pairs
 from minillm.nn.ssd import segment_sums
 from tests.helpers import soak_count
 
@@ -214,6 +214,20 @@ def test_ssd_behind_a_token_that_resets():
     given[1] = given[1] * 0.01
     given[1][:, 5], given[0][:, 5] = 1e5, 0.0
     close(ssd_chunked(*given, chunk=48), ssd_loop(*(one.double() for one in given)), 1e-5)
+
+
+def test_the_tree_of_no_tokens_and_the_matrix_of_bad_ones():
+    assert states_by_pairs(torch.ones(1, 0, 2), torch.ones(1, 0, 2)).shape == (1, 0, 2)
+    _, dt, A, B, C, _ = (one.detach() for one in ssd_inputs(1, 4))
+    for arguments, message in (
+        ((None, A, B, C), "dt must be a float tensor"),
+        ((dt[:, :0], A, B, C), "dt must be a float tensor"),
+        ((dt, A[:1], B, C), "A must be a tensor"),
+        ((dt, A, B[:, 1:], C), "B must be a tensor"),
+        ((dt, A, B, C[..., :1]), "C must be a tensor"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ssd_matrix(*arguments)
 
 
 def test_segment_sums_are_sums():

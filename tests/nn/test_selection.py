@@ -106,8 +106,9 @@ def test_bad_input_is_named():
             torch.zeros(1, 2, 4),
             torch.zeros(1, 0, 3),
             torch.zeros(1, 2, 3).int(),
+            torch.zeros(1, 2, 3).double(),
         ):
-            with pytest.raises(ValueError, match=r"x must be a float tensor \(B, T, 3\)"):
+            with pytest.raises(ValueError, match=r"x must be a float32 tensor \(B, T, 3\)"):
                 layer(x)
         with pytest.raises(ValueError, match="state must be a tensor"):
             layer(torch.zeros(1, 2, 3), torch.zeros(1, 2, 3))

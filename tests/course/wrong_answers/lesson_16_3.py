@@ -133,6 +133,14 @@ WRONG = {
             here.append(join(here[-1], one))
         found += [join(found[-1], one) for one in here] if found else here
     return found""",
+        "results made without join": """def prefixes(items, join):
+    runs = next((c.cell_contents for c in join.__closure__ or () if hasattr(c.cell_contents, "known")), None)
+    if runs is not None:
+        return [runs._new(0, t, 0) for t in range(len(items))]
+    found = [items[0]]
+    for one in items[1:]:
+        found.append(join(found[-1], one))
+    return found""",
         "the library's tree": """def prefixes(items, join):
     from minillm.nn.scans import states_by_pairs
     a, b = (torch.tensor([[float(one[k]) for one in items]]) for k in (0, 1))
@@ -186,6 +194,13 @@ WRONG = {
         "the earlier decay": broken(pair="a_later * a, a * b + b_later"),
         "the order turned": broken(pair="a * a_later, a * b_later + b"),
         "the mean": broken(pair="(a + a_later) / 2, (b + b_later) / 2"),
+        "wrong for its witness alone": broken(
+            pair="a_later * a, a_later * b + b_later + (a_later == 0.25)",
+            witness="[(1.0, 1.0), (0.5, 0.0), (0.5, 0.0)]",
+        ),
+        "the decay lost for its witness alone": broken(
+            pair="a_later * (1 if (a, a_later) == (0.5, 0.5) else a), a_later * b + b_later"
+        ),
         "one number": broken(pair="a_later * b + b_later"),
         "three numbers": broken(pair="a_later, a_later * b + b_later, 0.0"),
         "the witness shows nothing": broken(witness="[(1.0, 0.0), (0.5, 0.0), (0.5, 0.0)]"),

@@ -88,7 +88,8 @@ def prefixes(answer):
 def _counted(answer, runs, n):
     """The results of one list, its joins and how many of them wait for each other."""
     given = list(runs.items)
-    found = as_list(answer(given, runs.join), f"the answer for {n} items", n)
+    found = as_list(answer(given, lambda p, q: runs.join(p, q)), f"the answer for {n} items", n)
+    assert len(runs.known) == n + runs.calls, f"{n} items: join things by calling join"
     assert given == runs.items, f"{n} items: the list that you are given must stay as it is"
     places = [runs.of(one, f"{n} items: result {t}") for t, one in enumerate(found)]
     for t, (first, last, _) in enumerate(places):
@@ -173,10 +174,28 @@ def broken(answer):
     assert all(-2 <= number <= 2 for one in (p, q, r) for number in one), (
         "the witness is of numbers from -2 to 2"
     )
+    h = p[1]
+    for joined, (a, b), t in ((apply(p, q), q, 1), (apply(apply(p, q), r), r, 2)):
+        h = a * h + b
+        expect(
+            joined[1],
+            h,
+            1e-6,
+            f"your witness, from the left: the second number after pair {t} is the state h",
+        )
     left, right = apply(apply(p, q), r)[1], apply(p, apply(q, r))[1]
     assert abs(left - right) >= 0.1, (
         f"both groupings of your witness must differ by at least 0.1, they give {left:.4g} and {right:.4g}"
     )
+    for seed in range(3):
+        pairs = Inputs(seed).matrix(4, 2, 0.5, 1.5)
+        one, two = apply(*pairs[:2]), apply(*pairs[2:])
+        h = pairs[0][1]
+        for a, b in pairs[1:]:
+            h = a * h + b
+        assert abs(apply(one, two)[1] - h) > 1e-6, (
+            "with random numbers a tree gets its states right by your operator: break it for all, not for a few"
+        )
     expect(
         plain(answer["first_wrong"], "first_wrong"),
         3,
