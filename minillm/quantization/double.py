@@ -6,7 +6,8 @@
     c1 - mean(c1)  ->  8-bit codes in blocks of 256            scales are positive: the mean makes them use both signs
 
 The 8 bits are no even steps but a small float: a sign, some zeros that count powers of ten, a one, and what is left of
-the byte as a fraction. So small numbers are as exact, in percent, as large ones ("dynamic", 256 entries).
+the byte as a fraction: numbers down to a millionth are kept, each power of ten with half the steps of the one above it
+("dynamic", 256 entries).
 
 Book: 5.5 효율적인 학습 방법(PEFT): QLoRA, 7.2.1 비츠앤바이츠. Papers: Dettmers et al. 2023 (QLoRA), section 3; Dettmers
 2016 (8-bit approximations) for the codebook. Held against bitsandbytes' compress_statistics.

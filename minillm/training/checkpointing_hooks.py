@@ -9,7 +9,8 @@ GPT-2's products. And the graph is the plain one, so that all that autograd does
 gradients of gradients, a second way back, tensors with a history that f finds outside of its arguments.
 
 Book: 5.2.2 그레이디언트 체크포인팅. Paper: Chen et al. 2016. Held against: torch.utils.checkpoint(use_reentrant=False).
-The plain form: checkpointing.py. Leaves out: inputs of a graph that is compiled, and several threads in one part.
+The plain form: checkpointing.py. Leaves out: inputs of a graph that is compiled, several threads in one part, and
+torch before 2.8, which does not say which hooks are set.
 """
 
 from __future__ import annotations
@@ -181,5 +182,5 @@ def check_version(tensor: Tensor, version: int, unchanged: bool) -> None:
     if not unchanged:
         raise RuntimeError(
             f"a tensor {tuple(tensor.shape)} that a checkpointed function reads has been modified by an inplace "
-            f"operation: it is at version {tensor._version}, and was at {version}"
+            f"operation: it is at version {tensor._version}, and was at {version} when the function ran first"
         )

@@ -34,6 +34,13 @@ PAGE = 2**16  # numbers of a page, whole blocks
 BUDGET = 2**26  # bytes
 
 
+class _Known(dict[int, int]):
+    """Bytes of each page. ValueError for a number that is no page's: after `close`, none is."""
+
+    def __missing__(self, number: int) -> int:
+        raise ValueError(f"there is no page {number!r}, there are {len(self)}")
+
+
 class Pages:
     """Memory by the piece, of which at most `budget` bytes are resident. `pages[number]` is a page, uint8 (n,).
 
@@ -45,8 +52,8 @@ class Pages:
         self.budget = check_int("budget", budget, 1)
         self.folder = None if folder is None else check_path("folder", folder)
         self._file = tempfile.TemporaryFile(dir=self.folder, buffering=0)  # noqa: SIM115 - open as long as the pages are
-        self._sizes: list[int] = []
-        self._places: list[int] = []  # where each begins in the file
+        self._sizes = _Known()
+        self._places: dict[int, int] = {}  # where each begins in the file
         self._written: set[int] = set()
         self._resident: OrderedDict[int, np.ndarray] = OrderedDict()  # the least recently used comes first
         self.resident_bytes = self.total_bytes = self.most_resident = self.reads = self.writes = 0
@@ -55,9 +62,10 @@ class Pages:
         """The number of a new page of zeros, `size` bytes."""
         if check_int("size", size, 1) > self.budget:
             raise ValueError(f"a page has {size:,} bytes, the budget is {self.budget:,}")
-        self._sizes.append(size), self._places.append(self.total_bytes)
+        number = len(self._sizes)
+        self._sizes[number], self._places[number] = size, self.total_bytes
         self.total_bytes += size
-        return len(self._sizes) - 1
+        return number
 
     @property
     def resident(self) -> tuple[int, ...]:
@@ -108,7 +116,7 @@ class Pages:
     def close(self) -> None:
         """Give the file and the memory back."""
         self._file.close()
-        self._resident.clear()
+        self._resident.clear(), self._sizes.clear()
         self.resident_bytes = 0
 
 

@@ -3733,6 +3733,19 @@ agree, shared, rounded = "a", "b", "b" """,
                 codes.append(int(np.abs(values - one).argmin()))
         pairs.append([codes, scales])
     return [w, *pairs]""",
+        "decays as tensors": """def coded_step(w, g, m, v, books, block, step, lr):
+    of, decays = torch.arange(len(w)) // block, torch.tensor([0.9, 0.999])
+    new = []
+    for (codes, scales), book, decay, x in zip((m, v), books, decays, (g, g * g)):
+        new.append(decay * book[codes] * scales[of] + (1 - decay) * x)
+    m, v = (x / (1 - decay**step) for x, decay in zip(new, decays))
+    pairs = []
+    for x, book in zip(new, books):
+        scales = [float(part.abs().max()) for part in x.split(block)]
+        parts = zip(x.split(block), scales)
+        ratio = torch.cat([part / scale if scale else part for part, scale in parts])
+        pairs.append(((ratio[:, None] - book).abs().min(dim=1).indices.tolist(), scales))
+    return (w - lr * m / (v.sqrt() + 1e-8)).tolist(), *pairs""",
         "borders": """def coded_step(w, g, m, v, books, block, step, lr):
     n = len(w)
     of = torch.arange(n) // block

@@ -1,6 +1,7 @@
 """Gradient checkpointing, the plain form and the one by hooks: the gradients of plain training to the last bit."""
 
 import contextlib
+import copy
 import gc
 import itertools
 import random
@@ -353,6 +354,33 @@ def test_an_input_that_was_changed_in_place_is_found(form):
         y.sum().backward()
 
 
+class Grown(nn.Module):
+    """Times a table that is filled as far as it is wanted, once, in place."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.register_buffer("table", torch.zeros(64, width))
+        self.filled = 0
+
+    def forward(self, x):
+        if self.filled < len(x):
+            rows = torch.arange(self.filled, len(x))[:, None]
+            self.table[self.filled : len(x)], self.filled = rows.cos(), len(x)
+        return x * self.table[: len(x)]
+
+
+def test_running_statistics_and_a_table_that_grows_are_no_change(form):
+    net = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.ReLU(), Grown(6), nn.Linear(6, 6))
+    first, second = (torch.randn(n, 6, requires_grad=True) for n in (8, 12))
+    found = []
+    for call in (lambda function, x: function(x), form):
+        copied = copy.deepcopy(net)
+        for x in (first, second):  # the second one makes the table grow
+            found.append(gradients(lambda: call(copied, x).square().sum(), [x, *copied.parameters()]))  # noqa: B023
+    assert len(found[0]) == 7
+    assert all(map(torch.equal, [*found[0], *found[1]], [*found[2], *found[3]]))
+
+
 # By hooks: what autograd does with a plain graph it does here, too
 
 
@@ -493,6 +521,18 @@ def test_what_was_changed_in_place_gives_no_gradient_of_another_pass():
     for broken in (y, checkpointed(lambda x: 3 * x.sin().exp_().mul_(2).exp(), x)):
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             broken.sum().backward()
+
+
+def test_an_average_that_goes_on_with_every_run_is_no_gradient_of_another_pass():
+    average, x = torch.ones(3), torch.randn(5, 3, requires_grad=True)
+
+    def scaled(x):
+        average.mul_(0.9).add_(0.1 * x.detach().abs().mean(0))
+        return x / average
+
+    y = checkpointed(scaled, x)
+    with pytest.raises(RuntimeError, match=r"modified by an inplace operation.* when the function ran first"):
+        y.sum().backward()
 
 
 def test_hooks_around_it_see_inputs_and_what_was_computed_again():

@@ -265,6 +265,19 @@ def test_an_average_of_zeros_stays_zeros():
     assert PAGE % 256 == 0
 
 
+def test_a_page_that_is_none_is_said_and_so_is_one_after_close():
+    pages = Pages(budget=8)
+    number = pages.new(4)
+    pages[number][:] = 7
+    for wrong in (-1, 1, "a"):
+        with pytest.raises(ValueError, match="there is no page"):
+            pages[wrong]
+    assert pages.resident == (number,)
+    pages.close()
+    with pytest.raises(ValueError, match="there is no page 0, there are 0"):
+        pages[number]
+
+
 @pytest.mark.parametrize("fit", [1, 3, 7, 8])
 def test_a_step_reads_the_pages_that_do_not_fit_and_no_other(fit):
     """Eight pages, walked there and back; in one direction each time all eight would be read, however many fit."""

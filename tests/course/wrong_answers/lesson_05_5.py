@@ -134,6 +134,11 @@ WRONG = {
         ),
         "the old averages again": "def coded_step(w, g, m, v, books, block, step, lr):\n    return w, m, v",
         "w in place": step(w="w -= lr * (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt() + 1e-8)"),
+        "books emptied": step(open="[book.zero_() for book in books]\n    m = v = torch.zeros(len(w))"),
+        "codes in place": step(
+            give="w, tuple(old.copy_(new) for old, new in zip(given, close(m, books[0]))), close(v, books[1])",
+            open="given = m\n    " + FINE["open"],
+        ),
         "v and m exchanged": step(give="w, close(v, books[1]), close(m, books[0])"),
         "scales and codes exchanged": step(give="w, close(m, books[0])[::-1], close(v, books[1])[::-1]"),
         "floats in place of codes": step(codes="ratio"),

@@ -55,15 +55,14 @@ def coded_step(answer):
         books = _book(inputs, case.size, signed=True), _book(inputs, case.size, signed=False)
         m, v = (_coded(inputs, case, book, case.zeros and case.step == 1) for book in books)
         given = [w.clone(), g.clone(), *((codes.clone(), scales.clone()) for codes, scales in (m, v))]
+        given.append(tuple(book.clone() for book in books))
         with forbid("write the step yourself", *READY, answer=answer):
-            found = answer(
-                given[0], given[1], given[2], given[3], tuple(books), case.block, case.step, case.lr
-            )
+            found = answer(*given, case.block, case.step, case.lr)
         hint = f"n={case.n}, block={case.block}, {case.size} values, step={case.step}, lr={case.lr}, seed={case.seed}"
         for name, after, before in zip(
-            ("w", "g", "m's codes", "m's scales", "v's codes", "v's scales"),
-            (given[0], given[1], *given[2], *given[3]),
-            (w, g, *m, *v),
+            ("w", "g", "m's codes", "m's scales", "v's codes", "v's scales", "m's book", "v's book"),
+            (given[0], given[1], *given[2], *given[3], *given[4]),
+            (w, g, *m, *v, *books),
         ):
             expect(after, before, hint=f"{hint}: {name} must stay as it was")
         found = list(found) if type(found) is tuple else as_list(found, "the answer", 3)
@@ -109,13 +108,13 @@ def _closed(pair, numbers, book, case, hint):
     scales = torch.stack([part.abs().max() for part in numbers.split(case.block)])
     found = as_floats(pair[1], f"{hint}: the scales", len(scales))
     for place, (mine, right) in enumerate(zip(found, scales.tolist())):
-        assert abs(mine - right) <= 1e-5 * right + 1e-30, (
+        assert abs(mine - right) <= 2e-4 * right + 1e-30, (  # 1 - 0.999 in float32 is not 0.001
             f"{hint}: the scale of block {place} is {mine:.6g}, its largest |number| {right:.6g}"
         )
     ratio = numbers / _spread(torch.where(scales > 0, scales, 1.0), case)
     distances = (ratio[:, None] - book.double()).abs()
     mine = distances.gather(1, torch.tensor(codes)[:, None])[:, 0]
-    limit = distances.amin(dim=1) * 1.001 + 1e-6 * ratio.abs() + 1e-12
+    limit = distances.amin(dim=1) * 1.001 + 1e-4 * ratio.abs() + 1e-12
     wrong = (mine > limit).nonzero().flatten().tolist()
     assert not wrong, (
         f"{hint}: number {wrong[0]} is {float(ratio[wrong[0]]):.6g} of its scale; code {codes[wrong[0]]} stands for "
