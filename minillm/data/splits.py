@@ -86,8 +86,15 @@ def grouped_rows(
     """(rows to train on, rows to test on), in their order: all rows of a group are on one side.
 
     groups: what group each row is of. Sizes count groups, as in `split_sizes`; a group may be of any number of rows.
+    ValueError for what is no list, or holds what cannot be a key, such as lists.
     """
-    names = list(dict.fromkeys(groups))
+    try:
+        groups = list(groups)
+        names = list(dict.fromkeys(groups))
+    except TypeError as error:
+        raise ValueError(
+            f"groups must list one name for each row, got {describe(groups)} ({error})"
+        ) from None
     train, test = split_sizes(len(names), test_size, train_size)
     for_train, for_test = ({names[i] for i in drawn} for drawn in split_rows(len(names), train, test, seed))
     return (

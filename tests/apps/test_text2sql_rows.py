@@ -72,6 +72,11 @@ def test_a_reply_that_was_cut_off_loses_its_last_row():
         ("DELETE FROM staff", None, "does not run"),
         ("SELECT full_name FROM staff WHERE town = 'Seoul'", None, "finds nothing"),
         ("SELECT AVG(wage) FROM staff WHERE town = 'Seoul'", None, "finds nothing"),
+        (
+            "SELECT COUNT(*) FROM staff WHERE town = 'Seoul'",
+            "SELECT COUNT(*) FROM staff WHERE wage > 9000",
+            None,
+        ),
         ("SELECT MAX(wage) FROM staff", "SELECT MIN(wage) FROM staff", "disagrees"),
         ("SELECT MAX(wage) FROM staff", "SELECT MAX(pay) FROM staff", "disagrees"),
         ("SELECT full_name FROM staff", "SELECT full_name FROM staff ORDER BY wage", None),
