@@ -215,5 +215,8 @@ def test_the_nearest_question_lends_its_query():
     asked = slotted("도시가 부산인 직원은 몇 명인가요?", "", ["부산"])
     assert nearest_query(asked, known) == "SELECT COUNT(*) FROM 직원 WHERE 도시 = '부산'"
     assert slotted("t1 and 2.5", "SELECT t1 FROM x WHERE y > 2.5").sql == "SELECT t1 FROM x WHERE y > #0"
+    for bad in ("서울", 5, None, ["서울", 5]):
+        with pytest.raises(ValueError, match="texts must"):
+            slotted("도시가 서울인 직원은 몇 명인가요?", "", bad)
     with pytest.raises(ValueError, match="at least one question"):
         nearest_query(asked, [])
