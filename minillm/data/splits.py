@@ -86,7 +86,9 @@ def grouped_rows(
     """(rows to train on, rows to test on), in their order: all rows of a group are on one side.
 
     groups: what group each row is of. Sizes count groups, as in `split_sizes`; a group may be of any number of rows.
+    ValueError for what is no list, or holds what cannot be a key, such as lists.
     """
+    groups = _check_groups(groups)
     names = list(dict.fromkeys(groups))
     train, test = split_sizes(len(names), test_size, train_size)
     for_train, for_test = ({names[i] for i in drawn} for drawn in split_rows(len(names), train, test, seed))
@@ -94,6 +96,16 @@ def grouped_rows(
         [row for row, name in enumerate(groups) if name in for_train],
         [row for row, name in enumerate(groups) if name in for_test],
     )
+
+
+def _check_groups(groups: Any) -> list[Hashable]:
+    try:
+        rows = list(groups)
+        hash(tuple(rows))
+    except TypeError as error:
+        came = f"got {describe(groups)} ({error})"
+        raise ValueError(f"groups must list one name for each row, {came}") from None
+    return rows
 
 
 def _shares(sizes: np.ndarray, wanted: int) -> np.ndarray:

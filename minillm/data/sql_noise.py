@@ -1,11 +1,11 @@
 """Training rows as a careless model writes them, and what is found by running them.
 
-    truncated       SELECT town, COUNT(*) FROM staff GROU          it does not run
-    wrong_schema    SELECT city, COUNT(*) FROM employees ...       the right query to other tables: it does not run
+    truncated       SELECT town, COUNT(*) FROM staff GROU          it seldom runs
+    wrong_schema    SELECT city, COUNT(*) FROM employees ...       a query to other tables: it seldom runs
     valid_but_wrong SELECT MAX(wage) FROM staff                    the answer to another question: it runs
 
-Running finds the first two and never the third. That takes somebody who knows the answer: a second model that is asked
-the same question (tests/benchmarks/text2sql_quality.py keeps the rows on which both agree).
+Running finds most of the first two and none of the third. That takes somebody who knows the answer: a second model that
+is asked the same question (tests/benchmarks/text2sql_quality.py keeps the rows on which both agree).
 Book: 6.1.3, 6.3.3 학습 데이터 정제와 미세 조정. Left out: rows that are nearly the same.
 """
 

@@ -72,6 +72,11 @@ def test_a_reply_that_was_cut_off_loses_its_last_row():
         ("DELETE FROM staff", None, "does not run"),
         ("SELECT full_name FROM staff WHERE town = 'Seoul'", None, "finds nothing"),
         ("SELECT AVG(wage) FROM staff WHERE town = 'Seoul'", None, "finds nothing"),
+        (
+            "SELECT COUNT(*) FROM staff WHERE town = 'Seoul'",
+            "SELECT COUNT(*) FROM staff WHERE wage > 9000",
+            None,
+        ),
         ("SELECT MAX(wage) FROM staff", "SELECT MIN(wage) FROM staff", "disagrees"),
         ("SELECT MAX(wage) FROM staff", "SELECT MAX(pay) FROM staff", "disagrees"),
         ("SELECT full_name FROM staff", "SELECT full_name FROM staff ORDER BY wage", None),
@@ -210,5 +215,8 @@ def test_the_nearest_question_lends_its_query():
     asked = slotted("도시가 부산인 직원은 몇 명인가요?", "", ["부산"])
     assert nearest_query(asked, known) == "SELECT COUNT(*) FROM 직원 WHERE 도시 = '부산'"
     assert slotted("t1 and 2.5", "SELECT t1 FROM x WHERE y > 2.5").sql == "SELECT t1 FROM x WHERE y > #0"
+    for bad in ("서울", 5, None, ["서울", 5]):
+        with pytest.raises(ValueError, match="texts must"):
+            slotted("도시가 서울인 직원은 몇 명인가요?", "", bad)
     with pytest.raises(ValueError, match="at least one question"):
         nearest_query(asked, [])

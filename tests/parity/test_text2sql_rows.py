@@ -57,5 +57,11 @@ def test_a_grouped_split_has_as_many_groups_as_scikit_learns():
         assert sorted(train + test) == list(range(100))
         assert grouped_rows(groups, size, seed=seed) == (train, test)
     assert grouped_rows("aabbc", 1, 1, seed=3) != grouped_rows("aabbc", 1, 1, seed=4)
+    assert grouped_rows((one for one in "aabb"), 0.5, seed=3) == grouped_rows(
+        "aabb", 0.5, seed=3
+    )  # read once
+    for bad in (None, 5, [["a"], ["b"]]):
+        with pytest.raises(ValueError, match="groups must list one name for each row"):
+            grouped_rows(bad, 0.5)
     with pytest.raises(ValueError, match="1 rows cannot give"):
         grouped_rows("aaa", 0.5)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from minillm._checks import check_text
+from minillm._checks import check_text, describe, is_listing
 from minillm.data.geoquery import filled
 
 _NUMBER = r"(?<![\w.#])\d+(?:\.\d+)?"
@@ -31,6 +31,8 @@ class Slotted(NamedTuple):
 def slotted(question: str, sql: str, texts: Iterable[str] = (), context: str = "") -> Slotted:
     """A question made ready. texts: of its database. context: more that is compared, for example its DDL."""
     check_text("question", question), check_text("sql", sql), check_text("context", context)
+    if not is_listing(texts):
+        raise ValueError(f"texts must list the texts of the database, got {describe(texts)}")
     values: list[str] = []
 
     def slot(found: re.Match[str]) -> str:
@@ -38,7 +40,9 @@ def slotted(question: str, sql: str, texts: Iterable[str] = (), context: str = "
             values.append(found[0])
         return f"#{values.index(found[0])}"
 
-    longest_first = sorted({text for text in texts if text}, key=lambda text: (-len(text), text))
+    longest_first = sorted(
+        {check_text("each of texts", text) for text in texts} - {""}, key=lambda text: (-len(text), text)
+    )
     asked = re.sub("|".join([*map(re.escape, longest_first), _NUMBER]), slot, question)
     query = re.sub(
         rf"(?<=')[^']*(?=')|{_NUMBER}",

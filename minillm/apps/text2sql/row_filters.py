@@ -20,8 +20,9 @@ BROKEN, EMPTY, OTHER = "does not run", "finds nothing", "disagrees"
 def fault_of(box: SQLSandbox, sql: str, second: str | None = None) -> str | None:
     """Why a row with this query should go, None where nothing speaks against it. second: another query to its question.
 
-    A query finds nothing where it gives no rows, or only NULL: then nothing can be compared. Both queries agree as in
-    execution match: in any order of the columns, and of the rows unless `sql` orders them.
+    A query finds nothing where it gives no rows, or only NULL: in this any two queries that find nothing agree. So a
+    question whose honest answer is nothing goes, too; a COUNT of 0 stays. Both queries agree as in execution match: in
+    any order of the columns, and of the rows unless `sql` orders them.
     """
     try:
         rows = box.run(sql)

@@ -8,7 +8,8 @@
 A test set whose templates stand in the training data asks for nothing new but names and values: `sql_template` counts
 that. The parts say how hard a set is.
 Book: 6.1.1 대표적인 Text2SQL 데이터셋. Papers: Finegan-Dollak et al. 2018 (splits by query); Yu et al. 2018 (Spider).
-Held against: the parses that Spider gives with its queries. Left out: Spider's four levels of hardness.
+Held against: the parses that Spider gives with its queries. Left out: the parts of a query within a query, besides that
+it is there; Spider's four levels of hardness.
 """
 
 from __future__ import annotations

@@ -137,6 +137,8 @@ WRONG = {
         "NULL is something": kept(empty="not one"),
         "zero is nothing": kept(empty="not any(value for row in one for value in row)"),
         "one NULL is enough": kept(empty="not one or any(value is None for row in one for value in row)"),
+        "the first row alone is looked at": kept(empty="not one or all(value is None for value in one[0])"),
+        "the first column alone is looked at": kept(empty="all(row[0] is None for row in one)"),
         "agreement is not asked for": kept(disagree="False"),
         "the order of rows counts": kept(disagree="one != other"),
         "equal rows count once": kept(disagree="set(one) != set(other)"),
@@ -153,6 +155,7 @@ WRONG = {
         "a question may come twice": kept(key="place"),
         "capitals count in questions": kept(key='" ".join(question.split())'),
         "blanks count in questions": kept(key="question.lower().strip()"),
+        "question marks do not count": kept(key='" ".join(question.lower().split()).rstrip("?")'),
         "all blanks go": kept(key='question.strip().lower().replace(" ", "")'),
         "a question that was left out counts as asked": """def kept(rows, found):
     stays, asked = [], set()

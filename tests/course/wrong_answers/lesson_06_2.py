@@ -149,6 +149,8 @@ WRONG = {
         "the gold query in another way": 'lucky = "SELECT name FROM people WHERE NOT age <= 30"',
         "no query": 'lucky = "people who are older than 30"',
         "it asks no table": "lucky = \"SELECT 'Ann' UNION ALL SELECT 'Cy' -- people\"",
+        "a column that is called people": "lucky = \"SELECT 'Ann' AS people UNION ALL SELECT 'Cy'\"",
+        "a table people of its own": "lucky = \"WITH people(name) AS (VALUES ('Ann'), ('Cy')) SELECT * FROM people\"",
         "another answer": 'lucky = "SELECT name FROM people WHERE age < 30"',
         "a column more": "lucky = \"SELECT name, city FROM people WHERE city = 'Ulm'\"",
         "equal in one of the others": 'lucky = "SELECT name FROM people WHERE age > 31"',

@@ -48,8 +48,8 @@ def batch_of(answer):
         expect(given, rows, hint="the lists that you are given must stay as they are")
 
 
-QUERIES = tuple(f"SELECT {letter} FROM t" for letter in "abcdefghi")
-QUESTIONS = ("누가 있나요?", "Who is there?", "How  many?", "몇 명인가요?", "Which town?")
+QUERIES = tuple(f"SELECT {letter} FROM t" for letter in "abcdefghij")
+QUESTIONS = ("누가 있나요?", "Who is there?", "Who is there", "How  many?", "몇 명인가요?")
 VALUES = (None, 0, 1, 2, "1", "서울")
 
 
@@ -62,7 +62,8 @@ def spelled(rng, question):
 
 
 def found_rows(rng, width):
-    """query -> rows: the same in another order, another row doubled, columns swapped, none, NULL, broken, as texts."""
+    """query -> rows: the same in another order, another row doubled, columns swapped, none, NULL, broken, as texts,
+    one value behind NULLs."""
     some = [tuple(rng.choices(VALUES, k=width)) for _ in range(rng.randint(2, 3))]
     rows = [*some, some[0]]
     mixed = rng.sample(rows, len(rows))
@@ -78,6 +79,7 @@ def found_rows(rng, width):
                 [(None,) * width] * rng.randint(1, 2),
                 None,
                 [tuple(str(value) if isinstance(value, int) else value for value in row) for row in rows],
+                [(None,) * width, (*(None,) * (width - 1), rng.choice((0, "서울")))],
             ),
         )
     )  # the last query is not in it
