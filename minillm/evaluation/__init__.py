@@ -3,6 +3,7 @@
 from minillm.evaluation.calibration import expected_calibration_error
 from minillm.evaluation.compressors import compressed_bits_per_byte
 from minillm.evaluation.correlation import mean_ranks, pearson, spearman
+from minillm.evaluation.detection import Detection, auc, detection, threshold_at, wilson_interval
 from minillm.evaluation.naive_bayes import CharacterNaiveBayes, character_ngrams
 from minillm.evaluation.paired import Paired, paired
 from minillm.evaluation.paired_correlation import PairedCorrelation, paired_spearman
@@ -14,11 +15,14 @@ from minillm.evaluation.retrieval import retrieval_metrics
 
 __all__ = [
     "CharacterNaiveBayes",
+    "Detection",
     "Paired",
     "PairedCorrelation",
+    "auc",
     "bits_per_byte",
     "character_ngrams",
     "compressed_bits_per_byte",
+    "detection",
     "expected_calibration_error",
     "hit_at_k",
     "map_score",
@@ -37,5 +41,7 @@ __all__ = [
     "retrieval_metrics",
     "rubric",
     "spearman",
+    "threshold_at",
     "true_reward",
+    "wilson_interval",
 ]
