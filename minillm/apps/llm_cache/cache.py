@@ -43,7 +43,8 @@ class LLMCache(KeptAnswers):
     do, to be given with it. agree(question, kept_question): what must hold besides (agreement.py).
     ttl: seconds that an answer is good for. most: answers in the file; the least recently used ones go.
     sampled: keep answers that were drawn, too (temperature > 0): everybody then gets the same draw.
-    patience: seconds in all that a caller waits for what another thread or process is making. clock: seconds since 1970.
+    patience: seconds in all that a caller waits for what others (threads, processes) are making.
+    clock: seconds since 1970.
 
     Threads may share one object; processes open the file each, a fork opens it again. ValueError for bad input,
     BadFileError for a file that is no cache.
