@@ -12,7 +12,6 @@ were set once, before any result was seen. Minutes of one thread, printed.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -21,7 +20,7 @@ import numpy as np
 
 from minillm.apps.llm_cache import choose_threshold, same_numbers, threshold_curve
 from minillm.data import load_dataset, prove_held_out
-from minillm.evaluation import paired
+from minillm.evaluation import paired, wilson_interval
 from minillm.search import SentenceEncoder
 from minillm.search.words import plain_words
 from tests.benchmarks import record
@@ -138,10 +137,8 @@ def scores_and_threshold(
 
 def share(rate: float, count: int) -> str:
     """A share of `count` with Wilson's 95 % interval, which is no point where nothing was found."""
-    z = 1.96
-    middle = (rate + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(rate * (1 - rate) / count + z * z / (4 * count**2))
-    return f"{rate:.2f} [{max(0.0, middle - half):.2f}, {min(1.0, middle + half):.2f}]"
+    low, high = wilson_interval(round(rate * count), count)
+    return f"{rate:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def main() -> None:

@@ -8,8 +8,8 @@
 Both in one SQLite file (answers.py). A namespace is whom an answer may be shown to: a user, a tenant, "" for all who
 share the cache. Nothing crosses it. A semantic hit is a guess that two questions have one answer: thresholds.py says
 how to choose the threshold, and the right one is not the same for two encoders.
-Book 9.2 LLM 캐시. Peer: GPTCache. Left out: an index of the vectors (all of a context are compared), encryption: the
-file holds questions and answers as they are.
+Book 9.2 LLM 캐시. Peer: GPTCache. Left out: an index of the vectors (all of a context are compared: 4 ms of a core
+for each 1,000 of them), encryption: the file holds questions and answers as they are.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class LLMCache(KeptAnswers):
     do, to be given with it. agree(question, kept_question): what must hold besides (agreement.py).
     ttl: seconds that an answer is good for. most: answers in the file; the least recently used ones go.
     sampled: keep answers that were drawn, too (temperature > 0): everybody then gets the same draw.
-    patience: seconds to wait for an answer that another thread or process is making. clock: seconds since 1970.
+    patience: seconds in all that a caller waits for what others (threads, processes) are making.
+    clock: seconds since 1970.
 
     Threads may share one object; processes open the file each, a fork opens it again. ValueError for bad input,
     BadFileError for a file that is no cache.
@@ -113,13 +114,13 @@ class LLMCache(KeptAnswers):
         if not self._to_be_kept(params):
             self._count("passed")
             return Answered(make(), "passed")
-        vector = self._vector(request)
+        vector, until = self._vector(request), time.monotonic() + self.patience
 
         def look() -> Answered | None:
             return self._find(request, namespace, vector)
 
         def made() -> Answered:
-            return self._make(request, namespace, vector, make)
+            return self._make(request, namespace, vector, make, until)
 
         key = (namespace, request.key)
         return look() or self._flights.fly(key, look, made, self._pack, self._unpack)
@@ -153,6 +154,8 @@ class LLMCache(KeptAnswers):
         A stream that fails, or whose reader stops early, is not kept. Nobody waits for another one's stream: its reader
         may be slow. So equal streams at the same time are each made.
         """
+        if not callable(make):
+            raise ValueError(f"make must be a function, got {describe(make)}")
         check_text("namespace", namespace)
         request = cache_key(messages, model, params, {"stream": True})
         kept = self._to_be_kept(params)
@@ -166,18 +169,28 @@ class LLMCache(KeptAnswers):
             return
         self._count("made" if kept else "passed")
         pieces = []
-        for piece in make():
-            pieces.append(piece)
-            yield piece
+        try:
+            for piece in make():
+                pieces.append(check_text("a piece", piece))
+                yield piece
+        except Exception:
+            self._count("raised")
+            raise
         if kept and not is_empty("".join(pieces)):
             self._keep(request, namespace, vector, pieces)
 
     def _make(
-        self, request: Request, namespace: str, vector: np.ndarray | None, make: Callable[[], Any]
+        self,
+        request: Request,
+        namespace: str,
+        vector: np.ndarray | None,
+        make: Callable[[], Any],
+        until: float,
     ) -> Answered:
-        """The answer made by us, unless another process is making it and is done first."""
+        """The answer made by us, unless another process is making it and is done first. until: we wait no longer."""
         key = (namespace, request.key)
-        if (found := self._wait_for_turn(key, lambda: self._find(request, namespace, vector))) is not None:
+        found = self._wait_for_turn(key, lambda: self._find(request, namespace, vector), until)
+        if found is not None:
             return found
         try:
             self._count("made")
@@ -192,16 +205,18 @@ class LLMCache(KeptAnswers):
             with self._file_may_fail(), self._file.transaction(write=True) as connection:
                 flights.release(connection, key, self._name)
 
-    def _wait_for_turn(self, key: flights.Key, look: Callable[[], Answered | None]) -> Answered | None:
+    def _wait_for_turn(
+        self, key: flights.Key, look: Callable[[], Answered | None], until: float
+    ) -> Answered | None:
         """None when it is our turn, else what another process has made meanwhile."""
-        until, pause = time.monotonic() + self.patience, 0.005
+        pause = 0.005
         while True:
             ours = True  # also where the file fails
             with self._file_may_fail(), self._file.transaction(write=True) as connection:
                 ours = flights.take(connection, key, self._name, self.clock(), self.patience)
-            if ours or time.monotonic() >= until:
+            if ours or (left := until - time.monotonic()) <= 0:
                 return None
-            time.sleep(pause)
+            time.sleep(min(pause, left))
             pause = min(0.2, pause * 2)
             if (found := look()) is not None:
                 return found

@@ -18,7 +18,8 @@ from minillm.inference.params import SamplingParams
 
 
 class CachedChat(ChatModel):
-    """The model's answers, kept. model_name: tells the answers of two models apart (default: the model's own name)."""
+    """The model's answers, kept. model_name: tells the answers of two models apart (default: the model's
+    own name, or its class: give one each to two LocalChats over one file)."""
 
     def __init__(
         self, model: ChatModel, cache: LLMCache, namespace: str, model_name: str | None = None

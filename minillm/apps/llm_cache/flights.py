@@ -3,7 +3,7 @@
     first to come     makes the answer, keeps it, tells the others
     the others        sleep until then, and take it
     the first fails   its caller gets the error; one of the others makes the answer itself
-    it takes too long after `patience` seconds the others stop waiting, and make their own
+    it takes too long after `patience` seconds the others stop waiting, and make their own, all of them
 
 Without it a cache is no help at the worst moment: a thousand people ask the same thing in the second before the first
 answer is there (cache stampede). Threads wait on an event; processes see each other in a table of the cache's file.
@@ -91,11 +91,12 @@ def clean(connection: Any, now: float) -> None:
 
 
 def take(connection: Any, key: Key, owner: str, now: float, patience: float) -> bool:
-    """Whether it is our turn to make this answer. A row of a process that is gone, or is late, counts no more."""
+    """Whether it is our turn to make this answer. A row of a process that is gone, or is late, counts no more: late
+    by its own patience, which may be another one than ours."""
     row = connection.execute(
         "SELECT owner, until FROM flights WHERE namespace = ? AND key = ?", key
     ).fetchone()
-    if row is not None and row[1] > now and row[1] <= now + patience and not _gone(row[0]):
+    if row is not None and row[1] > now and not _gone(row[0]):
         return False
     connection.execute("INSERT OR REPLACE INTO flights VALUES (?, ?, ?, ?)", (*key, owner, now + patience))
     return True
@@ -107,14 +108,19 @@ def release(connection: Any, key: Key, owner: str) -> None:
 
 
 def _gone(owner: str) -> bool:
-    """Whether the process of that name on this machine has ended. Where that cannot be seen: no."""
-    host, pid, _ = owner.rsplit(":", 2)
+    """Whether the process of that name on this machine has ended. Where that cannot be seen: no. A name that no process
+    wrote (damage) is nobody's."""
+    try:
+        host, number, _ = str(owner).rsplit(":", 2)
+        pid = int(number)
+    except ValueError:
+        return True
     if os.name != "posix" or host != socket.gethostname():
         return False
     try:
-        os.kill(int(pid), 0)  # sends nothing
+        os.kill(pid, 0)  # sends nothing
     except ProcessLookupError:
         return True
-    except OSError:
+    except (OSError, OverflowError):
         pass
     return False

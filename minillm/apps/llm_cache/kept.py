@@ -68,8 +68,10 @@ class KeptAnswers:
                 how, found = "semantic", self._similar(request, namespace, vector, oldest)
             if found is not None:
                 self._count(how, saved_tokens=found.tokens)
-                with self._file.transaction(write=True) as connection:
-                    answers.touch(connection, found.number)
+                with self._file_may_fail(), self._file.transaction(write=True) as connection:
+                    answers.touch(
+                        connection, found.number
+                    )  # an answer is one, also where this cannot be noted
                 return Answered(found.value, how, found.score if how == "semantic" else None)
         return None
 
@@ -84,7 +86,9 @@ class KeptAnswers:
                 break
             if self.agree is None or self.agree(request.question, question):
                 with self._file.transaction() as connection:
-                    return answers.by_number(connection, namespace, request.context, number, score)
+                    found = answers.by_number(connection, namespace, request.context, number, score)
+                if found is not None:  # it may have gone meanwhile, or be damaged: then the next one
+                    return found
         return None
 
     def _keep(self, request: Request, namespace: str, vector: np.ndarray | None, value: Any) -> None:

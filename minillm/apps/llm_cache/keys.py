@@ -61,6 +61,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         if wrong := [key for key in value if not isinstance(key, (str, int))]:
             raise ValueError(f"keys of a request must be texts, got {describe(wrong[0])}")
+        if len({str(key) for key in value}) < len(value):  # 1 and "1" would be one key of JSON
+            raise ValueError(f"keys of a request must differ as texts, got {describe(value)}")
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]

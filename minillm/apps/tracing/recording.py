@@ -71,6 +71,8 @@ def _entries(value: Mapping[Any, Any], limit: int, depth: int, left: list[int]) 
 
 def _items(value: Any, name: str, limit: int, depth: int, left: list[int]) -> list[Any]:
     shown: list[Any] = []
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is str and names_a_secret(value[0]):
+        return [cut_text(value[0], limit), MASKED]  # a header: ("Authorization", "Basic ...")
     for number, one in enumerate(value):
         if depth == 0 or left[0] <= 0:
             shown.append(f"... {len(value) - number} more")

@@ -6,9 +6,9 @@
     @tracer.trace                                            every call of a function: plain, async, generator
 
 Which span is open is kept in a context variable: each thread and each asyncio task has its own, so that children find
-their parent without being handed it. A span is written when it ends (span_file.py says what survives). A span costs
-less than 50 µs; texts are masked and cut (recording.py); tracing never raises into the program that it watches: what
-could not be written is counted in `lost`.
+their parent without being handed it. A span is written when it ends (span_file.py says what survives). A span with
+short texts costs less than 50 µs, and 40 µs more for each 1,000 characters. Texts are masked and cut (recording.py).
+Tracing never raises into the program that it watches: what could not be written is counted in `lost`.
 Book 9.4 데이터 로깅. Peer: OpenTelemetry's SDK. Left out: sampling, batches, sending over a network.
 """
 
@@ -137,7 +137,8 @@ class Span:
 
     def __init__(self, tracer: Tracer, name: str, kind: str) -> None:
         parent = tracer.open_span
-        self.tracer, self.name, self.kind, self.outer = tracer, name, kind, _OPEN.get()
+        self.tracer, self.kind, self.outer = tracer, kind, _OPEN.get()
+        self.name = cut_text(name, tracer.limit)
         self.trace_id = tracer.new_id(128) if parent is None else parent.trace_id
         self.parent_id = None if parent is None else parent.span_id
         self.span_id = tracer.new_id(64)
@@ -162,6 +163,8 @@ class Span:
 
     def event(self, name: str, **attributes: Any) -> Span:
         """Something that happened at one moment within the step."""
+        if self.ended:
+            return self
         limit = self.tracer.limit
         found = {key: recorded(value, key, limit) for key, value in attributes.items()}
         self.events.append({"name": name, "time": self.tracer.clock(), "attributes": found})
@@ -169,6 +172,8 @@ class Span:
 
     def fail(self, error: BaseException) -> Span:
         """The step ended in this error: its type, its message, and the line of the program that raised it."""
+        if self.ended:
+            return self
         kind = type(error)
         name = (
             kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
@@ -192,7 +197,7 @@ class Span:
         self.tracer.write(
             SpanRecord(
                 self.trace_id, self.span_id, self.parent_id, self.name, self.kind, self.start, end, self.status,
-                self.message, self.attributes, tuple(self.events),
+                self.message, dict(self.attributes), tuple(self.events),
             )
         )  # fmt: skip
 

@@ -521,3 +521,105 @@ def test_what_is_no_cache_is_refused_by_name(tmp_path):
 def test_bad_arguments_are_refused_before_anything_is_made(call, said):
     with pytest.raises(ValueError, match=said):
         call()
+
+
+def test_nobody_waits_longer_than_the_patience_in_all():
+    """Not once for the thread that makes the answer, and once more for the row in the file."""
+    cache, release, waited = LLMCache(patience=2.0), threading.Event(), []
+    first = threading.Thread(target=cache.get_or_create, args=("q", lambda: release.wait(30) and "slow"))
+    first.start()
+
+    def ask(late):
+        time.sleep(late)
+        begun = time.monotonic()
+
+        def own():
+            waited.append(time.monotonic() - begun)
+            release.wait(30)
+            return "own"
+
+        cache.get_or_create("q", own)
+
+    others = [threading.Thread(target=ask, args=(0.1 + n / 50,)) for n in range(4)]
+    for one in others:
+        one.start()
+    until = time.monotonic() + 20
+    while len(waited) < 4 and time.monotonic() < until:
+        time.sleep(0.02)
+    spread = max(waited) - min(waited) if len(waited) == 4 else None
+    release.set()
+    for one in [first, *others]:
+        one.join(30)
+    assert len(waited) == 4  # all of them make their own while the first one is still at it
+    assert min(waited) > 1.5
+    assert spread < 1.5, waited  # twice the patience would be 2 s more
+
+
+def test_a_hit_that_cannot_be_noted_is_a_hit(monkeypatch):
+    cache, maker = LLMCache(), Counter()
+    cache.get_or_create("q", maker)
+
+    def full(connection, number):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("minillm.apps.llm_cache.answers.touch", full)
+    assert cache.answer("q", maker) == ("answer 1", "exact", None)
+    assert maker.calls == 1
+    assert cache.stats()["failed"] == 1
+
+
+def test_a_damaged_row_hides_no_other_one():
+    cache = LLMCache(None, Directions(), 0.5)
+    cache.get_or_create("0: kept", lambda: "good")
+    cache.threshold = 1.0
+    cache.get_or_create("20: damaged", lambda: "bad")
+    cache.threshold = 0.5
+    with cache._file.transaction(write=True) as connection:
+        connection.execute("UPDATE answers SET value = '[\"value\", \"other\"]' WHERE question LIKE '20%'")
+    assert cache.answer("21: asked", lambda: "made").value == "good"
+
+
+@pytest.mark.parametrize("owner", ["", "nonsense", "host:many:x", "host:99999999999999999999999:x", b"\xff"])
+def test_a_damaged_row_of_a_flight_stops_nobody(owner):
+    cache = LLMCache(patience=0.2)
+    with cache._file.transaction(write=True) as connection:
+        row = ("", cache_key("q").key, owner, time.time() + 1000)
+        connection.execute("INSERT INTO flights VALUES (?, ?, ?, ?)", row)
+    assert cache.answer("q", lambda: "made") == ("made", "made", None)
+
+
+def test_a_patient_process_is_waited_for_by_an_impatient_one(tmp_path):
+    """Its row is good for its own patience; the other one waits as long as it wants to, and not less."""
+    with (
+        LLMCache(tmp_path / "c.db", patience=30) as patient,
+        LLMCache(tmp_path / "c.db", patience=5) as other,
+    ):
+        begun, release = threading.Event(), threading.Event()
+
+        def slow():
+            begun.set()
+            release.wait(30)
+            return "one answer"
+
+        making = threading.Thread(target=patient.get_or_create, args=("q", slow))
+        making.start()
+        assert begun.wait(30)
+        timer = threading.Timer(0.3, release.set)
+        timer.start()
+        assert other.get_or_create("q", lambda: "another one") == "one answer"
+        making.join(30)
+
+
+def test_keys_that_would_be_one_in_json_are_refused():
+    with pytest.raises(ValueError, match="must differ as texts"):
+        cache_key("q", params={"logit_bias": {1: 5, "1": -5}})
+
+
+def test_a_stream_that_fails_is_counted_and_must_be_of_texts():
+    cache = LLMCache()
+    with pytest.raises(ValueError, match="make must be a function"):
+        cache.stream("q", "no function")
+    with pytest.raises(ValueError, match="a piece must be"):
+        list(cache.stream("q", lambda: iter(["a", 5])))
+    assert cache.stats()["raised"] == 1
+    assert len(cache) == 0

@@ -35,6 +35,10 @@ FORMS = {
     "field": lambda rng: ("password = ", drawn(rng, 12), ""),
     "JSON": lambda rng: ('{"api_key": ', f'"{drawn(rng, 12)} {drawn(rng, 3)}"', "}"),
     "JSON in JSON": lambda rng: ('{\\"secret\\": \\', f'"{drawn(rng, 12)}"', "}"),
+    "Authorization without a scheme": lambda rng: ("Authorization: ", drawn(rng, 20) + "1", ""),
+    "Django": lambda rng: ("SECRET_KEY = ", f"'django-{drawn(rng, 12)}'", ""),
+    "Azure": lambda rng: ("AccountName=shop;AccountKey=", drawn(rng, 20) + "==", ";Suffix=x"),
+    "query of an address": lambda rng: ("https://shop.kr/a?x=1&token=", drawn(rng, 16), "&y=2"),
     "한국어": lambda rng: ("비밀번호: ", "열려라" + drawn(rng, 6), ""),
     "key file": lambda rng: ("", f"-----BEGIN PRIVATE KEY-----\n{drawn(rng, 64)}\n-----END PRIVATE KEY-----", ""),
 }  # fmt: skip
@@ -48,7 +52,10 @@ def test_a_secret_of_this_form_goes_and_the_words_around_it_stay(name):
         front, back = rng.choice(
             [("", ""), ("see ", " please"), ("보세요, ", " 입니다"), ("(", ")"), ("x\n", "\ny")]
         )
-        if name in ("field", "한국어", "bearer", "basic", "key file") and back == ")":
+        if (
+            name in ("field", "한국어", "bearer", "basic", "key file", "Authorization without a scheme")
+            and back == ")"
+        ):
             front, back = "", ""  # the bracket could be the password's
         assert mask_secrets(front + before + secret + after + back) == front + before + MASKED + after + back
 
@@ -61,6 +68,10 @@ ORDINARY = [
     "비밀번호를 잊었어요. 암호화란 무엇인가요?",
     "eyJ is how a token begins. AKIA is a prefix. hf_ too, and xoxb-.",
     "SELECT password FROM users",
+    "Authorization is required for this page, authorization by token: see below",
+    "sk-learn-compatible-estimator, pk-based-authentication-scheme, pypi-upload-instructions-page",
+    "ALTER TABLE o ADD CONSTRAINT pk_order_items_product_2024 PRIMARY KEY; hf_hub_download_to_cache(x)",
+    "https://shop.kr/?q=token&page=2, compass=north, bypass = 5",
 ]
 
 
@@ -95,6 +106,20 @@ def test_fields_that_name_a_secret(name):
 )
 def test_fields_that_do_not(name):
     assert not names_a_secret(name)
+
+
+def test_a_pair_whose_first_names_a_secret():
+    headers = [("Authorization", "Basic abcd=="), ("x-api-key", "abcdef"), ("Accept", "text/html")]
+    kept = [["Authorization", MASKED], ["x-api-key", MASKED], ["Accept", "text/html"]]
+    assert recorded({"headers": headers}) == {"headers": kept}
+    assert recorded(["token", "the"]) == ["token", "the"]
+
+
+def test_the_name_of_a_span_is_masked():
+    tracer = Tracer()
+    with tracer.trace("GET https://kim:hunter2@shop.kr/?token=abc1234567"):
+        pass
+    assert tracer.kept[0].name == f"GET https://kim:{MASKED}@shop.kr/?token={MASKED}"
 
 
 def test_the_number_of_a_token_is_none():

@@ -456,3 +456,12 @@ def test_flipped_bits_never_raise(tmp_path):
             continue
         assert 1 <= len(found.records) + found.damaged <= 3  # a line end may have come or gone
         assert all(one.seconds >= 0 for one in found.records)
+
+
+def test_after_its_end_a_span_changes_nothing():
+    tracer = Tracer()
+    with tracer.trace("step") as span:
+        span.end()
+        span.event("late").set("late", 1).fail(KeyError("late"))
+    assert (tracer.kept[0].status, tracer.kept[0].attributes, tracer.kept[0].events) == ("ok", {}, ())
+    assert (span.status, span.events) == ("ok", [])

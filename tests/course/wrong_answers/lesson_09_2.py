@@ -153,6 +153,9 @@ def replay(calls, most, ttl):
     "09-2-c": {
         "the same question": 'confused = ("When are you open today?", "When are you open today?")',
         "a capital letter and a comma": 'confused = ("When are you open, today?", "when are YOU open today")',
+        "a hyphen": 'confused = ("Is the lamp-shop open today?", "Is the lamp shop open today?")',
+        "wide letters": 'confused = ("Ｉｓ the lamp shop open?", "Is the lamp shop open?")',
+        "said twice": 'confused = ("When are you open?", "When are you open? When are you open?")',
         "only like each other": 'confused = ("How many days to Seoul?", "How many days to Busan?")',
         "the encoder sees not": 'confused = ("Can I cancel my order?", "Can I not cancel my order?")',
         "too short": 'confused = ("dog bites man", "man bites dog")',

@@ -164,9 +164,15 @@ def confused(answer):
         assert 4 <= len(one.split()) <= 60, (
             f"a question has 4 to 60 words, got {len(one.split())}: {shown(one)}"
         )
-    in_order = [["".join(filter(str.isalnum, word)) for word in one.casefold().split()] for one in pair]
-    in_order = [[word for word in words if word] for words in in_order]
-    assert in_order[0] != in_order[1], f"the words must differ in their order; both read {shown(in_order[0])}"
+    in_order = [
+        list(search_words(one)) for one in pair
+    ]  # as the encoder reads them: a hyphen, a wide letter are nothing
+    first, second = in_order
+    assert first * max(1, len(second)) != second * max(
+        1, len(first)
+    ), (  # nor is it to say the question twice
+        f"the words must differ in their order; they read {shown(first)} and {shown(second)}"
+    )
     assert same_numbers(*pair), (
         "the two questions hold different numbers, so same_numbers would tell them apart"
     )
@@ -209,7 +215,7 @@ HINTS = [
 @exercise("09-2-d", points=2)
 def made_in(answer):
     """How often the model is asked."""
-    found = as_list(answer, "made", 5)
+    found = as_list(answer, "made_in", 5)
     for number, one, expected, hint in zip(range(1, 6), found, scenes(), HINTS):
-        assert type(one) in (int, float), f"made holds numbers, got {shown(one)}"
+        assert type(one) in (int, float), f"made_in holds numbers, got {shown(one)}"
         assert one == expected, f"scene {number}: you say {shown(one)}. Look again: {hint}"
