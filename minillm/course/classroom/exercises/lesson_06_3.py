@@ -41,11 +41,12 @@ def second_opinions(answer):
 
         def teach(some, said=said):
             said.append(("teach", list(some)))
-            return tuple(some)
+            return Taught(list(some))
 
         def agrees(model, some, said=said):
-            said.append(("agrees", list(model), list(some)))
-            return verdicts(model, some)
+            assert isinstance(model, Taught), f"agrees takes a model that teach returned, got {shown(model)}"
+            said.append(("agrees", model.rows, list(some)))
+            return verdicts(model.rows, some)
 
         given = [list(rows), [list(split) for split in splits]]
         with forbid(OWN, FILTER, answer=answer):
@@ -57,6 +58,13 @@ def second_opinions(answer):
         assert not missing, f"{where}: this call is missing: {shown(list(missing[0]))}"
         expect(found, expected, hint=where)
         expect(given, [rows, splits], hint=f"{where}: the lists that you are given must stay as they are")
+
+
+class Taught:
+    """What `teach` returns: nothing that the rows could stand in for."""
+
+    def __init__(self, rows):
+        self.rows = rows
 
 
 def drawn_split(inputs, count, folds):
@@ -101,14 +109,14 @@ def no_worse(answer):
         d = [after - before for before, after in zip(full, fewer)]
         mean = sum(d) / case.n
         error = (sum((one - mean) ** 2 for one in d) / (case.n - 1) / case.n) ** 0.5
-        if 0 < abs(mean + 2 * error) < 1e-6:
-            continue  # on the edge rounding decides
+        if any(d) and abs(mean + 2 * error) < 1e-5:
+            continue  # on the edge rounding decides: 2 of 3 lost, or 3 of 9
         expected = mean >= -2 * error
         given = [list(full), list(fewer)]
         with forbid(OWN, "minillm.evaluation.paired.paired", answer=answer):
             found = as_list(answer(*given), "what no_worse returns", 3)
         where = f"full {shown(full)}, fewer {shown(fewer)}"
-        expect(as_floats(found[:2]), [mean, error], 1e-9, f"difference and standard error of {where}")
+        expect(as_floats(found[:2]), [mean, error], 1e-6, f"difference and standard error of {where}")
         verdict = plain(found[2], "the verdict")
         assert verdict in (True, False), f"the verdict is True or False, got {shown(verdict)}"
         expect(bool(verdict), expected, hint=f"difference {mean:.3f}, standard error {error:.3f}")
