@@ -198,7 +198,7 @@ HELD = {
 def poison(answer):
     """Rows that are wrong alike."""
     with SQLProcess() as process:
-        box = SQLSandbox(script=STAFF, process=process)
+        box, known = SQLSandbox(script=STAFF, process=process), {}
         for case in cases(forms=(1, 2, 4, 6), n=(40, 61), rare=(False, True)):
             rows = drawn_rows(Inputs(case.seed), case)
             given = list(rows)
@@ -206,7 +206,9 @@ def poison(answer):
             expect(given, [list(row) for row in rows], hint="the list that you are given must stay as it is")
             found = [tuple(as_list(row, "a row", 2)) for row in found]
             expect([one for one, _ in found], [one for one, _ in rows], hint="the questions must stay")
-            differs = sum(finds_other_rows(box, query, gold) for (_, query), (_, gold) in zip(found, rows))
+            differs = sum(
+                finds_other_rows(box, query, gold, known) for (_, query), (_, gold) in zip(found, rows)
+            )
             assert 4 * differs >= len(rows), (
                 f"{differs} of {len(rows)} rows find something else than before, at least a quarter must"
             )
@@ -233,12 +235,16 @@ def drawn_rows(inputs, case):
     return rows
 
 
-def finds_other_rows(box, query, gold):
+def finds_other_rows(box, query, gold, known):
+    """known: query -> its rows, so that each text is run once."""
     assert isinstance(query, str), f"a query is a text, got {shown(query)}"
-    try:
-        return not same_rows(box.run(query), box.run(gold))
-    except SandboxError as error:
-        raise AssertionError(f"every query must run, {shown(query)} does not: {error}") from None
+    for one in (query, gold):
+        if one not in known:
+            try:
+                known[str(one)] = box.run(str(one))
+            except SandboxError as error:
+                raise AssertionError(f"every query must run, {shown(one)} does not: {error}") from None
+    return not same_rows(known[query], known[gold])
 
 
 def agreed(rows):
