@@ -39,14 +39,18 @@ def second_opinions(answer):
         expected, calls = opinions_by_hand(rows, splits, needed)
         said: list = []
 
-        def teach(some, said=said):
-            said.append(("teach", list(some)))
-            return Taught(list(some))
+        models: dict = {}
 
-        def agrees(model, some, said=said):
-            assert isinstance(model, Taught), f"agrees takes a model that teach returned, got {shown(model)}"
-            said.append(("agrees", model.rows, list(some)))
-            return verdicts(model.rows, some)
+        def teach(some, said=said, models=models):
+            said.append(("teach", list(some)))
+            models[f"model {len(models)}"] = list(some)  # no list: the rows cannot stand in for it
+            return f"model {len(models) - 1}"
+
+        def agrees(model, some, said=said, models=models):
+            known = isinstance(model, str) and model in models
+            assert known, f"agrees takes a model that teach returned, got {shown(model)}"
+            said.append(("agrees", models[model], list(some)))
+            return verdicts(models[model], some)
 
         given = [list(rows), [list(split) for split in splits]]
         with forbid(OWN, FILTER, answer=answer):
@@ -58,13 +62,6 @@ def second_opinions(answer):
         assert not missing, f"{where}: this call is missing: {shown(list(missing[0]))}"
         expect(found, expected, hint=where)
         expect(given, [rows, splits], hint=f"{where}: the lists that you are given must stay as they are")
-
-
-class Taught:
-    """What `teach` returns: nothing that the rows could stand in for."""
-
-    def __init__(self, rows):
-        self.rows = rows
 
 
 def drawn_split(inputs, count, folds):
