@@ -3,7 +3,7 @@
     rows 0 2 4 ...  ->  a model  ->  judges rows 1 3 5 ...
     rows 1 3 5 ...  ->  a model  ->  judges rows 0 2 4 ...
 
-A model that has learned a row, recites it: it would agree with its faults, too. What both halves do wrong in the same
+A model that has learned a row may recite it, with its faults. What both halves do wrong in the same
 way, no fold can see; and rows that are right but hard go, too.
 Book: 6.3.3 학습 데이터 정제와 미세 조정. Paper: Northcutt et al. 2021 (confident learning judges out of fold, too).
 Left out: a judge that says how sure it is.

@@ -46,16 +46,18 @@ def respelled_tasks(
     languages: Sequence[str] = LANGUAGES,
     tables: Collection[int] = (1,),
 ) -> list[SQLTask]:
-    """`n` tasks of the part with abbreviated names; the questions, forms and rows are those of `sql_tasks`."""
+    """`n` tasks of the part with abbreviated names, no two alike; questions and rows are those of `sql_tasks`."""
     check_int("n", n, 0, 100_000)
-    asked, found = 2 * n, []
+    asked, found = 2 * n, {}
     while len(found) < n:
         rng = random.Random(f"respelled {part} {check_int('seed', seed, 0)}")
         tasks = sql_tasks(asked, part, seed, languages, tables)
         schemas = {one.ddl: _drawn(rng, one.schema, part) for one in {one.ddl: one for one in tasks}.values()}
-        found = [respelled(one, schemas[one.ddl]) for one in tasks if schemas[one.ddl] is not None]
+        found = {}  # two old names of a table may be one new name: of the same question to the same table one stays
+        for one in (respelled(one, schemas[one.ddl]) for one in tasks if schemas[one.ddl] is not None):
+            found.setdefault((one.ddl, one.question), one)
         asked *= 2
-    return found[:n]
+    return list(found.values())[:n]
 
 
 def respelled(task: SQLTask, schema: Schema) -> SQLTask:

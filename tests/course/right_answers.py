@@ -4448,6 +4448,10 @@ first_wrong = 3""",
     d = np.array(fewer, dtype=float) - np.array(full)
     error = d.std(ddof=1) / np.sqrt(len(d))
     return d.mean(), error, bool(d.mean() >= -2 * error)""",
+        "torch, in single precision": """def no_worse(full, fewer):
+    d = torch.tensor(fewer, dtype=torch.float32) - torch.tensor(full, dtype=torch.float32)
+    error = d.std() / len(d) ** 0.5
+    return d.mean().item(), error.item(), bool(d.mean() >= -2 * error)""",
         "torch": """def no_worse(full, fewer):
     d = torch.tensor(fewer, dtype=torch.float64) - torch.tensor(full, dtype=torch.float64)
     error = d.std() / len(d) ** 0.5

@@ -1,7 +1,10 @@
 """The model of chapter 6: what it reads and learns, how it is kept, and, in the soak, what it is worth."""
 
+import ast
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -180,3 +183,29 @@ def test_the_recipe_reads_databases_that_it_has_not_seen(tmp_path, monkeypatch):
     )
     assert sum(blind) / len(blind) < 0.5
     assert sum(file.stat().st_size for file in sql_model_folder().iterdir()) < 1_500_000
+
+
+def test_the_lesson_quotes_the_recorded_table():
+    """Shares of the first seed: the counts that lesson 06_3 prints, and the table of BENCHMARKS.md."""
+    root = Path(__file__).parents[2]
+    cells = json.loads((root / "notebooks/06_3_fine_tuning_for_sql.ipynb").read_text("utf-8"))["cells"]
+    (source,) = ("".join(one["source"]) for one in cells if "".join(one["source"]).startswith("RECORDED = "))
+    quoted = ast.literal_eval(ast.parse(source).body[0].value)
+    text = (
+        (root / "BENCHMARKS.md")
+        .read_text("utf-8")
+        .split("<!-- bench:text2sql -->")[1]
+        .split("<!-- /bench")[0]
+    )
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.strip().splitlines()[2:]]
+    table = {row[0]: (float(row[2].split()[0]), float(re.split(r"[ <]", row[3])[0])) for row in rows}
+    for name, method in {
+        "unseen DDLs, our model": "small model, reads the DDL",
+        "unseen DDLs, learned without the DDL": "the same, the DDL left out",
+        "GeoQuery, a small model": "GeoQuery, small model",
+        "GeoQuery, the query of the nearest question": "GeoQuery, the query of the nearest question",
+        "Spider, our model, words linked": "Spider, the small model by linked names",
+    }.items():
+        execution, exact, n = quoted.pop(name)
+        assert table[method] == pytest.approx((execution / n, exact / n), abs=6e-4)
+    assert not quoted

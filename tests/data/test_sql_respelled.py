@@ -49,11 +49,13 @@ def test_every_concept_has_one_name_and_none_is_a_name_of_the_old_world():
 
 
 def test_parts_are_apart_and_a_longer_list_begins_with_the_shorter():
-    taught, exam = respelled_tasks(400, "train"), respelled_tasks(60, "test")
+    taught, exam = respelled_tasks(400, "train"), respelled_tasks(200, "test")
     for what, of in (("schema", lambda t: t.ddl), ("question", lambda t: t.question)):
         assert prove_held_out({of(t) for t in exam}, {of(t) for t in taught}, what=what).items > 20
     assert all(part_of_text(task.ddl) == "test" for task in exam)
     assert respelled_tasks(30, "train") == taught[:30]
+    assert len({(t.ddl, t.question) for t in taught}) == 400
+    assert len({(t.ddl, t.question) for t in exam}) == 200
     assert {one.language for one in exam} == {"en", "ko"}
     with pytest.raises(ValueError, match="part must be one of"):
         respelled_tasks(1, "exam")

@@ -105,7 +105,8 @@ class SFTObjective(CausalLMObjective):
     A batch of a PackedSet has `documents` (B, L): each example then sees itself alone, from position 0 on. The loss is
     the mean over all answer tokens of an update: a long answer weighs more than a short one, as in trl.
 
-    Where the head itself does not learn (LoRA), and in a fused objective, it is applied to answer tokens alone.
+    On a CPU, where the head itself does not learn (LoRA), and in a fused objective, it is applied to answer tokens
+    alone. ValueError as CausalLMObjective.
     """
 
     def __call__(self, model: Any, batch: Mapping[str, Tensor], predict: bool = False) -> Outcome:
@@ -113,7 +114,8 @@ class SFTObjective(CausalLMObjective):
         head, labels = getattr(model, "head", None), batch.get("labels")
         alone = isinstance(head, nn.Linear) and (self.fused or not head.weight.requires_grad)
         here = isinstance(labels, Tensor) and labels.device.type == "cpu"  # a GPU's are not counted
-        if predict or not alone or not here or not hasattr(model, "body"):
+        fits = here and labels.ndim == 2 and labels.shape[1] > 1 and labels.shape == batch["input_ids"].shape
+        if predict or not alone or not fits or not hasattr(model, "body"):
             return super().__call__(model, batch, predict)
         targets = labels[:, 1:]
         counted = targets != self.ignore_index

@@ -68,6 +68,12 @@ WRONG = {
     "06-3-a": {
         "a model that has learned all rows": opinions(learned="list(rows)"),
         "a model that has learned the fold itself": opinions(learned="[rows[place] for place in judged]"),
+        "the rows in place of the model": opinions(
+            model="[row for row, one in zip(rows, split) if one != fold]"
+        ),
+        "a model of the fold before": opinions(
+            model="globals().setdefault('first', model)",
+        ),
         "equal rows are left out": opinions(
             learned="[row for row in rows if row not in [rows[p] for p in judged]]"
         ),

@@ -84,6 +84,16 @@ def test_a_fused_objective_has_the_same_loss_and_gradient_and_reads_answers_alon
     assert objective(model, batch, predict=True).predictions.shape[:2] == batch["labels"][:, 1:].shape
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_labels_of_a_wrong_shape_are_named(fused):
+    batch = PackedSet(drawn(12, seed=4), 40)._padded(range(3))
+    model = llama()
+    model.head.requires_grad_(fused)  # a frozen head takes answers alone, too
+    for labels in (batch["labels"][0], batch["labels"][:, :5], batch["labels"][:, :1]):
+        with pytest.raises(ValueError, match="shape"):
+            SFTObjective(fused=fused)(model, batch | {"labels": labels})
+
+
 def test_a_trainer_takes_packed_rows():
     config = TrainerConfig(max_steps=3, batch_size=2, context_length=29, learning_rate=1e-2, progress=False)
     history = Trainer(llama(), config, PackedSet(drawn(20), 30), objective=SFTObjective()).train()

@@ -39,13 +39,18 @@ def second_opinions(answer):
         expected, calls = opinions_by_hand(rows, splits, needed)
         said: list = []
 
-        def teach(some, said=said):
-            said.append(("teach", list(some)))
-            return tuple(some)
+        models: dict = {}
 
-        def agrees(model, some, said=said):
-            said.append(("agrees", list(model), list(some)))
-            return verdicts(model, some)
+        def teach(some, said=said, models=models):
+            said.append(("teach", list(some)))
+            models[f"model {len(models)}"] = list(some)  # no list: the rows cannot stand in for it
+            return f"model {len(models) - 1}"
+
+        def agrees(model, some, said=said, models=models):
+            known = isinstance(model, str) and model in models
+            assert known, f"agrees takes a model that teach returned, got {shown(model)}"
+            said.append(("agrees", models[model], list(some)))
+            return verdicts(models[model], some)
 
         given = [list(rows), [list(split) for split in splits]]
         with forbid(OWN, FILTER, answer=answer):
@@ -101,14 +106,14 @@ def no_worse(answer):
         d = [after - before for before, after in zip(full, fewer)]
         mean = sum(d) / case.n
         error = (sum((one - mean) ** 2 for one in d) / (case.n - 1) / case.n) ** 0.5
-        if 0 < abs(mean + 2 * error) < 1e-6:
-            continue  # on the edge rounding decides
+        if any(d) and abs(mean + 2 * error) < 1e-5:
+            continue  # on the edge rounding decides: 2 of 3 lost, or 3 of 9
         expected = mean >= -2 * error
         given = [list(full), list(fewer)]
         with forbid(OWN, "minillm.evaluation.paired.paired", answer=answer):
             found = as_list(answer(*given), "what no_worse returns", 3)
         where = f"full {shown(full)}, fewer {shown(fewer)}"
-        expect(as_floats(found[:2]), [mean, error], 1e-9, f"difference and standard error of {where}")
+        expect(as_floats(found[:2]), [mean, error], 1e-6, f"difference and standard error of {where}")
         verdict = plain(found[2], "the verdict")
         assert verdict in (True, False), f"the verdict is True or False, got {shown(verdict)}"
         expect(bool(verdict), expected, hint=f"difference {mean:.3f}, standard error {error:.3f}")
@@ -190,7 +195,7 @@ HELD = {
 def poison(answer):
     """Rows that are wrong alike."""
     with SQLProcess() as process:
-        box = SQLSandbox(script=STAFF, process=process)
+        box, known = SQLSandbox(script=STAFF, process=process), {}
         for case in cases(forms=(1, 2, 4, 6), n=(40, 61), rare=(False, True)):
             rows = drawn_rows(Inputs(case.seed), case)
             given = list(rows)
@@ -198,7 +203,9 @@ def poison(answer):
             expect(given, [list(row) for row in rows], hint="the list that you are given must stay as it is")
             found = [tuple(as_list(row, "a row", 2)) for row in found]
             expect([one for one, _ in found], [one for one, _ in rows], hint="the questions must stay")
-            differs = sum(finds_other_rows(box, query, gold) for (_, query), (_, gold) in zip(found, rows))
+            differs = sum(
+                finds_other_rows(box, query, gold, known) for (_, query), (_, gold) in zip(found, rows)
+            )
             assert 4 * differs >= len(rows), (
                 f"{differs} of {len(rows)} rows find something else than before, at least a quarter must"
             )
@@ -225,12 +232,16 @@ def drawn_rows(inputs, case):
     return rows
 
 
-def finds_other_rows(box, query, gold):
+def finds_other_rows(box, query, gold, known):
+    """known: query -> its rows, so that each text is run once."""
     assert isinstance(query, str), f"a query is a text, got {shown(query)}"
-    try:
-        return not same_rows(box.run(query), box.run(gold))
-    except SandboxError as error:
-        raise AssertionError(f"every query must run, {shown(query)} does not: {error}") from None
+    for one in (query, gold):
+        if one not in known:
+            try:
+                known[str(one)] = box.run(str(one))
+            except SandboxError as error:
+                raise AssertionError(f"every query must run, {shown(one)} does not: {error}") from None
+    return not same_rows(known[query], known[gold])
 
 
 def agreed(rows):
