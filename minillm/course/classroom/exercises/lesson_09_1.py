@@ -62,7 +62,9 @@ def choose_sources(answer):
             told = as_list(
                 answer(given, cutoff, room), "what choose_sources returns: (kept, dropped, below)", 3
             )
-        expected = expected_sources(found, cutoff, room)  # after the call: an answer can read its caller's names
+        expected = expected_sources(
+            found, cutoff, room
+        )  # after the call: an answer can read its caller's names
         for name, one, right in zip(("kept", "dropped", "below"), told, expected):
             expect(as_list(one, name), right, hint=f"{name}, {where}")
         expect(given, found, hint="the list that you are given must stay as it is")
