@@ -3,9 +3,10 @@
     tokens(prompt with the sources) + max_tokens of the answer <= window
 
 Sources are taken best first; one that does not fit is left out, and the answer says so. Tokens are counted by the
-model's own template and tokenizer where they are here. Behind a server they are not: each byte is counted as a token
-then, which no byte-level tokenizer exceeds, and some for what a template writes by itself. That is up to four times
-too much; a template that writes more than 64 tokens needs a smaller context_window.
+model's own template and tokenizer where they are here. Behind a server they are not: each byte is counted as a token,
+which no byte-level tokenizer exceeds, and what the template writes is measured by one short request of the same roles.
+That is up to four times too much, never too little, but for a server without `usage` (64 tokens are taken then) and a
+tokenizer that makes text longer first (NFKC): give those a smaller context_window.
 
 Book: 9.1.2 프롬프트에 검색 결과 통합.
 """
@@ -17,12 +18,12 @@ from functools import partial
 from typing import NamedTuple
 
 from minillm._checks import check_int, describe
-from minillm.apps.rag.nodes import Node, NodeWithScore
-from minillm.inference import ChatModel, LocalChat, OpenAIChat
+from minillm.apps.rag.nodes import Node, NodeWithScore, failed
+from minillm.inference import ChatModel, LocalChat, OpenAIChat, SamplingParams, ScriptedChat
 
 AROUND = 16  # tokens of a message besides its text: role, marks, line ends
-TEMPLATE = 64  # of what a template writes by itself, such as the line that opens the answer
-USUAL_WINDOW = 4096  # of a ScriptedChat, and of models of which nothing is known
+TEMPLATE = 64  # of what a template writes by itself, such as the line that opens the answer; at least
+USUAL_WINDOW = 4096  # of a ScriptedChat
 Prompt = Callable[[str, Sequence[Node]], list[dict[str, str]]]
 
 
@@ -34,15 +35,19 @@ class Budget(NamedTuple):
     exact: bool
 
 
-def byte_count(messages: Sequence[dict[str, str]]) -> int:
-    """As many tokens as the messages can have under a tokenizer that falls back to bytes."""
-    return TEMPLATE + sum(AROUND + len(one["content"].encode("utf-8", "replace")) for one in messages)
+def byte_count(messages: Sequence[dict[str, str]], template: int = TEMPLATE) -> int:
+    """As many tokens as the messages can have under a tokenizer that falls back to bytes. template: tokens that are
+    written around them."""
+    return max(TEMPLATE, template) + sum(
+        AROUND + len(one["content"].encode("utf-8", "replace")) for one in messages
+    )
 
 
 def budget_of(model: ChatModel, context_window: int | None = None) -> Budget:
     """The budget of a model. context_window: tokens, where they cannot be asked for, or fewer.
 
-    ValueError for a server that does not say how much its model reads, unless context_window is given."""
+    ValueError for a server that does not say how much its model reads, and for a ChatModel of another kind, unless
+    context_window is given."""
     if not isinstance(model, ChatModel):
         raise ValueError(
             f"llm must be a ChatModel (LocalChat, OpenAIChat, ScriptedChat) or None, got {describe(model)}"
@@ -51,13 +56,39 @@ def budget_of(model: ChatModel, context_window: int | None = None) -> Budget:
     if isinstance(model, LocalChat):
         own = model.engine.window
         return Budget(own if given is None else min(own, given), partial(_local_count, model), True)
-    if given is None and isinstance(model, OpenAIChat):
-        given = window_of_server(model)
+    if isinstance(model, OpenAIChat):
+        return Budget(window_of_server(model) if given is None else given, ServerCount(model), False)
+    if given is None and not isinstance(model, ScriptedChat):
+        raise ValueError(f"give context_window: nothing says how many tokens a {type(model).__name__} reads")
     return Budget(USUAL_WINDOW if given is None else given, byte_count, False)
 
 
 def _local_count(model: LocalChat, messages: Sequence[dict[str, str]]) -> int:
     return len(model.tokenizer.encode(model.caller.prompt(messages)))
+
+
+class ServerCount:
+    """`byte_count` with what the template of a server's model writes, asked once for each row of roles: a template may
+    write a system message of its own where none is given, or the date of today."""
+
+    def __init__(self, model: OpenAIChat) -> None:
+        self.model = model
+        self.written: dict[tuple[str, ...], int] = {}
+
+    def __call__(self, messages: Sequence[dict[str, str]]) -> int:
+        roles = tuple(one["role"] for one in messages)
+        if roles not in self.written:
+            self.written[roles] = self._asked(roles)
+        return byte_count(messages, self.written[roles])
+
+    def _asked(self, roles: tuple[str, ...]) -> int:
+        """The tokens of a prompt of one letter a message; 0 where the server does not say."""
+        shortest = [{"role": role, "content": "a"} for role in roles]
+        try:
+            usage = self.model.chat(shortest, SamplingParams(temperature=0.0, max_tokens=1)).usage
+        except Exception as error:
+            raise failed(error) from error
+        return usage.get("prompt_tokens") or 0
 
 
 def window_of_server(model: OpenAIChat) -> int:

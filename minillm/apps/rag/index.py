@@ -47,7 +47,8 @@ class VectorStoreIndex:
     def __init__(self, store: VectorStore, encoder: Any, splitter: SentenceSplitter | None = None) -> None:
         splitter = splitter_for(encoder, splitter)
         self.store, self.encoder, self.splitter = store, encoder, splitter
-        self._words: BM25 | None = None  # made when it is first asked for
+        self._words: BM25 | None = None  # of the nodes that the store held in state `_seen`
+        self._seen: Any = None
 
     @classmethod
     def from_documents(
@@ -113,7 +114,7 @@ class VectorStoreIndex:
         ids = self._ids(check_text("document_id", document_id))
         if not ids:
             raise ValueError(f"document_id must be in the index, got {document_id!r} which is not")
-        self._delete(ids)
+        self.store.delete(ids)
         return len(ids)
 
     def _write(self, documents: list[Document]) -> None:
@@ -123,22 +124,8 @@ class VectorStoreIndex:
         before = {id for one in documents for id in self._ids(one.id)}
         if records:
             self.store.upsert(records)
-        new = {node.id for node in nodes}
-        if self._words is not None:
-            self._forget(before & new)
-            self._words.add([node.indexed for node in nodes], [node.id for node in nodes])
-        if surplus := sorted(before - new):
-            self._delete(surplus)
-
-    def _delete(self, ids: list[str]) -> None:
-        self.store.delete(ids)
-        if self._words is not None:
-            self._forget(ids)
-
-    def _forget(self, ids: Iterable[str]) -> None:
-        """Take nodes out of the keyword index; those of another process's documents were never in it."""
-        known = set(self._words.ids)
-        self._words.remove([id for id in ids if id in known])
+        if surplus := sorted(before - {node.id for node in nodes}):
+            self.store.delete(surplus)
 
     def _ids(self, document_id: str) -> list[str]:
         """The ids of a document's nodes: of "a", "a#1" and not "a#1#0"."""
@@ -176,7 +163,8 @@ class VectorStoreIndex:
             raise ValueError(f"filters are the vector store's: mode must be 'dense', got {mode!r}")
         source: Any = StoreSearch(self.store, filters)
         if mode != "dense":
-            source = self.words() if mode == "bm25" else HybridSearch(self.words(), source)
+            words = WordSearch(self)
+            source = words if mode == "bm25" else HybridSearch(words, source)
         return Retriever(source, self.nodes, similarity_top_k, **options)
 
     def as_query_engine(self, llm: Any = None, **options: Any) -> QueryEngine:
@@ -186,13 +174,25 @@ class VectorStoreIndex:
         return QueryEngine(self.as_retriever(**options), llm, **own)
 
     def words(self) -> BM25:
-        """Keyword search over the same nodes, kept up to date by this object's own changes; made anew where another
-        process has changed how many there are."""
-        if self._words is None or len(self._words) != len(self):
-            nodes = self.nodes()
-            self._words = BM25()
-            self._words.add([node.indexed for node in nodes.values()], list(nodes))
+        """Keyword search over the same nodes, made anew where anyone has written to the store since, this process or
+        another."""
+        state = self.store.state()
+        if self._words is None or state != self._seen:
+            nodes, words = self.nodes(), BM25()
+            words.add([node.indexed for node in nodes.values()], list(nodes))
+            self._words, self._seen = words, state
         return self._words
+
+
+class WordSearch:
+    """The words of an index as a `Search`: of what the index holds when it is asked."""
+
+    def __init__(self, index: VectorStoreIndex) -> None:
+        self.index = index
+
+    def search(self, queries: Any, k: int = 10) -> Any:
+        """As BM25's."""
+        return self.index.words().search(queries, k)
 
 
 def open_reader(encoder: Any) -> Any:

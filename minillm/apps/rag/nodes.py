@@ -55,3 +55,8 @@ class RetrievalError(RuntimeError):
 
 class GenerationError(RuntimeError):
     """The model behind an answer failed, or said nothing that could be one; __cause__ is what it raised, if it did."""
+
+
+def failed(error: Exception) -> GenerationError:
+    """A model's error by name."""
+    return GenerationError(f"the model failed: {type(error).__name__}: {error}")

@@ -6,7 +6,7 @@
              Question: How long is the Gaongol bridge?
 
 A source is text that somebody else wrote. It may hold "ignore the rules above": the rule says that sources are data,
-and what looks like a source's number in front of a line is taken out of them. Neither makes a model safe: what it
+and what looks like a source's number in front of a line, [7], is taken out of them. Neither makes a model safe: what it
 says is checked as text from outside (guardrails, 9.3).
 
 Book: 9.1.2 프롬프트에 검색 결과 통합. Left out: earlier turns of a conversation.
@@ -33,7 +33,7 @@ RULES = {
     ),
 }
 ASKED = {"en": "Question", "ko": "질문"}
-_NUMBERED = re.compile(r"^[ \t]*\[\d+\](?=[ \t])", re.MULTILINE)
+_NUMBERED = re.compile(r"^(?:[ \t]*\[\d+\])+(?=\s|$)", re.MULTILINE)
 
 
 def language_of(text: str) -> str:

@@ -13,6 +13,7 @@ rounds of retrieval, agents (chapter 15).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,12 +21,18 @@ from typing import Any
 from minillm._checks import check_function, check_int, check_text, describe
 from minillm.apps.rag.budget import Budget, Fitted, Prompt, budget_of, fit_sources
 from minillm.apps.rag.citations import CitationCheck
-from minillm.apps.rag.nodes import GenerationError, NodeWithScore
+from minillm.apps.rag.nodes import GenerationError, NodeWithScore, failed
 from minillm.apps.rag.prompts import UNKNOWN, language_of, rag_messages
 from minillm.apps.rag.quoting import quote
 from minillm.apps.rag.retriever import Retriever
 from minillm.inference import ChatModel, Reply, SamplingParams
 
+# "Sorry, I don't know."; not "I do not know who, but [1] says when", nor "I know that ..."
+_DECLINES = re.compile(
+    r"(?is)\W*(?:(?:i am |i['’]m )?sorry\b\W*(?:but )?|unfortunately\b\W*|죄송(?:합니다|하지만|해요)\W*)?"
+    r"(?:i (?:do not|don['’]t) know\b|(?:잘 )?(?:모르겠|모릅니다)|알 수 (?:없습니다|없어요))"
+    r"(?!.*(?:\bbut\b|\bhowever\b|하지만|그러나))"
+)
 ANSWER = 256  # tokens of an answer, or a quarter of the window
 
 
@@ -34,8 +41,8 @@ class Answer:
     """response: the text. source_nodes: what stood in the prompt, [1] first. dropped: what was found and did not fit.
 
     cited: numbers of sources that the text names; removed: numbers it named that do not exist, taken out of it.
-    declined: whether it says that it does not know. prompt_tokens: of the prompt, by the budget's count; 0 without a
-    model. finish_reason: "stop", or "length" for an answer that was cut off; None where nothing says it.
+    declined: whether it begins by saying that it does not know. prompt_tokens: of the prompt, by the budget's count; 0
+    without a model. finish_reason: "stop", or "length" for an answer that was cut off; None where nothing says it.
     """
 
     response: str
@@ -194,12 +201,8 @@ def unknown(question: str) -> str:
 
 
 def says_unknown(text: str) -> bool:
-    """Whether an answer begins by saying that it does not know."""
-    return (
-        text.lower()
-        .lstrip("\"'“ ")
-        .startswith(("i do not know", "i don't know", "i don’t know", "모르겠습니다"))
-    )
+    """Whether an answer begins by saying that it does not know, and goes on without a "but"."""
+    return bool(_DECLINES.match(text))
 
 
 def said(text: Any) -> str:
@@ -207,8 +210,3 @@ def said(text: Any) -> str:
     if not isinstance(text, str) or not any(letter.isalnum() for letter in text):
         raise GenerationError(f"the model said nothing that could be an answer: {describe(text)}")
     return text
-
-
-def failed(error: Exception) -> GenerationError:
-    """A model's error by name."""
-    return GenerationError(f"the model failed: {type(error).__name__}: {error}")

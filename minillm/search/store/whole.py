@@ -46,6 +46,12 @@ class WholeStore:
         dim = check_int("dim", dim, minimum=1)
         self._open(dim, check_choice("metric", metric, METRICS), path, encoder, index, read_only, verify)
 
+    def state(self, namespace: str = "", token: access.Token = None) -> tuple[int, int]:
+        """What differs once anyone has written to a namespace: (its number, its revision), (-1, 0) for none."""
+        with self._engine.reading() as connection:
+            found = self._engine.namespace(connection, namespace, token)
+        return (found.number, found.revision) if found else (-1, 0)
+
     @classmethod
     def open(
         cls: type[Store],

@@ -68,6 +68,22 @@ def test_insert_delete_and_refresh_leave_what_a_new_index_has(index):
         index.delete_ref_doc("a#1")
 
 
+@pytest.mark.parametrize("mode", ["bm25", "hybrid"])
+def test_a_retriever_that_was_made_before_sees_what_another_process_wrote(mode, tmp_path):
+    """As many nodes as before, other words: how many there are says nothing."""
+    path = tmp_path / "shared.db"
+    mine = VectorStoreIndex.from_documents([Document("a", "", "red fish")], HashedWords(), path=path)
+    retriever = mine.as_retriever(1, mode=mode)
+    assert retriever.retrieve("fish")[0].text == "red fish"
+    other = VectorStoreIndex.load(path, HashedWords())  # a connection of its own, as another process has
+    other.insert(Document("b", "", "tall tower"))
+    other.delete_ref_doc("a")
+    assert [one.node.id for one in retriever.retrieve("tower")] == ["b#0"]
+    other.insert(Document("b", "", "wide bridge"))
+    assert retriever.retrieve("bridge")[0].text == "wide bridge"
+    assert mode == "hybrid" or retriever.retrieve("tower") == []
+
+
 def test_metadata_that_changed_is_a_change(index):
     assert index.refresh_ref_docs([Document("a", "Fish", "Red fish swim in Busan.", {"year": 2025})]) == [
         True

@@ -61,8 +61,21 @@ def renumber(**changes):
 ENGLISH = "How much does a night at the old inn cost: 0, free."
 KOREAN = "오래된 여관의 하룻밤 방값은 얼마인가요: 0원, 무료이다."
 
+# reads what the checker computed, where it has done so before it asks
+READS_THE_CHECKER = """def {name}(*given):
+    import sys
+
+    frame = sys._getframe()
+    while frame is not None:
+        if "expected" in frame.f_locals:
+            return frame.f_locals["expected"]
+        frame = frame.f_back
+    return {otherwise}
+"""
+
 WRONG = {
     "09-1-a": {
+        "reads the checker's names": READS_THE_CHECKER.format(name="choose_sources", otherwise="[], [], []"),
         "stops at the first that does not fit": """def choose_sources(found, cutoff, room):
     kept, dropped, below, seen, full = [], [], [], set(), False
     for name, score, tokens in found:
@@ -119,6 +132,7 @@ WRONG = {
     return [one.node.id for one in fitted.kept], [one.node.id for one in fitted.dropped], below""",
     },
     "09-1-b": {
+        "reads the checker's names": READS_THE_CHECKER.format(name="renumber", otherwise='"", []'),
         "keeps the old numbers": renumber(told="match[0]"),
         "counts from 0": renumber(told='f"{match[1]}[{order.index(number)}]"'),
         "a new number for every citation": renumber(

@@ -58,11 +58,13 @@ def choose_sources(answer):
 
     def check_case(found, cutoff, room, where):
         given = list(found)
-        expected = expected_sources(found, cutoff, room)
         with forbid(OWN, *LIBRARY, answer=answer):
             told = as_list(
                 answer(given, cutoff, room), "what choose_sources returns: (kept, dropped, below)", 3
             )
+        expected = expected_sources(
+            found, cutoff, room
+        )  # after the call: an answer can read its caller's names
         for name, one, right in zip(("kept", "dropped", "below"), told, expected):
             expect(as_list(one, name), right, hint=f"{name}, {where}")
         expect(given, found, hint="the list that you are given must stay as it is")
@@ -125,10 +127,10 @@ def renumber(answer):
     refuse_copies(answer)
 
     def check_case(text, n):
-        expected = expected_numbers(text, n)
         where = f"the answer {text!r} with {n} sources"
         with forbid(OWN, *LIBRARY, answer=answer):
             told = as_list(answer(text, n), "what renumber returns: (text, order)", 2)
+        expected = expected_numbers(text, n)
         expect(told[0], expected[0], hint=f"the text, {where}")
         expect(as_list(told[1], "order"), expected[1], hint=f"the order, {where}")
 
