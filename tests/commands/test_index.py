@@ -266,7 +266,10 @@ def _fewer_steps():
             [".", "--out", "i", "--encoder", "nofolder"],
             "--encoder must be e5, minilm, a folder or owner/name",
         ),
-        (["empty", "--out", "i"], r"holds no text file (.txt, .md, .markdown, .rst, .py, .ipynb, .jsonl, .csv, .pdf)"),
+        (
+            ["empty", "--out", "i"],
+            r"holds no text file (.txt, .md, .markdown, .rst, .py, .ipynb, .jsonl, .csv, .pdf)",
+        ),
     ],
 )
 def test_a_mistake_is_said_before_the_work(arguments, message, tmp_path, monkeypatch, capsys):
