@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from minillm._checks import check_choice, check_int, check_text, describe
 
 PARTS = ("train", "test")
-# what SmolLM2 learned of 400 requests of "train" in seven minutes (tests/benchmarks/lora_quality.py, seed 0); a LoRA adapter
+# a LoRA adapter: what SmolLM2 learned of 400 requests of "train" (tests/benchmarks/lora_quality.py, seed 0)
 ADAPTER = Path(__file__).with_name("requests_adapter")
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 FIRST = (
