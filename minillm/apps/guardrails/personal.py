@@ -8,8 +8,8 @@ characters and blanks between digits hide nothing; what is masked are the charac
 character changes. All patterns have bounded repeats or one greedy class at their end: time grows with length alone.
 
 What a form cannot tell: a tenth of all random 16-digit numbers passes Luhn; 250 300 4000 may be three numbers; digits
-after a number abroad (+49 30 901820 10) are masked with it. A name has no form. Numbers of companies (1588-1234) are no
-personal data. Held against: planted data of `minillm.data.personal_texts`, python-stdnum. Book: 9.3.1 데이터 검증 방식. Peers: Presidio, NeMo Guardrails.
+after a number abroad (+49 30 901820 10) are masked with it. Numbers of companies (1588-1234) are no personal data. Held
+against: `minillm.data.personal_texts`, python-stdnum. Book: 9.3.1 데이터 검증 방식. Peers: Presidio, NeMo Guardrails.
 """
 
 from __future__ import annotations
