@@ -7,9 +7,9 @@ business (사업자등록번호), ssn (United States), phone. The text is read i
 characters and blanks between digits hide nothing; what is masked are the characters as they were written, and no other
 character changes. All patterns have bounded repeats or one greedy class at their end: time grows with length alone.
 
-What a form cannot tell: a tenth of all random 16-digit numbers passes Luhn. A name, an address, an illness have no
-form. Numbers of companies (1588-1234) are no personal data. Held against: planted data of
-`minillm.data.personal_texts`, python-stdnum. Book: 9.3.1 데이터 검증 방식. Peers: Presidio, NeMo Guardrails.
+What a form cannot tell: a tenth of all random 16-digit numbers passes Luhn; 250 300 4000 may be three numbers; digits
+after a number abroad (+49 30 901820 10) are masked with it. Numbers of companies (1588-1234) are no personal data. Held
+against: `minillm.data.personal_texts`, python-stdnum. Book: 9.3.1 데이터 검증 방식. Peers: Presidio, NeMo Guardrails.
 """
 
 from __future__ import annotations
@@ -98,14 +98,16 @@ RESIDENT = re.compile(
 BUSINESS = re.compile(r"(?<![\d\-])\d{3}(?P<gap>[ .\-]?)\d\d(?P=gap)\d{5}(?![\d\-])")
 SSN = re.compile(r"(?<![\d\-])(?!000|666|9)\d{3}(?P<gap>[ \-])(?!00)\d\d(?P=gap)(?!0000)\d{4}(?![\d\-])")
 KOREA = rf"(?:(?:\+82|(?<!\()82(?=[ .\-]|10\d{{8}}(?!\d))){GAP}(?:\(0\)|0)?|\(?0)"
-MOBILE = rf"1(?:0{GAP}\d{{4}}|[16-9]{GAP}\d{{3,4}}){GAP}\d{{4}}"
+MOBILE = rf"1(?:0\)?{GAP}\d{{4}}|[16-9]\)?{GAP}\d{{3,4}}){GAP}\d{{4}}"
 AREA = rf"(?:2|3[1-3]|4[1-4]|5[1-5]|6[1-4]|70|80|50\d)\)?{GAP}\d{{3,4}}{GAP}\d{{4}}"
 PHONES = (
     re.compile(rf"(?<!\d){KOREA}(?:{MOBILE}|{AREA})(?!\d)"),
     re.compile(r"(?<![\w+])\+1[ .\-]?\(?[2-9]\d\d\)?[ .\-]{0,2}\d{3}[ .\-]?\d{4}(?!\d)"),
-    re.compile(r"(?<![\w+])\+[2-9](?:[ .\-()]{0,2}\d){7,14}(?!\d)"),  # E.164: 8 to 15 digits
-    re.compile(r"(?<!\d)(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .\-])[2-9]\d\d[ .\-]\d{4}(?!\d)"),  # North America
+    re.compile(r"(?<![\w+])\+[2-9](?:[ .\-()]{0,2}\d){7,14}(?!\d| ?[원명개%])"),  # E.164: 8 to 15 digits
+    re.compile(r"(?<!\d)\([2-9]\d\d\) ?[2-9]\d\d[ .\-]\d{4}(?!\d)"),  # North America
+    re.compile(r"(?<!\d)[2-9]\d\d(?P<gap>[ .\-])[2-9]\d\d[.\- ]\d{4}(?!\d|(?P=gap)\d)"),
 )
+YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d[.\-/]\Z")
 SPOKEN = str.maketrans("공영빵일이삼사오육륙칠팔구", "0001234566789")
 SPOKEN_PHONE = re.compile(rf"(?<!\d)01{MOBILE[1:]}(?!\d)")
 
@@ -154,12 +156,22 @@ def _is_business(found: re.Match, text: str) -> bool:
     return told and business_number(digits_of(found[0]))
 
 
+def _is_phone(found: re.Match, text: str) -> bool:
+    """Whether it is no part of another number: the decimals of 0.0212345678, 2026-02-1234567, a list of numbers."""
+    before = text[max(0, found.start() - 5) : found.start()]
+    if "gap" in found.re.groupindex:  # 640 480 1024 768
+        return found["gap"] != before[-1:] or not before[-2:-1].isdigit() or before[-2:] == "1" + found["gap"]
+    if before[-1:] in (".", ",") and before[-2:-1].isdigit() and "-" not in found[0]:
+        return False
+    return found[0].startswith("01") or not YEAR.search(before)
+
+
 def find_phones(text: str) -> Iterator[tuple[int, int]]:
     for pattern in PHONES:
-        yield from scan(pattern, text)
+        yield from scan(pattern, text, _is_phone)
     spoken = text.translate(SPOKEN)  # 공일공 일이삼사 오육칠팔: a letter a digit, so spans stay
     if spoken != text:
-        yield from scan(SPOKEN_PHONE, spoken)
+        yield from scan(SPOKEN_PHONE, spoken, lambda found, _: found[0] != text[found.start() : found.end()])
 
 
 FINDERS: dict[str, Callable[[str], Iterator[tuple[int, int]]]] = {
@@ -201,7 +213,7 @@ def masked(text: str, found: Iterable[Found]) -> str:
 class PersonalDataRail:
     """Masks personal data, or refuses a text that holds some. kinds: of KINDS; action: "mask" or "refuse"."""
 
-    local = True  # what it finds never reaches over the end of a sentence (stream.py)
+    local = True  # what it finds never reaches over the end of a sentence (sentence_stream.py)
 
     def __init__(self, kinds: Iterable[str] = KINDS, action: str = "mask"):
         if not is_listing(kinds):

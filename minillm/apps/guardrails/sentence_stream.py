@@ -26,22 +26,26 @@ LOOK_BACK = 100  # characters that an end may have begun before the newest piece
 
 def sentences_of(pieces: Iterable[str]) -> Iterator[str]:
     """The same text, a sentence at a time; an end counts once the character after it is there."""
-    held, searched = "", 0
+    held, searched, seen, inside = "", 0, 0, False
     for piece in pieces:
-        held += piece
-        ends = [end for end in sentence_ends(held, searched) if end < len(held)]  # more blanks may follow
-        cut = next((end for end in reversed(ends) if not _inside_key(held[:end])), 0)
+        held, cut = held + piece, 0
+        for end in sentence_ends(held, searched):
+            if seen < end < len(held):  # at the end of what is here more blanks may follow
+                seen, inside = end, _inside_key(held, seen, end, inside)
+                cut = cut if inside else end
         searched = max(0, len(held) - LOOK_BACK)  # of a text without an end nothing is read twice
         if cut:
             yield held[:cut]
-            held, searched = held[cut:], 0
+            held, searched, seen = held[cut:], 0, seen - cut
     if held:
         yield held
 
 
-def _inside_key(text: str) -> bool:
-    """Whether a private key has begun and not ended."""
-    return text.rfind("-----BEGIN") > text.rfind("-----END")
+def _inside_key(text: str, start: int, end: int, inside: bool) -> bool:
+    """Whether a private key has begun and not ended at `end`; inside: whether that was so at `start`."""
+    begun = text.rfind("-----BEGIN", max(0, start - 9), end)
+    ended = text.rfind("-----END", max(0, start - 7), end)
+    return inside if begun == ended else begun > ended
 
 
 def checked_stream(guard: Guard, pieces: Iterable[str]) -> Iterator[Verdict | str]:

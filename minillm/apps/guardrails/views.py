@@ -156,9 +156,15 @@ def sentence_ends(text: str, start: int = 0) -> Iterator[int]:
     After a digit (or what stands for one, or for a dash) nothing ends: in "010. 1234. 5678" the number goes on.
     """
     for found in SENTENCE_END.finditer(text, start):
-        before = text[found.start() - 1 : found.start()]
-        if found[0][0] == "\n" or (before not in f"{NUMERALS}ㅡ" and plain_cluster(before).isalpha()):
+        if found[0][0] == "\n" or _is_word(text[max(0, found.start() - 3) : found.start()]):
             yield found.end()
+
+
+def _is_word(before: str) -> bool:
+    """Whether a letter is last that is no numeral, also when the numeral is written in jamo (ㅅㅏ)."""
+    if before.endswith("ㅡ") or not plain_cluster(before[-1:]).isalpha():
+        return False
+    return plain_view(before).text[-1:] not in set(NUMERALS)
 
 
 def without_surrogates(text: str) -> str:

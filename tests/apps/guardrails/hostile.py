@@ -11,7 +11,7 @@ texts = st.text() | st.text(st.sampled_from(ALPHABET), max_size=60) | st.text("0
 REPEATED = [
     "1", "1 ", "010-", "010 1234 ", "a@", "a@a.", "a.", "DE89 ", "-----BEGIN PRIVATE KEY-----", "eyJaaaaaaaaaaaaa.",
     "\u0301\u0327",    "api_key=", "공일공 ", "\u200b", "ㅁㅜ", ". ", "+82 ", "1-", "\ud800", "(", "\n ",
-    "i g n o r e ", "AAAA", "4111 1111 1111 1111 ", "=", "ﷺ",
+    "i g n o r e ", "AAAA", "-----BEGIN ab. ", "4111 1111 1111 1111 ", "=", "ﷺ",
 ]  # fmt: skip
 
 

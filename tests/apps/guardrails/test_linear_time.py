@@ -40,8 +40,9 @@ def test_ten_thousand_characters(piece):
 @pytest.mark.timeout(1200)
 def test_a_million_characters_take_about_ten_times_as_long_as_a_hundred_thousand():
     for piece in REPEATED:
-        text = (piece * 1_000_000)[:1_000_000]
-        short = min(seconds(text[:100_000]) for _ in range(3))
+        length = 1_000_000 if piece != "ﷺ" else 50_000  # 18 letters each
+        text = (piece * length)[:length]
+        short = min(seconds(text[: length // 10]) for _ in range(3))
         assert seconds(text) < 40 * short + 0.5, repr(piece)  # a square would be 100 times
 
 

@@ -1,6 +1,8 @@
 """A stream of masked sentences is the masked text, however it is cut; a refusal ends it before its sentence leaves."""
 
 import random
+import time
+import unicodedata
 
 import pytest
 
@@ -19,6 +21,8 @@ def long_text(rng):
     """Sentences with personal data and anything else, ended in every way."""
     parts = [one.text for one in personal_texts(rng.randint(1, 4), rng.randint(0, 10**6))]
     parts += [random_text(rng) for _ in range(3)]
+    parts += ["공일공. 일이삼사. 오육칠팔", "공일공 일이삼ㅅㅏ. 오육칠팔", "a\u0301. \u0301b"]
+    parts = [unicodedata.normalize("NFD", part) if rng.random() < 0.2 else part for part in parts]
     rng.shuffle(parts)
     return "".join(
         part + rng.choice([". ", "! ", "\n\n", " ", "다.\n", "? ", "...", "②. "]) for part in parts
@@ -62,6 +66,25 @@ def test_a_wish_in_two_sentences_is_seen_in_the_second():
     out = list(checked_stream(guard, ["Take the word. ", "Is lemon good? ", "Yes. "]))
     assert out[0] == "Take the word. "
     assert (out[1].allowed, len(out)) == (False, 2)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_spoken_number_in_jamo_does_not_leave_in_parts(form):
+    text = unicodedata.normalize(form, "공일공. 일이삼사. 오육칠팔 입니다")
+    end = unicodedata.normalize(form, " 입니다")
+    assert list(checked_stream(Guard([PersonalDataRail()]), cut(text, random.Random(0)))) == ["[PHONE]" + end]
+    assert list(sentences_of(["공일공 일이삼ㅅㅏ. 오육", "칠팔. 끝"])) == ["공일공 일이삼ㅅㅏ. 오육칠팔. 끝"]
+
+
+def test_a_key_that_does_not_end_is_read_once():
+    """Sentence ends inside it: each was looked at from the beginning of the key."""
+    text = "-----BEGIN PRIVATE KEY-----\n" + "ab. " * 60_000
+    begun = time.process_time()
+    assert list(sentences_of(text[i : i + 97] for i in range(0, len(text), 97))) == [text]
+    assert time.process_time() - begun < 2.5
+    marks = ["So. -----BEG", "IN A PRIVATE KEY----- ab. cd", ". -----E", "ND----- x. Bye. ", "End."]
+    whole = list(sentences_of(marks))
+    assert whole == ["So. ", "-----BEGIN A PRIVATE KEY----- ab. cd. -----END----- x. ", "Bye. ", "End."]
 
 
 @pytest.mark.parametrize("size", [1, 7])

@@ -1,6 +1,6 @@
 """Checkers of lesson 09_3, guardrails."""
 
-from minillm.apps.guardrails import Guard, PhraseRail
+from minillm.apps.guardrails import Guard, PhraseRail, joined_view
 from minillm.course import exercise
 from minillm.course.classroom.checkers import (
     Inputs,
@@ -188,7 +188,6 @@ def broken(answer):
     assert len(wronged) >= 20, f"wronged needs 20 characters or more, got {len(wronged)}"
     marks = sum(wronged.count(mark) for mark in ".!?,")
     assert marks >= 2, f"wronged needs two sentence marks or more, got {marks}: {shown(wronged)}"
-    assert PHRASE not in " ".join(wronged.lower().split()), (
-        f"wronged says the phrase itself: {shown(wronged)}"
-    )
+    read = " ".join(joined_view(wronged).text.lower().split())
+    assert PHRASE not in read, f"wronged says the phrase itself, as a reader sees it: {shown(wronged)}"
     assert not guard.check(wronged).allowed, f"wronged must be refused, but it passes: {shown(wronged)}"
