@@ -8,8 +8,8 @@
 The rules decide as much as the model does: a blank before the choice, the examples in front, a comma in a number. These
 are lm-evaluation-harness', so that figures compare. A figure stands with its interval: 32 % of 80 may be luck (25 %).
 
-Book: 13.3.2 벤치마크 데이터셋을 활용한 평가. Papers: Hendrycks et al. 2021 (MMLU); Cobbe et al. 2021 (GSM8K); Biderman et
-al. 2024. Held against: lm-evaluation-harness' scoring, from the same log-likelihoods. Leaves out: its many tasks.
+Book: 13.3.2 벤치마크 데이터셋을 활용한 평가. Papers: Hendrycks et al. 2021 (MMLU); Cobbe et al. 2021 (GSM8K); Biderman
+et al. 2024. Held against: lm-evaluation-harness' scoring, from the same log-likelihoods. Leaves out: its many tasks.
 """
 
 from __future__ import annotations
