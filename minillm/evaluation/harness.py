@@ -8,12 +8,13 @@
 The rules decide as much as the model does: a blank before the choice, the examples in front, a comma in a number. These
 are lm-evaluation-harness', so that figures compare. A figure stands with its interval: 32 % of 80 may be luck (25 %).
 
-Book: 13.3.2 벤치마크를 통한 평가. Papers: Hendrycks et al. 2021 (MMLU); Cobbe et al. 2021 (GSM8K); Biderman et al.
-2024. Held against: lm-evaluation-harness' scoring, from the same log-likelihoods. Leaves out: its hundreds of tasks.
+Book: 13.3.2 벤치마크 데이터셋을 활용한 평가. Papers: Hendrycks et al. 2021 (MMLU); Cobbe et al. 2021 (GSM8K); Biderman
+et al. 2024. Held against: lm-evaluation-harness' scoring, from the same log-likelihoods. Leaves out: its many tasks.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minillm._checks import check_function, check_int, check_text, describe, is_listing
+from minillm._checks import check_flag, check_function, check_int, check_text, describe, is_listing
 from minillm.evaluation.detection import wilson_interval
 from minillm.evaluation.perplexity import check_model, evaluating, place_of
 
@@ -76,8 +77,9 @@ def multiple_choice(
     items: {"prompt": str, "choices": [str, ...], "answer": place of the right one}. The text that is scored is prompt +
     delimiter + choice. by_length: by log-likelihood over the number of characters of the choice (lm-evaluation-
     harness' acc_norm). Of equal ones the first. model, tokenizer, max_length as `log_likelihoods`; ValueError for items
-    of another form.
+    of another form, and a model that gives NaN.
     """
+    check_flag("by_length", by_length), check_text("delimiter", delimiter)
     items = [_checked_choices(item, place) for place, item in enumerate(_listed(items))]
     pairs = [(prompt, delimiter + choice) for prompt, choices, _ in items for choice in choices]
     scores = iter(log_likelihoods(model, tokenizer, pairs, batch_size, max_length))
@@ -105,6 +107,9 @@ def generate_until(
     than a text for each prompt.
     """
     check_function("write", write), check_function("extract", extract)
+    if isinstance(until, str) or not is_listing(until):
+        raise ValueError(f"until must be a list of stop texts, got {describe(until)}")
+    until = [check_text("a stop text", stop) for stop in until]
     rows = [_checked(item, place, "answer") for place, item in enumerate(_listed(items))]
     texts = write([prompt for prompt, _ in rows])
     if isinstance(texts, str) or not is_listing(texts) or len(texts := list(texts)) != len(rows):
@@ -124,7 +129,7 @@ def log_likelihoods(
 
     model: called with (B, T) int64, gives `.logits` (B, T, V); it must be causal, as rows are filled up behind. Of what
     is longer than max_length tokens the front of the context is cut. tokenizer: has encode. Raises ValueError for a
-    continuation without a token, or longer than max_length, and an empty context.
+    continuation without a token, or longer than max_length, an empty context, and a model that gives NaN.
     """
     check_model(model), check_int("batch_size", batch_size, 1), check_int("max_length", max_length, 1)
     rows = []
@@ -147,6 +152,8 @@ def log_likelihoods(
             batch = order[start : start + batch_size]
             for ids, logits in zip(batch, _logits(model, batch)):
                 found |= {place: scored(logits, *rows[place]) for place in reads[ids]}
+    if any(math.isnan(one.log_likelihood) for one in found.values()):
+        raise ValueError("the model gave NaN as the logarithm of a probability")
     return [found[place] for place in range(len(rows))]
 
 

@@ -88,10 +88,10 @@ def elo(
 ) -> dict[Hashable, Rating]:
     """{player: rating}, best first, after the games in this order; each with its interval.
 
-    k: points that a game can move, 4 as in model arenas (chess: 10 to 40). start: everybody's first rating. Intervals
-    and errors as `bradley_terry`; a resample has an order of its own.
+    k: points that a game can move, 0 to 1,000; 4 as in model arenas (chess: 10 to 40). start: everybody's first rating.
+    Intervals and errors as `bradley_terry`; a resample has an order of its own.
     """
-    check_number("k", k, 0), check_number("start", start)
+    check_number("k", k, 0, 1000), check_number("start", start)
     check_resampling(resamples, confidence)
     names, rows = players_and_rows(games)
     again = [elo_after(drawn, len(names), k, start) for drawn in resampled(rows, resamples, seed)]

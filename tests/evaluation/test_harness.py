@@ -170,6 +170,11 @@ def test_a_question_before_letters_is_read_once():
         assert scores == pytest.approx([logs[ord(letter)].item() for letter in "ABCD"], abs=1e-5)
 
 
+def lost(ids):
+    """A model that gives NaN."""
+    return SimpleNamespace(logits=torch.full((*ids.shape, 256), torch.nan))
+
+
 @pytest.mark.parametrize(("call", "said"), [
     (lambda: multiple_choice(Bigrams(), Bytes(), []), "at least one item"),
     (lambda: multiple_choice(Bigrams(), Bytes(), [{**ONE[0], "choices": ["a"]}]), "two texts or more"),
@@ -178,6 +183,11 @@ def test_a_question_before_letters_is_read_once():
     (lambda: multiple_choice(Bigrams(), Bytes(), ["q"]), r"items\[0\] must be"),
     (lambda: multiple_choice(Bigrams(), Bytes(), [{**ONE[0], "prompt": ""}], delimiter=" "), "expected a context"),
     (lambda: multiple_choice(None, Bytes(), ONE), "model must be"),
+    (lambda: multiple_choice(Bigrams(), Bytes(), ONE, delimiter=None), "delimiter must be"),
+    (lambda: multiple_choice(Bigrams(), Bytes(), ONE, by_length="no"), "by_length must be"),
+    (lambda: multiple_choice(lost, Bytes(), ONE), "gave NaN"),
+    (lambda: generate_until(lambda prompts: ["a"], [{"prompt": "q", "answer": "a"}], "END"), "list of stop texts"),
+    (lambda: generate_until(lambda prompts: ["a"], [{"prompt": "q", "answer": "a"}], [3]), "a stop text must be"),
     (lambda: log_likelihoods(Bigrams(), Bytes(), [("a", "")]), "1 to 1024 tokens"),
     (lambda: log_likelihoods(Bigrams(), Bytes(), [("a", "bcd")], max_length=2), "1 to 2 tokens"),
     (lambda: log_likelihoods(Bigrams(), Bytes(), [("a", None)]), "continuation must be a str"),

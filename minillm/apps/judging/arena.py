@@ -6,9 +6,10 @@
     arena.vote(ballot.id, "voter 7", "left")
     bradley_terry(arena.games())
 
-Blind: names never leave the file, and a ballot's id says nothing of them. Fair: the pair with the fewest votes comes
-next, and a checksum of voter and pair decides who stands left, so that each model stands left as often as right. Once:
-a voter has one vote on a pair; a second one is refused. One SQLite file; a vote that was acknowledged survives kill -9.
+Blind: names never leave the file, and a page shows none. (Ids are counted, sides a checksum: who has this source and
+wants to cheat can tell which ballots compare the same two.) Fair: the pair with the fewest votes comes next, and a
+checksum of voter and pair decides who stands left, so that each model stands left as often as right. Once: a voter has
+one vote on a pair; a second one is refused. One SQLite file; a vote that was acknowledged survives kill -9.
 
 Book: 13.3.3 정성적 지표 (사람이 직접 평가하는 방식). Paper: Chiang et al. 2024 (Chatbot Arena).
 """

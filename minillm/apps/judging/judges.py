@@ -153,7 +153,7 @@ class BiasedJudge(ChatModel):
         """P(A)."""
         liked = self.sharp * (self.worth(question, first) - self.worth(question, second)) + self.place
         words = math.log(max(1, len(first.split())) / max(1, len(second.split())))
-        return 1 / (1 + math.exp(-(liked + self.length * words)))
+        return (1 + math.tanh((liked + self.length * words) / 2)) / 2  # the sigmoid, which cannot overflow so
 
     def _reply(self, messages: Any, params: Any, functions: Any) -> Reply:
         chance = self.probability(*read_comparison(messages))

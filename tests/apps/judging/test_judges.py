@@ -121,6 +121,8 @@ def test_one_order_errs_where_both_do_not():
 def test_a_judge_that_likes_length():
     judge = BiasedJudge(lambda question, answer: 0.0, length=1)
     assert judge.probability("q", "one two three four", "one") == pytest.approx(0.8)  # 4 : 1
+    sure = BiasedJudge(lambda question, answer: float(answer == "x"), sharp=5000)
+    assert (sure.probability("q", "x", "y"), sure.probability("q", "y", "x")) == (1, 0)
     assert "[[A]]" in BiasedJudge(lambda question, answer: 0.0, place=50).chat(
         [{"role": "user", "content": "\n\nQuestion: q\n\nAnswer A: a\n\nAnswer B: b"}]
     ).text  # fmt: skip

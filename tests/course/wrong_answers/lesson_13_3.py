@@ -174,7 +174,7 @@ WRONG = {
         ),
         "the greedy one": choose(answer="greedy.index(True) if any(greedy) else scores.index(max(scores))"),
         "the score itself": choose(answer="max(scores)"),
-        "float32": """def choose(logits, choices, prompt_length):
+        "half precision": """def choose(logits, choices, prompt_length):
     scores, greedy = [], []
     for table, ids in zip(logits, choices):
         logs = torch.tensor(table, dtype=torch.float16).log_softmax(-1)
