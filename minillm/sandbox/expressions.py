@@ -139,15 +139,16 @@ class Expressions:
 
     def _Subscript(self, node: ast.Subscript, scope: Scope) -> Any:
         owner = self._value(node.value, scope)
+        if not isinstance(node.slice, ast.Slice):
+            return self._get(owner, self._value(node.slice, scope))
+        # the ends are computed before anybody asks whether the owner has parts, as Python does
+        ends = (node.slice.lower, node.slice.upper, node.slice.step)
+        part = slice(*(None if end is None else self._value(end, scope) for end in ends))
         if type(owner) not in GROUPS - {set}:
             raise TypeError(f"{type(owner).__name__!r} object is not subscriptable")
-        if isinstance(node.slice, ast.Slice):
-            ends = (node.slice.lower, node.slice.upper, node.slice.step)
-            part = slice(*(None if end is None else self._value(end, scope) for end in ends))
-            if type(owner) not in (dict, range):
-                self.meter.make(len(range(*part.indices(len(owner)))))
-            return owner[part]
-        return self._get(owner, self._value(node.slice, scope))
+        if type(owner) not in (dict, range):
+            self.meter.make(len(range(*part.indices(len(owner)))))
+        return owner[part]
 
     def _get(self, owner: Any, key: Any) -> Any:
         if type(owner) not in GROUPS - {set}:

@@ -4,7 +4,7 @@ import ast
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from minillm.sandbox import Failed, Interpreter, Limits, Refused, SandboxError, TooMuch, evaluate
@@ -86,6 +86,10 @@ def grown(inner):
 
 
 @settings(max_examples=soak_count(6000), deadline=None)
+@example("0[''[0]]")
+@example("0[''[0]:1]")
+@example("n[1:2]")
+@example("{1: 2}[0:1]")
 @given(st.recursive(st.one_of(NUMBERS, TEXTS, LISTS), grown, max_leaves=6))
 def test_any_expression_gives_what_python_gives(expression):
     source = f"x, n, s, v = 5, -2, 'xyz', [3, 1]\n{expression}"
