@@ -544,6 +544,7 @@ def test_every_command_has_help_that_says_what_it_does(capsys):
         "search",
         "serve",
         "sql",
+        "trace",
         "ask",
         "bench",
         "assignment",

@@ -211,11 +211,11 @@ def test_the_table_lists_ready_lessons_with_links_and_every_section(course):
 
 
 def test_the_table_goes_between_its_markers_and_nowhere_else(course):
-    readme = f"# minillm\n\n{START}\n{STOP}\n\nbetween\n\n{BEGIN}\nold\n{END}\n\nafter\n"
+    readme = f"# minillm\n\n{START}\n{STOP}\n\nbetween\n\n{BEGIN}\nwhat stood here\n{END}\n\nafter\n"
     fresh = with_table(readme, course)
     assert fresh.startswith("# minillm\n\n")
     assert fresh.endswith(f"{END}\n\nafter\n")
-    assert "old" not in fresh
+    assert "what stood here" not in fresh
     assert f"{START}\n\n{course_map.progress(course)}\n\n{STOP}\n\nbetween\n" in fresh
     assert with_table(fresh, course) == fresh
     for broken in ("# minillm", BEGIN, END + BEGIN, readme + BEGIN, readme.replace(START, "")):

@@ -55,7 +55,7 @@ MANY_DECIMALS = re.compile(r"(?<![\w.])-?\d+\.\d{4,}")
 PEERS = {  # the same as pyproject.toml's forbidden_modules, as a test makes sure
     "transformers", "tokenizers", "tiktoken", "peft", "trl", "bitsandbytes", "diffusers", "llama_cpp",
     "sentence_transformers", "rank_bm25", "bm25s", "hnswlib", "faiss", "gensim",
-    "sacrebleu", "rouge_score", "sklearn", "scipy", "gguf", "xllamacpp", "datasets",
+    "sacrebleu", "choix", "rouge_score", "sklearn", "scipy", "gguf", "xllamacpp", "datasets",
 }  # fmt: skip
 SPEAKS = re.compile(r"print|check|display|plot_\w+")  # a call of these leaves an output
 CARDS = {"show", "predict", "reveal"}  # so does one of these at the end of a cell
