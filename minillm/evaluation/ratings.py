@@ -6,7 +6,7 @@
 Elo follows players that change, and the last games weigh most; models do not change between two questions, so that
 arenas fit Bradley-Terry, whose answer does not depend on the order. One tie counts as half a game won by each.
 Intervals: the games are drawn again, with replacement, and rated again; the standard deviation of these ratings, times
-1.96, to both sides. (The middle 95 % of them held the truth in 90 to 93 % of simulated arenas, this in 95 to 98 %.)
+1.96, to both sides. (The middle 95 % of them held the truth in 90 to 95 % of simulated arenas, this in 94 to 98 %.)
 
 Book: 13.3.3 정성적 지표 (사람이 직접 평가하는 방식). Papers: Elo 1978; Bradley and Terry 1952; Hunter 2004 (when a
 solution exists); Zheng et al. 2023 (Chatbot Arena). Held against: choix; Elo's sum by hand.

@@ -12,11 +12,13 @@ Held against: scikit-learn's cohen_kappa_score. `KnownJudge` is a judge without 
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from minillm._checks import check_number, check_text, describe
+from minillm.evaluation import cohen_kappa
 from minillm.inference import Reply
 from minillm.inference.chat import ChatModel
 
@@ -95,9 +97,8 @@ def agreement(said: Sequence[bool], truth: Sequence[bool]) -> Agreement:
     if not n or len(said) != n:
         raise ValueError(f"said and truth must be of the same items, got {len(said)} and {n}")
     share = sum(a == b for a, b in zip(said, truth)) / n
-    yes, right = sum(said) / n, sum(truth) / n
-    chance = yes * right + (1 - yes) * (1 - right)
-    kappa = (share - chance) / (1 - chance) if chance < 1 else 1.0
+    kappa = cohen_kappa(said, truth)
+    kappa = 1.0 if math.isnan(kappa) else kappa  # both gave one and the same verdict to everything
     wrong, good = n - sum(truth), sum(truth)
     false_yes = sum(a and not b for a, b in zip(said, truth)) / wrong if wrong else None
     false_no = sum(b and not a for a, b in zip(said, truth)) / good if good else None
