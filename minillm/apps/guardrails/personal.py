@@ -29,6 +29,7 @@ from minillm.apps.guardrails.id_numbers import (
 )
 from minillm.apps.guardrails.verdict import PASSED, Verdict
 from minillm.apps.guardrails.views import joined_view, sentence_ends
+from minillm.apps.tracing.masking import ISSUED_KEYS
 
 GAP = r"[ .\-]{0,3}"  # between the groups of a number
 NEAR = 20  # characters before a number in which a word may say what it is
@@ -71,12 +72,8 @@ def says_before(found: re.Match, text: str, words: str) -> bool:
 
 # --- one finder a kind: text of a view -> spans ---
 
-KEY = re.compile(
-    r"(?<![A-Za-z0-9_\-])(?:sk-[A-Za-z0-9_\-]{20,}|gh[opsur]_[A-Za-z0-9]{36,}|github_pat_\w{22,}|xox[abprs]-[A-Za-z0-9\-]{10,}"
-    r"|(?:AKIA|ASIA)[0-9A-Z]{16}(?![0-9A-Z])|AIza[A-Za-z0-9_\-]{35}|hf_[A-Za-z0-9]{30,}"
-    r"|eyJ[A-Za-z0-9_\-]{10,2000}\.[A-Za-z0-9_\-]{10,2000}\.[A-Za-z0-9_\-]{10,})",
-    re.ASCII,
-)
+# the forms that traces are masked by, too
+KEY = re.compile(rf"(?<![A-Za-z0-9_\-])(?:{ISSUED_KEYS})", re.VERBOSE | re.ASCII)
 NAMED_KEY = re.compile(
     r"(?<![a-z])(?:api|secret|access|client)[_ \-]?(?:key|token|secret)[\"']?[ \t]{0,3}[:=][ \t]{0,3}[\"']?"
     r"(?P<it>[a-z0-9+/=_\-]{12,})",
