@@ -146,7 +146,7 @@ def _chosen(answer, instruction, names):
         assert all(math.isfinite(number) and abs(number) <= 1e6 for number in row), (
             f"{what} for {shown(instruction)} must be numbers up to 1e6 in size, got {shown(row)}"
         )
-        rows.append(torch.tensor(row).double())
+        rows.append(torch.tensor(row, dtype=torch.float64))
     assert float(rows[1].min()) >= 0, (
         f"dt for {shown(instruction)} must not be below 0, got {shown(parts[1])}"
     )
@@ -171,7 +171,9 @@ def confusable(answer):
         given = keys.clone()
         books = as_list(answer(given), f"{case}: the answer", 2)
         assert torch.equal(given, keys), f"{case}: keys must stay as it is"
-        one, two = (torch.tensor(as_floats(book, f"{case}: a book", n)).double() for book in books)
+        one, two = (
+            torch.tensor(as_floats(book, f"{case}: a book", n), dtype=torch.float64) for book in books
+        )
         for book in (one, two):
             assert bool((book.abs() <= 10 + 1e-9).all()), f"{case}: values are from -10 to 10"
         apart = float((one - two).abs().max())
