@@ -34,6 +34,7 @@ from minillm.data.proof import HeldOut, prove_held_out
 from minillm.data.python_questions import python_questions, read_questions
 from minillm.data.python_reference import python_docs, standard_library_docs
 from minillm.data.real_models import REAL_MODELS, available, fetch
+from minillm.data.sequence_tasks import SILENT, induction, recall, selective_copy
 from minillm.data.small_programs import Outcome, ProgramTask, run_answer, shared_shapes, small_tasks
 from minillm.data.sql_prompts import small_prompt, spaced, sql_in, sql_prompt, unspaced
 from minillm.data.sql_questions import SQLTask, shared_forms, sql_tasks
@@ -45,6 +46,7 @@ __all__ = [
     "DECLINING",
     "DISGUISES",
     "REAL_MODELS",
+    "SILENT",
     "SPELLINGS",
     "STYLES",
     "TOPICS",
@@ -80,6 +82,7 @@ __all__ = [
     "facts",
     "fetch",
     "headline_events",
+    "induction",
     "instruction_rows",
     "judge_pairs",
     "korean_documents",
@@ -104,8 +107,10 @@ __all__ = [
     "read_instructions",
     "read_preferences",
     "read_questions",
+    "recall",
     "repeated_share",
     "run_answer",
+    "selective_copy",
     "shared_forms",
     "shared_shapes",
     "small_prompt",

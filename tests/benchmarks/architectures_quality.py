@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minillm.data import prove_held_out, python_docs
+from minillm.data import SILENT, induction, prove_held_out, python_docs, recall, selective_copy
 from minillm.evaluation import paired
 from minillm.models import (
     GRU,
@@ -47,7 +47,6 @@ from minillm.training import clip_gradients
 from tests.benchmarks import record
 
 PARAMETERS, BATCH, ITEMS, RATE = 100_000, 16, 256, 2e-3
-SILENT = -100  # a target that does not count
 HEAD = [
     "task, length, model",
     "at equal tokens",
@@ -69,42 +68,6 @@ class Task(NamedTuple):
     make: Callable[[torch.Generator, int, int], Batch]
     exam: Callable[[torch.Generator, int, int], Batch] | None = None
     loss: bool = False
-
-
-def selective_copy(generator: torch.Generator, items: int, length: int) -> Batch:
-    """Eight letters (0..15) somewhere among blanks (16), to be said in order at the eight marks (17) of the end."""
-    ids = torch.full((items, length), 16)
-    letters = torch.randint(0, 16, (items, 8), generator=generator)
-    places = torch.rand(items, length - 8, generator=generator).topk(8).indices.sort().values
-    ids.scatter_(1, places, letters)
-    ids[:, -8:] = 17
-    targets = torch.full_like(ids, SILENT)
-    targets[:, -8:] = letters
-    return ids, targets
-
-
-def induction(generator: torch.Generator, items: int, length: int) -> Batch:
-    """A random piece of 4 to 16 of 32 letters, again and again: what follows a letter that was seen before?"""
-    ids, targets = torch.empty(items, length, dtype=torch.int64), torch.full((items, length), SILENT)
-    for i in range(items):
-        period = int(torch.randint(4, 17, (), generator=generator))
-        piece = torch.randperm(32, generator=generator)[:period]
-        text = piece.repeat(length // period + 2)[: length + 1]
-        ids[i], targets[i, period:] = text[:-1], text[period + 1 :]
-    return ids, targets
-
-
-def recall(generator: torch.Generator, items: int, length: int) -> Batch:
-    """length/4 pairs of a key (0..63) and a value (64..127), then every key again in another order: which value?"""
-    pairs = length // 4
-    keys = torch.rand(items, 64, generator=generator).topk(pairs).indices
-    values = 64 + torch.randint(0, 64, (items, pairs), generator=generator)
-    order = torch.rand(items, pairs, generator=generator).argsort()
-    asked, answers = keys.gather(1, order), values.gather(1, order)
-    ids = torch.cat([torch.stack(two, dim=2).flatten(1) for two in ((keys, values), (asked, answers))], dim=1)
-    targets = torch.full_like(ids, SILENT)
-    targets[:, 2 * pairs :: 2] = answers
-    return ids, targets
 
 
 def characters() -> Task:

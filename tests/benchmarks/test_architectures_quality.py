@@ -1,45 +1,10 @@
-"""The tasks of chapter 16's table: every answer is in the text, what is asked for can be known; and its lines."""
+"""Chapter 16's table: models of one size, a run, and its lines."""
 
 import pytest
 import torch
 
+from minillm.data import selective_copy
 from tests.benchmarks import architectures_quality as table
-
-
-def generator():
-    return torch.Generator().manual_seed(0)
-
-
-def test_selective_copy_asks_for_the_letters_in_their_order():
-    ids, targets = table.selective_copy(generator(), 20, 40)
-    for text, wanted in zip(ids.tolist(), targets.tolist()):
-        assert [one for one in text if one < 16] == [one for one in wanted if one != table.SILENT]
-        assert text[-8:] == [17] * 8
-        assert set(wanted[:-8]) == {table.SILENT}
-        assert len([one for one in text[:-8] if one == 16]) == 24
-
-
-def test_induction_asks_only_for_what_was_seen_before():
-    ids, targets = table.induction(generator(), 20, 50)
-    for text, wanted in zip(ids.tolist(), targets.tolist()):
-        after = {}
-        for t, (letter, answer) in enumerate(zip(text, wanted)):
-            assert (answer != table.SILENT) == (letter in after)
-            if answer != table.SILENT:
-                assert after[letter] == answer
-            if t + 1 < len(text):
-                after[letter] = text[t + 1]
-
-
-def test_recall_asks_for_the_value_of_each_key():
-    for length in (32, 64):
-        ids, targets = table.recall(generator(), 20, length)
-        assert ids.shape == (20, length)
-        for text, wanted in zip(ids.tolist(), targets.tolist()):
-            pairs = dict(zip(text[: length // 2 : 2], text[1 : length // 2 : 2]))
-            assert len(pairs) == length // 4
-            asked = {key: answer for key, answer in zip(text, wanted) if answer != table.SILENT}
-            assert asked == pairs
 
 
 def test_models_are_of_one_size():
@@ -49,7 +14,7 @@ def test_models_are_of_one_size():
 
 
 def test_a_run_and_its_line():
-    task = table.Task(18, (16, 24), table.selective_copy)
+    task = table.Task(18, (16, 24), selective_copy)
     done = {}
     for name in (table.TRANSFORMER, "LSTM"):
         row = table.train(name, task._replace(lengths=(16,)), 0, 300, 0.0)

@@ -4411,6 +4411,93 @@ first_wrong = 3""",
     "16-3-d": {
         "a tensor": "prediction = torch.tensor([3.2, 10, 0.25, 20, 4096000, -7, 100]).double()",
     },
+    "16-4-a": {
+        "all tokens at once, numpy": """def read(w, x, conv, h):
+    import numpy as np
+    w = {name: one.numpy() for name, one in w.items()}
+    (D, N), R, K = w["A_log"].shape, w["dt_proj.weight"].shape[1], w["conv1d.weight"].shape[2]
+    both = x.numpy() @ w["in_proj.weight"].T
+    entered = np.concatenate([conv.numpy(), both[:, :D]])
+    u = sum(entered[k : k + len(x)] * w["conv1d.weight"][:, 0, k] for k in range(K)) + w["conv1d.bias"]
+    u = u / (1 + np.exp(-u))
+    chosen = u @ w["x_proj.weight"].T
+    dt = np.logaddexp(0, chosen[:, :R] @ w["dt_proj.weight"].T + w["dt_proj.bias"])
+    state, y = h.numpy().copy(), w["D"] * u
+    for t in range(len(x)):
+        state *= np.exp(-np.exp(w["A_log"]) * dt[t, :, None])
+        state += np.outer(dt[t] * u[t], chosen[t, R : R + N])
+        y[t] += state @ chosen[t, R + N :]
+    gate = both[:, D:] / (1 + np.exp(-both[:, D:]))
+    return [(y * gate) @ w["out_proj.weight"].T, entered[len(x) :], state]""",
+        "torch's convolution, a gradient": """def read(w, x, conv, h):
+    F = torch.nn.functional
+    w = {name: one.clone().requires_grad_() for name, one in w.items()}
+    D, R = len(w["D"]), w["dt_proj.weight"].shape[1]
+    u, z = F.linear(x, w["in_proj.weight"]).split(D, dim=-1)
+    seen = torch.cat([conv, u])
+    u = F.silu(F.conv1d(seen.T[None], w["conv1d.weight"], w["conv1d.bias"], groups=D)[0].T)
+    raw, B, C = torch.tensor_split(F.linear(u, w["x_proj.weight"]), (R, R + h.shape[1]), dim=-1)
+    dt = F.softplus(F.linear(raw, w["dt_proj.weight"], w["dt_proj.bias"]))
+    ys = []
+    for t in range(len(x)):
+        h = h * torch.exp(-dt[t, :, None] * w["A_log"].exp()) + torch.outer(dt[t] * u[t], B[t])
+        ys.append(h @ C[t])
+    y = (torch.stack(ys) + w["D"] * u) * F.silu(z)
+    return F.linear(y, w["out_proj.weight"]), seen[x.shape[0] :], h""",
+    },
+    "16-4-b": {
+        "tensors, another step": """def choose(instruction, names):
+    kind, name, *value = instruction
+    own = torch.nn.functional.one_hot(torch.tensor(names.index(name)), len(names)).double()
+    step = own * (200.0 if kind == "set" else 0.0)
+    return own * (value[0] / 200 if value else 0), step, own, own""",
+        "B carries the value": """def choose(instruction, names):
+    place = names.index(instruction[1])
+    x, dt, B, C = ([0] * len(names) for _ in range(4))
+    C[place] = 2
+    if instruction[0] == "set":
+        x[place], dt[place], B[place] = 1, 100, instruction[2] / 200
+    return tuple(x), tuple(dt), tuple(B), tuple(C)""",
+        "numpy, all places are written and one channel": """def choose(instruction, names):
+    own = np.array([name == instruction[1] for name in names], float)
+    if instruction[0] == "set":
+        return np.full(len(names), instruction[2] / 64), own * 64, own, own
+    return own * 0, own * 0, own * 0, own""",
+    },
+    "16-4-c": {
+        "a free key among the first N + 1": """def confusable(keys):
+    n, N = keys.shape
+    rows = [list(map(float, column)) for column in keys.T]  # N equations in n unknowns
+    pivots, r = [], 0
+    for c in range(n):
+        best = max(range(r, N), key=lambda i: abs(rows[i][c]), default=None)
+        if best is None or abs(rows[best][c]) < 1e-12:
+            continue
+        rows[r], rows[best] = rows[best], rows[r]
+        rows[r] = [one / rows[r][c] for one in rows[r]]
+        for i in range(N):
+            if i != r:
+                rows[i] = [p - rows[i][c] * q for p, q in zip(rows[i], rows[r])]
+        pivots.append(c)
+        r += 1
+    free = next(c for c in range(n) if c not in pivots)
+    silent = [0.0] * n
+    silent[free] = 1.0
+    for i, c in enumerate(pivots):
+        silent[c] = -rows[i][free]
+    most = max(map(abs, silent))
+    return [10 * one / most for one in silent], [0.0] * n""",
+        "numpy": """def confusable(keys):
+    _, _, rows = np.linalg.svd(keys.numpy().T)
+    return np.stack([rows[-1], -rows[-1]]) * (9 / abs(rows[-1]).max())""",
+        "eigenvectors": """def confusable(keys):
+    silent = torch.linalg.eigh(keys @ keys.T)[1][:, 0]
+    silent = silent / silent.abs().max()
+    return (3 * silent).tolist(), (-3 * silent).tolist()""",
+    },
+    "16-4-d": {
+        "numpy": "prediction = np.array([152000, 19, 60000, 7, 35, 4, 5])",
+    },
     "06-3-a": {
         "a vote for each place, folds as they come": """def second_opinions(rows, splits, teach, agrees, needed):
     def votes(split):
