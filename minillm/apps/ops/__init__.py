@@ -1,4 +1,4 @@
-"""Operations: versions of data, experiment runs, a model registry, prompts under version, monitoring (MLOps, LLMOps)."""
+"""Operations: versions of data, runs, a model registry, prompts under version, monitoring (MLOps, LLMOps)."""
 
 from minillm._lazy import lazy
 

@@ -3,7 +3,7 @@
 Experiment, name, status, times, params, tags, every point of every metric and the artifacts go over. A run that was
 sent before (by its tag minillm.run) is skipped, so that the call can be repeated.
 
-Book: 13.1.2 실험 관리. Peer: MLflow itself, by its own client. It is no dependency: `pip install mlflow` where you want it.
+Book: 13.1.2 실험 관리. Peer: MLflow, by its own client; no dependency of ours: `pip install mlflow`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ A distance is never 0 by chance, and a fixed threshold (.25) is silent on large 
 threshold is what a window of this size shows when nothing has changed: `alarm` is the share of false alerts of each
 measure. Several measures cry more often together; a drift is no proof that answers got worse.
 
-Book: 13.1.4 모델 모니터링. Held against: scipy.stats.ks_2samp. Left out: drift that is slower than the reference is old.
+Book: 13.1.4 모델 모니터링. Held against: scipy.stats.ks_2samp. Left out: a reference that is renewed.
 """
 
 from __future__ import annotations

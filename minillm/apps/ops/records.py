@@ -34,7 +34,8 @@ TABLES = [
     "CREATE INDEX metrics_of_run ON metrics (run, key)",
     "CREATE TABLE artifacts (run TEXT, name TEXT, object TEXT NOT NULL, PRIMARY KEY (run, name))",
     """CREATE TABLE models (
-        name TEXT, version INTEGER, object TEXT NOT NULL, run TEXT, stage TEXT NOT NULL, PRIMARY KEY (name, version))""",
+        name TEXT, version INTEGER, object TEXT NOT NULL, run TEXT, stage TEXT NOT NULL,
+        PRIMARY KEY (name, version))""",
     "CREATE TABLE aliases (name TEXT, alias TEXT, version INTEGER NOT NULL, PRIMARY KEY (name, alias))",
     """CREATE TABLE transitions (
         number INTEGER PRIMARY KEY, name TEXT NOT NULL, version INTEGER NOT NULL, old TEXT NOT NULL, new TEXT NOT NULL,

@@ -3,10 +3,10 @@
     recipe = (data version, config, seed, code version, environment)        weights = train(recipe)
 
 `train_and_record` writes the recipe before it trains and the checksum of the weights after; `repeat_run` restores the
-data, says what of the recipe is no longer so, trains again and compares. Without the recipe a good number is a rumour.
+data, says what of the recipe is no longer so, trains again and compares.
 
-Book: 13.1 MLOps (재현성). The environment names what changes the rounding: versions, processor, threads. Left out: GPUs,
-whose sums may come in another order from run to run.
+Book: 13.1 MLOps (재현성). The environment names what changes the rounding: versions, processor, threads. Left out:
+GPUs, whose sums may come in another order from run to run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Experiment runs (실험 관리) in MLflow's words: what was set (params), what came out (metrics), what was made (artifacts).
+"""Experiment runs (실험 관리) in MLflow's words: params were set, metrics came out, artifacts were made.
 
     run = Runs(records).start("names", params={"learning_rate": 0.1})
     run.log_metric("loss", 2.3, step=1); run.log_artifact("model.json", data); run.end()
@@ -6,7 +6,7 @@
 Every call is one transaction: it is on the disk when it returns, and several processes log at once. A param is written
 once: a run that says two learning rates says none. A metric keeps its history, by step.
 
-Book: 13.1.2 실험 관리. Peer: MLflow (mlflow_export.py shows it the same runs). Left out: nested runs, a server, deletion.
+Book: 13.1.2 실험 관리. Peer: MLflow (mlflow_export.py). Left out: nested runs, a server, deletion.
 """
 
 from __future__ import annotations
