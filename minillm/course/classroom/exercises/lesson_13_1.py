@@ -23,7 +23,9 @@ def commit(answer):
         inputs = Inputs(case.seed)
         names = inputs.shuffled(["나/가.txt", "b", "a b", "나.txt", "A", '"따옴표".json'])[: case.files]
         kinds = 2 if case.content == "some equal" else 1000
-        files = {name: f"내용 {inputs.integer(0, kinds)} {i % kinds}".encode() for i, name in enumerate(names)}
+        files = {
+            name: f"내용 {inputs.integer(0, kinds)} {i % kinds}".encode() for i, name in enumerate(names)
+        }
         old = [f"old {i}".encode() for i in range(case.objects)]
         objects = {sha(content): content for content in old}
         pairs = sorted([name, sha(content)] for name, content in files.items())
@@ -81,7 +83,11 @@ def stages(answer):
             found = plain(answer(given), "what stages returns")
         assert isinstance(found, dict), f"stages must return a dict, got {shown(found)}"
         pairs = sorted((str(version), stage) for version, stage in found.items())
-        expect(pairs, sorted((str(version), stage) for version, stage in expected.items()), hint=f"{shown(moves)}")
+        expect(
+            pairs,
+            sorted((str(version), stage) for version, stage in expected.items()),
+            hint=f"{shown(moves)}",
+        )
         expect(given, moves, hint="the moves must stay as they are")
 
 
@@ -91,7 +97,8 @@ def alerts(answer):
     copied = copied_library(answer)
     assert not copied, f"the exercise says: {OWN}; your answer uses {copied}"
     for case in cases(
-        most=14, window=(1, 4, 9), rest=(0, 3), windows=(0, 1, 6), bound=(0.05, 0.4, 0.7), kind=("whole", "real"), n=(5, 20),
+        most=14, window=(1, 4, 9), rest=(0, 3), windows=(0, 1, 6), bound=(0.05, 0.4, 0.7),
+        kind=("whole", "real"), n=(5, 20),
     ):  # fmt: skip
         inputs = Inputs(case.seed)
         count = case.window * case.windows + min(case.rest, case.window - 1)
@@ -107,7 +114,10 @@ def alerts(answer):
         expected = [i for i, distance in enumerate(distances) if distance > threshold]
         given = list(reference), list(requests)
         with forbid(
-            OWN, "minillm.evaluation.drift.ks_statistic", "minillm.apps.ops.monitor.distance_of", answer=answer
+            OWN,
+            "minillm.evaluation.drift.ks_statistic",
+            "minillm.apps.ops.monitor.distance_of",
+            answer=answer,
         ):
             found = answer(*given, case.window, threshold)
         where = f"reference {shown(reference)}, requests {shown(requests)}, window {case.window}, above {threshold}"
