@@ -1,5 +1,5 @@
 """Whole applications on top of the stack: questions to a database (text2sql/), answers from documents (rag/), a cache
-of answers (llm_cache/), guardrails/, tracing/, people and models as judges (judging/)."""
+of answers (llm_cache/), guardrails/, tracing/, people and models as judges (judging/), operations (ops/)."""
 
 from minillm._lazy import lazy
 
@@ -7,6 +7,7 @@ _ROOMS = {
     "guardrails": ("Guard", "GuardedChat"),
     "judging": ("Arena",),
     "llm_cache": ("CachedChat", "LLMCache"),
+    "ops": ("DataVersions", "ModelRegistry", "Monitor", "Prompts", "Records", "Runs", "log_to_mlflow"),
     "rag": ("VectorStoreIndex",),
     "tracing": ("TracedChat", "Tracer", "read_trace"),
 }

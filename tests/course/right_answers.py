@@ -4697,4 +4697,44 @@ first_wrong = 3""",
     "09-4-d": {
         "a tuple": 'parents = ("A", "A", "main", None, None)',
     },
+    "13-1-a": {
+        "by pieces": """def commit(objects, files):
+    sha = lambda content: hashlib.sha256(content).hexdigest()
+    pairs = [(name, sha(files[name])) for name in sorted(files)]
+    manifest = json.dumps(pairs, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    new = {**objects, **{sha(content): content for content in files.values()}, sha(manifest): manifest}
+    return [new, sha(manifest)]""",
+    },
+    "13-1-b": {
+        "who is in production": """def stages(moves):
+    at, live = {}, None
+    for version, stage in moves:
+        old = at.setdefault(version, "None")
+        steps = {("None", "Staging"), ("None", "Archived"), ("Staging", "Production"), ("Staging", "Archived"),
+                 ("Production", "Archived"), ("Archived", "Staging")}
+        if (old, stage) in steps:
+            if stage == "Production":
+                if live is not None:
+                    at[live] = "Archived"
+                live = version
+            elif version == live:
+                live = None
+            at[version] = stage
+    return at""",
+    },
+    "13-1-c": {
+        "numpy": """def alerts(reference, requests, window, threshold):
+    reference, found = np.sort(reference), []
+    for number in range(len(requests) // window):
+        part = np.sort(requests[number * window : (number + 1) * window])
+        every = np.concatenate([reference, part])
+        one = np.searchsorted(reference, every, side="right") / len(reference)
+        other = np.searchsorted(part, every, side="right") / window
+        if np.abs(one - other).max() > threshold:
+            found.append(number)
+    return np.array(found)""",
+    },
+    "13-1-d": {
+        "a mirror": "drift = [[0] * 30 + [3] * 10, [6 / 4 - x for x in [0] * 30 + [3] * 10]]",
+    },
 }
