@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import hashlib
@@ -12,6 +13,11 @@ from pathlib import Path
 from unittest import mock
 
 import matplotlib
+import sklearn.metrics  # noqa: F401  # these take a second each, and each forked child would import them again
+import torch._dynamo  # noqa: F401
+
+with contextlib.suppress(ImportError):  # on Linux alone
+    import triton  # noqa: F401
 
 matplotlib.use("Agg")  # not by environment variable: lessons under nbval would inherit it
 

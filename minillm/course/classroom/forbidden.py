@@ -45,10 +45,10 @@ def forbid(rule: str, *names: str, answer: Any = None) -> Iterator[None]:
     """
     used: list[str] = []
     undo: list[Callable[[], None]] = []
-    functions, exported = _functions_of(answer), _exported()
+    functions, named = _functions_of(answer), [(name, *_owner(name)) for name in names]
+    exported = _exported({id(inspect.getattr_static(owner, last)) for _, owner, last in named})
     try:
-        for name in names:
-            owner, last = _owner(name)
+        for name, owner, last in named:
             original = inspect.getattr_static(owner, last)
             stub = _stub(rule, name, getattr(owner, last), used, everywhere=owner is not builtins)
             undo.append(_replace(owner, last, stub))
@@ -88,13 +88,16 @@ def _stub(rule: str, name: str, original: Any, used: list[str], everywhere: bool
     return stub
 
 
-def _exported() -> dict[int, list[tuple[ModuleType, str]]]:
+def _exported(wanted: set[int]) -> dict[int, list[tuple[ModuleType, str]]]:
     """Where packages of the library hand something on, as minillm.nn does minillm.nn.attention.attention, by its id."""
     found: dict[int, list[tuple[ModuleType, str]]] = {}
-    for name, one in list(sys.modules.items()):
+    # names alone first: there are thousands, and a checker asks again for every one of its cases
+    for name in [one for one in list(sys.modules) if one.startswith(OURS)]:
+        one = sys.modules[name]
         if _is_ours_name(name) and hasattr(one, "__path__"):
             for key, value in vars(one).items():
-                found.setdefault(id(value), []).append((one, key))
+                if id(value) in wanted:
+                    found.setdefault(id(value), []).append((one, key))
     return found
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import builtins
 import ctypes
 import faulthandler
+import gc
 import io
 import json
 import math
@@ -137,6 +138,7 @@ def _be_the_child(
 ) -> None:
     """The child's whole life. It leaves by os._exit, so that nothing of the parent's is cleaned up twice."""
     try:
+        gc.freeze()  # what the parent holds is no garbage of this process: a collection would copy every page of it
         os.setsid()  # a process group of its own, which ends as one
         if alone:
             _close_all_but(writing)

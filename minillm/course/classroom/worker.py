@@ -21,6 +21,7 @@ from minillm.course.classroom.limits import can_fork
 
 LARGEST_FILE = 100 * 2**20  # bytes that an answer may write into one file
 NOT_DUMPABLE = 4  # prctl's PR_SET_DUMPABLE
+A_CLASS = 5  # so many requests: more will come
 
 
 def main() -> None:
@@ -31,9 +32,16 @@ def main() -> None:
     os.dup2(nothing, 0), os.dup2(nothing, 1)
     _protect()
     warm: dict[str, tuple[dict[str, Any], dict]] = {}
-    for line in requests:
+    for number, line in enumerate(requests):
+        if number == A_CLASS and can_fork():
+            _load_ahead()
         replies.write(json.dumps(_answer(json.loads(line), warm)) + "\n")
         replies.flush()
+
+
+def _load_ahead() -> None:
+    """What torch imports the first time some operations run: a second, which each forked child would pay again."""
+    import torch._dynamo  # noqa: F401
 
 
 def _answer(request: dict[str, Any], warm: dict[str, tuple[dict[str, Any], dict]]) -> dict[str, Any]:
