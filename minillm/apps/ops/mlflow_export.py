@@ -33,6 +33,7 @@ def log_to_mlflow(runs: Iterable[Run], tracking_uri: str) -> dict[str, str]:
 
     tracking_uri: "sqlite:////folder/mlflow.db", "http://...". Raises ImportError with the command to run where MLflow
     is not installed, ValueError for no runs of ours, and for names that MLflow does not take; then nothing is sent.
+    A new experiment keeps its artifacts where MLflow does by default: with SQLite in ./mlruns.
     """
     runs = list(runs)
     if not all(isinstance(run, Run) for run in runs):
