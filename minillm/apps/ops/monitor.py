@@ -5,8 +5,8 @@
     alert     = d_t > threshold
 
 A distance is seldom 0, and what chance shows shrinks as the window grows: no fixed threshold fits all. So the threshold
-is what a window of this size shows when nothing has changed: `alarm` is the share of false alerts of each measure. (Half
-of that for a reference of only two windows: one was drawn, the other set the threshold, and both are compared with.)
+is what a window of this size shows when nothing has changed: `alarm` is the share of false alerts of each measure. With
+a reference of only two windows it is half of that: one is drawn and the other sets the threshold, both are compared.
 Several measures cry more often together; a drift is no proof that answers got worse.
 
 Book: 13.1.4 모델 모니터링. Held against: scipy.stats.ks_2samp. Left out: a reference that is renewed.

@@ -61,6 +61,7 @@ def test_the_same_weights_bit_for_bit(recorded):
 
 FRESH = """
 import json, sys
+import tests.conftest  # tests.portable: the products of the same processor
 from minillm.apps.ops import DataVersions, Records, Runs, repeat_run
 from minillm.training.checkpoint import weights_digest
 from tests.apps.ops.test_repeat import train
