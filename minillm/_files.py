@@ -175,7 +175,7 @@ def _read_checksums(folder: Path) -> dict[str, str]:
     path = folder / CHECKSUMS
     sums = read_json(path, "list of checksums") if path.exists() else {}
     if not isinstance(sums, dict) or not all(
-        isinstance(value, str) and _stays_inside(name) for name, value in sums.items()
+        isinstance(value, str) and stays_inside(name) for name, value in sums.items()
     ):
         raise BadFileError(
             f"list of checksums {str(path)!r} must map names of files beside it to sha256 sums"
@@ -183,14 +183,14 @@ def _read_checksums(folder: Path) -> dict[str, str]:
     return sums
 
 
-def _stays_inside(name: str) -> bool:
+def stays_inside(name: str) -> bool:
+    """Whether a name with / leads to a file below the folder it is put into, on every system."""
     path = PurePosixPath(name)
     return (
         bool(path.parts)
         and not path.is_absolute()
         and ".." not in path.parts
-        and ":" not in name
-        and "\\" not in name
+        and not set(name) & {":", "\\", "\0"}
     )
 
 

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from minillm._checks import check_choice, check_flag, check_text, describe
-from minillm._files import BadFileError, read_bytes
+from minillm._files import BadFileError, read_bytes, stays_inside
 from minillm.data.downloads import DownloadError
 from minillm.data.hub_library import bounded, library, mended, size_of, unreachable, watched
 from minillm.data.real_models import REAL_MODELS, fetched
@@ -140,7 +140,7 @@ def download(
         except (hub.errors.HTTPError, OSError, ValueError, RuntimeError) as raised:
             error = raised
     if info is not None:
-        files = choose([one.rfilename for one in info.siblings or [] if _stays_inside(one.rfilename)])
+        files = choose([one.rfilename for one in info.siblings or [] if stays_inside(one.rfilename)])
         try:
             return _fetch(hub, name, files, info.sha, asked)
         except (hub.errors.HTTPError, OSError, ValueError, RuntimeError) as raised:
@@ -254,10 +254,3 @@ class Pushed:
         """Upload the files to "owner/name" of the hub, as one commit; the repository's address. As in `push`."""
         message = f"Upload {type(self).__name__}" if commit_message is None else commit_message
         return push(name, getattr(self, self.saves_by), token, private, message)
-
-
-def _stays_inside(file: str) -> bool:
-    parts = PurePosixPath(file).parts
-    return (
-        bool(parts) and ".." not in parts and not file.startswith("/") and not set(file) & {"\\", ":", "\0"}
-    )

@@ -8,7 +8,7 @@
 PSI under .1 is usually read as no change, above .25 as a large one: a habit, not a test. In small samples all three
 differ from 0 by chance; compare with what two halves of the old data give.
 
-Book: 13.2 LLMOps 는 무엇이 다른가. Held against: scipy.stats.ks_2samp; PSI by its definition.
+Book: 13.1.4 모델 모니터링. Held against: scipy.stats.ks_2samp; PSI by its definition.
 """
 
 from __future__ import annotations

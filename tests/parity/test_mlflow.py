@@ -53,3 +53,90 @@ def test_mlflow_shows_the_same_runs(tmp_path, monkeypatch):
         path = client.download_artifacts(sent[ours.id], "out/model.json", str(tmp_path))
         with open(path, "rb") as file:
             assert file.read() == b'{"a": 1}'
+
+
+@pytest.fixture
+def mlflow(tmp_path, monkeypatch):
+    """(runs, address, client, what MLflow shows of the one run)"""
+    pytest.importorskip("mlflow", reason="MLflow is not installed: pip install mlflow")
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.chdir(tmp_path)
+    address = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client = MlflowClient(tracking_uri=address)
+
+    def shown():
+        places = [place.experiment_id for place in client.search_experiments()]
+        (theirs,) = client.search_runs(places)
+        history = {
+            key: sorted((m.step, m.value) for m in client.get_metric_history(theirs.info.run_id, key))
+            for key in theirs.data.metrics
+        }
+        return theirs, history
+
+    return Runs(Records(tmp_path / "ops")), address, client, shown
+
+
+def test_a_run_that_was_running_is_brought_up_to_date(mlflow, tmp_path):
+    runs, address, client, shown = mlflow
+    run = runs.start("e", "one", {f"p{i}": i for i in range(130)})
+    run.log_metrics({"loss": 1.0, "far": math.inf, "none": math.nan}, 0), run.set_tag("note", "old")
+    run.log_artifact("a/out", b"old")
+    log_to_mlflow([run], address)
+    assert shown()[0].info.status == "RUNNING"
+    run.log_metric("loss", 0.5, 1), run.set_tag("note", "new"), run.log_param("late", 1)
+    run.log_artifact("a/out", b"new"), run.end()
+    sent = log_to_mlflow([run], address)
+    for _ in range(2):
+        theirs, history = shown()
+        assert (theirs.info.run_id, theirs.info.status) == (sent[run.id], "FINISHED")
+        assert theirs.info.end_time == run.info["end"]
+        assert history["loss"] == [(0, 1.0), (1, 0.5)]
+        assert {key: len(points) for key, points in history.items()} == {"loss": 2, "far": 1, "none": 1}
+        assert (theirs.data.params, theirs.data.tags["note"]) == (run.params, "new")
+        with open(client.download_artifacts(sent[run.id], "a/out", str(tmp_path)), "rb") as file:
+            assert file.read() == b"new"
+        assert log_to_mlflow([run], address) == sent
+    runs.resume(run.id).log_metric("loss", 0.25, 2)
+    log_to_mlflow([run], address)
+    assert (shown()[0].info.status, len(shown()[1]["loss"])) == ("RUNNING", 3)
+
+
+def test_a_send_that_was_interrupted_is_continued(mlflow, monkeypatch):
+    runs, address, client, shown = mlflow
+    run = runs.start("e")
+    for step in range(2500):
+        run.log_metric("loss", step / 3, step)
+    run.log_artifact("out", b"1"), run.end("KILLED")
+    whole, calls = type(client).log_batch, []
+
+    def breaks(self, *given, **named):
+        calls.append(1)
+        if len(calls) == 2:  # after the first 1,000 points
+            raise ConnectionError
+        return whole(self, *given, **named)
+
+    monkeypatch.setattr(type(client), "log_batch", breaks)
+    with pytest.raises(ConnectionError):
+        log_to_mlflow([run], address)
+    theirs, history = shown()
+    assert (theirs.info.status, len(history["loss"])) == ("RUNNING", 1000)
+    sent = log_to_mlflow([run], address)
+    theirs, history = shown()  # one run, not two
+    assert (theirs.info.run_id, theirs.info.status) == (sent[run.id], "KILLED")
+    assert history["loss"] == [(step, step / 3) for step in range(2500)]
+
+
+def test_names_that_mlflow_refuses_are_found_before_a_run_is_made(mlflow):
+    runs, address, client, _ = mlflow
+    fine, odd = runs.start("e"), [runs.start("e") for _ in range(5)]
+    odd[0].log_param("rate (log)", 1), odd[1].log_metric("a//b", 1), odd[2].set_tag("../x", 1)
+    odd[3].log_artifact("a", b"1"), odd[3].log_artifact("a/b", b"2")
+    with runs.records.transaction(write=True) as rows:  # a record of an older minillm
+        rows.execute("INSERT INTO artifacts VALUES (?, '../x', ?)", (odd[4].id, runs.records.put(b"1")))
+    for run in odd:
+        with pytest.raises(ValueError, match=r"name|folder"):
+            log_to_mlflow([fine, run], address)
+    assert client.get_experiment_by_name("e") is None
+    log_to_mlflow([fine], address)
+    assert len(client.search_runs([client.get_experiment_by_name("e").experiment_id])) == 1

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from minillm._checks import check_int, check_number
+from minillm._checks import check_int, check_number, describe, is_listing
 
 
 class Option(NamedTuple):
@@ -49,6 +49,8 @@ def break_even_requests(price_of_hour: float, cost_by_token: float) -> float:
 
 def pareto(options: Sequence[Option]) -> list[Option]:
     """The options that no other beats, in the order given."""
+    if not is_listing(options) or not all(isinstance(one, Option) for one in options):
+        raise ValueError(f"options must be a list of Option, got {describe(options)}")
     for one in options:
         for name in ("quality", "cost", "seconds"):
             check_number(name, getattr(one, name))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minillm._checks import check_path, check_text, describe
-from minillm._files import BadFileError, _stays_inside, read_bytes, write_folder_whole
+from minillm._files import BadFileError, read_bytes, stays_inside, write_folder_whole
 from minillm.apps.ops.records import Records, address, check_records
 
 
@@ -52,11 +52,15 @@ class DataVersions:
     def add(self, folder: str | Path, message: str = "") -> str:
         """Keep the folder as it is now; returns its version. A content that is there already has its version.
 
-        Raises ValueError for no folder, a link in it, or a name that cannot be restored on every system; then no
-        version is added.
+        Raises ValueError for no folder, a link in it, a name that leads outside on some system, or a folder in which
+        the records themselves lie; then no version is added.
         """
         check_text("message", message)
         paths = _files_of(check_path("folder", folder))
+        if self.records.folder.resolve().is_relative_to(Path(folder).resolve()):
+            raise ValueError(
+                f"the records lie in {str(folder)!r}: every version would hold all versions before it"
+            )
         files = {name: self.records.put(read_bytes(path, "data file")) for name, path in paths.items()}
         version = self.records.put(manifest_bytes(files))
         with self.records.transaction(write=True) as rows:
@@ -73,7 +77,7 @@ class DataVersions:
         if version not in [known for known, _ in self.log()]:
             raise ValueError(f"there is no data version {describe(version)}")
         pairs = json.loads(self.records.get(version))
-        if not all(_stays_inside(name) for name, _ in pairs):
+        if not all(stays_inside(name) for name, _ in pairs):
             raise BadFileError(f"data version {version} names a file outside its folder")
         return dict(pairs)
 
@@ -82,7 +86,10 @@ class DataVersions:
         return diff_manifests(self.files(old), self.files(new))
 
     def restore(self, version: str, folder: str | Path) -> Path:
-        """Write the version into `folder`, which must be new or empty; whole or not at all."""
+        """Write the version into `folder`, which must be new or empty; whole or not at all.
+
+        Raises ValueError where the file system makes one name of two ("A" and "a" on Windows and macOS).
+        """
         files, folder = self.files(version), check_path("folder", folder)
         if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
             raise ValueError(f"folder must be new or empty, {str(folder)!r} is not")
@@ -91,6 +98,10 @@ class DataVersions:
             for name, content in files.items():
                 path = draft / name
                 path.parent.mkdir(parents=True, exist_ok=True)
+                if path.exists():
+                    raise ValueError(
+                        f"{name!r} cannot be restored here: the file system has the name already"
+                    )
                 path.write_bytes(self.records.get(content))
 
         return write_folder_whole(folder, write)
@@ -119,9 +130,7 @@ def _files_of(folder: Path) -> dict[str, Path]:
             name.encode()
         except UnicodeEncodeError:
             raise ValueError(f"the name {name!a} is no UTF-8") from None
-        if not _stays_inside(name):
-            raise ValueError(
-                f"the name {name!r} cannot be restored on every system: it holds ':' or a backslash"
-            )
+        if not stays_inside(name):
+            raise ValueError(f"the name {name!r} leads outside on some system: it holds ':' or a backslash")
         found[name] = path
     return found

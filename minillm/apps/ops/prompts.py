@@ -62,6 +62,7 @@ class Prompts:
 
     def scores(self, name: str, version: int, data: str) -> list[float]:
         """The scores that are kept; ValueError where there are none."""
+        check_name("a prompt's name", name), check_int("version", version, 1), check_name("data", data)
         with self.records.transaction() as rows:
             return _scores(rows, name, version, data)
 

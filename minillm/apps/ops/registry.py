@@ -42,7 +42,7 @@ class ModelRegistry:
 
     def register(self, name: str, content: bytes, run: str | None = None) -> ModelVersion:
         """A new version, 1 for the first, in stage None. ValueError for a run that there is not."""
-        check_name("a model's name", name)
+        check_name("a model's name", name), run is None or check_text("run", run)
         kept = self.records.put(content)
         with self.records.transaction(write=True) as rows:
             if run is not None and not rows.execute("SELECT 1 FROM runs WHERE id = ?", (run,)).fetchone():
@@ -57,7 +57,7 @@ class ModelRegistry:
         """Move a version to a stage; ValueError for a move that MOVES does not have. Every move is logged."""
         check_choice("stage", stage, tuple(MOVES)), check_text("why", why)
         with self.records.transaction(write=True) as rows:
-            _move(rows, _one(rows, name, version), stage, why)
+            checked_move(rows, _one(rows, name, version), stage, why)
             return _one(rows, name, version)
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
@@ -69,6 +69,7 @@ class ModelRegistry:
 
     def get(self, name: str, version: int | str) -> ModelVersion:
         """By number, or by an alias; ValueError where there is none."""
+        check_name("a model's name", name)
         with self.records.transaction() as rows:
             if isinstance(version, str):
                 query = "SELECT version FROM aliases WHERE name = ? AND alias = ?"
@@ -80,19 +81,21 @@ class ModelRegistry:
 
     def in_stage(self, name: str, stage: str) -> list[ModelVersion]:
         """The versions in a stage, oldest first."""
-        check_choice("stage", stage, tuple(MOVES))
+        check_name("a model's name", name), check_choice("stage", stage, tuple(MOVES))
         query = "SELECT * FROM models WHERE name = ? AND stage = ? ORDER BY version"
         with self.records.transaction() as rows:
             return [ModelVersion(*row) for row in rows.execute(query, (name, stage))]
 
     def moves(self, name: str) -> list[tuple[int, str, str, str]]:
         """(version, old stage, new stage, why) of every move, oldest first."""
+        check_name("a model's name", name)
         query = "SELECT version, old, new, why FROM transitions WHERE name = ? ORDER BY number"
         with self.records.transaction() as rows:
             return rows.execute(query, (name,)).fetchall()
 
 
-def _move(rows, one: ModelVersion, stage: str, why: str) -> None:
+def checked_move(rows, one: ModelVersion, stage: str, why: str) -> None:
+    """Move a version inside of a transaction, and archive the one whose place in Production it takes."""
     if stage not in MOVES[one.stage]:
         raise ValueError(
             f"{one.name!r} {one.version} is in {one.stage}: it can move to {MOVES[one.stage]}, not {stage}"
@@ -100,7 +103,7 @@ def _move(rows, one: ModelVersion, stage: str, why: str) -> None:
     if stage == "Production":  # the one that is there makes room, in the same transaction
         query = "SELECT * FROM models WHERE name = ? AND stage = 'Production'"
         for row in rows.execute(query, (one.name,)).fetchall():
-            _move(rows, ModelVersion(*row), "Archived", f"version {one.version} takes its place")
+            checked_move(rows, ModelVersion(*row), "Archived", f"version {one.version} takes its place")
     rows.execute("UPDATE models SET stage = ? WHERE name = ? AND version = ?", (stage, one.name, one.version))
     rows.execute(
         "INSERT INTO transitions (name, version, old, new, why) VALUES (?, ?, ?, ?, ?)",

@@ -11,6 +11,7 @@ GPUs, whose sums may come in another order from run to run.
 
 from __future__ import annotations
 
+import inspect
 import json
 import platform
 import tempfile
@@ -23,13 +24,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from minillm._checks import check_int, describe
+from minillm._checks import check_int, check_path, describe
 from minillm._files import read_bytes
 from minillm.apps.ops.data_versions import DataVersions
 from minillm.apps.ops.records import address
 from minillm.apps.ops.runs import Run
 from minillm.training.checkpoint import weights_digest
 
+RECIPE = "recipe.json"
 # train(folder of data, config, seed) -> the trained model
 Train = Callable[[Path, dict[str, Any], int], nn.Module]
 
@@ -66,13 +68,20 @@ def environment() -> dict[str, str]:
     }
 
 
-def code_version(folder: str | Path) -> str:
-    """The checksum of all .py files below a folder, names and contents, as of the disk."""
-    folder = Path(folder)
+def code_version(folder: str | Path, *functions: Callable[..., Any]) -> str:
+    """The checksum of all .py files below a folder, names and contents, as of the disk, and of functions that are
+    written elsewhere (in a notebook). ValueError for no such file, and for a function without source."""
+    folder = check_path("folder", folder)
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.py") if path.is_file()}
     if not files:
         raise ValueError(f"there is no .py file below {str(folder)!r}")
     pairs = [[name, address(read_bytes(files[name], "source file"))] for name in sorted(files)]
+    try:
+        pairs += [[function.__qualname__, inspect.getsource(function)] for function in functions]
+    except (AttributeError, OSError, TypeError) as error:
+        raise ValueError(
+            f"functions must be functions with a source, got {describe(functions)}: {error}"
+        ) from None
     return address(json.dumps(pairs, ensure_ascii=False).encode())
 
 
@@ -81,21 +90,29 @@ def train_and_record(
 ) -> nn.Module:
     """Train on a data version and keep the recipe and the weights' checksum with the run; the run stays open.
 
-    config: values that JSON can hold. code: what `code_version` gave.
+    config: values that JSON can hold, by names other than data, seed and code. code: what `code_version` gave.
     """
     recipe = Recipe(data, _plain(config), check_int("seed", seed, 0), str(code), environment())
-    run.log_artifact("recipe.json", json.dumps(asdict(recipe), ensure_ascii=False, sort_keys=True).encode())
-    run.log_params({"data": data, "seed": seed, "code": code, **recipe.config})
+    versions.files(data)  # ValueError for a version that there is not, before anything is written
+    run.log_params(_params(recipe))  # refused for a run that has another recipe
+    run.log_artifact(RECIPE, json.dumps(asdict(recipe), ensure_ascii=False, sort_keys=True).encode())
     model = _train(versions, train, recipe)
     run.set_tag("weights", weights_digest(model))
     return model
 
 
 def recipe_of(run: Run) -> Recipe:
-    """The recipe that is kept with a run; ValueError where there is none."""
-    if "recipe.json" not in run.artifacts:
+    """The recipe that is kept with a run; ValueError where there is none, or one that its params contradict."""
+    kept, params = run.artifacts, run.params
+    if RECIPE not in kept:
         raise ValueError(f"run {run.id} keeps no recipe")
-    return Recipe(**json.loads(run.runs.records.get(run.artifacts["recipe.json"])))
+    recipe = Recipe(**json.loads(run.runs.records.get(kept[RECIPE])))
+    wrong = [key for key, value in _params(recipe).items() if params.get(key) != value]
+    if wrong:
+        raise ValueError(
+            f"the recipe of run {run.id} was changed: its params have another {', '.join(wrong)}"
+        )
+    return recipe
 
 
 def repeat_run(
@@ -111,6 +128,11 @@ def repeat_run(
     now = Recipe(recipe.data, recipe.config, recipe.seed, str(code), environment())
     model = _train(versions, train, recipe)
     return model, recipe.differences(now), weights_digest(model) == run.tags["weights"]
+
+
+def _params(recipe: Recipe) -> dict[str, str]:
+    own = {"data": recipe.data, "seed": recipe.seed, "code": recipe.code}
+    return {key: str(value) for key, value in (recipe.config | own).items()}
 
 
 def _train(versions: DataVersions, train: Train, recipe: Recipe) -> nn.Module:
@@ -129,6 +151,10 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f"config must be a dict that JSON can hold, got {describe(config)}: {error}"
         ) from None
+    if plain.keys() & {"data", "seed", "code"}:
+        raise ValueError(
+            f"config must not name data, seed or code, which the recipe has, got {describe(config)}"
+        )
     if plain != dict(config):  # a tuple comes back as a list, a number as a key as text
         raise ValueError(f"config must be the same after JSON, got {describe(config)}")
     return plain

@@ -15,9 +15,11 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from minillm._checks import check_choice, check_int, describe
+from minillm._files import stays_inside
 from minillm.apps.ops.records import Records, check_name, check_records
 
 ENDS = ("FINISHED", "FAILED", "KILLED")
@@ -40,7 +42,7 @@ class Run:
 
     def log_param(self, key: str, value: Any) -> None:
         """One setting, kept as str(value). ValueError for another value of a key that has one."""
-        self.log_params({key: value})
+        self.log_params({check_name("a param's name", key): value})
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Several settings, all of them or none."""
@@ -58,7 +60,7 @@ class Run:
 
     def log_metric(self, key: str, value: float, step: int = 0) -> None:
         """One more point of a metric; NaN and infinity are kept, as a run that diverged has them."""
-        self.log_metrics({key: value}, step)
+        self.log_metrics({check_name("a metric's name", key): value}, step)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Points of several metrics at one step, all of them or none."""
@@ -76,13 +78,14 @@ class Run:
 
     def set_tag(self, key: str, value: Any) -> None:
         """A note about the run; a later one replaces it."""
-        ((key, text),) = _texts("tag", {key: value}).items()
+        ((key, text),) = _texts("tag", {check_name("a tag's name", key): value}).items()
         with self._open(ended=True) as rows:
             rows.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", (self.id, key, text))
 
     def log_artifact(self, name: str, content: bytes) -> str:
-        """Keep bytes that the run made under a name; returns their address. A later one replaces it."""
-        check_name("an artifact's name", name)
+        """Keep bytes that the run made under a name, in which / parts folders; returns their address. A later one
+        replaces it."""
+        check_artifact_name(name)
         kept = self.runs.records.put(content)
         with self._open() as rows:
             rows.execute("INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?)", (self.id, name, kept))
@@ -202,10 +205,19 @@ class Runs:
 
     def all(self, experiment: str | None = None) -> list[Run]:
         """All runs, or those of one experiment, oldest first."""
+        experiment is None or check_name("experiment", experiment)
         where, given = ("", ()) if experiment is None else ("WHERE experiment = ?", (experiment,))
         with self.records.transaction() as rows:
             found = rows.execute(f"SELECT id FROM runs {where} ORDER BY number", given).fetchall()
         return [Run(self, id) for (id,) in found]
+
+
+def check_artifact_name(name: Any) -> str:
+    """A name that a folder can hold: "model.json", "plots/loss.png"."""
+    check_name("an artifact's name", name)
+    if not stays_inside(name) or str(PurePosixPath(name)) != name:
+        raise ValueError(f"an artifact's name must be a path inside of the run's folder, got {name!r}")
+    return name
 
 
 def _texts(what: str, values: Mapping[str, Any]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import unicodedata
 import pytest
 
 from minillm._files import BadFileError
-from minillm.apps.ops import DataVersions, Records
+from minillm.apps.ops import DataVersions, ModelRegistry, Prompts, Records, Runs
 from minillm.apps.ops.data_versions import folder_version
 
 
@@ -108,25 +108,45 @@ def test_a_manifest_that_leads_outside_is_refused(tmp_path, records):
     assert not (tmp_path / "outside").exists()
 
 
+def test_a_folder_that_holds_the_records_is_refused(tmp_path):
+    records = Records(fill(tmp_path, {"a": b"1"}) / "deep" / "ops")
+    with pytest.raises(ValueError, match="records lie in"):
+        DataVersions(records).add(tmp_path)
+    assert DataVersions(records).log() == []
+    records.close()
+
+
+def test_two_names_that_are_one_here_are_not_restored_as_one(tmp_path, records, monkeypatch):
+    versions = DataVersions(records)
+    version = versions.add(fill(tmp_path / "data", {"A": b"1", "B": b"2"}))
+    monkeypatch.setattr(versions, "files", lambda _: {"A": records.put(b"1"), "./A": records.put(b"2")})
+    with pytest.raises(ValueError, match="cannot be restored here"):
+        versions.restore(version, tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
 WRITER = """
 import sys
 from pathlib import Path
-from minillm.apps.ops import DataVersions, Records, Runs
+from minillm.apps.ops import DataVersions, ModelRegistry, Prompts, Records, Runs
 records = Records(sys.argv[1])
+models, prompts = ModelRegistry(records), Prompts(records)
 run = Runs(records).start("killed")
 print(run.id, flush=True)
 for step in range(100_000):
     run.log_metric("loss", step / 7, step)
     (Path(sys.argv[2]) / "a").write_text(str(step))
     version = DataVersions(records).add(sys.argv[2])
+    made = models.register("m", b"weights %d" % step, run.id).version
+    models.move("m", made, "Staging", "tests pass"), models.move("m", made, "Production", "asked for")
+    models.set_alias("m", "champion", made)
+    prompts.score("p", prompts.add("p", f"ask {step}"), "v", [step, 1])
     print(step, version, flush=True)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
 def test_what_was_acknowledged_survives_kill_9(tmp_path):
-    from minillm.apps.ops import Runs
-
     (tmp_path / "data").mkdir()
     command = [sys.executable, "-c", WRITER, str(tmp_path / "ops"), str(tmp_path / "data")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -149,4 +169,22 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path):
         assert contents(versions.restore(version, tmp_path / f"back{step}")) == {"a": str(step).encode()}
     for version in known:  # also the one that was not acknowledged: it is whole
         assert all(records.get(kept) for kept in versions.files(version).values())
+    models, steps = ModelRegistry(records), len(said)
+    stages = {}
+    for number, old, new, _ in models.moves(
+        "m"
+    ):  # the log tells the stages, also after a move that was cut off
+        assert stages.get(number, "None") == old
+        stages[number] = new
+    assert steps <= len(stages) <= steps + 1
+    for stage in ("None", "Staging", "Production", "Archived"):
+        for one in models.in_stage("m", stage):
+            assert (stages.get(one.version, "None"), one.run) == (stage, id)
+            assert records.get(one.object) == f"weights {one.version - 1}".encode()
+    assert len(models.in_stage("m", "Production")) == 1
+    assert models.get("m", "champion").version in (steps, steps + 1)
+    prompts = Prompts(records)
+    for step in range(steps):
+        assert prompts.get("p", step + 1) == f"ask {step}"
+        assert prompts.scores("p", step + 1, "v") == [step, 1]
     records.close()

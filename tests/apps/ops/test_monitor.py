@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from minillm.apps.ops import Monitor, Option, break_even_requests, own_cost, pareto, token_cost
+from minillm.apps.ops import (
+    Monitor,
+    Option,
+    break_even_requests,
+    chance_distance,
+    own_cost,
+    pareto,
+    token_cost,
+)
+from minillm.evaluation import psi
 
 stats = pytest.importorskip("scipy.stats")
 
@@ -53,6 +62,38 @@ def test_a_bad_request_is_not_counted():
             Monitor(bad, window=2)
 
 
+def test_a_window_that_is_refused_is_not_counted():
+    rng = np.random.default_rng(5)
+    monitor = Monitor({"vector": rng.normal(size=(60, 3)) + 1}, window=2, draws=100)
+    monitor.add({"vector": np.zeros(3)})
+    for _ in range(3):  # a mean of length 0 has no direction
+        with pytest.raises(ValueError, match="length 0"):
+            monitor.add({"vector": np.zeros(3)})
+    assert (monitor.windows, monitor.alerts) == (0, [])
+    monitor.add({"vector": -np.ones(3)})
+    assert (monitor.windows, len(monitor.alerts)) == (1, 1)
+
+
+def test_an_alarm_that_the_draws_cannot_tell_is_refused():
+    numbers = np.arange(100.0)
+    with pytest.raises(ValueError, match="1000 draws"):
+        Monitor({"x": numbers}, window=10, alarm=0.001, draws=400)
+    with pytest.raises(ValueError, match="20 draws"):
+        chance_distance(numbers, 10, 0.05, 19, 0)
+    for bad in (
+        ([], 1, 0.1, 20, 0), ("one", 1, 0.1, 20, 0), (numbers, 100, 0.1, 20, 0), (numbers, 10, np.nan, 20, 0),
+        (numbers, 10, 0.1, 20, -1), (numbers, 10, 0.1, 20, 0, 3),
+    ):  # fmt: skip
+        with pytest.raises(ValueError):
+            chance_distance(*bad)
+
+
+def test_psi_of_chance_is_chi_squares():
+    # n * PSI of k bins is about chi-squared with k - 1 degrees, where the reference is much larger than the window
+    bound = chance_distance(np.random.default_rng(6).normal(size=8000), 200, 0.05, 300, 0, psi)
+    assert bound == pytest.approx(stats.chi2.ppf(0.95, 9) / 200, rel=0.2)
+
+
 def test_costs_by_hand():
     assert token_cost(1_000_000, 500_000, 2.0, 8.0) == pytest.approx(6.0)
     # 100 tokens a second all the time: 360,000 an hour for 3.6
@@ -71,5 +112,6 @@ def test_pareto_against_trying_all_weights():
         best = max(values)
         assert {o.name for o, v in zip(options, values) if v > best - 1e-12} <= {o.name for o in front}
     assert 0 < len(front) < len(options)
-    with pytest.raises(ValueError):
-        pareto([Option("a", float("nan"), 0, 0)])
+    for bad in ([Option("a", float("nan"), 0, 0)], [("a", 1, 1, 1)], 3, None):
+        with pytest.raises(ValueError):
+            pareto(bad)

@@ -1,5 +1,11 @@
 """A run restored from its record gives the same weights, bit for bit; a change of any input is noticed."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -7,6 +13,7 @@ from minillm.apps.ops import DataVersions, Runs, code_version, repeat_run, train
 from minillm.apps.ops import repeat as room
 from minillm.models import GPT2, GPT2Config
 from minillm.training import Trainer, TrainerConfig
+from minillm.training.checkpoint import weights_digest
 
 CONFIG = {"learning_rate": 0.01, "max_steps": 4, "width": 16}
 
@@ -52,6 +59,58 @@ def test_the_same_weights_bit_for_bit(recorded):
     assert run.params["seed"] == "3"
 
 
+FRESH = """
+import json, sys
+import tests.conftest  # tests.portable: the products of the same processor
+from minillm.apps.ops import DataVersions, Records, Runs, repeat_run
+from minillm.training.checkpoint import weights_digest
+from tests.apps.ops.test_repeat import train
+records = Records(sys.argv[1])
+model, differences, same = repeat_run(Runs(records).get(sys.argv[2]), DataVersions(records), train, "code one")
+print(json.dumps([weights_digest(model), differences, same]))
+"""
+
+
+def test_the_same_weights_in_a_fresh_process(recorded, records):
+    run, _, model, _ = recorded
+    root = Path(__file__).resolve().parents[3]
+    threads = str(torch.get_num_threads())
+    place = os.environ | {"PYTHONPATH": str(root), "PYTHONHASHSEED": "77", "OMP_NUM_THREADS": threads}
+    command = [sys.executable, "-c", FRESH, str(records.folder), run.id]
+    found = subprocess.run(command, env=place, cwd=root, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout) == [weights_digest(model), [], True]
+    assert run.tags["weights"] == weights_digest(model)
+
+
+@pytest.mark.parametrize("key", ["learning_rate", "seed", "data", "code"])
+def test_a_recipe_that_was_changed_afterwards_is_refused(recorded, records, key):
+    run, versions, _, data = recorded
+    (data / "글.txt").write_text("나는 물을 마셨다. " * 40, encoding="utf-8")
+    other = {"learning_rate": 0.02, "seed": 4, "data": versions.add(data), "code": "code two"}[key]
+    recipe = json.loads(records.get(run.artifacts["recipe.json"]))
+    (recipe["config"] if key == "learning_rate" else recipe)[key] = other
+    Runs(records).resume(run.id).log_artifact("recipe.json", json.dumps(recipe).encode())
+    with pytest.raises(ValueError, match=f"another {key}"):
+        repeat_run(run, versions, train, "code one")
+
+
+def test_a_run_has_one_recipe(recorded, records):
+    run, versions, _, _ = recorded
+    kept, weights = run.artifacts, run.tags["weights"]
+    Runs(records).resume(run.id)
+    with pytest.raises(ValueError, match="learning_rate"):
+        train_and_record(
+            run, versions, train, run.params["data"], CONFIG | {"learning_rate": 1.0}, 3, "code one"
+        )
+    assert (run.artifacts, run.tags["weights"]) == (kept, weights)
+    fresh = Runs(records).start("repeat")
+    for data, config in (("0" * 64, CONFIG), (run.params["data"], CONFIG | {"seed": 1})):
+        with pytest.raises(ValueError):
+            train_and_record(fresh, versions, train, data, config, 3, "code one")
+    assert fresh.params == {} == fresh.artifacts
+
+
 def test_a_change_of_any_input_changes_the_weights(recorded, records):
     run, versions, _, data = recorded
     (data / "글.txt").write_text("나는 밥을 먹었다! " * 40, encoding="utf-8")
@@ -88,7 +147,11 @@ def test_the_code_version_follows_names_and_contents(tmp_path):
     (tmp_path / "a.py").write_text("x = 2")
     second = code_version(tmp_path)
     (tmp_path / "a.py").rename(tmp_path / "b.py")
-    assert len({first, second, code_version(tmp_path)}) == 3
+    assert len({first, second, code_version(tmp_path), code_version(tmp_path, train)}) == 4
+    assert code_version(tmp_path, train) != code_version(tmp_path, test_refusals)
+    for bad in ((tmp_path, 3), (tmp_path, print), (tmp_path / "nothing",), (3,)):
+        with pytest.raises(ValueError):
+            code_version(*bad)
 
 
 def test_refusals(recorded, records):

@@ -53,6 +53,25 @@ def test_refusals_write_nothing(records):
         Runs(records).get("x")
 
 
+def test_odd_names_are_refused_and_never_called_damage(records):
+    runs, models, prompts = Runs(records), ModelRegistry(records), Prompts(records)
+    run = runs.start("e")
+    for bad in (["a"], {"a": 1}, 10**30, object(), "", "a\0b", "\ud800"):
+        for call in (
+            runs.all, runs.get, models.moves, lambda x: models.register("m", b"x", x), lambda x: models.get(x, "a"),
+            lambda x: models.in_stage(x, "None"), lambda x: prompts.scores(x, 1, "d"),
+            lambda x: prompts.scores("p", 1, x), lambda x: run.log_param(x, 1),
+            lambda x: run.log_metric(x, 1), lambda x: run.set_tag(x, 1),
+        ):  # fmt: skip
+            with pytest.raises(ValueError) as caught:
+                call(bad)
+            assert "damaged" not in str(caught.value)
+    for bad in ("../x", "/x", "a//b", "./a", "a/", "c:x", "a\\b", ".", 3):
+        with pytest.raises(ValueError, match="artifact's name"):
+            run.log_artifact(bad, b"")
+    assert (run.params, run.history, run.tags, run.artifacts) == ({}, {}, {}, {})
+
+
 def test_an_ended_run_is_closed_until_it_is_resumed(records):
     runs = Runs(records)
     run = runs.start("e")

@@ -50,7 +50,7 @@ ALERTS = """def alerts(reference, requests, window, threshold):
             {size}(sum(r {at} x for r in reference) / len(reference) - sum(p {at} x for p in part) / {share})
             for x in {places}
         ]
-        if {far} > {threshold}:
+        if {far} {above} {threshold}:
             found.append({name})
     return found
 """
@@ -63,6 +63,7 @@ OF_ALERTS = {
     "share": "window",
     "places": "{*reference, *part}",
     "far": "max(gaps)",
+    "above": ">",
     "threshold": "threshold",
     "name": "number",
 }
@@ -103,6 +104,17 @@ WRONG = {
         ),
         "the version first": commit(result="version, new"),
         "only the version": commit(result="version"),
+        "the library's records": """def commit(objects, files):
+    from minillm.apps.ops import Records
+    import tempfile
+    records, new = Records(tempfile.mkdtemp()), dict(objects)
+    def keep(content):
+        name = records.put(content)
+        new[name] = content
+        return name
+    pairs = sorted([name, keep(content)] for name, content in files.items())
+    return new, keep(json.dumps(pairs, ensure_ascii=False, separators=(",", ":")).encode())
+""",
     },
     "13-1-b": {
         "everything is allowed": stages(refused="False"),
@@ -141,6 +153,7 @@ WRONG = {
         ),
         "forgets who was refused": stages(now='found.get(version, "None")'),
         "stops at the first refusal": stages(then="break"),
+        "the versions as text": stages(result="{str(one): at for one, at in found.items()}"),
         "without None": stages(result='{one: at for one, at in found.items() if at != "None"}'),
     },
     "13-1-c": {
@@ -154,7 +167,23 @@ WRONG = {
         "all requests so far": alerts(first="0", share="len(part)"),
         "the sum of the gaps": alerts(far="sum(gaps)"),
         "the mean of the gaps": alerts(far="sum(gaps) / len(gaps)"),
-        "only at the reference's numbers": alerts(places="{min(reference)}"),
+        "only at the least number": alerts(places="{min(reference)}"),
+        "only at the reference's numbers": alerts(places="reference"),
+        "only at the window's numbers": alerts(places="part"),
+        "at the threshold, too": alerts(above=">="),
+        "scipy's": """from scipy.stats import ks_2samp
+
+def alerts(reference, requests, window, threshold):
+    parts = [requests[i * window : (i + 1) * window] for i in range(len(requests) // window)]
+    return [i for i, part in enumerate(parts) if ks_2samp(reference, part).statistic > threshold]
+""",
+        "the library's monitor": """from minillm.apps.ops import monitor
+
+def alerts(reference, requests, window, threshold):
+    parts = [requests[i * window : (i + 1) * window] for i in range(len(requests) // window)]
+    far = [monitor.distance_of(np.asarray(reference, dtype=float), np.asarray(part)) for part in parts]
+    return [i for i, one in enumerate(far) if one > threshold]
+""",
         "shares of the reference's size": alerts(share="len(reference)"),
         "the numbers equal to x": alerts(at="=="),
         "a threshold of its own": alerts(threshold="0.25"),

@@ -7,10 +7,20 @@ import numpy as np
 
 from minillm.apps.ops.registry import MOVES
 from minillm.course import exercise
-from minillm.course.classroom.checkers import Inputs, cases, copied_library, expect, forbid, plain, shown
+from minillm.course.classroom.checkers import (
+    Inputs,
+    cases,
+    copied_library,
+    expect,
+    forbid,
+    packages_of,
+    plain,
+    shown,
+)
 from minillm.evaluation import ks_statistic
 
 OWN = "build it yourself"
+MEASURES = ["minillm.evaluation.drift.ks_statistic", "minillm.apps.ops.monitor.distance_of"]
 STORE = ["minillm.apps.ops.data_versions.manifest_bytes", "minillm.apps.ops.records.address"]
 
 
@@ -79,23 +89,19 @@ def stages(answer):
                         expected[one] = "Archived" if expected[one] == "Production" else expected[one]
                 expected[version] = stage
         given = list(moves)
-        with forbid(OWN, "minillm.apps.ops.registry._move", answer=answer):
+        with forbid(OWN, "minillm.apps.ops.registry.checked_move", answer=answer):
             found = plain(answer(given), "what stages returns")
         assert isinstance(found, dict), f"stages must return a dict, got {shown(found)}"
-        pairs = sorted((str(version), stage) for version, stage in found.items())
-        expect(
-            pairs,
-            sorted((str(version), stage) for version, stage in expected.items()),
-            hint=f"{shown(moves)}",
-        )
+        expect(found, expected, hint=f"{shown(moves)}")
         expect(given, moves, hint="the moves must stay as they are")
 
 
 @exercise("13-1-c", points=3)
 def alerts(answer):
     """Windows that are far from the reference."""
-    copied = copied_library(answer)
+    copied = copied_library(answer) or packages_of(answer, "scipy")
     assert not copied, f"the exercise says: {OWN}; your answer uses {copied}"
+    rows = []
     for case in cases(
         most=14, window=(1, 4, 9), rest=(0, 3), windows=(0, 1, 6), bound=(0.05, 0.4, 0.7),
         kind=("whole", "real"), n=(5, 20),
@@ -112,17 +118,18 @@ def alerts(answer):
         distances = [ks_statistic(reference, part) for part in parts]
         threshold = case.bound + 0.0137  # no share of these counts
         expected = [i for i, distance in enumerate(distances) if distance > threshold]
-        given = list(reference), list(requests)
-        with forbid(
-            OWN,
-            "minillm.evaluation.drift.ks_statistic",
-            "minillm.apps.ops.monitor.distance_of",
-            answer=answer,
-        ):
-            found = answer(*given, case.window, threshold)
-        where = f"reference {shown(reference)}, requests {shown(requests)}, window {case.window}, above {threshold}"
-        expect(found, expected, hint=where)
-        expect([list(one) for one in given], [reference, requests], hint="the lists must stay as they are")
+        rows.append((reference, requests, case.window, threshold, expected))
+    # at the threshold exactly, in shares that no rounding touches, and above it
+    rows.append(([0, 1, 2, 3], [1.5] * 3 + [5] * 3, 3, 0.5, [1]))
+    with forbid(OWN, *MEASURES, answer=answer):
+        for reference, requests, window, threshold, expected in rows:
+            given = list(reference), list(requests)
+            found = answer(*given, window, threshold)
+            where = f"reference {shown(reference)}, requests {shown(requests)}, window {window}, above {threshold}"
+            expect(found, expected, hint=where)
+            expect(
+                [list(one) for one in given], [reference, requests], hint="the lists must stay as they are"
+            )
 
 
 @exercise("13-1-d", points=2)
