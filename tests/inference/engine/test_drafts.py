@@ -175,7 +175,8 @@ def test_how_often_the_same_noise_draws_the_same_token():
     scores = [torch.tensor(rng.normal(size=V) * 1.3, dtype=torch.float32) for _ in range(2)]
     p, q = (one.softmax(-1).double().numpy() for one in scores)
     params = SamplingParams(max_tokens=1)
-    rows = [Row([1], Stopper(llama(), params), torch.Generator().manual_seed(i)) for i in range(many)]
+    model = llama()
+    rows = [Row([1], Stopper(model, params), torch.Generator().manual_seed(i)) for i in range(many)]
     drafts = [Writer(_with_the_same_noise(row, params), params, scores[1][None]) for row in rows]
     texts = [Writer(row, params, scores[0][None]) for row in rows]
     draw(drafts), draw(texts)
