@@ -6,8 +6,8 @@
 Book chapter 14 멀티모달 모델: the pictures every lesson of it works on. Peer: CLEVR (Johnson et al. 2017), whose idea
 (a made world has exact answers) is kept, and whose ray tracing is not. Masks are made in whole numbers, so a seed
 gives the same pixels on any CPU; scene i is the same however many are asked for. 12 of the 64 pairs of colour and
-shape are held out (`held_out_pairs`), while every colour and every shape is still seen. Captions: scenes_texts.py, questions:
-scenes_questions.py, reading a picture back: scenes_reader.py. Left out: overlap, rotation, shadows, soft edges.
+shape are held out (`held_out_pairs`), while every colour and every shape is still seen. Captions: scenes_texts.py,
+questions: scenes_questions.py, reading a picture back: scenes_reader.py. Left out: overlap, rotation, soft edges.
 """
 
 from __future__ import annotations

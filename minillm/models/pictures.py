@@ -3,9 +3,10 @@
     out = W_rows @ picture @ W_columnsᵀ      each row of W: a filter, as wide as the picture shrinks (no aliasing)
     x = (out / 255 - mean) / std
 
-Book 14.1 멀티모달 LLM. Held against PIL's resize and transformers' ViTImageProcessor and CLIPImageProcessor.
+Book 14.1 멀티모달 LLM. Held against PIL's resize.
 Filters: bilinear |1 - t|, bicubic (Keys 1981, a = -1/2). Pixels are rounded to whole numbers after each of the two
-passes, as PIL does. Left out: reading files (PIL or the caller does), other filters, pictures with transparency.
+passes, as PIL does; the side that shrinks more goes first, as in Pillow 13.
+Left out: reading files (PIL or the caller does), other filters, pictures with transparency.
 """
 
 from __future__ import annotations
@@ -43,11 +44,14 @@ def resize(picture: Any, height: int, width: int, kind: str = "bilinear") -> NDA
     """A picture (H, W, 3) of bytes in another size, (height, width, 3). kind: "bilinear" or "bicubic"."""
     picture = _check_picture(picture)
     check_int("height", height, 1), check_int("width", width, 1), check_choice("kind", kind, tuple(FILTERS))
-    out = picture.astype(np.float64)
-    if width != picture.shape[1]:
-        out = _bytes(np.einsum("hwc,vw->hvc", out, filter_weights(picture.shape[1], width, kind)))
-    if height != picture.shape[0]:
-        out = _bytes(np.einsum("hwc,uh->uwc", out, filter_weights(picture.shape[0], height, kind)))
+    out, axes = picture.astype(np.float64), (1, 0)
+    if height * picture.shape[1] < width * picture.shape[0]:  # the side that shrinks more goes first
+        axes = (0, 1)
+    for axis in axes:
+        target = (height, width)[axis]
+        if target != out.shape[axis]:
+            weights = filter_weights(out.shape[axis], target, kind)
+            out = _bytes(np.moveaxis(np.tensordot(weights, out, (1, axis)), 0, axis))
     return out.astype(np.uint8)
 
 

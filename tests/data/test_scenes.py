@@ -20,7 +20,8 @@ from minillm.data.scenes_texts import caption
 def test_a_scene_does_not_depend_on_how_many_there_are():
     few, many = (scenes(n, seed=4, objects=(1, 4), noise=0.1) for n in (5, 40))
     assert np.array_equal(few.images, many.images[:5])
-    assert few.objects == many.objects[:5] and few.captions_ko == many[:5].captions_ko
+    assert few.objects == many.objects[:5]
+    assert few.captions_ko == many[:5].captions_ko
     assert few.questions == many[np.arange(5)].questions
 
 
@@ -44,8 +45,12 @@ def test_held_out_pairs_are_absent_from_training_and_alone_in_held_out():
     held = set(held_out_pairs())
     train = {(t.colour, t.shape) for row in scenes(4000, 16, split="train").objects for t in row}
     other = {(t.colour, t.shape) for row in scenes(600, 16, split="held_out").objects for t in row}
-    assert len(held) == 12 and other == held and len(train) == 52 and not train & held
-    assert {c for c, _ in train} == set(COLOURS) and {s for _, s in train} == set(SHAPES)
+    assert len(held) == 12
+    assert other == held
+    assert len(train) == 52
+    assert not train & held
+    assert {c for c, _ in train} == set(COLOURS)
+    assert {s for _, s in train} == set(SHAPES)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +74,8 @@ def test_the_reader_finds_how_many_there_are():
 def test_hard_negatives_differ_from_the_caption_and_from_each_other():
     scene = scenes(3, grid=2)[1]
     wrong = hard_negatives(scene)
-    assert len(set(wrong)) == len(wrong) == 7 + 7 + 1 + 3 + 3 and scene.captions[0] not in wrong
+    assert len(set(wrong)) == len(wrong) == 7 + 7 + 1 + 3 + 3
+    assert scene.captions[0] not in wrong
 
 
 def test_answers_are_balanced_within_each_kind():
@@ -86,7 +92,10 @@ def test_korean_captions_take_the_right_particles():
     made = scenes(200, objects=(2, 3), seed=3)
     things = [row[:2] for row in made.objects]
     texts = " ".join(caption(row, "black", "short", "ko") for row in things)
-    assert "원과" in texts and "고리와" in texts and "원와" not in texts and "고리과" not in texts
+    assert "원과" in texts
+    assert "고리와" in texts
+    assert "원와" not in texts
+    assert "고리과" not in texts
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,14 @@ import torch
 from minillm.models import ViT, ViTConfig, ViTForImageClassification, load_model
 from minillm.models.patches import sincos_positions
 
-TINY = dict(
-    hidden_size=16,
-    num_hidden_layers=1,
-    num_attention_heads=2,
-    intermediate_size=32,
-    image_size=16,
-    patch_size=4,
-)
+TINY = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "image_size": 16,
+    "patch_size": 4,
+}
 
 
 @pytest.mark.parametrize(

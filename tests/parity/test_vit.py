@@ -12,8 +12,14 @@ transformers = pytest.importorskip("transformers")
 
 def theirs(kind: str, **changes):
     torch.manual_seed(0)
-    values = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48)
-    values |= dict(image_size=16, patch_size=4, num_labels=5, initializer_range=0.3, pooler_output_size=24)
+    values = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    values |= {
+        "image_size": 16,
+        "patch_size": 4,
+        "num_labels": 5,
+        "initializer_range": 0.3,
+        "pooler_output_size": 24,
+    }
     model = getattr(transformers, kind)(transformers.ViTConfig(**values | changes)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -59,7 +65,7 @@ def test_cutting_and_one_product_is_the_convolution():
     )
 
 
-@pytest.mark.parametrize("size", [(9, 30), (50, 20)])
+@pytest.mark.parametrize("size", [(9, 30), (50, 20), (9, 10), (40, 50)])
 @pytest.mark.parametrize("kind", ["bilinear", "bicubic"])
 def test_resize_is_pils_to_one_step_of_a_byte(size, kind):
     image = pytest.importorskip("PIL.Image")
