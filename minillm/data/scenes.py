@@ -3,7 +3,7 @@
     scene i of seed s:  background; for each object shape, colour, size, cell of a grid, place in the cell, box
     image = palette[background, or colour where the shape's mask is], plus noise, cut to 0..1
 
-Book chapter 14 멀티모달 모델: the pictures every lesson of it works on. Peer: CLEVR (Johnson et al. 2017), whose idea
+Book chapter 14: the pictures every lesson of it works on. Peer: CLEVR (Johnson et al. 2017), whose idea
 (a made world has exact answers) is kept, and whose ray tracing is not. Masks are made in whole numbers, so a seed
 gives the same pixels on any CPU; scene i is the same however many are asked for. 12 of the 64 pairs of colour and
 shape are held out (`held_out_pairs`), while every colour and every shape is still seen. Captions: scenes_texts.py,

@@ -2,7 +2,7 @@
 
     patch (P x P x 3 numbers) -> W patch + b        a linear layer on each patch = a convolution of stride P
 
-Book 14.1.1. Papers: Dosovitskiy et al. 2021 (patches); Xiao et al. 2021 (a stem of small convolutions in their place);
+Book 14.1.1 멀티 모달 LLM의 구성요소. Papers: Dosovitskiy et al. 2021 (patches); Xiao et al. 2021 (a stem);
 He et al. 2022 (sin-cos in two dimensions). Held against transformers' ViTPatchEmbeddings.
 Left out: patches that overlap.
 """

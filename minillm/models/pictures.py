@@ -3,7 +3,7 @@
     out = W_rows @ picture @ W_columnsᵀ      each row of W: a filter, as wide as the picture shrinks (no aliasing)
     x = (out / 255 - mean) / std
 
-Book 14.1 멀티모달 LLM. Held against PIL's resize.
+Book 14.1.1 멀티 모달 LLM의 구성요소. Held against PIL's resize.
 Filters: bilinear |1 - t|, bicubic (Keys 1981, a = -1/2). Pixels are rounded to whole numbers after each of the two
 passes, as PIL does; the side that shrinks more goes first, as in Pillow 13.
 Left out: reading files (PIL or the caller does), other filters, pictures with transparency.

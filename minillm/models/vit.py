@@ -3,7 +3,7 @@
     x = [class; patches] + positions;   x = block(x) for every block (norm first);   states = norm(x)
     logits = W · state of the class token     or, without one, of the mean of all patches
 
-Book 14.1 멀티모달 LLM. Paper: Dosovitskiy et al. 2021. Held against transformers' ViTModel and
+Book 14.1.1 멀티 모달 LLM의 구성요소. Paper: Dosovitskiy et al. 2021. Held against transformers' ViTModel and
 ViTForImageClassification. Ours besides: stem_widths (small convolutions), pooling "mean" (no class token), positions
 "sincos"; a folder with one of them opens here alone. Left out: masked patches, pictures that are not square.
 """
