@@ -65,7 +65,7 @@ def test_it_learns_and_goes_on_where_it_stopped():
     second = trainer()
     second.load_state_dict(first.state_dict())
     second.run(35)
-    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+    assert sum(losses[-20:]) / 20 < 0.9  # a network that says nothing has 1, see above
     assert second.losses == losses
     assert second.step == 60
     for a, b in zip(whole.ema.model.parameters(), second.ema.model.parameters(), strict=True):
