@@ -60,11 +60,19 @@ def ddim_step(
     eta: float = 0.0,
     z: Tensor | None = None,
     clip: bool = True,
+    renoise: bool = True,
 ) -> Tensor:
-    """x_s from x_t: the same x_0 and the same noise e, mixed at the noise level of s. z: fresh noise for eta > 0."""
+    """x_s from x_t: the same x_0 and the same noise e, mixed at the noise level of s. z: fresh noise for eta > 0.
+
+    renoise: after clipping, take the noise that goes with the clipped picture (diffusers' use_clipped_model_output,
+    there off): guidance pushes x_0 outside -1..1, and 25 steps with noise that does not fit spoil the picture.
+    """
     left, left_s = schedule.alpha_bar_at(t), schedule.alpha_bar_at(s)
     x0, noise = schedule.clean_and_noise(xt, said, t)
-    x0 = x0.clamp(-1, 1) if clip else x0
+    if clip:
+        x0 = x0.clamp(-1, 1)
+        if renoise:  # the noise that goes with the clipped picture
+            noise = (xt - left**0.5 * x0) / (1 - left) ** 0.5
     variance = (1 - left_s) / (1 - left) * (1 - left / left_s)
     sigma = eta * variance**0.5
     x = left_s**0.5 * x0 + max(1 - left_s - sigma**2, 0.0) ** 0.5 * noise

@@ -71,9 +71,12 @@ def test_one_step_of_ddpm(kind, prediction, clip):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("prediction", list(NAMES))
 @pytest.mark.parametrize(("clip", "eta"), [(True, 0.0), (False, 0.0), (True, 0.6), (False, 1.0)])
-def test_one_step_of_ddim(kind, prediction, clip, eta):
+@pytest.mark.parametrize("renoise", [True, False])
+def test_one_step_of_ddim(kind, prediction, clip, eta, renoise):
     ours, theirs = pair(diffusers.DDIMScheduler, kind, prediction, clip, "trailing")
     for x, said, t, s in chain(ours, theirs, 10, "trailing"):
         z = torch.randn(x.shape, generator=torch.Generator().manual_seed(t))
-        want = theirs.step(said, t, x, eta=eta, variance_noise=z).prev_sample
-        torch.testing.assert_close(ddim_step(ours, x, said, t, s, eta, z, clip), want, atol=1e-4, rtol=1e-4)
+        want = theirs.step(said, t, x, eta, renoise, variance_noise=z).prev_sample
+        torch.testing.assert_close(
+            ddim_step(ours, x, said, t, s, eta, z, clip, renoise), want, atol=1e-4, rtol=1e-4
+        )
