@@ -8,6 +8,7 @@ from typing import Any
 from minillm.inference.chat import ChatModel, LocalChat, Reply, ScriptedChat
 from minillm.inference.chat_openai import OpenAIChat
 from minillm.inference.conditioned import is_encoder_decoder
+from minillm.inference.diffusion import ddim_sample, ddim_step, ddpm_sample, ddpm_step, guided, mix_noise
 from minillm.inference.drafting import PromptLookup
 from minillm.inference.engine import BlockManager, Engine, PagedKVCache, StepOutput
 from minillm.inference.generate import Completion, generate, generate_batch, stream
@@ -36,6 +37,7 @@ from minillm.inference.speculative import (
     speculative_generate,
 )
 from minillm.inference.streaming import TextStream, stream_text
+from minillm.models.noise_schedule import NoiseSchedule
 from minillm.nn.cache import KVCache, kv_cache_bytes
 from minillm.tokenizer.chat import apply_chat_template
 
@@ -46,6 +48,7 @@ __all__ = [
     "Engine",
     "KVCache",
     "LocalChat",
+    "NoiseSchedule",
     "OpenAIChat",
     "PagedKVCache",
     "Pipeline",
@@ -67,12 +70,18 @@ __all__ = [
     "apply_temperature",
     "apply_top_k",
     "apply_top_p",
+    "ddim_sample",
+    "ddim_step",
+    "ddpm_sample",
+    "ddpm_step",
     "expected_speed_up",
     "expected_tokens",
     "generate",
     "generate_batch",
+    "guided",
     "is_encoder_decoder",
     "kv_cache_bytes",
+    "mix_noise",
     "next_logits",
     "pipeline",
     "process_logits",

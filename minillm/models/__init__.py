@@ -26,6 +26,7 @@ from minillm.models.llama import Llama, LlamaBody, LlamaConfig
 from minillm.models.llama2c import load_llama2c
 from minillm.models.mamba import Mamba, MambaBody, MambaConfig
 from minillm.models.mamba2 import Mamba2, Mamba2Body, Mamba2Config
+from minillm.models.noise_schedule import NoiseSchedule
 from minillm.models.outputs import (
     BodyOutput,
     CausalLMOutput,
@@ -60,6 +61,7 @@ from minillm.models.stateful import StateBody
 from minillm.models.t5 import T5, T5Body, T5Config, T5Encoder
 from minillm.models.transformer import Transformer, TransformerConfig
 from minillm.models.vit import ViT, ViTConfig, ViTForImageClassification
+from minillm.models.unet import UNet, UNetConfig
 
 __all__ = [
     "BART",
@@ -102,6 +104,7 @@ __all__ = [
     "MambaConfig",
     "ModelConfig",
     "ModelWithHead",
+    "NoiseSchedule",
     "PooledOutput",
     "PretrainedModel",
     "QuestionAnsweringOutput",
@@ -130,6 +133,8 @@ __all__ = [
     "ViT",
     "ViTConfig",
     "ViTForImageClassification",
+    "UNet",
+    "UNetConfig",
     "load_e5s1",
     "load_gguf",
     "load_llama2c",

@@ -70,6 +70,7 @@ from minillm.training.collators import (
 from minillm.training.config import TrainerConfig, pick_device, pick_precision
 from minillm.training.cross_entropy import cross_entropy, cross_entropy_plain
 from minillm.training.denoising import BARTNoise
+from minillm.training.diffusion import EMA, DiffusionTrainer, diffusion_loss
 from minillm.training.distillation import distillation_loss, forward_kl, hidden_state_loss, reverse_kl
 from minillm.training.distillation_objective import DistillationObjective, ProjectedStudent
 from minillm.training.distillation_student import student_from_layers, teacher_examples
@@ -115,6 +116,7 @@ from minillm.training.spans import SpanCorruption
 from minillm.training.trainer import Trainer
 
 __all__ = [
+    "EMA",
     "AdamW",
     "AdamW8bit",
     "AdaptiveKL",
@@ -128,6 +130,7 @@ __all__ = [
     "DataCollatorForSeq2Seq",
     "DataCollatorForTokenClassification",
     "DataCollatorWithPadding",
+    "DiffusionTrainer",
     "DistillationObjective",
     "EarlyStoppingCallback",
     "EvalPrediction",
@@ -190,6 +193,7 @@ __all__ = [
     "decay_groups",
     "default_data_collator",
     "delete_adapter",
+    "diffusion_loss",
     "distillation_loss",
     "document_mask",
     "dpo_loss",

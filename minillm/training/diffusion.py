@@ -1,0 +1,149 @@
+"""Training a diffusion model (확산 모델 학습): add noise, ask what was added, and keep a smoothed copy of the weights.
+
+    loss = mean (model(x_t, t, wish) - target)²,    t and the noise drawn anew for every picture
+    EMA  w̄ <- d w̄ + (1 - d) w                      the copy that draws pictures (지수 이동 평균)
+
+A tenth of the wishes is dropped, so that one network learns both what classifier-free guidance subtracts. What step n
+draws depends on (seed, n) alone, so a run that was stopped goes on as if it had not been.
+
+Book: 14.3.1 diffusion. Papers: Ho et al. 2020; Ho and Salimans 2021. EMA is held against torch.optim.swa_utils.
+Left out: weights per noise level, several devices; minillm.training.Trainer does those for language models.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minillm._checks import check_int, check_number, describe
+from minillm.models.noise_schedule import NoiseSchedule
+from minillm.training.adamw import AdamW
+from minillm.training.clipping import clip_gradients
+from minillm.training.schedule import cosine_schedule
+
+
+class EMA:
+    """A copy of `model` whose weights follow it slowly: `ema.model` after `ema.update(model)` a step."""
+
+    def __init__(self, model: nn.Module, decay: float = 0.99) -> None:
+        self.decay = check_number("decay", decay, 0, 1)
+        self.model = copy.deepcopy(model).requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """w̄ <- d w̄ + (1 - d) w, and numbers that are not learned as they are."""
+        for kept, new in zip(self.model.parameters(), model.parameters(), strict=True):
+            kept.lerp_(new, 1 - self.decay)
+        for kept, new in zip(self.model.buffers(), model.buffers(), strict=True):
+            kept.copy_(new)
+
+
+def diffusion_loss(
+    model: nn.Module,
+    schedule: NoiseSchedule,
+    x0: Tensor,
+    condition: Tensor | None,
+    generator: torch.Generator,
+    drop: float = 0.1,
+) -> Tensor:
+    """The squared error of one batch of pictures `x0` (B, C, S, S) in -1..1, a share `drop` of them without wish."""
+    t = torch.randint(0, schedule.steps, (len(x0),), generator=generator)  # (B,)
+    noise = torch.randn(x0.shape, generator=generator)
+    forget = torch.rand(len(x0), generator=generator) < drop  # (B,)
+    xt = schedule.add_noise(x0, noise, t)
+    said = model(xt, t, condition, forget)
+    return (said - schedule.target(x0, noise, t)).square().mean()
+
+
+class DiffusionTrainer:
+    """Train `model` on pictures (N, C, S, S) in 0..1 and wishes (N, ...): `run(n)` does n steps, `ema.model` draws.
+
+    max_steps: where the cosine of the learning rate ends. ValueError for pictures outside 0..1, wishes of another
+    number, or numbers out of range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        schedule: NoiseSchedule,
+        images: Tensor,
+        conditions: Tensor | None = None,
+        max_steps: int = 1000,
+        batch_size: int = 32,
+        learning_rate: float = 3e-3,
+        seed: int = 0,
+    ) -> None:
+        if (
+            not isinstance(images, Tensor)
+            or images.dim() != 4
+            or not images.is_floating_point()
+            or not len(images)
+        ):
+            raise ValueError(f"images must be floats (N, C, S, S), got {describe(images)}")
+        if not 0 <= float(images.min()) <= float(images.max()) <= 1:
+            raise ValueError(
+                f"images must lie in 0..1, got {float(images.min()):g} to {float(images.max()):g}"
+            )
+        if conditions is not None and len(conditions) != len(images):
+            raise ValueError(
+                f"conditions must be one for each of {len(images)} images, got {describe(conditions)}"
+            )
+        self.max_steps = check_int("max_steps", max_steps, 1)
+        self.batch_size = check_int("batch_size", batch_size, 1)
+        self.learning_rate = check_number("learning_rate", learning_rate, 0)
+        self.seed = check_int("seed", seed, 0, 2**31 - 1)
+        self.model, self.schedule = model, schedule
+        self.images, self.conditions = images, conditions
+        self.optimizer = AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0)
+        self.ema = EMA(model)
+        self.step = 0
+        self.losses: list[float] = []
+
+    def run(self, steps: int) -> list[float]:
+        """The losses of the next `steps` steps."""
+        check_int("steps", steps, 0)
+        self.model.train()
+        for _ in range(steps):
+            self.losses.append(float(self.one_step()))
+        return self.losses[len(self.losses) - steps :]
+
+    def one_step(self) -> Tensor:
+        """Draw a batch, follow its gradient, let the smoothed copy follow."""
+        generator = torch.Generator().manual_seed(self.seed * 2**31 + self.step)
+        rows = torch.randint(0, len(self.images), (self.batch_size,), generator=generator)
+        wish = None if self.conditions is None else self.conditions[rows]
+        loss = diffusion_loss(self.model, self.schedule, self.images[rows] * 2 - 1, wish, generator)
+        loss.backward()
+        clip_gradients(self.model.parameters(), 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(self.step)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.ema.update(self.model)
+        self.step += 1
+        return loss.detach()
+
+    def rate(self, step: int) -> float:
+        """The learning rate of `step`: up in a straight line, then down a cosine to a hundredth."""
+        warmup = min(100, self.max_steps // 10)
+        return cosine_schedule(step + 1, self.max_steps, self.learning_rate, warmup, self.learning_rate / 100)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that another trainer on the same pictures needs to go on."""
+        return {
+            "model": copy.deepcopy(self.model.state_dict()),
+            "ema": copy.deepcopy(self.ema.model.state_dict()),
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "step": self.step,
+            "losses": list(self.losses),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` said."""
+        self.model.load_state_dict(state["model"])
+        self.ema.model.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.losses = state["step"], list(state["losses"])
