@@ -223,7 +223,7 @@ def _solved(
     answers = (last,) if says else ()
     if kind == "read_file delete_file":
         answers = (world.files[values["file"]],)
-    if "list_files" in kind and says or kind == "trap:do_not":
+    if ("list_files" in kind and says) or kind == "trap:do_not":
         answers = tuple(sorted(world.files))
     chain = [call.name for call in calls]
     return ToolTask(

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 TOKEN = re.compile(
-    r"\"(?P<quoted>[^\"]*)\"|(?P<file>[\w-]+\.[A-Za-z]{2,4}\b)|(?P<number>\d+(?:\.\d+)?)|(?P<word>[^\W\d]+(?:'\w+)?)|(?P<mark>\S)"
+    r"\"(?P<quoted>[^\"]*)\"|(?P<file>[\w-]+\.[A-Za-z]{2,4}(?![A-Za-z]))|(?P<number>\d+(?:\.\d+)?)|(?P<word>[^\W\d]+(?:'\w+)?)|(?P<mark>\S)"
 )
 PARTICLES = (
-    "에게", "한테", "에서", "에는", "에도", "으로", "라고", "하고", "은", "는", "이", "가", "을", "를", "의", "에", "로",
+    "에게", "한테", "께", "에다", "에서", "에는", "에도", "으로", "라고", "하고", "은", "는", "이", "가", "을", "를", "의", "에", "로",
     "와", "과", "도",
 )  # fmt: skip
 LONGEST = 4  # tokens of a piece that stands in no quotes
@@ -45,6 +45,11 @@ class Piece(NamedTuple):
     start: int
     end: int
     particle: str = ""
+
+    @property
+    def source(self) -> str:
+        """"observed" for what a tool said, else the kind."""
+        return "observed" if self.start < 0 else self.kind
 
 
 def tokens(text: str) -> list[Token]:
@@ -91,10 +96,11 @@ def features(piece: Piece, all_tokens: Sequence[Token], known: frozenset[str]) -
         inside[-1] = inside[-1].removesuffix(piece.particle)
     new = sum(word not in known for word in inside)
     numbers = sum(one.kind == "number" for one in all_tokens[: piece.start])
-    capital = piece.value[:1].isupper() and piece.start > 0
+    capital = piece.value[:1].isupper()
+    cut = not piece.value.isascii() and any(piece.value.endswith(p) and piece.value != p for p in PARTICLES)
     return [
         f"kind={piece.kind}", f"before={before}", f"after={after}", f"particle={piece.particle}",
         f"{piece.kind} new={new} of {len(inside)}", f"new before={before not in known} {piece.kind}",
-        f"new after={after not in known} {piece.kind}", f"capital={capital}", f"number {numbers} {piece.kind}",
-        f"particle={piece.particle} new={new == len(inside)}", f"first={piece.start == 0}",
+        f"new after={after not in known} {piece.kind}", f"capital={capital} new={new > 0}", f"particle on={cut} off={piece.particle != ''}", f"number {numbers} {piece.kind}",
+        f"particle={piece.particle} new={new == len(inside)}", f"words={len(inside)} {piece.value.isascii()}",
     ]  # fmt: skip
