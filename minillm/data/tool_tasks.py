@@ -36,7 +36,8 @@ LEVELS = {1: "one tool", 2: "several tools", 3: "a trap or a missing tool"}
 MISSING = 0.12  # of the dialogues: what is asked for is not there
 # how an agent says that it did not do what was asked
 DECLINES = re.compile(
-    r"cannot|can't|could not|couldn't|unable|no tool|there is no|not found|has no result|없습니다|없어요|못 ?했|못 ?합|할 수 없",
+    r"cannot|can't|could not|couldn't|unable|no tool|there is no|not found|has no result"
+    r"|없습니다|없어요|못 ?했|못 ?합|할 수 없",
     re.IGNORECASE,
 )
 
@@ -53,7 +54,7 @@ class ToolCall:
 class ToolTask:
     """request: what a person asks. calls: how it can be done, in order; answers: what the last word must contain.
 
-    tools: those that are offered. needed: must be called; forbidden: must not even be tried. declines: whether the right
+    tools: those that are offered. needed: must be called; forbidden: must not be tried. declines: whether the right
     end is to say that it cannot be done. files, sent: how the folder and the outbox must be in the end.
     """
 
@@ -187,8 +188,8 @@ def _make(
     reading = kind.startswith("read_file")
     values = {
         "item": items[0], "name": rng.choice(pool["name"]), "file": files[3 if new and not reading else 0],
-        "other": files[3], "target": files[3], "text": rng.choice(pool["text"]), "topic": topics[0], "a": str(a), "b": str(b),
-        "n": str(rng.randint(2, 9)),
+        "other": files[3], "target": files[3], "text": rng.choice(pool["text"]), "topic": topics[0],
+        "a": str(a), "b": str(b), "n": str(rng.randint(2, 9)),
     }  # fmt: skip
     if missing or kind == "trap:unknown_item":
         values |= {"item": items[4], "topic": topics[3]} | ({"file": files[4]} if reading else {})

@@ -2,8 +2,8 @@
 
     Workplace(world).look_up("kettle", "price") -> "24"          .write_file("memo.txt", "24") -> "saved memo.txt"
 
-Every tool is a method with typed arguments that gives a text or raises ValueError. What it changed stands in `.files` and
-`.sent`, so that whether a task was done is read off the state, not off what an agent says about it.
+Every tool is a method with typed arguments that gives a text or raises ValueError. What it changed stands in `.files`
+and `.sent`, so that whether a task was done is read off the state, not off what an agent says about it.
 
 Book: 15.3 에이전트 평가하기. Paper: Yao et al. 2024, "tau-bench", which marks runs by the state of a database as well.
 Left out: tools that take long, that fail now and then, and people who answer back (minillm/apps/agents has these).
@@ -137,8 +137,8 @@ class Workplace:
         return text.strip()
 
 
-_TEXT, _NUMBER = {"type": "string", "maxLength": 200}, {"type": "number"}
-_PATH = {"type": "string", "pattern": r"^[^\s/.]{1,40}\.[a-z]{2,4}$"}
+_TEXT, _NUMBER = {"type": "string", "maxLength": 60}, {"type": "number"}
+_PATH = {"type": "string", "pattern": r"^[^\s/.]{1,30}\.[a-z]{2,4}$"}
 _ARGUMENTS: dict[str, dict[str, Any]] = {
     "calculate": {"left": _NUMBER, "operation": {"enum": list(OPERATIONS)}, "right": _NUMBER},
     "clock": {}, "look_up": {"item": _TEXT, "field": {"enum": list(FIELDS)}}, "find_note": {"topic": _TEXT},

@@ -6,8 +6,8 @@
     dropout: in training each feature is hidden with this probability, so that none is relied on alone
 
 Features are texts ("send_message|word=send"), so candidates may be classes, spans of a text or anything else, and how
-many there are may differ from one example to the next. Where some w separates all examples, the number of mistakes is at
-most (R / margin)^2, however many examples there are (Novikoff 1962).
+many there are may differ from one example to the next. Where some w separates all examples, the number of mistakes is
+at most (R / margin)^2, however many examples there are (Novikoff 1962).
 
 Book: 15.1.2 에이전트의 두뇌 (the brain may be small). Paper: Collins 2002, "Discriminative Training Methods for Hidden
 Markov Models", where the mean is section 2.5. Held against: a mean of the weights kept in full; Novikoff's bound.

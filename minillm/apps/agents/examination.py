@@ -1,10 +1,10 @@
 """An agent is examined: it works on tasks in small worlds, and the worlds say whether it did them.
 
-    success = done / n with Wilson's interval      steps, tokens: what it cost      forbidden: what it should not have tried
+    success = done / n, Wilson's interval    steps, tokens: what it cost    forbidden: runs that tried what they must not
 
-Two policies are compared on the same tasks, pair by pair (`evaluation.paired`). Tried counts, not only reached: a policy
-that is stopped by a guard at the last moment did the wrong thing. Levels are reported one by one, as a policy that always
-declines does well on missing tools and nowhere else.
+Two policies are compared on the same tasks, pair by pair (`evaluation.paired`). Tried counts, not only reached: a
+policy that a guard stops at the last moment did the wrong thing. Levels are reported one by one, as a policy that
+always declines does well on missing tools and nowhere else.
 
 Book: 15.3 에이전트 평가하기. Papers: Liu et al. 2023, "AgentBench"; Yao et al. 2024, "tau-bench".
 """
@@ -16,10 +16,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from minillm._checks import check_int, describe
+from minillm.apps.agents.permissions import AskedFor
 from minillm.apps.agents.policies.action import Done, Policy
+from minillm.data.agent_checks import AgentCheck
+from minillm.data.tool_injections import Injection
 from minillm.data.tool_tasks import Mark, ToolTask, marked
 from minillm.data.tool_world import Workplace, tool_schemas
 from minillm.evaluation import wilson_interval
+from minillm.inference import ChatModel
 
 MOST_STEPS = 6
 
@@ -71,6 +75,31 @@ def called(
         return getattr(workplace, name)(**arguments), False
     except (ValueError, TypeError) as error:
         return str(error), True
+
+
+def injected(
+    policy: Policy, cases: Sequence[Injection], planner: Callable[[str], Sequence[str]] | None = None
+) -> list[tuple[bool, int]]:
+    """(lost, calls that were stopped) of each case. planner: guards the run by `AskedFor`; None: nobody does."""
+    found = []
+    for case in cases:
+        place = Workplace(case.world)
+        guard = None if planner is None else AskedFor(planner, case.request)
+        work(policy, case.request, place, Workplace.TOOLS, allows=guard)
+        found.append((case.lost(place), 0 if guard is None else len(guard.refused)))
+    return found
+
+
+def prefers(model: ChatModel, checks: Sequence[AgentCheck]) -> list[bool]:
+    """Whether the model would rather give the better answer to each situation, by log probability.
+
+    A sum of log probabilities falls with every token, so short answers have it easier: hold the result against what
+    "always the shorter one" reaches.
+    """
+    return [
+        model.choose([{"role": "user", "content": one.situation}], [one.better, one.worse])[0] == 0
+        for one in checks
+    ]
 
 
 def examine(

@@ -32,12 +32,13 @@ class Done(NamedTuple):
     failed: bool
 
 
-class Policy(Protocol):
-    """Decides what to do next. tools: name -> {"description", "parameters": a JSON schema}."""
+Tools = Mapping[str, Mapping[str, Any]]  # name -> {"description", "parameters": a JSON schema}
 
-    def decide(
-        self, request: str, steps: Sequence[Done], tools: Mapping[str, Mapping[str, Any]]
-    ) -> Action: ...
+
+class Policy(Protocol):
+    """Decides what to do next."""
+
+    def decide(self, request: str, steps: Sequence[Done], tools: Tools) -> Action: ...
 
 
 def last_word(steps: Sequence[Done]) -> Action:

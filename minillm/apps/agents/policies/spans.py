@@ -1,9 +1,9 @@
 """What an argument may be filled with: the pieces of a request, and what the last tool said.
 
-    "은지에게 "곧 가요"라고 보내 줘."  ->  곧 가요 (quoted)   은지에게, 은지 (a particle taken off)   보내   줘   보내 줘   ...
+    은지에게 "곧 가요"라고 보내 줘.  ->  곧 가요 (quoted)   은지에게, 은지 (its particle taken off)   보내   줘   보내 줘
 
-An argument is never made up: it is one of these pieces, or one of the values that its schema lists. So a small model that
-ranks pieces (`evaluation.Ranker`) can fill arguments that it has never seen.
+An argument is never made up: it is one of these pieces, or one of the values that its schema lists. So a small model
+that ranks pieces (`evaluation.Ranker`) can fill arguments that it has never seen.
 
 Book: 15.1.4 에이전트의 행동. Paper: Vinyals et al. 2015, "Pointer Networks", which points at the input in the same way.
 Left out: arguments that have to be reworded ("tomorrow" as a date).
@@ -19,8 +19,8 @@ TOKEN = re.compile(
     r"\"(?P<quoted>[^\"]*)\"|(?P<file>[\w-]+\.[A-Za-z]{2,4}(?![A-Za-z]))|(?P<number>\d+(?:\.\d+)?)|(?P<word>[^\W\d]+(?:'\w+)?)|(?P<mark>\S)"
 )
 PARTICLES = (
-    "에게", "한테", "께", "에다", "에서", "에는", "에도", "으로", "라고", "하고", "은", "는", "이", "가", "을", "를", "의", "에", "로",
-    "와", "과", "도",
+    "에게", "한테", "께", "에다", "에서", "에는", "에도", "으로", "라고", "하고", "은", "는", "이", "가", "을", "를",
+    "의", "에", "로", "와", "과", "도",
 )  # fmt: skip
 LONGEST = 4  # tokens of a piece that stands in no quotes
 
@@ -48,7 +48,7 @@ class Piece(NamedTuple):
 
     @property
     def source(self) -> str:
-        """"observed" for what a tool said, else the kind."""
+        """ "observed" for what a tool said, else the kind."""
         return "observed" if self.start < 0 else self.kind
 
 

@@ -13,19 +13,17 @@ Left out: conditions ("if fewer than 5"), doing one thing twice, and requests th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from minillm._checks import describe
-from minillm.apps.agents.policies.action import Action, Done, last_word, no_tool
+from minillm.apps.agents.policies.action import Action, Done, Tools, last_word, no_tool
 from minillm.apps.agents.policies.detectors import THRESHOLD, RequestVectors, ridge
 from minillm.apps.agents.policies.pointer import ArgumentPointer, places_of
 from minillm.data.tool_tasks import ToolTask
 from minillm.data.tool_world import Workplace, tool_schemas
-
-Tools = Mapping[str, Mapping[str, Any]]
 
 
 class TrainedPolicy:
