@@ -1,6 +1,6 @@
 """An agent is examined: it works on tasks in small worlds, and the worlds say whether it did them.
 
-    success = done / n, Wilson's interval    steps, tokens: what it cost    forbidden: runs that tried what they must not
+    success = done / n, Wilson's interval    steps, tokens: what it cost    forbidden: runs that tried it
 
 Two policies are compared on the same tasks, pair by pair (`evaluation.paired`). Tried counts, not only reached: a
 policy that a guard stops at the last moment did the wrong thing. Levels are reported one by one, as a policy that

@@ -34,7 +34,7 @@ class ChatPolicy:
         self.params = SamplingParams(temperature=0.0, max_tokens=check_int("max_tokens", max_tokens, 8))
 
     def decide(self, request: str, steps: Sequence[Done], tools: Tools) -> Action:
-        """The model's next step. What it writes that is no action is its answer; one that is cut off answers nothing."""
+        """The model's next step; what it writes that is no action is its answer."""
         params = self.params
         if self.constrained:
             params = SamplingParams(

@@ -1,6 +1,6 @@
 """Which tools does a request call for? One ridge regression for all of them, in closed form.
 
-    W = X^T (X X^T + l2 I)^-1 Y        X (N, D) the requests' vectors, Y (N, K) 1 where a tool is called for; both centred
+    W = X^T (X X^T + l2 I)^-1 Y        X (N, D) the requests' vectors, Y (N, K) 1 where a tool is called for, centred
     score = (x - mean) W + mean of Y   called for where the score is above 0.45
 
 X is what the request's letters say (hashed n-grams), beside what it means where there is a sentence encoder. Each tool

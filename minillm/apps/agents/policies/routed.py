@@ -1,6 +1,6 @@
 """A policy without training: the tool whose description means most nearly what a part of the request means.
 
-    "Find out the stock of the lamp | and send it to Tom."    cos(part, description of each tool) -> look_up, send_message
+    "Find out the stock of the lamp | and send it to Tom."    cos(part, each description) -> look_up, send_message
 
 A request is cut at commas and joining words, each part goes to its nearest tool, and arguments are taken by rules: a
 file's name, what stands in quotes, numbers in order, the name before 에게 or with a capital letter. Nothing was learned

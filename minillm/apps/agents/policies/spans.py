@@ -1,6 +1,6 @@
 """What an argument may be filled with: the pieces of a request, and what the last tool said.
 
-    은지에게 "곧 가요"라고 보내 줘.  ->  곧 가요 (quoted)   은지에게, 은지 (its particle taken off)   보내   줘   보내 줘
+    은지에게 "곧 가요"라고 보내 줘.  ->  곧 가요 (quoted)   은지에게, 은지 (without its particle)   보내   줘
 
 An argument is never made up: it is one of these pieces, or one of the values that its schema lists. So a small model
 that ranks pieces (`evaluation.Ranker`) can fill arguments that it has never seen.
@@ -98,9 +98,11 @@ def features(piece: Piece, all_tokens: Sequence[Token], known: frozenset[str]) -
     numbers = sum(one.kind == "number" for one in all_tokens[: piece.start])
     capital = piece.value[:1].isupper()
     cut = not piece.value.isascii() and any(piece.value.endswith(p) and piece.value != p for p in PARTICLES)
+    whole = new == len(inside)
     return [
         f"kind={piece.kind}", f"before={before}", f"after={after}", f"particle={piece.particle}",
         f"{piece.kind} new={new} of {len(inside)}", f"new before={before not in known} {piece.kind}",
-        f"new after={after not in known} {piece.kind}", f"capital={capital} new={new > 0}", f"particle on={cut} off={piece.particle != ''}", f"number {numbers} {piece.kind}",
-        f"particle={piece.particle} new={new == len(inside)}", f"words={len(inside)} {piece.value.isascii()}",
+        f"new after={after not in known} {piece.kind}", f"capital={capital} new={new > 0}",
+        f"particle on={cut} off={piece.particle != ''}", f"number {numbers} {piece.kind}",
+        f"particle={piece.particle} new={whole}", f"words={len(inside)} {piece.value.isascii()}",
     ]  # fmt: skip
