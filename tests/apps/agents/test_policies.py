@@ -89,7 +89,8 @@ def test_a_chat_model_that_gives_json_acts_and_ends():
 @pytest.mark.parametrize(
     ("text", "tool", "answer"),
     [
-        ("", None, ""), ("I do not know", None, "I do not know"), ("{{{", None, "{{{"), ('{"tool": 3}', None, '{"tool": 3}'),
+        ("", None, ""), ("I do not know", None, "I do not know"), ("{{{", None, "{{{"),
+        ('{"tool": 3}', None, '{"tool": 3}'),
         ('{"tool": "clock", "arguments": [1]}', "clock", ""), ('[1, {"answer": 5}]', None, "5"),
         ("{" * 5000, None, "{" * 5000),
     ],

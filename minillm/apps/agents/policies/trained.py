@@ -27,7 +27,7 @@ from minillm.data.tool_world import Workplace, tool_schemas
 
 
 class TrainedPolicy:
-    """`TrainedPolicy().fit(tool_dialogues(800))`. encoder: a SentenceEncoder that helps to choose; None: letters alone."""
+    """`TrainedPolicy().fit(tool_dialogues(1200))`. encoder: a SentenceEncoder that helps to choose, or None."""
 
     def __init__(self, encoder: Any = None) -> None:
         self.vectors = RequestVectors(encoder)
