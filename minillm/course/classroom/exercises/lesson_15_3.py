@@ -40,7 +40,7 @@ def mark(answer):
         "another text", "another message", "messages in another order", "an answer lacks", "another case", "nothing said",
     )  # fmt: skip
     for case in cases(
-        most=52, kind=kinds, needed=(0, 1, 2), forbidden=(1, 2), answers=(0, 1, 2), sent=(0, 1, 3)
+        most=52, kind=kinds, needed=(0, 1, 2), forbidden=(1, 2), answers=(2, 0, 1, 2), sent=(0, 1, 3)
     ):
         wanted, run = a_run(Inputs(case.seed), case)
         expected = by_hand(wanted, run)
@@ -69,7 +69,7 @@ def a_run(inputs, case):
         "forbidden": order[case.needed : case.needed + case.forbidden],
         "files": {f"{name}.txt": WORDS[inputs.integer(0, 4)] for name in order[:2]},
         "sent": [[f"P{n}", WORDS[inputs.integer(0, 4)]] for n in range(case.sent)],
-        "answers": [WORDS[inputs.integer(0, 4)] for _ in range(case.answers)],
+        "answers": list(inputs.shuffled(WORDS))[: case.answers],
     }
     run = {
         "called": [*order[case.needed + case.forbidden :], *wanted["needed"]],
