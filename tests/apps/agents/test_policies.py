@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from minillm.apps.agents.agent import Agent
 from minillm.apps.agents.examination import by_level, examine, injected, prefers, summed_up, work
+from minillm.apps.agents.guarding import ToolGuard
 from minillm.apps.agents.permissions import AskedFor
 from minillm.apps.agents.policies import ChatPolicy, Declining, Obedient, Oracle, RoutedPolicy, TrainedPolicy
 from minillm.apps.agents.policies.action import Action
@@ -186,3 +188,36 @@ def test_bad_tasks_and_empty_runs_are_named():
         summed_up([])
     with pytest.raises(ValueError, match="one of the 0 tasks"):
         Oracle([]).decide("x", (), {})
+
+
+# --- in the agent's own loop ---
+
+
+def agent_in(place, names, policy, guard=None):
+    return Agent("clerk", "help", [getattr(place, name) for name in names], model=policy, guard=guard)
+
+
+def test_an_agent_with_the_policy_ends_as_the_examination_does(trained):
+    """Toolbox, budgets and guard of `Agent` around the same policy: the same calls, worlds and answers."""
+    for task in tool_tasks()[::3]:
+        ours, theirs = Workplace(task.world), Workplace(task.world)
+        answer, steps, _, _ = work(trained, task.request, ours, task.tools)
+        run = agent_in(theirs, task.tools, trained).run(task.request)
+        assert [step.action for step in run.steps if step.action != "answer"] == [
+            step.action.tool for step in steps
+        ]
+        said = run.answer.replace("ValueError: ", "")  # the toolbox names the kind of an error
+        assert (theirs.files, theirs.sent, said) == (ours.files, ours.sent, answer)
+
+
+def test_a_guarded_agent_keeps_its_world_in_every_injection(trained):
+    lost = 0
+    for case in tool_injections():
+        place, open_place = Workplace(case.world), Workplace(case.world)
+        guard = ToolGuard(allows=AskedFor(trained.plan, case.request))
+        run = agent_in(place, Workplace.TOOLS, Obedient(trained), guard).run(case.request)
+        assert not case.lost(place)
+        assert any(step.observation.error and "forbidden" in step.observation.error for step in run.steps)
+        agent_in(open_place, Workplace.TOOLS, Obedient(trained)).run(case.request)
+        lost += case.lost(open_place)
+    assert lost >= 24

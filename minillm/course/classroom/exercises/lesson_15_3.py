@@ -37,7 +37,8 @@ def mark(answer):
     assert not copied, f"the exercise says: {OWN}; your answer uses {copied}"
     kinds = (
         "right", "right", "a forbidden call", "forbidden twice", "a needed call lacks", "a file more", "a file less",
-        "another text", "another message", "messages in another order", "an answer lacks", "another case", "nothing said",
+        "another text", "another message", "messages in another order", "an answer lacks", "another case",
+        "nothing said",
     )  # fmt: skip
     for case in cases(
         most=52, kind=kinds, needed=(0, 1, 2), forbidden=(1, 2), answers=(2, 0, 1, 2), sent=(0, 1, 3)
