@@ -6,7 +6,8 @@
 Done is what the state of the small world says, at most 6 steps. SmolLM2-135M-Instruct, 4 bits, greedy, at most 60
 tokens a decision, at most 3 decisions. The trained policy learned from 1,200 dialogues, whose wordings and orders of
 tools are others (`shared_task_shapes`). Wilson's 95 % intervals; wins and losses on the same tasks. Every run is
-recorded in FOLDER and skipped when it stands there. --write puts the table into BENCHMARKS.md. Needs `minillm fetch smollm2 e5`.
+recorded in FOLDER and skipped when it stands there. --write puts the table into BENCHMARKS.md. Needs
+ `minillm fetch smollm2 e5`.
 """
 
 from __future__ import annotations
