@@ -1,0 +1,84 @@
+"""What a run was: its steps, why it ended, what it cost. All of it is JSON, so that a run can be kept and gone on with.
+
+Book: 15.2.1 단일 에이전트.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from minillm.apps.agents.policies.action import Action, Done
+from minillm.apps.agents.tools import Observation
+
+FINISHES = ("answer", "steps", "tokens", "seconds")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One turn of the loop. action: a tool's name, "answer", or "" where the model wrote no action."""
+
+    thought: str
+    action: str
+    arguments: dict[str, Any]
+    observation: Observation
+
+    @property
+    def done(self) -> Done:
+        """The step as a policy is told of it."""
+        error = self.observation.error
+        return Done(Action(self.action, self.arguments), error or self.observation.text, error is not None)
+
+
+@dataclass(frozen=True)
+class Run:
+    """finish_reason: "answer", or the budget that was used up: "steps", "tokens", "seconds"."""
+
+    task: str
+    answer: str
+    steps: list[Step]
+    finish_reason: str
+    usage: dict[str, float]
+
+
+@dataclass
+class State:
+    """A run that is going on. refused: tools that a person has said no to."""
+
+    task: str
+    recalled: list[str] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    tokens: int = 0
+    seconds: float = 0.0
+    answer: str = ""
+    finish: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict that json.dumps takes."""
+        return asdict(self) | {
+            "steps": [{**vars(one), "observation": one.observation._asdict()} for one in self.steps]
+        }
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> State:
+        """The state that `to_json` wrote; ValueError for anything else."""
+        try:
+            steps = [
+                Step(**{**one, "observation": Observation(**one["observation"])}) for one in saved["steps"]
+            ]
+            state = cls(**{**saved, "steps": steps})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"a saved run must be what Agent.state() gave ({error})") from None
+        texts = [state.task, state.answer, *state.recalled, *state.refused]
+        if not all(isinstance(one, str) for one in texts) or not state.tokens >= 0 or not state.seconds >= 0:
+            raise ValueError(
+                "a saved run must be what Agent.state() gave: texts, tokens and seconds of at least 0"
+            )
+        return state
+
+    def run(self) -> Run:
+        """The run as it ended."""
+        usage = {"steps": len(self.steps), "tokens": self.tokens, "seconds": self.seconds}
+        return Run(self.task, self.answer, [*self.steps], self.finish or "", usage)
