@@ -33,6 +33,7 @@ from minillm.data.program_styles import (
 from minillm.data.proof import HeldOut, prove_held_out
 from minillm.data.python_questions import python_questions, read_questions
 from minillm.data.python_reference import python_docs, standard_library_docs
+from minillm.data.rag_answers import RagAnswer, rag_answers
 from minillm.data.real_models import REAL_MODELS, available, fetch
 from minillm.data.small_programs import Outcome, ProgramTask, run_answer, shared_shapes, small_tasks
 from minillm.data.sql_prompts import small_prompt, spaced, sql_in, sql_prompt, unspaced
@@ -62,6 +63,7 @@ __all__ = [
     "PersonalText",
     "ProgramTask",
     "Question",
+    "RagAnswer",
     "SQLTask",
     "Section",
     "Style",
@@ -100,6 +102,7 @@ __all__ = [
     "prove_held_out",
     "python_docs",
     "python_questions",
+    "rag_answers",
     "read_documents",
     "read_instructions",
     "read_preferences",
