@@ -9,7 +9,7 @@ passages say one each. Three answers to a question are right, in different words
 
 Every answer stands with four passages in a ranking: both, one or none of them are the question's own. Which one is
 fixed apart from the answer: right answers have the passages that wrong ones have. Thresholds come from "tune",
-figures are given on "held_out": no question is in both. Weak: short, plain sentences by one hand; wrong in one way each.
+figures are given on "held_out": no question is in both. Weak: short sentences by one hand, each wrong in one way.
 Book: 13.3.5 RAG 평가.
 """
 
