@@ -33,6 +33,7 @@ from minillm.data.program_styles import (
 from minillm.data.proof import HeldOut, prove_held_out
 from minillm.data.python_questions import python_questions, read_questions
 from minillm.data.python_reference import python_docs, standard_library_docs
+from minillm.data.rag_answers import RagAnswer, rag_answers
 from minillm.data.real_models import REAL_MODELS, available, fetch
 from minillm.data.sequence_tasks import SILENT, induction, recall, selective_copy
 from minillm.data.scenes import (
@@ -83,6 +84,7 @@ __all__ = [
     "ProgramTask",
     "Question",
     "ReadScene",
+    "RagAnswer",
     "SQLTask",
     "SceneObject",
     "SceneQuestion",
@@ -129,6 +131,7 @@ __all__ = [
     "prove_held_out",
     "python_docs",
     "python_questions",
+    "rag_answers",
     "read_documents",
     "read_instructions",
     "read_preferences",

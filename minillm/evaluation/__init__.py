@@ -15,6 +15,14 @@ from minillm.evaluation.paired import Paired, paired
 from minillm.evaluation.paired_correlation import PairedCorrelation, paired_spearman
 from minillm.evaluation.pass_at_k import pass_at_k
 from minillm.evaluation.perplexity import bits_per_byte, negative_log_likelihood, perplexity
+from minillm.evaluation.rag import (
+    answer_relevance,
+    context_precision,
+    context_recall,
+    embedding_support,
+    faithfulness,
+    lexical_support,
+)
 from minillm.evaluation.ranking import hit_at_k, map_score, mrr, ndcg, precision_at_k, recall_at_k
 from minillm.evaluation.ratings import Rating, bradley_terry, elo
 from minillm.evaluation.readability import readability, rubric, true_reward
@@ -27,6 +35,7 @@ __all__ = [
     "Paired",
     "PairedCorrelation",
     "Rating",
+    "answer_relevance",
     "auc",
     "bits_per_byte",
     "bleu",
@@ -37,14 +46,19 @@ __all__ = [
     "chrf",
     "cohen_kappa",
     "compressed_bits_per_byte",
+    "context_precision",
+    "context_recall",
     "detection",
     "elo",
+    "embedding_support",
     "exact_match",
     "expected_calibration_error",
     "f1",
+    "faithfulness",
     "generate_until",
     "hit_at_k",
     "ks_statistic",
+    "lexical_support",
     "log_likelihoods",
     "map_score",
     "mean_ranks",

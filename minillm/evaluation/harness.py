@@ -197,11 +197,33 @@ def mmlu_item(
     subject: str,
     examples: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """An item whose choices are letters, behind `examples` ({"question", "choices", "answer"}) with their letters."""
+    """An item whose choices are letters, behind `examples` ({"question", "choices", "answer"}) with their letters.
+
+    Raises ValueError for a question or choice that is no text, fewer than 2 or more than 26 choices, an answer that is
+    none of their places, a subject that is no text, and examples of another form.
+    """
+    check_text("subject", subject)
+    choices, answer = _checked_question("", question, choices, answer)
+    if isinstance(examples, (str, Mapping)) or not is_listing(examples):
+        raise ValueError(f"examples must be a list of questions, got {describe(examples)}")
+    for place, one in enumerate(examples):
+        if not isinstance(one, Mapping) or set(one) != {"question", "choices", "answer"}:
+            raise ValueError(
+                f"examples[{place}] must be {{'question', 'choices', 'answer'}}, got {describe(one)}"
+            )
+        _checked_question(f"examples[{place}] ", one["question"], one["choices"], one["answer"])
     head = f"The following are multiple choice questions (with answers) about {subject.replace('_', ' ')}."
     shown = [f"{_lettered(**one)} {LETTERS[one['answer']]}" for one in examples]
     prompt = "\n\n".join([head, *shown, _lettered(question, choices)])
     return {"prompt": prompt, "choices": list(LETTERS[: len(choices)]), "answer": answer}
+
+
+def _checked_question(name: str, question: Any, choices: Any, answer: Any) -> tuple[list[str], int]:
+    check_text(f"{name}question", question)
+    listed = list(choices) if is_listing(choices) and not isinstance(choices, (str, Mapping)) else []
+    if not 2 <= len(listed) <= len(LETTERS) or not all(isinstance(one, str) for one in listed):
+        raise ValueError(f"{name}choices must be 2 to {len(LETTERS)} texts, got {describe(choices)}")
+    return listed, check_int(f"{name}answer", answer, 0, len(listed) - 1)
 
 
 def _lettered(question: str, choices: Sequence[str], answer: int | None = None) -> str:

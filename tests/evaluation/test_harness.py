@@ -199,3 +199,25 @@ def lost(ids):
 def test_what_is_no_benchmark_is_refused(call, said):
     with pytest.raises(ValueError, match=said):
         call()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"question": 3}, "question must be"),
+        ({"choices": "AB"}, "choices must be 2 to 26 texts"),
+        ({"choices": ["one"]}, "choices must be 2 to 26 texts"),
+        ({"choices": ["one", 2]}, "choices must be 2 to 26 texts"),
+        ({"choices": ["x"] * 27}, "choices must be 2 to 26 texts"),
+        ({"answer": 2}, "answer must be"),
+        ({"answer": True}, "answer must be"),
+        ({"subject": None}, "subject must be"),
+        ({"examples": "none"}, "examples must be a list"),
+        ({"examples": [{"question": "?"}]}, r"examples\[0\] must be"),
+        ({"examples": [{"question": "?", "choices": ["a", "b"], "answer": 9}]}, r"examples\[0\] answer"),
+    ],
+)
+def test_an_mmlu_item_of_another_form_is_refused(changed, said):
+    given = {"question": "Which?", "choices": ["one", "two"], "answer": 1, "subject": "marketing"}
+    with pytest.raises(ValueError, match=said):
+        mmlu_item(**given | changed)

@@ -8,6 +8,7 @@ _ROOMS = {
         "BiasedJudge", "Compared", "both_orders", "compare_letters", "compare_written", "likelihood", "position_bias",
         "rate",
     ),
+    "rag_judges": ("ask_back", "statements_of", "support_by", "useful"),
     "page": ("arena_app", "serve_arena"),
 }  # fmt: skip
 # A process that only counts votes waits for no torch.

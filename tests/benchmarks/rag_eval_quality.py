@@ -1,0 +1,145 @@
+"""Do the RAG figures tell good from bad? Each against its label on 120 answers, by words, by e5, by SmolLM2 as judge.
+
+    python -m tests.benchmarks.rag_eval_quality [METHOD ...] --kept FOLDER [--seeds 0] [--list] [--write]
+
+Answers, passages and labels: minillm.data.rag_answers (half English, half Korean). AUC of
+    faithfulness        of an answer, with the question's own two passages: nothing in it is invented
+    answer relevance    of question and answer: it is about the question (10 of 120 are not)
+    context recall      of each sentence of the reference with four passages: they say it
+    context precision   of each passage with question and reference: it is one of the question's own two
+The interval draws questions, not answers: six answers share one. "words", "e5": seconds; "judge": minutes.
+The judge's answer relevance is the cosine (e5) of the question with the one that it asks back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from minillm.apps.judging import ask_back, statements_of, support_by, useful
+from minillm.data import RagAnswer, fetch, rag_answers
+from minillm.evaluation import (
+    answer_relevance,
+    auc,
+    context_recall,
+    embedding_support,
+    faithfulness,
+    lexical_support,
+)
+from minillm.inference import Engine, LocalChat
+from minillm.models import load_model
+from minillm.search import SentenceEncoder
+from minillm.tokenizer import load_tokenizer
+from tests.benchmarks import record
+from tests.benchmarks.kept_runs import KeptRuns
+
+METHODS = ("words", "e5", "judge")
+FIGURES = ("faithfulness", "answer relevance", "context recall", "context precision")
+HEAD = ["figure", "by", "language", "n (bad)", "AUC", "95 %"]
+Case = tuple[str, str, bool, Callable[[], float]]  # question, language, label, the score
+
+
+def e5_support() -> Callable[..., float]:
+    """Cosines of e5, its texts kept: passages come again."""
+    encoder, known = SentenceEncoder.from_pretrained("e5"), {}
+
+    def encode(texts: list[str]) -> np.ndarray:
+        new = [one for one in dict.fromkeys(texts) if one not in known]
+        if new:
+            known.update(zip(new, encoder.encode(new, prompt="query: ")))
+        return np.stack([known[one] for one in texts])
+
+    return embedding_support(encode)
+
+
+def cases(method: str, figure: str, rows: list[RagAnswer]) -> list[Case]:
+    """What is scored, and its label."""
+    once = [
+        one for place, one in enumerate(rows) if place % 6 < 3
+    ]  # right and wrong answers share their passages
+    chat = support = None
+    if method == "judge":
+        path = fetch("smollm2")
+        chat = LocalChat(Engine(load_model(path), load_tokenizer(path)))
+        support = support_by(chat)
+    near = lexical_support if method == "words" else e5_support()
+    support = support or near
+
+    def cosine(a: str, b: str) -> float:
+        return near(a, [b])
+
+    def meant(answer: str) -> str:
+        return ask_back(chat, answer) if chat else answer
+
+    if figure == "faithfulness":
+        return [
+            (row.question, row.language, row.answer_supported,
+             lambda row=row: faithfulness(statements_of(row.answer), row.facts, support))
+            for row in rows if row.kind != "off_topic"
+        ]  # fmt: skip
+    if figure == "answer relevance":
+        return [
+            (row.question, row.language, row.on_topic,
+             lambda row=row: answer_relevance(row.question, [meant(row.answer)], cosine))
+            for row in rows
+        ]  # fmt: skip
+    if figure == "context recall":
+        return [
+            (row.question, row.language, row.recalled[place],
+             lambda row=row, text=text: context_recall([text], row.contexts, support))
+            for row in once for place, text in enumerate(statements_of(row.reference))
+        ]  # fmt: skip
+    return [
+        (row.question, row.language, row.useful[place],
+         lambda row=row, text=text: useful(chat, row.question, row.reference, text) if chat
+         else near(f"{row.question} {row.reference}", [text]))
+        for row in once for place, text in enumerate(row.contexts)
+    ]  # fmt: skip
+
+
+def interval(
+    scores: np.ndarray, labels: np.ndarray, groups: np.ndarray, draws: int = 1000
+) -> tuple[float, float]:
+    """95 % of AUC when whole questions are drawn again."""
+    rng, names, found = np.random.default_rng(0), np.unique(groups), []
+    places = [np.flatnonzero(groups == name) for name in names]
+    for _ in range(draws):
+        chosen = np.concatenate([places[i] for i in rng.integers(len(names), size=len(names))])
+        if 0 < labels[chosen].sum() < len(chosen):
+            found.append(auc(scores[chosen], labels[chosen]))
+    return tuple(np.quantile(found, [0.025, 0.975]))
+
+
+def lines_of(row: dict) -> list[list[str]]:
+    """The table's lines of a kept row: each language apart."""
+    lines = []
+    for figure, (questions, languages, labels, scores) in row["figures"].items():
+        for language in ("en", "ko"):
+            some = np.array(languages) == language
+            s, y, g = np.array(scores)[some], np.array(labels)[some], np.array(questions)[some]
+            low, high = interval(s, y, g)
+            lines.append([figure, row["method"], language, f"{len(y)} ({int((y == 0).sum())})", f"{auc(s, y):.2f}",
+                          f"[{low:.2f}, {high:.2f}]"])  # fmt: skip
+    return lines
+
+
+def main() -> None:
+    runs = KeptRuns(__doc__.splitlines()[0], METHODS, "rag_eval.jsonl")
+    for method in runs.given.methods or METHODS:
+        if runs.given.list or (method, 0) in runs.done:
+            continue
+        figures = {}
+        for figure in FIGURES:
+            questions, languages, labels, score = zip(*cases(method, figure, rag_answers()))
+            figures[figure] = [questions, languages, [int(y) for y in labels], [one() for one in score]]
+        runs.add({"method": method, "seed": 0, "figures": figures})
+    rows = [line for row in runs.done.values() for line in lines_of(row)]
+    rows.sort(key=lambda line: (FIGURES.index(line[0]), METHODS.index(line[1])))
+    print(record.markdown(HEAD, rows))
+    if runs.given.write:
+        record.put_rows("rag_eval_quality", HEAD, rows, list(FIGURES))
+
+
+if __name__ == "__main__":
+    main()
