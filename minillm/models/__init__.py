@@ -59,6 +59,7 @@ from minillm.models.seq2seq import Seq2SeqBody, Seq2SeqEncoder, Seq2SeqLM
 from minillm.models.stateful import StateBody
 from minillm.models.t5 import T5, T5Body, T5Config, T5Encoder
 from minillm.models.transformer import Transformer, TransformerConfig
+from minillm.models.vit import ViT, ViTConfig, ViTForImageClassification
 
 __all__ = [
     "BART",
@@ -126,6 +127,9 @@ __all__ = [
     "TaskModel",
     "Transformer",
     "TransformerConfig",
+    "ViT",
+    "ViTConfig",
+    "ViTForImageClassification",
     "load_e5s1",
     "load_gguf",
     "load_llama2c",
