@@ -14,6 +14,7 @@ from minillm.models.bert import (
     BERTForSequenceClassification,
     BERTForTokenClassification,
 )
+from minillm.models.clip import CLIPVision, CLIPVisionConfig
 from minillm.models.config import ModelConfig
 from minillm.models.decoder import CausalLM, DecoderBody
 from minillm.models.decoder_heads import GPT2ForSequenceClassification, LlamaForSequenceClassification
@@ -24,6 +25,10 @@ from minillm.models.gpt2 import GPT2, GPT2Body, GPT2Config
 from minillm.models.heads import ModelWithHead, TaskModel
 from minillm.models.llama import Llama, LlamaBody, LlamaConfig
 from minillm.models.llama2c import load_llama2c
+from minillm.models.llava import LinearProjector, LLaVA, MLPProjector, expand_image_tokens, place_pictures
+from minillm.models.llava_config import LLaVAConfig
+from minillm.models.llava_seeing import Seeing
+from minillm.models.llava_tiles import cut_tiles
 from minillm.models.mamba import Mamba, MambaBody, MambaConfig
 from minillm.models.mamba2 import Mamba2, Mamba2Body, Mamba2Config
 from minillm.models.outputs import (
@@ -77,6 +82,8 @@ __all__ = [
     "BERTForSequenceClassification",
     "BERTForTokenClassification",
     "BodyOutput",
+    "CLIPVision",
+    "CLIPVisionConfig",
     "CausalLM",
     "CausalLMOutput",
     "DecoderBody",
@@ -86,13 +93,17 @@ __all__ = [
     "GPT2ForSequenceClassification",
     "GRUBody",
     "GRUConfig",
+    "LLaVA",
+    "LLaVAConfig",
     "LSTMBody",
     "LSTMConfig",
+    "LinearProjector",
     "Llama",
     "LlamaBody",
     "LlamaConfig",
     "LlamaForSequenceClassification",
     "LogitsOutput",
+    "MLPProjector",
     "Mamba",
     "Mamba2",
     "Mamba2Body",
@@ -114,6 +125,7 @@ __all__ = [
     "RoBERTaForTokenClassification",
     "S4DBody",
     "S4DConfig",
+    "Seeing",
     "Seq2SeqBody",
     "Seq2SeqEncoder",
     "Seq2SeqLM",
@@ -126,9 +138,12 @@ __all__ = [
     "TaskModel",
     "Transformer",
     "TransformerConfig",
+    "cut_tiles",
+    "expand_image_tokens",
     "load_e5s1",
     "load_gguf",
     "load_llama2c",
     "load_model",
+    "place_pictures",
     "save_gguf",
 ]
