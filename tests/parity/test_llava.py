@@ -129,6 +129,7 @@ def test_writes_what_transformers_writes(opened):
     theirs, ours, count, _ = opened
     x, pixels = texts(count, pictures=(2, 2), seed=4)
     options = {"max_new_tokens": 8, "do_sample": False, "pad_token_id": 0, "suppress_tokens": [IMAGE]}
+    options["attention_mask"] = torch.ones_like(x)  # else its 0s would be taken for padding
     expected = theirs.generate(input_ids=x, pixel_values=pixels, **options)[:, x.shape[1] :].tolist()
     params = SamplingParams(max_tokens=8, temperature=0)
     for i in range(2):
