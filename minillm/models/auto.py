@@ -87,7 +87,13 @@ def load_bin(
 
 
 FILES: dict[str, Callable[..., PretrainedModel]] = {".bin": load_bin, ".gguf": load_gguf}
-UNNAMED = (*LANGUAGE_MODELS, bert.BERT, roberta.RoBERTa, CLIPVision, LLaVA)  # what a folder without architectures holds
+UNNAMED = (
+    *LANGUAGE_MODELS,
+    bert.BERT,
+    roberta.RoBERTa,
+    CLIPVision,
+    LLaVA,
+)  # what a folder without architectures holds
 
 
 def load_model(

@@ -4,9 +4,9 @@
     text    "what is <image> ?" --table--> (T, C);  the N places of <image> take the picture's tokens;  then as ever
 
 The tower is CLIP's, the language model any of the Llama family; only the projector is new, so only it must be learned
-from nothing. Book 14.4 LLaVA, 14.4.1 비전 트랜스포머와 대규모 언어 모델의 결합. Papers: Liu et al. 2023 (a linear
-projector), Liu et al. 2024 (1.5: two layers). Held against transformers' LlavaForConditionalGeneration: the same
-logits and gradients on the same weights, folders both ways. Leaves out: towers other than CLIP's; video.
+from nothing. Book 14.4.2 LLaVA 모델 구조, 14.4.3 LLaVA 1.5. Papers: Liu et al. 2023 (a linear projector), Liu et al.
+2024 (1.5: two layers). Held against transformers' LlavaForConditionalGeneration: the same logits and gradients on the
+same weights, folders both ways. Leaves out: towers other than CLIP's, video.
 """
 
 from __future__ import annotations

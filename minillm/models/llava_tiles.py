@@ -3,7 +3,7 @@
     96 x 96, tower of 32 x 32:   overview 32 x 32 (the whole, made small), then 9 tiles 32 x 32, row by row
 
 The tower gives N tokens for each, so a picture costs 10 N in place of N. Which grid: the one that keeps most of the
-picture's own pixels, and of those the one that wastes least. Book 14.4.4 LLaVA-NeXT. Paper: Liu et al. 2024 (AnyRes).
+picture's own pixels, and of those the one that wastes least. Book 14.4.4 LLaVA NeXT. Paper: Liu et al. 2024 (AnyRes).
 Held against transformers' select_best_resolution. Leaves out: NeXT's newline tokens after each row of patches.
 """
 
