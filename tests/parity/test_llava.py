@@ -23,7 +23,7 @@ CASES = {  # of 2 x 2 patches: N tokens a picture
     "qwen2, last layer, no bias": (
         {"vision_feature_layer": -1, "multimodal_projector_bias": False}, {"model_type": "qwen2"}, 4),
     "two layers, tied": ({"vision_feature_layer": [-2, 1]}, {"tie_word_embeddings": True}, 4),
-    "relu": ({"projector_hidden_act": "relu", "vision_feature_layer": 1}, {}, 4),  # transformers 5.24 takes 0 for "none"
+    "relu": ({"projector_hidden_act": "relu", "vision_feature_layer": 1}, {}, 4),  # 0 is none to transformers 5.24
 }  # fmt: skip
 
 
