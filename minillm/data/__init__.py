@@ -34,6 +34,19 @@ from minillm.data.proof import HeldOut, prove_held_out
 from minillm.data.python_questions import python_questions, read_questions
 from minillm.data.python_reference import python_docs, standard_library_docs
 from minillm.data.real_models import REAL_MODELS, available, fetch
+from minillm.data.scenes import (
+    BACKGROUNDS,
+    COLOURS,
+    SHAPES,
+    SIZES,
+    SceneObject,
+    Scenes,
+    held_out_pairs,
+    scenes,
+)
+from minillm.data.scenes_questions import SceneQuestion, balanced
+from minillm.data.scenes_reader import ReadScene, read_scene, read_scenes
+from minillm.data.scenes_texts import KOREAN, caption, hard_negatives
 from minillm.data.small_programs import Outcome, ProgramTask, run_answer, shared_shapes, small_tasks
 from minillm.data.sql_prompts import small_prompt, spaced, sql_in, sql_prompt, unspaced
 from minillm.data.sql_questions import SQLTask, shared_forms, sql_tasks
@@ -42,9 +55,14 @@ from minillm.data.toy_translation import SPELLINGS, date_pairs, word_pairs
 from minillm.data.unanswerable import DECLINING, unanswerable_questions
 
 __all__ = [
+    "BACKGROUNDS",
+    "COLOURS",
     "DECLINING",
     "DISGUISES",
+    "KOREAN",
     "REAL_MODELS",
+    "SHAPES",
+    "SIZES",
     "SPELLINGS",
     "STYLES",
     "TOPICS",
@@ -62,15 +80,21 @@ __all__ = [
     "PersonalText",
     "ProgramTask",
     "Question",
+    "ReadScene",
     "SQLTask",
+    "SceneObject",
+    "SceneQuestion",
+    "Scenes",
     "Section",
     "Style",
     "attack_prompts",
     "available",
+    "balanced",
     "cache_folder",
     "capital_analogies",
     "capital_pairs",
     "capital_sentences",
+    "caption",
     "concatenate_datasets",
     "contains_answer",
     "dataset_info",
@@ -79,7 +103,9 @@ __all__ = [
     "fact_documents",
     "facts",
     "fetch",
+    "hard_negatives",
     "headline_events",
+    "held_out_pairs",
     "instruction_rows",
     "judge_pairs",
     "korean_documents",
@@ -104,8 +130,11 @@ __all__ = [
     "read_instructions",
     "read_preferences",
     "read_questions",
+    "read_scene",
+    "read_scenes",
     "repeated_share",
     "run_answer",
+    "scenes",
     "shared_forms",
     "shared_shapes",
     "small_prompt",
