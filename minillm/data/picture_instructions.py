@@ -5,9 +5,9 @@
     reasoning      one question whose answer must be worked out, and says how
 
 LLaVA's data: a language model that reads only text is shown the picture as `symbols` (what is where) and writes a
-dialogue as if it saw it. `ask_about` asks any such model; `describe` and `reason` are templates that need none, English
-or Korean, and are right by construction. Book 14.4.1 LLaVA의 학습 데이터. Paper: Liu et al. 2023, section 3.
-Left out: questions that captions and boxes cannot answer.
+dialogue as if it saw it. `ask_about` asks any such model; `converse`, `describe` and `reason` are templates that need
+none, English or Korean, and are right by construction. Book 14.4.1 LLaVA의 학습 데이터.
+Paper: Liu et al. 2023, section 3. Left out: questions that captions and boxes cannot answer.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from minillm._checks import check_choice, check_int
 from minillm._checks import describe as shown
 from minillm.data.particles import with_particle
+from minillm.data.scenes import SceneObject
+from minillm.data.scenes_questions import SceneQuestion
+from minillm.data.scenes_texts import BEFORE_A_NOUN, KOREAN, noun
 
 KINDS = ("conversation", "description", "reasoning")
 Turns = list[tuple[str, str]]
@@ -41,26 +44,11 @@ RULES = (
 LEAKS = re.compile(r"bounding box|\bbox(?:es)?\b|coordinate|caption|\d\.\d\d|상자|좌표|캡션", re.IGNORECASE)
 
 
-class Seen(Protocol):
-    """An object of a scene: English words, and (x0, y0, x1, y1) in pixels."""
-
-    shape: str
-    colour: str
-    size: str
-    box: tuple[float, float, float, float]
-
-
-def name_of(one: Seen, korean: Mapping[str, str] | None = None) -> str:
-    """ "small red circle"; with the Korean words of each "작은 빨간 원"."""
-    words = (one.size, one.colour, one.shape)
-    return " ".join(words if korean is None else [korean[word] for word in words])
-
-
-def symbols(objects: Sequence[Seen], background: str, side: int) -> str:
+def symbols(objects: Sequence[SceneObject], background: str, side: int) -> str:
     """A picture of side x side pixels as a text-only model is shown it: the background, then what is where."""
     lines = [f"background: {background}"]
     for one in _checked(objects, side):
-        lines.append(f"{name_of(one)}: ({', '.join(f'{edge / side:.2f}' for edge in one.box)})")
+        lines.append(f"{noun(one)}: ({', '.join(f'{edge / side:.2f}' for edge in one.box)})")
     return "\n".join(lines)
 
 
@@ -88,50 +76,51 @@ def ask_about(
     return turns
 
 
-def describe(
-    objects: Sequence[Seen], background: str, side: int, korean: Mapping[str, str] | None = None
-) -> Turns:
-    """One turn: a detailed description, by template. korean: the Korean words of all names, for a Korean one."""
+def converse(questions: Sequence[SceneQuestion], most: int = 5, seed: int = 0, lang: str = "en") -> Turns:
+    """Up to `most` short turns, drawn from the questions on a scene (`Scenes.questions`, or those `balanced` left)."""
+    check_int("most", most, 1), check_choice("lang", lang, ("en", "ko"))
+    drawn = random.Random(check_int("seed", seed, 0)).sample(list(questions), min(most, len(questions)))
+    return [(one.text, one.answer) if lang == "en" else (one.text_ko, one.answer_ko) for one in drawn]
+
+
+def describe(objects: Sequence[SceneObject], background: str, side: int, lang: str = "en") -> Turns:
+    """One turn: a detailed description, by template. lang: "en" or "ko"."""
+    check_choice("lang", lang, ("en", "ko"))
     parts = []
     for one in _checked(objects, side):
         row, column = place_of(one, side)
-        if korean is None:
+        if lang == "en":
             where = "in the middle" if (row, column) == (1, 1) else f"at the {ROWS[row]} {COLUMNS[column]}"
-            parts.append(f"A {name_of(one)} is {where}.")
+            parts.append(f"A {noun(one)} is {where}.")
         else:
             where = "한가운데" if (row, column) == (1, 1) else f"{COLUMNS_KO[column]} {ROWS_KO[row]}"
-            parts.append(f"{where}에 {with_particle(name_of(one, korean), '이/가')} 있습니다.")
+            parts.append(f"{where}에 {with_particle(noun(one, 'ko'), '이/가')} 있습니다.")
     count = len(objects)
-    if korean is None:
+    if lang == "en":
         things = "is 1 object" if count == 1 else f"are {count} objects"
-        return [
-            (
-                "Describe the picture in detail.",
-                " ".join([f"There {things} on a {background} background.", *parts]),
-            )
-        ]
-    first = f"{korean[background]} 배경에 물체가 {count}개 있습니다."
+        first = f"There {things} on a {background} background."
+        return [("Describe the picture in detail.", " ".join([first, *parts]))]
+    first = f"{KOREAN[background]} 배경에 물체가 {count}개 있습니다."
     return [("그림을 자세히 설명해 주세요.", " ".join([first, *parts]))]
 
 
-def place_of(one: Seen, side: int) -> tuple[int, int]:
+def place_of(one: SceneObject, side: int) -> tuple[int, int]:
     """(row, column), 0 to 2, of the ninth of the picture where an object's centre lies."""
     x0, y0, x1, y1 = one.box
     return min(int((y0 + y1) / 2 * 3 / side), 2), min(int((x0 + x1) / 2 * 3 / side), 2)
 
 
-def reason(
-    objects: Sequence[Seen], side: int, seed: int = 0, korean: Mapping[str, str] | None = None
-) -> Turns:
+def reason(objects: Sequence[SceneObject], side: int, seed: int = 0, lang: str = "en") -> Turns:
     """One turn whose answer must be worked out and says why, by template; which, `seed` decides.
 
     What is left when a colour is taken away; whether two objects differ in more than their colours; what is nearest to
     the left edge. The last two ask about objects whose names say which is meant.
     """
     objects = _checked(objects, side)
+    check_choice("lang", lang, ("en", "ko"))
     rng = random.Random(check_int("seed", seed, 0))
-    names = Counter(name_of(one) for one in objects)
-    clear = [one for one in objects if names[name_of(one)] == 1]
+    names = Counter(noun(one) for one in objects)
+    clear = [one for one in objects if names[noun(one)] == 1]
     lefts = sorted(one.box[0] for one in objects)
     nearest = [
         one for one in clear if one.box[0] == lefts[0] and (len(lefts) == 1 or lefts[1] - lefts[0] >= 2)
@@ -141,23 +130,23 @@ def reason(
     ways += ["edge"] if nearest and len(objects) > 1 else []
     way = rng.choice(ways)
     if way == "left":
-        return [_what_is_left(objects, rng.choice(objects).colour, korean)]
+        return [_what_is_left(objects, rng.choice(objects).colour, lang)]
     if way == "colours":
-        return [_without_colours(*rng.sample(clear, 2), korean)]
-    name = name_of(nearest[0], korean)
-    if korean is None:
+        return [_without_colours(*rng.sample(clear, 2), lang)]
+    name = noun(nearest[0], lang)
+    if lang == "en":
         asked = "If all objects slide to the left at the same speed, which one reaches the edge first?"
         return [(asked, f"The {name}, for it is nearest to the left edge.")]
     asked = "모든 물체가 같은 빠르기로 왼쪽으로 움직이면 어느 것이 가장 먼저 가장자리에 닿나요?"
     return [(asked, f"{name}입니다. 왼쪽 가장자리에 가장 가깝기 때문입니다.")]
 
 
-def _what_is_left(objects: Sequence[Seen], colour: str, korean: Mapping[str, str] | None) -> tuple[str, str]:
+def _what_is_left(objects: Sequence[SceneObject], colour: str, lang: str) -> tuple[str, str]:
     """How many objects remain without those of a colour, and why."""
     count = len(objects)
     gone = sum(one.colour == colour for one in objects)
-    if korean is not None:
-        thing = f"{korean[colour]} 물체"
+    if lang == "ko":
+        thing = f"{BEFORE_A_NOUN.get(colour, KOREAN[colour])} 물체"
         why = f"물체가 모두 {count}개이고 그중 {with_particle(thing, '이/가')} {gone}개이므로"
         left = f"{count - gone}개가 남습니다." if count > gone else "하나도 남지 않습니다."
         return f"{with_particle(thing, '을/를')} 모두 치우면 몇 개가 남나요?", f"{why} {left}"
@@ -170,16 +159,16 @@ def _what_is_left(objects: Sequence[Seen], colour: str, korean: Mapping[str, str
     )
 
 
-def _without_colours(a: Seen, b: Seen, korean: Mapping[str, str] | None) -> tuple[str, str]:
+def _without_colours(a: SceneObject, b: SceneObject, lang: str) -> tuple[str, str]:
     """Whether two objects can be told apart by somebody who sees no colours, and why."""
     alike = (a.size, a.shape) == (b.size, b.shape)
-    if korean is None:
-        asked = f"Can somebody who sees no colours tell the {name_of(a)} from the {name_of(b)}?"
+    if lang == "en":
+        asked = f"Can somebody who sees no colours tell the {noun(a)} from the {noun(b)}?"
         if alike:
             return asked, f"No, each of them is a {a.size} {a.shape} and only their colours differ."
         return asked, f"Yes, one is a {a.size} {a.shape} and the other a {b.size} {b.shape}."
-    one, other = (f"{korean[x.size]} {korean[x.shape]}" for x in (a, b))
-    names = with_particle(name_of(a, korean), "과/와"), with_particle(name_of(b, korean), "을/를")
+    one, other = (f"{BEFORE_A_NOUN[x.size]} {KOREAN[x.shape]}" for x in (a, b))
+    names = with_particle(noun(a, "ko"), "과/와"), with_particle(noun(b, "ko"), "을/를")
     asked = f"색을 구별하지 못하는 사람도 {names[0]} {names[1]} 구별할 수 있나요?"
     if alike:
         return asked, f"아니요. 둘 다 {with_particle(one, '이고/고')} 색만 다릅니다."

@@ -1,50 +1,34 @@
 """Instruction data about pictures: answers against what the objects say, replies of a model that must be refused."""
 
-import random
 import re
-from typing import NamedTuple
 
 import pytest
 
+from minillm.data import SceneObject, scenes
 from minillm.data.picture_instructions import (
     KINDS,
     ask_about,
+    converse,
     describe,
-    name_of,
     place_of,
     reason,
     symbols,
 )
+from minillm.data.scenes_texts import noun
 from minillm.inference import ScriptedChat
 
 SIDE = 96
-KOREAN = {
-    "small": "작은", "large": "큰", "red": "빨간", "blue": "파란", "green": "초록색", "circle": "원",
-    "square": "사각형", "ring": "고리", "grey": "회색",
-}  # fmt: skip
+WORLD = scenes(300, SIDE, seed=0, objects=(1, 4))
 
 
-class Thing(NamedTuple):
-    size: str
-    colour: str
-    shape: str
-    box: tuple
-
-
-def drawn(seed):
-    rng = random.Random(seed)
-    things = []
-    for _ in range(rng.randint(1, 4)):
-        x, y = rng.randint(0, SIDE - 20), rng.randint(0, SIDE - 20)
-        names = rng.choice(("small", "large")), rng.choice(("red", "blue", "green"))
-        things.append(Thing(*names, rng.choice(("circle", "square", "ring")), (x, y, x + 20, y + 20)))
-    return things
+def thing(size, colour, shape, box):
+    return SceneObject(shape, colour, size, 0, 0, box)
 
 
 def test_symbols():
     things = [
-        Thing("small", "red", "circle", (0, 24, 24, 48)),
-        Thing("large", "blue", "ring", (48, 48, 96, 96)),
+        thing("small", "red", "circle", (0, 24, 24, 48)),
+        thing("large", "blue", "ring", (48, 48, 96, 96)),
     ]
     assert symbols(things, "grey", SIDE).splitlines() == [
         "background: grey",
@@ -56,23 +40,34 @@ def test_symbols():
 def test_a_description_names_every_object_and_its_place():
     ends = {"top left": (0, 0), "in the middle": (1, 1), "bottom right": (2, 2), "middle left": (1, 0)}
     for seed in range(60):
-        things = drawn(seed)
-        [(_, english)], [(_, korean)] = describe(things, "grey", SIDE), describe(things, "grey", SIDE, KOREAN)
+        things = WORLD.objects[seed]
+        [(_, english)], [(_, korean)] = (
+            describe(things, "grey", SIDE),
+            describe(things, "grey", SIDE, lang="ko"),
+        )
         for one in things:
-            assert f"A {name_of(one)} is" in english
-            assert name_of(one, KOREAN) in korean
+            assert f"A {noun(one)} is" in english
+            assert noun(one, "ko") in korean
         assert english.count(".") == korean.count(".") == len(things) + 1
         for words, place in ends.items():
             assert english.count(words) == sum(place_of(one, SIDE) == place for one in things)
+
+
+def test_a_conversation_is_drawn_from_the_questions():
+    for row in WORLD.questions[:40]:
+        english, korean = converse(row, 3, seed=1), converse(row, 3, seed=1, lang="ko")
+        known = {(one.text, one.answer): (one.text_ko, one.answer_ko) for one in row}
+        assert len(set(english)) == min(3, len(row))
+        assert [known[turn] for turn in english] == korean
 
 
 def test_reasons_hold():
     """Read the answer's words back and work it out anew."""
     kinds = set()
     for seed in range(300):
-        things = drawn(seed)
+        things = WORLD.objects[seed]
         [(asked, answer)] = reason(things, SIDE, seed)
-        [(_, answer_ko)] = reason(things, SIDE, seed, KOREAN)
+        [(_, answer_ko)] = reason(things, SIDE, seed, lang="ko")
         if found := re.match(r"If everything (\w+) is taken", asked):
             left = sum(one.colour != found[1] for one in things)
             assert re.search(r"so (\w+) (?:is|are) left", answer)[1] == (str(left) if left else "none")
@@ -83,22 +78,22 @@ def test_reasons_hold():
             assert answer_ko.startswith("아니요" if alike else "네")
         else:
             first = min(things, key=lambda one: one.box[0])
-            assert answer.startswith(f"The {name_of(first)},")
-            assert answer_ko.startswith(name_of(first, KOREAN))
+            assert answer.startswith(f"The {noun(first)},")
+            assert answer_ko.startswith(noun(first, "ko"))
         kinds.add(asked.split()[1])
     assert kinds == {"everything", "somebody", "all"}
 
 
 def test_korean_particles():
-    a, b = Thing("small", "red", "ring", (0, 0, 9, 9)), Thing("large", "blue", "circle", (60, 60, 90, 90))
-    turns = {reason([a, b], SIDE, seed, KOREAN)[0] for seed in range(40)}
+    a, b = thing("small", "red", "ring", (0, 0, 9, 9)), thing("large", "blue", "circle", (60, 60, 90, 90))
+    turns = {reason([a, b], SIDE, seed, lang="ko")[0] for seed in range(40)}
     texts = " ".join(" ".join(turn) for turn in turns)
     assert "작은 빨간 고리와 큰 파란 원을 구별" in texts or "큰 파란 원과 작은 빨간 고리를 구별" in texts
     assert not re.search(r"고리(?:과|을|이 )|원(?:와|를|가 )", texts)
 
 
 def test_any_chat_model_is_asked():
-    things = drawn(3)
+    things = WORLD.objects[3]
     chat = ScriptedChat(["Q: What is red?\nA: The circle.\nQ: How many?\nA: Three."])
     turns = ask_about(symbols(things, "grey", SIDE), KINDS[0], lambda messages: chat.chat(messages).text)
     assert turns == [("What is red?", "The circle."), ("How many?", "Three.")]
@@ -124,7 +119,7 @@ def test_refuses_replies_that_are_no_data(kind, reply, said):
         ask_about("background: grey", kind, lambda messages: reply)
 
 
-OUTSIDE, EMPTY = (Thing("small", "red", "ring", box) for box in ((0, 0, 97, 9), (5, 5, 5, 9)))
+OUTSIDE, EMPTY = (thing("small", "red", "ring", box) for box in ((0, 0, 97, 9), (5, 5, 5, 9)))
 
 
 @pytest.mark.parametrize("things", [[], [OUTSIDE], [EMPTY]])
