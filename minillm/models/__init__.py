@@ -14,6 +14,10 @@ from minillm.models.bert import (
     BERTForSequenceClassification,
     BERTForTokenClassification,
 )
+from minillm.models.clip import CLIPVision, CLIPVisionConfig
+from minillm.models.clip_pair import CLIP, CLIPConfig, CLIPOutput
+from minillm.models.clip_text import CLIPText, CLIPTextConfig
+from minillm.models.clip_use import caption_vectors, class_vectors, picture_vectors, text_ids, zero_shot
 from minillm.models.config import ModelConfig
 from minillm.models.decoder import CausalLM, DecoderBody
 from minillm.models.decoder_heads import GPT2ForSequenceClassification, LlamaForSequenceClassification
@@ -24,6 +28,10 @@ from minillm.models.gpt2 import GPT2, GPT2Body, GPT2Config
 from minillm.models.heads import ModelWithHead, TaskModel
 from minillm.models.llama import Llama, LlamaBody, LlamaConfig
 from minillm.models.llama2c import load_llama2c
+from minillm.models.llava import LinearProjector, LLaVA, MLPProjector, expand_image_tokens, place_pictures
+from minillm.models.llava_config import LLaVAConfig
+from minillm.models.llava_seeing import Seeing
+from minillm.models.llava_tiles import cut_tiles
 from minillm.models.mamba import Mamba, MambaBody, MambaConfig
 from minillm.models.mamba2 import Mamba2, Mamba2Body, Mamba2Config
 from minillm.models.noise_schedule import NoiseSchedule
@@ -64,6 +72,11 @@ from minillm.models.vit import ViT, ViTConfig, ViTForImageClassification
 from minillm.models.unet import UNet, UNetConfig
 
 __all__ = [
+    "caption_vectors",
+    "class_vectors",
+    "picture_vectors",
+    "text_ids",
+    "zero_shot",
     "BART",
     "BERT",
     "GPT2",
@@ -80,6 +93,13 @@ __all__ = [
     "BERTForSequenceClassification",
     "BERTForTokenClassification",
     "BodyOutput",
+    "CLIP",
+    "CLIPConfig",
+    "CLIPOutput",
+    "CLIPText",
+    "CLIPTextConfig",
+    "CLIPVision",
+    "CLIPVisionConfig",
     "CausalLM",
     "CausalLMOutput",
     "DecoderBody",
@@ -89,13 +109,17 @@ __all__ = [
     "GPT2ForSequenceClassification",
     "GRUBody",
     "GRUConfig",
+    "LLaVA",
+    "LLaVAConfig",
     "LSTMBody",
     "LSTMConfig",
+    "LinearProjector",
     "Llama",
     "LlamaBody",
     "LlamaConfig",
     "LlamaForSequenceClassification",
     "LogitsOutput",
+    "MLPProjector",
     "Mamba",
     "Mamba2",
     "Mamba2Body",
@@ -118,6 +142,7 @@ __all__ = [
     "RoBERTaForTokenClassification",
     "S4DBody",
     "S4DConfig",
+    "Seeing",
     "Seq2SeqBody",
     "Seq2SeqEncoder",
     "Seq2SeqLM",
@@ -135,9 +160,12 @@ __all__ = [
     "ViTForImageClassification",
     "UNet",
     "UNetConfig",
+    "cut_tiles",
+    "expand_image_tokens",
     "load_e5s1",
     "load_gguf",
     "load_llama2c",
     "load_model",
+    "place_pictures",
     "save_gguf",
 ]

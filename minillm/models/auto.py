@@ -13,12 +13,16 @@ from minillm.data.e5s1 import is_e5s1
 from minillm.data.hub import find
 from minillm.models import bart, bert, llama, roberta, t5
 from minillm.models.base import PretrainedModel
+from minillm.models.clip import CLIPVision
+from minillm.models.clip_pair import CLIP
+from minillm.models.clip_text import CLIPText
 from minillm.models.decoder_heads import GPT2ForSequenceClassification, LlamaForSequenceClassification
 from minillm.models.e5s1 import load_e5s1
 from minillm.models.gguf import load_gguf
 from minillm.models.gpt2 import GPT2, GPT2Body
 from minillm.models.llama import Llama, LlamaBody
 from minillm.models.llama2c import load_llama2c
+from minillm.models.llava import LLaVA
 from minillm.models.mamba import Mamba, MambaBody
 from minillm.models.mamba2 import Mamba2, Mamba2Body
 from minillm.models.recurrent import GRU, LSTM, RNN, GRUBody, LSTMBody, RNNBody
@@ -66,6 +70,10 @@ ARCHITECTURES: dict[str, type[PretrainedModel]] = {  # transformers' class names
     **{f"{name}{task}": cls for name in roberta.FAMILIES.values() for task, cls in ROBERTA_TASKS.items()},
     **{f"{name}{task}": cls for name in t5.FAMILIES.values() for task, cls in T5_TASKS.items()},
     **{f"{name}{task}": cls for name in bart.FAMILIES.values() for task, cls in BART_TASKS.items()},
+    "CLIPModel": CLIP,
+    "CLIPVisionModel": CLIPVision,
+    "CLIPTextModel": CLIPText,
+    "LlavaForConditionalGeneration": LLaVA,
     **{f"{cls.__name__}ForCausalLM": cls for cls in (Mamba, Mamba2, S4D, RNN, LSTM, GRU)},
     **{
         f"{cls.__name__.removesuffix('Body')}Model": cls
@@ -86,7 +94,16 @@ def load_bin(
 
 
 FILES: dict[str, Callable[..., PretrainedModel]] = {".bin": load_bin, ".gguf": load_gguf}
-UNNAMED = (*LANGUAGE_MODELS, bert.BERT, roberta.RoBERTa, ViT)  # what a folder without architectures holds
+UNNAMED = (
+    *LANGUAGE_MODELS,
+    bert.BERT,
+    roberta.RoBERTa,
+    ViT,
+    CLIP,
+    CLIPVision,
+    CLIPText,
+    LLaVA,
+)  # what a folder without architectures holds
 
 
 def load_model(
@@ -132,7 +149,7 @@ def load_model(
         raise BadFileError(
             f"model folder {str(path)!r} names {named[0]!r} and model_type {kind!r}: not one model"
         )
-    tied = config.get("tie_word_embeddings", model_class.config_class.tie_word_embeddings)
+    tied = config.get("tie_word_embeddings", getattr(model_class.config_class, "tie_word_embeddings", False))
     if unnamed in LANGUAGE_MODELS and model_class is unnamed.body_class and tied is True:
         model_class = unnamed
     return model_class.from_pretrained(path, dtype, device)

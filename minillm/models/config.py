@@ -195,3 +195,15 @@ def check_ids_field(name: str, value: Any, several: bool = False) -> Any:
 def as_ids(value: int | list[int] | None) -> tuple[int, ...]:
     """None, an id or a list of ids as a tuple: None -> (), 2 -> (2,), [2, 16] -> (2, 16)."""
     return () if value is None else tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+def sub_config(name: str, value: Any, kind: type[ModelConfig]) -> Any:
+    """The config of a part from a dict or as it is; ValueError, with the field's name, for what is none."""
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name} must be a {kind.__name__} or a dict, got {describe(value)}")
+    try:
+        return kind.from_dict(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None

@@ -104,12 +104,14 @@ from minillm.training.objectives import (
     Objective,
     Outcome,
     OwnLossObjective,
+    PictureObjective,
     QuestionAnsweringObjective,
     Seq2SeqObjective,
     shift_right,
 )
 from minillm.training.open_loop import open_loop
 from minillm.training.paged import PagedAdamW
+from minillm.training.pictures import PictureCollator, freeze_for, look_once, picture_example
 from minillm.training.saved_memory import SavedMemory
 from minillm.training.schedule import cosine_schedule, schedule
 from minillm.training.spans import SpanCorruption
@@ -149,6 +151,8 @@ __all__ = [
     "PackedSet",
     "PagedAdamW",
     "PairSet",
+    "PictureCollator",
+    "PictureObjective",
     "PredictionOutput",
     "PreferenceSet",
     "PrinterCallback",
@@ -199,6 +203,7 @@ __all__ = [
     "dpo_loss",
     "expert_iteration",
     "forward_kl",
+    "freeze_for",
     "gae",
     "gradient_norm",
     "group_advantages",
@@ -213,6 +218,7 @@ __all__ = [
     "linear_cross_entropy",
     "linear_cross_entropy_plain",
     "load_adapter",
+    "look_once",
     "memory_table",
     "merge_lora",
     "open_loop",
@@ -220,6 +226,7 @@ __all__ = [
     "parameter_memory",
     "pick_device",
     "pick_precision",
+    "picture_example",
     "ppo_loss",
     "preference_pair",
     "reverse_kl",

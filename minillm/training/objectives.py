@@ -119,6 +119,17 @@ class CausalLMObjective:
         return int((_labels(batch, shortest=2)[:, 1:] != self.ignore_index).sum())
 
 
+class PictureObjective(CausalLMObjective):
+    """The same for a model that reads pictures, too: `pixel_values`, or the `picture_states` its tower made of them.
+
+    They belong to the batch as a whole, in the order of its image tokens. As in LLaVA, where only answers are labelled.
+    """
+
+    def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the model reads: all but the last token of each row, and the pictures."""
+        return super().inputs(batch) | _inputs(batch, ("pixel_values", "picture_states"))
+
+
 class UnshiftedCausalLMObjective(CausalLMObjective):
     """The same, but a metric is given all L places, logits and labels as they stand: as by transformers' Trainer.
 
@@ -300,6 +311,7 @@ BY_TASK = {
     "ForTokenClassification": MaskedLMObjective,
     "ForMaskedLM": MaskedLMObjective,
     "ForQuestionAnswering": QuestionAnsweringObjective,
+    "LlavaForConditionalGeneration": PictureObjective,
     "ForConditionalGeneration": Seq2SeqObjective,
 }
 
