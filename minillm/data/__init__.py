@@ -35,7 +35,6 @@ from minillm.data.python_questions import python_questions, read_questions
 from minillm.data.python_reference import python_docs, standard_library_docs
 from minillm.data.rag_answers import RagAnswer, rag_answers
 from minillm.data.real_models import REAL_MODELS, available, fetch
-from minillm.data.sequence_tasks import SILENT, induction, recall, selective_copy
 from minillm.data.scenes import (
     BACKGROUNDS,
     COLOURS,
@@ -49,6 +48,7 @@ from minillm.data.scenes import (
 from minillm.data.scenes_questions import SceneQuestion, balanced
 from minillm.data.scenes_reader import ReadScene, read_scene, read_scenes
 from minillm.data.scenes_texts import KOREAN, caption, hard_negatives
+from minillm.data.sequence_tasks import SILENT, induction, recall, selective_copy
 from minillm.data.small_programs import Outcome, ProgramTask, run_answer, shared_shapes, small_tasks
 from minillm.data.sql_prompts import small_prompt, spaced, sql_in, sql_prompt, unspaced
 from minillm.data.sql_questions import SQLTask, shared_forms, sql_tasks
@@ -63,8 +63,8 @@ __all__ = [
     "DISGUISES",
     "KOREAN",
     "REAL_MODELS",
-    "SILENT",
     "SHAPES",
+    "SILENT",
     "SIZES",
     "SPELLINGS",
     "STYLES",
@@ -83,8 +83,8 @@ __all__ = [
     "PersonalText",
     "ProgramTask",
     "Question",
-    "ReadScene",
     "RagAnswer",
+    "ReadScene",
     "SQLTask",
     "SceneObject",
     "SceneQuestion",
@@ -109,8 +109,8 @@ __all__ = [
     "fetch",
     "hard_negatives",
     "headline_events",
-    "induction",
     "held_out_pairs",
+    "induction",
     "instruction_rows",
     "judge_pairs",
     "korean_documents",
@@ -136,15 +136,13 @@ __all__ = [
     "read_instructions",
     "read_preferences",
     "read_questions",
+    "read_scene",
+    "read_scenes",
     "recall",
     "repeated_share",
     "run_answer",
-    "selective_copy",
-    "read_scene",
-    "read_scenes",
-    "repeated_share",
-    "run_answer",
     "scenes",
+    "selective_copy",
     "shared_forms",
     "shared_shapes",
     "small_prompt",

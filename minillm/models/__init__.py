@@ -68,17 +68,13 @@ from minillm.models.seq2seq import Seq2SeqBody, Seq2SeqEncoder, Seq2SeqLM
 from minillm.models.stateful import StateBody
 from minillm.models.t5 import T5, T5Body, T5Config, T5Encoder
 from minillm.models.transformer import Transformer, TransformerConfig
-from minillm.models.vit import ViT, ViTConfig, ViTForImageClassification
 from minillm.models.unet import UNet, UNetConfig
+from minillm.models.vit import ViT, ViTConfig, ViTForImageClassification
 
 __all__ = [
-    "caption_vectors",
-    "class_vectors",
-    "picture_vectors",
-    "text_ids",
-    "zero_shot",
     "BART",
     "BERT",
+    "CLIP",
     "GPT2",
     "GRU",
     "LSTM",
@@ -93,7 +89,6 @@ __all__ = [
     "BERTForSequenceClassification",
     "BERTForTokenClassification",
     "BodyOutput",
-    "CLIP",
     "CLIPConfig",
     "CLIPOutput",
     "CLIPText",
@@ -155,17 +150,22 @@ __all__ = [
     "TaskModel",
     "Transformer",
     "TransformerConfig",
+    "UNet",
+    "UNetConfig",
     "ViT",
     "ViTConfig",
     "ViTForImageClassification",
-    "UNet",
-    "UNetConfig",
+    "caption_vectors",
+    "class_vectors",
     "cut_tiles",
     "expand_image_tokens",
     "load_e5s1",
     "load_gguf",
     "load_llama2c",
     "load_model",
+    "picture_vectors",
     "place_pictures",
     "save_gguf",
+    "text_ids",
+    "zero_shot",
 ]

@@ -68,7 +68,9 @@ class CLIPTextConfig(ModelConfig):
                 f"got {self.hidden_size} and {self.num_attention_heads}"
             )
         if not isinstance(self.eos_token_id, int):
-            raise ValueError(f"eos_token_id must be the id that ends a caption, got {describe(self.eos_token_id)}")
+            raise ValueError(
+                f"eos_token_id must be the id that ends a caption, got {describe(self.eos_token_id)}"
+            )
 
     @property
     def num_layers(self) -> int:
@@ -145,7 +147,9 @@ class CLIPText(PretrainedModel):
         here = input_ids == self.config.eos_token_id  # (B, T)
         if not bool(here.any(1).all()):
             row = int((~here.any(1)).nonzero()[0])
-            raise ValueError(f"every caption must hold the end token {self.config.eos_token_id}, row {row} has none")
+            raise ValueError(
+                f"every caption must hold the end token {self.config.eos_token_id}, row {row} has none"
+            )
         return here.int().argmax(1)
 
     @torch.no_grad()

@@ -30,7 +30,9 @@ def clip_loss(images: Tensor, texts: Tensor, logit_scale: Tensor, same: Tensor |
     are those of one process with the whole batch. ValueError for rows that are no pairs.
     """
     if images.dim() != 2 or images.shape != texts.shape or not len(images):
-        raise ValueError(f"images and texts must be pairs (B, D), got {describe(images)} and {describe(texts)}")
+        raise ValueError(
+            f"images and texts must be pairs (B, D), got {describe(images)} and {describe(texts)}"
+        )
     if same is not None and (same.shape != images.shape[:1] or same.is_floating_point()):
         raise ValueError(f"same must be whole numbers ({len(images)},), got {describe(same)}")
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
