@@ -18,6 +18,7 @@ _ROOMS = {
     "page.session": ("setup",),
     "page.source": ("show",),
     "small": ("SmallModel", "small_corpus", "small_model"),
+    "small.clip": ("SmallCLIP", "small_clip"),
     "small.sql_models": ("sql_model",),
     "small.program_models": ("program_model", "reward_model", "sft_model"),
 }

@@ -209,8 +209,8 @@ class PretrainedModel(Pushed, nn.Module):
         for ours, theirs, transposed in self.weight_rows():
             tensor = rest.pop(theirs)
             tensor = tensor.T if transposed and tensor.dim() == 2 else tensor
-            rows = [shapes[name][0] for name in ours]
-            if len(ours) > 1 and tensor.dim() and tensor.shape[0] == sum(rows):
+            rows = [shapes[name][0] for name in ours] if len(ours) > 1 else []  # a scalar has no rows
+            if rows and tensor.dim() and tensor.shape[0] == sum(rows):
                 parts = tensor.split(rows)
             else:
                 parts = (tensor,) * len(ours)  # one to one, or of a wrong size, which `from_tensors` will say
