@@ -7,7 +7,14 @@ from minillm.evaluation.calibration import expected_calibration_error
 from minillm.evaluation.chrf import chrf
 from minillm.evaluation.compressors import compressed_bits_per_byte
 from minillm.evaluation.correlation import mean_ranks, pearson, spearman
-from minillm.evaluation.detection import Detection, auc, detection, threshold_at, wilson_interval
+from minillm.evaluation.detection import (
+    Detection,
+    auc,
+    auc_interval,
+    detection,
+    threshold_at,
+    wilson_interval,
+)
 from minillm.evaluation.drift import centroid_distance, ks_statistic, psi
 from minillm.evaluation.harness import generate_until, log_likelihoods, multiple_choice
 from minillm.evaluation.naive_bayes import CharacterNaiveBayes, character_ngrams
@@ -37,6 +44,7 @@ __all__ = [
     "Rating",
     "answer_relevance",
     "auc",
+    "auc_interval",
     "bits_per_byte",
     "bleu",
     "bleu_parts",

@@ -31,6 +31,26 @@ def auc(scores: Sequence[float], labels: Sequence[Any]) -> float:
     return float((mean_ranks(s)[y == 1].sum() - yes * (yes + 1) / 2) / (yes * (len(y) - yes)))
 
 
+def auc_interval(
+    scores: Sequence[float], labels: Sequence[Any], groups: Sequence[Any], draws: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % of AUC when whole groups are drawn again: cases of one question rise and fall together."""
+    s, y = _scored(scores, labels)
+    if len(groups) != len(s):
+        raise ValueError(f"groups must name the group of each of {len(s)} scores, got {len(groups)}")
+    check_int("draws", draws, 1)
+    members: dict[Any, list[int]] = {}
+    for place, group in enumerate(groups):
+        members.setdefault(group, []).append(place)
+    places, rng, found = [np.array(one) for one in members.values()], np.random.default_rng(seed), []
+    for _ in range(draws):
+        chosen = np.concatenate([places[i] for i in rng.integers(len(places), size=len(places))])
+        if 0 < y[chosen].sum() < len(chosen):  # a draw of one kind only has no AUC
+            found.append(auc(s[chosen], y[chosen]))
+    low, high = np.quantile(found, [0.025, 0.975])
+    return float(low), float(high)
+
+
 def wilson_interval(hits: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """(low, high) of the rate behind `hits` of `n`, also where none or all are hits."""
     n = check_int("n", n, 1)

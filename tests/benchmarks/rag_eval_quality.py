@@ -7,13 +7,16 @@ Answers, passages and labels: minillm.data.rag_answers (half English, half Korea
     answer relevance    of question and answer: it is about the question (10 of 120 are not)
     context recall      of each sentence of the reference with four passages: they say it
     context precision   of each passage with question and reference: it is one of the question's own two
-The interval draws questions, not answers: six answers share one. "words", "e5": seconds; "judge": minutes.
+The interval draws questions, not answers: six answers share one. "words", "e5": seconds; "judge": minutes, each
+score kept as it comes, so that a run that was stopped goes on.
 The judge's answer relevance is the cosine (e5) of the question with the one that it asks back.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +25,7 @@ from minillm.data import RagAnswer, fetch, rag_answers
 from minillm.evaluation import (
     answer_relevance,
     auc,
+    auc_interval,
     context_recall,
     embedding_support,
     faithfulness,
@@ -36,7 +40,7 @@ from tests.benchmarks.kept_runs import KeptRuns
 
 METHODS = ("words", "e5", "judge")
 FIGURES = ("faithfulness", "answer relevance", "context recall", "context precision")
-HEAD = ["figure", "by", "language", "n (bad)", "AUC", "95 %"]
+HEAD = ["figure, by, language", "n (bad)", "AUC", "95 %"]
 Case = tuple[str, str, bool, Callable[[], float]]  # question, language, label, the score
 
 
@@ -98,17 +102,22 @@ def cases(method: str, figure: str, rows: list[RagAnswer]) -> list[Case]:
     ]  # fmt: skip
 
 
-def interval(
-    scores: np.ndarray, labels: np.ndarray, groups: np.ndarray, draws: int = 1000
-) -> tuple[float, float]:
-    """95 % of AUC when whole questions are drawn again."""
-    rng, names, found = np.random.default_rng(0), np.unique(groups), []
-    places = [np.flatnonzero(groups == name) for name in names]
-    for _ in range(draws):
-        chosen = np.concatenate([places[i] for i in rng.integers(len(names), size=len(names))])
-        if 0 < labels[chosen].sum() < len(chosen):
-            found.append(auc(scores[chosen], labels[chosen]))
-    return tuple(np.quantile(found, [0.025, 0.975]))
+class Scores:
+    """The scores of one figure, each kept as soon as it is there: a run that was stopped goes on where it was."""
+
+    def __init__(self, file: Path, figure: str) -> None:
+        self.file, self.figure = file, figure
+        lines = file.read_text("utf-8").splitlines() if file.is_file() else []
+        rows = [json.loads(line) for line in lines if line.endswith("]")]  # not the last one, half written
+        self.known = {(name, place): score for name, place, score in rows}
+
+    def of(self, place: int, score: Callable[[], float]) -> float:
+        key = self.figure, place
+        if key not in self.known:
+            self.known[key] = float(score())
+            with self.file.open("a", encoding="utf-8") as stream:
+                stream.write("\n" * (stream.tell() > 0) + json.dumps([*key, self.known[key]]))
+        return self.known[key]
 
 
 def lines_of(row: dict) -> list[list[str]]:
@@ -118,9 +127,9 @@ def lines_of(row: dict) -> list[list[str]]:
         for language in ("en", "ko"):
             some = np.array(languages) == language
             s, y, g = np.array(scores)[some], np.array(labels)[some], np.array(questions)[some]
-            low, high = interval(s, y, g)
-            lines.append([figure, row["method"], language, f"{len(y)} ({int((y == 0).sum())})", f"{auc(s, y):.2f}",
-                          f"[{low:.2f}, {high:.2f}]"])  # fmt: skip
+            low, high = auc_interval(s, y, g)
+            name, n = f"{figure}, {row['method']}, {language}", f"{len(y)} ({int((y == 0).sum())})"
+            lines.append([name, n, f"{auc(s, y):.2f}", f"[{low:.2f}, {high:.2f}]"])
     return lines
 
 
@@ -132,13 +141,16 @@ def main() -> None:
         figures = {}
         for figure in FIGURES:
             questions, languages, labels, score = zip(*cases(method, figure, rag_answers()))
-            figures[figure] = [questions, languages, [int(y) for y in labels], [one() for one in score]]
+            known = Scores(runs.given.kept / f"rag_eval_{method}.jsonl", figure)
+            scores = [known.of(place, one) for place, one in enumerate(score)]
+            figures[figure] = [questions, languages, [int(y) for y in labels], scores]
         runs.add({"method": method, "seed": 0, "figures": figures})
     rows = [line for row in runs.done.values() for line in lines_of(row)]
-    rows.sort(key=lambda line: (FIGURES.index(line[0]), METHODS.index(line[1])))
+    order = [f"{one}, {by}, {language}" for one in FIGURES for by in METHODS for language in ("en", "ko")]
+    rows.sort(key=lambda line: order.index(line[0]))
     print(record.markdown(HEAD, rows))
     if runs.given.write:
-        record.put_rows("rag_eval_quality", HEAD, rows, list(FIGURES))
+        record.put_rows("rag_eval_quality", HEAD, rows, order)
 
 
 if __name__ == "__main__":

@@ -4353,6 +4353,40 @@ games += [(3, 1, 1)] * 5 + [(1, 3, 1)] + [(4, 1, 1)] * 4 + [(1, 4, 1)]""",
         "a tuple": "prediction = (984.0, 0, 0, 0.5, 0.4)",
         "numpy": "prediction = np.array([984, 0, 0, 0.5, 0.4])",
     },
+    "13-3c-a": {
+        "a matrix of numpy": """def audit(statements, contexts, says, threshold):
+    own = list(dict.fromkeys(statements))
+    table = np.array([[says(s, c) for c in contexts] for s in own]).reshape(len(own), len(contexts))
+    said = dict(zip(own, (table >= threshold).any(1)))
+    return [np.mean([said[s] for s in statements]), tuple(s for s in statements if not said[s])]""",
+        "stops at the first yes": """def audit(statements, contexts, says, threshold):
+    from functools import lru_cache
+
+    @lru_cache(maxsize=None)
+    def said(s):
+        return any(says(s, c) >= threshold for c in contexts)
+
+    rest = [s for s in statements if not said(s)]
+    return 1 - len(rest) / len(statements), rest""",
+    },
+    "13-3c-b": {
+        "numpy": """def precision(useful, k):
+    v = np.array(useful[:k], dtype=float)
+    return np.float64((v * v.cumsum() / np.arange(1, len(v) + 1)).sum() / max(v.sum(), 1))""",
+        "Fraction": """def precision(useful, k):
+    from fractions import Fraction
+
+    places = [n for n, one in enumerate(useful[:k], 1) if one]
+    return float(sum(Fraction(i, n) for i, n in enumerate(places, 1)) / max(1, len(places)))""",
+    },
+    "13-3c-c": {
+        "a longer chain": """fooled = [["Ana is older than Ben.", "Ben is older than Cem.", "Cem is older than Dan."],
+          "Dan is older than Ben.", "Dan is younger than Ben."]""",
+    },
+    "13-3c-d": {
+        "a tuple": "prediction = (0.75, 7 / 12, 0.5, 0.75, 1)",
+        "numpy": "prediction = np.array([0.75, 0.583, 0.5, 0.75, 1.0])",
+    },
     "16-3-a": {
         "up and down in place": """def prefixes(items, join):
     found, distance = list(items), 1

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from minillm.evaluation import Detection, auc, detection, threshold_at, wilson_interval
+from minillm.evaluation import Detection, auc, auc_interval, detection, threshold_at, wilson_interval
 
 
 def test_auc_counts_pairs():
@@ -49,3 +49,14 @@ def test_labels_that_are_none(labels):
     for measure in (auc, detection, threshold_at):
         with pytest.raises(ValueError, match=r"label|finite"):
             measure([0.1, 0.2], labels)
+
+
+def test_auc_interval_draws_whole_groups():
+    """Groups that are all alike give one AUC in every draw, the closed form; unlike ones give a range around it."""
+    labels, groups = [1, 0, 1, 0] * 6, [n // 4 for n in range(24)]
+    assert auc_interval([0.9, 0.2, 0.4, 0.6] * 6, labels, groups) == (0.75, 0.75)
+    low, high = auc_interval([0.9, 0.2, 0.8, 0.1] * 3 + [0.1, 0.8, 0.2, 0.9] * 3, labels, groups)
+    assert low < 0.3
+    assert high > 0.7
+    with pytest.raises(ValueError, match="groups must name the group of each of 2 scores, got 1"):
+        auc_interval([0.1, 0.2], [0, 1], [0])
