@@ -4619,8 +4619,8 @@ first_wrong = 3""",
         "one number after another": """def tokens(pictures, weight, bias):
     P = weight.shape[-1]
     places = [(y, x) for y in range(0, pictures.shape[2], P) for x in range(0, pictures.shape[3], P)]
-    return [[[float((one[:, y:y + P, x:x + P] * row).sum() + b) for row, b in zip(weight, bias)] for y, x in places]
-            for one in pictures]""",
+    return torch.tensor([[[float((one[:, y:y + P, x:x + P] * row).sum() + b) for row, b in zip(weight, bias)]
+                          for y, x in places] for one in pictures])""",
     },
     "14-1-b": {
         "square by square": """def paste(patches, patch, channels, rows):
