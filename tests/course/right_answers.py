@@ -4800,4 +4800,50 @@ first_wrong = 3""",
     "13-1-d": {
         "a mirror": "drift = [[0] * 30 + [3] * 10, [6 / 4 - x for x in [0] * 30 + [3] * 10]]",
     },
+    "14-1-a": {
+        "an einsum": """def tokens(pictures, weight, bias):
+    B, C, H, W = pictures.shape
+    P = weight.shape[-1]
+    board = pictures.reshape(B, C, H // P, P, W // P, P)
+    return torch.einsum("bcyixj,dcij->byxd", board, weight).reshape(B, -1, len(weight)) + bias""",
+        "one number after another": """def tokens(pictures, weight, bias):
+    P = weight.shape[-1]
+    places = [(y, x) for y in range(0, pictures.shape[2], P) for x in range(0, pictures.shape[3], P)]
+    return torch.tensor([[[float((one[:, y:y + P, x:x + P] * row).sum() + b) for row, b in zip(weight, bias)]
+                          for y, x in places] for one in pictures])""",
+    },
+    "14-1-b": {
+        "square by square": """def paste(patches, patch, channels, rows):
+    columns = patches.shape[1] // rows
+    out = patches.new_zeros(len(patches), channels, rows * patch, columns * patch)
+    for n in range(patches.shape[1]):
+        y, x = n // columns * patch, n % columns * patch
+        out[:, :, y : y + patch, x : x + patch] = patches[:, n].reshape(-1, channels, patch, patch)
+    return out""",
+        "rows joined": """def paste(patches, patch, channels, rows):
+    squares = patches.reshape(len(patches), -1, channels, patch, patch).unbind(1)
+    columns = len(squares) // rows
+    return torch.cat([torch.cat(squares[r * columns : (r + 1) * columns], 3) for r in range(rows)], 2)""",
+    },
+    "14-1-c": {
+        "four weights": """def stretch(row, length):
+    a, out = -0.75, []
+    near = lambda d: ((a + 2) * d - (a + 3)) * d * d + 1
+    far = lambda d: ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    for i in range(length):
+        x = (i + 0.5) * len(row) / length - 0.5
+        k = math.floor(x)
+        t = x - k
+        at = [row[max(0, min(len(row) - 1, k + j))] for j in (-1, 0, 1, 2)]
+        out.append(at[0] * far(1 + t) + at[1] * near(t) + at[2] * near(1 - t) + at[3] * far(2 - t))
+    return tuple(out)""".replace("    a, out", "    import math\n\n    a, out", 1),
+    },
+    "14-1-d": {
+        "moved round until it differs": """def twin(picture, patch):
+    for y in range(0, picture.shape[1], patch):
+        for x in range(0, picture.shape[2], patch):
+            moved = picture.roll((y, x), (1, 2))
+            if not torch.equal(moved, picture):
+                return moved""",
+    },
 }

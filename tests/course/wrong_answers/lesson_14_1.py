@@ -1,0 +1,180 @@
+"""Plausible wrong answers to the exercises of lesson 14_1."""
+
+TOKENS = """def tokens(pictures, weight, bias):
+    P, out = {patch}, []
+    for y in range({start}, {height}, {step}):
+        for x in range(0, {width}, P):
+            square = {square}
+            out.append(square @ {weight} {bias})
+    return {result}"""
+OF_TOKENS = {
+    "patch": "weight.shape[-1]",
+    "start": "0",
+    "height": "pictures.shape[2]",
+    "step": "P",
+    "width": "pictures.shape[3]",
+    "square": "pictures[:, :, y : y + P, x : x + P].flatten(1)",
+    "weight": "weight.flatten(1).T",
+    "bias": "+ bias",
+    "result": "torch.stack(out, 1)",
+}
+PASTE = """def paste(patches, patch, channels, rows):
+    x = patches.reshape({cut})
+    return x.permute({order}).reshape({shape})"""
+OF_PASTE = {
+    "cut": "len(patches), rows, -1, channels, patch, patch",
+    "order": "0, 3, 1, 4, 2, 5",
+    "shape": "len(patches), channels, rows * patch, -1",
+}
+STRETCH = """def stretch(row, length):
+    {before}
+    a = {a}
+
+    def w(d):
+        if d <= 1:
+            return (a + 2) * d**3 - (a + 3) * d**2 + 1
+        return {far} if d < 2 else 0.0
+
+    out = []
+    for i in range({length}):
+        x = {x}
+        first = {first}
+        out.append(sum({value} * w({distance}) for j in range(first, first + {taps})))
+    return {result}"""
+OF_STRETCH = {
+    "before": "pass",
+    "a": "-0.75",
+    "far": "a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a",
+    "length": "length",
+    "x": "(i + 0.5) * len(row) / length - 0.5",
+    "first": "int(x // 1) - 1",
+    "value": "row[min(max(j, 0), len(row) - 1)]",
+    "distance": "abs(x - j)",
+    "taps": "4",
+    "result": "out",
+}
+TWIN = """def twin(picture, patch):
+    P = patch
+    {before}
+    return {result}"""
+
+
+def other(text: str, parts: dict[str, str], **changed: str) -> str:
+    """The right answer with some of its parts changed."""
+    return text.format(**(parts | changed))
+
+
+WRONG = {
+    "14-1-a": {
+        "the library's": (
+            "from minillm.models.patches import embed_patches_plain\n\n\n"
+            "def tokens(pictures, weight, bias):\n    return embed_patches_plain(pictures, weight, bias)"
+        ),
+        "a convolution": (
+            "def tokens(pictures, weight, bias):\n"
+            "    return F.conv2d(pictures, weight, bias, weight.shape[-1]).flatten(2).mT"
+        ),
+        "unfold": (
+            "def tokens(pictures, weight, bias):\n    P = weight.shape[-1]\n"
+            "    return F.unfold(pictures, P, stride=P).mT @ weight.flatten(1).T + bias"
+        ),
+        "a fixed patch": other(TOKENS, OF_TOKENS, patch="2"),
+        "no bias": other(TOKENS, OF_TOKENS, bias=""),
+        "bias taken away": other(TOKENS, OF_TOKENS, bias="- bias"),
+        "a square picture": other(TOKENS, OF_TOKENS, width="pictures.shape[2]"),
+        "patches that overlap": other(TOKENS, OF_TOKENS, step="1", height="pictures.shape[2] - P + 1"),
+        "the first row is missing": other(
+            TOKENS, OF_TOKENS, start="P", result="torch.stack(out or [square * 0], 1)"
+        ).replace("for y", "square = pictures[:, :1, 0, 0]\n    for y"),
+        "channels last": other(
+            TOKENS, OF_TOKENS, square="pictures[:, :, y : y + P, x : x + P].permute(0, 2, 3, 1).flatten(1)"
+        ),
+        "columns of pixels first": other(
+            TOKENS, OF_TOKENS, square="pictures[:, :, y : y + P, x : x + P].mT.flatten(1)"
+        ),
+        "the wrong axis is stacked": other(TOKENS, OF_TOKENS, result="torch.stack(out, 2)"),
+        "from the bottom": other(TOKENS, OF_TOKENS, result="torch.stack(out[::-1], 1)"),
+        "the mean of a patch": other(TOKENS, OF_TOKENS, bias="/ P**2 + bias"),
+        "one channel": other(
+            TOKENS,
+            OF_TOKENS,
+            square="pictures[:, :1, y : y + P, x : x + P].flatten(1)",
+            weight="weight[:, :1].flatten(1).T",
+        ),
+        "the weight is changed": other(TOKENS, OF_TOKENS, result="(torch.stack(out, 1), weight.zero_())[0]"),
+    },
+    "14-1-b": {
+        "only reshaped": "def paste(patches, patch, channels, rows):\n"
+        "    return patches.reshape(len(patches), channels, rows * patch, -1)",
+        "fold": (
+            "def paste(patches, patch, channels, rows):\n    columns = patches.shape[1] // rows\n"
+            "    return F.fold(patches.mT, (rows * patch, columns * patch), patch, stride=patch)"
+        ),
+        "channels last": other(
+            PASTE, OF_PASTE, cut="len(patches), rows, -1, patch, patch, channels", order="0, 5, 1, 3, 2, 4"
+        ),
+        "three channels": other(PASTE, OF_PASTE, cut="len(patches), rows, -1, 3, patch, patch"),
+        "pixels turned": other(PASTE, OF_PASTE, order="0, 3, 1, 5, 2, 4"),
+        "columns first": other(
+            PASTE, OF_PASTE, cut="len(patches), -1, rows, channels, patch, patch", order="0, 3, 2, 4, 1, 5"
+        ),
+        "a patch beside itself": other(PASTE, OF_PASTE, order="0, 3, 1, 2, 4, 5"),
+        "a square board": other(
+            PASTE, OF_PASTE, cut="len(patches), int(patches.shape[1]**0.5), -1, channels, patch, patch"
+        ),
+        "patches of two": other(
+            PASTE,
+            OF_PASTE,
+            cut="len(patches), rows, -1, channels, 2, 2",
+            shape="len(patches), channels, rows * 2, -1",
+        ),
+        "one picture": other(
+            PASTE, OF_PASTE, cut="1, rows, -1, channels, patch, patch", shape="1, channels, rows * patch, -1"
+        ),
+        "changed in place": other(
+            PASTE, OF_PASTE, cut="len(patches.mul_(1.5)), rows, -1, channels, patch, patch"
+        ),
+        "not the channels' axis": other(PASTE, OF_PASTE, shape="len(patches), rows * patch, channels, -1"),
+    },
+    "14-1-c": {
+        "torch's": (
+            "def stretch(row, length):\n    table = torch.tensor(row).reshape(1, 1, 1, -1)\n"
+            "    return F.interpolate(table, size=(1, length), mode='bicubic').flatten().tolist()"
+        ),
+        "the nearest": "def stretch(row, length):\n    return [row[i * len(row) // length] for i in range(length)]",
+        "a = -0.5": other(STRETCH, OF_STRETCH, a="-0.5"),
+        "a = -1": other(STRETCH, OF_STRETCH, a="-1.0"),
+        "corners aligned": other(STRETCH, OF_STRETCH, x="i * (len(row) - 1) / max(1, length - 1)"),
+        "no half": other(STRETCH, OF_STRETCH, x="i * len(row) / length"),
+        "half forgotten at the end": other(STRETCH, OF_STRETCH, x="(i + 0.5) * len(row) / length"),
+        "cut toward zero": other(STRETCH, OF_STRETCH, first="int(x) - 1"),
+        "two places": other(STRETCH, OF_STRETCH, first="int(x // 1)", taps="2"),
+        "three places": other(STRETCH, OF_STRETCH, taps="3"),
+        "zero outside": other(STRETCH, OF_STRETCH, value="(row[j] if 0 <= j < len(row) else 0.0)"),
+        "round at the ends": other(STRETCH, OF_STRETCH, value="row[j % len(row)]"),
+        "far places weigh nothing": other(STRETCH, OF_STRETCH, far="0.0"),
+        "one length": other(STRETCH, OF_STRETCH, length="len(row) * 2"),
+        "the ratio the wrong way": other(STRETCH, OF_STRETCH, x="(i + 0.5) * length / len(row) - 0.5"),
+        "the row is rounded": other(STRETCH, OF_STRETCH, result="[round(one, 2) for one in out]"),
+        "the row is emptied": other(STRETCH, OF_STRETCH, result="(out, row.clear())[0]"),
+    },
+    "14-1-d": {
+        "the same": TWIN.format(before="pass", result="picture.clone()"),
+        "shuffled pixels": TWIN.format(before="pass", result="picture.flip(2)"),
+        "upside down": TWIN.format(before="pass", result="picture.flip(1)"),
+        "turned": TWIN.format(before="pass", result="picture.mT.clone()"),
+        "moved by a pixel": TWIN.format(before="pass", result="picture.roll(1, 2)"),
+        "the first two columns": TWIN.format(
+            before="out = picture.clone()\n    out[:, :P, :P], out[:, :P, P : 2 * P] = "
+            "picture[:, :P, P : 2 * P], picture[:, :P, :P]",
+            result="out",
+        ),
+        "only one is copied": TWIN.format(
+            before="out = picture.clone()\n    out[:, :P, :P] = picture[:, -P:, -P:]", result="out"
+        ),
+        "brighter": TWIN.format(before="pass", result="picture + 0.1"),
+        "changed in place": TWIN.format(before="picture.copy_(picture.roll(P, 2))", result="picture"),
+        "patches of two": TWIN.format(before="P = 2", result="picture.roll(P, 2)"),
+        "half of a patch": TWIN.format(before="pass", result="picture.roll(max(1, P // 2), 1)"),
+    },
+}
