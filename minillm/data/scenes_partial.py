@@ -64,7 +64,10 @@ def _korean(objects: Sequence[SceneObject], background: str, said: Collection[st
     for one in objects:
         where = place(one, "ko") if "place" in said else ""
         words = [f"{where}에 있는"] if where else []
-        words += [BEFORE_A_NOUN.get(w, KOREAN[w]) for w in (getattr(one, n) for n in ("size", "colour") if n in said)]
+        words += [
+            BEFORE_A_NOUN.get(w, KOREAN[w])
+            for w in (getattr(one, n) for n in ("size", "colour") if n in said)
+        ]
         parts.append(" ".join([*words, KOREAN[one.shape] if "shape" in said else "도형"]))
     things = " ".join([*(with_particle(part, "과/와") for part in parts[:-1]), parts[-1]])
     return (f"{KOREAN[background]} 배경의 " if "background" in said else "") + things

@@ -136,7 +136,10 @@ class CLIPVision(PretrainedModel):
     weights = (
         Weight("class_token", "embeddings.class_embedding"),
         Weight("patches.weight", "embeddings.patch_embedding.weight"),
-        *(Weight(f"stem.layers.{{i}}.{kind}", f"embeddings.stem.{{i}}.{kind}") for kind in ("weight", "bias")),
+        *(
+            Weight(f"stem.layers.{{i}}.{kind}", f"embeddings.stem.{{i}}.{kind}")
+            for kind in ("weight", "bias")
+        ),
         Weight("positions.weight", "embeddings.position_embedding.weight"),
         *(Weight(f"pre_norm.{kind}", f"pre_layrnorm.{kind}") for kind in ("weight", "bias")),
         *TOWER_PARTS,

@@ -68,7 +68,9 @@ class CLIPTextConfig(ModelConfig):
                 f"got {self.hidden_size} and {self.num_attention_heads}"
             )
         if not isinstance(self.eos_token_id, int):
-            raise ValueError(f"eos_token_id must be the id that ends a caption, got {describe(self.eos_token_id)}")
+            raise ValueError(
+                f"eos_token_id must be the id that ends a caption, got {describe(self.eos_token_id)}"
+            )
 
     @property
     def num_layers(self) -> int:
@@ -145,7 +147,9 @@ class CLIPText(PretrainedModel):
         here = input_ids == self.config.eos_token_id  # (B, T)
         if not bool(here.any(1).all()):
             row = int((~here.any(1)).nonzero()[0])
-            raise ValueError(f"every caption must hold the end token {self.config.eos_token_id}, row {row} has none")
+            raise ValueError(
+                f"every caption must hold the end token {self.config.eos_token_id}, row {row} has none"
+            )
         return here.int().argmax(1)
 
     @torch.no_grad()
@@ -161,7 +165,7 @@ class CLIPText(PretrainedModel):
 
 @torch.no_grad()
 def draw_tower(tower: nn.Module, generator: torch.Generator) -> None:
-    """The paper's first weights of a tower's blocks: layers that read N(0, 1/C), those that add to x smaller with depth."""
+    """The paper's first weights of a tower's blocks: N(0, 1 / width), smaller with depth where a layer adds to x."""
     depth = (2 * len(tower.blocks)) ** -0.5
     for name, layer in tower.blocks.named_modules():
         if isinstance(layer, nn.Linear):

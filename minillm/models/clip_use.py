@@ -31,7 +31,9 @@ def text_ids(tokenizer: Tokenizer, texts: Sequence[str], longest: int) -> tuple[
 
 
 @torch.no_grad()
-def caption_vectors(model: CLIP, tokenizer: Tokenizer, texts: Sequence[str], batch_size: int = 256) -> NDArray:
+def caption_vectors(
+    model: CLIP, tokenizer: Tokenizer, texts: Sequence[str], batch_size: int = 256
+) -> NDArray:
     """Captions -> vectors (B, D) float32 of length 1, ready for a vector store."""
     check_int("batch_size", batch_size, 1)
     ids, mask = text_ids(tokenizer, texts, model.config.max_length)
@@ -49,19 +51,27 @@ def picture_vectors(model: CLIP, images: Tensor | NDArray, batch_size: int = 256
     return torch.cat([model.encode_image(part) for part in images.split(batch_size)]).float().numpy()
 
 
-def class_vectors(model: CLIP, tokenizer: Tokenizer, names: Sequence[str], templates: Sequence[str]) -> NDArray:
+def class_vectors(
+    model: CLIP, tokenizer: Tokenizer, names: Sequence[str], templates: Sequence[str]
+) -> NDArray:
     """One vector of length 1 a class, (K, D): the mean of its vectors under every template ("a photo of a {}")."""
     if isinstance(templates, str) or not templates:
         raise ValueError(f"templates must be a list of texts with {{}} in them, got {describe(templates)}")
     for template in templates:
         if not isinstance(template, str) or "{}" not in template:
             raise ValueError(f"a template must have {{}} where the name goes, got {describe(template)}")
-    vectors = [caption_vectors(model, tokenizer, [t.replace("{}", name) for name in names]) for t in templates]
+    vectors = [
+        caption_vectors(model, tokenizer, [t.replace("{}", name) for name in names]) for t in templates
+    ]
     return F.normalize(torch.from_numpy(np.mean(vectors, axis=0)), dim=1).numpy()
 
 
 def zero_shot(
-    model: CLIP, tokenizer: Tokenizer, images: Tensor | NDArray, names: Sequence[str], templates: Sequence[str]
+    model: CLIP,
+    tokenizer: Tokenizer,
+    images: Tensor | NDArray,
+    names: Sequence[str],
+    templates: Sequence[str],
 ) -> NDArray:
     """Probabilities (P, K) that each picture is of each class; nothing is trained. ValueError for a bad template."""
     classes = class_vectors(model, tokenizer, names, templates)

@@ -2,9 +2,9 @@
 
     loss = 1/2 [ -log softmax_j(s u_i·v_j) at j = i  +  -log softmax_j(s v_i·u_j) at j = i ],  s = exp(logit_scale)
 
-In-batch duplicates: captions with equal ids are all right, each for an equal share of the probability; a loss that calls
-them wrong pushes equal things apart. On several processes each gives its rows to all others (`gather`), so that B·W
-pairs are told apart, not B; gradients flow back to the process that a row came from.
+In-batch duplicates: captions with equal ids are all right, each for an equal share of the probability; a loss that
+calls them wrong pushes equal things apart. On several processes each gives its rows to all others (`gather`), so that
+B·W pairs are told apart, not B; gradients flow back to the process that a row came from.
 Book 14.2.2 CLIP 모델의 학습 방법. Papers: Oord et al. 2018 (InfoNCE); Radford et al. 2021. Held against transformers'
 CLIPModel(return_loss=True); without duplicates it is search.losses.mnr_loss, symmetric, on vectors of length 1.
 Left out: losses without a softmax (SigLIP).
@@ -30,7 +30,9 @@ def clip_loss(images: Tensor, texts: Tensor, logit_scale: Tensor, same: Tensor |
     are those of one process with the whole batch. ValueError for rows that are no pairs.
     """
     if images.dim() != 2 or images.shape != texts.shape or not len(images):
-        raise ValueError(f"images and texts must be pairs (B, D), got {describe(images)} and {describe(texts)}")
+        raise ValueError(
+            f"images and texts must be pairs (B, D), got {describe(images)} and {describe(texts)}"
+        )
     if same is not None and (same.shape != images.shape[:1] or same.is_floating_point()):
         raise ValueError(f"same must be whole numbers ({len(images)},), got {describe(same)}")
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:

@@ -48,10 +48,13 @@ class CLIPRecipe:
 
     pictures: int = 15_000
     captions: int = 4  # of each picture, drawn once
-    partial: float = 0.35  # share of captions that leave attributes out
-    korean: float = 0.25  # share of captions in Korean
+    partial: float = 0.25  # share of captions that leave attributes out
+    korean: float = 0.2  # share of captions in Korean
     vocab_size: int = 768
     stem: tuple[int, ...] = (24, 48, 48)
+    places: float = (
+        0.5  # spread of the first position embeddings of patches, beside a stem whose values are near 1
+    )
     layers: int = 2  # of the tower that reads pictures; the other has one
     dims: int = 64
     batch_size: int = 128
@@ -69,7 +72,8 @@ class SmallCLIP(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Pictures (N, 3, 32, 32) as the model takes them; ids (N, K, T) of their captions, and which captions are equal."""
+    """Pictures (N, 3, 32, 32) as the model takes them; ids and mask (M, T) of the M different captions;
+    which K of those belong to each picture."""
 
     images: Tensor
     ids: Tensor
@@ -88,7 +92,9 @@ def as_pixels(images: NDArray[np.float32]) -> Tensor:
 def world(n: int, seed: int, split: str = "train") -> Scenes:
     """n scenes, a third each: one thing anywhere; one thing on a 2 x 2 board; two things on it."""
     parts = [(n - n // 3 * 2, 1, 1), (n // 3, 1, 2), (n // 3, 2, 2)]
-    made = [scenes(k, 32, 3 * seed + i, things, grid, split=split) for i, (k, things, grid) in enumerate(parts)]
+    made = [
+        scenes(k, 32, 3 * seed + i, things, grid, split=split) for i, (k, things, grid) in enumerate(parts)
+    ]
     every = lambda name: [row for part in made for row in getattr(part, name)]  # noqa: E731
     images, keys = (np.concatenate([getattr(part, name) for part in made]) for name in ("images", "keys"))
     return Scenes(images, every("objects"), every("backgrounds"), keys)
@@ -124,7 +130,9 @@ def new_tokenizer(texts: list[str], vocab_size: int) -> BPETokenizer:
     return from_json(trained)
 
 
-def make_pairs(recipe: CLIPRecipe, tokenizer: BPETokenizer | None = None) -> tuple[Pairs, BPETokenizer, Scenes]:
+def make_pairs(
+    recipe: CLIPRecipe, tokenizer: BPETokenizer | None = None
+) -> tuple[Pairs, BPETokenizer, Scenes]:
     """The training data: pairs, the tokenizer of their captions, and the scenes they are of."""
     seen = world(recipe.pictures, 1 + recipe.seed)
     rows = draw_captions(seen, recipe)
@@ -148,7 +156,13 @@ def new_clip(tokenizer: BPETokenizer, recipe: CLIPRecipe) -> CLIP:
     begin, end = (tokenizer.token_to_id(token) for token in (BEGIN, END))
     text = {"vocab_size": tokenizer.vocab_size, "num_hidden_layers": 1, "max_position_embeddings": LONGEST}
     text |= {"bos_token_id": begin, "eos_token_id": end, "pad_token_id": end}
-    vision = {"image_size": 32, "patch_size": 8, "stem_widths": list(recipe.stem), "num_hidden_layers": recipe.layers}
+    vision = {
+        "image_size": 32,
+        "patch_size": 8,
+        "stem_widths": list(recipe.stem),
+        "num_hidden_layers": recipe.layers,
+    }
+    vision |= {"initializer_range": recipe.places}
     return CLIP(CLIPConfig(text_config=tower | text, vision_config=tower | vision, projection_dim=recipe.dims),
                 recipe.seed)  # fmt: skip
 
@@ -171,7 +185,9 @@ def train_clip(
     return losses
 
 
-def one_step(model: CLIP, pairs: Pairs, optimizer: AdamW, generator: torch.Generator, batch_size: int) -> float:
+def one_step(
+    model: CLIP, pairs: Pairs, optimizer: AdamW, generator: torch.Generator, batch_size: int
+) -> float:
     """One batch of pairs, one step of the optimiser; the loss."""
     rows = torch.randint(len(pairs.images), (batch_size,), generator=generator)
     which = torch.randint(pairs.same.shape[1], (batch_size,), generator=generator)
@@ -198,7 +214,9 @@ def distinct(n: int, split: str, seed: int) -> Scenes:
         if what not in seen and len(keep) < n:
             seen.add(what), keep.append(i)
     if len(keep) < n:
-        raise ValueError(f"n must be at most the {len(keep)} different scenes of {split!r} that were drawn, got {n}")
+        raise ValueError(
+            f"n must be at most the {len(keep)} different scenes of {split!r} that were drawn, got {n}"
+        )
     return drawn[keep]
 
 
@@ -209,14 +227,18 @@ def ranks(u: NDArray, v: NDArray) -> NDArray[np.int64]:
     return (scores > own[:, None]).sum(1)
 
 
-def recalls(model: CLIP, tokenizer: BPETokenizer, exam: Scenes, captions: list[str], first: int | None = None) -> dict:
+def recalls(
+    model: CLIP, tokenizer: BPETokenizer, exam: Scenes, captions: list[str], first: int | None = None
+) -> dict:
     """R@1 and R@5, pictures to captions and captions to pictures, of the first scenes among all of them."""
     u, v = picture_vectors(model, as_pixels(exam.images)), caption_vectors(model, tokenizer, captions)
     ways = {"image_to_text": ranks(u, v)[:first], "text_to_image": ranks(v, u)[:first]}
     return {way: {f"R@{k}": round(float((rank < k).mean()), 4) for k in (1, 5)} for way, rank in ways.items()}
 
 
-def short_prompts(model: CLIP, tokenizer: BPETokenizer, exam: Scenes, said: tuple[str, ...], k: int = 10) -> float:
+def short_prompts(
+    model: CLIP, tokenizer: BPETokenizer, exam: Scenes, said: tuple[str, ...], k: int = 10
+) -> float:
     """Of the k pictures nearest to a short caption, the share of which it is true, over every such caption."""
     texts = [partial_caption(things, ground, said) for things, ground in zip(exam.objects, exam.backgrounds)]
     asked = [text for text in sorted(set(texts)) if texts.count(text) >= k]
@@ -271,7 +293,9 @@ def small_clip() -> SmallCLIP:
 
 def main(arguments: list[str] | None = None) -> int:
     """Say what is kept, or make it anew."""
-    parser = argparse.ArgumentParser(prog="python -m minillm.course.small.clip", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m minillm.course.small.clip", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--write", action="store_true", help="train it and replace the kept weights")
     parser.add_argument("--try", dest="tried", action="store_true", help="train it and print its figures")
     for name in ("seed", "steps"):
