@@ -208,7 +208,7 @@ def one_step(
 
 def distinct(n: int, split: str, seed: int) -> Scenes:
     """n scenes of one thing on a 2 x 2 board, no two with the same whole caption."""
-    drawn, seen, keep = scenes(20 * n, 32, seed, 1, 2, split=split), set(), []
+    drawn, seen, keep = scenes(12 * n, 32, seed, 1, 2, split=split), set(), []
     for i, ((one,), background) in enumerate(zip(drawn.objects, drawn.backgrounds)):
         what = caption([one], background)
         if what not in seen and len(keep) < n:
