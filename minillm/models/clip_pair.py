@@ -3,9 +3,9 @@
     u = W_picture · pooled(picture) / ‖·‖      v = W_text · pooled(caption) / ‖·‖
     logits_per_image = exp(logit_scale) · u vᵀ         (pictures, captions);   logits_per_text: its transpose
 
-Book 14.2 이미지와 텍스트를 연결하는 모델: CLIP. Paper: Radford et al. 2021. Held against transformers' CLIPModel: the same
-logits and gradients on the same weights, folders both ways. The loss is training/contrastive.py's; classes from words
-are clip_use.py's. Left out: pictures of another size than image_size.
+Book 14.2 이미지와 텍스트를 연결하는 모델: CLIP. Paper: Radford et al. 2021. Held against transformers' CLIPModel: the
+same logits and gradients on the same weights, folders both ways. The loss is training/contrastive.py's; classes from
+words are clip_use.py's. Left out: pictures of another size than image_size.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class CLIPConfig(ModelConfig):
 
 @dataclass
 class CLIPOutput:
-    """logits_per_image (P, B) and its transpose, and the vectors of length 1: image_embeds (P, D), text_embeds (B, D)."""
+    """logits_per_image (P, B) and its transpose, and vectors of length 1: image_embeds (P, D), text_embeds (B, D)."""
 
     logits_per_image: Tensor
     logits_per_text: Tensor

@@ -165,7 +165,7 @@ class CLIPText(PretrainedModel):
 
 @torch.no_grad()
 def draw_tower(tower: nn.Module, generator: torch.Generator) -> None:
-    """The paper's first weights of a tower's blocks: layers that read N(0, 1/C), those that add to x smaller with depth."""
+    """The paper's first weights of a tower's blocks: N(0, 1 / width), smaller with depth where a layer adds to x."""
     depth = (2 * len(tower.blocks)) ** -0.5
     for name, layer in tower.blocks.named_modules():
         if isinstance(layer, nn.Linear):

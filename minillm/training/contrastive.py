@@ -2,9 +2,9 @@
 
     loss = 1/2 [ -log softmax_j(s u_i·v_j) at j = i  +  -log softmax_j(s v_i·u_j) at j = i ],  s = exp(logit_scale)
 
-In-batch duplicates: captions with equal ids are all right, each for an equal share of the probability; a loss that calls
-them wrong pushes equal things apart. On several processes each gives its rows to all others (`gather`), so that B·W
-pairs are told apart, not B; gradients flow back to the process that a row came from.
+In-batch duplicates: captions with equal ids are all right, each for an equal share of the probability; a loss that
+calls them wrong pushes equal things apart. On several processes each gives its rows to all others (`gather`), so that
+B·W pairs are told apart, not B; gradients flow back to the process that a row came from.
 Book 14.2.2 CLIP 모델의 학습 방법. Papers: Oord et al. 2018 (InfoNCE); Radford et al. 2021. Held against transformers'
 CLIPModel(return_loss=True); without duplicates it is search.losses.mnr_loss, symmetric, on vectors of length 1.
 Left out: losses without a softmax (SigLIP).

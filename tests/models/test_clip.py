@@ -15,14 +15,18 @@ VISION = TOWER | {"image_size": 16, "patch_size": 4, "stem_widths": [8, 16]}
 
 
 def tiny(**changes):
-    return CLIP(CLIPConfig(**{"text_config": TEXT, "vision_config": VISION, "projection_dim": 8} | changes)).eval()
+    return CLIP(
+        CLIPConfig(**{"text_config": TEXT, "vision_config": VISION, "projection_dim": 8} | changes)
+    ).eval()
 
 
 def test_a_stem_comes_back_from_a_folder_and_every_weight_learns(tmp_path):
     model = tiny()
     ids, pixels = torch.tensor([[1, 2, 19], [3, 19, 19]]), torch.rand(2, 3, 16, 16)
     model.save_pretrained(tmp_path)
-    assert torch.equal(load_model(tmp_path)(ids, pixels).logits_per_image, model(ids, pixels).logits_per_image)
+    assert torch.equal(
+        load_model(tmp_path)(ids, pixels).logits_per_image, model(ids, pixels).logits_per_image
+    )
     out = model(ids, pixels)
     clip_loss(out.image_embeds, out.text_embeds, model.logit_scale).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())

@@ -9,7 +9,11 @@ from minillm.training.parallel import run_ranks
 
 def batch():
     draw = torch.Generator().manual_seed(3)
-    return torch.randn(6, 5, generator=draw), torch.randn(6, 5, generator=draw), torch.tensor([1, 2, 2, 3, 1, 4])
+    return (
+        torch.randn(6, 5, generator=draw),
+        torch.randn(6, 5, generator=draw),
+        torch.tensor([1, 2, 2, 3, 1, 4]),
+    )
 
 
 def loss_and_gradients(rows):

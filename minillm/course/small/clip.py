@@ -48,10 +48,13 @@ class CLIPRecipe:
 
     pictures: int = 15_000
     captions: int = 4  # of each picture, drawn once
-    partial: float = 0.35  # share of captions that leave attributes out
-    korean: float = 0.25  # share of captions in Korean
+    partial: float = 0.25  # share of captions that leave attributes out
+    korean: float = 0.2  # share of captions in Korean
     vocab_size: int = 768
     stem: tuple[int, ...] = (24, 48, 48)
+    places: float = (
+        0.5  # spread of the first position embeddings of patches, beside a stem whose values are near 1
+    )
     layers: int = 2  # of the tower that reads pictures; the other has one
     dims: int = 64
     batch_size: int = 128
@@ -69,7 +72,8 @@ class SmallCLIP(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Pictures (N, 3, 32, 32) as the model takes them; ids (N, K, T) of their captions, and which captions are equal."""
+    """Pictures (N, 3, 32, 32) as the model takes them; ids and mask (M, T) of the M different captions;
+    which K of those belong to each picture."""
 
     images: Tensor
     ids: Tensor
@@ -158,6 +162,7 @@ def new_clip(tokenizer: BPETokenizer, recipe: CLIPRecipe) -> CLIP:
         "stem_widths": list(recipe.stem),
         "num_hidden_layers": recipe.layers,
     }
+    vision |= {"initializer_range": recipe.places}
     return CLIP(CLIPConfig(text_config=tower | text, vision_config=tower | vision, projection_dim=recipe.dims),
                 recipe.seed)  # fmt: skip
 
@@ -203,7 +208,7 @@ def one_step(
 
 def distinct(n: int, split: str, seed: int) -> Scenes:
     """n scenes of one thing on a 2 x 2 board, no two with the same whole caption."""
-    drawn, seen, keep = scenes(20 * n, 32, seed, 1, 2, split=split), set(), []
+    drawn, seen, keep = scenes(12 * n, 32, seed, 1, 2, split=split), set(), []
     for i, ((one,), background) in enumerate(zip(drawn.objects, drawn.backgrounds)):
         what = caption([one], background)
         if what not in seen and len(keep) < n:
