@@ -34,10 +34,14 @@ WORDINGS = Path(__file__).with_name("tool_wordings.json")
 LANGUAGES = ("en", "ko")
 LEVELS = {1: "one tool", 2: "several tools", 3: "a trap or a missing tool"}
 MISSING = 0.12  # of the dialogues: what is asked for is not there
-# how an agent says that it did not do what was asked
+# How an agent says that it did not do what was asked: about itself, or about what is missing. "It cannot rain" is no
+# such thing. A list of words is no reader: the state of the world is checked beside it.
 DECLINES = re.compile(
-    r"cannot|can't|could not|couldn't|unable|no tool|there is no|not found|has no result"
-    r"|없습니다|없어요|못 ?했|못 ?합|할 수 없",
+    r"\b(?:I|we) (?:cannot|can not|can't|could not|couldn't|do not have|don't have)\b"
+    r"|\b(?:I am|I'm|I was|we are|we were) (?:unable|not able) to\b"
+    r"|\bno (?:such )?(?:tool|file|item|note)\b|\bhas no result\b|\b(?:tool|file|item|note) (?:was )?not found\b"
+    r"|(?:할|알|찾을|보낼|읽을|쓸|구할|나눌|끊을) 수(?:가|는)? 없"
+    r"|(?:도구|파일|물건|상품|메모|노트)(?:가|이|는|은)? 없|못 ?했(?:습니다|어요)|못 ?합니다",
     re.IGNORECASE,
 )
 
@@ -129,15 +133,25 @@ def tool_dialogues(n: int, seed: int = 0) -> list[ToolTask]:
 def tool_tasks(level: int | None = None, seed: int = 0) -> list[ToolTask]:
     """The 60 tasks of the examination, or the 20 of one level; half of them Korean. seed: of names and numbers."""
     check_choice("level", level, (None, *LEVELS)), check_int("seed", seed, 0)
+    made = _every("test", seed)
+    return sorted((one for one in made if level in (None, one.level)), key=lambda one: one.level)
+
+
+def fresh_tool_tasks(seed: int = 0) -> list[ToolTask]:
+    """20 more tasks of one tool, whose wordings were written after the policies were finished and never tuned on."""
+    check_int("seed", seed, 0)
+    return _every("fresh", seed)
+
+
+def _every(part: str, seed: int) -> list[ToolTask]:
+    """One task for each wording of a part of the examination."""
     rng = random.Random(f"tool tasks {seed}")
-    wordings = _read()["wordings"]["test"]
-    made = [
+    return [
         _make(rng, "test", language, kind, text)
-        for language in LANGUAGES
-        for kind, texts in wordings[language].items()
+        for language, kinds in _read()["wordings"][part].items()
+        for kind, texts in kinds.items()
         for text in texts
     ]
-    return sorted((one for one in made if level in (None, one.level)), key=lambda one: one.level)
 
 
 def shared_task_shapes(tasks: Iterable[ToolTask], known: Iterable[ToolTask]) -> dict[str, list[Any]]:

@@ -8,7 +8,15 @@ import pytest
 from minillm.data import prove_held_out
 from minillm.data.agent_checks import agent_checks
 from minillm.data.tool_injections import tool_injections
-from minillm.data.tool_tasks import WORDINGS, marked, shared_task_shapes, tool_dialogues, tool_tasks
+from minillm.data.tool_tasks import (
+    DECLINES,
+    WORDINGS,
+    fresh_tool_tasks,
+    marked,
+    shared_task_shapes,
+    tool_dialogues,
+    tool_tasks,
+)
 from minillm.data.tool_world import Workplace, World, tool_schemas
 
 WORLD = World(
@@ -37,6 +45,28 @@ def test_no_wording_and_no_order_of_tools_was_taught():
     assert held.shared_ngrams <= held.ngrams // 20
     assert {len(one.chain) for one in taught} == {0, 1, 2}
     assert max(len(one.chain) for one in tasks) == 3
+
+
+def test_the_fresh_tasks_are_other_wordings_than_both_halves():
+    fresh = fresh_tool_tasks()
+    assert Counter((one.level, one.language) for one in fresh) == {(1, "en"): 10, (1, "ko"): 10}
+    assert shared_task_shapes(fresh, tool_dialogues(3000))["wordings"] == []
+    assert shared_task_shapes(fresh, tool_tasks())["wordings"] == []
+    assert [one.request for one in fresh] != [one.request for one in fresh_tool_tasks(seed=1)]
+
+
+@pytest.mark.parametrize(
+    ("said", "declines"),
+    [
+        ("I cannot do this.", True), ("I could not send it.", True), ("There is no tool for that.", True),
+        ("there is no file 'a.txt'", True), ("a division by zero has no result", True), ("I am unable to book.", True),
+        ("그 도구는 없습니다.", True), ("저는 예약할 수 없습니다.", True), ("알 수 없어요.", True),
+        ("It cannot rain in Busan tomorrow.", False), ("You can't miss it: booked.", False), ("구름이 없습니다.", False),
+        ("There is no rain tomorrow.", False), ("Sent. Nora cannot come.", False), ("문제없이 보냈습니다.", False),
+    ],
+)  # fmt: skip
+def test_a_decline_speaks_of_the_agent_or_of_what_is_missing(said, declines):
+    assert bool(DECLINES.search(said)) == declines
 
 
 def test_what_was_taught_is_found_out():
