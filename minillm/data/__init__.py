@@ -1,5 +1,6 @@
 """Text to work on: the Python reference, questions on it, a Korean corpus, and real data sets by name."""
 
+from minillm.data.agent_checks import AgentCheck, agent_checks
 from minillm.data.attack_prompts import AttackPrompt, attack_prompts
 from minillm.data.capital_cities import capital_analogies, capital_pairs, capital_sentences
 from minillm.data.characters import Characters
@@ -38,6 +39,8 @@ from minillm.data.small_programs import Outcome, ProgramTask, run_answer, shared
 from minillm.data.sql_prompts import small_prompt, spaced, sql_in, sql_prompt, unspaced
 from minillm.data.sql_questions import SQLTask, shared_forms, sql_tasks
 from minillm.data.text_files import read_documents
+from minillm.data.tool_injections import Injection, tool_injections
+from minillm.data.tool_tasks import ToolTask, fresh_tool_tasks, shared_task_shapes, tool_dialogues, tool_tasks
 from minillm.data.toy_translation import SPELLINGS, date_pairs, word_pairs
 from minillm.data.unanswerable import DECLINING, unanswerable_questions
 
@@ -48,6 +51,7 @@ __all__ = [
     "SPELLINGS",
     "STYLES",
     "TOPICS",
+    "AgentCheck",
     "AttackPrompt",
     "Characters",
     "Dataset",
@@ -57,6 +61,7 @@ __all__ = [
     "DownloadError",
     "Fact",
     "HeldOut",
+    "Injection",
     "Outcome",
     "Passage",
     "PersonalText",
@@ -65,6 +70,8 @@ __all__ = [
     "SQLTask",
     "Section",
     "Style",
+    "ToolTask",
+    "agent_checks",
     "attack_prompts",
     "available",
     "cache_folder",
@@ -79,6 +86,7 @@ __all__ = [
     "fact_documents",
     "facts",
     "fetch",
+    "fresh_tool_tasks",
     "headline_events",
     "instruction_rows",
     "judge_pairs",
@@ -108,6 +116,7 @@ __all__ = [
     "run_answer",
     "shared_forms",
     "shared_shapes",
+    "shared_task_shapes",
     "small_prompt",
     "small_tasks",
     "spaced",
@@ -117,6 +126,9 @@ __all__ = [
     "sql_prompt",
     "sql_tasks",
     "standard_library_docs",
+    "tool_dialogues",
+    "tool_injections",
+    "tool_tasks",
     "train_and_held_out",
     "unanswerable_questions",
     "unspaced",
