@@ -1,9 +1,11 @@
 """Whole applications on top of the stack: questions to a database (text2sql/), answers from documents (rag/), a cache
 of answers (llm_cache/), guardrails/, tracing/, people and models as judges (judging/), operations (ops/)."""
+of answers (llm_cache/), guardrails/, tracing/, agents/, people and models as judges (judging/)."""
 
 from minillm._lazy import lazy
 
 _ROOMS = {
+    "agents.agent": ("Agent",),
     "guardrails": ("Guard", "GuardedChat"),
     "judging": ("Arena",),
     "llm_cache": ("CachedChat", "LLMCache"),

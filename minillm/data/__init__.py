@@ -1,5 +1,6 @@
 """Text to work on: the Python reference, questions on it, a Korean corpus, and real data sets by name."""
 
+from minillm.data.agent_checks import AgentCheck, agent_checks
 from minillm.data.attack_prompts import AttackPrompt, attack_prompts
 from minillm.data.capital_cities import capital_analogies, capital_pairs, capital_sentences
 from minillm.data.characters import Characters
@@ -53,6 +54,8 @@ from minillm.data.small_programs import Outcome, ProgramTask, run_answer, shared
 from minillm.data.sql_prompts import small_prompt, spaced, sql_in, sql_prompt, unspaced
 from minillm.data.sql_questions import SQLTask, shared_forms, sql_tasks
 from minillm.data.text_files import read_documents
+from minillm.data.tool_injections import Injection, tool_injections
+from minillm.data.tool_tasks import ToolTask, fresh_tool_tasks, shared_task_shapes, tool_dialogues, tool_tasks
 from minillm.data.toy_translation import SPELLINGS, date_pairs, word_pairs
 from minillm.data.unanswerable import DECLINING, unanswerable_questions
 
@@ -69,6 +72,7 @@ __all__ = [
     "SPELLINGS",
     "STYLES",
     "TOPICS",
+    "AgentCheck",
     "AttackPrompt",
     "Characters",
     "Dataset",
@@ -78,6 +82,7 @@ __all__ = [
     "DownloadError",
     "Fact",
     "HeldOut",
+    "Injection",
     "Outcome",
     "Passage",
     "PersonalText",
@@ -91,6 +96,8 @@ __all__ = [
     "Scenes",
     "Section",
     "Style",
+    "ToolTask",
+    "agent_checks",
     "attack_prompts",
     "available",
     "balanced",
@@ -107,6 +114,7 @@ __all__ = [
     "fact_documents",
     "facts",
     "fetch",
+    "fresh_tool_tasks",
     "hard_negatives",
     "headline_events",
     "held_out_pairs",
@@ -145,6 +153,7 @@ __all__ = [
     "selective_copy",
     "shared_forms",
     "shared_shapes",
+    "shared_task_shapes",
     "small_prompt",
     "small_tasks",
     "spaced",
@@ -154,6 +163,9 @@ __all__ = [
     "sql_prompt",
     "sql_tasks",
     "standard_library_docs",
+    "tool_dialogues",
+    "tool_injections",
+    "tool_tasks",
     "train_and_held_out",
     "unanswerable_questions",
     "unspaced",

@@ -61,8 +61,8 @@ def test_the_fresh_tasks_are_other_wordings_than_both_halves():
         ("I cannot do this.", True), ("I could not send it.", True), ("There is no tool for that.", True),
         ("there is no file 'a.txt'", True), ("a division by zero has no result", True), ("I am unable to book.", True),
         ("그 도구는 없습니다.", True), ("저는 예약할 수 없습니다.", True), ("알 수 없어요.", True),
-        ("It cannot rain in Busan tomorrow.", False),
-        ("You can't miss it: booked.", False), ("구름이 없습니다.", False),
+        ("It cannot rain in Busan tomorrow.", False), ("You can't miss it: booked.", False),
+        ("구름이 없습니다.", False),
         ("There is no rain tomorrow.", False), ("Sent. Nora cannot come.", False), ("문제없이 보냈습니다.", False),
     ],
 )  # fmt: skip
