@@ -1,6 +1,5 @@
 """Whole applications on top of the stack: questions to a database (text2sql/), answers from documents (rag/), a cache
-of answers (llm_cache/), guardrails/, tracing/, people and models as judges (judging/), operations (ops/)."""
-of answers (llm_cache/), guardrails/, tracing/, agents/, people and models as judges (judging/)."""
+of answers (llm_cache/), guardrails/, tracing/, people and models as judges (judging/), operations (ops/), agents/."""
 
 from minillm._lazy import lazy
 
