@@ -191,13 +191,16 @@ def timed(call: Callable[[], Any], limit: float) -> Observation:
 
 def as_text(value: Any) -> str:
     """A result as a text of at most MOST characters: a str as it is, all else as JSON, what has none as its repr."""
-    text = (
-        str.__str__(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=repr)
-    )
-    cut = text if len(text) <= MOST else f"{text[:MOST]}... ({len(text):,} characters, cut)"
-    return cut.encode("utf-8", "replace").decode(
-        "utf-8"
-    )  # half a surrogate pair would break every file it goes to
+    if isinstance(value, str):
+        text, size = str.__str__(value), f"{str.__len__(value):,} characters, "
+    else:  # written piece by piece, until it is long enough: a tool may return a list of millions
+        text, size = "", ""
+        for piece in json.JSONEncoder(ensure_ascii=False, default=repr).iterencode(value):
+            text += piece
+            if len(text) > MOST:
+                break
+    cut = text if len(text) <= MOST else f"{text[:MOST]}... ({size}cut)"
+    return cut.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair would break every file
 
 
 def _message(error: BaseException) -> str:

@@ -5,6 +5,7 @@ Book: 15.2.1 단일 에이전트.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -69,14 +70,31 @@ class State:
                 Step(**{**one, "observation": Observation(**one["observation"])}) for one in saved["steps"]
             ]
             state = cls(**{**saved, "steps": steps})
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"a saved run must be what Agent.state() gave ({error})") from None
-        texts = [state.task, state.answer, *state.recalled, *state.refused]
-        if not all(isinstance(one, str) for one in texts) or not state.tokens >= 0 or not state.seconds >= 0:
+        if not state.sound():
             raise ValueError(
-                "a saved run must be what Agent.state() gave: texts, tokens and seconds of at least 0"
+                "a saved run must be what Agent.state() gave: texts, steps, tokens and seconds >= 0"
             )
         return state
+
+    def sound(self) -> bool:
+        """Whether every field is of its type."""
+        lists = all(isinstance(one, list) for one in (self.recalled, self.refused))
+        texts = [self.task, self.answer, *(self.recalled if lists else ()), *(self.refused if lists else ())]
+        texts += [one for step in self.steps for one in (step.thought, step.action, step.observation.text)]
+        errors = [step.observation.error for step in self.steps]
+        times = [self.seconds, *(step.observation.seconds for step in self.steps)]
+        return (
+            lists
+            and all(isinstance(one, str) for one in texts)
+            and all(one is None or isinstance(one, str) for one in errors)
+            and all(isinstance(step.arguments, dict) for step in self.steps)
+            and all(type(one) in (int, float) and 0 <= one < math.inf for one in times)
+            and type(self.tokens) is int
+            and self.tokens >= 0
+            and self.finish in (None, *FINISHES)
+        )
 
     def run(self) -> Run:
         """The run as it ended."""

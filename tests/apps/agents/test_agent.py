@@ -320,3 +320,50 @@ def test_bad_arguments_are_named(bad):
 
 def test_a_real_grammar_takes_the_schema():
     assert SamplingParams(json_schema=action_schema(Toolbox([add, erase]))).json_schema
+
+
+def test_a_long_result_is_not_written_whole():
+    """A list that counts what was read of it: json.dumps would read all of it."""
+    read = []
+
+    class Counting(list):
+        def __iter__(self):
+            return (read.append(one) or one for one in range(10**6))
+
+    from minillm.apps.agents.tools import as_text
+
+    text = as_text(Counting([0]))
+    assert text.endswith("... (cut)")
+    assert max(len(text) - 20, len(read)) < MOST
+    assert as_text({"가": [1, None, 2.5]}) == json.dumps({"가": [1, None, 2.5]}, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 1e9])
+def test_a_budget_without_an_end_is_refused(seconds):
+    with pytest.raises(ValueError, match="seconds"):
+        Budget(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recalled": "가나다"}, {"refused": None}, {"tokens": 1.5}, {"tokens": True}, {"seconds": float("inf")},
+        {"seconds": "1"}, {"finish": "done"}, {"answer": None}, {"steps": [3]},
+        {"steps": [{"thought": "", "action": "add", "arguments": [], "observation": {"text": ""}}]},
+        {"steps": [{"thought": "", "action": None, "arguments": {}, "observation": {"text": ""}}]},
+        {"steps": [{"thought": "", "action": "add", "arguments": {}, "observation": {"text": 3}}]},
+        {"steps": [{"thought": "", "action": "add", "arguments": {}, "observation": {"text": "", "error": 3}}]},
+    ],
+)  # fmt: skip
+def test_a_saved_run_of_other_types_is_refused(change):
+    runner = agent([act("answer", text="네")])
+    runner.run("가")
+    with pytest.raises(ValueError, match="saved run"):
+        runner.resume(runner.state() | change)
+
+
+def test_a_model_that_raises_has_used_time():
+    runner = agent([])
+    with pytest.raises(ValueError, match="script"):
+        runner.run("가")
+    assert runner.state()["seconds"] > 0

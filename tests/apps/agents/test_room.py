@@ -1,0 +1,220 @@
+"""Tools that are given, memory, several agents, the page."""
+
+import itertools
+import os
+import random
+from html.parser import HTMLParser
+
+import pytest
+
+from minillm.apps.agents.agent import Agent
+from minillm.apps.agents.group import ChatAgent, GroupChat, rag_agent
+from minillm.apps.agents.memory import BothMemories, LongMemory, ShortMemory
+from minillm.apps.agents.page import save_transcript, transcript_page
+from minillm.apps.agents.people import ScriptedPerson
+from minillm.apps.agents.toolkit import calculator, clock_tool, folder_tools, search_tool, sql_tool
+from minillm.apps.agents.tools import Observation, Toolbox
+from minillm.apps.agents.transcript import Run, Step
+from minillm.apps.guardrails import NgramEncoder
+from minillm.apps.rag import VectorStoreIndex
+from minillm.apps.tracing import Tracer
+from minillm.data import Document
+from minillm.inference import ScriptedChat
+from minillm.sandbox import SQLSandbox
+from minillm.search import VectorStore
+from tests.apps.agents.test_agent import act
+
+
+def test_calculator_clock_and_sql():
+    with SQLSandbox(script="CREATE TABLE t (n); INSERT INTO t VALUES (1), (2);") as sandbox:
+        box = Toolbox([calculator, clock_tool(lambda: "정오"), sql_tool(sandbox)])
+        assert box.call("calculator", {"expression": "(3 + 4) * 2"}).text == "14"
+        for bad in ("'a' * 3", "__import__('os')", "9 ** 9 ** 9", "1 / 0", "True"):
+            assert box.call("calculator", {"expression": bad}).error
+        assert box.call("clock", {}).text == "정오"
+        assert (
+            box.call("sql", {"query": "SELECT sum(n) FROM t"}).text
+            == '{"columns": ["sum(n)"], "rows": [[3]]}'
+        )
+        assert box.call("sql", {"query": "DELETE FROM t"}).error
+
+
+def test_no_path_leads_out_of_the_folder(tmp_path):
+    root, secret = tmp_path / "root", tmp_path / "secret.txt"
+    (root / "sub").mkdir(parents=True)
+    secret.write_text("secret", "utf-8")
+    (root / "sub" / "가.txt").write_text("안녕", "utf-8")
+    paths = [
+        "../secret.txt",
+        str(secret),
+        "sub/../../secret.txt",
+        "",
+        ".",
+        "sub",
+        "a\0b",
+        "..\\secret.txt",
+        "C:/x",
+        "sub//가.txt",
+    ]
+    if hasattr(os, "symlink") and os.name == "posix":
+        (root / "link").symlink_to(tmp_path)
+        (root / "file").symlink_to(secret)
+        os.link(secret, root / "hard")
+        os.mkfifo(root / "pipe")
+        paths += ["link/secret.txt", "file", "hard", "pipe"]
+    box = Toolbox(folder_tools(root))
+    for path in paths:
+        assert box.call("read_file", {"path": path}).error, path
+    for path in (path for path in paths if path not in ("hard", "pipe")):
+        assert box.call("write_file", {"path": path, "text": "x"}).error, path
+    box.call("write_file", {"path": "hard", "text": "x"})
+    assert secret.read_text("utf-8") == "secret"
+    assert box.call("read_file", {"path": "sub/가.txt"}).text == "안녕"
+    assert box.call("write_file", {"path": "new/나.txt", "text": "b"}).text == "written"
+    assert '"sub/가.txt"' in box.call("list_files", {}).text
+    assert box.tools["write_file"].dangerous
+    with pytest.raises(ValueError, match="folder"):
+        folder_tools(tmp_path / "none")
+
+
+def test_short_memory_keeps_the_newest_that_fit():
+    draw = random.Random(0)
+    for _ in range(200):
+        messages = [
+            {"role": "user", "content": "x" * draw.randint(1, 60)} for _ in range(draw.randint(0, 12))
+        ]
+        limit = draw.randint(4, 200)
+        left = ShortMemory(limit, count=len).fit(messages)
+        assert sum(len(one["content"]) for one in left) <= limit
+        assert left == messages[len(messages) - len(left) :]
+        if len(left) < len(messages):
+            dropped = messages[len(messages) - len(left) - 1]
+            assert sum(len(one["content"]) for one in [dropped, *left]) > limit
+        short = ShortMemory(limit, lambda older: f"{len(older)} earlier " * 30, count=len).fit(messages)
+        assert sum(len(one["content"]) for one in short) <= limit
+
+
+def test_long_memory_is_recalled_in_the_next_run_and_kept_once():
+    store = VectorStore(256, encoder=NgramEncoder(256))
+    store.upsert([{"id": "a", "text": "서울의 인구는 940만 명"}, {"id": "b", "text": "the lamp costs 24"}])
+    assert "940만" in Toolbox([search_tool(store, 1)]).call("search", {"query": "서울 인구"}).text
+    memory = BothMemories(ShortMemory(), LongMemory(store, 1))
+    model = ScriptedChat([act("answer", text="파랑")] * 3)
+    agent = Agent("a", "b", memory=memory, model=model)
+    for _ in range(3):
+        agent.run("내가 좋아하는 색은?")
+    assert "파랑" in model.asked[1][0]["content"]
+    assert "파랑" not in model.asked[0][0]["content"]
+    assert store.stats()["namespaces"]["memory"]["vector_count"] == 1
+
+
+def endless(name, **more):
+    return ChatAgent(name, model=lambda told: f"{name} {len(told)}", **more)
+
+
+def test_two_agents_never_talk_for_ever():
+    ann, bob = endless("ann"), endless("bob")
+    chat = ann.initiate_chat(bob, "hello", max_turns=7)
+    assert [one["name"] for one in chat.messages] == ["ann", "bob"] * 4
+    assert chat.finish_reason == "turns"
+    few = endless("bob", max_consecutive_auto_reply=2)
+    chat = ann.initiate_chat(few, "hello", max_turns=100)
+    assert (chat.finish_reason, len(chat.messages)) == ("auto_reply", 5)
+    done = ChatAgent("bob", model=ScriptedChat(["잠깐", "끝. TERMINATE"]))
+    chat = ann.initiate_chat(done, "hello")
+    assert (chat.finish_reason, len(chat.messages)) == ("terminated", 4)
+    with pytest.raises(ValueError, match="max_turns"):
+        ann.initiate_chat(bob, "hello", max_turns=10**9)
+    with pytest.raises(ValueError, match="another name"):
+        ann.initiate_chat(ann, "hello")
+
+
+def test_what_people_do():
+    ann = endless("ann")
+    typing = ScriptedPerson(["do this", "", "exit"])
+    bob = endless("bob", human_input_mode="ALWAYS", person=typing)
+    chat = ann.initiate_chat(bob, "hello")
+    assert [one["content"] for one in chat.messages if one["name"] == "bob"] == ["do this", "bob 3"]
+    assert chat.finish_reason == "person"
+    more = endless(
+        "bob", human_input_mode="TERMINATE", person=ScriptedPerson(["go on"]), max_consecutive_auto_reply=1
+    )
+    chat = ann.initiate_chat(more, "hello")
+    assert [one["content"] for one in chat.messages if one["name"] == "bob"] == ["bob 1", "go on", "bob 5"]
+    assert chat.finish_reason == "auto_reply"
+    with pytest.raises(ValueError, match="person"):
+        endless("bob", human_input_mode="ALWAYS")
+
+
+def speakers(chat):
+    return [one["name"] for one in chat.messages][1:]
+
+
+def test_speaker_rules_are_deterministic():
+    def group(rule, **more):
+        return GroupChat([endless(name) for name in "abc"], max_round=6, speaker_selection=rule, **more)
+
+    tracer = Tracer(seed=0)
+    assert speakers(group("round_robin").run("go", tracer=tracer)) == ["a", "b", "c"] * 2
+    assert [one.name for one in tracer.kept] == [f"turn of {name}" for name in "abcabc"]
+    drawn = [speakers(group("random", seed=seed).run("go")) for seed in (1, 1, 2, 3, 4)]
+    assert drawn[0] == drawn[1]
+    assert len({tuple(one) for one in drawn}) > 1
+    assert all(one != two for names in drawn for one, two in itertools.pairwise(names))
+    chosen = group("auto", chooser=ScriptedChat(["c", "a", "c", "b", "a", "b"]))
+    assert speakers(chosen.run("go")) == ["c", "a", "c", "b", "a", "b"]
+    only = group(lambda last, messages: only.agents[2])
+    assert speakers(only.run("go")) == ["c"] * 6
+    strange = group(lambda last, messages: "c")
+    with pytest.raises(ValueError, match="agent of the group"):
+        strange.run("go")
+    for bad, said in (({"rule": "auto"}, "chooser"), ({"rule": "loudest"}, "speaker_selection")):
+        with pytest.raises(ValueError, match=said):
+            group(**bad)
+    with pytest.raises(ValueError, match="different names"):
+        GroupChat([endless("a"), endless("a")])
+
+
+def test_an_agent_that_answers_from_documents():
+    documents = [
+        Document("a", "서울", "서울의 인구는 940만 명이다."),
+        Document("b", "lamp", "The lamp costs 24."),
+    ]
+    engine = VectorStoreIndex.from_documents(documents, encoder=NgramEncoder(512)).as_query_engine()
+    ann = endless("ann")
+    chat = ann.initiate_chat(rag_agent("docs", engine), "서울의 인구는?", max_turns=1)
+    assert "940만" in chat.messages[-1]["content"]
+
+
+class Reader(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.text, self.attributes = [], "", set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_a_page_shows_everything_and_runs_nothing(tmp_path):
+    evil = "<script>alert(1)</script><img src=x onerror='a'>\"{0}&amp;\u202e\ud800 안녕"
+    steps = [
+        Step(evil, evil, {evil: evil}, Observation(evil)),
+        Step("", "", {}, Observation("", evil)),
+    ]
+    run = Run(evil, evil, steps, "answer", {"steps": 2, "tokens": 3, "seconds": 0.5})
+    page = save_transcript(run, tmp_path / "run.html").read_text("utf-8")
+    reader = Reader()
+    reader.feed(page)
+    assert not {"script", "img", "a", "iframe"} & {*reader.tags}
+    assert not {name for name in reader.attributes if name.startswith("on")} | (
+        {"src", "href"} & reader.attributes
+    )
+    assert reader.text.count("<script>alert(1)</script>") == 9
+    assert "\u202e" not in page
+    assert transcript_page(run) == page
+    with pytest.raises(ValueError, match="Run"):
+        transcript_page("x")
