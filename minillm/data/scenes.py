@@ -3,11 +3,11 @@
     scene i of seed s:  background; for each object shape, colour, size, cell of a grid, place in the cell, box
     image = palette[background, or colour where the shape's mask is], plus noise, cut to 0..1
 
-Book chapter 14 멀티모달 모델: the pictures every lesson of it works on. Peer: CLEVR (Johnson et al. 2017), whose idea
+Book chapter 14: the pictures every lesson of it works on. Peer: CLEVR (Johnson et al. 2017), whose idea
 (a made world has exact answers) is kept, and whose ray tracing is not. Masks are made in whole numbers, so a seed
-gives the same pixels on any CPU; scene i is the same however many are asked for. 12 of the 64 pairs of colour and shape are
-held out (`held_out_pairs`), while every colour and every shape is still seen. Captions: scenes_texts.py, questions:
-scenes_questions.py, reading a picture back: scenes_reader.py. Left out: overlap, rotation, shadows, soft edges.
+gives the same pixels on any CPU; scene i is the same however many are asked for. 12 of the 64 pairs of colour and
+shape are held out (`held_out_pairs`), while every colour and every shape is still seen. Captions: scenes_texts.py,
+questions: scenes_questions.py, reading a picture back: scenes_reader.py. Left out: overlap, rotation, soft edges.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ STAR = (
 
 
 class SceneObject(NamedTuple):
-    """One thing in a picture. row, column: its cell of a grid x grid board; box: x0, y0, x1, y1 pixels, ends excluded."""
+    """One thing in a picture. row, column: its cell of a grid x grid board; box: x0, y0, x1, y1, ends excluded."""
 
     shape: str
     colour: str
@@ -69,7 +69,7 @@ def diameters(cell: int) -> tuple[int, int]:
 
 @cache
 def mask(shape: str, diameter: int) -> NDArray[np.bool_]:
-    """Which pixels of a square (d, d) a shape covers, in whole numbers: x and y run from -(d-1) to d-1 in steps of 2."""
+    """Which pixels of a square (d, d) a shape covers, in whole numbers: x, y run from -(d-1) to d-1 in steps of 2."""
     d = diameter
     x, y = np.meshgrid(np.arange(1 - d, d, 2), np.arange(1 - d, d, 2))  # (d, d); a pixel is 2 wide
     disc = x * x + y * y <= d * d

@@ -1,7 +1,7 @@
 """Reads a picture of the scene world back, without training: the judge of every picture a model draws.
 
     the border's mean -> background; in each cell of the board the pixels farthest from it -> colour;
-    alpha = how far each pixel has gone from background to colour;  the mask T with the least |alpha - T|² -> shape, size, place
+    alpha = how far a pixel has gone from background to colour;  the mask T of least |alpha - T|² -> shape, size, place
 
 Book chapter 14; the method is template matching (least squares), which is the most likely reading under Gaussian
 noise. It judges samples of diffusion (14.3.1) by what is in them, where FID only compares crowds (Heusel et al. 2017).

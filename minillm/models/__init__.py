@@ -61,6 +61,7 @@ from minillm.models.stateful import StateBody
 from minillm.models.t5 import T5, T5Body, T5Config, T5Encoder
 from minillm.models.transformer import Transformer, TransformerConfig
 from minillm.models.unet import UNet, UNetConfig
+from minillm.models.vit import ViT, ViTConfig, ViTForImageClassification
 
 __all__ = [
     "BART",
@@ -131,6 +132,9 @@ __all__ = [
     "TransformerConfig",
     "UNet",
     "UNetConfig",
+    "ViT",
+    "ViTConfig",
+    "ViTForImageClassification",
     "load_e5s1",
     "load_gguf",
     "load_llama2c",

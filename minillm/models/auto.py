@@ -23,6 +23,7 @@ from minillm.models.mamba import Mamba, MambaBody
 from minillm.models.mamba2 import Mamba2, Mamba2Body
 from minillm.models.recurrent import GRU, LSTM, RNN, GRUBody, LSTMBody, RNNBody
 from minillm.models.s4d import S4D, S4DBody
+from minillm.models.vit import ViT, ViTForImageClassification
 from minillm.models.weights import read_config
 
 BERT_TASKS: dict[str, type[PretrainedModel]] = {
@@ -58,6 +59,8 @@ ARCHITECTURES: dict[str, type[PretrainedModel]] = {  # transformers' class names
     "GPT2LMHeadModel": GPT2,
     "GPT2Model": GPT2Body,
     "GPT2ForSequenceClassification": GPT2ForSequenceClassification,
+    "ViTModel": ViT,
+    "ViTForImageClassification": ViTForImageClassification,
     **{f"{name}{task}": cls for name in llama.FAMILIES.values() for task, cls in LLAMA_TASKS.items()},
     **{f"Bert{task}": cls for task, cls in BERT_TASKS.items()},
     **{f"{name}{task}": cls for name in roberta.FAMILIES.values() for task, cls in ROBERTA_TASKS.items()},
@@ -83,7 +86,7 @@ def load_bin(
 
 
 FILES: dict[str, Callable[..., PretrainedModel]] = {".bin": load_bin, ".gguf": load_gguf}
-UNNAMED = (*LANGUAGE_MODELS, bert.BERT, roberta.RoBERTa)  # what a folder without architectures holds
+UNNAMED = (*LANGUAGE_MODELS, bert.BERT, roberta.RoBERTa, ViT)  # what a folder without architectures holds
 
 
 def load_model(
