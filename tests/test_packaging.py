@@ -28,7 +28,7 @@ def test_core_is_small_and_the_heavy_parts_are_extras():
     torch_brings = {"filelock", "jinja2"}
     assert core == {"torch", "numpy", "safetensors", "regex", "numba", "tqdm"} | torch_brings | figures
     extras = {"kernels", "lab", "test", "parity", "hub", "tables", "xllamacpp", "classroom"}
-    extras |= {"serve", "openai", "guardrails", "fuzz", "qdrant", "ann", "pdf", "otlp"}
+    extras |= {"serve", "openai", "guardrails", "fuzz", "qdrant", "ann", "pdf", "otlp", "mlflow"}
     assert extras == set(PROJECT["optional-dependencies"])
 
 

@@ -10,6 +10,7 @@ _ROOMS = {
     "page.plots_bits": ("plot_bits",),
     "page.plots_flow": ("Group", "Node", "plot_flow"),
     "page.plots_graph": ("plot_cells", "plot_graph"),
+    "page.plots_pictures": ("plot_pictures",),
     "page.plots_roofline": ("plot_roofline",),
     "page.plots_slots": ("plot_slots",),
     "page.plots_spans": ("plot_spans",),
@@ -19,6 +20,7 @@ _ROOMS = {
     "page.source": ("show",),
     "small": ("SmallModel", "small_corpus", "small_model"),
     "small.clip": ("SmallCLIP", "small_clip"),
+    "small.diffusion": ("small_diffusion",),
     "small.sql_models": ("sql_model",),
     "small.program_models": ("program_model", "reward_model", "sft_model"),
 }

@@ -70,9 +70,19 @@ def ddim_step(
     left, left_s = schedule.alpha_bar_at(t), schedule.alpha_bar_at(s)
     x0, noise = schedule.clean_and_noise(xt, said, t)
     if clip:
-        x0 = x0.clamp(-1, 1)
-        if renoise:  # the noise that goes with the clipped picture
-            noise = (xt - left**0.5 * x0) / (1 - left) ** 0.5
+        x0, fitting = clipped(xt, x0, left)
+        noise = fitting if renoise else noise
+    return step_back(x0, noise, left, left_s, eta, z)
+
+
+def clipped(xt: Tensor, x0: Tensor, left: float) -> tuple[Tensor, Tensor]:
+    """x_0 within -1..1, and the noise that makes x_t of it; left: ā of x_t."""
+    x0 = x0.clamp(-1, 1)
+    return x0, (xt - left**0.5 * x0) / (1 - left) ** 0.5
+
+
+def step_back(x0: Tensor, noise: Tensor, left: float, left_s: float, eta: float, z: Tensor | None) -> Tensor:
+    """The picture at ā = left_s, from what was found at ā = left; eta: the share of noise that is drawn anew."""
     variance = (1 - left_s) / (1 - left) * (1 - left / left_s)
     sigma = eta * variance**0.5
     x = left_s**0.5 * x0 + max(1 - left_s - sigma**2, 0.0) ** 0.5 * noise
@@ -135,7 +145,17 @@ def ddpm_sample(
     return x
 
 
-def _begin(schedule, shape, steps, guidance, seed, condition, noise, clip, spacing):
+def _begin(
+    schedule: NoiseSchedule,
+    shape: Sequence[int],
+    steps: int,
+    guidance: float,
+    seed: int,
+    condition: Tensor | None,
+    noise: Tensor | None,
+    clip: bool,
+    spacing: str,
+) -> tuple[Tensor, list[tuple[int, int | None]], torch.Generator]:
     """(first noise, [(t, s), ...], generator), everything checked."""
     if not isinstance(schedule, NoiseSchedule):
         raise ValueError(f"schedule must be a NoiseSchedule, got {describe(schedule)}")

@@ -142,8 +142,26 @@ class DiffusionTrainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` said."""
+        """Go on from what `state_dict` said. ValueError if that is not of such a run: nothing is changed then."""
+        try:
+            step = check_int("step", state["step"], 0, self.max_steps)
+            losses = [check_number("each loss", loss) for loss in state["losses"]]
+            if len(losses) != step:
+                raise ValueError(f"{step} steps have {step} losses, got {len(losses)}")
+            model, ema = copy.deepcopy(self.model), copy.deepcopy(self.ema.model)
+            model.load_state_dict(state["model"])
+            ema.load_state_dict(state["ema"])
+            optimizer = AdamW(model.parameters(), lr=self.learning_rate, weight_decay=0.0)
+            optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+            for weight, averages in optimizer.state.items():
+                shapes = {
+                    value.shape for value in averages.values() if isinstance(value, Tensor) and value.dim()
+                }
+                if shapes - {weight.shape}:
+                    raise ValueError(f"averages of shapes {shapes} for a weight of {tuple(weight.shape)}")
+        except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+            raise ValueError(f"state must be what state_dict() of an equal trainer said: {error}") from error
         self.model.load_state_dict(state["model"])
         self.ema.model.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.losses = state["step"], list(state["losses"])
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self.step, self.losses = step, losses

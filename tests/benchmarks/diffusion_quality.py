@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.diffusion_quality --folder build/diffusion                 all 45,018 steps
     python -m tests.benchmarks.diffusion_quality --folder build/diffusion --until 3000    a prefix; again to go on
+    python -m tests.benchmarks.diffusion_quality --folder build/diffusion --final         500 fresh wishes a figure
 
 The folder holds state.pt (all that is needed to go on), model.safetensors (the smoothed weights, float16) and
 curve.json: the oracle's figures by step, n, seed, and the CPU seconds that training took. Pictures that are trained
@@ -15,6 +16,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,35 +26,17 @@ import torch
 from torch import Tensor
 
 from minillm._files import replace_whole, write_json
-from minillm.data.scenes import BACKGROUNDS, COLOURS, SHAPES, SIZES, Scenes, scenes
-from minillm.data.scenes_reader import read_scenes
-from minillm.inference import NoiseSchedule, ddim_sample
-from minillm.models import UNet, UNetConfig
-from minillm.training import DiffusionTrainer
-
-PIXELS = 16
-ATTRIBUTES = {"colour": COLOURS, "shape": SHAPES, "size": SIZES, "background": BACKGROUNDS}
-STEPS = 45_018
-
-
-def wishes(world: Scenes) -> Tensor:
-    """What each picture of one object shows, as numbers (N, 4): colour, shape, size, background."""
-    rows = [(world.objects[i][0], world.backgrounds[i]) for i in range(len(world))]
-    named = [(one.colour, one.shape, one.size, background) for one, background in rows]
-    return torch.tensor([[list(ATTRIBUTES.values())[a].index(v) for a, v in enumerate(row)] for row in named])
-
-
-def right(pictures: Any, wish: Tensor) -> Tensor:
-    """Which attributes (N, 4) of pictures in 0..1 the oracle reads as they were wished."""
-    answers = []
-    for scene in read_scenes(pictures, objects=1):
-        one = scene.objects[0] if scene.objects else None
-        said = (one.colour, one.shape, one.size, scene.background) if one else ("", "", "", scene.background)
-        answers.append(
-            [v in names and names.index(v) for names, v in zip(ATTRIBUTES.values(), said, strict=True)]
-        )
-    known = [[a is not False for a in row] for row in answers]
-    return (torch.tensor([[int(a) for a in row] for row in answers]) == wish) & torch.tensor(known)
+from minillm.course.small.diffusion import (
+    ATTRIBUTES,
+    PIXELS,
+    STEPS,
+    attributes_right,
+    draw_wishes,
+    new_trainer,
+    wishes,
+)
+from minillm.data import scenes
+from minillm.models import UNet
 
 
 def shares(hits: Tensor) -> dict[str, float | int]:
@@ -61,28 +45,30 @@ def shares(hits: Tensor) -> dict[str, float | int]:
     return found | {"all": round(float(hits.all(1).float().mean()), 4), "n": len(hits)}
 
 
-def drawn(model: UNet, wish: Tensor, guidance: float, steps: int = 25, seed: int = 7) -> Tensor:
-    """Pictures in 0..1, one a wish."""
-    x = ddim_sample(model, NoiseSchedule(), (len(wish), 3, PIXELS, PIXELS), steps, guidance, seed, wish)
-    return (x / 2 + 0.5).clamp(0, 1)
-
-
 def figures(model: UNet, n: int, weights: Sequence[float] = (0.0, 1.0)) -> dict[str, Any]:
     """The oracle's figures of n pictures for each guidance and split; the wishes are not those of training."""
     found = {}
     for split in ("train", "held_out"):
         wish = wishes(scenes(n, size=PIXELS, seed=9001, split=split))
-        found |= {f"{split}, w={w:g}": shares(right(drawn(model, wish, w).numpy(), wish)) for w in weights}
+        found |= {
+            f"{split}, w={w:g}": shares(attributes_right(draw_wishes(model, wish, w).numpy(), wish))
+            for w in weights
+        }
     return found
 
 
-def new_trainer(seed: int = 0, pictures: int = 20_000, steps: int = STEPS) -> DiffusionTrainer:
-    """The recipe: v-prediction, cosine noise, AdamW 3e-3 down a cosine, batches of 32, a smoothed copy of .99."""
-    world = scenes(pictures, size=PIXELS, seed=seed, split="train")
-    model = UNet(UNetConfig(time_width=32, classes=tuple(map(len, ATTRIBUTES.values()))), seed=seed)
-    return DiffusionTrainer(
-        model, NoiseSchedule(), torch.as_tensor(world.images), wishes(world), max_steps=steps, seed=seed
-    )
+def final(folder: Path, n: int = 500, seed: int = 90_210) -> dict[str, Any]:
+    """The figures of the kept weights, on wishes that stand nowhere else; intervals of 95 % (Wilson)."""
+    model, found = UNet.load(folder / "model.safetensors"), {"n": n, "seed": seed}
+    for split in ("train", "held_out"):
+        wish = wishes(scenes(n, size=PIXELS, seed=seed, split=split))
+        for w in (0.0, 1.0):
+            hits = attributes_right(draw_wishes(model, wish, w, seed=seed).numpy(), wish)
+            right, z = float(hits.all(1).float().mean()), 1.96
+            middle, half = right + z * z / 2 / n, z * (right * (1 - right) / n + z * z / 4 / n / n) ** 0.5
+            ends = [round((middle + sign * half) / (1 + z * z / n), 4) for sign in (-1, 1)]
+            found[f"{split}, w={w:g}"] = shares(hits) | {"interval of all": ends}
+    return found
 
 
 def main() -> None:
@@ -93,8 +79,14 @@ def main() -> None:
     parser.add_argument("--until", type=int, default=None)
     parser.add_argument("--every", type=int, default=1000)
     parser.add_argument("--n", type=int, default=200)
+    parser.add_argument("--final", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    if asked.final:
+        curve = json.loads((asked.folder / "curve.json").read_text()) | {"kept": final(asked.folder)}
+        print(json.dumps(curve["kept"], indent=1))
+        write_json(asked.folder / "curve.json", curve)
+        return
     asked.folder.mkdir(parents=True, exist_ok=True)
     state, trainer = asked.folder / "state.pt", new_trainer(asked.seed, steps=asked.steps)
     curve: dict[str, Any] = {"seed": asked.seed, "steps": asked.steps, "seconds": 0.0, "by step": {}}
@@ -110,6 +102,7 @@ def main() -> None:
         losses = trainer.run(min(asked.every, last - trainer.step))
         curve["seconds"] = round(curve["seconds"] + time.process_time() - started, 1)
         row = {"loss": round(sum(losses) / len(losses), 4), "seconds": curve["seconds"]}
+        curve["first losses"] = [round(loss, 5) for loss in trainer.losses[:8]]
         curve["by step"][str(trainer.step)] = row | figures(trainer.ema.model, asked.n)
         print(trainer.step, curve["by step"][str(trainer.step)], flush=True)
         whole = {"trainer": trainer.state_dict(), "curve": curve}

@@ -4921,4 +4921,54 @@ first_wrong = 3""",
             if not torch.equal(moved, picture):
                 return moved""",
     },
+    "14-3-a": {
+        "a tuple with fractions": "prediction = (-1 / 2, -1, 7 / 8, torch.tensor(1.1), 4 / 5, 0.9 * 0.8 * 0.5)",
+    },
+    "14-3-b": {
+        "turns by angles": """def sample(network, alpha_bar, path, x, wish, w):
+    angles = [math.acos(math.sqrt(alpha_bar[t])) for t in path] + [0.0]
+    for k, t in enumerate(path):
+        v = (1 + w) * network(x, t, wish) - w * network(x, t, None)
+        turn = angles[k] - angles[k + 1]
+        x = math.cos(turn) * x - math.sin(turn) * v
+    return x""",
+        "calls itself": """def sample(network, alpha_bar, path, x, wish, w):
+    if not path:
+        return x
+    t, *rest = path
+    signal, sigma = alpha_bar[t] ** 0.5, (1 - alpha_bar[t]) ** 0.5
+    v = network(x, t, wish)
+    if w:
+        v = v + w * (v - network(x, t, None))
+    later = alpha_bar[rest[0]] if rest else 1
+    x = later**0.5 * (signal * x - sigma * v) + (1 - later) ** 0.5 * (signal * v + sigma * x)
+    return sample(network, alpha_bar, rest, x, wish, w)""",
+    },
+    "14-3-c": {
+        "tensors": """def snr(betas):
+    left = torch.cumprod(1 - torch.tensor(betas, dtype=torch.float64), 0)
+    return left / (1 - left)
+
+
+leaky, why = (0.1,) * 10, "b" """,
+        "numpy, a rising schedule": """def snr(betas):
+    import numpy as np
+    left = np.cumprod(1 - np.array(betas))
+    return 1 / (1 / left - 1)
+
+
+leaky, why = [0.02 * k + 0.01 for k in range(1, 11)], "b" """,
+    },
+    "14-3-d": {
+        "precisions": """def between(a_t, a_s, x_t, x0):
+    kept = a_t / a_s
+    first, second = 1 / (1 - a_s), kept / (1 - kept)
+    variance = 1 / (first + second)
+    return [variance * (first * a_s**0.5 * x0 + second * x_t / kept**0.5), variance]""",
+        "a correction as Kalman's": """def between(a_t, a_s, x_t, x0):
+    a, before = math.sqrt(a_t / a_s), 1 - a_s
+    gain = before * a / (a * a * before + 1 - a * a)
+    mean = math.sqrt(a_s) * x0
+    return mean + gain * (x_t - a * mean), (1 - gain * a) * before""",
+    },
 }

@@ -1,9 +1,20 @@
 """Training a diffusion model: the loss against its formula, the smoothed copy against torch's, resuming bit for bit."""
 
+import json
+
 import pytest
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from minillm.course.small.diffusion import (
+    DIFFUSION,
+    attributes_right,
+    draw_wishes,
+    new_trainer,
+    small_diffusion,
+    wishes,
+)
+from minillm.data import scenes
 from minillm.models import NoiseSchedule, UNet, UNetConfig
 from minillm.training import EMA, DiffusionTrainer, diffusion_loss
 
@@ -85,3 +96,44 @@ def test_it_learns_and_goes_on_where_it_stopped():
 def test_bad_pictures_are_named(images, wish, names):
     with pytest.raises(ValueError, match=names):
         DiffusionTrainer(UNet(UNetConfig(classes=(3,), **SIZES)), NoiseSchedule(), images, wish)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda state: state.pop("ema"),
+        lambda state: state.update(step=61),
+        lambda state: state.update(step=2),
+        lambda state: state["ema"].popitem(),
+        lambda state: state["optimizer"]["param_groups"][0]["params"].pop(),
+        lambda state: state.update(losses=[float("nan")]),
+    ],
+)
+def test_a_state_that_does_not_fit_changes_nothing(damage):
+    first, second = trainer(), trainer(seed=3)
+    first.run(1)
+    state = first.state_dict()
+    damage(state)
+    before = [one.clone() for one in (*second.model.parameters(), *second.ema.model.parameters())]
+    with pytest.raises(ValueError, match="state must be"):
+        second.load_state_dict(state)
+    assert all(map(torch.equal, before, (*second.model.parameters(), *second.ema.model.parameters())))
+    assert (second.step, second.losses) == (0, [])
+
+
+def test_the_kept_model_comes_from_its_script():
+    """The first losses of its training, again: the recipe, its seed and its pictures are those of the kept file."""
+    recorded = json.loads((DIFFUSION / "curve.json").read_text())["first losses"]
+    again = new_trainer().run(len(recorded))
+    assert len(recorded) == 8
+    assert max(abs(a - b) for a, b in zip(recorded, again, strict=True)) < 0.01
+
+
+def test_what_the_kept_model_draws_is_what_was_wished():
+    curve = json.loads((DIFFUSION / "curve.json").read_text())
+    wish = wishes(scenes(64, size=16, seed=5, split="train"))
+    hits = attributes_right(draw_wishes(small_diffusion(), wish, 1.0, steps=10), wish)
+    share = curve["kept"]["train, w=1"]["all"]
+    assert hits.shape == (64, 4)
+    assert float(hits.all(1).float().mean()) > share - 0.17  # 3 sigma of n = 64, and ten steps for 25
+    assert float(hits[:, [0, 3]].float().mean()) > 0.9
