@@ -3529,6 +3529,81 @@ def triplets(pairs, line):
     "Kim Areum",
 )""",
     },
+    "15-1-a": {
+        "runs it and reads the signature": """def schema(source):
+    import inspect
+    import types
+    import typing
+
+    space = {}
+    exec(source, space)
+    hints = typing.get_type_hints(space["f"])
+    words = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+
+    def word(hint):
+        if isinstance(hint, types.UnionType):
+            return {"anyOf": [word(one) for one in hint.__args__]}
+        if isinstance(hint, types.GenericAlias) and hint.__origin__ is list:
+            return {"type": "array", "items": word(hint.__args__[0])}
+        return {"type": words[hint]}
+
+    parameters = inspect.signature(space["f"]).parameters.values()
+    if any(one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in parameters):
+        return None
+    try:
+        properties = {one.name: word(hints[one.name]) for one in parameters}
+    except KeyError:
+        return None
+    required = tuple(one.name for one in parameters if one.default is one.empty)
+    return dict(type="object", properties=properties, required=required, additionalProperties=False)""",
+    },
+    "15-1-b": {
+        "while, iterators, a tuple": """def run(replies, tools, steps, tokens):
+    given = {name: iter(list(results)) for name, results in tools.items()}
+    seen, left = [], tokens
+    while len(seen) < steps:
+        if left <= 0:
+            return "", "tokens", seen
+        text, cost = replies[len(seen)]
+        left -= cost
+        try:
+            action = json.loads(text)
+            name, arguments = action["action"], action["arguments"]
+            arguments.keys()
+            name.upper()
+            if name == "answer":
+                arguments["text"].upper()
+        except (ValueError, KeyError, TypeError, AttributeError):
+            seen.append("unreadable")
+            continue
+        if name == "answer":
+            return arguments["text"], "answer", seen
+        result = next(given[name], None) if name in given else "no such tool"
+        seen.append("failed" if result is None else result)
+    return "", "steps", seen""",
+    },
+    "15-1-c": {
+        "iterators": """def allowed(calls, dangerous, verdicts):
+    said, closed, ran, asked = iter(verdicts), [], [], []
+    for name, value in calls:
+        verdict = "approve"
+        if name in closed:
+            continue
+        if name in dangerous:
+            asked += [name]
+            verdict = next(said, None)
+        match verdict:
+            case "approve":
+                ran += [(name, value)]
+            case ["edit", other]:
+                ran += [(name, other)]
+            case _:
+                closed += [name]
+    return ran, asked""",
+    },
+    "15-1-d": {
+        "negative zero, a truth": 'fails = {"people": 0, "total": -3}\nharmless = {"total": True, "people": 2}',
+    },
     "16-1-a": {
         "a tuple of numbers and a tensor": """h = 0.4 * math.tanh(0.5)
 prediction = (1 / 8, torch.tensor(1.25), h, 3.0, 48, 128)""",
