@@ -106,20 +106,30 @@ def _english(objects: Sequence[SceneObject], background: str, style: int, short:
 
 
 def _korean(objects: Sequence[SceneObject], background: str, style: int, short: bool) -> str:
-    ground = f"{KOREAN[background]} 배경"
     named = [noun(thing, "ko") for thing in objects]
-    if not short and style in (0, 1):  # "... 위에 원이, ... 아래에 별이 있다"
-        where = [place(thing, "ko") for thing in objects]
-        parts = [(f"{w}에 " if w else "") + with_particle(name, "이/가") for w, name in zip(where, named)]
-        link = "의 " if where[0] and style == 0 else "에 "
-        return f"{ground}{link}" + ", ".join(parts) + (" 있다" if style == 0 else " 보인다")
-    if not short:
-        where = [place(thing, "ko") for thing in objects]
-        named = [(f"{w}에 있는 " if w else "") + name for w, name in zip(where, named)]
-    things = " ".join([*(with_particle(name, "과/와") for name in named[:-1]), named[-1]])
     if short:
-        return things
-    return f"{ground}에 그린 {things}" if style == 2 else f"{things}, {ground}"
+        return _with(named, "")
+    where = [place(thing, "ko") for thing in objects]
+    ending = "을/를" if style == 2 else "이/가"
+    things = (  # "위에 원이, 아래에 별이", or without places "원과 별이"
+        ", ".join(f"{w}에 {with_particle(name, ending)}" for w, name in zip(where, named))
+        if where[0]
+        else _with(named, ending)
+    )
+    ground = f"{KOREAN[background]} 배경"
+    on = f"{ground}{'의' if where[0] else '에'}"  # one 에 alone: "배경의 위에 ...", "배경에 ..."
+    return (
+        f"{on} {things} 있다",
+        f"배경은 {KOREAN[background]}이고 {things} 보인다",
+        f"{on} {things} 그린 그림",
+        f"{things} 있는 {ground}",
+    )[style]
+
+
+def _with(named: list[str], ending: str) -> str:
+    """Names joined by 과/와; the last takes the particle `ending`, if any."""
+    last = with_particle(named[-1], ending) if ending else named[-1]
+    return " ".join([*(with_particle(name, "과/와") for name in named[:-1]), last])
 
 
 def hard_negatives(scene: Scenes, lang: str = "en") -> list[str]:

@@ -98,6 +98,24 @@ def test_korean_captions_take_the_right_particles():
     assert "고리과" not in texts
 
 
+def test_korean_captions_are_whole_and_have_one_place_particle():
+    circle = scenes(1, seed=0).objects[0][0]._replace(shape="circle", colour="red", size="small", grid=1)
+    corner = circle._replace(grid=2, row=0, column=0)
+    star = corner._replace(shape="star", colour="green", size="large", row=1, column=1)
+    assert [caption([circle], "black", style, "ko") for style in range(4)] == [
+        "검은색 배경에 작은 빨간 원이 있다",
+        "배경은 검은색이고 작은 빨간 원이 보인다",
+        "검은색 배경에 작은 빨간 원을 그린 그림",
+        "작은 빨간 원이 있는 검은색 배경",
+    ]
+    assert [caption([corner, star], "grey", style, "ko") for style in range(4)] == [
+        "회색 배경의 왼쪽 위에 작은 빨간 원이, 오른쪽 아래에 큰 초록색 별이 있다",
+        "배경은 회색이고 왼쪽 위에 작은 빨간 원이, 오른쪽 아래에 큰 초록색 별이 보인다",
+        "회색 배경의 왼쪽 위에 작은 빨간 원을, 오른쪽 아래에 큰 초록색 별을 그린 그림",
+        "왼쪽 위에 작은 빨간 원이, 오른쪽 아래에 큰 초록색 별이 있는 회색 배경",
+    ]
+
+
 @pytest.mark.parametrize(
     ("bad", "said"),
     [

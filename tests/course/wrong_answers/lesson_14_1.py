@@ -78,7 +78,14 @@ WRONG = {
             "def tokens(pictures, weight, bias):\n    P = weight.shape[-1]\n"
             "    return F.unfold(pictures, P, stride=P).mT @ weight.flatten(1).T + bias"
         ),
-        "a fixed patch": other(TOKENS, OF_TOKENS, patch="2"),
+        "patches of two at most": other(
+            TOKENS,
+            OF_TOKENS,
+            patch="min(2, weight.shape[-1])",
+            height="pictures.shape[2] // weight.shape[-1] * P",
+            width="pictures.shape[3] // weight.shape[-1] * P",
+            weight="weight[..., :P, :P].flatten(1).T",
+        ),
         "no bias": other(TOKENS, OF_TOKENS, bias=""),
         "bias taken away": other(TOKENS, OF_TOKENS, bias="- bias"),
         "a square picture": other(TOKENS, OF_TOKENS, width="pictures.shape[2]"),
@@ -113,7 +120,9 @@ WRONG = {
         "channels last": other(
             PASTE, OF_PASTE, cut="len(patches), rows, -1, patch, patch, channels", order="0, 5, 1, 3, 2, 4"
         ),
-        "three channels": other(PASTE, OF_PASTE, cut="len(patches), rows, -1, 3, patch, patch"),
+        "rows of pixels before channels": other(
+            PASTE, OF_PASTE, cut="len(patches), rows, -1, patch, channels, patch", order="0, 4, 1, 3, 2, 5"
+        ),
         "pixels turned": other(PASTE, OF_PASTE, order="0, 3, 1, 5, 2, 4"),
         "columns first": other(
             PASTE, OF_PASTE, cut="len(patches), -1, rows, channels, patch, patch", order="0, 3, 2, 4, 1, 5"
@@ -122,12 +131,7 @@ WRONG = {
         "a square board": other(
             PASTE, OF_PASTE, cut="len(patches), int(patches.shape[1]**0.5), -1, channels, patch, patch"
         ),
-        "patches of two": other(
-            PASTE,
-            OF_PASTE,
-            cut="len(patches), rows, -1, channels, 2, 2",
-            shape="len(patches), channels, rows * 2, -1",
-        ),
+        "upside down": other(PASTE, OF_PASTE).replace("patch, -1)", "patch, -1).flip(2)"),
         "one picture": other(
             PASTE, OF_PASTE, cut="1, rows, -1, channels, patch, patch", shape="1, channels, rows * patch, -1"
         ),
@@ -159,6 +163,18 @@ WRONG = {
         "the row is emptied": other(STRETCH, OF_STRETCH, result="(out, row.clear())[0]"),
     },
     "14-1-d": {
+        "the library's": (
+            "from minillm.models.patches import cut_patches\n\n\n"
+            "def twin(picture, patch):\n"
+            "    C, H, W = picture.shape\n"
+            "    rows = cut_patches(picture[None], patch)[0]\n"
+            "    for k in range(1, len(rows)):\n"
+            "        moved = rows.roll(k, 0).reshape(H // patch, W // patch, C, patch, patch)\n"
+            "        out = moved.permute(2, 0, 3, 1, 4).reshape(C, H, W)\n"
+            "        if not torch.equal(out, picture):\n"
+            "            return out"
+        ),
+        "hardly changed": TWIN.format(before="pass", result="picture + 1e-7"),
         "the same": TWIN.format(before="pass", result="picture.clone()"),
         "shuffled pixels": TWIN.format(before="pass", result="picture.flip(2)"),
         "upside down": TWIN.format(before="pass", result="picture.flip(1)"),

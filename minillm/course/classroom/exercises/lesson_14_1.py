@@ -81,7 +81,9 @@ def stretch(answer):
 
 @exercise("14-1-d", points=3)
 def twin(answer):
-    """The same patches, another picture."""
+    """The same patches to the last bit, another picture: within a tolerance, one hardly changed would pass."""
+    copied = copied_library(answer)
+    assert not copied, f"{OWN}: your answer uses {copied}"
     for case in cases(most=8, C=(1, 3), P=(1, 2, 3), rows=(1, 2), columns=(2, 3), lone=(0, -1, 1)):
         H, W = case.rows * case.P, case.columns * case.P
         picture = torch.zeros(case.C, H, W)
@@ -98,4 +100,4 @@ def twin(answer):
         old, new = (
             sorted(F.unfold(one[None], case.P, stride=case.P)[0].mT.tolist()) for one in (picture, found)
         )
-        expect(new, old, 1e-6, f"{case}: the patches, sorted")
+        assert new == old, f"{case}: the twin's patches, sorted, are {new}, not {old}"
