@@ -1,6 +1,7 @@
 """Checkers of lesson 14_3, diffusion."""
 
 import math
+from itertools import pairwise
 
 import torch
 
@@ -68,7 +69,7 @@ def sample(answer):
         with forbid(OWN, *READY_MADE, answer=answer):
             found = answer(network, given, route, x, case.wish, case.w)
         assert torch.equal(x, before), f"{case}: x must stay as it is"
-        assert given == left and route == list(case.path), f"{case}: alpha_bar and path must stay as they are"
+        assert (given, route) == (left, list(case.path)), f"{case}: alpha_bar and path must stay as they are"
         expect(found, expected.tolist(), 1e-6 * (1 + float(expected.abs().max())), f"{case}: the picture")
 
 
@@ -102,7 +103,7 @@ def leak(answer):
     assert all(0.001 <= beta <= 0.5 for beta in leaky), (
         f"each β must be from 0.001 to 0.5, got {shown(leaky)}"
     )
-    assert all(a <= b for a, b in zip(leaky, leaky[1:])), (
+    assert all(a <= b for a, b in pairwise(leaky)), (
         f"no β may be smaller than the one before, got {shown(leaky)}"
     )
     assert sum(leaky) >= 1 - 1e-9, f"the sum of leaky must be at least 1, it is {sum(leaky):.3f}"
