@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from minillm._checks import check_text
-from minillm.evaluation.naive_bayes import character_ngrams
 
 LONGEST = 20_000  # characters of a file or message
 FIELDS = ("price", "stock", "shelf")
@@ -84,6 +83,8 @@ class Workplace:
 
     def find_note(self, topic: str) -> str:
         """Find the note on a topic in the notes."""
+        from minillm.evaluation.naive_bayes import character_ngrams  # loads torch, which takes a second
+
         wanted = set(character_ngrams(check_text("topic", topic).strip().casefold(), 2))
         shared = {
             title: len(wanted & set(character_ngrams(title.casefold(), 2))) / max(1, len(wanted))
