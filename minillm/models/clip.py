@@ -23,13 +23,13 @@ from minillm._kernels import autocast_dtype
 from minillm.models.base import PretrainedModel, Weight
 from minillm.models.config import ModelConfig
 from minillm.models.outputs import PooledOutput
-from minillm.models.patches import ConvolutionalStem
+from minillm.models.patches import ConvolutionalStem, PatchedConfig
 from minillm.nn.attention import MultiHeadAttention
 from minillm.nn.blocks import ACTIVATIONS, EncoderBlock, LayerNorm
 
 
 @dataclass
-class CLIPVisionConfig(ModelConfig):
+class CLIPVisionConfig(PatchedConfig, ModelConfig):
     """transformers' CLIPVisionConfig: same names, same sizes. stem_widths is ours.
 
     stem_widths: widths of convolutions of stride 2 that shrink the picture in place of the one patch convolution; the
@@ -74,30 +74,8 @@ class CLIPVisionConfig(ModelConfig):
                 "hidden_size must be divisible by num_attention_heads, "
                 f"got {self.hidden_size} and {self.num_attention_heads}"
             )
-        if self.stem_widths is not None:
-            for width in self.stem_widths:
-                check_int("every one of stem_widths", width, 1)
-            if 2 ** len(self.stem_widths) != self.patch_size or self.stem_widths[-1] != self.hidden_size:
-                raise ValueError(
-                    f"stem_widths must be log2(patch_size) widths that end with hidden_size, got {self.stem_widths} "
-                    f"for patch_size {self.patch_size} and hidden_size {self.hidden_size}"
-                )
+        self._check_stem()
         self._settle_labels()
-
-    @property
-    def num_layers(self) -> int:
-        """Blocks."""
-        return self.num_hidden_layers
-
-    @property
-    def most_layers(self) -> int:
-        """Blocks, or layers of the stem."""
-        return max(self.num_hidden_layers, len(self.stem_widths or ()))
-
-    @property
-    def width(self) -> int:
-        """Width of the tower, D."""
-        return self.hidden_size
 
     @property
     def patches(self) -> int:

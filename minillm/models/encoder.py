@@ -125,7 +125,25 @@ _PARTS = {  # of a block: ours, theirs
 }
 
 
-class EncoderBody(PretrainedModel):
+class OptionalPooler(PretrainedModel):
+    """A body that has a pooler where the folder that it is opened from has one."""
+
+    pooler: nn.Module | None
+
+    def from_hugging_face(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """As PretrainedModel's; a body without pooler leaves out a folder's, and the other way round it has none."""
+        poolers = {name for name in tensors if name.removeprefix(self.prefix).startswith("pooler.")}
+        if not poolers:
+            self.pooler = None
+        if self.pooler is None:
+            tensors = {name: t for name, t in tensors.items() if name not in poolers}
+        state = super().from_hugging_face(tensors)
+        if self.pooler is None:
+            self.left_out = (*self.left_out, *sorted(poolers))
+        return state
+
+
+class EncoderBody(OptionalPooler):
     """What the bodies of BERT and RoBERTa share: all but the place of each token.
 
     pooler: a layer on the first token, or None. A folder of a masked language model has none, and then the body that
@@ -225,15 +243,3 @@ class EncoderBody(PretrainedModel):
     def architecture(self) -> str:
         """The class name transformers knows the model by."""
         return f"{self.family}Model"
-
-    def from_hugging_face(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """As PretrainedModel's; a body without pooler leaves out a folder's, and the other way round it has none."""
-        poolers = {name for name in tensors if name.removeprefix(self.prefix).startswith("pooler.")}
-        if not poolers:
-            self.pooler = None
-        if self.pooler is None:
-            tensors = {name: t for name, t in tensors.items() if name not in poolers}
-        state = super().from_hugging_face(tensors)
-        if self.pooler is None:
-            self.left_out = (*self.left_out, *sorted(poolers))
-        return state

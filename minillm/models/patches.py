@@ -90,3 +90,41 @@ def interpolate_positions(table: Tensor, rows: int, columns: int) -> Tensor:
     board = table.reshape(1, side, side, -1).permute(0, 3, 1, 2)  # (1, D, √N, √N)
     out = F.interpolate(board, size=(rows, columns), mode="bicubic", align_corners=False)
     return out.permute(0, 2, 3, 1).reshape(rows * columns, -1)
+
+
+class PatchedConfig:
+    """What the configs of ViT and of CLIP's vision tower share: a stem, and the house's names of some fields."""
+
+    hidden_size: int
+    num_hidden_layers: int
+    patch_size: int
+    stem_widths: list[int] | None
+
+    def _check_stem(self) -> None:
+        """ValueError unless stem_widths is None, or widths whose strides of 2 make one token of a patch."""
+        if self.stem_widths is None:
+            return
+        if not isinstance(self.stem_widths, (list, tuple)) or not self.stem_widths:
+            raise ValueError(f"stem_widths must be a list of widths, got {describe(self.stem_widths)}")
+        for width in self.stem_widths:
+            check_int("every one of stem_widths", width, 1)
+        if 2 ** len(self.stem_widths) != self.patch_size or self.stem_widths[-1] != self.hidden_size:
+            raise ValueError(
+                f"stem_widths must be log2(patch_size) widths that end with hidden_size, got {self.stem_widths} "
+                f"for patch_size {self.patch_size} and hidden_size {self.hidden_size}"
+            )
+
+    @property
+    def num_layers(self) -> int:
+        """Blocks."""
+        return self.num_hidden_layers
+
+    @property
+    def most_layers(self) -> int:
+        """Blocks, or layers of the stem."""
+        return max(self.num_hidden_layers, len(self.stem_widths or ()))
+
+    @property
+    def width(self) -> int:
+        """Width of the tower, D."""
+        return self.hidden_size

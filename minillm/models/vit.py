@@ -20,11 +20,18 @@ from torch import Tensor, nn
 
 from minillm._checks import check_choice, check_flag, check_int, check_number, describe
 from minillm._kernels import autocast_dtype
-from minillm.models.base import PretrainedModel, Weight
+from minillm.models.base import Weight
 from minillm.models.config import ModelConfig
+from minillm.models.encoder import OptionalPooler
 from minillm.models.heads import TaskModel
 from minillm.models.outputs import LogitsOutput, PooledOutput
-from minillm.models.patches import ConvolutionalStem, PatchEmbedding, interpolate_positions, sincos_positions
+from minillm.models.patches import (
+    ConvolutionalStem,
+    PatchedConfig,
+    PatchEmbedding,
+    interpolate_positions,
+    sincos_positions,
+)
 from minillm.nn.attention import MultiHeadAttention
 from minillm.nn.blocks import ACTIVATIONS, EncoderBlock, FeedForward, LayerNorm
 
@@ -36,7 +43,7 @@ OURS = {
 
 
 @dataclass
-class ViTConfig(ModelConfig):
+class ViTConfig(PatchedConfig, ModelConfig):
     """transformers' ViTConfig: same names, same sizes; and three of ours.
 
     stem_widths: widths of convolutions of stride 2 in place of patches. pooling: "class" or "mean". positions:
@@ -87,31 +94,7 @@ class ViTConfig(ModelConfig):
                 raise ValueError(f"{larger} must be divisible by {smaller}, got {numbers}")
         if self.positions == "sincos" and self.hidden_size % 4:
             raise ValueError(f"hidden_size must be divisible by 4 for sincos, got {self.hidden_size}")
-        if self.stem_widths is not None:
-            if not isinstance(self.stem_widths, (list, tuple)) or not self.stem_widths:
-                raise ValueError(f"stem_widths must be a list of widths, got {describe(self.stem_widths)}")
-            for width in self.stem_widths:
-                check_int("every one of stem_widths", width, 1)
-            if 2 ** len(self.stem_widths) != self.patch_size or self.stem_widths[-1] != self.hidden_size:
-                raise ValueError(
-                    f"stem_widths must be log2(patch_size) widths that end with hidden_size, got {self.stem_widths} "
-                    f"for patch_size {self.patch_size} and hidden_size {self.hidden_size}"
-                )
-
-    @property
-    def num_layers(self) -> int:
-        """Blocks."""
-        return self.num_hidden_layers
-
-    @property
-    def most_layers(self) -> int:
-        """Blocks, or layers of the stem."""
-        return max(self.num_hidden_layers, len(self.stem_widths or ()))
-
-    @property
-    def width(self) -> int:
-        """Width of the model, D."""
-        return self.hidden_size
+        self._check_stem()
 
     def to_dict(self) -> dict[str, Any]:
         """The content of config.json; our own three fields only where they say something."""
@@ -129,7 +112,7 @@ _PARTS = {  # of a block: ours, theirs
 }
 
 
-class ViT(PretrainedModel):
+class ViT(OptionalPooler):
     """ViT without a task: pictures -> states. `ViT(config, seed)` or `ViT.from_pretrained(folder)`.
 
     pooler: a layer on the class token, or None (under a classifier, and where a folder has none).
@@ -262,18 +245,6 @@ class ViT(PretrainedModel):
     def architecture(self) -> str:
         """The class name transformers knows the model by."""
         return "ViTModel"
-
-    def from_hugging_face(self, tensors: Any) -> dict[str, Tensor]:
-        """As PretrainedModel's; a body without pooler leaves out a folder's, and the other way round it has none."""
-        poolers = {name for name in tensors if name.removeprefix(self.prefix).startswith("pooler.")}
-        if not poolers:
-            self.pooler = None
-        if self.pooler is None:
-            tensors = {name: t for name, t in tensors.items() if name not in poolers}
-        state = super().from_hugging_face(tensors)
-        if self.pooler is None:
-            self.left_out = (*self.left_out, *sorted(poolers))
-        return state
 
 
 def _attention(config: ViTConfig) -> MultiHeadAttention:

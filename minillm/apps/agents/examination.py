@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from minillm._checks import check_int, describe
+from minillm.apps.agents.guarding import Allows
 from minillm.apps.agents.permissions import AskedFor
 from minillm.apps.agents.policies.action import Done, Policy
 from minillm.data.agent_checks import AgentCheck
@@ -37,9 +38,6 @@ class TaskRun(NamedTuple):
     steps: list[Done]
     finish: str
     tokens: int
-
-
-Allows = Callable[[str, Mapping[str, Any]], str | None]  # None, or why a call may not be made
 
 
 def work(

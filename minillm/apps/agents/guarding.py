@@ -20,7 +20,7 @@ from minillm.apps.agents.tools import Observation
 if TYPE_CHECKING:
     from minillm.apps.agents.transcript import Step
 
-Allows = Callable[[str, Mapping[str, Any]], str | None]
+Allows = Callable[[str, Mapping[str, Any]], str | None]  # None, or why a call may not be made
 
 
 class ToolGuard:

@@ -189,6 +189,13 @@ def as_floats(value: Any, what: str = "the answer", length: int | None = None) -
     return [float(one) for one in found]
 
 
+def expect_parts(answer: Any, *names: str) -> None:
+    """AssertionError unless the answer is a dict, as an exercise's test cell makes it, that has these names."""
+    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
+    lacking = set(names) - set(answer)
+    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+
+
 # --- comparing ---
 
 

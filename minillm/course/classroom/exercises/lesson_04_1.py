@@ -10,6 +10,7 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    expect_parts,
     forbid,
     plain,
     shown,
@@ -211,9 +212,7 @@ def exactly(n, c, k):
 @exercise("04-1-d", points=4)
 def passes(answer):
     """A program fitted to the inputs that it is run on, and what helps against it."""
-    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
-    lacking = {"cheat", "remedy", "secret"} - set(answer)
-    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    expect_parts(answer, "cheat", "remedy", "secret")
     cheat = answer["cheat"]
     assert callable(cheat), f"cheat must be a function, got {shown(cheat)}"
     tasks = [

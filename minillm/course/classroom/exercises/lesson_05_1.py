@@ -10,6 +10,7 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    expect_parts,
     forbid,
     plain,
     shown,
@@ -103,9 +104,7 @@ def largest(answer):
 @exercise("05-1-c", points=3)
 def wrong_sum(answer):
     """A running sum that stands still."""
-    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
-    lacking = {"total", "numbers", "remedy"} - set(answer)
-    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    expect_parts(answer, "total", "numbers", "remedy")
     function = answer["total"]
     assert callable(function), f"total must be a function, got {shown(function)}"
     copied = copied_library(function)

@@ -13,6 +13,7 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    expect_parts,
     forbid,
     plain,
     shown,
@@ -147,9 +148,7 @@ def segments_for(answer):
 @exercise("05-2-d", points=2)
 def mean_of_means(answer):
     """Passes on which the mean of means is far off."""
-    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
-    lacking = {"counts", "values", "good_counts"} - set(answer)
-    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    expect_parts(answer, "counts", "values", "good_counts")
     values = as_floats(answer["values"], "values")
     assert 2 <= len(values) <= 6, f"values must be 2 to 6 losses, got {len(values)}"
     assert 0.1 <= min(values) <= max(values) <= 10, f"values must lie between 0.1 and 10, got {shown(values)}"

@@ -14,6 +14,7 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    expect_parts,
     forbid,
     plain,
     shown,
@@ -174,9 +175,7 @@ def _check_order(work: list[tuple[str, int]], m: int, most: int, hint: str) -> N
 @exercise("05-3-c", points=3)
 def mean_of_means(answer):
     """Uneven ranks."""
-    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
-    lacking = {"counts", "sums", "shares", "reason"} - set(answer)
-    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    expect_parts(answer, "counts", "sums", "shares", "reason")
     counts = as_list(answer["counts"], "counts", 4)
     whole = all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= 100 for n in counts)
     assert whole, f"counts must be whole numbers from 1 to 100, got {shown(counts)}"
@@ -203,9 +202,7 @@ CUT = (0, 12, 14, 16)
 @exercise("05-3-d", points=3)
 def how_many(answer):
     """The paper's bytes in mixed precision."""
-    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
-    lacking = {"held", "needed"} - set(answer)
-    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    expect_parts(answer, "held", "needed")
     held, needed = answer["held"], answer["needed"]
     for name, function in (("held", held), ("needed", needed)):
         assert callable(function), f"{name} must be a function, got {shown(function)}"

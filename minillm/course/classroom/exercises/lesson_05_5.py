@@ -10,6 +10,7 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    expect_parts,
     forbid,
     plain,
     shown,
@@ -165,9 +166,7 @@ def _faults(order, sizes, budget):
 def what_rounding_takes(answer):
     """A change that is gone, averages that even values lose, and three letters."""
     given = plain(answer)
-    assert isinstance(given, dict), f"the answer is a dict, got {shown(given)}"
-    lacking = {"weights", "change", "averages", "floats", "pages", "learns"} - set(given)
-    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    expect_parts(given, "weights", "change", "averages", "floats", "pages", "learns")
     weights, change, averages = (
         torch.tensor(as_floats(given[name], name, 8)) for name in ("weights", "change", "averages")
     )

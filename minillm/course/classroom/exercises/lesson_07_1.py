@@ -9,6 +9,7 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    expect_parts,
     forbid,
     plain,
     shown,
@@ -176,9 +177,7 @@ def _nucleus_is_right(answer, probabilities, p):
 @exercise("07-1-d", points=3)
 def lost_positions(answer):
     """Positions that are wrong, and which of them do no harm."""
-    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
-    lacking = {"surprise", "harmless", "reason"} - set(answer)
-    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    expect_parts(answer, "surprise", "harmless", "reason")
     surprise = answer["surprise"]
     assert callable(surprise), f"surprise must be a function, got {shown(surprise)}"
     places = {

@@ -10,6 +10,7 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    expect_parts,
     forbid,
     plain,
     shown,
@@ -101,9 +102,7 @@ def pool_heads(answer):
 @exercise("07-1b-d", points=3)
 def wrong_neighbours(answer):
     """What each query head reads when key heads are repeated in the wrong order."""
-    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
-    lacking = {"reads", "misled", "finds", "reason"} - set(answer)
-    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    expect_parts(answer, "reads", "misled", "finds", "reason")
     for name in ("reads", "misled"):
         assert callable(answer[name]), f"{name} must be a function, got {shown(answer[name])}"
     for kv_heads in (1, 2, 3, 4, 8):

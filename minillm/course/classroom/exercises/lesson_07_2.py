@@ -10,6 +10,7 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    expect_parts,
     forbid,
     plain,
     shown,
@@ -109,9 +110,7 @@ def _round_trip(x, bits, stretched):
 @exercise("07-2-c", points=3)
 def range_without_zero(answer):
     """A range that does not include 0."""
-    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
-    lacking = {"unstretched", "numbers", "reason"} - set(answer)
-    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    expect_parts(answer, "unstretched", "numbers", "reason")
     function = answer["unstretched"]
     assert callable(function), f"unstretched must be a function, got {shown(function)}"
     copied = copied_library(function)

@@ -10,6 +10,7 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    expect_parts,
     forbid,
     plain,
     shown,
@@ -116,9 +117,7 @@ def _layer(case):
 @exercise("07-2b-c", points=3)
 def overfitted(answer):
     """Inputs on which GPTQ helps, and inputs of the same sizes on which the same codes do harm."""
-    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
-    lacking = {"w", "calibration", "held_out", "why"} - set(answer)
-    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    expect_parts(answer, "w", "calibration", "held_out", "why")
     w = np.array(as_floats(answer["w"], "w"))
     assert 2 <= len(w) <= 8, f"w must have 2 to 8 weights, got {len(w)}"
     assert np.abs(w).max() <= 100, f"weights must lie between -100 and 100, got {shown(w)}"

@@ -8,6 +8,7 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    expect_parts,
     forbid,
     plain,
     shown,
@@ -100,9 +101,7 @@ def _loss(student, teacher, targets, temperature, alpha):
 @exercise("07-3-c", points=3)
 def broken(answer):
     """Three broken losses, and what each does."""
-    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
-    lacking = {"forgets_t", "swapped", "dropout", "ratio"} - set(answer)
-    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    expect_parts(answer, "forgets_t", "swapped", "dropout", "ratio")
     ratio = answer["ratio"]
     assert callable(ratio), f"ratio must be a function, got {shown(ratio)}"
     for case in cases(words=(2, 5, 40), temperature=(0.5, 1.0, 2.0, 5.0), scale=(0.3, 3.0)):

@@ -12,6 +12,7 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    expect_parts,
     forbid,
     plain,
     shown,
@@ -130,9 +131,7 @@ def serve(answer):
 @exercise("08-1-c", points=3)
 def shortest_first(answer):
     """A request that starves."""
-    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
-    lacking = {"arrivals", "lengths", "who", "reason", "cannot"} - set(answer)
-    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    expect_parts(answer, "arrivals", "lengths", "who", "reason", "cannot")
     arrivals = whole_numbers(answer["arrivals"], "arrivals", 0, 1000)
     lengths = whole_numbers(answer["lengths"], "lengths", 1, 100)
     assert len(arrivals) == len(lengths), f"{len(arrivals)} arrivals for {len(lengths)} lengths"
@@ -159,9 +158,7 @@ def shortest_first(answer):
 @exercise("08-1-d", points=3)
 def order_decides(answer):
     """Two orders of the same lengths."""
-    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
-    lacking = {"bad", "good", "trick"} - set(answer)
-    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    expect_parts(answer, "bad", "good", "trick")
     bad, good = (whole_numbers(answer[name], name, 1, 50) for name in ("bad", "good"))
     for name, one in (("bad", bad), ("good", good)):
         assert len(one) == 16, f"{name} must have 16 lengths, got {len(one)}"

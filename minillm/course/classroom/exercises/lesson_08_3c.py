@@ -11,6 +11,7 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    expect_parts,
     forbid,
     plain,
     shown,
@@ -189,10 +190,8 @@ def _seeded(answer):
 @exercise("08-3c-c", points=4)
 def wrong_rule(answer):
     """What a wrong rule writes, where it shows, and where it does not."""
-    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
     letters = {"too_often": "a", "unseen": "b", "uncropped": "b"}
-    lacking = {"written", "p", "q", *letters} - set(answer)
-    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    expect_parts(answer, "written", "p", "q", *letters)
     written = answer["written"]
     assert callable(written), f"written must be a function, got {shown(written)}"
     for case in cases(

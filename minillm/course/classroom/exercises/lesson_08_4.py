@@ -10,6 +10,7 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    expect_parts,
     forbid,
     plain,
     shown,
@@ -169,9 +170,7 @@ def _text(event, hint):
 @exercise("08-4-d", points=3)
 def stuck(answer):
     """A vocabulary with which a mask leaves nothing, and what prevents it."""
-    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
-    lacking = {"vocabulary", "path", "remedy"} - set(answer)
-    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    expect_parts(answer, "vocabulary", "path", "remedy")
     tokens = as_list(answer["vocabulary"], "vocabulary")
     for one in tokens:
         assert isinstance(one, bytes), f"vocabulary must hold bytes objects, got {shown(one)}"

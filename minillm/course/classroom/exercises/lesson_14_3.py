@@ -13,6 +13,7 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    expect_parts,
     forbid,
     plain,
     shown,
@@ -85,9 +86,7 @@ def _turned(network, left, path, x, wish, w):
 @exercise("14-3-c", points=4)
 def leak(answer):
     """Ratios, a schedule that looks noisy and is not, and the reason."""
-    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
-    lacking = {"snr", "leaky", "why"} - set(answer)
-    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    expect_parts(answer, "snr", "leaky", "why")
     function = answer["snr"]
     assert callable(function), f"snr must be a function, got {shown(function)}"
     copied = copied_library(function)

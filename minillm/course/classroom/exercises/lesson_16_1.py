@@ -13,6 +13,7 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    expect_parts,
     forbid,
     plain,
     shown,
@@ -91,9 +92,7 @@ def _of_torch(x, W, U, b, h, c):
 @exercise("16-1-c", points=4)
 def reach(answer):
     """A derivative, two inputs that make it large and small, and the reason."""
-    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
-    lacking = {"reach", "exploding", "vanishing", "why"} - set(answer)
-    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    expect_parts(answer, "reach", "exploding", "vanishing", "why")
     function = answer["reach"]
     assert callable(function), f"reach must be a function, got {shown(function)}"
     copied = copied_library(function)

@@ -13,6 +13,7 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    expect_parts,
     forbid,
     packages_of,
     plain,
@@ -116,9 +117,7 @@ def _ratio(z):
 @exercise("16-2-d", points=4)
 def broken(answer):
     """Euler's steps, a flow with which they explode, and two waves that a step cannot tell apart."""
-    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
-    lacking = {"euler", "explodes", "alike", "why"} - set(answer)
-    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    expect_parts(answer, "euler", "explodes", "alike", "why")
     function = answer["euler"]
     assert callable(function), f"euler must be a function, got {shown(function)}"
     for case in cases(most=12, a=(-2.0, -0.5, 0.0, 0.3), step=(0.1, 1.0, 3.0), count=(0, 1, 2, 9)):

@@ -13,6 +13,7 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    expect_parts,
     forbid,
     plain,
     shown,
@@ -152,9 +153,7 @@ def _chunked(a, b, state, chunk):
 @exercise("16-3-c", points=4)
 def broken(answer):
     """An operator that only a loop forgives."""
-    assert isinstance(answer, dict), f"check a dict, as the test cell does, got {shown(answer)}"
-    lacking = {"broken", "witness", "first_wrong"} - set(answer)
-    assert not lacking, f"the answer lacks {', '.join(sorted(lacking))}"
+    expect_parts(answer, "broken", "witness", "first_wrong")
     function = answer["broken"]
     assert callable(function), f"broken must be a function, got {shown(function)}"
 
