@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Collection
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 FLOATS = (torch.float16, torch.bfloat16, torch.float32)
 # Triton's own rule, without importing it: the plain files next door run where there is no Triton
 INTERPRETED = os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "yes", "on", "y")
+LARGEST = sys.float_info.max
 TENSOR_CORES = (9, 0)  # the GPU the launch settings are chosen for when there is none to ask
 # a·b + c in one instruction, rounded once: what kernels are measured and compiled ahead with (the paged ones decline).
 # Triton 3.9 warns where this is unset, and 3.10 is to leave it off.
@@ -29,7 +31,12 @@ def describe(value: Any) -> str:
     """A short picture of a value for an error message: shape, dtype and device of a tensor, a cut repr of the rest."""
     if isinstance(value, Tensor):
         name = str(value.dtype).removeprefix("torch.")
-        return f"a {name} tensor of shape {tuple(value.shape)} on {value.device}"
+        kind = (
+            "tensor"
+            if value.layout == torch.strided
+            else f"{str(value.layout).removeprefix('torch.')} tensor"
+        )
+        return f"a {name} {kind} of shape {tuple(value.shape)} on {value.device}"
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}... ({type(value).__name__})"
 
@@ -44,6 +51,8 @@ def check_tensor(
     axes = shape.split()
     if not isinstance(value, Tensor):
         raise ValueError(f"{name} must be a tensor ({', '.join(axes)}), got {describe(value)}")
+    if value.layout != torch.strided:
+        raise ValueError(f"{name} must be a dense tensor ({', '.join(axes)}), got {describe(value)}")
     if value.ndim != len(axes):
         raise ValueError(f"{name} must have {len(axes)} axes ({', '.join(axes)}), got {describe(value)}")
     if value.dtype not in dtypes:
@@ -69,7 +78,7 @@ def check_int(name: str, value: Any, minimum: int, maximum: int | None = None) -
 def check_number(name: str, value: Any, minimum: float = -math.inf, maximum: float = math.inf) -> float:
     """`value` as a finite float in [minimum, maximum], or a ValueError."""
     # comparisons, not math.isfinite: torch.compile can follow them for a number that changes from call to call
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -math.inf < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -LARGEST <= value <= LARGEST:
         raise ValueError(f"{name} must be a finite number, got {describe(value)}")
     if not minimum <= value <= maximum:
         raise ValueError(f"{name} must be between {minimum:g} and {maximum:g}, got {value:g}")

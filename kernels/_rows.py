@@ -72,7 +72,8 @@ def persistent(x: Tensor, tiles: int, warps: int) -> int:
 
 def check_rows(name: str, x: Any, like: Tensor | None = None) -> Tensor:
     """`x` if it is a float tensor (..., C); with `like`, of its shape, dtype and device too. Raises ValueError."""
-    if not isinstance(x, Tensor) or x.dtype not in FLOATS or x.dim() == 0:
+    dense = isinstance(x, Tensor) and x.layout == torch.strided
+    if not dense or x.dtype not in FLOATS or x.dim() == 0:
         raise ValueError(f"{name} must be a float16, bfloat16 or float32 tensor (..., C), got {describe(x)}")
     if count_rows(x) >= 2**31:  # rows are counted in 32 bits, and a launch takes no more programs
         raise ValueError(f"{name} must be of fewer than 2**31 rows, got {describe(x)}")
@@ -81,8 +82,11 @@ def check_rows(name: str, x: Any, like: Tensor | None = None) -> Tensor:
     return x
 
 
-def check_norm(x: Any, weight: Any, bias: Any, eps: Any, residual: Any) -> float:
-    """What rms_norm and layer_norm ask of their arguments; eps as a float. Raises ValueError."""
+def check_norm(x: Any, weight: Any, bias: Any, eps: Any, residual: Any, launch: bool = True) -> float:
+    """What rms_norm and layer_norm ask of their arguments; eps as a float. Raises ValueError.
+
+    launch: whether a kernel is to read them; the plain versions run anywhere.
+    """
     check_rows("x", x)
     for name, value in (("weight", weight), ("bias", bias)):
         if name == "weight" or value is not None:
@@ -91,5 +95,6 @@ def check_norm(x: Any, weight: Any, bias: Any, eps: Any, residual: Any) -> float
                 raise ValueError(f"{name} must be as wide as x, {describe(x)}, got {describe(value)}")
     if residual is not None:
         check_rows("residual", residual, like=x)
-    check_launch(x, weight, bias, residual)
+    if launch:
+        check_launch(x, weight, bias, residual)
     return check_number("eps", eps, 0.0)

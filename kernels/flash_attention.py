@@ -137,6 +137,7 @@ def flash_attention_varlen(
     rows, never a touch beyond the tensors. alibi_slopes: (H,) or (N, H). The rest as in flash_attention; returns
     (total_q, H, D), and with return_lse float32 (H, total_q).
     """
+    check_tensor("q", q, "T H D")
     left, right, scale, softcap = options_of(q, causal, scale, window, softcap, return_lse)
     for name, starts in (("cu_seqlens_q", cu_seqlens_q), ("cu_seqlens_k", cu_seqlens_k)):
         check_tensor(name, starts, "N+1", (torch.int32,), like=q)

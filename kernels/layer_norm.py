@@ -25,7 +25,8 @@ from kernels._rows import WIDEST, Tile, as_rows, check_norm, count_rows, persist
 def layer_norm_plain(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, eps: float = 1e-5, residual: Tensor | None = None
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """The formula: x (..., C), weight and bias (C,) -> y (..., C), or (y, x + residual)."""
+    """The formula: x (..., C), weight and bias (C,) -> y (..., C), or (y, x + residual). Refuses as layer_norm."""
+    check_norm(x, weight, bias, eps, residual, launch=False)
     summed = x if residual is None else x + residual
     s = summed.float()
     centred = s - s.mean(dim=-1, keepdim=True)

@@ -67,8 +67,8 @@ def online_softmax(scores: Tensor, values: Tensor, block: int) -> list[State]:
     belong together, or S is 0.
     """
     for name, x in (("scores", scores), ("values", values)):
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise ValueError(f"{name} must be a float tensor, got {describe(x)}")
+        if not isinstance(x, Tensor) or not x.is_floating_point() or x.layout != torch.strided:
+            raise ValueError(f"{name} must be a dense float tensor, got {describe(x)}")
     if scores.ndim < 1 or values.ndim < 2 or scores.shape[-1] != values.shape[-2] or not scores.shape[-1]:
         raise ValueError(
             f"scores (..., S) need values (..., S, D) and S >= 1, got {describe(scores)} and {describe(values)}"

@@ -24,7 +24,8 @@ from kernels._rows import WIDEST, Tile, as_rows, check_norm, count_rows, persist
 def rms_norm_plain(
     x: Tensor, weight: Tensor, eps: float = 1e-6, residual: Tensor | None = None
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """The formula: x (..., C), weight (C,) -> y (..., C), or (y, x + residual)."""
+    """The formula: x (..., C), weight (C,) -> y (..., C), or (y, x + residual). Refuses as rms_norm."""
+    check_norm(x, weight, None, eps, residual, launch=False)
     summed = x if residual is None else x + residual
     s = summed.float()
     # y = s / √(mean of s² + ε) · w

@@ -23,7 +23,8 @@ from kernels._rows import WIDEST, as_rows, check_rows, whole_rows
 
 
 def softmax_plain(x: Tensor) -> Tensor:
-    """The formula: x (..., V) -> (..., V)."""
+    """The formula: x (..., V) -> (..., V). Refuses as softmax."""
+    check_rows("x", x)
     wide = x.float()
     # p_j = exp(x_j - m) / Σ_i exp(x_i - m): without m, exp overflows from 89 on
     e = torch.exp(wide - wide.amax(dim=-1, keepdim=True))

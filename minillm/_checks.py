@@ -14,7 +14,8 @@ LARGEST = 2**63 - 1  # what numpy and torch hold in an integer
 def describe(value: Any) -> str:
     """A short, safe picture of a value for an error message: shape and dtype of arrays, a cut repr of the rest."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
-        return f"{type(value).__name__} of shape {tuple(value.shape)} and dtype {value.dtype}"
+        gradient = " that requires grad" if getattr(value, "requires_grad", False) is True else ""
+        return f"{type(value).__name__} of shape {tuple(value.shape)} and dtype {value.dtype}{gradient}"
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}... ({type(value).__name__})"
 

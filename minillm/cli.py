@@ -243,7 +243,7 @@ def build_parser() -> argparse.ArgumentParser:
     one = top.add("fetch", models.fetch, "download real models, each once: smollm2, e5, minilm")
     one.take("names", "the models' names", choices=real, nargs="+", metavar="name").json()
 
-    one = top.add("index", search.index, "index text for keyword, dense and hybrid search")
+    one = top.add("index", search.index, "index text for keyword, dense and hybrid search, or pictures")
     kinds = ".txt, .md, .rst, .py (docstrings and code), .ipynb, .jsonl (text, title, id), .csv, .pdf"
     given = f"files and folders of text: {kinds} (default: Python's language reference)"
     one.take("paths", given, type=Path, nargs="*", metavar="PATH")
@@ -254,6 +254,10 @@ def build_parser() -> argparse.ArgumentParser:
     one.take("--encoder", f"what makes the vectors: {named}", metavar="NAME")
     one.take("--store", "a vector store to keep the vectors in, too (12_4)", type=Path, metavar="FILE")
     one.take("--namespace", "where in the store (default: the unnamed one)", metavar="NAME")
+    pictures = "index pictures in place of text, a PNG or JPEG file or a folder of them: found by words and by pictures"
+    one.take("--images", pictures, type=Path, metavar="PATH")
+    own = "with --images: a folder of a CLIP in transformers' format (default: the course's, which knows shapes alone)"
+    one.take("--model", own, type=Path, metavar="DIR")
     one.data().run().json()
     one.parser.epilog = search.updating_in_words()
 
@@ -280,10 +284,16 @@ def build_parser() -> argparse.ArgumentParser:
     one.run().json()
     one.parser.epilog = encoders.explained()
 
-    listed = top.add("search", search.search, "rank the passages of an index for a query")
+    listed = top.add("search", search.search, "rank the passages, or the pictures, of an index for a query")
+    alike = "of pictures: rank them by their likeness to this file, in place of a text: `search DIR --picture FILE`"
+    listed.take("--picture", alike, type=Path, metavar="FILE")
     listed.take("--store", "the vector store to search in, in place of the index", type=Path, metavar="FILE")
     listed.take("--namespace", "where in the store (default: the unnamed one)", metavar="NAME")
-    listed.take("--filter", 'which records of the store, as JSON: {"document": "with"}', metavar="JSON")
+    listed.take(
+        "--filter",
+        'which records of the store, as JSON: {"document": "with"}, of pictures: {"folder": "2024"}',
+        metavar="JSON",
+    )
     listed.take("named", "an index folder, as --index", type=Path, nargs="?", metavar="index")
     listed.take("query", "what to look for, in plain words")
     listed.take("-k", "passages to list", type=whole(1), default=5)

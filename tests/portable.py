@@ -149,6 +149,12 @@ def run_leg(name: str, rooms: list[str], workers: int, seconds: float, options: 
         return Leg(name, "", {}, 0.0, [str(error)])
     probe = subprocess.run([python, "-c", PROBE], env=variables, cwd=ROOT, capture_output=True, text=True)
     path = probe.stdout.strip() or f"unknown: {(probe.stderr.strip() or 'no word').splitlines()[-1]}"
+    if "--nbval" in options:  # before two workers ask for them: a Python has a corpus, and models, of its own
+        make = [python, "-m", "minillm.course.small", "--all"]
+        made = subprocess.run(make, env=variables, cwd=ROOT, capture_output=True, text=True)
+        if made.returncode:
+            last = (made.stderr.strip() or "failed").splitlines()[-1]
+            return Leg(name, path, {}, time.perf_counter() - start, [f"the course's models: {last}"])
     parallel = ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
     command = [
         python,

@@ -128,6 +128,10 @@ MISTAKES = [
     ("train --out m --data cp949.txt", 1, "'cp949.txt' is not UTF-8 text: .* CP949"),
     ("index --out i --data utf16.txt", 1, "'utf16.txt' is UTF-16 text"),
     (["train", "--out", "m", "--data", ""], 2, "--data must be a path, got an empty text"),
+    ("index --out i --images nothing", 1, r"'nothing' holds no picture \(\.png, \.jpg, \.jpeg\)"),
+    ("index --out i --images nowhere", 1, "no file or folder at 'nowhere'"),
+    ("index --out i --model made", 1, "--model needs --images PATH"),
+    ("search nothing --picture tiny.txt", 1, "no pictures at nothing: `minillm index --images FOLDER"),
     # places to write
     ("train --out tiny.txt", 1, "cannot write to folder tiny.txt: tiny.txt is no folder"),
     (

@@ -7,15 +7,16 @@ import pytest
 
 from minillm import course, search
 from minillm._lazy import lazy
+from minillm.apps import agents
 
 
-@pytest.mark.parametrize("package", [search, course], ids=["search", "course"])
+@pytest.mark.parametrize("package", [search, course, agents], ids=["search", "course", "agents"])
 def test_every_name_is_what_its_module_holds_also_when_that_was_imported_before(package):
     assert len(package.__all__) > 15
     for name in package.__all__:
         found = getattr(package, name)
         assert type(found).__name__ != "module", name
-        assert found.__name__ == name
+        assert (found.name if isinstance(found, agents.Tool) else found.__name__) == name
     with pytest.raises(AttributeError, match="'nothing'"):
         _ = package.nothing
 

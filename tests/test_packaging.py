@@ -24,7 +24,12 @@ def test_every_dependency_has_its_reason_in_one_line():
 
 def test_core_is_small_and_the_heavy_parts_are_extras():
     core = {re.match(r"[\w-]+", line)[0] for line in PROJECT["dependencies"]}
-    figures = {"matplotlib", "koreanize-matplotlib", "fonttools"}  # the last comes with the first anyway
+    figures = {
+        "matplotlib",
+        "koreanize-matplotlib",
+        "fonttools",
+        "pillow",
+    }  # the last two come with the first anyway
     torch_brings = {"filelock", "jinja2"}
     assert core == {"torch", "numpy", "safetensors", "regex", "numba", "tqdm"} | torch_brings | figures
     extras = {"kernels", "lab", "test", "parity", "hub", "tables", "xllamacpp", "classroom"}

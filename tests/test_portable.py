@@ -46,6 +46,16 @@ def test_a_leg_sets_its_own_path_and_unsets_every_other(answers, monkeypatch):
     assert answers.calls[1][0][-1] == "tests/search"
 
 
+def test_the_models_of_the_lessons_are_made_before_the_lessons_run(answers):
+    assert portable.run_leg("native", ["notebooks"], 2, 60, ["--nbval"]).green
+    assert answers.calls[1][0][1:] == ["-m", "minillm.course.small", "--all"]
+    assert answers.calls[2][0][-1] == "notebooks"
+    answers.status = 1
+    leg = portable.run_leg("native", ["notebooks"], 2, 60, ["--nbval"])
+    assert leg.trouble == ["the course's models: failed"]
+    assert len(answers.calls) == 5
+
+
 def test_failures_are_counted_and_named(answers):
     answers.output, answers.status = OUTPUT, 1
     leg = portable.run_leg("native", ["tests/search"], 2, 60)

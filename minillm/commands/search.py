@@ -10,12 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from minillm.commands._answering import check_generate, generate_answer
+from minillm.commands._pictures import KEPT, holds_pictures, index_pictures, search_pictures
 from minillm.commands._show import print_json
 from minillm.commands._store import check_store, in_words, keep_passages, search_store
 
 
 def index(options: Namespace) -> None:
     """An index of the user's files, or the one that is there brought up to date."""
+    if options.images is not None:
+        index_pictures(options)
+        return
+    if options.model is not None:
+        raise ValueError("--model needs --images PATH: it reads pictures")
+    if holds_pictures(options.out):
+        raise ValueError(f"--out must be another folder: {options.out} holds pictures ({KEPT})")
     from minillm.course.paths import check_out
     from minillm.course.tour.corpus import cut_passages
     from minillm.course.tour.settings import TourSettings
@@ -170,8 +178,12 @@ def grading_table(choice: dict[str, Any], building_seconds: float, grading_secon
 
 
 def search(options: Namespace) -> None:
-    """The best passages, each with the part that matched."""
-    folder = find_index(index_named(options))
+    """The best passages, each with the part that matched; of a folder of pictures the nearest ones."""
+    named = index_named(options)
+    if options.picture is not None or holds_pictures(named):
+        search_pictures(options, named)
+        return
+    folder = find_index(named)
     if options.store is None and (options.filter is not None or options.namespace):
         raise ValueError("--filter and --namespace need --store PATH")
     opened = open_index(folder)

@@ -21,6 +21,9 @@ _ROOMS = {
     "small": ("SmallModel", "small_corpus", "small_model"),
     "small.clip": ("SmallCLIP", "small_clip"),
     "small.diffusion": ("small_diffusion",),
+    "small.drawing": ("draw", "prompt_of", "wish_of"),
+    "small.unclip": ("small_unclip",),
+    "small.llava": ("SmallLLaVA", "small_llava"),
     "small.sql_models": ("sql_model",),
     "small.program_models": ("program_model", "reward_model", "sft_model"),
 }

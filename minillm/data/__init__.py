@@ -11,6 +11,7 @@ from minillm.data.datasets import DatasetInfo, cache_folder, dataset_info, datas
 from minillm.data.disguises import DISGUISES
 from minillm.data.documents import Document, Passage, Question
 from minillm.data.downloads import DownloadError
+from minillm.data.emoji import Emoji, emoji_pictures
 from minillm.data.facts import Fact, contains_answer, fact_documents, facts
 from minillm.data.headlines import TOPICS, headline_events, korean_headlines
 from minillm.data.held_out import overlap, paragraphs_once, repeated_share, train_and_held_out
@@ -21,6 +22,7 @@ from minillm.data.paraphrases import paraphrase_pairs
 from minillm.data.particles import with_particle
 from minillm.data.passages import Section, split_passages, split_sections
 from minillm.data.personal_texts import PersonalText, personal_texts
+from minillm.data.picture_instructions import ask_about, converse, describe_scene, reason_about, scene_symbols
 from minillm.data.program_styles import (
     STYLES,
     Style,
@@ -48,7 +50,7 @@ from minillm.data.scenes import (
 )
 from minillm.data.scenes_questions import SceneQuestion, balanced
 from minillm.data.scenes_reader import ReadScene, read_scene, read_scenes
-from minillm.data.scenes_texts import KOREAN, caption, hard_negatives
+from minillm.data.scenes_texts import KOREAN, caption, hard_negatives, swapped_captions
 from minillm.data.sequence_tasks import SILENT, induction, recall, selective_copy
 from minillm.data.small_programs import Outcome, ProgramTask, run_answer, shared_shapes, small_tasks
 from minillm.data.sql_prompts import small_prompt, spaced, sql_in, sql_prompt, unspaced
@@ -80,6 +82,7 @@ __all__ = [
     "DatasetInfo",
     "Document",
     "DownloadError",
+    "Emoji",
     "Fact",
     "HeldOut",
     "Injection",
@@ -98,6 +101,7 @@ __all__ = [
     "Style",
     "ToolTask",
     "agent_checks",
+    "ask_about",
     "attack_prompts",
     "available",
     "balanced",
@@ -108,9 +112,12 @@ __all__ = [
     "caption",
     "concatenate_datasets",
     "contains_answer",
+    "converse",
     "dataset_info",
     "dataset_names",
     "date_pairs",
+    "describe_scene",
+    "emoji_pictures",
     "fact_documents",
     "facts",
     "fetch",
@@ -146,9 +153,11 @@ __all__ = [
     "read_questions",
     "read_scene",
     "read_scenes",
+    "reason_about",
     "recall",
     "repeated_share",
     "run_answer",
+    "scene_symbols",
     "scenes",
     "selective_copy",
     "shared_forms",
@@ -163,6 +172,7 @@ __all__ = [
     "sql_prompt",
     "sql_tasks",
     "standard_library_docs",
+    "swapped_captions",
     "tool_dialogues",
     "tool_injections",
     "tool_tasks",

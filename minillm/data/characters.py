@@ -39,14 +39,19 @@ class Characters:
         """The ids of a text and the end. ValueError for a character that no text had."""
         unknown = sorted(set(check_text("text", text)) - set(self.ids))
         if unknown:
-            raise ValueError(f"text holds characters that have no id: {''.join(unknown)!r}")
+            codes = ", ".join(
+                f"{letter!r} U+{ord(letter):04X}" for letter in unknown[:8]
+            )  # jamo look like syllables
+            raise ValueError(f"text holds {len(unknown)} characters that have no id: {codes}")
         return [*(self.ids[letter] for letter in text), self.end]
 
     def decode(self, ids: Sequence[int] | Tensor) -> str:
         """The text up to the end, padding and start left out. ValueError for an id out of range."""
+        if not is_listing(ids):
+            raise ValueError(f"ids must be a list of integers, got {describe(ids)}")
         letters = []
-        for number in map(int, ids):
-            check_int("id", number, 0, len(self) - 1)
+        for number in ids:
+            number = check_int("id", number, 0, len(self) - 1)
             if number == self.end:
                 break
             letters += [self.letters[number]] if number > self.end else []

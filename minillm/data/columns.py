@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from minillm._checks import describe
+from minillm._checks import describe, is_listing
 
 Kind = Any  # "string", "int64", ..., [Kind] of a list, {name: Kind} of a dict
 NAMES = {str: "string", int: "int64", float: "float64", bool: "bool", bytes: "binary", type(None): "null"}
@@ -111,7 +111,7 @@ def columns_of(rows: Iterable[Any]) -> dict[str, list[Any]]:
 
 def column(name: str, values: Any) -> tuple[list[Any], Kind]:
     """(the values as a list of plain ones, their kind); ValueError if they are of different kinds."""
-    if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__iter__"):
+    if isinstance(values, Mapping) or not is_listing(values):
         raise ValueError(f"column {name!r} must be a list of values, got {describe(values)}")
     cells = plain(list(values) if not hasattr(values, "tolist") else values)
     kind: Kind = "null"

@@ -122,26 +122,32 @@ def _asked_and_answered(row: Mapping[str, Any], answer: str) -> list[Message]:
     return _in_turn([*_question(row), *_answer(row, answer)])
 
 
+def _system(row: Mapping[str, Any]) -> list[Message]:
+    return [_message("system", _text(row, "system"))] if row.get("system") else []
+
+
 def _question(row: Mapping[str, Any]) -> list[Message]:
-    """A prompt, or an instruction and its input below it, as what the user says."""
+    """A prompt, or an instruction and its input below it, as what the user says; what the row's system says before."""
+    if isinstance(row.get("history"), list) and row["history"]:
+        raise ValueError("history holds turns that came before: give them as messages")
     if "prompt" in row:
         given = row["prompt"]
         return (
-            _messages({"messages": given})
+            _messages({"messages": given, "system": row.get("system")})
             if isinstance(given, list)
-            else [_message("user", _text(row, "prompt"))]
+            else [*_system(row), _message("user", _text(row, "prompt"))]
         )
     instruction, given = _text(row, "instruction"), row.get("input") or ""
     if not isinstance(given, str):
         raise ValueError(f"input must be a text, got {describe(given)}")
-    return [_message("user", f"{instruction}\n\n{given}" if given.strip() else instruction)]
+    asked = f"{instruction}\n\n{given}" if given.strip() else instruction
+    return [*_system(row), _message("user", asked)]
 
 
 def _messages(row: Mapping[str, Any]) -> list[Message]:
     """The messages of a chat or ShareGPT row, in order, each role where it may stand."""
     name = "messages" if "messages" in row else "conversations"
-    system = [_message("system", _text(row, "system"))] if row.get("system") else []
-    return _in_turn([*system, *_listed(name, row[name])])
+    return _in_turn([*_system(row), *_listed(name, row[name])])
 
 
 def _listed(name: str, given: Any) -> list[Message]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from minillm._checks import check_choice, check_flag, check_int, describe
+from minillm._checks import check_choice, check_flag, check_int, describe, is_listing
 from minillm.data.columns import Kind, column, columns_of, joined, plain
 from minillm.data.dataset_dict import DatasetDict
 from minillm.data.dataset_files import TableFiles
@@ -72,7 +72,7 @@ class Dataset(TableFiles, Sequence):
     @classmethod
     def from_list(cls, rows: Iterable[Mapping[str, Any]]) -> Dataset:
         """From rows, each a dict. A name that a row lacks is None there (`datasets` takes the first row's names)."""
-        if isinstance(rows, (str, bytes, Mapping)) or not hasattr(rows, "__iter__"):
+        if isinstance(rows, Mapping) or not is_listing(rows):
             raise ValueError(f"rows must be a list of dicts, got {describe(rows)}")
         return cls(columns_of(rows))
 

@@ -1,7 +1,8 @@
 """A Dataset's ways from and to files: csv and JSON by Python's own readers, parquet and DataFrames by pyarrow, pandas.
 
 csv has no types: a column whose every field is a whole number is "int64", a number "float64", True or False "bool",
-anything else text; an empty field is None. A number with a leading zero (a telephone number, a postal code) is text.
+anything else text; an empty field is None. A number with a leading zero (a telephone number, a postal code) is text,
+and so are whole numbers beyond 64 bits (an order number): as floats they would lose digits.
 
 Book: 3.3.3 데이터셋 활용하기. Held against: `datasets`, which reads csv by pandas: there "NA" and "null" are missing
 values, too, and 010 is 10. Left out: streams, files larger than memory.
@@ -24,7 +25,7 @@ from minillm.data.readers import Row, read_csv_columns, read_json_value, read_ro
 
 Columns = dict[str, list[Any]]
 
-_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})")
+_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _READ: dict[str, Callable[[str], Any]] = {
     "int64": int, "float64": float, "bool": {"True": True, "true": True, "False": False, "false": False}.__getitem__,
@@ -81,7 +82,11 @@ def _guess(fields: Sequence[str]) -> str:
     if not filled:
         return "string"
     if all(map(_WHOLE.fullmatch, filled)):
-        return "int64"
+        return (
+            "int64"
+            if all(len(field) < 21 and -(2**63) <= int(field) < 2**63 for field in filled)
+            else "string"
+        )
     if all(map(_NUMBER.fullmatch, filled)):
         return "float64"
     return "bool" if all(field in ("True", "False", "true", "false") for field in filled) else "string"

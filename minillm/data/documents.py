@@ -8,6 +8,8 @@ Book: 9.1 검색 증강 생성(RAG).
 
 from __future__ import annotations
 
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,8 +80,26 @@ def _check_texts(record: object, *names: str) -> None:
 
 
 def plain_words(text: str) -> str:
-    """The text in lower case, every run of white space one space: equal for copies that are wrapped anew."""
-    return " ".join(text.lower().split())
+    """The text in lower case, every run of white space one space, its letters composed (NFC): equal for copies that are
+    wrapped anew, and for Hangul in one code point a syllable or in three."""
+    return " ".join(unicodedata.normalize("NFC", text).lower().split())
+
+
+def check_passages(passages: Iterable[Passage], least: int = 0) -> list[Passage]:
+    """The passages as a list; ValueError if one is not a Passage, two share an id, or there are fewer than `least`."""
+    checked = list(passages) if is_listing(passages) else []
+    if (
+        not is_listing(passages)
+        or not all(isinstance(one, Passage) for one in checked)
+        or len(checked) < least
+    ):
+        at_least = {0: "", 2: "at least two "}.get(least, f"at least {least} ")
+        raise ValueError(f"passages must be a list of {at_least}Passages, got {describe(passages)}")
+    names = [one.id for one in checked]
+    if len(set(names)) < len(names):
+        twice = next(name for name, times in Counter(names).items() if times > 1)
+        raise ValueError(f"passage ids must differ, {twice!r} came twice")
+    return checked
 
 
 def check_documents(documents: Iterable[Document]) -> list[Document]:

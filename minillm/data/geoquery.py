@@ -14,10 +14,14 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from minillm.data.sql_prompts import sql_prompt
 from minillm.sandbox import SandboxError, SQLSandbox
 
+# a LoRA adapter: what SmolLM2 learned of the parts train and validation (tests/benchmarks/geoquery_lora.py, seed 0)
+ADAPTER = Path(__file__).with_name("geoquery_adapter")
 KINDS = {  # what a name may be: where it stands
     "state": ("state", "state_name"), "city": ("city", "city_name"), "river": ("river", "river_name"),
     "mountain": ("mountain", "mountain_name"), "lake": ("lake", "lake_name"), "country": ("state", "country_name"),
@@ -128,6 +132,18 @@ def geo_tasks(rows: Sequence[Any], box: SQLSandbox) -> list[GeoTask]:
         question, names = linker.link(row["question"])
         found.append(GeoTask(row["question"], row["sql"], short, question, linked_sql(short, names), names))
     return found
+
+
+def geo_schema(box: SQLSandbox) -> str:
+    """A line a table: "lake(lake_name, area, country_name, state_name)"."""
+    names = box.run("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid")
+    columns = [box.query(f'SELECT * FROM "{name}" LIMIT 0').columns for (name,) in names]
+    return "\n".join(f"{name}({', '.join(own)})" for (name,), own in zip(names, columns, strict=True))
+
+
+def geo_chat(schema: str, question: str) -> list[dict[str, str]]:
+    """What SmolLM2 is taught to answer with a query: the schema and the question as people wrote it."""
+    return [{"role": "user", "content": sql_prompt(schema, question, "Write one SQLite query.")}]
 
 
 def opposite(task: GeoTask) -> GeoTask | None:

@@ -6,12 +6,13 @@ longest_shared_run(["x a b c"], ["a b c y"])     -> 3
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 
 def word_ngrams(text: str, n: int = 8) -> set[tuple[str, ...]]:
-    """The runs of `n` words of a text, letter case aside; words are what white space separates."""
-    words = text.lower().split()
+    """The runs of `n` words of a text, letter case and how Hangul is composed aside; white space separates words."""
+    words = unicodedata.normalize("NFC", text).lower().split()
     return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
 
 

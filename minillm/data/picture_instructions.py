@@ -4,10 +4,11 @@
     description    one question, and all that there is to see
     reasoning      one question whose answer must be worked out, and says how
 
-LLaVA's data: a language model that reads only text is shown the picture as `symbols` (what is where) and writes a
-dialogue as if it saw it. `ask_about` asks any such model; `converse`, `describe` and `reason` are templates that need
-none, English or Korean, and are right by construction. Book 14.4.1 LLaVA의 학습 데이터.
-Paper: Liu et al. 2023, section 3. Left out: questions that captions and boxes cannot answer.
+LLaVA's data: a language model that reads only text is shown the picture as `scene_symbols` (what is where) and writes
+a dialogue as if it saw it. `ask_about` asks any such model; `converse`, `describe_scene` and `reason_about` are
+templates that need none, English or Korean, and are right by construction. A place is the cell of a scene's board, as
+in captions and questions. Book 14.4.1 LLaVA의 학습 데이터. Paper: Liu et al. 2023, section 3.
+Left out: questions that captions and boxes cannot answer.
 """
 
 from __future__ import annotations
@@ -16,19 +17,15 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from minillm._checks import check_choice, check_int
-from minillm._checks import describe as shown
+from minillm._checks import check_choice, check_int, describe
 from minillm.data.particles import with_particle
 from minillm.data.scenes import SceneObject
 from minillm.data.scenes_questions import SceneQuestion
-from minillm.data.scenes_texts import BEFORE_A_NOUN, KOREAN, noun
+from minillm.data.scenes_texts import BEFORE_A_NOUN, KOREAN, at_place, noun, place
 
 KINDS = ("conversation", "description", "reasoning")
 Turns = list[tuple[str, str]]
-ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
-ROWS_KO, COLUMNS_KO = ("위", "가운데", "아래"), ("왼쪽", "가운데", "오른쪽")
 FORM = "Write each question on a line that begins with 'Q: ', its answer on the next line, after 'A: '."
 PROMPTS = {
     "conversation": "Write a conversation of 3 to 5 turns between somebody who asks about the picture and you, who "
@@ -44,10 +41,14 @@ RULES = (
 LEAKS = re.compile(r"bounding box|\bbox(?:es)?\b|coordinate|caption|\d\.\d\d|상자|좌표|캡션", re.IGNORECASE)
 
 
-def symbols(objects: Sequence[SceneObject], background: str, side: int) -> str:
+def scene_symbols(objects: Sequence[SceneObject], background: str, side: int) -> str:
     """A picture of side x side pixels as a text-only model is shown it: the background, then what is where."""
     lines = [f"background: {background}"]
-    for one in _checked(objects, side):
+    check_int("side", side, 1)
+    for one in _some(objects):
+        x0, y0, x1, y1 = one.box
+        if not (0 <= x0 < x1 <= side and 0 <= y0 < y1 <= side):
+            raise ValueError(f"a box must lie in the picture of {side} pixels, got {one.box}")
         lines.append(f"{noun(one)}: ({', '.join(f'{edge / side:.2f}' for edge in one.box)})")
     return "\n".join(lines)
 
@@ -55,7 +56,7 @@ def symbols(objects: Sequence[SceneObject], background: str, side: int) -> str:
 def ask_about(
     picture: str, kind: str, ask: Callable[[list[dict[str, str]]], str], language: str = "English"
 ) -> Turns:
-    """Turns (question, answer) about a picture, given as `symbols`, by whatever `ask(messages) -> text` asks.
+    """Turns (question, answer) about a picture, given as `scene_symbols`, by whatever `ask(messages) -> text` asks.
 
     A ChatModel: `ask = lambda messages: chat.chat(messages).text`. ValueError for a reply without turns in the form
     asked for, with more than one where one was asked for, or one that tells of boxes: nobody sees boxes in a picture.
@@ -64,10 +65,10 @@ def ask_about(
     said = f"{RULES}{PROMPTS[kind]} {FORM} Write in {language}."
     reply = ask([{"role": "system", "content": said}, {"role": "user", "content": picture}])
     if not isinstance(reply, str):
-        raise ValueError(f"ask must give a text, got {shown(reply)}")
+        raise ValueError(f"ask must give a text, got {describe(reply)}")
     turns = re.findall(r"^Q: *(\S.*?) *\nA: *(\S.*?) *$(?=\n*(?:Q: |\Z))", reply.strip(), re.MULTILINE)
     if len(turns) != len(re.findall(r"^[QA]:", reply, re.MULTILINE)) / 2 or not turns:
-        raise ValueError(f"the reply must hold lines 'Q: ...' and 'A: ...' in turn, got {shown(reply)}")
+        raise ValueError(f"the reply must hold lines 'Q: ...' and 'A: ...' in turn, got {describe(reply)}")
     if kind != "conversation" and len(turns) != 1:
         raise ValueError(f"a {kind} is one question with its answer, got {len(turns)}")
     leak = next((found for turn in turns for text in turn if (found := LEAKS.search(text))), None)
@@ -83,41 +84,30 @@ def converse(questions: Sequence[SceneQuestion], most: int = 5, seed: int = 0, l
     return [(one.text, one.answer) if lang == "en" else (one.text_ko, one.answer_ko) for one in drawn]
 
 
-def describe(objects: Sequence[SceneObject], background: str, side: int, lang: str = "en") -> Turns:
-    """One turn: a detailed description, by template. lang: "en" or "ko"."""
+def describe_scene(objects: Sequence[SceneObject], background: str, lang: str = "en") -> Turns:
+    """One turn: a detailed description, by template; on a board, where each object stands. lang: "en" or "ko"."""
     check_choice("lang", lang, ("en", "ko"))
-    parts = []
-    for one in _checked(objects, side):
-        row, column = place_of(one, side)
-        if lang == "en":
-            where = "in the middle" if (row, column) == (1, 1) else f"at the {ROWS[row]} {COLUMNS[column]}"
-            parts.append(f"A {noun(one)} is {where}.")
-        else:
-            where = "한가운데" if (row, column) == (1, 1) else f"{COLUMNS_KO[column]} {ROWS_KO[row]}"
-            parts.append(f"{where}에 {with_particle(noun(one, 'ko'), '이/가')} 있습니다.")
-    count = len(objects)
+    count = len(_some(objects))
     if lang == "en":
         things = "is 1 object" if count == 1 else f"are {count} objects"
-        first = f"There {things} on a {background} background."
-        return [("Describe the picture in detail.", " ".join([first, *parts]))]
-    first = f"{KOREAN[background]} 배경에 물체가 {count}개 있습니다."
-    return [("그림을 자세히 설명해 주세요.", " ".join([first, *parts]))]
+        said = [f"There {things} on a {background} background."]
+        it = "It" if count == 1 else "One"
+        said += [f"A {noun(o)} is{at_place(o)}." if place(o) else f"{it} is a {noun(o)}." for o in objects]
+        return [("Describe the picture in detail.", " ".join(said))]
+    said = [f"{KOREAN[background]} 배경에 물체가 {count}개 있습니다."]
+    for one in objects:
+        where, name = place(one, "ko"), noun(one, "ko")
+        said.append(f"{where}에 {with_particle(name, '이/가')} 있습니다." if where else f"{name}입니다.")
+    return [("그림을 자세히 설명해 주세요.", " ".join(said))]
 
 
-def place_of(one: SceneObject, side: int) -> tuple[int, int]:
-    """(row, column), 0 to 2, of the ninth of the picture where an object's centre lies."""
-    x0, y0, x1, y1 = one.box
-    return min(int((y0 + y1) / 2 * 3 / side), 2), min(int((x0 + x1) / 2 * 3 / side), 2)
-
-
-def reason(objects: Sequence[SceneObject], side: int, seed: int = 0, lang: str = "en") -> Turns:
+def reason_about(objects: Sequence[SceneObject], seed: int = 0, lang: str = "en") -> Turns:
     """One turn whose answer must be worked out and says why, by template; which, `seed` decides.
 
     What is left when a colour is taken away; whether two objects differ in more than their colours; what is nearest to
     the left edge. The last two ask about objects whose names say which is meant.
     """
-    objects = _checked(objects, side)
-    check_choice("lang", lang, ("en", "ko"))
+    check_choice("lang", lang, ("en", "ko")), _some(objects)
     rng = random.Random(check_int("seed", seed, 0))
     names = Counter(noun(one) for one in objects)
     clear = [one for one in objects if names[noun(one)] == 1]
@@ -175,13 +165,8 @@ def _without_colours(a: SceneObject, b: SceneObject, lang: str) -> tuple[str, st
     return asked, f"네. 하나는 {with_particle(one, '이고/고')} 다른 하나는 {other}입니다."
 
 
-def _checked(objects: Sequence[Any], side: int) -> Sequence[Any]:
-    """The objects; ValueError for none, or for a box that is not in the picture."""
-    check_int("side", side, 1)
+def _some(objects: Sequence[SceneObject]) -> Sequence[SceneObject]:
+    """The objects; ValueError for none."""
     if not len(objects):
         raise ValueError("a picture needs at least one object to ask about, got none")
-    for one in objects:
-        x0, y0, x1, y1 = one.box
-        if not (0 <= x0 < x1 <= side and 0 <= y0 < y1 <= side):
-            raise ValueError(f"a box must lie in the picture of {side} pixels, got {one.box}")
     return objects

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,6 +148,7 @@ def program_texts(n: int, seed: int = 0, part: str = "train") -> list[str]:
 
 def preference(first: float, second: float, noise: float = NOISE) -> float:
     """How probably the judge prefers the first of two answers with these scores."""
+    first, second = check_number("a score", first), check_number("a score", second)
     difference = (first - second) / check_number("noise", noise, 1e-9)
     return 1 / (1 + math.exp(-difference)) if difference > -700 else 0.0
 
@@ -180,6 +181,11 @@ def label_ceiling(
     """How often, 0..1, who knows the scores agrees with the judge on such pairs: nobody can do better."""
     if not rows:
         raise ValueError("rows must hold at least one pair, got none")
+    if not callable(score):
+        raise ValueError(f"score must be a function of a text, got {describe(score)}")
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, Mapping) or not {"chosen", "rejected"} <= set(row):
+            raise ValueError(f"row {number} must have chosen and rejected, got {describe(row)}")
     sure = [preference(score(row["chosen"]), score(row["rejected"]), noise) for row in rows]
     return sum(max(p, 1 - p) for p in sure) / len(sure)
 

@@ -13,6 +13,7 @@ Book: 13.3 LLM 평가하기.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -49,8 +50,9 @@ def prove_held_out(
     """Prove that nothing of `evaluation` stands in `training`; the counts come back for the page.
 
     what="sentence": both are a text or texts, cut into sentences at . ! ? and at blank lines; white space and letter
-    case do not count, nor do sentences under 30 bytes of letters and digits. Any other word: both are collections of
-    whole items (str, tuple, int, ...), compared as they are; word n-grams are counted of those that are str.
+    case do not count. Sentences under 30 bytes of letters and digits (a heading, a cell of a table) may stand in both,
+    unless all of `evaluation` are so short: then all are compared. Any other word: both are collections of whole items
+    (str, tuple, int, ...), compared as they are; word n-grams are counted of those that are str.
 
     Raises ValueError that names the shared item when there is one, or when the evaluation set is empty.
     """
@@ -59,11 +61,11 @@ def prove_held_out(
     exam, taught = _items("evaluation", evaluation, what), _items("training", training, what)
     if not exam:
         raise ValueError(f"evaluation holds no {what} to compare, got {describe(evaluation)}")
+    compared = exam
     if what == "sentence":
-        shared = shared_sentences(exam, taught)
-    else:
-        known = {_key(item) for item in taught}
-        shared = [item for item in exam if _key(item) in known]
+        compared = [one for one in exam if _is_long(one)] or exam
+    known = {_key(item) for item in taught}
+    shared = [item for item in compared if _key(item) in known]
     if shared:
         raise ValueError(
             f"{len(shared)} of {len(exam)} evaluation {what}s stand in the training text, the first: {shared[0]!r}"
@@ -86,9 +88,11 @@ def sentences(text: str) -> list[str]:
 def shared_sentences(exam: Iterable[str], taught: Iterable[str]) -> list[str]:
     """The sentences of `exam` that stand in `taught`, short ones and white space and letter case aside."""
     known = set(map(plain_words, taught))
-    return [
-        one for one in exam if len(re.sub(r"[\W_]", "", one).encode()) >= SHORT and plain_words(one) in known
-    ]
+    return [one for one in exam if _is_long(one) and plain_words(one) in known]
+
+
+def _is_long(sentence: str) -> bool:
+    return len(re.sub(r"[\W_]", "", sentence).encode()) >= SHORT
 
 
 def _items(name: str, values: Any, what: str) -> list[Any]:
@@ -112,4 +116,12 @@ def _texts(name: str, values: Any) -> list[str]:
 
 
 def _key(item: Any) -> Any:
+    if isinstance(item, tuple):  # texts within are composed (NFC), and else as they are
+        return tuple(_composed(part) for part in item)
     return plain_words(item) if isinstance(item, str) else item
+
+
+def _composed(part: Any) -> Any:
+    if isinstance(part, tuple):
+        return tuple(map(_composed, part))
+    return unicodedata.normalize("NFC", part) if isinstance(part, str) else part

@@ -12,8 +12,9 @@ questions: scenes_questions.py, reading a picture back: scenes_reader.py. Left o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache, cached_property
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -141,6 +142,15 @@ class Scenes:
         places = np.arange(len(self))[index].tolist()
         pick = [self.objects[i] for i in places], [self.backgrounds[i] for i in places]
         return Scenes(self.images[index], *pick, self.keys[index])
+
+    @cached_property
+    def fingerprints(self) -> list[bytes]:
+        """A short value for the pixels of each picture: equal pictures, equal values."""
+        return [blake2b(image.tobytes(), digest_size=16).digest() for image in self.images]
+
+    def without(self, known: Collection[bytes]) -> Scenes:
+        """The scenes whose picture is none of these `fingerprints`, whatever is said of it."""
+        return self[[i for i, one in enumerate(self.fingerprints) if one not in known]]
 
     @cached_property
     def captions(self) -> list[str]:

@@ -1,8 +1,7 @@
 """Captions that leave something out: "a red circle", "something small at the top left", "작은 도형".
 
 People ask for pictures in few words. A model that only ever read whole captions has no place for short ones, so
-`partial_caption` says the attributes that it is told to say, and `draw_said` drops each of them independently
-(attribute dropout).
+`partial_caption` says the attributes that it is told to say, and no others.
 
 Book 14.2.4 CLIP 모델 직접 활용하기. Beside scenes_texts.py, whose words it uses. Left out: saying different things of
 two objects of one picture.
@@ -12,23 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-import numpy as np
-
-from minillm._checks import check_choice, check_number
+from minillm._checks import check_choice
 from minillm.data.particles import with_particle
 from minillm.data.scenes import BACKGROUNDS, SceneObject
 from minillm.data.scenes_texts import BEFORE_A_NOUN, KOREAN, place
 
 ATTRIBUTES = ("size", "colour", "shape", "place", "background")
-
-
-def draw_said(rng: np.random.Generator, drop: float = 0.4) -> tuple[str, ...]:
-    """The attributes that are said: each is dropped with probability `drop`, one at least stays."""
-    check_number("drop", drop, 0.0, 0.99)
-    while True:
-        said = tuple(np.array(ATTRIBUTES)[rng.random(len(ATTRIBUTES)) >= drop].tolist())
-        if said:
-            return said
 
 
 def partial_caption(

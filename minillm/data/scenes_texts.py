@@ -52,7 +52,8 @@ def place(thing: SceneObject, lang: str = "en") -> str:
     return _KO[words[0]] if words[0] in ("left", "right") else f"{_KO[words[0]]}쪽"
 
 
-def _at(thing: SceneObject) -> str:
+def at_place(thing: SceneObject) -> str:
+    """Its place as an English sentence goes on: " at the top left"; "" on a board of one cell."""
     where = place(thing)
     if not where:
         return ""
@@ -92,7 +93,7 @@ def caption(
 
 
 def _english(objects: Sequence[SceneObject], background: str, style: int, short: bool) -> str:
-    things = " and ".join(_article(noun(thing)) + ("" if short else _at(thing)) for thing in objects)
+    things = " and ".join(_article(noun(thing)) + ("" if short else at_place(thing)) for thing in objects)
     ground = _article(f"{background} background")
     if short:
         return things
@@ -151,3 +152,24 @@ def hard_negatives(scene: Scenes, lang: str = "en") -> list[str]:
     cells = [(r, c) for r in range(first.grid) for c in range(first.grid) if (r, c) not in taken]
     changed += [(first._replace(row=r, column=c), background) for r, c in cells]
     return [caption([thing, *rest], ground, style, lang) for thing, ground in changed]
+
+
+SWAPS = {"colour": ("colour",), "shape": ("shape",), "size": ("size",), "place": ("row", "column")}
+
+
+def swapped_captions(scene: Scenes, lang: str = "en") -> dict[str, str]:
+    """Captions of ONE scene of two things, in each of which the two have exchanged one attribute.
+
+    By attribute, those in which the two differ: nothing is said but what the picture holds, and it is said of the
+    wrong thing. In the scene's own wording.
+    """
+    if not isinstance(scene, Scenes) or len(scene) != 1 or len(scene.objects[0]) != 2:
+        raise ValueError(f"swapped_captions takes one scene of two things, got {scene!r}")
+    ((first, second),), (background,), style = scene.objects, scene.backgrounds, int(scene.keys[0])
+    texts = {}
+    for name, fields in SWAPS.items():
+        own, other = ({field: getattr(thing, field) for field in fields} for thing in (first, second))
+        if own != other:
+            things = [first._replace(**other), second._replace(**own)]
+            texts[name] = caption(things, background, style, lang)
+    return texts

@@ -228,7 +228,10 @@ def _one(rng: random.Random, values: Sequence) -> object:
 
 def shared_shapes(tasks: Iterable[ProgramTask], known: Iterable[ProgramTask]) -> float:
     """The share of `tasks`, 0..1, whose operations stand in the same order in a task of `known`, numbers aside."""
-    tasks, shapes = list(tasks), {task.shape for task in known}
+    tasks, known = (list(one) if is_listing(one) else [one] for one in (tasks, known))
+    for task in (*tasks, *known):
+        check_task(task)
+    shapes = {task.shape for task in known}
     if not tasks:
         raise ValueError("tasks must hold at least one task, got none")
     return sum(task.shape in shapes for task in tasks) / len(tasks)
@@ -260,9 +263,9 @@ def inputs_of(task: ProgramTask) -> tuple[int, ...]:
 def run_answer(task: ProgramTask, code: str) -> Outcome:
     """Run an answer, one function of one argument, on `inputs_of(task)`. Whatever it does, an Outcome comes back.
 
-    Its values must be whole numbers: 3.0 and True are wrong. ValueError where `code` is no text.
+    Its values must be whole numbers: 3.0 and True are wrong. ValueError where `code` is no text or `task` no task.
     """
-    check_text("code", code)
+    check_text("code", code), check_task(task)
     try:
         program = Interpreter(code, limits=SCORING)
         name = _only_function(program)
@@ -280,6 +283,12 @@ def run_answer(task: ProgramTask, code: str) -> Outcome:
         else:
             why = why or f"{name}({x}) is {describe(value)}, expected {task(x)}"
     return Outcome(right, why)
+
+
+def check_task(task: object) -> None:
+    """ValueError for what is no ProgramTask."""
+    if not isinstance(task, ProgramTask):
+        raise ValueError(f"task must be a ProgramTask, got {describe(task)}")
 
 
 def _only_function(program: Interpreter) -> str:

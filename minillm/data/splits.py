@@ -47,7 +47,14 @@ def _count(name: str, size: Any, rows: int, rounded: Any) -> int:
 
 
 def split_rows(rows: int, train: int, test: int, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """(rows to train on, rows to test on): the test set is the beginning of one shuffled order."""
+    """(rows to train on, rows to test on): the test set is the beginning of one shuffled order.
+
+    ValueError for more rows than there are, and for a negative number or seed (None: another order each time)."""
+    check_int("train", train, 0)
+    check_int("test", test, 0)
+    check_int("rows", rows, train + test)
+    if seed is not None:
+        check_int("seed", seed, 0)
     order = np.random.default_rng(seed).permutation(rows)
     return order[test : test + train], order[:test]
 

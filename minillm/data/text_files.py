@@ -69,7 +69,7 @@ def read_documents(path: str | Path, max_bytes: int = MAX_BYTES) -> list[Documen
     `max_bytes`, binary, or not UTF-8 (its name, too), and when there is no text at all.
     """
     max_bytes = check_int("max_bytes", max_bytes, 1)
-    found = list(_listed(path, TEXT_SUFFIXES, _refuse_folder))
+    found = list(list_files(path, TEXT_SUFFIXES, _refuse_folder))
     if not found:
         raise BadFileError(f"folder {str(path)!r} holds no text file ({', '.join(TEXT_SUFFIXES)})")
     documents = [
@@ -97,7 +97,7 @@ def read_files(
     named: dict[str, Path] = {}
     once: dict[Path, str] = {}  # a file, links followed -> its first name
     for path in paths:
-        for name, file in sorted(_listed(path, INDEX_SUFFIXES, _note(reading), reading.others, leave_out)):
+        for name, file in sorted(list_files(path, INDEX_SUFFIXES, _note(reading), reading.others, leave_out)):
             if len(paths) > 1 and Path(path).is_dir():
                 name = f"{Path(path).resolve().name}/{name}"
             if once.setdefault(file.resolve(), name) != name:
@@ -152,7 +152,7 @@ def read_text_file(name: str, file: Path, max_bytes: int = MAX_BYTES) -> TextFil
     return TextFile(name, len(data), hashlib.sha256(data).hexdigest(), tuple(documents))
 
 
-def _listed(
+def list_files(
     path: str | Path,
     suffixes: Sequence[str],
     refuse: Callable[[OSError], None],
@@ -189,7 +189,7 @@ def _refuse_folder(error: OSError) -> None:
 
 
 def _note(reading: Reading) -> Callable[[OSError], None]:
-    """What `_listed` does with a folder that is closed to us: it is named, and the others are read."""
+    """What `list_files` does with a folder that is closed to us: it is named, and the others are read."""
 
     def note(error: OSError) -> None:
         reading.refused[str(error.filename)] = f"folder {error.filename!r} cannot be read: {error.strerror}"

@@ -19,19 +19,15 @@ import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from minillm._checks import check_choice, check_int, check_text, describe
-from minillm._files import read_json
 from minillm.data.documents import plain_words
 from minillm.data.facts import contains_answer
 from minillm.data.particles import Korean
+from minillm.data.tool_wordings import LANGUAGES, read, taught_wordings, ways_of_asking, written_out
 from minillm.data.tool_world import Workplace, World
 
-WORDINGS = Path(__file__).with_name("tool_wordings.json")
-LANGUAGES = ("en", "ko")
 LEVELS = {1: "one tool", 2: "several tools", 3: "a trap or a missing tool"}
 MISSING = 0.12  # of the dialogues: what is asked for is not there
 # How an agent says that it did not do what was asked: about itself, or about what is missing. "It cannot rain" is no
@@ -116,18 +112,36 @@ def marked(task: ToolTask, answer: str, called: Sequence[str], workplace: Workpl
 # --- making them ---
 
 
-def tool_dialogues(n: int, seed: int = 0) -> list[ToolTask]:
-    """`n` tasks to learn from, half of them Korean, each with its calls; the same seed gives the same ones."""
+def tool_dialogues(n: int, seed: int = 0, without: Sequence[str] = ()) -> list[ToolTask]:
+    """`n` tasks to learn from, half of them Korean, each with its calls; the same seed gives the same ones.
+
+    without: ways of asking (`ways_of_asking`) that no dialogue has, to be examined on.
+    """
     check_int("n", n, 1, 100_000), check_int("seed", seed, 0)
-    rng = random.Random(f"tool dialogues {seed}")
+    for way in without:
+        check_choice("without", way, ways_of_asking())
+    rng, taught = random.Random(f"tool dialogues {seed}"), taught_wordings(tuple(without))
     made = []
     for number in range(n):
         language = LANGUAGES[number % 2]
-        kinds = _read()["wordings"]["train"][language]
-        kind = rng.choice(sorted(kinds))
-        wording = written_out(rng.choice(kinds[kind]), rng)
+        kinds = taught[language]
+        kind = rng.choices(sorted(kinds), [len(kinds[one]) ** 0.5 for one in sorted(kinds)])[0]
+        wording = written_out(rng.choice(kinds[kind]), rng, read()["groups"][language])
         made.append(_make(rng, "train", language, kind, wording, rng.random() < MISSING))
     return made
+
+
+def way_tasks(way: str, seed: int = 0) -> list[ToolTask]:
+    """The tasks of one tool that are asked for in this way, with the examination's values."""
+    check_choice("way", way, ways_of_asking()), check_int("seed", seed, 0)
+    rng = random.Random(f"way tasks {seed}")
+    return [
+        _make(rng, "test", language, kind, written_out(text, rng, {}))
+        for language, kinds in read()["ways"][way].items()
+        for kind, texts in kinds.items()
+        for text in texts
+        if " " not in kind and kind != "none"
+    ]
 
 
 def tool_tasks(level: int | None = None, seed: int = 0) -> list[ToolTask]:
@@ -137,10 +151,14 @@ def tool_tasks(level: int | None = None, seed: int = 0) -> list[ToolTask]:
     return sorted((one for one in made if level in (None, one.level)), key=lambda one: one.level)
 
 
-def fresh_tool_tasks(seed: int = 0) -> list[ToolTask]:
-    """20 more tasks of one tool, whose wordings were written after the policies were finished and never tuned on."""
-    check_int("seed", seed, 0)
-    return _every("fresh", seed)
+def fresh_tool_tasks(seed: int = 0, block: int = 2) -> list[ToolTask]:
+    """More tasks of one tool, whose wordings were written after a policy was finished.
+
+    block: 1, of 20, was run before the dialogues got most of their wordings, 2, of 20, afterwards, and both were looked
+    at before the ways of asking were written; 3, of 40, was run after that (tests/benchmarks/agents_fresh.py).
+    """
+    check_int("seed", seed, 0), check_int("block", block, 1, 3)
+    return _every(f"fresh_{block}", seed)
 
 
 def _every(part: str, seed: int) -> list[ToolTask]:
@@ -148,7 +166,7 @@ def _every(part: str, seed: int) -> list[ToolTask]:
     rng = random.Random(f"tool tasks {seed}")
     return [
         _make(rng, "test", language, kind, text)
-        for language, kinds in _read()["wordings"][part].items()
+        for language, kinds in read()["wordings"][part].items()
         for kind, texts in kinds.items()
         for text in texts
     ]
@@ -170,21 +188,10 @@ def shared_task_shapes(tasks: Iterable[ToolTask], known: Iterable[ToolTask]) -> 
     }
 
 
-def written_out(wording: str, rng: random.Random) -> str:
-    """One of the sentences that a wording with choices stands for: "(add|sum up) {a}" -> "Sum up {a}"."""
-    text = re.sub(r"\(([^()]*)\)", lambda found: rng.choice(found[1].split("|")), wording)
-    return text[:1].upper() + text[1:] if text[:1].isascii() else text
-
-
-@lru_cache(maxsize=1)
-def _read() -> dict[str, Any]:
-    return read_json(WORDINGS, "wordings of tool tasks")
-
-
 def _make(
     rng: random.Random, part: str, language: str, kind: str, wording: str, missing: bool = False
 ) -> ToolTask:
-    pool = _read()["values"][part][language]
+    pool = read()["values"][part][language]
     items, files = rng.sample(pool["item"], 5), rng.sample(pool["file"], 5)
     topics = rng.sample(sorted(pool["topic"]), 4)
     table = {item: (rng.randint(2, 60), rng.randint(5, 90), rng.randint(1, 20)) for item in items[:4]}

@@ -32,6 +32,8 @@ def pearson(x: Sequence[float], y: Sequence[float]) -> float:
     Raises ValueError for lists of different lengths, or of fewer than two finite numbers.
     """
     x, y = _two(x, y)
+    if (x == x[0]).all() or (y == y[0]).all():  # the mean of equal numbers may miss them by a last bit
+        return math.nan
     x, y = x - x.mean(), y - y.mean()
     # sum xy / sqrt(sum x^2 * sum y^2), of centred numbers
     lengths = math.sqrt((x**2).sum()) * math.sqrt((y**2).sum())

@@ -4,7 +4,8 @@
     p(g | label) = (count of g in the label's texts + a) / (all n-grams there + a * different n-grams)
 
 "Naive", since it takes the n-grams for independent: their order beyond n characters, and what goes with what, are lost.
-Characters suit Korean, where particles and endings stick to the word.
+Characters suit Korean, where particles and endings stick to the word; texts are composed (NFC) first, so that Hangul of
+one code point a syllable and of three is the same.
 
 Book: 3.4 모델 학습시키기 (the task; the baseline is ours). Source: Manning, Raghavan and Schütze 2008, chapter 13.
 Held against: scikit-learn's MultinomialNB on CountVectorizer(analyzer="char").
@@ -12,16 +13,22 @@ Held against: scikit-learn's MultinomialNB on CountVectorizer(analyzer="char").
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
-from minillm._checks import check_int, check_number, check_text, describe
+from minillm._checks import check_int, check_number, check_text, describe, is_listing
 
 
 def character_ngrams(text: str, longest: int = 3) -> list[str]:
-    """Every run of 1 to `longest` characters: ("새 책", 2) -> ["새", " ", "책", "새 ", " 책"]."""
+    """Every run of 1 to `longest` characters: ("새 책", 2) -> ["새", " ", "책", "새 ", " 책"]; as the text is spelled.
+
+    ValueError for what is no text, and for a `longest` below 1.
+    """
+    check_text("text", text)
+    check_int("longest", longest, 1)
     return [text[i : i + n] for n in range(1, longest + 1) for i in range(len(text) - n + 1)]
 
 
@@ -38,7 +45,10 @@ class CharacterNaiveBayes:
 
     def fit(self, texts: Iterable[str], labels: Iterable[Hashable]) -> CharacterNaiveBayes:
         """Count the n-grams of each label. ValueError for no texts, too few or many labels, or two types of them."""
-        texts, labels = _checked_texts(texts), list(labels)
+        texts = _checked_texts(texts)
+        if not is_listing(labels):
+            raise ValueError(f"labels must be a list, one a text, got {describe(labels)}")
+        labels = labels.tolist() if hasattr(labels, "tolist") else list(labels)
         if not texts or len(texts) != len(labels):
             raise ValueError(f"fit needs one label a text, got {len(texts)} texts and {len(labels)} labels")
         try:
@@ -82,4 +92,4 @@ class CharacterNaiveBayes:
 def _checked_texts(texts: Iterable[str]) -> list[str]:
     if isinstance(texts, str) or not isinstance(texts, Iterable):
         raise ValueError(f"texts must be a collection of str, got {describe(texts)}")
-    return [check_text("text", text) for text in texts]
+    return [unicodedata.normalize("NFC", check_text("text", text)) for text in texts]

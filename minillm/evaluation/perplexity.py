@@ -53,6 +53,8 @@ def negative_log_likelihood(
             windows = torch.stack([tokens[start:end] for start, end, _ in batch]).to(device)  # (B, T + 1)
             logits = model(windows[:, :-1]).logits  # (B, T, V)
             # -log p(x_{t+1} | x_1 ... x_t)
+            if tokens.max() >= logits.shape[-1]:
+                raise ValueError(f"ids must lie in 0..{logits.shape[-1] - 1}, got {tokens.max()}")
             logits = logits.float().transpose(1, 2)  # (B, V, T), as cross_entropy wants them
             surprise = F.cross_entropy(logits, windows[:, 1:], reduction="none")  # (B, T)
             for row, (_, _, new) in zip(surprise, batch):

@@ -44,18 +44,22 @@ def answer_relevance(
     check_text("question", question)
     if not callable(similarity):
         raise ValueError(f"similarity must be a function, got {describe(similarity)}")
-    return float(np.mean([similarity(question, one) for one in _texts("questions", questions)]))
+    near = [similarity(question, one) for one in _texts("questions", questions)]
+    return float(np.mean([check_number("similarity", one) for one in near]))
 
 
 def context_precision(useful: Sequence[bool]) -> float:
     """Whether what is useful stands first. useful: 0 or 1 for each context, best ranked first; 0.0 where none is."""
     if isinstance(useful, str) or not is_listing(useful) or not len(useful):
         raise ValueError(f"useful must hold 0 or 1 for each context, got {describe(useful)}")
-    v = np.array([check_number("useful", float(one), 0, 1) for one in useful])
-    if not np.isin(v, (0.0, 1.0)).all():
-        raise ValueError(f"useful must hold 0 or 1 for each context, got {describe(useful)}")
-    places = np.flatnonzero(v).tolist()
-    return map_score([range(len(v))], [places]) if places else 0.0  # average precision, of one ranking
+    places = [place for place, one in enumerate(useful) if _yes(one)]
+    return map_score([range(len(useful))], [places]) if places else 0.0  # average precision, of one ranking
+
+
+def _yes(one: bool) -> bool:
+    if isinstance(one, str) or not np.ndim(one) == 0 or one not in (0, 1):
+        raise ValueError(f"useful must hold 0 or 1 for each context, got {describe(one)}")
+    return bool(one)
 
 
 # What stands for support without a language model

@@ -183,6 +183,8 @@ def players_and_rows(games: Any) -> tuple[list[Hashable], np.ndarray]:
         parts = tuple(game) if isinstance(game, (tuple, list)) else ()
         if len(parts) != 3 or not all(isinstance(one, Hashable) for one in parts[:2]) or parts[0] == parts[1]:
             raise ValueError(f"a game must be (a, b, result) of two different players, got {describe(game)}")
+        if parts[0] != parts[0] or parts[1] != parts[1]:
+            raise ValueError(f"a player must be equal to itself, got {describe(game)}")
         result = check_number("result", float(parts[2]) if isinstance(parts[2], bool) else parts[2], 0, 1)
         if result not in (0.0, 0.5, 1.0):
             raise ValueError(f"result must be 1 (a won), 0 (b won) or 0.5, got {describe(parts[2])}")

@@ -37,6 +37,13 @@ from minillm.inference.speculative import (
     speculative_generate,
 )
 from minillm.inference.streaming import TextStream, stream_text
+from minillm.inference.unclip import (
+    blend_embeddings,
+    draw_embeddings,
+    edit_embeddings,
+    prior_schedule,
+    regress_embeddings,
+)
 from minillm.models.noise_schedule import NoiseSchedule
 from minillm.nn.cache import KVCache, kv_cache_bytes
 from minillm.tokenizer.chat import apply_chat_template
@@ -70,10 +77,13 @@ __all__ = [
     "apply_temperature",
     "apply_top_k",
     "apply_top_p",
+    "blend_embeddings",
     "ddim_sample",
     "ddim_step",
     "ddpm_sample",
     "ddpm_step",
+    "draw_embeddings",
+    "edit_embeddings",
     "expected_speed_up",
     "expected_tokens",
     "generate",
@@ -84,7 +94,9 @@ __all__ = [
     "mix_noise",
     "next_logits",
     "pipeline",
+    "prior_schedule",
     "process_logits",
+    "regress_embeddings",
     "rollout",
     "sample",
     "serve",

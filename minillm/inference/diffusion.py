@@ -1,4 +1,4 @@
-"""From noise to pictures (확산 모델의 샘플링): the ancestral DDPM chain, DDIM, and classifier-free guidance.
+"""From noise to pictures (디퓨전 모델의 샘플링): the ancestral DDPM chain, DDIM, and classifier-free guidance.
 
     said   = c + w (c - u)              c with the wish, u without it; w = 0: no guidance
     DDPM   x <- mean(x_0, x_t) + sqrt(var) z         a noisy step back, drawn from q(x_s | x_t, x_0)
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from minillm._checks import check_flag, check_int, check_number, describe
-from minillm.models.noise_schedule import NoiseSchedule
+from minillm.models.noise_schedule import NoiseSchedule, check_same
 
 Denoiser = Callable[..., Tensor]
 
@@ -41,6 +41,7 @@ def ddpm_step(
     schedule: NoiseSchedule, xt: Tensor, said: Tensor, t: int, s: int | None, z: Tensor, clip: bool = True
 ) -> Tensor:
     """x_s from x_t, with fresh noise z. s: the step to go to, None for the clean picture, which takes no noise."""
+    check_back(t, s)
     left, left_s = schedule.alpha_bar_at(t), schedule.alpha_bar_at(s)
     x0, _ = schedule.clean_and_noise(xt, said, t)
     x0 = x0.clamp(-1, 1) if clip else x0
@@ -67,12 +68,22 @@ def ddim_step(
     renoise: after clipping, take the noise that goes with the clipped picture (diffusers' use_clipped_model_output,
     there off): guidance pushes x_0 outside -1..1, and 25 steps with noise that does not fit spoil the picture.
     """
+    check_back(t, s)
+    check_number("eta", eta, 0, 1)
+    if eta and s is not None and z is None:
+        raise ValueError("eta > 0 draws noise anew: z must be given")
     left, left_s = schedule.alpha_bar_at(t), schedule.alpha_bar_at(s)
     x0, noise = schedule.clean_and_noise(xt, said, t)
     if clip:
         x0, fitting = clipped(xt, x0, left)
         noise = fitting if renoise else noise
     return step_back(x0, noise, left, left_s, eta, z)
+
+
+def check_back(t: int, s: int | None) -> None:
+    """ValueError unless s is a cleaner step than t, or None."""
+    if s is not None and check_int("s", s, 0) >= check_int("t", t, 0):
+        raise ValueError(f"s must be a step before t = {t}, or None for the clean picture, got {s}")
 
 
 def clipped(xt: Tensor, x0: Tensor, left: float) -> tuple[Tensor, Tensor]:
@@ -104,7 +115,7 @@ def ddim_sample(
     spacing: str = "trailing",
     watch: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
-    """Pictures of `shape` (B, C, S, S) in -1..1, by `steps` steps of DDIM.
+    """Pictures of `shape` (B, C, S, S) in -1..1, or vectors (B, D), by `steps` steps of DDIM.
 
     noise: the pictures' x_T instead of a draw from `seed`. watch(t, x) is called with every x on the way. A network in
     training mode is used as it is. ValueError for a wrong shape, steps, guidance < 0 or eta outside 0..1.
@@ -159,8 +170,8 @@ def _begin(
     """(first noise, [(t, s), ...], generator), everything checked."""
     if not isinstance(schedule, NoiseSchedule):
         raise ValueError(f"schedule must be a NoiseSchedule, got {describe(schedule)}")
-    if not isinstance(shape, (tuple, list, torch.Size)) or len(shape) != 4:
-        raise ValueError(f"shape must be (B, C, H, W), got {describe(shape)}")
+    if not isinstance(shape, (tuple, list, torch.Size)) or len(shape) not in (2, 4):
+        raise ValueError(f"shape must be (B, C, H, W), or (B, D) of vectors, got {describe(shape)}")
     shape = tuple(check_int("each of shape", one, 1) for one in shape)
     check_number("guidance", guidance, 0)
     check_flag("clip", clip)
@@ -187,13 +198,17 @@ def _draw(shape: Sequence[int], generator: torch.Generator, like: Tensor) -> Ten
 def mix_noise(a: Tensor, b: Tensor, share: float) -> Tensor:
     """The noise `share` of the way from a to b along the sphere (slerp): a walk in the latent space.
 
-    A straight mix of two Gaussians is too short for its dimension, and the network has never seen such a noise.
+    a, b: floats of one shape, each taken as one vector. A straight mix of two Gaussians is too short for its dimension,
+    and the network has never seen such a noise. ValueError for noises of other shapes, of length 0, or opposite ones.
     """
     check_number("share", share, 0, 1)
-    if a.shape != b.shape:
-        raise ValueError(f"the two noises must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+    check_same("b", b, check_same("a", a, a))
+    if not 0 < float(a.norm() * b.norm()) < float("inf"):
+        raise ValueError("a noise must have a length above 0, and be finite: it has no direction")
     cosine = torch.dot(a.flatten(), b.flatten()) / (a.norm() * b.norm())
     angle = torch.arccos(cosine.clamp(-1, 1))
     if float(angle) < 1e-4:
         return torch.lerp(a, b, share)
+    if float(angle) > torch.pi - 1e-3:
+        raise ValueError("the two noises are opposite: no way between them is the shortest")
     return (torch.sin((1 - share) * angle) * a + torch.sin(share * angle) * b) / torch.sin(angle)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from minillm._checks import describe
 from minillm.inference.fused import FusedStep
 from minillm.inference.params import SamplingParams
 from minillm.inference.sampling import apply_no_repeat_ngrams, sample_rows
@@ -45,7 +46,7 @@ def prefill(
     """All tokens of the texts in one wide pass, behind those that the cache holds; their keys and values go to it.
 
     Returns the scores (B, V) of what follows each text, and where each text's last token stands (B, 1); None where
-    no text is padded, because the cache's length says it then.
+    no text is padded, because the cache's length says it then. ValueError for no text, and for one without a token.
     """
     input_ids, mask, positions = left_padded(texts, model.device)  # (B, T) each
     logits = next_logits(model, input_ids, cache, mask, positions)
@@ -57,8 +58,10 @@ def decode(
 ) -> tuple[Tensor, Tensor | None]:
     """One token a text, `newest` (B,), in a narrow pass; the cache holds everything older, padding included.
 
-    last: where the tokens before stand, from `prefill` or the `decode` before. Returns what `prefill` does.
+    last: where the tokens before stand, from `prefill` or the `decode` before. Returns what `prefill` does. ValueError
+    for other shapes, and for no cache: without one, `prefill` reads the whole texts.
     """
+    _check_step(newest, cache, last)
     position = None if last is None else last + 1
     return next_logits(model, newest[:, None], cache, None, position), position
 
@@ -122,14 +125,37 @@ def left_padded(
     """Rows of ids as (input_ids, attention_mask, position_ids), each (B, T) int64; None, None if none is padded.
 
     The last column is every row's last token, so that all rows predict in the same column. A row is padded with
-    its own first id: hidden by the mask, and nothing new to a repetition penalty.
+    its own first id: hidden by the mask, and nothing new to a repetition penalty. ValueError for no row, or an empty
+    one.
     """
+    _check_rows(rows)
     longest = max(map(len, rows))
     input_ids = torch.tensor([[*row[:1]] * (longest - len(row)) + [*row] for row in rows], device=device)
     if min(map(len, rows)) == longest:
         return input_ids, None, None
     mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
     return input_ids, mask, (mask.cumsum(dim=1) - 1).clamp(min=0)
+
+
+def _check_rows(rows: Sequence[Sequence[int]]) -> None:
+    """ValueError unless there is at least one row, and an id in each."""
+    whole = hasattr(rows, "__len__") and len(rows) and not isinstance(rows, str)
+    if not whole or not all(
+        hasattr(row, "__len__") and not isinstance(row, str) and len(row) for row in rows
+    ):
+        raise ValueError(f"texts must be lists of at least one token id each, got {describe(rows)}")
+
+
+def _check_step(newest: Tensor, cache: Cache, last: Tensor | None) -> None:
+    """ValueError for what is no step of `decode`."""
+    if not isinstance(newest, Tensor) or newest.ndim != 1:
+        raise ValueError(f"newest must be a LongTensor (B,) of one id a text, got {describe(newest)}")
+    if cache is None:
+        raise ValueError("decode reads what is older from a cache, got None")
+    if last is not None and (not isinstance(last, Tensor) or last.shape != (len(newest), 1)):
+        raise ValueError(
+            f"last must be positions {(len(newest), 1)}, as prefill gives them, got {describe(last)}"
+        )
 
 
 def _choose(logits: Tensor, params: SamplingParams, rows: list[Row], active: list[int], step: int) -> Tensor:

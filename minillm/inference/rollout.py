@@ -103,8 +103,10 @@ def drawn_tokens(newest: Tensor) -> list[int]:
 def draw(logits: Tensor, generator: torch.Generator) -> Tensor:
     """A token for each row of logits (B, V), by its probabilities: argmax p / E, E from Exponential(1). (B,) int64.
 
-    -1 in all rows where a score is NaN or infinite.
+    -1 in all rows where a score is NaN or infinite. ValueError for what are no float scores.
     """
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        raise ValueError(f"logits must be a float tensor (B, V), got {describe(logits)}")
     probabilities = logits.softmax(dim=-1)
     newest = race(probabilities, torch.empty_like(probabilities).exponential_(generator=generator))
     return torch.where(probabilities.isfinite().all(), newest, -1)

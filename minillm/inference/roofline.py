@@ -22,8 +22,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from minillm._checks import check_int, check_number, describe
+from minillm._checks import check_int, check_number, describe, is_listing
 from minillm.nn.cache import kv_cache_bytes
+from minillm.quantization.linear import QuantizedLinear
 
 
 class Machine(NamedTuple):
@@ -41,7 +42,8 @@ class Work(NamedTuple):
 
     @property
     def intensity(self) -> float:
-        """Operations for each byte."""
+        """Operations for each byte. ValueError for no bytes."""
+        _check_work(self)
         return self.operations / self.bytes
 
 
@@ -61,12 +63,13 @@ CARDS = {
 def linear_work(inputs: int, outputs: int, batch_size: int, bytes_a_weight: float = 2) -> Work:
     """One linear layer on `batch_size` rows: the weights are read, and so are the rows; the results are written.
 
-    linear_work(4096, 4096, 1) -> about 1 operation a byte. ValueError for sizes below one.
+    linear_work(4096, 4096, 1) -> about 1 operation a byte. Weights of less than 16 bits are opened on the way: rows and
+    results have 16 then, too. ValueError for sizes below one.
     """
     check_int("inputs", inputs, 1), check_int("outputs", outputs, 1), check_int("batch_size", batch_size, 1)
     check_number("bytes_a_weight", bytes_a_weight, 0.01)
-    numbers = inputs * outputs + batch_size * (inputs + outputs)
-    return Work(2 * inputs * outputs * batch_size, numbers * bytes_a_weight)
+    weights, rows = inputs * outputs, batch_size * (inputs + outputs)
+    return Work(2 * weights * batch_size, weights * bytes_a_weight + rows * max(2, bytes_a_weight))
 
 
 def decode_work(
@@ -88,13 +91,33 @@ def decode_work(
 def read_weights(model: nn.Module) -> int:
     """Weights of a model's linear layers, the output matrix included: a decode step reads all of them.
 
-    Of an embedding table only a row a text is read, unless it is the output matrix, too. Norms are small.
+    Of an embedding table only a row a text is read, unless it is the output matrix, too. Norms are small. A quantized
+    layer has as many weights, in fewer bytes. ValueError for what is no module.
     """
-    return sum(layer.weight.numel() for layer in model.modules() if isinstance(layer, nn.Linear))
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model must be a torch module, got {describe(model)}")
+    linear = (layer for layer in model.modules() if isinstance(layer, nn.Linear | QuantizedLinear))
+    return sum(layer.in_features * layer.out_features for layer in linear)
+
+
+def _check_machine(machine: Machine) -> None:
+    if not isinstance(machine, Machine):
+        raise ValueError(f"machine must be a Machine, such as CARDS['H100'], got {describe(machine)}")
+    check_number("bandwidth", machine.bandwidth, 1e-9), check_number("rate", machine.rate, 1e-9)
+
+
+def _check_work(work: Work) -> None:
+    if not isinstance(work, Work):
+        raise ValueError(f"work must be a Work, got {describe(work)}")
+    check_number("operations", work.operations, 0), check_number("bytes", work.bytes, 1e-9)
 
 
 def predicted_seconds(work: Work, machine: Machine) -> float:
-    """max(bytes / bandwidth, operations / rate): at best, with reading and arithmetic at the same time."""
+    """max(bytes / bandwidth, operations / rate): at best, with reading and arithmetic at the same time.
+
+    ValueError for numbers that are not above 0, and for what is no Work or Machine.
+    """
+    _check_work(work), _check_machine(machine)
     return max(work.bytes / machine.bandwidth, work.operations / machine.rate)
 
 
@@ -104,7 +127,9 @@ def best_batch(machine: Machine, bytes_a_weight: float = 2) -> float:
         weights · bytes a weight / bandwidth = 2 · weights · B / rate
 
     The weights cancel: B* belongs to the machine and the number format, not to the model. The KV cache is left out.
+    ValueError for what is no Machine of two numbers above 0.
     """
+    _check_machine(machine)
     check_number("bytes_a_weight", bytes_a_weight, 0.01)
     return machine.rate * bytes_a_weight / (2 * machine.bandwidth)
 
@@ -133,10 +158,12 @@ def measure_decode(
 ) -> dict[int, float]:
     """Seconds of one decode step for each batch size, with `length` tokens of each text in the cache.
 
-    The tokens are arbitrary: the time does not depend on them. ValueError for sizes below one.
+    The tokens are arbitrary: the time does not depend on them. ValueError for sizes below one, and for no model.
     """
-    if not batch_sizes:
-        raise ValueError(f"batch_sizes must name at least one, got {describe(batch_sizes)}")
+    if not callable(getattr(model, "new_cache", None)):
+        raise ValueError(f"model must be a language model with new_cache, got {describe(model)}")
+    if not is_listing(batch_sizes) or not (batch_sizes := list(batch_sizes)):
+        raise ValueError(f"batch_sizes must be a list of at least one, got {describe(batch_sizes)}")
     check_int("length", length, 1), check_int("threads", threads, 1)
     with _threads(threads), torch.inference_mode():
         return {

@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from minillm._checks import check_int, check_number, describe
 from minillm.inference.params import SamplingParams
 
 _SMALLEST, _LARGEST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
@@ -33,8 +34,9 @@ _COLD = 1e-6  # below it z / τ of ordinary scores comes near the largest float3
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
     """z / τ of logits (..., V); τ above 0. Very small τ: the best one's score becomes 0 first, which changes no
-    probability and cannot overflow.
+    probability and cannot overflow. ValueError for a τ below 0, or what are no scores; so do the others below.
     """
+    _check_scores(logits), check_number("temperature", temperature, 0.0)
     if temperature < _COLD:
         logits = logits - logits.amax(dim=-1, keepdim=True)
     return logits / min(max(temperature, _SMALLEST), _LARGEST)  # as float32 it must be neither 0 nor infinite
@@ -42,6 +44,7 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
 
 def apply_top_k(logits: Tensor, k: int) -> Tensor:
     """-∞ for all but the k best of logits (..., V); ties with the k-th stay, k = 0 keeps all."""
+    _check_scores(logits), check_int("k", k, 0)
     if k == 0 or k >= logits.shape[-1]:
         return logits
     worst_kept = logits.topk(k, dim=-1).values[..., -1:]
@@ -50,6 +53,7 @@ def apply_top_k(logits: Tensor, k: int) -> Tensor:
 
 def apply_top_p(logits: Tensor, p: float) -> Tensor:
     """-∞ for all but the fewest best of logits (..., V) whose probabilities add up to p or more; one always stays."""
+    _check_scores(logits, floats=True), check_number("p", p, 0.0, 1.0)
     if p >= 1.0:
         return logits
     ascending, order = logits.sort(dim=-1)
@@ -61,6 +65,7 @@ def apply_top_p(logits: Tensor, p: float) -> Tensor:
 
 def apply_min_p(logits: Tensor, min_p: float) -> Tensor:
     """-∞ where the probability is below min_p times the best one's, logits (..., V)."""
+    _check_scores(logits, floats=True), check_number("min_p", min_p, 0.0, 1.0)
     if min_p <= 0.0:
         return logits
     probabilities = logits.softmax(dim=-1)
@@ -71,6 +76,7 @@ def apply_min_p(logits: Tensor, min_p: float) -> Tensor:
 
 def apply_repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
     """Scores of the token ids in `seen` (..., N) made worse, once each however often they occur; logits (..., V)."""
+    _check_ids(logits, seen), check_number("penalty", penalty, 1e-3, 1e3)
     if penalty == 1.0 or not seen.numel():
         return logits
     old = logits.gather(-1, seen)
@@ -79,11 +85,13 @@ def apply_repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Te
 
 def apply_frequency_penalty(logits: Tensor, new: Tensor, penalty: float) -> Tensor:
     """Scores less `penalty` for each time the token stands in `new` (..., N), the ids written; logits (..., V)."""
+    _check_ids(logits, new), check_number("penalty", penalty)
     return logits.scatter_add(-1, new, logits.new_full((1,), -penalty).expand(new.shape))
 
 
 def apply_presence_penalty(logits: Tensor, new: Tensor, penalty: float) -> Tensor:
     """Scores less `penalty`, once, for every token that stands in `new` (..., N); logits (..., V)."""
+    _check_ids(logits, new), check_number("penalty", penalty)
     return logits.scatter(-1, new, logits.gather(-1, new) - penalty)
 
 
@@ -119,8 +127,10 @@ def process_logits(
 
     Greedy stops after the penalties.
     seen: LongTensor (..., N) of the ids in the text so far, needed for a repetition penalty. new: the same of the ids
-    written so far, the prompt left out, for frequency and presence penalties.
+    written so far, the prompt left out, for frequency and presence penalties. ValueError where one is missing, or
+    for what are no scores.
     """
+    _check_scores(logits), _check_penalties(params, seen, new)
     logits = penalized(logits, params, seen, new)
     if params.temperature == 0:
         return logits
@@ -154,8 +164,11 @@ def sample_rows(
 ) -> Tensor:
     """The next token ids (B,) from logits (B, V), row i drawn by generators[i].
 
-    seen, new: (B, N) as in `process_logits`. Raises as `sample`.
+    seen, new: (B, N) as in `process_logits`. Raises as `sample`, and for another number of generators than rows.
     """
+    _check_scores(logits)
+    if logits.ndim != 2:
+        raise ValueError(f"logits must be scores (B, V), got {describe(logits)}")
     logits = process_logits(logits.float(), params, seen, new)
     if params.temperature == 0:
         chosen = logits.argmax(dim=-1)
@@ -163,6 +176,10 @@ def sample_rows(
         if not all(map(math.isfinite, scores[:, 0].tolist())):
             raise ValueError(f"the model's scores hold {scores[:, 0].tolist()}: no token can be chosen")
         return chosen
+    if len(generators) != len(logits):
+        raise ValueError(f"each of {len(logits)} rows needs a generator of its own, got {len(generators)}")
+    if not len(logits):
+        return torch.empty(0, dtype=torch.int64, device=logits.device)
     probabilities = logits.softmax(dim=-1)
     # a row's own generator and tensor: what it draws does not depend on the rows beside it
     noise = torch.stack(
@@ -191,8 +208,43 @@ def sample(
     seen, new: LongTensor (N,) each, as in `process_logits`.
     ValueError if the logits hold NaN or +∞, or nothing is left to draw from.
     """
+    _check_scores(logits)
+    if logits.ndim != 1:
+        raise ValueError(f"logits must be the scores (V,) of one text, got {describe(logits)}")
     seen, new = (None if ids is None else ids[None] for ids in (seen, new))
     return int(sample_rows(logits[None], params, [generator], seen, new))
+
+
+def _check_scores(logits: Tensor, floats: bool = False) -> None:
+    """ValueError for what are no scores (..., V) of at least one token, or, with `floats`, of whole numbers."""
+    scores = isinstance(logits, Tensor) and logits.ndim and logits.shape[-1]
+    if not scores or (floats and not logits.is_floating_point()):
+        raise ValueError(f"logits must be a float tensor (..., V) of scores, got {describe(logits)}")
+
+
+def _check_ids(logits: Tensor, ids: Tensor) -> None:
+    """ValueError for what are no ids (..., N) of the tokens that logits (..., V) score."""
+    _check_scores(logits)
+    whole = isinstance(ids, Tensor) and ids.dtype in (torch.int64, torch.int32)
+    if not whole or ids.shape[:-1] != logits.shape[:-1] or ids.ndim != logits.ndim:
+        wanted = (*logits.shape[:-1], "N")
+        raise ValueError(
+            f"ids must be a LongTensor {wanted} for logits {tuple(logits.shape)}, got {describe(ids)}"
+        )
+    if ids.numel() and ids.device.type == "cpu":  # elsewhere it would wait for the device, for every token
+        least, most = (int(one) for one in ids.aminmax())
+        if least < 0 or most >= logits.shape[-1]:
+            raise ValueError(f"ids must lie in 0..{logits.shape[-1] - 1}, got {least}..{most}")
+
+
+def _check_penalties(params: SamplingParams, seen: Tensor | None, new: Tensor | None) -> None:
+    """ValueError for params that ask for a penalty on ids which did not come: it would be left out in silence."""
+    if not isinstance(params, SamplingParams):
+        raise ValueError(f"params must be SamplingParams, got {describe(params)}")
+    if seen is None and params.repetition_penalty != 1.0:
+        raise ValueError("a repetition penalty needs `seen`, the ids of the text so far, got None")
+    if new is None and (params.frequency_penalty or params.presence_penalty):
+        raise ValueError("frequency and presence penalties need `new`, the ids written so far, got None")
 
 
 def new_generator(seed: int | None, device: torch.device | str = "cpu", offset: int = 0) -> torch.Generator:

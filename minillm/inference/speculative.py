@@ -44,12 +44,16 @@ from minillm.nn.state_cache import has_states
 def accept_draft(p: Tensor, q: Tensor, drafted: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """What is written in the place of each drafted token, (B,) int64: the token itself, or another one.
 
-    p, q: the target's and the drafter's probabilities (B, V), float; drafted (B,): tokens drawn from q. The result is
-    distributed as p. ValueError for shapes that do not fit.
+    p, q: the target's and the drafter's probabilities (B, V), float; drafted (B,), int64: tokens drawn from q. The
+    result is distributed as p. ValueError for shapes that do not fit, rows that are no probabilities (scores, NaN), and
+    a token that q never draws.
     """
-    if p.dim() != 2 or p.shape != q.shape or drafted.shape != p.shape[:1]:
-        shapes = tuple(p.shape), tuple(q.shape), tuple(drafted.shape)
-        raise ValueError(f"p, q and drafted must have shapes (B, V), (B, V) and (B,), got {shapes}")
+    check_rule(p, q, drafted)
+    return keep_or_draw(p, q, drafted, generator)
+
+
+def keep_or_draw(p: Tensor, q: Tensor, drafted: Tensor, generator: torch.Generator | None) -> Tensor:
+    """`accept_draft` without the checks, which take longer than the rule: what the loop below runs."""
     at = drafted[:, None]
     ratio = (p.gather(-1, at) / q.gather(-1, at))[:, 0]  # p(x) / q(x)
     kept = torch.empty_like(ratio).uniform_(generator=generator) < ratio
@@ -59,6 +63,35 @@ def accept_draft(p: Tensor, q: Tensor, drafted: Tensor, generator: torch.Generat
     nothing = rest.sum(dim=-1, keepdim=True) == 0  # p and q are equal up to rounding
     rest = torch.where(nothing, p, rest)
     return torch.where(kept, drafted, race(rest, torch.empty_like(rest).exponential_(generator=generator)))
+
+
+def check_rule(p: Tensor, q: Tensor, drafted: Tensor) -> None:
+    """ValueError for what is no case of `accept_draft`."""
+    for name, one in (("p", p), ("q", q), ("drafted", drafted)):
+        if not isinstance(one, Tensor):
+            raise ValueError(f"{name} must be a tensor, got {describe(one)}")
+    if p.dim() != 2 or p.shape != q.shape or drafted.shape != p.shape[:1] or not p.shape[1]:
+        shapes = tuple(p.shape), tuple(q.shape), tuple(drafted.shape)
+        raise ValueError(f"p, q and drafted must have shapes (B, V), (B, V) and (B,), got {shapes}")
+    if not (p.is_floating_point() and q.is_floating_point()) or drafted.dtype not in (
+        torch.int32,
+        torch.int64,
+    ):
+        kinds = p.dtype, q.dtype, drafted.dtype
+        raise ValueError(f"p and q must be floating point and drafted whole numbers, got {kinds}")
+    if len(p):
+        check_rows(p), check_rows(q)
+        least, most = (int(one) for one in drafted.aminmax())
+        if least < 0 or most >= p.shape[1] or not q.gather(-1, drafted[:, None]).min() > 0:
+            raise ValueError(
+                f"drafted must be tokens that q draws, 0 to {p.shape[1] - 1}, got {drafted.tolist()[:8]}"
+            )
+
+
+def check_rows(rows: Tensor) -> None:
+    """ValueError where a row of (B, V) is no distribution. bfloat16's sums are within 0.004."""
+    if not (rows.sum(-1, dtype=torch.float32) - 1).abs().max() < 0.01 or rows.min() < 0:
+        raise ValueError("rows must be probabilities: none below 0 or NaN, each with a sum of 1")
 
 
 # The loop
@@ -139,8 +172,8 @@ class Speculation(Iterator[list[int]]):
                 before = len(stop.new)
                 count = min(self.k, most - before - 1)  # the pass gives one token more than there are drafts
                 drafts = self._drafter.draft(self.row, count) if count else []
-                if len(drafts) > count:
-                    raise ValueError(f"draft must give {count} tokens at most, it gave {len(drafts)}")
+                if not isinstance(self._drafter, (DraftModel, PromptLookup)):
+                    check_drafts(drafts, count, self._models[0].config.vocab_size)
                 self._check(drafts)
                 if stop.done or len(stop.new) == most:
                     self.finish_reason = "stop" if stop.done else "length"
@@ -156,7 +189,7 @@ class Speculation(Iterator[list[int]]):
             p = probabilities(of_place, self.params, row)
             drafted = torch.tensor([token], device=p.device)
             q = F.one_hot(drafted, len(p)).float() if q is None else q[None]
-            chosen = int(accept_draft(p[None], q, drafted, self.generator))
+            chosen = int(keep_or_draw(p[None], q, drafted, self.generator))
             self.tried += 1
             self.accepted += chosen == token
             if row.stop(chosen) or chosen != token:
@@ -181,6 +214,22 @@ def speculative_generate(
     Raises ValueError as `generate`, for beams and best_of, for a draft of another vocabulary or too short a window.
     """
     return [token for tokens in Speculation(target, draft, ids, params, k, tokenizer) for token in tokens]
+
+
+def check_drafts(drafts: Any, count: int, vocabulary: int) -> None:
+    """ValueError for what no drafter may give; `count` pairs at most of a token and its probabilities (V,), or None."""
+    if not isinstance(drafts, (list, tuple)):
+        raise ValueError(f"draft must give a list of (token, probabilities), it gave {describe(drafts)}")
+    if len(drafts) > count:
+        raise ValueError(f"draft must give {count} tokens at most, it gave {len(drafts)}")
+    for one in drafts:
+        if not isinstance(one, (list, tuple)) or len(one) != 2 or not isinstance(one[1], Tensor | None):
+            raise ValueError(f"draft must give pairs (token, probabilities or None), it gave {describe(one)}")
+        check_int("a drafted token", one[0], 0, vocabulary - 1)
+        if one[1] is not None:
+            if one[1].shape != (vocabulary,):
+                raise ValueError(f"draft must give probabilities ({vocabulary},), it gave {describe(one[1])}")
+            check_rule(one[1][None], one[1][None], torch.tensor([one[0]], device=one[1].device))
 
 
 def check_draft_model(draft: nn.Module, target: nn.Module) -> None:
@@ -217,8 +266,10 @@ def expected_speed_up(acceptance: float, k: int, cost_ratio: float, check_ratio:
     """How many times faster than one pass a token: expected tokens / (k · cost_ratio + check_ratio).
 
     cost_ratio: c, time of a drafted token / time of the target's pass over one token. check_ratio: time of its pass
-    over k + 1 tokens / over one; the papers take 1, which a GPU comes near to (Leviathan et al., theorem 3.8).
+    over k + 1 tokens / over one, above 0; the papers take 1, which a GPU comes near to (Leviathan et al., theorem 3.8).
+    ValueError for prices that are none.
     """
     check_number("cost_ratio", cost_ratio, 0.0)
-    check_number("check_ratio", check_ratio, 0.0)
+    if check_number("check_ratio", check_ratio, 0.0) == 0:
+        raise ValueError("check_ratio must be above 0: a pass takes time")
     return expected_tokens(acceptance, k) / (k * cost_ratio + check_ratio)

@@ -44,6 +44,8 @@ from minillm.models.outputs import (
     Seq2SeqLMOutput,
     Seq2SeqOutput,
 )
+from minillm.models.picture_processor import PictureProcessor
+from minillm.models.prior import DiffusionPrior, PriorConfig, at_noise_scale
 from minillm.models.recurrent import (
     GRU,
     LSTM,
@@ -98,6 +100,7 @@ __all__ = [
     "CausalLM",
     "CausalLMOutput",
     "DecoderBody",
+    "DiffusionPrior",
     "EncoderBody",
     "GPT2Body",
     "GPT2Config",
@@ -124,8 +127,10 @@ __all__ = [
     "ModelConfig",
     "ModelWithHead",
     "NoiseSchedule",
+    "PictureProcessor",
     "PooledOutput",
     "PretrainedModel",
+    "PriorConfig",
     "QuestionAnsweringOutput",
     "RNNBody",
     "RNNConfig",
@@ -155,6 +160,7 @@ __all__ = [
     "ViT",
     "ViTConfig",
     "ViTForImageClassification",
+    "at_noise_scale",
     "caption_vectors",
     "class_vectors",
     "cut_tiles",

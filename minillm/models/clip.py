@@ -159,7 +159,7 @@ class CLIPVision(PretrainedModel):
         """States (P, 1 + N, D) and pooler_output (P, D) of pictures (P, 3, S, S), normalised as CLIP's are.
 
         hidden_states: what enters the first block, and what leaves each. ValueError for pictures of another shape,
-        size or dtype, and for a value that is no number.
+        size or dtype.
         """
         self._check(pixel_values)
         x = self.pre_norm(self.embed(pixel_values))  # (P, 1 + N, D)

@@ -1,7 +1,7 @@
 """CLIP's reader: a caption becomes one vector, that of the token that ends it.
 
     x = E[ids] + P[places];   x = block(x) for every block (norm first, each token sees what came before);   x = norm(x)
-    pooled = x of the end token: the only one that has seen the whole caption
+    pooled = x of the end token: it comes after every word, and is found by its id however long the caption is
 
 Book 14.2.1 CLIP 모델이란. Paper: Radford et al. 2021. Held against transformers' CLIPTextModel.
 A config with eos_token_id 2 is older than the rule: there the end is the token with the largest id, as in transformers.

@@ -9,7 +9,7 @@ Book 14.2.3 CLIP 모델의 활용과 뛰어난 성능. Paper: Radford et al. 202
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -24,9 +24,9 @@ from minillm.tokenizer.base import Tokenizer
 
 def text_ids(tokenizer: Tokenizer, texts: Sequence[str], longest: int) -> tuple[Tensor, Tensor]:
     """Captions as (input_ids, attention_mask), both (B, T) int64, with begin and end; what is longer is cut."""
-    if isinstance(texts, str) or not texts:
+    if isinstance(texts, str) or not isinstance(texts, Iterable) or not len(texts := list(texts)):
         raise ValueError(f"texts must be a list of captions, got {describe(texts)}")
-    batch = tokenizer(list(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
+    batch = tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
     return batch["input_ids"], batch["attention_mask"]
 
 
@@ -43,18 +43,28 @@ def caption_vectors(
 
 @torch.no_grad()
 def picture_vectors(model: CLIP, images: Tensor | NDArray, batch_size: int = 256) -> NDArray:
-    """Pictures (P, 3, S, S) as the model takes them -> vectors (P, D) float32 of length 1."""
+    """Pictures (P, 3, S, S) as the model takes them -> vectors (P, D) float32 of length 1.
+
+    ValueError for what are no pictures of its size, and for a pixel that is no number.
+    """
     check_int("batch_size", batch_size, 1)
-    images = torch.as_tensor(images)
-    if not images.dim() or not len(images):
+    if not isinstance(images, (Tensor, np.ndarray)) or not images.ndim or not len(images):
         raise ValueError(f"images must be pictures (P, 3, S, S), got {describe(images)}")
+    images = torch.as_tensor(images)
+    if not bool(images.isfinite().all()):
+        raise ValueError("images must hold numbers alone, got NaN or infinity")
     return torch.cat([model.encode_image(part) for part in images.split(batch_size)]).float().numpy()
 
 
 def class_vectors(
     model: CLIP, tokenizer: Tokenizer, names: Sequence[str], templates: Sequence[str]
 ) -> NDArray:
-    """One vector of length 1 a class, (K, D): the mean of its vectors under every template ("a photo of a {}")."""
+    """One vector of length 1 a class, (K, D): the mean of its vectors under every template ("a photo of a {}").
+
+    ValueError for names that are no list of texts, and for a template without a place for the name.
+    """
+    if isinstance(names, str) or not len(names) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"names must be a list of texts, one a class, got {describe(names)}")
     if isinstance(templates, str) or not templates:
         raise ValueError(f"templates must be a list of texts with {{}} in them, got {describe(templates)}")
     for template in templates:

@@ -10,6 +10,7 @@ from minillm._checks import check_choice, check_int, check_number, check_text, d
 from minillm.nn.blocks import ACTIVATIONS
 
 C = TypeVar("C", bound="ModelConfig")
+MOST_LABELS = 1_000_000  # a name is made for each: a file that asks for more would take all memory
 
 # Keys of other models' configs that change the numbers, with the values that change nothing: anything else is refused
 # by name. A key that stands nowhere is taken for harmless, kept and written back.
@@ -177,6 +178,7 @@ class ModelConfig:
 
 def label_names(number: int) -> dict[int, str]:
     """The names of labels that nobody named: label_names(2) -> {0: "LABEL_0", 1: "LABEL_1"}."""
+    check_int("num_labels", number, 1, MOST_LABELS)
     return {i: f"LABEL_{i}" for i in range(number)}
 
 

@@ -53,10 +53,10 @@ def cut_tiles(picture: Tensor, side: int, sizes: Sequence[Sequence[int]] | None 
     if not sizes or any(len(one) != 2 or min(one) < side or one[0] % side or one[1] % side for one in sizes):
         raise ValueError(f"sizes must be (height, width) in multiples of {side}, got {describe(sizes)}")
     height, width = best_size((H, W), sizes)
-    return _cut(picture, side, height, width)
+    return overview_and_tiles(picture, side, height, width)
 
 
-def _cut(picture: Tensor, side: int, height: int, width: int) -> Tensor:
+def overview_and_tiles(picture: Tensor, side: int, height: int, width: int) -> Tensor:
     """As `cut_tiles`, for the (height, width) that was chosen."""
     H, W = picture.shape[1:]
     scale = min(height / H, width / W)

@@ -1,4 +1,4 @@
-"""Noise schedules of diffusion (확산 모델의 노이즈 스케줄): how much of a picture is left after t steps of noise.
+"""Noise schedules of diffusion (디퓨전 모델의 노이즈 스케줄): how much of a picture is left after t steps of noise.
 
     x_t = sqrt(ā_t) x_0 + sqrt(1 - ā_t) e,      ā_t = product of (1 - β_s) for s <= t,     e ~ N(0, 1)
     v_t = sqrt(ā_t) e - sqrt(1 - ā_t) x_0       the "velocity": what a v-network predicts
@@ -55,7 +55,8 @@ class NoiseSchedule:
     """The table ā (T,) of one schedule, and the algebra between a picture, its noise and what a network predicts.
 
     prediction: what the network that goes with it says: the noise ("eps"), the picture ("x0") or "v". start, end: the
-    first and last β of the linear kinds. ValueError for an unknown kind or prediction, steps < 2, or β out of order.
+    first and last β of the linear kinds. ValueError for an unknown kind or prediction, steps < 2, β out of order, or so
+    much noise that float32 has nothing left of the picture: ā would be 0, and x_0 could not be worked out.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class NoiseSchedule:
         self.kind = KINDS[check_choice("kind", kind, tuple(KINDS))]
         self.steps = check_int("steps", steps, 2, 100_000)
         self.prediction = PREDICTIONS[check_choice("prediction", prediction, tuple(PREDICTIONS))]
-        start = check_number("start", start, 1e-12, 1 - 1e-6)
+        start = check_number("start", start, 1e-7, 1 - 1e-6)  # 1 - β is not 1 in float32
         end = check_number("end", end, start, 1 - 1e-6)
         if self.kind == "cosine":
             self.betas = cosine_betas(self.steps)
@@ -77,6 +78,10 @@ class NoiseSchedule:
             make = linear_betas if self.kind == "linear" else scaled_linear_betas
             self.betas = make(self.steps, start, end)
         self.alpha_bar = torch.cumprod(1 - self.betas, dim=0)  # ā, (T,)
+        if not float(self.alpha_bar[-1]) > torch.finfo(torch.float32).tiny:
+            raise ValueError(
+                f"nothing is left of a picture after {steps} steps up to β = {end:g}: take fewer or less"
+            )
 
     def at(self, t: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor]:
         """(sqrt(ā_t), sqrt(1 - ā_t)), shaped to multiply `like` (B, ...). t: (B,), or one number for all."""
@@ -140,8 +145,8 @@ class NoiseSchedule:
 
 def check_same(name: str, value: Tensor, like: Tensor) -> Tensor:
     """`value` if it is a floating tensor of the shape of `like`."""
-    if not isinstance(value, Tensor) or value.shape != like.shape or not value.is_floating_point():
-        raise ValueError(
-            f"{name} must be a floating tensor of shape {tuple(like.shape)}, got {describe(value)}"
-        )
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        raise ValueError(f"{name} must be a tensor of floats, got {describe(value)}")
+    if value.shape != like.shape:
+        raise ValueError(f"{name} must have the shape {tuple(like.shape)}, got {describe(value)}")
     return value

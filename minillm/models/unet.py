@@ -14,20 +14,15 @@ UNet2DModel in speed; its weights do not open here. Left out: cross-attention to
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minillm._checks import check_int, describe
-from minillm._files import BadFileError, load_arrays, save_arrays
+from minillm.models.denoiser import Denoiser, check_drop, check_steps, check_time_width, time_features
 from minillm.nn import attention
-
-KIND = "U-Net"
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,6 @@ class UNetConfig:
         """Check every field; ValueError naming the one that is wrong."""
         for name in ("channels", "patch", "heads"):
             check_int(name, getattr(self, name), 1)
-        check_int("time_width", self.time_width, 4)
         check_int("cond_dim", self.cond_dim, 0)
         for name in ("widths", "classes"):
             listed = getattr(self, name)
@@ -57,17 +51,9 @@ class UNetConfig:
             raise ValueError(
                 f"widths must be two multiples of 8, the second one of heads={self.heads}, got {self.widths}"
             )
-        if self.time_width % 2:
-            raise ValueError(f"time_width must be even, got {self.time_width}")
+        check_time_width(self.time_width)
         if self.classes and self.cond_dim:
             raise ValueError("a wish is attribute numbers (classes) or a vector (cond_dim), not both")
-
-
-def time_features(t: Tensor, width: int) -> Tensor:
-    """Sines and cosines of the step (B,) at `width` / 2 speeds, as positions in the 2017 Transformer. (B, width)"""
-    speeds = torch.exp(-math.log(10000) * torch.arange(width // 2, device=t.device) / (width // 2))
-    angles = t[:, None].float() * speeds  # (B, width / 2)
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 class ResBlock(nn.Module):
@@ -155,14 +141,13 @@ class Wish(nn.Module):
                 )
 
 
-class UNet(nn.Module):
+class UNet(Denoiser):
     """model(x (B, C, S, S), t (B,) or a number, condition=None, drop=None) -> (B, C, S, S). S divides by 2 · patch."""
 
+    kind, config_class = "U-Net", UNetConfig
+
     def __init__(self, config: UNetConfig, seed: int = 0) -> None:
-        if not isinstance(config, UNetConfig):
-            raise ValueError(f"config must be a UNetConfig, got {describe(config)}")
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         wide, deep = config.widths
         emb, inner = 2 * config.time_width, config.channels * config.patch**2
         with torch.random.fork_rng(devices=[]):
@@ -206,31 +191,7 @@ class UNet(nn.Module):
             raise ValueError(
                 f"x must be floats (B, {C}, H, W), H and W divisible by {step}, got {describe(x)}"
             )
-        t = torch.as_tensor(t, device=x.device)
-        if t.is_floating_point() or t.dtype == torch.bool or t.shape not in ((), (len(x),)):
-            raise ValueError(f"t must be a whole number or {len(x)} of them, got {describe(t)}")
+        t = check_steps(t, x)
         self.wish.check(condition, len(x))
-        if drop is not None and (
-            not isinstance(drop, Tensor) or drop.shape != (len(x),) or drop.dtype != torch.bool
-        ):
-            raise ValueError(f"drop must be {len(x)} bools, got {describe(drop)}")
-        return t.expand(len(x))
-
-    def save(self, path: str | Path, dtype: torch.dtype = torch.float16) -> Path:
-        """Write weights and config as one file; float16 halves it."""
-        if dtype not in (torch.float16, torch.float32):
-            raise ValueError(f"dtype must be torch.float16 or torch.float32, got {dtype}")
-        arrays = {name: value.detach().cpu().to(dtype).numpy() for name, value in self.state_dict().items()}
-        return save_arrays(path, KIND, arrays, asdict(self.config))
-
-    @classmethod
-    def load(cls, path: str | Path) -> UNet:
-        """The network that `save` wrote, in float32; BadFileError if the file is damaged or of another kind."""
-        arrays, meta = load_arrays(path, KIND)
-        try:
-            model = cls(UNetConfig(**{one.name: meta[one.name] for one in fields(UNetConfig)}))
-            tensors = {name: torch.from_numpy(np.array(value, np.float32)) for name, value in arrays.items()}
-            model.load_state_dict(tensors)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise BadFileError(f"{KIND} file {str(path)!r} is refused: {error}") from error
-        return model
+        check_drop(drop, len(x))
+        return t

@@ -58,7 +58,10 @@ def attention_scores(
     scale: float | None = None,
     bias: Tensor | None = None,
 ) -> Tensor:
-    """scale · Q Kᵀ + bias, and -∞ where a query may not look: (B, H, T, S). Arguments as in `attention`."""
+    """scale · Q Kᵀ + bias, and -∞ where a query may not look: (B, H, T, S). Arguments and errors as in `attention`."""
+    check_attention(q, k, k, mask, bias)
+    if scale is not None:
+        check_number("scale", scale)
     (B, H, T, D), (_, K, S, _) = q.shape, k.shape
     scale = 1 / math.sqrt(D) if scale is None else scale
     # the G = H/K query heads of a group meet their shared key head by broadcasting: K is never repeated
@@ -74,7 +77,14 @@ def attention_scores(
 
 
 def softmax_rows(scores: Tensor) -> Tensor:
-    """Softmax over the last dimension of scores (..., S); a row that is -∞ throughout gives zeros, not NaN."""
+    """Softmax over the last dimension of scores (..., S); a row that is -∞ throughout gives zeros, not NaN.
+
+    ValueError for anything but a float tensor (..., S).
+    """
+    if not isinstance(scores, Tensor) or scores.dim() == 0 or not scores.is_floating_point():
+        raise ValueError(f"scores must be a float tensor (..., S), got {describe(scores)}")
+    if scores.shape[-1] == 0:  # no keys: nothing to share
+        return scores
     # softmax(s) = exp(s - max) / Σ exp(s - max); the row maximum keeps exp from overflowing
     top = scores.amax(dim=-1, keepdim=True)  # (..., 1)
     weights = torch.exp(scores - top.masked_fill(top == -torch.inf, 0.0))
@@ -94,7 +104,6 @@ def attention_weights(
 
     A row that may see nothing is all zeros, not NaN. Arguments and errors as in `attention`.
     """
-    check_attention(q, k, k, mask, bias)
     return softmax_rows(attention_scores(q, k, mask, causal, scale, bias))
 
 
@@ -108,7 +117,11 @@ def plain_attention(
     bias: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
-    """The formula on the whiteboard: weights (B, H, T, S) in full, then their mean of the values -> (B, H, T, D)."""
+    """The formula on the whiteboard: weights (B, H, T, S) in full, then their mean of the values -> (B, H, T, D).
+
+    Arguments and errors as in `attention`.
+    """
+    check_attention(q, k, v, mask, bias)
     B, H, T, _ = q.shape
     K, S = k.shape[1], k.shape[2]
     weights = F.dropout(softmax_rows(attention_scores(q, k, mask, causal, scale, bias)), dropout)
@@ -146,7 +159,8 @@ def attention(
     added to the scores. backend: "auto" takes the fastest that is there, or what `attention_backend` says;
     "triton" falls back to torch where the kernels cannot run (see backends.py). dropout: probability of
     dropping a weight (training only). Returns (B, H, T, D) in q's dtype. A query that may attend to
-    nothing gives zeros. Raises ValueError for shapes, dtypes or a backend that do not fit.
+    nothing gives zeros. (So does, on the CPU, torch's own kernel where scores are NaN: look for NaN with "plain".)
+    Raises ValueError for shapes, dtypes or a backend that do not fit.
     """
     if backend not in BACKENDS:
         check_choice("backend", backend, BACKENDS)
@@ -212,6 +226,8 @@ class MultiHeadAttention(nn.Module):
         self.scale = None if scale is None else check_number("scale", scale)
         self.dropout = check_number("dropout", dropout, 0.0, 1.0)
         check_flag("bias", bias), check_number("eps", eps, 0.0)
+        if out_bias is not None:
+            check_flag("out_bias", out_bias)
         self.q_proj = nn.Linear(width, self.heads * self.head_dim, bias=bias)
         self.k_proj = nn.Linear(width, self.kv_heads * self.head_dim, bias=bias)
         self.v_proj = nn.Linear(width, self.kv_heads * self.head_dim, bias=bias)

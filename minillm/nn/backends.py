@@ -27,15 +27,19 @@ _chosen = "auto"  # what "auto" means: attention_backend changes it for a while
 def causal_mask(queries: int, keys: int, device: torch.device | str | None = None) -> Tensor:
     """Bool (T, S), True where query t may see key s; the last query is aligned with the last key.
 
-    causal_mask(2, 4) -> [[T, T, T, F], [T, T, T, T]]
+    causal_mask(2, 4) -> [[T, T, T, F], [T, T, T, T]]. ValueError for lengths that are no whole numbers from 0.
     """
+    for name, length in (("queries", queries), ("keys", keys)):
+        # torch.compile can follow this of a length that changes
+        if isinstance(length, (bool, float)) or length < 0:
+            raise ValueError(f"{name} must be an integer of at least 0, got {length!r}")
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
 
 
 def window_mask(queries: int, keys: int, window: int, device: torch.device | str | None = None) -> Tensor:
     """Bool (T, S): causal_mask, and no further back than the last `window` keys, the query's own included.
 
-    window_mask(2, 4, 2) -> [[F, T, T, F], [F, F, T, T]]. ValueError for a window below 1.
+    window_mask(2, 4, 2) -> [[F, T, T, F], [F, F, T, T]]. ValueError for a window below 1, and as there.
     Paper: Beltagy et al. 2020 (Longformer); Mistral and Qwen2 use it.
     """
     check_int("window", window, 1)
@@ -121,6 +125,14 @@ def check_sequence(name: str, x: Tensor, width: int) -> None:
         raise ValueError(f"{name} must be a float tensor (B, length, {width}), got {describe(x)}")
 
 
+def check_dtype(name: str, x: Tensor, weight: Tensor) -> None:
+    """ValueError unless x has the dtype of the weight, or autocast narrows both."""
+    if x.dtype != weight.dtype and autocast_dtype(x) is None:
+        raise ValueError(
+            f"{name} must be {weight.dtype} as the weights are, got {x.dtype}: x.to(...) changes it"
+        )
+
+
 def check_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | None) -> None:
     """ValueError for shapes and dtypes that do not fit `attention`."""
     for name, x in (("q", q), ("k", k), ("v", v)):
@@ -129,11 +141,13 @@ def check_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: 
                 f"{name} must be a float tensor of shape (B, heads, length, D), got {describe(x)}"
             )
     (B, H, T, D), (_, K, S, _) = q.shape, k.shape
-    if k.shape[0] != B or k.shape[3] != D or v.shape[:3] != k.shape[:3] or K == 0 or H % K:
+    if k.shape[0] != B or k.shape[3] != D or v.shape[:3] != k.shape[:3] or K == 0 or H % K or D == 0:
         raise ValueError(
-            "q (B, H, T, D) needs k (B, K, S, D) and v (B, K, S, any) with H divisible by K, "
+            "q (B, H, T, D) needs k (B, K, S, D) and v (B, K, S, any) with H divisible by K and D at least 1, "
             f"got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
         )
+    if (q.dtype != k.dtype or k.dtype != v.dtype) and autocast_dtype(q) is None:
+        raise ValueError(f"q, k and v must have one dtype, got {q.dtype}, {k.dtype} and {v.dtype}")
     for name, x in (("mask", mask), ("bias", bias)):
         if x is None:
             continue

@@ -31,13 +31,15 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (..., C) -> (..., C). ValueError for another width, or a training batch of one token."""
+        """x (..., C) -> (..., C). ValueError for another width or dtype, or a training batch of one token."""
         check_width(x, self.weight.shape[0])
+        if x.dtype != self.weight.dtype:
+            raise ValueError(f"x must be {self.weight.dtype} as the weights are, got {x.dtype}")
         mean, variance = self.running_mean, self.running_var
         if self.training:
             rows = x.reshape(-1, x.shape[-1])  # (N, C)
             if len(rows) < 2:
-                raise ValueError("batch norm needs at least two tokens to train on, got one")
+                raise ValueError(f"batch norm needs at least two tokens to train on, got {len(rows)}")
             mean, variance = rows.mean(dim=0), rows.var(dim=0, correction=0)
             with torch.no_grad():
                 self.running_mean.lerp_(mean, self.momentum)

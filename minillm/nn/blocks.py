@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from minillm._checks import check_choice, check_flag, check_int, check_number, describe
 from minillm._kernels import autocast_dtype, register
 from minillm.nn.attention import MultiHeadAttention
+from minillm.nn.backends import check_dtype
 from minillm.nn.cache import Cache
 from minillm.nn.positions import Position
 
@@ -40,8 +41,19 @@ def check_width(x: Tensor, width: int) -> None:
 # Norms
 
 
+def check_norm(x: Tensor, eps: float, *weights: Tensor | None) -> None:
+    """ValueError unless x is a float tensor (..., C), each of the weights is (C,), and eps is not below 0."""
+    if not isinstance(x, Tensor) or not x.is_floating_point() or x.dim() == 0 or not x.shape[-1]:
+        raise ValueError(f"x must be a float tensor (..., C), got {describe(x)}")
+    for one in weights:
+        if one is not None and (not isinstance(one, Tensor) or one.shape != x.shape[-1:]):
+            raise ValueError(f"weight and bias must be tensors ({x.shape[-1]},), got {describe(one)}")
+    check_number("eps", eps, 0.0)
+
+
 def layer_norm_plain(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
-    """The formula: x (..., C) -> (..., C)."""
+    """The formula: x (..., C) -> (..., C). ValueError for a weight or bias that is not (C,), and an eps below 0."""
+    check_norm(x, eps, weight, bias)
     mean = x.mean(dim=-1, keepdim=True)
     variance = x.var(dim=-1, keepdim=True, correction=0)
     # y = (x - mean) / √(variance + ε) · w + b
@@ -50,7 +62,8 @@ def layer_norm_plain(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float)
 
 
 def rms_norm_plain(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """The formula: x (..., C) -> (..., C); the mean square in float32 whatever x is."""
+    """The formula: x (..., C) -> (..., C); the mean square in float32 whatever x is. ValueError as there."""
+    check_norm(x, eps, weight)
     wide = x.float()
     # y = x / √(mean of x² + ε) · w
     y = wide * torch.rsqrt(wide.pow(2).mean(dim=-1, keepdim=True) + eps)
@@ -89,11 +102,11 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width)) if check_flag("bias", bias) else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (..., C) -> (..., C), as `layer_norm_plain`. ValueError for another width."""
+        """x (..., C) -> (..., C), as `layer_norm_plain`. ValueError for another width or dtype."""
         try:
             return layer_norm(x, self.weight, self.bias, self.eps)
         except (RuntimeError, TypeError, AttributeError):
-            check_width(x, self.weight.shape[0])  # says so if x is to blame
+            check_width(x, self.weight.shape[0]), check_dtype("x", x, self.weight)  # say so if x is to blame
             raise
 
 
@@ -106,25 +119,33 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(check_int("width", width, 1)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (..., C) -> (..., C), as `rms_norm_plain`. ValueError for another width."""
+        """x (..., C) -> (..., C), as `rms_norm_plain`. ValueError for another width or dtype."""
         try:
             return rms_norm(x, self.weight, self.eps)
         except (RuntimeError, TypeError, AttributeError):
-            check_width(x, self.weight.shape[0])  # says so if x is to blame
+            check_width(x, self.weight.shape[0]), check_dtype("x", x, self.weight)  # say so if x is to blame
             raise
 
 
 # Activations
 
 
+def check_tensor(x: Tensor) -> None:
+    """ValueError if x is no float tensor."""
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise ValueError(f"x must be a float tensor, got {describe(x)}")
+
+
 def gelu_plain(x: Tensor) -> Tensor:
     """The formula, exact: x times the share of a standard normal that lies below x; any shape."""
+    check_tensor(x)
     # φ(x) = x/2 · (1 + erf(x / √2))
     return x / 2 * (1 + torch.erf(x / math.sqrt(2)))
 
 
 def gelu_tanh_plain(x: Tensor) -> Tensor:
     """The formula that GPT-2 computes, within 0.0005 of the exact one; any shape."""
+    check_tensor(x)
     # φ(x) = x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))
     return x / 2 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
@@ -230,6 +251,8 @@ class EncoderBlock(nn.Module):
         super().__init__()
         self.pre_norm = check_flag("pre_norm", pre_norm)
         _check_parts(attention=attention, feed_forward=feed_forward)
+        if self.causal and not getattr(attention, "causal", True):
+            raise ValueError("a decoder's attention must be causal, got one that looks at later tokens")
         if not callable(norm):
             raise ValueError(f"norm must be called with the width and give a layer, got {describe(norm)}")
         self.attention = attention or MultiHeadAttention(width, heads, causal=self.causal)

@@ -75,7 +75,7 @@ def kv_cache_bytes(config: Any, batch_size: int, length: int, dtype: torch.dtype
     and length is that of source and target together. ValueError for sizes below zero or no dtype.
     kv_cache_bytes(Llama-2-7B, 1, 4096, torch.float16) -> 2_147_483_648 (2 GiB)
     """
-    _check_config(config)
+    check_cache_config(config)
     check_int("batch_size", batch_size, 0), check_int("length", length, 0)
     if not isinstance(dtype, torch.dtype):
         raise ValueError(f"dtype must be a torch.dtype, got {describe(dtype)}")
@@ -83,7 +83,8 @@ def kv_cache_bytes(config: Any, batch_size: int, length: int, dtype: torch.dtype
     return 2 * _layers(config) * length * config.kv_heads * config.head_dim * dtype.itemsize * batch_size
 
 
-def _check_config(config: Any) -> None:
+def check_cache_config(config: Any) -> None:
+    """ValueError unless a configuration says what a cache of keys and values has to know."""
     for name in ("num_layers", "kv_heads", "head_dim"):
         if not isinstance(getattr(config, name, None), int):
             raise ValueError(f"config must have num_layers, kv_heads and head_dim, got {describe(config)}")
@@ -147,7 +148,7 @@ class KVCache:
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ):
-        _check_config(config)
+        check_cache_config(config)
         self.batch_size = check_int("batch_size", batch_size, 1)
         self.max_length = check_int("max_length", max_length, 1)
         place = check_place(dtype, device)
@@ -242,8 +243,11 @@ class KVCache:
         self.check_room(k.shape[2])
 
     def _check_shape(self, layer: int, k: Tensor, v: Tensor) -> None:
-        if not isinstance(k, Tensor) or not isinstance(v, Tensor) or k.dim() != 4 or k.shape != v.shape:
-            raise ValueError(f"k and v must be tensors (B, K, T, D), got {describe(k)} and {describe(v)}")
+        fit = isinstance(k, Tensor) and isinstance(v, Tensor) and k.dim() == 4 and k.shape == v.shape
+        if not fit or not k.is_floating_point():
+            raise ValueError(
+                f"k and v must be float tensors (B, K, T, D), got {describe(k)} and {describe(v)}"
+            )
         check_int("layer", layer, 0, self.num_layers - 1)
         B, K, _, D = self._shape
         T = k.shape[2]
@@ -288,7 +292,8 @@ class KVCache:
         return self._next_mask
 
     def commit(self, tokens: int) -> None:
-        """Count `tokens` more, which stand behind the others in every layer."""
+        """Count `tokens` more, which stand behind the others in every layer. ValueError if there is no room."""
+        check_int("tokens", tokens, 0, self.max_length - self.length)
         self.length += tokens
         if self._next_mask is not None:
             self.attention_mask = self._next_mask

@@ -19,8 +19,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from minillm._checks import check_int
-from minillm.nn.backends import check_sequence
+from minillm._checks import check_flag, check_int
+from minillm.nn.backends import check_dtype, check_sequence
 
 
 class OneHead(nn.Module):
@@ -35,7 +35,7 @@ class OneHead(nn.Module):
 
     def scores(self, x: Tensor) -> Tensor:
         """Q Kᵀ / √D: how well token t's question fits token s, (B, T, T)."""
-        check_sequence("x", x, self.query.in_features)
+        check_sequence("x", x, self.query.in_features), check_dtype("x", x, self.query.weight)
         q, k = self.query(x), self.key(x)  # (B, T, D)
         return q @ k.transpose(1, 2) / math.sqrt(q.shape[-1])
 
@@ -65,6 +65,7 @@ class ManyHeads(nn.Module):
         super().__init__()
         if check_int("width", width, 1) % check_int("heads", heads, 1):
             raise ValueError(f"width must be divisible by heads, got {width} and {heads}")
+        check_flag("causal", causal)
         head = CausalHead if causal else OneHead
         self.heads = nn.ModuleList(head(width, width // heads) for _ in range(heads))
         self.mix = nn.Linear(width, width, bias=False)
@@ -96,6 +97,7 @@ class CrossHead(OneHead):
     def scores(self, x: Tensor, context: Tensor) -> Tensor:
         """Q Kᵀ / √D: how well token t of x fits token s of the context, (B, T, S)."""
         check_sequence("x", x, self.query.in_features), check_sequence("context", context, x.shape[2])
+        check_dtype("x", x, self.query.weight), check_dtype("context", context, self.query.weight)
         if len(x) != len(context):
             raise ValueError(f"x and context must hold as many texts, got {len(x)} and {len(context)}")
         q, k = self.query(x), self.key(context)  # (B, T, D), (B, S, D)

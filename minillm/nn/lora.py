@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minillm._checks import check_choice, describe
+from minillm._checks import check_choice, describe, is_listing
 
 BASE = "__base__"  # the name of no adapter at all, as in peft
 
@@ -169,6 +169,8 @@ def adapter_rows(model: nn.Module, names: Sequence[str | None]) -> Iterator[None
             raise ValueError(f"the model has no adapters, got {describe(list(names))}")
         yield
         return
+    if not is_listing(names):
+        raise ValueError(f"names must be a list of an adapter for each row, got {describe(names)}")
     names = [shared.active if name is None else shared.check(name, BASE) for name in names]
     if shared.merged is not None and any(name != shared.merged for name in names):
         raise ValueError(f"the adapter {shared.merged!r} lies in the weights: unmerge_lora first")

@@ -51,6 +51,8 @@ def convert_pairing(
     and the same of k, is reordered; the rest is handed on as it is. interleaved: True goes from halves to neighbours,
     False back. kv_heads: of k_proj, as many as `heads` by default. ValueError as above, or if nothing is reordered.
     """
+    if not isinstance(state, Mapping):
+        raise ValueError(f"state must be a dict of tensors, got {describe(state)}")
     turn = to_interleaved if check_flag("interleaved", interleaved) else to_halves
     counts = {"q_proj": heads, "k_proj": heads if kv_heads is None else kv_heads, "q_norm": 1, "k_norm": 1}
     converted = dict(state)

@@ -32,7 +32,7 @@ def sinusoids(length: int, width: int, base: float = 10000.0) -> Tensor:
 
 
 def _check_hidden(x: Tensor, start: int, length: int, width: int) -> None:
-    if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != width:
+    if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != width or not x.is_floating_point():
         raise ValueError(f"x must be a float tensor (B, T, {width}), got {describe(x)}")
     if check_int("start", start) < 0 or start + x.shape[1] > length:
         raise ValueError(

@@ -8,7 +8,7 @@ The gradient goes back through one factor a token. In an RNN that is a matrix ti
 explodes as a power. In an LSTM it is the forget gate, a number that can stay near 1. `gradient_norms` measures it.
 Book 16.1 기존 아키텍처의 장단점. Papers: Elman 1990; Hochreiter and Schmidhuber 1997; Cho et al. 2014. Held against
 torch.nn.RNN, LSTM and GRU: same arguments, same names of weights, same order of gates. Leaves out: proj_size, packed
-sequences.
+sequences, and device and dtype as arguments (`.to` does it).
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class RecurrentLayers(nn.Module):
         """x (T, B, C) -> (h of every token (T, B, directions · H), the last state), as torch.nn gives them.
 
         state: h (layers · directions, B, H), for an LSTM (h, c); None for zeros. Without B in x, none in what comes
-        out. Raises ValueError for other shapes.
+        out. Raises ValueError for other shapes, and for another dtype than the weights have.
         """
         alone, states = self._check(x, state)
         if alone:
@@ -179,6 +179,7 @@ class RecurrentLayers(nn.Module):
             )
         if not x.numel():
             raise ValueError(f"x must hold at least one token, got shape {tuple(x.shape)}")
+        self._check_dtype("x", x)
         if state is None:
             return x.dim() == 2, []
         states = [state] if self.kinds == 1 else list(state) if isinstance(state, (tuple, list)) else []
@@ -188,7 +189,17 @@ class RecurrentLayers(nn.Module):
         if len(states) != self.kinds or any(not isinstance(s, Tensor) or s.shape != shape for s in states):
             wanted = f"a tensor {shape}" if self.kinds == 1 else f"two tensors (h, c) of shape {shape}"
             raise ValueError(f"state must be {wanted} or None, got {describe(state)}")
+        for one in states:
+            self._check_dtype("state", one)
         return x.dim() == 2, states
+
+    def _check_dtype(self, name: str, value: Tensor) -> None:
+        """ValueError for another dtype than the weights'; autocast makes one of several floats."""
+        dtype = self.weight_ih_l0.dtype
+        if value.dtype == dtype:
+            return
+        if not (value.is_floating_point() and torch.is_autocast_enabled(value.device.type)):
+            raise ValueError(f"{name} must be of {dtype}, as the weights are, got {describe(value)}")
 
     def extra_repr(self) -> str:
         """What print shows."""
@@ -225,13 +236,18 @@ class GRULayers(RecurrentLayers):
 # How far a gradient reaches
 
 
+@torch.enable_grad()
 def gradient_norms(layers: nn.Module, x: Tensor) -> Tensor:
     """‖∂h_T / ∂x_t‖ (Frobenius) for every token t of a text: x (T, C) -> (T,). ValueError for another shape.
 
-    layers: RNNLayers, LSTMLayers, GRULayers, torch.nn's or any module x (T, 1, C) -> (h (T, 1, H), ...).
+    layers: RNNLayers, LSTMLayers, GRULayers, torch.nn's, or anything that is called as they are, x (T, 1, C) ->
+    (h (T, 1, H), ...). With batch_first they would take T tokens for T texts: ValueError. Dropout, if any, draws as the
+    layers' mode says.
     """
-    if not isinstance(x, Tensor) or x.dim() != 2 or not x.numel():
-        raise ValueError(f"x must be a tensor (T, C), got {describe(x)}")
+    if not isinstance(x, Tensor) or x.dim() != 2 or not x.numel() or not x.is_floating_point():
+        raise ValueError(f"x must be a tensor (T, C) of floats, got {describe(x)}")
+    if not callable(layers) or getattr(layers, "batch_first", False):
+        raise ValueError(f"layers must read (T, B, C), without batch_first, got {describe(layers)}")
     x = x.detach()[:, None].requires_grad_()  # (T, 1, C)
     h = layers(x)[0][-1, 0]  # (H,)
     total = x.new_zeros(len(x))

@@ -21,8 +21,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from minillm._checks import check_flag, check_int
+from minillm._checks import check_flag, check_int, describe
 from minillm.nn.positions import PositionScheme, ScoreBias
+
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8)
 
 
 def relative_buckets(
@@ -33,7 +35,10 @@ def relative_buckets(
     bidirectional: an encoder's, where keys may come after the query; else a decoder's, where they do not, and every
     later place falls into bucket 0.
     relative_buckets(tensor([-200, -9, -1, 0, 1, 9, 200])) -> [15, 8, 1, 0, 17, 24, 31]
+    ValueError for distances that are no tensor of whole numbers, and sizes that leave no bucket for far distances.
     """
+    _check_distances(distances)
+    _check_buckets(buckets, max_distance, bidirectional)
     start = torch.zeros_like(distances)
     if bidirectional:
         buckets //= 2
@@ -48,6 +53,18 @@ def relative_buckets(
     return start + torch.where(distances < near, distances, far)
 
 
+def _check_distances(distances: Tensor) -> None:
+    if not isinstance(distances, Tensor) or distances.dtype not in INTEGERS:
+        raise ValueError(f"distances must be a tensor of whole numbers, got {describe(distances)}")
+
+
+def _check_buckets(buckets: int, max_distance: int, bidirectional: bool) -> None:
+    check_flag("bidirectional", bidirectional)
+    check_int("buckets", buckets, 4 if bidirectional else 2)
+    near = buckets // (4 if bidirectional else 2)  # distances with a bucket of their own
+    check_int("max_distance", max_distance, near + 1)
+
+
 class RelativeBias(PositionScheme):
     """A learned table (buckets, heads) of what distances add to the scores; one for all layers of a stack.
 
@@ -58,10 +75,8 @@ class RelativeBias(PositionScheme):
     def __init__(self, heads: int, buckets: int = 32, max_distance: int = 128, bidirectional: bool = True):
         super().__init__()
         self.heads = check_int("heads", heads, 1)
-        self.bidirectional = check_flag("bidirectional", bidirectional)
-        self.buckets = check_int("buckets", buckets, 4 if bidirectional else 2)
-        near = self.buckets // (4 if bidirectional else 2)  # distances with a bucket of their own
-        self.max_distance = check_int("max_distance", max_distance, near + 1)
+        _check_buckets(buckets, max_distance, bidirectional)
+        self.buckets, self.max_distance, self.bidirectional = buckets, max_distance, bidirectional
         self.table = nn.Embedding(self.buckets, self.heads)
 
     def check_heads(self, heads: int, head_dim: int) -> None:

@@ -22,20 +22,43 @@ from minillm.nn.positions import Position, PositionScheme
 from minillm.nn.rope_scaling import check_scaling, scaled_frequencies
 
 
+def check_angles(x: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """ValueError unless x is a float tensor (..., D), D even, and cos and sin have D/2 columns and fit to it."""
+    if not isinstance(x, Tensor) or x.dim() == 0 or x.shape[-1] % 2 or not x.is_floating_point():
+        raise ValueError(f"x must be a float tensor (..., T, D) with an even D, got {describe(x)}")
+    for name, one in (("cos", cos), ("sin", sin)):
+        fits = isinstance(one, Tensor) and one.dim() > 0 and one.shape[-1] == x.shape[-1] // 2
+        if not fits or any(n != m and 1 not in (n, m) for n, m in zip(one.shape[-2::-1], x.shape[-2::-1])):
+            raise ValueError(
+                f"{name} must be (..., T, {x.shape[-1] // 2}) for x {tuple(x.shape)}, got {describe(one)}"
+            )
+
+
 def rotate_halves(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pairs (i, i + D/2) of x (..., T, D) by angles whose cos and sin are (..., T, D/2)."""
+    """Turn the pairs (i, i + D/2) of x (..., T, D) by angles whose cos and sin are (..., T, D/2).
+
+    ValueError for an odd D and for angles of another width.
+    """
+    check_angles(x, cos, sin)
     a, b = x.chunk(2, dim=-1)
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
 
 
 def rotate_neighbours(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pairs (2i, 2i + 1) of x (..., T, D) by angles whose cos and sin are (..., T, D/2)."""
+    """Turn the pairs (2i, 2i + 1) of x (..., T, D) by angles whose cos and sin are (..., T, D/2); errors as there."""
+    check_angles(x, cos, sin)
     a, b = x[..., 0::2], x[..., 1::2]
     return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2)
 
 
 def turning_table(frequencies: Tensor, rows: int, interleaved: bool) -> tuple[Tensor, Tensor]:
-    """cos and signed sin (see Rotation) of the positions 0 ... rows - 1, each (rows, D), from frequencies (D/2,)."""
+    """cos and signed sin (see Rotation) of the positions 0 ... rows - 1, each (rows, D), from frequencies (D/2,).
+
+    ValueError for a negative number of rows, and for frequencies of another shape.
+    """
+    if not isinstance(frequencies, Tensor) or frequencies.dim() != 1:
+        raise ValueError(f"frequencies must be a float tensor (D/2,), got {describe(frequencies)}")
+    check_int("rows", rows, 0)
     # θ[t, i] = t · frequency_i, in float32: in 16 bits far positions would fall together
     angles = torch.arange(rows, device=frequencies.device).float()[:, None] * frequencies  # (rows, D/2)
     cos, sin = angles.cos(), angles.sin()
@@ -101,6 +124,7 @@ class RoPE(PositionScheme):
     def table(self, length: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """cos and signed sin (see Rotation) of the first `length` positions or more, each (>= length, D)."""
         rows, cos, sin = self._tables.get((device, dtype), (0, None, None))
+        length = max(length, 1)  # a text of no tokens has a table, too
         dynamic = self.scaling["rope_type"] == "dynamic"
         if dynamic:  # the frequencies themselves depend on the length once it outgrows the window
             length = max(length, int(self.scaling["original_max_position_embeddings"]))
@@ -134,7 +158,7 @@ class RoPE(PositionScheme):
             raise ValueError(
                 f"positions must be a LongTensor (T,) or (B, T) = {(B, T)}, got {describe(positions)}"
             )
-        first, last = (int(n) for n in positions.aminmax())
+        first, last = (int(n) for n in positions.aminmax()) if positions.numel() else (0, 0)
         check_int("positions", first, 0)
         cos, sin = self.table(last + 1, x.device, x.dtype)
         cos, sin = cos[positions], sin[positions]  # (T, D) or (B, T, D)
@@ -145,11 +169,21 @@ class RoPE(PositionScheme):
     def forward(self, q: Tensor, k: Tensor, positions: int | Tensor = 0) -> tuple[Tensor, Tensor]:
         """q (B, H, T, D) and k (B, K, T, D), turned.
 
-        positions: the first one, or a LongTensor (T,) or (B, T). ValueError for anything else.
+        positions: the first one, or a LongTensor (T,) or (B, T). ValueError for anything else, and for q and k of
+        different B, T or dtype.
         """
         for name, x in (("q", q), ("k", k)):
-            if not isinstance(x, Tensor) or x.dim() != 4 or x.shape[-1] != self.dim:
+            if (
+                not isinstance(x, Tensor)
+                or x.dim() != 4
+                or x.shape[-1] != self.dim
+                or not x.is_floating_point()
+            ):
                 raise ValueError(
                     f"{name} must be a float tensor (B, heads, T, {self.dim}), got {describe(x)}"
                 )
+        if (q.shape[0], q.shape[2], q.dtype) != (k.shape[0], k.shape[2], k.dtype):
+            raise ValueError(
+                f"q and k must have the same B, T and dtype, got {describe(q)} and {describe(k)}"
+            )
         return self.at(positions, q).turn(q, k)

@@ -34,8 +34,13 @@ UNDERSTOOD = {"rope_type", "rope_theta", "factor", "partial_rotary_factor", *OPT
 
 
 def rope_frequencies(dim: int, base: float = 10000.0) -> Tensor:
-    """Float32 (D/2,): radians a position adds to pair i, base^(-2i/D); from 1 (fast) down to about 1/base."""
+    """Float32 (D/2,): radians a position adds to pair i, base^(-2i/D); from 1 (fast) down to about 1/base.
+
+    ValueError for an odd D and a base below 1.
+    """
     check_int("dim", dim, 2), check_number("base", base, 1.0)
+    if dim % 2:
+        raise ValueError(f"dim must be even, two coordinates make a pair, got {dim}")
     return 1.0 / base ** (torch.arange(0, dim, 2, dtype=torch.int64, device="cpu").float() / dim)
 
 
@@ -45,12 +50,18 @@ def scaled_frequencies(
     """(frequencies (D/2,), factor on cos and sin) after stretching the window as `scaling` says.
 
     scaling: as `check_scaling` gives it. length: the longest position count in use; only "dynamic" looks at it.
+    ValueError for a scaling that is unknown or incomplete, and for "dynamic" with one pair only.
     """
+    check_scaling(scaling)
+    if not scaling or "rope_type" not in scaling:
+        raise ValueError(f"scaling must have a 'rope_type', got {describe(scaling)}")
     kind, factor = scaling["rope_type"], scaling.get("factor", 1.0)
     frequencies = rope_frequencies(dim, base)
     if kind == "linear":
         return frequencies / factor, 1.0
     if kind == "dynamic":
+        if dim == 2:
+            raise ValueError("dynamic scaling needs dim of at least 4, got 2")
         window = scaling["original_max_position_embeddings"]
         growth = factor * max(length, window) / window - (factor - 1)
         return rope_frequencies(dim, base * growth ** (dim / (dim - 2))), 1.0
@@ -97,8 +108,18 @@ def slowed_share(
 ) -> Tensor:
     """YaRN's ramp (D/2,): 0 for pairs of at least `fast` turns in the window, 1 for those of at most `slow` turns.
 
-    truncate: round the borders outwards to whole pairs.
+    truncate: round the borders outwards to whole pairs. ValueError for a base that is not above 1, and for a window or
+    numbers of turns that are not above 0.
     """
+    check_int("dim", dim, 2)
+    for name, value, least in (
+        ("base", base, 1),
+        ("window", window, 0),
+        ("fast", fast, 0),
+        ("slow", slow, 0),
+    ):
+        if check_number(name, value) <= least:
+            raise ValueError(f"{name} must be above {least}, got {value}")
 
     def pair_that_turns(turns: float) -> float:
         """Index of the pair that makes `turns` turns in the old window."""

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from minillm._checks import check_flag, check_int, describe, is_listing
 from minillm.quantization.absmax import finite_floats
-from minillm.quantization.groups import fit_grid
+from minillm.quantization.groups import check_mean_of_products, fit_grid
 
 TRIES = 20  # values of α: 0, 1/20, ..., 19/20
 CLIPS = 10  # shares of the largest weight: 1, 19/20, ..., 11/20
@@ -38,7 +38,8 @@ def awq_scales(
     """(s (I,), α): the best factors for layers that share their input.
 
     weights: each (O, I). second (I, I) and size (I,): means of x xᵀ and of |x| over calibration text.
-    Raises ValueError for shapes that do not fit, inf or NaN, a negative size, or options out of range.
+    Works in float32, or float64 where one of them is. Raises ValueError for shapes that do not fit, inf or NaN, a
+    second that is not symmetric or has a negative diagonal, a negative size, or options out of range.
     """
     if not is_listing(weights) or not len(weights):
         raise ValueError(f"weights must be matrices, at least one, got {describe(weights)}")
@@ -46,7 +47,7 @@ def awq_scales(
         _check_layer(weight, second, bits, group_size, symmetric)
     if tuple(finite_floats("size", size).shape) != (len(second),) or (size < 0).any():
         raise ValueError(f"size must be {len(second)} means of |x|, got {describe(size)}")
-    weight = torch.cat(list(weights))
+    weight, second, size = _of_one_dtype(torch.cat([one.detach() for one in weights]), second, size)
     tries = [step / TRIES for step in range(TRIES)]
     errors = [
         scaled_error(weight, factors(size, alpha), second, bits, group_size, symmetric) for alpha in tries
@@ -76,9 +77,10 @@ def awq_clip(
 ) -> Tensor:
     """The weight (O, I) with each group's largest numbers cut where that lowers e H eᵀ of the group: (O, I).
 
-    second (I, I): the mean of x xᵀ. ValueError for shapes that do not fit, inf or NaN, or options out of range.
+    second (I, I): the mean of x xᵀ. Dtypes and ValueError as for awq_scales.
     """
     _check_layer(weight, second, bits, group_size, symmetric)
+    weight, second = _of_one_dtype(weight, second)
     width = weight.shape[1]
     clipped = weight.clone()
     for start in range(0, width, group_size):
@@ -104,4 +106,11 @@ def _check_layer(weight: Tensor, second: Tensor, bits: int, group_size: int, sym
         raise ValueError(
             f"weight must be (O, I) and second (I, I), got {tuple(weight.shape)} and {tuple(second.shape)}"
         )
+    check_mean_of_products("second", second)
     check_int("bits", bits, 2, 8), check_int("group_size", group_size, 1), check_flag("symmetric", symmetric)
+
+
+def _of_one_dtype(*tensors: Tensor) -> list[Tensor]:
+    """Half precision, as a model's weights may be, has too few digits for sums over thousands of columns."""
+    dtype = torch.float64 if any(one.dtype == torch.float64 for one in tensors) else torch.float32
+    return [one.detach().to(dtype) for one in tensors]

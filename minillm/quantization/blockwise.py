@@ -41,7 +41,7 @@ class BlockwiseQuantized(NamedTuple):
         """The numbers again, float32 of the original shape: codebook[code] * scale of its block."""
         length = self.shape[-1] if self.shape else 1
         codes = unpack_codes(self.codes, length) if len(self.codebook) <= 16 else self.codes
-        scales = self.scales.repeat_interleave(self.block_size, dim=-1)[..., :length]
+        scales = self.scales.repeat_interleave(min(self.block_size, length), dim=-1)[..., :length]
         return (self.codebook[codes.int()] * scales).reshape(self.shape)
 
 
@@ -59,9 +59,9 @@ def blockwise_quantize(
     codebook = _checked_codebook(codebook).to(x.device)
     shape = tuple(x.shape)
     rows = x.reshape(*shape[:-1], shape[-1]) if shape else x.reshape(1)  # (..., n)
-    missing = -rows.shape[-1] % block_size
-    padded = torch.nn.functional.pad(rows, (0, missing))
-    blocks = padded.unflatten(-1, (-1, block_size))  # (..., blocks, size)
+    size = min(block_size, rows.shape[-1])  # a block that is longer than its row ends with it
+    padded = torch.nn.functional.pad(rows, (0, -rows.shape[-1] % size))
+    blocks = padded.unflatten(-1, (-1, size))  # (..., blocks, size)
     # scale_b = max|x| over block b
     scales = blocks.abs().amax(dim=-1).clamp(min=SMALLEST)  # (..., blocks)
     # nearest entry: the middles between neighbours are the borders

@@ -90,3 +90,11 @@ def finite_matrix(name: str, x: Tensor) -> Tensor:
     if x.ndim != 2:
         raise ValueError(f"{name} must be a matrix, got shape {tuple(x.shape)}")
     return x
+
+
+def check_mean_of_products(name: str, H: Tensor) -> None:
+    """ValueError for a square matrix (I, I) that can be no mean of x xᵀ: not symmetric, or a negative diagonal."""
+    H = H.detach().double()
+    close = torch.allclose(H, H.T, rtol=1e-3, atol=1e-6 * H.abs().max().item())
+    if not close or (H.diagonal() < 0).any():
+        raise ValueError(f"{name} must be symmetric with no negative number on its diagonal")

@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from minillm._checks import check_number
+from minillm._checks import check_number, describe
 from minillm.quantization.absmax import SMALLEST, AbsmaxQuantized, absmax_quantize
 from minillm.quantization.linear import Int8Linear
 
@@ -26,12 +26,20 @@ THRESHOLD = 6.0  # the paper's
 
 
 def outlier_columns(x: Tensor, threshold: float = THRESHOLD) -> Tensor:
-    """bool (I,): the columns of x (N, I) that hold a value as large as the threshold. 0 means none."""
+    """bool (I,): the columns of x (N, I) that hold a value as large as the threshold. 0 means none.
+
+    ValueError for other shapes, and for a threshold below 0.
+    """
+    _check_rows(x), check_number("threshold", threshold, 0)
     return (x.abs() >= threshold).any(dim=0) & (threshold > 0)
 
 
 def vectorwise_product(x: Tensor, weight: AbsmaxQuantized, threshold: float = THRESHOLD) -> Tensor:
-    """y (N, O), float32, of x (N, I) and a weight (O, I) with a scale a row: the equation on top, step by step."""
+    """y (N, O), float32, of x (N, I) and a weight (O, I) with a scale a row: the equation on top, step by step.
+
+    ValueError for sizes that do not belong together, no rows, and NaN in x.
+    """
+    _check_product(x, weight)
     outlier = outlier_columns(x, threshold)
     # code(x): int8, the outlier columns left out
     a = absmax_quantize(x.masked_fill(outlier, 0), axis=-1)
@@ -40,6 +48,22 @@ def vectorwise_product(x: Tensor, weight: AbsmaxQuantized, threshold: float = TH
     y = sums.float() * a.scale * weight.scale.T
     # the outlier columns: as they are
     return y + x[:, outlier].float() @ weight.dequantize()[:, outlier].T
+
+
+def _check_rows(x: Tensor) -> None:
+    if not isinstance(x, Tensor) or x.ndim != 2:
+        raise ValueError(f"x must be a tensor (N, I), got {describe(x)}")
+
+
+def _check_product(x: Tensor, weight: AbsmaxQuantized) -> None:
+    _check_rows(x)
+    if not isinstance(weight, AbsmaxQuantized) or weight.codes.ndim != 2:
+        raise ValueError(f"weight must be a matrix (O, I) that absmax_quantize gave, got {describe(weight)}")
+    outputs, inputs = weight.codes.shape
+    if weight.scale.ndim == 2 and weight.scale.shape != (outputs, 1):
+        raise ValueError(f"weight must have a scale a row (axis=-1), got scales {tuple(weight.scale.shape)}")
+    if x.shape[1] != inputs:
+        raise ValueError(f"x must have the weight's {inputs} columns, got {describe(x)}")
 
 
 def rounded_inputs(x: Tensor, threshold: float = THRESHOLD) -> Tensor:

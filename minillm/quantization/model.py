@@ -46,7 +46,7 @@ def quantize(
     threshold: float | None = None,
     double_quant: bool = False,
 ) -> nn.Module:
-    """A quantized copy of `model`, in evaluation mode; the model itself is left as it is.
+    """A quantized copy of `model` (or of a single linear layer), in evaluation mode; the model is left as it is.
 
     method: "int8" (absmax, a scale a row), "llm.int8" (inputs rounded, too, but for outlier columns), "nf4" (QLoRA's
     codebook in blocks), "int4" (even codes in blocks), "rtn" (rounding with a zero point a group), "gptq" or "awq"
@@ -101,6 +101,8 @@ def quantize(
     if method not in CALIBRATED:
         if calibration is not None:
             raise ValueError(f"method {method!r} looks at no text, got calibration={describe(calibration)}")
+        if names == [""]:  # a linear layer by itself has no place to be put in
+            return rounded(model).eval()
         small = copy.deepcopy(model).eval()
         for name in names:
             replace_layer(small, name, rounded(small.get_submodule(name)))

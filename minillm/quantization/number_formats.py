@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minillm._arrays import as_array
 from minillm._checks import check_choice, check_flag, check_int, check_text, describe
 
 
@@ -175,18 +176,16 @@ def encode_plain(value: float, form: FloatFormat, saturate: bool = False) -> int
 
 
 def decode(patterns: Any, form: FloatFormat) -> np.ndarray:
-    """The same of an array of patterns, any whole-number dtype -> float32 of its shape, exact in all formats.
+    """The same of an array or tensor of patterns, any whole-number dtype -> float32 of its shape, exact in all formats.
 
     Fast because the fields of all patterns are cut out by the same few operations.
     """
     _check_format(form)
-    patterns = np.asarray(patterns)
-    if patterns.dtype.kind not in "iu":
-        raise ValueError(f"patterns must be whole numbers, got {describe(patterns)}")
-    patterns = patterns.astype(np.int64)
-    if patterns.size and not 0 <= patterns.min() <= patterns.max() < 2**form.bits:
+    patterns = _table("patterns", patterns, "iu", "whole numbers")
+    if patterns.size and not 0 <= int(patterns.min()) <= int(patterns.max()) < 2**form.bits:
         found = f"{patterns.min()} to {patterns.max()}"
         raise ValueError(f"a pattern of {form.name} is a number from 0 to {2**form.bits - 1}, got {found}")
+    patterns = patterns.astype(np.int64)
     size = patterns & (2 ** (form.bits - 1) - 1)
     exponent, fraction = size >> form.fraction_bits, size & (2**form.fraction_bits - 1)
     steps = fraction + (np.minimum(exponent, 1) << form.fraction_bits)  # the 1 of normal numbers
@@ -198,12 +197,10 @@ def decode(patterns: Any, form: FloatFormat) -> np.ndarray:
 
 
 def encode(values: Any, form: FloatFormat, saturate: bool = False) -> np.ndarray:
-    """The same of an array of numbers -> uint8, uint16 or uint32 of its shape."""
+    """The same of an array of numbers, or a tensor (a weight, too) -> uint8, uint16 or uint32 of its shape."""
     _check_format(form)
     beyond = form.last if check_flag("saturate", saturate) else form.infinity
-    values = np.asarray(values)
-    if values.dtype.kind not in "fiu":
-        raise ValueError(f"values must be numbers, got {describe(values)}")
+    values = _table("values", values, "fiu", "numbers")
     with np.errstate(invalid="ignore"):  # of a signalling NaN
         values = values.astype(np.float64)
     finite = np.where(np.isfinite(values), values, 0.0)
@@ -236,10 +233,24 @@ def _check_format(form: Any) -> None:
         check_choice("form", form, tuple(FORMATS.values()))
 
 
+def _table(name: str, values: Any, kinds: str, what: str) -> np.ndarray:
+    try:
+        found = as_array(values)
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ):  # a list of lists of several lengths, a tensor without numbers
+        raise ValueError(f"{name} must be {what}, got {describe(values)}") from None
+    if found.dtype.kind not in kinds:
+        raise ValueError(f"{name} must be {what}, got {describe(found)}")
+    return found
+
+
 def _check_number(value: Any, form: Any) -> float:
     _check_format(form)
     try:
-        if isinstance(value, (bool, str, bytes)):
+        if isinstance(value, (bool, np.bool_, str, bytes)):
             raise TypeError
         return float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):

@@ -32,6 +32,7 @@ _ROOMS = {
     ),
     "pairs": ("Pair", "ScoredPair", "labelled_pairs", "read_pairs"),
     "passage_index": ("PassageIndex",),
+    "picture_search": ("PictureSearch",),
     "retrieval_evaluator": ("InformationRetrievalEvaluator",),
     "self_grading": ("Choice", "choose", "first_places", "hold_out"),
     "sentence_encoder": ("SentenceEncoder",),

@@ -10,6 +10,7 @@ from minillm._checks import describe, is_listing
 DocumentId = str | int  # what a ranking names a document by
 Ranking = list[tuple[DocumentId, float]]  # best first
 METRICS = ("l2", "cosine", "ip")  # of vector indexes; always as a distance: smaller is nearer
+LONGEST = 2.0**60  # of vectors: up to here no square or product overflows float32
 
 
 def check_texts(name: str, texts: Any) -> list[str]:

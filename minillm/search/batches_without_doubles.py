@@ -15,8 +15,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from minillm._checks import check_int
+from minillm._checks import check_int, describe, is_listing
 
 LOOK_AHEAD = 100  # rows passed over for a batch, a row of it
 
@@ -28,9 +29,12 @@ def unique_batches(
 
     most: batches at most (default: until every row is dealt). A batch that cannot be filled looks at LOOK_AHEAD * size
     rows and no further: where few texts stand in all rows (names of classes, say), each would look at every row. Raises
-    ValueError for a size below 1.
+    ValueError for a size below 1, a `most` below 0, and an order or texts that do not fit each other.
     """
     size = check_int("size", size, 1)
+    order = check_order(order, texts)
+    if most is not None:
+        check_int("most", most, 0)
     waiting, batches = deque(order), []
     while waiting and len(batches) != most:
         batch, taken, later = [], set(), []
@@ -46,8 +50,24 @@ def unique_batches(
     return batches
 
 
+def check_order(order: Any, texts: Any) -> list[int]:
+    """`order` as a list, if each of it is the place of a set in `texts`."""
+    if not is_listing(order) or not isinstance(texts, Sequence) or isinstance(texts, str):
+        raise ValueError(f"order and texts must be lists, got {describe(order)} and {describe(texts)}")
+    order = list(order)
+    for row in {min(order), max(order)} if order else ():
+        if not 0 <= check_int("a row of order", row) < len(texts):
+            raise ValueError(f"order must name rows from 0 to {len(texts) - 1}, got {row}")
+    for one in texts:
+        if not isinstance(one, (set, frozenset)):
+            raise ValueError(f"texts must hold a set of texts for every row, got {describe(one)}")
+    return order
+
+
 def epoch_of_unique_batches(
     order: Sequence[int], texts: Sequence[frozenset[str]], size: int
 ) -> list[list[int]]:
-    """ceil(rows / size) batches, as many as an epoch of any order has; the rows that fit into none are left out."""
-    return unique_batches(order, texts, size, math.ceil(len(order) / size))
+    """ceil(rows / size) batches, as many as an epoch of any order has; the rows that fit into none are left out.
+    ValueError as `unique_batches`."""
+    order = check_order(order, texts)
+    return unique_batches(order, texts, size, math.ceil(len(order) / check_int("size", size, 1)))

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from minillm._checks import describe
 from minillm.evaluation.paired import Paired, paired
 from minillm.search.bm25 import BM25
 from minillm.search.dense import DenseRetriever
@@ -43,13 +44,23 @@ def places_by_vectors(encoder: Any, data: OwnData) -> np.ndarray:
     return first_places(DenseRetriever(encoder), data)
 
 
+def check_places(name: str, places: Any) -> np.ndarray:
+    """`places` as an array (Q,), if there is one at least and each is 1 or more, infinity for "not found"."""
+    found = np.asarray(places)
+    if found.ndim != 1 or not found.size or found.dtype.kind not in "fiu" or not (found >= 1).all():
+        raise ValueError(f"{name} must be places (Q,) from 1 on, got {describe(places)}")
+    return found
+
+
 def figures(places: np.ndarray) -> dict[str, float]:
     """hit@1, hit@5 and MRR of places (Q,), means over the queries."""
+    places = check_places("places", places)
     return {f"hit@{k}": float((places <= k).mean()) for k in HITS} | {"MRR": float((1 / places).mean())}
 
 
 def compared(after: np.ndarray, before: np.ndarray) -> dict[str, Paired]:
     """Two systems on the same queries, by their places (Q,): wins, losses and intervals of each figure."""
+    after, before = check_places("after", after), check_places("before", before)
     hits = {f"hit@{k}": paired(after <= k, before <= k) for k in HITS}
     return hits | {"MRR": paired(1 / after, 1 / before)}
 

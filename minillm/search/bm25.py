@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minillm._checks import check_choice, check_int, check_number, describe, is_listing
+from minillm._checks import check_choice, check_int, check_number, check_text, describe, is_listing
 from minillm._files import BadFileError, map_arrays, save_arrays
 from minillm.search._ids import DocumentId, check_texts
 from minillm.search.bm25_documents import Documents
@@ -73,7 +73,16 @@ def bm25_plain(
     b: float = 0.75,
     variant: str = "lucene",
 ) -> list[float]:
-    """The score of every document of `corpus` for `query`, all as lists of words. Reads the whole corpus a query."""
+    """The score of every document of `corpus` for `query`, all as lists of words. Reads the whole corpus a query.
+
+    Raises ValueError for a text that is not split, an empty corpus, or another variant.
+    """
+    check_texts("query", query)
+    for words in corpus:
+        check_texts("a document of corpus", words)
+    if not len(corpus):
+        raise ValueError("corpus must hold at least one document, got none")
+    check_choice("variant", variant, ("lucene", "okapi"))
     counts = [Counter(words) for words in corpus]
     average = sum(len(words) for words in corpus) / len(corpus)
     frequency = Counter(word for count in counts for word in count)  # df: documents that have the word
@@ -202,7 +211,9 @@ class BM25:
         return add_all(rare_first(words, postings.starts), postings, len(ids))[0]
 
     def document_frequency(self, word: str) -> int:
-        """How many documents have the word, as the tokenizer writes it; 0 for an unknown one."""
+        """How many documents have the word, as the tokenizer writes it; 0 for an unknown one. Raises ValueError when
+        `word` is no str."""
+        check_text("word", word)
         postings, _, vocabulary = self.ready()
         starts, number = postings.starts, vocabulary.get(word, len(postings.most))
         return int(starts[number + 1] - starts[number]) if number < len(postings.most) else 0

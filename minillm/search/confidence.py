@@ -21,12 +21,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from minillm._checks import check_number
+from minillm.search._ids import check_texts
 
 MOST_WRONG = 0.08  # so that questions the threshold was not taken from stay under one in ten
 
 
 def share_named(query: Iterable[str], passage: Iterable[str], idf: Callable[[str], float]) -> float:
-    """The share, 0 to 1, of what the query's words weigh that the passage says. 0 for a query without words."""
+    """The share, 0 to 1, of what the query's words weigh that the passage says. 0 for a query without words.
+
+    query, passage: words, as a tokenizer gives them. Raises ValueError for a text that is not split.
+    """
+    query, passage = check_texts("query", query), check_texts("passage", passage)
     words, said = set(query), set(passage)
     weights = {word: idf(word) for word in words}
     total = sum(weights.values())

@@ -55,9 +55,7 @@ class DenseRetriever:
         if not texts:
             raise ValueError("corpus must hold at least one text, got none")
         ids = check_document_ids(ids, len(texts))
-        vectors = check_vectors("the encoder's vectors", self._encode(texts, "document"), self.index.dim)
-        if len(vectors) != len(texts):
-            raise ValueError(f"the encoder must give a vector a text, got {len(vectors)} for {len(texts)}")
+        vectors = self._encode(texts, "document")
         index = copy.deepcopy(self._empty) if len(self.index) else self.index
         index.add(vectors, range(len(texts)))
         self.index, self.ids = index, ids  # in place together: what fails before leaves the old ones
@@ -99,9 +97,14 @@ class DenseRetriever:
             for *row, known in zip(places.tolist(), distances.tolist(), vectors.any(axis=1), strict=True)
         ]
 
-    def _encode(self, texts: list[str], kind: str) -> Any:
-        """Vectors of texts that are a "query" or a "document", by the encoder's own call for them if it has one."""
-        return getattr(self.encoder, f"encode_{kind}", self.encoder.encode)(texts)
+    def _encode(self, texts: list[str], kind: str) -> np.ndarray:
+        """Vectors of texts that are a "query" or a "document", by the encoder's own call for them if it has one:
+        float32 (N, D), of an encoder that gives lists or tensors, too."""
+        found = getattr(self.encoder, f"encode_{kind}", self.encoder.encode)(texts)
+        vectors = check_vectors("the encoder's vectors", found, self.index.dim)
+        if len(vectors) != len(texts):
+            raise ValueError(f"the encoder must give a vector a text, got {len(vectors)} for {len(texts)}")
+        return vectors
 
     def save(self, folder: str | Path) -> Path:
         """Write encoder/, vectors.safetensors and documents.json into `folder`, each file whole or not at all.

@@ -22,23 +22,25 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from minillm._arrays import as_array
 from minillm._checks import check_choice, check_int, describe
 from minillm._files import BadFileError, load_arrays, save_arrays
-from minillm.search._ids import METRICS
+from minillm.search._ids import LONGEST, METRICS
 
 # Numbers in one block of the distance table (16 MB as float32): bounds memory, fills the caches.
 BLOCK = 1 << 22
-# Between these lengths no square or product overflows float32, and what underflows is far below the margin.
-SHORTEST, LONGEST = 2.0**-40, 2.0**60
+MOST_FOUND = 1 << 31  # places in the table that a search gives back: 24 GB
+# From here to LONGEST what underflows float32 is far below the margin, and nothing overflows.
+SHORTEST = 2.0**-40
 
 
 def check_vectors(name: str, vectors: Any, dim: int) -> np.ndarray:
     """`vectors` as a C-contiguous float32 (N, dim) array; ValueError for another shape, text, NaN or infinity."""
     try:
-        array = np.asarray(vectors)
+        array = as_array(vectors)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinity and is refused below
             array = np.ascontiguousarray(array, np.float32) if array.dtype.kind in "fiu" else None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # the last one: a list of tensors that require grad
         array = None
     if array is None or array.ndim != 2 or array.shape[1] != dim:
         raise ValueError(f"{name} must be numbers of shape (N, {dim}), got {describe(vectors)}")
@@ -56,7 +58,7 @@ def check_ids(name: str, ids: Any) -> np.ndarray:
         if isinstance(ids, (str, bytes)):
             raise TypeError
         array = np.asarray(ids if hasattr(ids, "dtype") else list(ids))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # the last one: a list of tensors that require grad
         array = None
     if array is not None and array.size == 0:
         array = np.empty(0, np.int64)
@@ -85,8 +87,22 @@ def allowed_rows(ids: np.ndarray, filter: Any) -> np.ndarray:
     return np.isin(ids, check_ids("filter", filter))
 
 
+def _check_distances(query: Any, vectors: Any, metric: Any) -> None:
+    fits = isinstance(query, np.ndarray) and isinstance(vectors, np.ndarray) and vectors.ndim == 2
+    if not fits or query.shape != vectors.shape[1:]:
+        raise ValueError(
+            f"query and vectors must be arrays (D,) and (N, D), got {describe(query)} and {describe(vectors)}"
+        )
+    if metric not in METRICS:
+        check_choice("metric", metric, METRICS)
+
+
 def distances_plain(query: np.ndarray, vectors: np.ndarray, metric: str) -> np.ndarray:
-    """Distance of one query (D,) to each of vectors (N, D), float64 (N,): the formula, one vector at a time."""
+    """Distance of one query (D,) to each of vectors (N, D), float64 (N,): the formula, one vector at a time.
+
+    Raises ValueError for other shapes or an unknown metric.
+    """
+    _check_distances(query, vectors, metric)
     query = query.astype(np.float64)
     found = []
     for vector in vectors.astype(np.float64):
@@ -112,8 +128,11 @@ def fits_float32(lengths: np.ndarray) -> bool:
 
 @njit(cache=True)
 def kth_smallest(table, k):
-    """The k-th smallest value of each row of table (Q, N), (Q,) in its dtype. Faster than np.partition for small k:
-    nearly every value fails the one comparison with the k-th best so far, and nothing is copied."""
+    """The k-th smallest value of each row of floats, table (Q, N): (Q,) in its dtype. Faster than np.partition for
+    small k: nearly every value fails the one comparison with the k-th best so far, and nothing is copied. Infinity
+    where a row has fewer than k. Raises ValueError for k < 1."""
+    if k < 1:  # compiled code would read and write beside the array
+        raise ValueError("k must be at least 1")
     found = np.empty(len(table), table.dtype)
     best = np.empty(k, table.dtype)
     for row in range(len(table)):
@@ -219,6 +238,8 @@ class ExactIndex:
         """
         queries = check_vectors("queries", queries, self.dim)
         k = check_int("k", k, minimum=1)
+        if len(queries) * k > MOST_FOUND:
+            raise ValueError(f"k must leave room for a table of {len(queries)} rows, got {k}")
         allowed = None if filter is None else allowed_rows(self._ids, filter)
         vectors, ids = (
             (self._vectors, self._ids) if allowed is None else (self._vectors[allowed], self._ids[allowed])

@@ -43,7 +43,11 @@ def nearest_plain(
 
 
 def squared_distances(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """|q - x|^2 of each query (Q, D) and vector (N, D) by one matrix product, in their precision: (Q, N)."""
+    """|q - x|^2 of each query (Q, D) and vector (N, D) by one matrix product, in their precision: (Q, N).
+
+    Raises ValueError for anything but two arrays of floats of one width. Squares may leave the precision.
+    """
+    _check_tables(queries, vectors)
     table = queries @ vectors.T  # (Q, N), nearly all of the work
     table *= -2
     table += (queries**2).sum(axis=1)[:, None]
@@ -52,7 +56,11 @@ def squared_distances(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 
 def smallest(distances: np.ndarray, numbers: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k smallest distances of each row (Q, C), ascending, and the numbers (Q, C) that go with them."""
+    """The k smallest distances of each row (Q, C), ascending, and the numbers (Q, C) that go with them.
+
+    Raises ValueError for other shapes, and for a k that is not between 1 and C.
+    """
+    _check_rows(distances, numbers, k)
     best = np.argpartition(distances, k - 1, axis=1)[:, :k]  # the k smallest, in no order
     distances = np.take_along_axis(distances, best, axis=1)
     order = np.argsort(distances, axis=1)  # only k of them are left to sort
@@ -91,11 +99,23 @@ def check_squares(queries: np.ndarray, vectors: np.ndarray) -> None:
         )
 
 
-def _check_arguments(queries: Any, vectors: Any, k: Any) -> None:
-    both = {"queries": queries, "vectors": vectors}
-    for name, array in both.items():
+def _check_tables(queries: Any, vectors: Any) -> None:
+    for name, array in {"queries": queries, "vectors": vectors}.items():
         if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
             raise ValueError(f"{name} must be an array of floats of two dimensions, got {describe(array)}")
-    for name, array in both.items():
+    if queries.shape[1] != vectors.shape[1]:
+        raise ValueError(f"queries must be numbers of shape (N, {vectors.shape[1]}), got {describe(queries)}")
+
+
+def _check_rows(distances: Any, numbers: Any, k: Any) -> None:
+    for name, array in {"distances": distances, "numbers": numbers}.items():
+        if not isinstance(array, np.ndarray) or array.ndim != 2 or array.shape != np.shape(distances):
+            raise ValueError(f"{name} must be an array (Q, C) as distances is, got {describe(array)}")
+    check_int("k", k, 1, distances.shape[1])
+
+
+def _check_arguments(queries: Any, vectors: Any, k: Any) -> None:
+    _check_tables(queries, vectors)
+    for name, array in {"queries": queries, "vectors": vectors}.items():
         check_vectors(name, array, vectors.shape[1])
     check_int("k", k, minimum=1)

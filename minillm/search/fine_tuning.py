@@ -39,8 +39,9 @@ def usual_arguments(encoder: Any, pairs: int, **changes: Any) -> TrainingArgumen
     """One epoch in batches of 32, a tenth of it warm-up; the learning rate 2e-5, for a table of tokens 3e-3.
 
     pairs: how many there are. changes: other settings of TrainingArguments. The first step of a warm-up has the rate
-    zero, so that a run of ten steps or fewer has none: one step alone would learn nothing.
+    zero, so that a run of ten steps or fewer has none: one step alone would learn nothing. ValueError for no pairs.
     """
+    pairs = check_int("pairs", pairs, 1)
     settings = {
         "num_train_epochs": 1, "per_device_train_batch_size": 32,
         "learning_rate": 3e-3 if isinstance(encoder, StaticEncoder) else 2e-5,

@@ -50,11 +50,11 @@ def mine_hard_negatives(
     pairs: (anchor, positive, negative, ...); an anchor may have several positives. corpus: more texts to draw from,
     besides all the positives. range_min, range_max: which of the ranked texts may be taken, counted from 0 once those
     are left out that may not be: all positives of the anchor, texts equal to one of them or to the anchor up to white
-    space and letter case, and those that the next four refuse. relative_margin m: what scores more than (1 - m) of the
-    anchor's lowest positive (all, where that is not even ranked); absolute_margin: more than it less the margin;
-    max_score, min_score: above or below these scores of the retriever. range_max None: range_min + num_negatives, or
-    ten times as many after a margin or a max_score or for "random". sampling_strategy: "top", or "random" among those
-    of the range, by `seed`.
+    space, letter case and how Hangul is composed, and those that the next four refuse. relative_margin m: what scores
+    more than (1 - m) of the anchor's lowest positive (all, where that is not even ranked); absolute_margin: more than
+    it less the margin; max_score, min_score: above or below these scores of the retriever. range_max None: range_min +
+    num_negatives, or ten times as many after a margin or a max_score or for "random". sampling_strategy: "top", or
+    "random" among those of the range, by `seed`.
     retriever: anything with fit(texts) and search(queries, k), such as DenseRetriever(encoder); by default BM25(),
     which finds only texts that share a word with the anchor.
 
@@ -80,7 +80,11 @@ def mine_hard_negatives(
             f"range_min {range_min} to range_max {range_max} leaves {max(0, range_max - range_min)} texts, "
             f"num_negatives asks for {num_negatives}"
         )
-    texts = list(dict.fromkeys([*check_texts("corpus", corpus or []), *(one.positive for one in rows)]))
+    texts = list(
+        dict.fromkeys(
+            [*check_texts("corpus", [] if corpus is None else corpus), *(one.positive for one in rows)]
+        )
+    )
     retriever = BM25() if retriever is None else retriever
     if not all(callable(getattr(retriever, method, None)) for method in ("fit", "search")):
         raise ValueError(f"retriever must have fit(texts) and search(queries, k), got {describe(retriever)}")

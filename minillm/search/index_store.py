@@ -22,8 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minillm._checks import check_path, describe
 from minillm._files import BadFileError, load_arrays, read_json, verify_checksums, write_json
 from minillm.data import Passage
+from minillm.data.documents import check_passages
 from minillm.search.kept_vectors import KeptVectors
 from minillm.search.passage_index import PassageIndex, indexed_texts
 from minillm.search.self_grading import Choice
@@ -52,7 +54,7 @@ class Update:
 
 
 def update_index(
-    folder: Path,
+    folder: str | Path,
     passages: Sequence[Passage],
     files: Files,
     encoder: Any = None,
@@ -66,6 +68,15 @@ def update_index(
     encoder: as in PassageIndex.build, None for one that is trained here (training: its options). A folder that is
     damaged is built anew. Raises ValueError as PassageIndex.build.
     """
+    folder, passages = check_path("folder", folder), check_passages(passages, least=2)
+    if (
+        encoder is not None
+        and getattr(encoder, "name", None) is None
+        and not hasattr(encoder, "save_pretrained")
+    ):
+        raise ValueError(
+            f"encoder must have save_pretrained(folder), which a store needs, got {describe(encoder)}"
+        )
     shutil.rmtree(folder / NEW, ignore_errors=True)  # of a run that was killed
     settings = {"version": 1, "encoder": encoder_name, "seed": seed, "training": training}
     before = read_manifest(folder)

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minillm._checks import describe
+from minillm._checks import check_path, describe
 from minillm._files import BadFileError, load_arrays, save_arrays
 from minillm.search._ids import check_texts
 from minillm.search.exact import check_vectors
@@ -38,17 +39,28 @@ class KeptVectors:
     """
 
     def __init__(
-        self, encoder: Any, folder: Path | None = None, on_texts: Callable[[int], None] = lambda count: None
+        self,
+        encoder: Any,
+        folder: str | Path | None = None,
+        on_texts: Callable[[int], None] = lambda count: None,
     ) -> None:
         if not callable(getattr(encoder, "encode", None)) or not hasattr(encoder, "dim"):
             raise ValueError(f"encoder must have encode(texts) and dim, got {describe(encoder)}")
-        self.encoder, self.folder, self.on_texts = encoder, folder, on_texts
+        self.encoder, self.on_texts = encoder, on_texts
+        self.folder = None if folder is None else check_path("folder", folder)
         self.documents: dict[bytes, np.ndarray] = {}  # sha256 of a text -> its vector (D,)
         self.queries: dict[bytes, np.ndarray] = {}
-        if folder is not None:
-            self.probe = self._ask([PROBE], "document")[0]  # (D,)
-            for path in sorted(folder.glob("*.vectors")):
+        if self.folder is not None:
+            if self.folder.exists() and not self.folder.is_dir():
+                raise ValueError(f"folder must be a folder, {str(self.folder)!r} is a file")
+            _ = self.probe  # before anything is written
+            for path in sorted(self.folder.glob("*.vectors")):
                 self._read(path)
+
+    @cached_property
+    def probe(self) -> np.ndarray:
+        """The vector (D,) of the text that all encoders are told apart by."""
+        return self._ask([PROBE], "document")[0]
 
     @property
     def dim(self) -> int:
@@ -64,12 +76,15 @@ class KeptVectors:
         return found.shape == self.probe.shape and bool(np.abs(found - self.probe).max() <= SAME)
 
     def take(self, texts: Sequence[str], vectors: np.ndarray) -> None:
-        """Keep vectors (N, D) that this encoder made of N texts at another time."""
+        """Keep vectors (N, D) that this encoder made of N texts at another time. Raises ValueError for others."""
+        texts, vectors = check_texts("texts", texts), np.asarray(vectors)
+        if len(texts) != len(vectors) or (texts and vectors.shape != (len(texts), self.dim)):
+            raise ValueError(f"vectors must be ({len(texts)}, {self.dim}), got {describe(vectors)}")
         self.documents.update(zip(map(_key, texts), vectors, strict=True))
 
     def missing(self, texts: Iterable[str]) -> int:
         """How many different texts are still to be encoded."""
-        return len({_key(text) for text in texts} - self.documents.keys())
+        return len({_key(text) for text in check_texts("texts", texts)} - self.documents.keys())
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """As `encode_document`."""

@@ -6,7 +6,7 @@
     triplet:              mean max(0, d(u, v) - d(u, n) + margin)                   n is wrong for u, v is right
     multiple negatives:   mean -log softmax_j(scale * cos(u_i, v_j)) at j = i       every other v of the batch is wrong
 
-All raise ValueError for tensors of other shapes, labels or settings that are out of range.
+All raise ValueError for tensors of other shapes or of several dtypes, labels or settings that are out of range.
 
 Book: 11.2 언어 모델을 임베딩 모델로 만들기, 11.3 임베딩 모델 미세 조정하기 (MNR 손실). Papers: Hadsell et al. 2006;
 Schroff et al. 2015 (FaceNet); Henderson et al. 2017, "Efficient Natural Language Response Suggestion".
@@ -21,23 +21,26 @@ import torch.nn.functional as F
 from minillm._checks import check_choice, check_flag, check_number, describe
 
 
-def _check_embeddings(name: str, value: torch.Tensor, width: int | None = None) -> torch.Tensor:
+def _check_embeddings(name: str, value: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:
     if not isinstance(value, torch.Tensor) or value.ndim != 2 or not value.is_floating_point():
         raise ValueError(f"{name} must be a float tensor of shape (B, D), got {describe(value)}")
-    if len(value) == 0 or (width is not None and value.shape[1] != width):
-        raise ValueError(f"{name} must have rows of width {width or 'D'}, got {describe(value)}")
+    if value.numel() == 0 or (like is not None and value.shape[1] != like.shape[1]):
+        width = "D, one at least" if like is None else like.shape[1]
+        raise ValueError(f"{name} must have rows of width {width}, got {describe(value)}")
+    if like is not None and value.dtype != like.dtype:
+        raise ValueError(f"{name} must be of {like.dtype}, as the first tensor is, got {describe(value)}")
     return value
 
 
 def _check_pair(first: torch.Tensor, second: torch.Tensor, names: tuple[str, str]) -> None:
     _check_embeddings(names[0], first)
-    _check_embeddings(names[1], second, first.shape[1])
+    _check_embeddings(names[1], second, first)
     if len(first) != len(second):
         raise ValueError(f"{names[0]} and {names[1]} must be pairs, got {len(first)} and {len(second)} rows")
 
 
 def _check_labels(labels: torch.Tensor, count: int, lowest: float) -> torch.Tensor:
-    if not isinstance(labels, torch.Tensor) or labels.shape != (count,):
+    if not isinstance(labels, torch.Tensor) or labels.shape != (count,) or labels.is_complex():
         raise ValueError(f"labels must be a tensor of shape ({count},), got {describe(labels)}")
     labels = labels if labels.is_floating_point() else labels.float()  # float64 stays float64
     if not ((labels >= lowest) & (labels <= 1)).all():
@@ -86,8 +89,9 @@ def online_contrastive_loss(
     margin = check_number("margin", margin, minimum=0)
     distance = 1 - F.cosine_similarity(first, second)  # (B,)
     alike, others = distance[labels == 1], distance[labels == 0]
-    hard_alike = alike[alike > (others.min() if len(others) else alike.mean())]
-    hard_others = others[others < (alike.max() if len(alike) else others.mean())]
+    # "not at most" in place of "above": a NaN is neither, counts as hard, and so the loss shows it
+    hard_alike = alike[~(alike <= (others.min() if len(others) else alike.mean()))]
+    hard_others = others[~(others >= (alike.max() if len(alike) else others.mean()))]
     # sum d^2 of hard pairs that belong together + sum max(0, margin - d)^2 of hard pairs that do not
     return (hard_alike**2).sum() + (F.relu(margin - hard_others) ** 2).sum()
 
@@ -119,6 +123,18 @@ def triplet_loss(
     return F.relu(far(anchors, positives) - far(anchors, negatives) + margin).mean()
 
 
+def check_negatives(negatives: torch.Tensor | None, anchors: torch.Tensor) -> None:
+    """ValueError for anything but None, (M, D), or (B, n, D) of B anchors (B, D)."""
+    if isinstance(negatives, torch.Tensor) and negatives.ndim == 3:
+        if len(negatives) != len(anchors):
+            raise ValueError(
+                f"negatives (B, n, D) must have a row for each of {len(anchors)} anchors, got {describe(negatives)}"
+            )
+        negatives = negatives.flatten(0, 1)
+    if negatives is not None:
+        _check_embeddings("negatives", negatives, anchors)
+
+
 def mnr_loss(
     anchors: torch.Tensor,
     positives: torch.Tensor,
@@ -138,12 +154,12 @@ def mnr_loss(
     _check_pair(anchors, positives, ("anchors", "positives"))
     scale = check_number("scale", scale, minimum=0)
     check_flag("symmetric", symmetric)
+    check_choice("similarity", similarity, ("cosine", "dot"))
+    check_negatives(negatives, anchors)
     candidates = positives
     if negatives is not None:
-        if isinstance(negatives, torch.Tensor) and negatives.ndim == 3:
-            negatives = negatives.flatten(0, 1)  # (B, n, D) -> (M, D)
-        candidates = torch.cat([positives, _check_embeddings("negatives", negatives, anchors.shape[1])])
-    if check_choice("similarity", similarity, ("cosine", "dot")) == "cosine":
+        candidates = torch.cat([positives, negatives.flatten(0, -2)])  # (B, n, D) -> (M, D)
+    if similarity == "cosine":
         anchors, candidates = F.normalize(anchors, dim=1), F.normalize(candidates, dim=1)
     # scale * cos(u_i, v_j)
     scores = scale * anchors @ candidates.T  # (B, B + M)

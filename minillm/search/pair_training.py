@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from minillm._checks import describe
 from minillm.data.documents import plain_words
 from minillm.search.batches_without_doubles import epoch_of_unique_batches
 from minillm.search.pairs import Pair, ScoredPair
@@ -99,6 +100,13 @@ def without_shared_padding(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return ids[:, :width], mask[:, :width]
 
 
+def check_scalar(loss: Any) -> Tensor:
+    """`loss` if it is a tensor of one number."""
+    if not isinstance(loss, Tensor) or loss.ndim:
+        raise ValueError(f"loss must give a scalar tensor, got {describe(loss)}")
+    return loss
+
+
 class PairObjective:
     """The loss of a batch of pairs: loss(anchors, positives, negatives or None), or loss(first, second, labels).
 
@@ -131,7 +139,7 @@ class PairObjective:
             with torch.autocast(
                 anchors.device.type, enabled=False
             ):  # products of 16 bits would blur near scores
-                return self._loss(anchors.float(), documents.float(), batch["labels"])
+                return check_scalar(self._loss(anchors.float(), documents.float(), batch["labels"]))
 
         if self.pieces is not None and torch.is_grad_enabled():
             return Outcome(cached_loss(embed, columns, loss, self.pieces), None, batch["labels"])

@@ -18,9 +18,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from minillm._checks import check_choice, check_int, check_text, describe
+from minillm._checks import check_choice, check_int, check_text
 from minillm._files import BadFileError, read_json, verify_checksums, write_checksums, write_json
 from minillm.data import Passage
+from minillm.data.documents import check_passages
 from minillm.search._ids import Ranking
 from minillm.search.bm25 import lucene_idf
 from minillm.search.confidence import share_named
@@ -88,9 +89,7 @@ class PassageIndex:
         training: options of `train_encoder` (steps, dim, vocab_size, ...). Raises ValueError for anything but a list
         of at least two Passages with different ids, for training options out of range, or beside an encoder.
         """
-        passages = list(passages) if isinstance(passages, Sequence) and not isinstance(passages, str) else []
-        if len(passages) < 2 or not all(isinstance(passage, Passage) for passage in passages):
-            raise ValueError(f"passages must be a list of at least two Passages, got {describe(passages)}")
+        passages = check_passages(passages, least=2)
         if encoder is not None and training:
             raise ValueError(f"an encoder that is given is not trained: {', '.join(training)} has no use")
         start = time.perf_counter()

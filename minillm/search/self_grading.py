@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from minillm._checks import check_choice, check_int, check_number
+from minillm._checks import check_choice, check_int, check_number, describe
 from minillm.data import Passage
+from minillm.data.documents import check_passages
 from minillm.search._ids import Ranking
 from minillm.search.encoder_training import SENTENCE_END
 from minillm.search.hybrid import HybridSearch
@@ -53,7 +54,9 @@ class HeldOut:
 
 def hold_out(passages: Sequence[Passage], seed: int = 0) -> HeldOut:
     """Take one sentence each out of up to 400 passages of three sentences or more, and up to 80 titles (at most a
-    fifth of all) off their passages. The same passages and seed give the same queries; a short text gives few."""
+    fifth of all) off their passages. The same passages and seed give the same queries; a short text gives few.
+    Raises ValueError for anything but Passages with different ids."""
+    passages = check_passages(passages)
     generator = np.random.default_rng(check_int("seed", seed, 0))
     shortened = {passage.id: passage for passage in passages}
     queries: list[str] = []
@@ -149,8 +152,10 @@ def choose(places: Mapping[str, np.ndarray]) -> Choice:
     with 0.4, needs a reason to be left (the one-standard-error rule, Breiman et al. 1984): the weight is the nearest
     to 0.4 that is not clearly worse than the best one, and another method is chosen only where it is clearly better
     than that. Places beyond the first are no reason: in a text of look-alike entries vectors gain there without
-    finding anything. With fewer than 30 queries: the usual choice, and no table.
+    finding anything. With fewer than 30 queries: the usual choice, and no table. Raises ValueError where a method
+    or a weight is missing, or they have not the same queries.
     """
+    _check_places(places)
     if len(places["bm25"]) < FEWEST_QUERIES:
         return Choice()
     first = {name: found <= 1 for name, found in places.items()}
@@ -165,6 +170,17 @@ def choose(places: Mapping[str, np.ndarray]) -> Choice:
         method = "weighted"
     table = grades({name: places[names[name]] for name in METHODS}, method)
     return Choice(method, weight, len(places["bm25"]), table)
+
+
+def _check_places(places: Any) -> None:
+    needed = ("bm25", "dense", "hybrid", *(f"weighted {weight}" for weight in WEIGHTS))
+    found = (
+        [np.shape(places[name]) for name in needed if name in places] if isinstance(places, Mapping) else []
+    )
+    if len(found) < len(needed) or len(set(found)) > 1 or len(found[0]) != 1:
+        raise ValueError(
+            f"places must hold an array (Q,) for each of {', '.join(needed)}, got {describe(places)}"
+        )
 
 
 def grades(places: Mapping[str, np.ndarray], chosen: str) -> tuple[dict[str, Any], ...]:

@@ -69,6 +69,8 @@ def _rows(name: str, vectors: Any) -> Tensor:
     """Vectors as a float32 tensor (N, C)."""
     if isinstance(vectors, (list, tuple)) and vectors and isinstance(vectors[0], (np.ndarray, Tensor)):
         vectors = torch.stack([torch.as_tensor(one) for one in vectors])
+    if isinstance(vectors, np.ndarray):
+        vectors = np.ascontiguousarray(vectors)  # torch reads no array backwards
     try:
         found = torch.as_tensor(vectors, dtype=torch.float32)
     except (TypeError, ValueError, RuntimeError):
@@ -114,6 +116,8 @@ class SentenceEncoder:
         self.max_length = (
             longest if max_length is None else min(check_int("max_length", max_length, 1), longest)
         )
+        if prompts is not None and not isinstance(prompts, Mapping):
+            raise ValueError(f"prompts must be a dict from name to text, got {describe(prompts)}")
         self.prompts = dict(prompts or {})
         for name, text in self.prompts.items():
             check_text(f"prompt {name!r}", text)
@@ -128,14 +132,19 @@ class SentenceEncoder:
         return self.model.config.width
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """The token ids that the model reads for each text, special ones around them, cut to max_length."""
+        """The token ids that the model reads for each text, special ones around them, cut to max_length.
+
+        Raises ValueError for anything but a list of str, here and in `count_tokens`.
+        """
+        texts = check_texts("texts", texts)
         asked = {"return_attention_mask": False, "return_token_type_ids": False}
-        return self.tokenizer(list(texts), truncation=True, max_length=self.max_length, **asked)["input_ids"]
+        return self.tokenizer(texts, truncation=True, max_length=self.max_length, **asked)["input_ids"]
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has, special ones counted, before it is cut to max_length."""
+        texts = check_texts("texts", texts)
         asked = {"return_attention_mask": False, "return_token_type_ids": False}
-        return [len(row) for row in self.tokenizer(list(texts), **asked)["input_ids"]]
+        return [len(row) for row in self.tokenizer(texts, **asked)["input_ids"]]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, without special ones."""
@@ -179,9 +188,10 @@ class SentenceEncoder:
             self.model.to(pick_device(device))
         rows = self.tokens([front + text for text in texts]) if texts else []
         # the longest first: a batch that needs too much memory fails at once
-        order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
+        order = sorted(filter(rows.__getitem__, range(len(rows))), key=lambda place: -len(rows[place]))
         starts = tqdm(range(0, len(order), batch_size), "Batches", disable=not show_progress_bar)
-        vectors = torch.empty(len(rows), self.dim, device=self.device if convert_to_tensor else "cpu")
+        # a text without a token, of a tokenizer without special ones, stays zero
+        vectors = torch.zeros(len(rows), self.dim, device=self.device if convert_to_tensor else "cpu")
         was_training = self.model.training
         self.model.eval()
         try:

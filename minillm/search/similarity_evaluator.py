@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minillm._arrays import as_array
 from minillm._checks import check_choice, check_number, check_text, describe, is_listing
 from minillm.evaluation.correlation import pearson, spearman
 from minillm.search._ids import check_texts
@@ -59,12 +60,21 @@ class EmbeddingSimilarityEvaluator:
         self.name = check_text("name", name)
 
     def similarities(self, encoder: Any) -> np.ndarray:
-        """The similarity of each pair (N,)."""
+        """The similarity of each pair (N,), in float64. Raises ValueError for an encoder that does not give N vectors
+        of one width."""
         if not callable(getattr(encoder, "encode", None)):
             raise ValueError(f"encoder must have encode(texts), got {describe(encoder)}")
-        return PAIRWISE[self.similarity](
-            *(np.asarray(encoder.encode(one)) for one in (self.first, self.second))
-        )
+        sides = [as_array(encoder.encode(one)) for one in (self.first, self.second)]
+        for one in sides:
+            if (
+                one.ndim != 2
+                or one.dtype.kind not in "fiu"
+                or one.shape != (len(self.scores), *sides[0].shape[1:])
+            ):
+                raise ValueError(
+                    f"the encoder must give {len(self.scores)} vectors (N, D) for each side, got {describe(one)}"
+                )
+        return PAIRWISE[self.similarity](*(one.astype(np.float64) for one in sides))
 
     def __call__(self, encoder: Any) -> dict[str, float]:
         """The correlation of the similarities with the scores, of their values and of their ranks; NaN where all are

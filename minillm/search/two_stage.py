@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from minillm._arrays import as_array
 from minillm._checks import check_int, describe
 from minillm.search._ids import DocumentId, Ranking, check_texts
 
@@ -56,7 +57,7 @@ class TwoStageSearch:
         queries, k = check_texts("queries", queries), check_int("k", k, 1)
         candidates = [[one for one, _ in ranking] for ranking in self.first.search(queries, max(self.n, k))]
         pairs = [(query, self._text(one)) for query, ids in zip(queries, candidates) for one in ids]
-        scores = np.asarray(self.cross_encoder.score(pairs)) if pairs else np.zeros(0)  # (pairs,)
+        scores = as_array(self.cross_encoder.score(pairs)) if pairs else np.zeros(0)  # (pairs,)
         check_scores(scores, len(pairs))
         ends = np.cumsum([len(ids) for ids in candidates])
         return [best_first(ids, scores[end - len(ids) : end])[:k] for ids, end in zip(candidates, ends)]

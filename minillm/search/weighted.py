@@ -23,10 +23,22 @@ from minillm.search._ids import DocumentId, Ranking, check_texts
 
 
 def standard_scores(scores: np.ndarray) -> np.ndarray:
-    """Standard scores of scores (N,), float64: mean 0, standard deviation 1; all 0 where all scores are equal."""
-    scores = np.asarray(scores, np.float64)
-    spread = scores.std()
+    """Standard scores of scores (N,), float64: mean 0, standard deviation 1; all 0 where all scores are equal, and
+    none for none. Raises ValueError for anything but finite numbers of one dimension."""
+    scores = check_scores(scores)
+    spread = scores.std() if len(scores) else 0.0
     return (scores - scores.mean()) / spread if spread > 1e-9 else np.zeros(len(scores))
+
+
+def check_scores(scores: Any) -> np.ndarray:
+    """`scores` as float64 (N,); ValueError for another shape, text, NaN or infinity."""
+    try:
+        found = np.asarray(scores)
+    except (TypeError, ValueError):  # lists of different lengths
+        found = np.empty((), object)
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "biuf") or not np.isfinite(found).all():
+        raise ValueError(f"scores must be finite numbers of one dimension, got {describe(scores)}")
+    return found.astype(np.float64)
 
 
 class WeightedSearch:

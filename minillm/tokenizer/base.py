@@ -27,6 +27,7 @@ from minillm.tokenizer.added import AddedToken, find_added
 from minillm.tokenizer.batch import Batch, check_ids, check_texts, encode_for_model
 from minillm.tokenizer.chat import CONFIG, Chats, drop_template_files, saved_roles
 from minillm.tokenizer.decoders import ByteLevel, build_decoder
+from minillm.tokenizer.names import Named
 from minillm.tokenizer.normalizers import build_normalizer
 from minillm.tokenizer.offsets import Token, trace_text
 from minillm.tokenizer.post_processors import build_post_processor
@@ -56,7 +57,7 @@ class Model(Protocol):
     def to_json(self) -> dict[str, Any]: ...
 
 
-class Tokenizer(Chats, Pushed):
+class Tokenizer(Named, Chats, Pushed):
     """Text to ids and back. Subclasses bring a model; `load_tokenizer` opens files of every kind built here.
 
     padding_side, truncation_side: "right" or "left", where calls fill up and cut.   pad_token: what fills up (None: see

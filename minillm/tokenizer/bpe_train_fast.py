@@ -22,7 +22,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from minillm._checks import check_choice, check_int
+from minillm._checks import check_choice, check_int, describe
 from minillm.tokenizer.bpe_plain import Pair
 from minillm.tokenizer.byte_alphabet import ALPHABET
 from minillm.tokenizer.word_table import WordTable
@@ -311,6 +311,8 @@ def learn_merges_fast(
         ValueError: a negative number, another `ties`, or more than 32 bits can number (a word 2**31 times, 715 MB of
             words).
     """
+    if not isinstance(words, WordTable):
+        raise ValueError(f"words must be a WordTable (WordTable.from_dict makes one), got {describe(words)}")
     check_int("num_merges", num_merges, minimum=0, maximum=1_000_000)
     check_int("min_frequency", min_frequency, minimum=0)
     check_choice("ties", ties, ("bytes", "ids"))

@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 
-from minillm._checks import describe, is_listing
+from minillm._checks import check_text, describe, is_listing
 from minillm.tokenizer.splitting import cut_at
 
 
@@ -78,7 +78,11 @@ def special_parts(text: str, special: frozenset[str]) -> list[str]:
     """`text` cut around the special tokens in it: `"hi<|end|>you"` -> `["hi", "<|end|>", "you"]`.
 
     The rule in its shortest form; base.find_added adds what files may ask for (lstrip, single_word, ...).
+    ValueError for another `special` than a frozenset of strings that are not empty.
     """
+    check_text("text", text)
+    if not isinstance(special, frozenset) or not all(isinstance(one, str) and one for one in special):
+        raise ValueError(f"special must be a frozenset of non-empty str, got {describe(special)}")
     pattern = special_pattern(special)
     return cut_at(text, [match.span() for match in pattern.finditer(text)] if pattern else [])
 

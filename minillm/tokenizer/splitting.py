@@ -91,14 +91,19 @@ def find_matches(compiled: regex.Pattern, text: str) -> list[tuple[int, int]]:
 def cut_at(text: str, spans: Iterable[tuple[int, int]]) -> list[str]:
     """`text` cut where each (start, end) begins and ends: `"abcd"` at `[(1, 2)]` -> `["a", "b", "cd"]`.
 
-    What lies between two spans is a piece of its own, so that no character is lost.
+    What lies between two spans is a piece of its own, so that no character is lost. ValueError for a span that does
+    not lie in the text.
     """
+    check_text("text", text)
     cuts = sorted({0, len(text), *chain.from_iterable(spans)})
+    if cuts[0] < 0 or cuts[-1] > len(text):
+        raise ValueError(f"spans must lie in 0 to {len(text)}, got {cuts[0]} to {cuts[-1]}")
     return [text[start:end] for start, end in pairwise(cuts)]
 
 
 def split_plain(text: str, pattern: str = GPT2_PATTERN) -> list[str]:
     """`split` on a whiteboard: cut where a match of the pattern begins and where it ends."""
+    check_text("text", text)
     return cut_at(text, [match.span() for match in compile_pattern(pattern).finditer(text)])
 
 

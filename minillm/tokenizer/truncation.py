@@ -9,14 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from minillm._checks import check_choice, check_int
+
 Span = tuple[int, int]
 
 
 def windows(length: int, room: int, stride: int = 0, side: str = "right") -> list[Span]:
     """(start, end) of the windows that cover `length` tokens, `room` each; two neighbours share `stride` tokens.
 
-    `side` is where a text is cut: from "left" the first window is the text's end.
+    `side` is where a text is cut: from "left" the first window is the text's end. Raises ValueError for a stride that
+    leaves a window nothing of its own.
     """
+    check_int("length", length, 0)
+    check_int("room", room, 0)
+    check_int("stride", stride, 0)
+    check_choice("side", side, ("right", "left"))
+    if 0 < room < length:
+        check_int("stride", stride, 0, room - 1)
     if length <= room:
         return [(0, length)]
     if room == 0:
@@ -33,8 +42,14 @@ def rooms(first: int, second: int | None, room: int, strategy: str) -> Span:
     """How many tokens of each text are kept. longest_first: the longer one gives until both are equally long.
 
     Raises:
-        ValueError: the one text that may be cut is too short for it.
+        ValueError: the one text that may be cut is too short for it; another strategy than "longest_first",
+            "only_first", "only_second".
     """
+    check_int("first", first, 0)
+    check_int("room", room, 0)
+    check_choice("strategy", strategy, ("longest_first", "only_first", "only_second"))
+    if second is not None:
+        check_int("second", second, 0)
     over = first + (second or 0) - room
     if over <= 0:
         return first, second or 0

@@ -14,8 +14,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numba import njit
 
+from minillm._checks import describe, is_listing
 from minillm.tokenizer.bpe_encode import piece_ends
 from minillm.tokenizer.bpe_plain import count_words
+from minillm.tokenizer.special import encode_text
 from minillm.tokenizer.splitting import GPT2_PATTERN
 
 _BATCH_BYTES = 1 << 22  # texts are joined to about this size before one call of the kernel
@@ -139,8 +141,11 @@ class WordTable:
 def count_words_fast(texts: Iterable[str], pattern: str = GPT2_PATTERN) -> WordTable:
     """`bpe_plain.count_words` as a WordTable; compiled for GPT-2's pattern, any other one runs as a regex.
 
-    Texts are taken one by one and never kept. Raises ValueError for a text with a lone surrogate.
+    Texts are taken one by one and never kept. Raises ValueError for texts that are one str, and for a text that is no
+    str or has a lone surrogate.
     """
+    if not is_listing(texts):
+        raise ValueError(f"texts must be an iterable of str, got {describe(texts)}")
     if pattern != GPT2_PATTERN:
         return WordTable.from_dict(count_words(texts, pattern))
     table = WordTable()
@@ -152,7 +157,7 @@ def count_words_fast(texts: Iterable[str], pattern: str = GPT2_PATTERN) -> WordT
         table.add(data, piece_ends(data, np.cumsum([len(text) for text in batch], dtype=np.int64)))
 
     for text in texts:
-        batch.append(text.encode("utf-8"))
+        batch.append(encode_text(text))
         size += len(batch[-1])
         if size >= _BATCH_BYTES:
             flush()

@@ -39,7 +39,15 @@ OPTIONS: dict[str, Any] = {
 
 
 def longest_match(word: str, vocab: Mapping[str, int], prefix: str = "##") -> list[str] | None:
-    """The tokens that spell `word`, each the longest that fits; None where none fits."""
+    """The tokens that spell `word`, each the longest that fits; None where none fits.
+
+    vocab: anything that holds tokens, a dict or a set. Raises ValueError for a text in its place: it holds pieces that
+    are no tokens.
+    """
+    check_text("word", word)
+    check_text("prefix", prefix)
+    if isinstance(vocab, (str, bytes)) or not hasattr(vocab, "__contains__"):
+        raise ValueError(f"vocab must hold tokens, as a dict or a set, got {describe(vocab)}")
     tokens: list[str] = []
     start = 0
     while start < len(word):

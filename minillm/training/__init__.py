@@ -17,6 +17,8 @@ from minillm.training.alignment import (
     RewardModel,
     RewardObjective,
     SFTObjective,
+    SharedPromptObjective,
+    SharedPromptSet,
     answer_spans,
     best_fit,
     best_of_n,
@@ -68,9 +70,17 @@ from minillm.training.collators import (
     default_data_collator,
 )
 from minillm.training.config import TrainerConfig, pick_device, pick_precision
+from minillm.training.contrastive import clip_loss, gather, pair_loss
 from minillm.training.cross_entropy import cross_entropy, cross_entropy_plain
 from minillm.training.denoising import BARTNoise
-from minillm.training.diffusion import EMA, DiffusionTrainer, diffusion_loss
+from minillm.training.diffusion import (
+    EMA,
+    DiffusionTrainer,
+    NoiseTrainer,
+    RegressionTrainer,
+    diffusion_loss,
+    regression_loss,
+)
 from minillm.training.distillation import distillation_loss, forward_kl, hidden_state_loss, reverse_kl
 from minillm.training.distillation_objective import DistillationObjective, ProjectedStudent
 from minillm.training.distillation_student import student_from_layers, teacher_examples
@@ -142,6 +152,7 @@ __all__ = [
     "LabelledSet",
     "MaskedLMNoise",
     "MaskedLMObjective",
+    "NoiseTrainer",
     "NoisySet",
     "Objective",
     "Outcome",
@@ -158,11 +169,14 @@ __all__ = [
     "PrinterCallback",
     "ProjectedStudent",
     "QuestionAnsweringObjective",
+    "RegressionTrainer",
     "RewardModel",
     "RewardObjective",
     "SFTObjective",
     "SavedMemory",
     "Seq2SeqObjective",
+    "SharedPromptObjective",
+    "SharedPromptSet",
     "SpanCorruption",
     "TokenStream",
     "Trainer",
@@ -190,6 +204,7 @@ __all__ = [
     "checkpointed_plain",
     "checkpoints",
     "clip_gradients",
+    "clip_loss",
     "cosine_schedule",
     "critic_of",
     "cross_entropy",
@@ -205,6 +220,7 @@ __all__ = [
     "forward_kl",
     "freeze_for",
     "gae",
+    "gather",
     "gradient_norm",
     "group_advantages",
     "grpo_loss",
@@ -223,12 +239,14 @@ __all__ = [
     "merge_lora",
     "open_loop",
     "optimal_policy",
+    "pair_loss",
     "parameter_memory",
     "pick_device",
     "pick_precision",
     "picture_example",
     "ppo_loss",
     "preference_pair",
+    "regression_loss",
     "reverse_kl",
     "reward_report",
     "save_adapter",

@@ -4,7 +4,8 @@
     target_modules, layers_to_transform              ends of Hugging Face's names, if they mean these layers alone
     rank_pattern, alpha_pattern                      layers that differ
 
-What peft has beyond LoRA is refused by its name: to leave it out would open another model than was saved.
+What peft has beyond LoRA is refused by its name: to leave it out would open another model than was saved. So is PiSSA's
+kind of first weights, after which peft's base is not the one that is here.
 
 Book: 5.4.2 LoRA 설정 살펴보기. Held against peft's LoraConfig.
 """
@@ -31,6 +32,8 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "use_qalora": (False,), "use_bdlora": (None, False), "arrow_config": (None, {}), "kasa_config": (None, {}),
     "monteclora_config": (None, {}), "velora_config": (None, {}), "exclude_modules": (None, []),
 }  # fmt: skip
+# first weights after which peft's base is another one, W - B A: such an adapter is right beside that base alone
+OTHER_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 def read_adapter_config(folder: str | Path) -> dict[str, Any]:
@@ -48,6 +51,12 @@ def settings_of(values: Mapping[str, Any]) -> LoRASettings:
     for key, nothing in REFUSED.items():
         if key in values and values[key] not in nothing and values[key] is not None:
             raise ValueError(f"{key}={describe(values[key])} is not done here")
+    init = values.get("init_lora_weights")
+    if isinstance(init, str) and init.startswith(OTHER_BASE):
+        raise ValueError(
+            f"init_lora_weights={describe(init)} is an adapter of a changed base: save it as LoRA by peft's "
+            "save_pretrained(path_initial_model_for_weight_conversion=...)"
+        )
     ranks, alphas = (values.get(key) or {} for key in ("rank_pattern", "alpha_pattern"))
     if not isinstance(ranks, dict) or not isinstance(alphas, dict):
         raise ValueError(f"rank_pattern and alpha_pattern must be objects, got {describe(ranks)}")

@@ -4,8 +4,8 @@
     backward    y = f(x) again, with its graph, then  dL/dx, dL/dw  from  dL/dy
 
 L layers in s parts keep s inputs and, while one part goes back, the inside of L/s layers. A transformer's block keeps
-16 times its input and more inside, so that up to some 16 blocks a part for each block is best. The price is a second
-forward pass: a third more work, as backward costs two; measured 1.4 times the step's time on a CPU.
+16 times its input and more inside: up to some 16 blocks a part for each is best, unless the loss's number for each word
+outweighs some blocks. The price is a second forward pass: a third more work, as backward costs two.
 It is the same pass: random generators and autocast are put back (surroundings.py), so that gradients are those of plain
 training, bit for bit, dropout included.
 

@@ -41,6 +41,35 @@ def pad(rows: Sequence[Any], filler: int, width: int, side: str = "right") -> Te
     return torch.from_numpy(out)
 
 
+def check_rows(columns: Mapping[str, Sequence[Any]]) -> None:
+    """ValueError unless input_ids holds lists of whole numbers, and mask and types are as long as the ids they go with:
+    a mask that is too short would hide tokens, and 1.5 would become the id 1."""
+    lengths: list[int] = []
+    for name in ("input_ids", *FILLERS):
+        for place, row in enumerate(columns.get(name, ())):
+            if not (type(row) is list and set(map(type, row)) <= {int}) and not _whole(
+                row
+            ):  # the usual row first
+                raise ValueError(
+                    f"{name} must be a list of whole numbers, got {describe(row)} (example {place})"
+                )
+            if name == "input_ids":
+                lengths.append(len(row))
+            elif len(row) != lengths[place]:
+                raise ValueError(
+                    f"{name} must be as long as input_ids, got {len(row)} for {lengths[place]} (example {place})"
+                )
+
+
+def _whole(row: Any) -> bool:
+    try:
+        cells = np.asarray(row.tolist() if isinstance(row, Tensor) else row)
+        exact = cells.dtype.kind in "biu" or bool((np.isfinite(cells) & (cells == np.floor(cells))).all())
+    except (ValueError, TypeError):  # texts, None, lists of different lengths
+        return False
+    return exact and cells.ndim == 1
+
+
 @dataclass
 class DataCollatorWithPadding:
     """Pads the inputs; `label` or `label_ids` become `labels`: one number or one list of numbers for each example.
@@ -91,6 +120,7 @@ class DataCollatorWithPadding:
         if "input_ids" not in features[0]:
             raise ValueError(f"examples must have input_ids, got the columns {sorted(features[0])}")
         columns = {name: [one[name] for one in features] for name in features[0]}
+        check_rows(columns)
         if "attention_mask" not in columns:
             columns["attention_mask"] = [[1] * len(ids) for ids in columns["input_ids"]]
         width = self.width([len(ids) for ids in columns["input_ids"]])
@@ -203,8 +233,9 @@ def as_tensor(name: str, values: Sequence[Any]) -> Tensor:
         if array.dtype.kind not in "biuf":
             raise ValueError
     except ValueError:
+        strange = next((one for one in values if one is None or isinstance(one, str)), values[0])
         raise ValueError(
-            f"the column {name!r} must hold numbers or lists of equal lengths, got {describe(values[0])}; "
+            f"the column {name!r} must hold numbers or lists of equal lengths, got {describe(strange)}; "
             "DataCollatorForTokenClassification and DataCollatorForSeq2Seq pad labels"
         ) from None
     return torch.from_numpy(array.astype(np.float32 if array.dtype.kind == "f" else np.int64))

@@ -25,8 +25,7 @@ from typing import Any
 import numpy as np
 
 from minillm._checks import check_function, check_int, check_number, describe, is_listing
-from minillm.training.batches import id_array
-from minillm.training.noise import check_generator, id_list, runs_between
+from minillm.training.noise import check_generator, check_ids, id_list, runs_between
 
 Damage = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -34,12 +33,16 @@ Damage = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 def mask_tokens(
     ids: np.ndarray, generator: np.random.Generator, mask_id: int, rate: float = 0.15
 ) -> np.ndarray:
-    """ids (T,) with each token a mask with probability `rate`."""
+    """ids (T,) with each token a mask with probability `rate`. ValueError for a rate outside 0 to 1."""
+    ids = check_ids(ids)
+    check_generator(generator), check_int("mask_id", mask_id, 0), check_number("rate", rate, 0, 1)
     return np.where(generator.random(len(ids)) < rate, mask_id, ids)
 
 
 def delete_tokens(ids: np.ndarray, generator: np.random.Generator, rate: float = 0.15) -> np.ndarray:
     """ids (T,) without some of its tokens, each gone with probability `rate`; one stays in any case."""
+    ids = check_ids(ids)
+    check_generator(generator), check_number("rate", rate, 0, 1)
     draw = generator.random(len(ids))
     return ids[(draw >= rate) | (draw == draw.max(initial=0))]
 
@@ -47,7 +50,13 @@ def delete_tokens(ids: np.ndarray, generator: np.random.Generator, rate: float =
 def infill_text(
     ids: np.ndarray, generator: np.random.Generator, mask_id: int, rate: float = 0.3, mean_span: float = 3.0
 ) -> np.ndarray:
-    """ids (T,) with ceil(rate T) tokens lost in spans of Poisson(mean_span) tokens, each span one mask."""
+    """ids (T,) with ceil(rate T) tokens lost in spans of Poisson(mean_span) tokens, each span one mask.
+
+    ValueError for a rate outside 0 to 1, or a mean_span under 0.1: such spans lose nothing, and it would not end.
+    """
+    ids = check_ids(ids)
+    check_generator(generator), check_int("mask_id", mask_id, 0)
+    check_number("rate", rate, 0, 1), check_number("mean_span", mean_span, 0.1)
     lost = math.ceil(rate * len(ids))
     lengths: list[int] = []
     while (left := lost - sum(lengths)) > 0:
@@ -68,6 +77,8 @@ def permute_sentences(
     ids: np.ndarray, generator: np.random.Generator, sentence_end_ids: np.ndarray
 ) -> np.ndarray:
     """ids (T,) with its sentences in any order; one ends with an id of `sentence_end_ids`, or a row of them."""
+    ids = check_ids(ids)
+    check_generator(generator), check_ids(np.atleast_1d(sentence_end_ids), "sentence_end_ids")
     ends = np.isin(ids, sentence_end_ids)
     sentences = np.split(ids, np.flatnonzero(ends[:-1] & ~ends[1:]) + 1)
     return np.concatenate([sentences[place] for place in generator.permutation(len(sentences))])
@@ -75,6 +86,8 @@ def permute_sentences(
 
 def rotate_document(ids: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """ids (T,) from any of its tokens on, then those before it."""
+    ids = check_ids(ids)
+    check_generator(generator)
     return np.roll(ids, generator.integers(max(len(ids), 1)))
 
 
@@ -116,7 +129,7 @@ class BARTNoise:
     def __call__(self, ids: Any, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """ids (T,) -> (input_ids (S,), labels (T,)), int64; S is at most T."""
         check_generator(generator)
-        ids = id_array("a text", ids).astype(np.int64)
+        ids = check_ids(ids)
         parts = [np.zeros(0, dtype=np.int64)]
         for special, run in runs_between(ids, self.special_ids):
             for step in () if special else self.steps:

@@ -1,4 +1,4 @@
-"""Training a diffusion model (확산 모델 학습): add noise, ask what was added, and keep a smoothed copy of the weights.
+"""Training a diffusion model (디퓨전 모델 학습): add noise, ask what was added, keep a smoothed copy of the weights.
 
     loss = mean (model(x_t, t, wish) - target)²,    t and the noise drawn anew for every picture
     EMA  w̄ <- d w̄ + (1 - d) w                      the copy that draws pictures (지수 이동 평균)
@@ -6,7 +6,11 @@
 A tenth of the wishes is dropped, so that one network learns both what classifier-free guidance subtracts. What step n
 draws depends on (seed, n) alone, so a run that was stopped goes on as if it had not been.
 
-Book: 14.3.1 diffusion. Papers: Ho et al. 2020; Ho and Salimans 2021. EMA is held against torch.optim.swa_utils.
+Pictures are trained by DiffusionTrainer, vectors (the prior of DALL-E 2) by NoiseTrainer; RegressionTrainer asks the
+same network for the mean of all vectors that fit a wish, the baseline of equal cost.
+
+Book: 14.3.1 diffusion, 14.3.2 DALL-E. Papers: Ho et al. 2020; Ho and Salimans 2021; Ramesh et al. 2022. EMA is held
+against torch.optim.swa_utils.
 Left out: weights per noise level, several devices; minillm.training.Trainer does those for language models.
 """
 
@@ -58,49 +62,52 @@ def diffusion_loss(
     return (said - schedule.target(x0, noise, t)).square().mean()
 
 
-class DiffusionTrainer:
-    """Train `model` on pictures (N, C, S, S) in 0..1 and wishes (N, ...): `run(n)` does n steps, `ema.model` draws.
+def regression_loss(model: nn.Module, schedule: NoiseSchedule, x0: Tensor, condition: Tensor) -> Tensor:
+    """The squared error of what `model` says of x_0 (N, D) when it sees the wish alone: nothing at the last step."""
+    said = model(torch.zeros_like(x0), schedule.steps - 1, condition)
+    return (said - x0).square().mean()
 
-    max_steps: where the cosine of the learning rate ends. ValueError for pictures outside 0..1, wishes of another
-    number, or numbers out of range.
+
+class NoiseTrainer:
+    """Train `model` on what it draws, `data` (N, ...), and wishes (N, ...): `run(n)` does n steps, `ema.model` draws.
+
+    data: at the scale of the noise, a mean square near 1. max_steps: where the cosine of the learning rate ends.
+    ValueError for data that are not floats, wishes of another number, or numbers out of range.
     """
 
     def __init__(
         self,
         model: nn.Module,
         schedule: NoiseSchedule,
-        images: Tensor,
+        data: Tensor,
         conditions: Tensor | None = None,
         max_steps: int = 1000,
         batch_size: int = 32,
         learning_rate: float = 3e-3,
         seed: int = 0,
     ) -> None:
-        if (
-            not isinstance(images, Tensor)
-            or images.dim() != 4
-            or not images.is_floating_point()
-            or not len(images)
-        ):
-            raise ValueError(f"images must be floats (N, C, S, S), got {describe(images)}")
-        if not 0 <= float(images.min()) <= float(images.max()) <= 1:
+        self.check(data)
+        if conditions is not None and (not isinstance(conditions, Tensor) or len(conditions) != len(data)):
             raise ValueError(
-                f"images must lie in 0..1, got {float(images.min()):g} to {float(images.max()):g}"
-            )
-        if conditions is not None and len(conditions) != len(images):
-            raise ValueError(
-                f"conditions must be one for each of {len(images)} images, got {describe(conditions)}"
+                f"conditions must be one for each of {len(data)} rows, got {describe(conditions)}"
             )
         self.max_steps = check_int("max_steps", max_steps, 1)
         self.batch_size = check_int("batch_size", batch_size, 1)
         self.learning_rate = check_number("learning_rate", learning_rate, 0)
         self.seed = check_int("seed", seed, 0, 2**31 - 1)
         self.model, self.schedule = model, schedule
-        self.images, self.conditions = images, conditions
+        self.data, self.conditions = data, conditions
         self.optimizer = AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0)
         self.ema = EMA(model)
         self.step = 0
         self.losses: list[float] = []
+
+    def check(self, data: Tensor) -> None:
+        """ValueError unless `data` can be trained on."""
+        if not isinstance(data, Tensor) or data.dim() < 2 or not data.is_floating_point() or not data.numel():
+            raise ValueError(f"data must be floats (N, ...), got {describe(data)}")
+        if not bool(data.isfinite().all()):
+            raise ValueError("data must be finite: a NaN or an infinite number would spoil every weight")
 
     def run(self, steps: int) -> list[float]:
         """The losses of the next `steps` steps."""
@@ -113,9 +120,8 @@ class DiffusionTrainer:
     def one_step(self) -> Tensor:
         """Draw a batch, follow its gradient, let the smoothed copy follow."""
         generator = torch.Generator().manual_seed(self.seed * 2**31 + self.step)
-        rows = torch.randint(0, len(self.images), (self.batch_size,), generator=generator)
-        wish = None if self.conditions is None else self.conditions[rows]
-        loss = diffusion_loss(self.model, self.schedule, self.images[rows] * 2 - 1, wish, generator)
+        rows = torch.randint(0, len(self.data), (self.batch_size,), generator=generator)
+        loss = self.loss(rows, generator)
         loss.backward()
         clip_gradients(self.model.parameters(), 1.0)
         for group in self.optimizer.param_groups:
@@ -125,6 +131,15 @@ class DiffusionTrainer:
         self.ema.update(self.model)
         self.step += 1
         return loss.detach()
+
+    def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """The loss of these rows; what is drawn for it comes from `generator`."""
+        wish = None if self.conditions is None else self.conditions[rows]
+        return diffusion_loss(self.model, self.schedule, self.clean(rows), wish, generator)
+
+    def clean(self, rows: Tensor) -> Tensor:
+        """x_0 of these rows."""
+        return self.data[rows]
 
     def rate(self, step: int) -> float:
         """The learning rate of `step`: up in a straight line, then down a cosine to a hundredth."""
@@ -144,7 +159,7 @@ class DiffusionTrainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` said. ValueError if that is not of such a run: nothing is changed then."""
         try:
-            step = check_int("step", state["step"], 0, self.max_steps)
+            step = check_int("step", state["step"], 0)
             losses = [check_number("each loss", loss) for loss in state["losses"]]
             if len(losses) != step:
                 raise ValueError(f"{step} steps have {step} losses, got {len(losses)}")
@@ -165,3 +180,39 @@ class DiffusionTrainer:
         self.ema.model.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.step, self.losses = step, losses
+
+
+class DiffusionTrainer(NoiseTrainer):
+    """A NoiseTrainer of pictures (N, C, S, S) in 0..1; ValueError for pictures of another form or outside 0..1."""
+
+    def check(self, data: Tensor) -> None:
+        """ValueError unless `data` are pictures."""
+        if (
+            not isinstance(data, Tensor)
+            or data.dim() != 4
+            or not data.is_floating_point()
+            or not data.numel()
+        ):
+            raise ValueError(f"images must be floats (N, C, S, S), got {describe(data)}")
+        low, high = float(data.min()), float(data.max())
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"images must lie in 0..1, got {low:g} to {high:g}")
+
+    @property
+    def images(self) -> Tensor:
+        """The pictures, in 0..1."""
+        return self.data
+
+    def clean(self, rows: Tensor) -> Tensor:
+        """The pictures of these rows in -1..1, as the network draws them."""
+        return self.data[rows] * 2 - 1
+
+
+class RegressionTrainer(NoiseTrainer):
+    """A NoiseTrainer whose network sees no noisy x_0: it learns the mean of what fits a wish (`regression_loss`)."""
+
+    def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """The loss of these rows; nothing is drawn for it. ValueError if there are no wishes to go by."""
+        if self.conditions is None:
+            raise ValueError("a regression answers wishes: conditions must be given, got None")
+        return regression_loss(self.model, self.schedule, self.data[rows], self.conditions[rows])

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from minillm._checks import check_number, describe
+from minillm._checks import check_int, check_number, describe
 from minillm.training.cross_entropy import AT_A_TIME, AT_A_TIME_ELSEWHERE, cross_entropy
 
 
@@ -84,7 +84,9 @@ def distillation_loss(
     `ignore_index` neither part counts. kl: forward_kl, reverse_kl or a function of the same form. alpha in [0, 1].
     Raises ValueError as forward_kl, and for targets of another shape or outside 0..V-1.
     """
-    check_number("alpha", alpha, 0, 1)
+    check_number("alpha", alpha, 0, 1), check_int("ignore_index", ignore_index)
+    if not callable(kl):
+        raise ValueError(f"kl must be a function like forward_kl, got {describe(kl)}")
     _check(student_logits, teacher_logits, temperature, None)
     if not isinstance(targets, Tensor) or targets.shape != student_logits.shape[:-1]:
         raise ValueError(
@@ -137,7 +139,7 @@ def hidden_state_loss(
 
 def _expected(log_weights: Tensor, values: Tensor) -> Tensor:
     """sum_v exp(log_weights_v) values_v over the last axis; what has no weight counts nothing, whatever its value."""
-    return torch.where(log_weights == -math.inf, 0, log_weights.exp() * values).sum(dim=-1)
+    return (log_weights.exp() * values.masked_fill(log_weights == -math.inf, 0)).sum(dim=-1)
 
 
 def _rows(student: Tensor, teacher: Tensor, temperature: float, mask: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -205,7 +207,8 @@ def _chunked(
 
 def _check(student: Tensor, teacher: Tensor, temperature: float, mask: Tensor | None) -> None:
     for name, logits in (("student_logits", student), ("teacher_logits", teacher)):
-        if not isinstance(logits, Tensor) or logits.ndim < 2 or not logits.is_floating_point():
+        floats = isinstance(logits, Tensor) and logits.is_floating_point()
+        if not floats or logits.ndim < 2 or not logits.shape[-1]:
             raise ValueError(f"{name} must be a float tensor (..., V), got {describe(logits)}")
     if student.shape[-1] != teacher.shape[-1]:
         raise ValueError(

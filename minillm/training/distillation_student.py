@@ -25,7 +25,7 @@ def student_from_layers(teacher: Any, layers: Iterable[int] | None = None) -> An
     """A model of the teacher's class with copies of only those of its blocks, in this order; the rest copied whole.
 
     layers: numbers of blocks, 0 the first, rising; None takes every second one: 0, 2, 4, ... Raises ValueError for a
-    model that is not a decoder or encoder of ours, or for layers that are not there.
+    model that is not a decoder or encoder of ours or is quantized, or for layers that are not there.
     """
     config = getattr(teacher, "config", None)
     name = next((one for one in DEPTHS if hasattr(config, one)), None)
@@ -46,6 +46,10 @@ def student_from_layers(teacher: Any, layers: Iterable[int] | None = None) -> An
             state[key] = tensor
         elif int(found[2]) in kept:
             state[f"{found[1]}{kept.index(int(found[2]))}{found[3]}"] = tensor
+    if odd := sorted(student.state_dict().keys() ^ state.keys()):
+        raise ValueError(
+            f"teacher must have the weights of a fresh {type(teacher).__name__}, which differ in {odd[0]}"
+        )
     student.to(next(teacher.parameters()).dtype).load_state_dict(state)
     return student.to(next(teacher.parameters()).device)
 
@@ -64,18 +68,25 @@ def teacher_examples(
     put behind each answer, so that the student learns to stop; max_length cuts from the right. Raises ValueError for
     texts that are not as many str as there are prompts, and where an example has nothing to learn left.
     """
-    if not is_listing(prompts) or not all(isinstance(one, str) for one in prompts) or not len(prompts):
+    asked_for = list(prompts) if is_listing(prompts) else []
+    if not asked_for or not all(isinstance(one, str) for one in asked_for):
         raise ValueError(f"prompts must be a list of at least one str, got {describe(prompts)}")
+    if not callable(write) or not callable(getattr(tokenizer, "encode", None)):
+        raise ValueError(
+            "write must be a function of a list of str, and tokenizer have encode, "
+            f"got {describe(write)} and {describe(tokenizer)}"
+        )
     if max_length is not None:
         check_int("max_length", max_length, 2)
     end = [] if end_token_id is None else [check_int("end_token_id", end_token_id, 0)]
-    texts = write(list(prompts))
-    if not is_listing(texts) or len(texts) != len(prompts) or not all(isinstance(one, str) for one in texts):
+    written = write(list(asked_for))
+    texts = list(written) if is_listing(written) else []
+    if len(texts) != len(asked_for) or not all(isinstance(one, str) for one in texts):
         raise ValueError(
-            f"write must give {len(prompts)} texts for {len(prompts)} prompts, got {describe(texts)}"
+            f"write must give {len(asked_for)} texts for {len(asked_for)} prompts, got {describe(written)}"
         )
     examples = []
-    for prompt, text in zip(prompts, texts):
+    for prompt, text in zip(asked_for, texts):
         asked, answer = tokenizer.encode(prompt), tokenizer.encode(text) + end
         ids = (asked + answer)[:max_length]
         if len(ids) <= max(1, len(asked)):

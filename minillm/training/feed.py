@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from minillm._checks import describe
+from minillm._checks import check_int, describe
 from minillm.training.arguments import TrainingArguments
 from minillm.training.batches import Batch
 from minillm.training.collators import LABELS
@@ -28,7 +28,11 @@ ANSWERS = (*LABELS, "start_positions", "end_positions")
 
 
 def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
-    """The order in which epoch number `epoch` takes `size` examples: a shuffle of 0 to size - 1."""
+    """The order in which epoch number `epoch` takes `size` examples: a shuffle of 0 to size - 1. ValueError for a
+    negative number."""
+    check_int("size", size, 0)
+    check_int("seed", seed, 0)
+    check_int("epoch", epoch, 0)
     return np.random.default_rng([seed, epoch]).permutation(size)
 
 

@@ -39,10 +39,13 @@ def cached_loss(
     vectors (B, D); float32, even under autocast, as the first gradients are made before a loss is scaled. loss: of the
     vectors of each column, a scalar. The gradients of embed's weights are added to their `.grad` when `backward` is
     called on what comes back, whatever it was multiplied by; nothing else may be asked of its graph. Without gradients
-    (evaluation) it is only computed in pieces. Raises ValueError for a size below 1, columns that are none, and a loss
-    that is no scalar.
+    (evaluation) it is only computed in pieces. Raises ValueError for a size below 1, columns that are none, vectors
+    that are not one row of floats a text, and a loss that is no scalar.
     """
     size = check_int("size", size, 1)
+    for name, function in (("embed", embed), ("loss", loss)):
+        if not callable(function):
+            raise ValueError(f"{name} must be a function, got {describe(function)}")
     listed = isinstance(columns, Sequence) and len(columns) > 0
     if not listed or not all(map(is_column, columns)):
         raise ValueError(
@@ -52,12 +55,13 @@ def cached_loss(
     pieces = [cut(column, size) for column in columns]
     # 1. the vectors alone
     vectors, states = zip(*(embed_without_graph(embed, column) for column in pieces))
-    if not torch.is_grad_enabled():
-        return loss(*vectors)
+    trains = torch.is_grad_enabled()
     # 2. how the loss changes with each vector
-    value = loss(*(one.requires_grad_() for one in vectors))
-    if not isinstance(value, Tensor) or value.ndim or not value.requires_grad:
+    value = loss(*(one.requires_grad_(trains) for one in vectors))
+    if not isinstance(value, Tensor) or value.ndim or value.requires_grad != trains:
         raise ValueError(f"loss must give a scalar tensor that depends on the vectors, got {describe(value)}")
+    if not trains:
+        return value
     gradients = torch.autograd.grad(value, vectors, materialize_grads=True)
 
     def way_back(upstream: Tensor) -> None:  # 3. piece by piece
@@ -97,5 +101,15 @@ def embed_without_graph(
     parts, states = [], []
     for piece in pieces:
         states.append(Surroundings(next(iter(piece.values())).device))
-        parts.append(embed(piece))
+        parts.append(check_vectors(embed(piece), piece))
     return torch.cat(parts), states
+
+
+def check_vectors(vectors: Any, piece: Column) -> Tensor:
+    """`vectors` if they are floats (b, D), a row for each of a piece's b texts."""
+    rows = len(next(iter(piece.values())))
+    if not isinstance(vectors, Tensor) or vectors.ndim != 2 or len(vectors) != rows:
+        raise ValueError(f"embed must give vectors ({rows}, D) of {rows} texts, got {describe(vectors)}")
+    if not vectors.is_floating_point():
+        raise ValueError(f"embed must give vectors of floats, got {describe(vectors)}")
+    return vectors

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from minillm._checks import check_number, describe
 from minillm.nn.blocks import LayerNorm, RMSNorm
 
 NORMS = (LayerNorm, RMSNorm, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
@@ -18,11 +19,15 @@ NO_DECAY = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.
 
 
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups for the optimiser: what decays, and what does not. ValueError for a model without parameters to train.
+    """Two groups for the optimiser: what decays, and what does not. ValueError for a model without parameters to train,
+    and for a negative decay.
 
     A parameter does not decay if it belongs to a norm, or if its name says bias or norm: its own name, and the one that
     a Hugging Face folder has for it.
     """
+    if not hasattr(model, "named_parameters"):
+        raise ValueError(f"model must have parameters, got {describe(model)}")
+    check_number("weight_decay", weight_decay, 0)
     spared = {
         id(parameter)
         for module in model.modules()

@@ -136,7 +136,12 @@ def delete_adapter(model: nn.Module, name: str) -> None:
 
 
 def trainable_parameters(model: nn.Module) -> tuple[int, int]:
-    """(numbers that learn, all numbers): parameters, codes of quantized layers by the weights they stand for."""
+    """(numbers that learn, all numbers): parameters, codes of quantized layers by the weights they stand for.
+
+    ValueError for what is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model must be a torch module, got {describe(model)}")
     every = {id(p): p for p in model.parameters()}.values()
     codes = sum(m.in_features * m.out_features for m in model.modules() if isinstance(m, QuantizedLinear))
     return sum(p.numel() for p in every if p.requires_grad), sum(p.numel() for p in every) + codes

@@ -155,11 +155,17 @@ def target_layers(model: nn.Module, shared: Adapters, settings: LoRASettings) ->
             if not mine:
                 raise ValueError(f"targets: {_no_layer(target, every, shared)}")
             found += mine
-    if settings.layers_to_transform is not None:
-        found = [name for name in found if block_of(shared.names[name]) in settings.layers_to_transform]
     if not found:
-        asked = f"targets {targets!r}, layers_to_transform {settings.layers_to_transform}"
-        raise ValueError(f"no layer is meant by {asked}: {_no_layer('', every, shared)}")
+        hint = " (a text is one pattern for whole names: put ends of names into a list)"
+        raise ValueError(f"targets: no name of a linear layer is {targets!r}{hint}; {_there(every, shared)}")
+    if settings.layers_to_transform is not None:
+        blocks = sorted({block for name in found if (block := block_of(shared.names[name])) is not None})
+        found = [name for name in found if block_of(shared.names[name]) in settings.layers_to_transform]
+        if not found:
+            asked = list(settings.layers_to_transform)
+            raise ValueError(
+                f"layers_to_transform {asked}: the layers that targets means are in blocks {blocks}"
+            )
     for name in found:
         if settings.r > min(linear_of(model, name).in_features, linear_of(model, name).out_features):
             layer = linear_of(model, name)
@@ -181,10 +187,18 @@ def within(name: str, shared: Adapters, parts: Iterable[str]) -> bool:
 
 
 def _no_layer(target: str, every: list[str], shared: Adapters) -> str:
-    there = sorted({one.rpartition(".")[2] for name in every for one in (name, shared.names[name])})
-    near = difflib.get_close_matches(target, there, 1) if target else []
+    near = difflib.get_close_matches(target, _ends(every, shared), 1)
     hint = f"; the nearest name is {near[0]}" if near else ""
-    return f"no linear layer ends in {target!r}{hint}; there are {', '.join(there) or 'none'}"
+    return f"no linear layer ends in {target!r}{hint}; {_there(every, shared)}"
+
+
+def _there(every: list[str], shared: Adapters) -> str:
+    return f"there are {', '.join(_ends(every, shared)) or 'none'}"
+
+
+def _ends(every: list[str], shared: Adapters) -> list[str]:
+    """The last parts of the names of linear layers, ours and theirs."""
+    return sorted({one.rpartition(".")[2] for name in every for one in (name, shared.names[name])})
 
 
 def block_of(theirs: str) -> int | None:

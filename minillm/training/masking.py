@@ -19,9 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from minillm._checks import check_int, check_number
-from minillm.training.batches import id_array
-from minillm.training.noise import check_generator, id_list
+from minillm._checks import check_int, check_number, describe
+from minillm.training.noise import check_generator, check_ids, id_list
 
 
 def place_masks(
@@ -36,13 +35,25 @@ def place_masks(
     """(input_ids, labels) from what was drawn; all arrays of one shape.
 
     chosen: bool, the tokens to ask for. kind: in [0, 1), which of the three things happens to each. words: the ids
-    that stand in for a token of the second kind.
+    that stand in for a token of the second kind. ValueError for arrays of several shapes, `chosen` that is not bool,
+    or shares that are no shares.
     """
+    _check_drawn(ids, chosen, kind, words)
+    check_number("mask_share", mask_share, 0, 1)
+    check_number("random_share", random_share, 0, round(1 - mask_share, 9))
     masked = chosen & (kind < mask_share)
     random = chosen & (kind >= mask_share) & (kind < mask_share + random_share)
     inputs = np.where(masked, mask_id, np.where(random, words, ids))
     labels = np.where(chosen, ids, -100)
     return inputs, labels
+
+
+def _check_drawn(ids: np.ndarray, chosen: np.ndarray, kind: np.ndarray, words: np.ndarray) -> None:
+    for name, one in {"ids": ids, "chosen": chosen, "kind": kind, "words": words}.items():
+        if np.shape(one) != np.shape(ids):
+            raise ValueError(f"{name} must have the shape {np.shape(ids)} of the ids, got {np.shape(one)}")
+    if np.asarray(chosen).dtype != bool:
+        raise ValueError(f"chosen must be bool, got {describe(chosen)}")
 
 
 class MaskedLMNoise:
@@ -77,7 +88,7 @@ class MaskedLMNoise:
     def __call__(self, ids: Any, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """ids (T,) -> (input_ids (T,), labels (T,)), int64 both."""
         check_generator(generator)
-        ids = id_array("a text", ids).astype(np.int64)
+        ids = check_ids(ids)
         chosen = self._chosen(ids, generator)
         kind, words = generator.random(len(ids)), generator.integers(self.vocab_size, size=len(ids))
         return place_masks(ids, chosen, kind, words, self.mask_id, self.mask_share, self.random_share)

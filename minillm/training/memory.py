@@ -195,7 +195,8 @@ def training_memory(
     check_int("lora_r", lora_r, 0)
     if segments is not None:
         check_int("segments", segments, 1, s.L)
-    ranks = dict.fromkeys(_targets(s, lora_targets), lora_r) if lora_r else None
+    batch_size, length = int(batch_size), int(length)
+    ranks = dict.fromkeys(_targets(s, lora_targets, lora_r), lora_r) if lora_r else None
     own = parameters_of(config)
     learn = own if ranks is None else s.L * sum(r * sum(linear_sizes(s)[name]) for name, r in ranks.items())
     return TrainingMemory(
@@ -248,9 +249,15 @@ def shape_of(config: Any, element: int = 4, fused_norm: bool = False) -> Shape:
     return Shape(*sizes, gated, element, qk_norm, fused_norm)
 
 
-def _targets(s: Shape, names: Collection[str]) -> Collection[str]:
-    if not is_listing(names) or not set(names) <= set(linear_sizes(s)) or not names:
-        raise ValueError(f"lora_targets must be some of {', '.join(linear_sizes(s))}, got {describe(names)}")
+def _targets(s: Shape, names: Collection[str], r: int) -> Collection[str]:
+    sizes = linear_sizes(s)
+    if not is_listing(names) or not names or any(name not in list(sizes) for name in names):
+        raise ValueError(f"lora_targets must be some of {', '.join(sizes)}, got {describe(names)}")
+    for name in names:  # as apply_lora
+        if r > min(sizes[name]):
+            raise ValueError(
+                f"lora_r must be at most the narrower side of {name}, {min(sizes[name])}, got {r}"
+            )
     return names
 
 
@@ -262,7 +269,11 @@ def memory_table(config: Any, batch_sizes: Iterable[int], length: int, **options
 
     options: training_memory's.
     """
-    rows = [(size, training_memory(config, size, length, **options)) for size in batch_sizes]
+    if not isinstance(batch_sizes, Iterable) or not (sizes := list(batch_sizes)):
+        raise ValueError(
+            f"batch_sizes must be one number of rows or more, in a list, got {describe(batch_sizes)}"
+        )
+    rows = [(size, training_memory(config, size, length, **options)) for size in sizes]
     unit, divisor = ("GB", 1e9) if max(row.total for _, row in rows) >= 1e9 else ("MB", 1e6)
     names = ("weights", "gradients", "optimizer", "activations", "total")
     lines = [f"batch ({unit})  " + "".join(f"{name:>13}" for name in names)]
@@ -273,7 +284,7 @@ def memory_table(config: Any, batch_sizes: Iterable[int], length: int, **options
 
 def largest_batch(config: Any, length: int, budget: float, **options: Any) -> int:
     """The most rows of `length` tokens with which training stays within `budget` bytes; 0 where one is too many."""
-    check_number("budget", budget, 0)
+    check_number("budget", budget, 0, 1e18)
     fits = 0
     step = 1
     while training_memory(config, fits + step, length, **options).total <= budget:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from minillm._checks import check_int, describe, is_listing
-from minillm.training.batches import Batch, as_source, padded
+from minillm.training.batches import Batch, as_source, id_array, padded
 
 Noise = Callable[[np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 TRIES = 20  # of a row whose damage left nothing to learn
@@ -89,6 +89,11 @@ def check_generator(generator: Any) -> None:
         raise ValueError(
             f"generator must be a numpy.random.Generator (np.random.default_rng(seed)), got {describe(generator)}"
         )
+
+
+def check_ids(ids: Any, what: str = "a text") -> np.ndarray:
+    """Ids (T,) as int64; ValueError for what is no flat sequence of ids of 0 or more."""
+    return id_array(what, ids).astype(np.int64)
 
 
 def runs_between(ids: np.ndarray, special_ids: np.ndarray) -> list[tuple[bool, np.ndarray]]:

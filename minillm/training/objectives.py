@@ -341,7 +341,16 @@ def shift_right(
     """What a decoder reads while it learns to write labels (B, T): the same, one place later, int64.
 
     [[7, 8, 9, -100]] with start 2 and pad 0 -> [[2, 7, 8, 9]]; an ignored label becomes a pad: -100 is no id.
+    ValueError for labels that are no LongTensor (B, T) of at least one place, and for ids that are no whole numbers.
     """
+    if (
+        not isinstance(labels, Tensor)
+        or labels.dtype != torch.int64
+        or labels.dim() != 2
+        or not labels.shape[1]
+    ):
+        raise ValueError(f"labels must be a LongTensor (B, T) of at least one place, got {describe(labels)}")
+    check_int("decoder_start_token_id", decoder_start_token_id, 0), check_int("pad_token_id", pad_token_id, 0)
     start = labels.new_full((len(labels), 1), decoder_start_token_id)
     moved = torch.cat([start, labels[:, :-1]], dim=1)
     return moved.masked_fill(moved == ignore_index, pad_token_id)

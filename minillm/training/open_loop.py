@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from minillm._checks import check_int, describe
+from minillm._checks import check_function, check_int, check_number, describe
 from minillm.nn.fast_cpu import fast_layers
 from minillm.training.adamw import AdamW
 from minillm.training.batches import Batch
@@ -44,8 +44,14 @@ def open_loop(
 
     `collate` makes a batch of some rows; rows hold only what it and the model take. The learning rate rises for
     `warmup_steps` and falls, each in a straight line. The model is in training mode afterwards. ValueError for no rows,
-    and for an epoch or batch below 1.
+    an epoch or batch below 1, and a negative rate, decay or seed.
     """
+    if not isinstance(model, nn.Module) or collate is None:
+        raise ValueError(f"a model and a collator are needed, got {describe(model)} and {describe(collate)}")
+    check_function("collate", collate)
+    check_number("learning_rate", learning_rate, 0)
+    check_number("weight_decay", weight_decay, 0)
+    check_int("seed", seed, 0)
     check_int("epochs", epochs, 1)
     check_int("batch_size", batch_size, 1)
     check_int("warmup_steps", warmup_steps, 0)

@@ -11,9 +11,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from minillm._checks import check_int
+
 
 def seed_step(seed: int, step: int, rank: int = 0, device: torch.device | None = None) -> None:
-    """Seed torch's generators (of the CPU, and of `device` if it is a GPU) for a step; each process draws its own."""
+    """Seed torch's generators (of the CPU, and of `device` if it is a GPU) for a step; each process draws its own.
+    ValueError for a negative number."""
+    check_int("seed", seed, 0)
+    check_int("step", step, 0)
     key = [seed, step, rank] if rank else [seed, step]
     (drawn,) = np.random.SeedSequence(key).generate_state(1)
     # torch.manual_seed would look for every kind of device first, which costs more than a small step

@@ -20,13 +20,17 @@ from typing import Any
 
 import numpy as np
 
-from minillm._checks import check_int, check_number
+from minillm._checks import check_int, check_number, describe
 from minillm.training.batches import id_array
-from minillm.training.noise import check_generator, id_list, runs_between
+from minillm.training.noise import check_generator, check_ids, id_list, runs_between
 
 
 def random_lengths(total: int, parts: int, generator: np.random.Generator) -> np.ndarray:
-    """`parts` whole numbers of at least 1 that add up to `total`, all such rows equally likely."""
+    """`parts` whole numbers of at least 1 that add up to `total`, all such rows equally likely.
+
+    ValueError for more parts than `total`, or none.
+    """
+    check_generator(generator), check_int("total", total, 1), check_int("parts", parts, 1, total)
     cuts = 1 + np.sort(generator.choice(total - 1, parts - 1, replace=False))
     return np.diff(np.concatenate([[0], cuts, [total]]))
 
@@ -34,7 +38,12 @@ def random_lengths(total: int, parts: int, generator: np.random.Generator) -> np
 def span_mask(
     length: int, generator: np.random.Generator, density: float = 0.15, mean_span: float = 3.0
 ) -> np.ndarray:
-    """Which of `length` tokens are lost, bool (length,): N of them in S spans, as above; none of a text under 2."""
+    """Which of `length` tokens are lost, bool (length,): N of them in S spans, as above; none of a text under 2.
+
+    density: the share that is lost, 0 to 1, but one token at least. mean_span: at least 1. ValueError for others.
+    """
+    check_generator(generator), check_int("length", length, 0)
+    check_number("density", density, 0, 1), check_number("mean_span", mean_span, 1)
     if length < 2:
         return np.zeros(length, dtype=bool)
     lost = min(max(round(length * density), 1), length - 1)
@@ -49,7 +58,12 @@ def span_mask(
 def corrupt_spans(
     ids: np.ndarray, mask: np.ndarray, sentinel_ids: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(inputs, targets) of ids (T,) with the spans of `mask` (T,) bool taken out; sentinels in their order."""
+    """(inputs, targets) of ids (T,) with the spans of `mask` (T,) bool taken out; sentinels in their order.
+
+    ValueError for a mask of another length or dtype, ids among which is a sentinel, and more spans than sentinels.
+    """
+    ids, mask = check_ids(ids), _check_mask(ids, mask)
+    _check_apart(ids, check_ids(sentinel_ids, "sentinel_ids"))
     starts = mask & ~np.append(False, mask[:-1])[: len(mask)]  # the first token of each span
     spans = starts.sum()
     if spans > len(sentinel_ids):
@@ -60,6 +74,18 @@ def corrupt_spans(
     inputs[starts] = sentinel_ids[:spans]
     targets = np.insert(ids[mask], np.flatnonzero(starts[mask]), sentinel_ids[:spans])
     return inputs[starts | ~mask], targets
+
+
+def _check_mask(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    mask = np.asarray(mask)
+    if mask.shape != (len(ids),) or (mask.size and mask.dtype != bool):
+        raise ValueError(f"mask must be bool of the shape {(len(ids),)} of the ids, got {describe(mask)}")
+    return mask.astype(bool)
+
+
+def _check_apart(ids: np.ndarray, sentinel_ids: np.ndarray) -> None:
+    if (strange := np.isin(ids, sentinel_ids)).any():
+        raise ValueError(f"a text must not hold sentinels, got {ids[strange][0]}")
 
 
 def restore_spans(inputs: Any, targets: Any, sentinel_ids: Iterable[int]) -> np.ndarray:
@@ -115,9 +141,8 @@ class SpanCorruption:
     def __call__(self, ids: Any, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """ids (T,) -> (input_ids, labels), int64, of lengths that follow from T."""
         check_generator(generator)
-        ids = id_array("a text", ids).astype(np.int64)
-        if np.isin(ids, self.sentinel_ids).any():
-            raise ValueError(f"a text must not hold sentinels, got {ids[np.isin(ids, self.sentinel_ids)][0]}")
+        ids = check_ids(ids)
+        _check_apart(ids, self.sentinel_ids)
         parts = [
             np.zeros(len(run), dtype=bool)
             if special

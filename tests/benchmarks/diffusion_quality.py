@@ -36,6 +36,7 @@ from minillm.course.small.diffusion import (
     wishes,
 )
 from minillm.data import scenes
+from minillm.evaluation import paired, wilson_interval
 from minillm.models import UNet
 
 
@@ -58,16 +59,16 @@ def figures(model: UNet, n: int, weights: Sequence[float] = (0.0, 1.0)) -> dict[
 
 
 def final(folder: Path, n: int = 500, seed: int = 90_210) -> dict[str, Any]:
-    """The figures of the kept weights, on wishes that stand nowhere else; intervals of 95 % (Wilson)."""
+    """The figures of the kept weights, on wishes of a seed that stands nowhere else; intervals of 95 % (Wilson)."""
     model, found = UNet.load(folder / "model.safetensors"), {"n": n, "seed": seed}
     for split in ("train", "held_out"):
         wish = wishes(scenes(n, size=PIXELS, seed=seed, split=split))
-        for w in (0.0, 1.0):
-            hits = attributes_right(draw_wishes(model, wish, w, seed=seed).numpy(), wish)
-            right, z = float(hits.all(1).float().mean()), 1.96
-            middle, half = right + z * z / 2 / n, z * (right * (1 - right) / n + z * z / 4 / n / n) ** 0.5
-            ends = [round((middle + sign * half) / (1 + z * z / n), 4) for sign in (-1, 1)]
-            found[f"{split}, w={w:g}"] = shares(hits) | {"interval of all": ends}
+        hits = {w: attributes_right(draw_wishes(model, wish, w, seed=seed).numpy(), wish) for w in (0.0, 1.0)}
+        for w, one in hits.items():
+            ends = [round(end, 4) for end in wilson_interval(int(one.all(1).sum()), n)]
+            found[f"{split}, w={w:g}"] = shares(one) | {"interval of all": ends}
+        # the same wishes and the same noise: each is a pair
+        found[f"{split}, w=1 against w=0"] = str(paired(hits[1.0].all(1).tolist(), hits[0.0].all(1).tolist()))
     return found
 
 

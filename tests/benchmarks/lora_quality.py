@@ -85,6 +85,10 @@ class World:
         ]
         return list(chat_examples(self.tokenizer, chats)[0])
 
+    def lesson(self) -> tuple[ExampleSet, int, SFTObjective]:
+        """What is learned, rows of it a step, and how."""
+        return ExampleSet(self.examples(self.taught)), 8, SFTObjective()
+
     def examine(self, model: nn.Module, told: bool = False) -> tuple[list[RequestScore], float]:
         """Scores of the answers, and nats a token of the right ones."""
         asked = [f"{ORDER} {one.text}" if told else one.text for one in self.exam]
@@ -123,29 +127,30 @@ class Clock(TrainerCallback):
         write_json(self.file, self.after)
 
 
-def teach(world: World, model: nn.Module, folder: Path) -> dict[str, float]:
-    """Rank 8 in the last 15 blocks, AdamW 1e-3 falling linearly, 5 steps of warm-up, batches of 8, clipped at 1."""
+def teach(world: World, model: nn.Module, folder: Path, steps: int | None = None) -> dict[str, float]:
+    """Rank 8 in the last 15 blocks, AdamW 1e-3 falling linearly, 5 steps of warm-up, clipped at 1; `world.lesson`."""
+    steps = STEPS if steps is None else steps
     count = model.config.num_hidden_layers
     blocks = range(max(0, count - BLOCKS), count)
     apply_lora(model, 8, 16, LAYERS, layers_to_transform=blocks, seed=world.seed)
-    data = ExampleSet(world.examples(world.taught))
+    data, rows, objective = world.lesson()
     args = TrainingArguments(
-        str(folder), max_steps=STEPS, per_device_train_batch_size=8, context_length=int(data.lengths.max()) - 1,
-        learning_rate=1e-3, lr_scheduler_type="linear", warmup_steps=min(5, STEPS), weight_decay=0.0, max_grad_norm=1.0,
+        str(folder), max_steps=steps, per_device_train_batch_size=rows, context_length=int(data.lengths.max()) - 1,
+        learning_rate=1e-3, lr_scheduler_type="linear", warmup_steps=min(5, steps), weight_decay=0.0, max_grad_norm=1.0,
         save_steps=25, save_total_limit=1, logging_steps=5, seed=world.seed, disable_tqdm=True, device="cpu",
     )  # fmt: skip
     with SavedMemory(model) as memory:  # of one batch, apart from the run
-        SFTObjective()(model.train(), data.batch(world.seed, 0, 8, args.context_length)).loss.backward()
+        objective(model.train(), data.batch(world.seed, 0, rows, args.context_length)).loss.backward()
     for parameter in model.parameters():
         parameter.grad = None
     clock = Clock(folder)
-    trainer = Trainer(model, args, train_dataset=data, objective=SFTObjective(), callbacks=[clock])
+    trainer = Trainer(model, args, train_dataset=data, objective=objective, callbacks=[clock])
     history = trainer.train(resume_from_checkpoint=True)
-    batches = (data.batch(world.seed, step, 8, args.context_length) for step in range(STEPS))
+    batches = (data.batch(world.seed, step, rows, args.context_length) for step in range(steps))
     tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
     learned, _ = trainable_parameters(model)
     return {
-        "seconds": clock.after[str(STEPS)], "tokens": tokens, "learned": learned, "optimizer_bytes": 12 * learned,
+        "seconds": clock.after[str(steps)], "tokens": tokens, "learned": learned, "optimizer_bytes": 12 * learned,
         "kept_bytes": memory.peak, "last_loss": history[-1]["train_loss"],
     }  # fmt: skip
 

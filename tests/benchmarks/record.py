@@ -41,6 +41,7 @@ NAMED = (
     "xllamacpp",
     "hnswlib",
     "faiss-cpu",
+    "lm_eval",
 )
 
 Results = dict[str, dict[str, dict[str, Any]]]

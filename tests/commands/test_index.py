@@ -22,9 +22,10 @@ QUESTIONS = ["the cat sleeps", "고양이", "what does with do", "강아지 the 
 
 # A run that says, once its fifth part is written, that it may be stopped, and waits for that.
 WAITS = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from minillm.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # `nohup make test &` starts with it ignored
 from minillm.search.kept_vectors import KeptVectors
 
 write, parts = KeptVectors._write, []

@@ -1,6 +1,7 @@
 """Encoders that commands open and keep: what an index encodes again, and what `serve --encoder` takes."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from minillm.commands.search import read_sources
 from minillm.commands.serve import open_served
 from minillm.course.tour.corpus import cut_passages
+from minillm.data import Passage
 from minillm.search import StaticEncoder
 from minillm.search.index_store import update_index
 from minillm.tokenizer import BPETokenizer
@@ -20,6 +22,24 @@ FOOD = [f"# Food {word}\n\nEat {word} every day, cooked or raw {word}.\n" for wo
 def encoder_of(seed):
     table = np.random.default_rng(seed).standard_normal((TOKENIZER.vocab_size, 8))
     return StaticEncoder(TOKENIZER, table.astype(np.float32))
+
+
+def test_an_update_says_what_it_needs_before_it_encodes(tmp_path):
+    passages = [Passage(f"a#{n}", "a", "A", f"text {n}") for n in range(3)]
+    unsaved = SimpleNamespace(dim=8, encode=lambda texts: pytest.fail("nothing is encoded"))
+    for arguments, message in (
+        ((str(tmp_path), passages, {}, unsaved), r"encoder must have save_pretrained\(folder\)"),
+        (
+            (tmp_path, "text", {}, encoder_of(0)),
+            "passages must be a list of at least two Passages, got 'text'",
+        ),
+        ((tmp_path, passages[:1] * 2, {}, encoder_of(0)), "passage ids must differ, 'a#0' came twice"),
+        ((None, passages, {}, encoder_of(0)), "folder must be a path, got None"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            update_index(*arguments)
+    assert not list(tmp_path.iterdir())
+    assert update_index(str(tmp_path), passages, {}, encoder_of(0)).encoded == 3
 
 
 def test_only_texts_that_the_index_does_not_hold_are_encoded(tmp_path):

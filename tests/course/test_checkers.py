@@ -9,6 +9,7 @@ import importlib
 import math
 import pkgutil
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -17,10 +18,12 @@ import torch
 from minillm import nn
 from minillm.course import ExerciseError, check
 from minillm.course.classroom.checkers import (
+    DERIVATIVES,
     Inputs,
     as_floats,
     as_list,
     cases,
+    constants_of,
     copied_library,
     difference,
     expect,
@@ -385,6 +388,29 @@ def test_a_kept_static_method_and_a_decorated_function_are_forbidden_and_come_ba
             kept[0]("nowhere")
 
 
+WHERE = "minillm.course.classroom.exercises.lesson_08_1"
+
+
+@pytest.mark.parametrize(
+    "reach",
+    [
+        lambda: importlib.import_module(WHERE),
+        lambda: importlib.import_module(".lesson_08_1", "minillm.course.classroom.exercises"),
+        lambda: __import__(WHERE, fromlist=["schedule"]).schedule,
+        lambda: sys.modules[WHERE].schedule,
+        lambda: pkgutil.resolve_name(f"{WHERE}:schedule"),
+        lambda: importlib.import_module("minillm.course.classroom").exercises.lesson_08_1.schedule,
+    ],
+)
+def test_a_checker_is_out_of_reach_while_an_answer_runs(reach):
+    checker = importlib.import_module(WHERE)
+    refused = pytest.raises((ImportError, AttributeError))
+    with forbid("by hand", "torch.softmax"), forbid("by hand, too", "torch.sigmoid"), refused:
+        reach()
+    assert sys.modules[WHERE] is checker is importlib.import_module(WHERE)
+    reach()
+
+
 ATTENTION = "minillm.nn.attention.attention"
 
 
@@ -476,7 +502,10 @@ def only_an_attribute(x):
 )
 def test_the_library_s_own_function_is_no_answer(answer, name):
     assert copied_library(answer) == name
-    assert copied_library(answer, allowed=("merge_pair", "attention", "bpe_plain", "_expected")) == ""
+    assert (
+        copied_library(answer, allowed=("merge_pair", "describe", "attention", "bpe_plain", "_expected"))
+        == ""
+    )
 
 
 def test_a_package_that_an_answer_uses_is_found_however_it_is_named():
@@ -496,15 +525,51 @@ def helped(x): return short(x)
 def inner(x):
     import numpy.linalg
     return numpy.linalg.norm(x)
+def text(x): return __import__("sys").modules["tor" + "ch"].exp(x)
+def part_of_a_text(x): return getattr(__import__("importlib"), "import_module")("numpy.linalg").norm(x)
+def words(x): return "no torch, no numpy"
 """,
         names,
     )
     found = {name: packages_of(names[name], "torch", "numpy") for name in names if callable(names[name])}
     assert found == {
         "plain": "", "named": "torch", "short": "numpy", "part": "torch", "held": "torch", "default": "numpy",
-        "helped": "numpy", "inner": "numpy",
+        "helped": "numpy", "inner": "numpy", "text": "torch", "part_of_a_text": "numpy", "words": "",
     }  # fmt: skip
     assert packages_of(names["named"], "numpy") == packages_of(print, "torch") == ""
+
+
+def test_where_autograd_is_forbidden_its_graph_is_too():
+    def by_node(x):
+        return (x.requires_grad_() * 2).grad_fn(torch.ones(3))
+
+    def by_text(x):
+        name = "grad_fn"
+        return getattr(x * 2, name)
+
+    def by_engine(x):
+        return torch._C._ImperativeEngine().run_backward((x,), None, False, False, (x,), False)
+
+    rule = "by hand"
+    for answer in (by_node, by_text, by_engine):
+        with (
+            pytest.raises(AssertionError, match=r"by hand; your answer called (grad_fn|run_backward)"),
+            forbid(rule, *DERIVATIVES, answer=answer),
+        ):
+            answer(torch.ones(3))
+        with forbid(rule, "torch.softmax", answer=answer):
+            pass  # an exercise without derivatives does not care
+
+
+def test_constants_of_an_answer_and_of_the_functions_it_names():
+    def inner(x):
+        return x + 2.5
+
+    def answer(x):
+        return [inner(one * 3j) for one in x] + ["seven"]
+
+    assert {2.5, 3j, "seven"} <= set(constants_of(answer))
+    assert constants_of(print) == constants_of(7) == []
 
 
 # --- inputs ---

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from minillm.course import exercises_of
@@ -34,6 +36,15 @@ def test_the_stored_solution_passes(path, one, capsys):
 def test_a_right_answer_written_otherwise_passes(path, one, answer, capsys):
     run_exercise(path, one, answer[1])
     assert f"{one.id} passed" in capsys.readouterr().out
+
+
+def test_a_reader_without_scikit_learn_can_pass(monkeypatch, capsys):
+    """The lab extra does not bring it: an exercise that forbids it must not need it."""
+    for name in [one for one in sys.modules if one.split(".")[0] == "sklearn"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    path, one = next(found for found in EXERCISES if found[1].id == "03-4-c")
+    run_exercise(path, one, notebooks.source(read(path)["cells"][one.answer]))
+    assert "03-4-c passed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("path", "one"), EXERCISES, ids=[one.id for _, one in EXERCISES])

@@ -149,6 +149,7 @@ def test_what_backward_needs_follows_from_the_shapes():
         (lambda: watch_layers().__enter__(), "at least one layer"),
         (lambda: watch_layers(3).__enter__(), "torch modules"),
         (lambda: kept_for_backward(None), "function"),
+        (lambda: kept_for_backward(lambda x: x + 1, torch.tensor(3)), "float tensors"),
         (lambda: watch().count(3), "name"),
     ],
 )

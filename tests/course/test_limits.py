@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from minillm.course.classroom import limits
 from minillm.course.classroom.limits import Died, run_limited
@@ -88,6 +89,22 @@ def test_endless_work_of_every_kind_ends(work, capsys):
     assert time.monotonic() - began < 60
     assert len(capsys.readouterr().out) <= limits.MOST_PRINTED
     assert run_limited(lambda: "the next one works", 60) == "the next one works"
+
+
+@forks
+def test_work_killed_while_it_draws_a_bar_does_not_stop_the_bars_of_this_process():
+    tqdm(disable=True).close()  # makes the lock that children share
+
+    def draw_and_stay():
+        with tqdm.get_lock():
+            loop()
+
+    with pytest.raises(TimeoutError):
+        run_limited(draw_and_stay, 0.3)
+    bar = threading.Thread(target=lambda: tqdm(disable=True), daemon=True)
+    bar.start()
+    bar.join(30)
+    assert not bar.is_alive()
 
 
 @forks

@@ -152,6 +152,14 @@ def test_a_heading_of_a_lesson_that_is_not_written_is_refused(course):
     )
 
 
+def test_a_ready_lesson_says_where_it_teaches_each_part(course):
+    section = next(s for c in course.chapters for s in c.sections if s.number == "5.1")
+    parts = (dataclasses.replace(section.parts[0], heading=""), *section.parts[1:])
+    assert "5.1.1: 05_1 is ready, the heading that teaches it is missing" in problems(
+        with_section(course, "5.1", parts=parts), checkout()
+    )
+
+
 def test_a_section_is_ready_when_all_its_headings_are_taught(course):
     section = section_of(course, "2.3")
     taught = [dataclasses.replace(part, heading="x") for part in section.parts]

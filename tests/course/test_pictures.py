@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from minillm.course import plot_bars, setup
+from minillm.course import plot_bars, plot_heatmap, setup
 from minillm.course.lessons.pictures import fewer_colours, with_smaller_pictures
 
 
@@ -31,6 +31,19 @@ def test_a_figure_shrinks_and_looks_the_same():
     assert np.abs(pixels(small) - pixels(png)).mean() < 1
     assert fewer_colours(png) == small
     assert len(fewer_colours(small)) <= len(small)
+
+
+def test_rare_colours_keep_their_own_palette_entry():
+    """A scale has hundreds of colours that are all rare: none may be drawn in one that the eye tells from it."""
+    setup()
+    table = np.clip(
+        np.random.default_rng(0).normal(0.2, 0.3, (6, 6)), -0.4, 0.75
+    )  # nothing stands at the bright end
+    plot_heatmap(table, list("abcdef"), list("가나다라마바"), limits=(-0.4, 1), title="제목")
+    written = io.BytesIO()
+    plt.gcf().savefig(written, format="png")
+    apart = np.abs(pixels(fewer_colours(written.getvalue())) - pixels(written.getvalue())).sum(axis=2)
+    assert apart.max() < 90
 
 
 def test_transparent_becomes_white():

@@ -55,6 +55,12 @@ def test_tensors(dtype):
     assert not loads(dumps(torch.ones(2, requires_grad=True))).requires_grad
 
 
+def test_text_of_numpy_arrives_as_text():
+    for value in (np.array(["둘", "one"]), np.array([["a"], ["b"]]), np.array([], dtype=str), np.str_("셋")):
+        assert loads(dumps(value)) == value.tolist()
+    assert loads(dumps([np.str_("셋")])) == ["셋"]
+
+
 def test_parts_of_complex_tensors():
     """A real part lies with stride 2, also where it is one number; a conjugate is not worked out before it is asked."""
     for count in (0, 1, 3):

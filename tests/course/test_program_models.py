@@ -192,6 +192,10 @@ def test_an_answer_without_an_end_is_none(tokenizer):
         assert [*scores.passed, *scores.readable, *scores.true] == [0, 0, 0]
     with pytest.raises(ValueError, match="one answer to each of 1 tasks, got 2"):
         program_scores(tokenizer, [task], [ids, ids])
+    for tasks, answers in (([task], ["abc"]), (None, None), ([task], [5])):
+        with pytest.raises(ValueError, match=r"expected tasks and their answers|an answer is a list of ids"):
+            program_scores(tokenizer, tasks, answers)
+    assert program_scores(tokenizer, [task], (one for one in [ids])).passed == 0
 
 
 # --- the three models ---

@@ -27,6 +27,10 @@ INSTRUCTIONS = [
     ({"prompt": "질문", "completion": "답"}, [USER, REPLY]),
     ({"prompt": [USER], "completion": [REPLY]}, [USER, REPLY]),
     ({"prompt": "질문", "output": "답"}, [USER, REPLY]),
+    ({"system": "be kind", "instruction": "질문", "input": "", "output": "답", "history": []}, [SYSTEM, USER, REPLY]),
+    ({"system": "be kind", "prompt": "질문", "completion": "답"}, [SYSTEM, USER, REPLY]),
+    ({"system": "be kind", "prompt": [USER], "completion": [REPLY]}, [SYSTEM, USER, REPLY]),
+    ({"system": "", "instruction": "질문", "output": "답", "history": "of Korea"}, [USER, REPLY]),
     ({"prompt": [USER], "completion": [CALL, FOUND, REPLY]}, [USER, CALL, FOUND, REPLY]),
     ({"messages": [USER, {**CALL, "content": None}, FOUND, FOUND, REPLY]}, [USER, CALL, FOUND, FOUND, REPLY]),
     ({"messages": [USER, {"role": "assistant", "tool_calls": CALLS}, FOUND]}, [USER, CALL, FOUND]),
@@ -58,6 +62,7 @@ def test_a_seed_task_gives_a_row_for_each_instance():
 
 PAIRS = [
     ({"prompt": "질문", "chosen": "답", "rejected": "x"}, [USER]),
+    ({"system": "be kind", "instruction": "질문", "chosen": "답", "rejected": "x"}, [SYSTEM, USER]),
     ({"prompt": [SYSTEM, USER], "chosen": [REPLY], "rejected": [{**REPLY, "content": "x"}]}, [SYSTEM, USER]),
     ({"instruction": "질문", "input": "", "output": "답", "chosen": "답", "rejected": "x"}, [USER]),
     ({"conversations": [{"from": "human", "value": "질문"}], "chosen": {"from": "gpt", "value": "답"},
@@ -106,6 +111,9 @@ BAD_INSTRUCTIONS = [
     ({"instruction": " \n", "output": "a"}, "instruction must be a text that is not empty"),
     ({"instruction": None, "output": "a"}, "instruction must be a text .* got None"),
     ({"instruction": "q", "input": 5, "output": "a"}, "input must be a text, got 5"),
+    ({"instruction": "q", "output": "a", "system": 5}, "system must be a text"),
+    ({"instruction": "q", "output": "a", "history": [["b", "c"]]}, "history holds turns that came before"),
+    ({"prompt": [SYSTEM, USER], "output": "a", "system": "b"}, "the roles are system, system, user"),
     ({"instruction": "q", "output": ["a", "b"]}, "output, number 1 must be an object, got 'a'"),
     ({"instruction": "q", "instances": []}, "instances must be a list of objects"),
     ({"instruction": "q", "instances": ["a"]}, "an instance must be an object, got 'a'"),

@@ -12,6 +12,7 @@ import torch
 
 from minillm._files import BadFileError
 from minillm.data import Dataset, DatasetDict, concatenate_datasets, load_dataset
+from minillm.data.splits import split_rows
 from minillm.training import LabelledSet, PairSet
 
 COLUMNS = {"text": ["가나", "b", "", "d"], "label": [1, 0, None, 1], "ids": [[1, 2], [], [3], [4, 5]]}
@@ -213,6 +214,30 @@ def test_csv_types_are_guessed_from_every_field_and_can_be_given(tmp_path):
     assert tabs["document"] == ['"a', "b"]
     with pytest.raises(BadFileError, match="'id' of row 1 must be bool, got '1'"):
         Dataset.from_csv(path, delimiter="\t", column_names=["id", "x"], features={"id": "bool"}, quoting=3)
+
+
+def test_a_number_too_long_for_an_integer_keeps_its_digits(tmp_path):
+    """19 digits are usual for ids, and a float holds 15 of them."""
+    path = tmp_path / "ids.csv"
+    path.write_text("id,order\n1234567890123456789,20251130000000001234\n-9223372036854775808,7\n")
+    rows = Dataset.from_csv(path)
+    assert rows.features == {"id": "int64", "order": "string"}
+    assert rows["id"] == [1234567890123456789, -(2**63)]
+    assert rows["order"] == ["20251130000000001234", "7"]
+
+
+def test_numbers_that_only_look_like_lists_are_refused():
+    with pytest.raises(ValueError, match="column 'a' must be a list of values"):
+        Dataset.from_dict({"a": np.array(3)})
+    with pytest.raises(ValueError, match="rows must be a list of dicts"):
+        Dataset.from_list(np.array(3))
+    for call in (
+        lambda: split_rows(4, 3, 2, 0),
+        lambda: split_rows(4, -1, 2, 0),
+        lambda: split_rows(4, 2, 2, -1),
+    ):
+        with pytest.raises(ValueError, match="must be at least"):
+            call()
 
 
 def test_a_csv_file_of_an_older_korean_program(rows, tmp_path):

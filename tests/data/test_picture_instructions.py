@@ -9,10 +9,9 @@ from minillm.data.picture_instructions import (
     KINDS,
     ask_about,
     converse,
-    describe,
-    place_of,
-    reason,
-    symbols,
+    describe_scene,
+    reason_about,
+    scene_symbols,
 )
 from minillm.data.scenes_texts import noun
 from minillm.inference import ScriptedChat
@@ -30,27 +29,29 @@ def test_symbols():
         thing("small", "red", "circle", (0, 24, 24, 48)),
         thing("large", "blue", "ring", (48, 48, 96, 96)),
     ]
-    assert symbols(things, "grey", SIDE).splitlines() == [
+    assert scene_symbols(things, "grey", SIDE).splitlines() == [
         "background: grey",
         "small red circle: (0.00, 0.25, 0.25, 0.50)",
         "large blue ring: (0.50, 0.50, 1.00, 1.00)",
     ]
 
 
-def test_a_description_names_every_object_and_its_place():
-    ends = {"top left": (0, 0), "in the middle": (1, 1), "bottom right": (2, 2), "middle left": (1, 0)}
+def test_a_description_names_every_object_and_the_place_that_captions_name():
     for seed in range(60):
-        things = WORLD.objects[seed]
-        [(_, english)], [(_, korean)] = (
-            describe(things, "grey", SIDE),
-            describe(things, "grey", SIDE, lang="ko"),
-        )
+        things, (caption,) = WORLD.objects[seed], WORLD[seed].captions
+        [(_, english)], [(_, korean)] = describe_scene(things, "grey"), describe_scene(things, "grey", "ko")
         for one in things:
-            assert f"A {noun(one)} is" in english
             assert noun(one, "ko") in korean
+            said = re.search(rf"A {noun(one)} is( (?:at|in) the [a-z ]+)\.", english)
+            assert f"{noun(one)}{said[1]}" in caption
         assert english.count(".") == korean.count(".") == len(things) + 1
-        for words, place in ends.items():
-            assert english.count(words) == sum(place_of(one, SIDE) == place for one in things)
+
+
+def test_no_place_on_a_board_of_one_cell():
+    things = scenes(1, objects=1, seed=2).objects[0]
+    [(_, english)], [(_, korean)] = describe_scene(things, "white"), describe_scene(things, "white", "ko")
+    assert english == f"There is 1 object on a white background. It is a {noun(things[0])}."
+    assert korean == f"흰색 배경에 물체가 1개 있습니다. {noun(things[0], 'ko')}입니다."
 
 
 def test_a_conversation_is_drawn_from_the_questions():
@@ -66,8 +67,8 @@ def test_reasons_hold():
     kinds = set()
     for seed in range(300):
         things = WORLD.objects[seed]
-        [(asked, answer)] = reason(things, SIDE, seed)
-        [(_, answer_ko)] = reason(things, SIDE, seed, lang="ko")
+        [(asked, answer)] = reason_about(things, seed)
+        [(_, answer_ko)] = reason_about(things, seed, "ko")
         if found := re.match(r"If everything (\w+) is taken", asked):
             left = sum(one.colour != found[1] for one in things)
             assert re.search(r"so (\w+) (?:is|are) left", answer)[1] == (str(left) if left else "none")
@@ -86,7 +87,7 @@ def test_reasons_hold():
 
 def test_korean_particles():
     a, b = thing("small", "red", "ring", (0, 0, 9, 9)), thing("large", "blue", "circle", (60, 60, 90, 90))
-    turns = {reason([a, b], SIDE, seed, lang="ko")[0] for seed in range(40)}
+    turns = {reason_about([a, b], seed, "ko")[0] for seed in range(40)}
     texts = " ".join(" ".join(turn) for turn in turns)
     assert "작은 빨간 고리와 큰 파란 원을 구별" in texts or "큰 파란 원과 작은 빨간 고리를 구별" in texts
     assert not re.search(r"고리(?:과|을|이 )|원(?:와|를|가 )", texts)
@@ -95,7 +96,9 @@ def test_korean_particles():
 def test_any_chat_model_is_asked():
     things = WORLD.objects[3]
     chat = ScriptedChat(["Q: What is red?\nA: The circle.\nQ: How many?\nA: Three."])
-    turns = ask_about(symbols(things, "grey", SIDE), KINDS[0], lambda messages: chat.chat(messages).text)
+    turns = ask_about(
+        scene_symbols(things, "grey", SIDE), KINDS[0], lambda messages: chat.chat(messages).text
+    )
     assert turns == [("What is red?", "The circle."), ("How many?", "Three.")]
 
 
@@ -122,8 +125,15 @@ def test_refuses_replies_that_are_no_data(kind, reply, said):
 OUTSIDE, EMPTY = (thing("small", "red", "ring", box) for box in ((0, 0, 97, 9), (5, 5, 5, 9)))
 
 
-@pytest.mark.parametrize("things", [[], [OUTSIDE], [EMPTY]])
-@pytest.mark.parametrize("call", [symbols, describe, lambda things, _, side: reason(things, side)])
-def test_refuses_what_is_not_in_the_picture(things, call):
-    with pytest.raises(ValueError, match=r"at least one object|a box must lie"):
-        call(things, "grey", SIDE)
+@pytest.mark.parametrize("things", [[OUTSIDE], [EMPTY]])
+def test_refuses_a_box_that_is_not_in_the_picture(things):
+    with pytest.raises(ValueError, match="a box must lie"):
+        scene_symbols(things, "grey", SIDE)
+
+
+@pytest.mark.parametrize(
+    "call", [lambda t: scene_symbols(t, "grey", 9), lambda t: describe_scene(t, "grey"), reason_about]
+)
+def test_refuses_a_picture_of_nothing(call):
+    with pytest.raises(ValueError, match="at least one object"):
+        call([])

@@ -1,5 +1,7 @@
 """The proof that an exam was not seen: a shared sentence is named, and the counts are those of plain counting."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +79,23 @@ def test_whole_items_are_compared_by_what_they_are():
         prove_held_out(["How many?"], ["how  many?"], what="question")
 
 
+def test_hangul_of_single_letters_is_the_same_text():
+    text = "나무가 강가에서 오래 자란다. 배는 바다로 천천히 나간다."
+    apart = unicodedata.normalize("NFD", text)
+    assert apart != text
+    with pytest.raises(ValueError, match="2 of 2 evaluation sentences stand in the training text"):
+        prove_held_out(text, apart)
+
+
+def test_short_sentences_are_compared_where_there_are_no_others():
+    prove_held_out(
+        "Syntax: 3. A name is bound in the nearest enclosing block.", "Syntax: 3. A value is returned."
+    )
+    for text in ("The cat sat.", "The cat sat. 나는 배를 먹었다."):  # once these counted as held out
+        with pytest.raises(ValueError, match=r"1 of . evaluation sentences stand in the training text"):
+            prove_held_out(text, "A dog. The  CAT sat.")
+
+
 @given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=12))
 def test_the_longest_shared_run_is_that_of_dynamic_programming(a, b):
     best = 0
@@ -104,3 +123,12 @@ def test_word_ngrams_of_the_docstring():
 def test_bad_input_is_refused(arguments, options):
     with pytest.raises(ValueError, match=r"evaluation|training|n must"):
         prove_held_out(*arguments, **options)
+
+
+def test_hangul_within_whole_items_is_the_same_text():
+    apart = unicodedata.normalize("NFD", "나무")
+    with pytest.raises(ValueError, match="1 of 1 evaluation pairs"):
+        prove_held_out([(apart, ("강", 1))], [("나무", (unicodedata.normalize("NFD", "강"), 1))], what="pair")
+    assert (
+        prove_held_out([("A", 1)], [("a", 1)], what="pair").items == 1
+    )  # else they are compared as they are

@@ -12,6 +12,7 @@ from minillm.data import (
     held_out_pairs,
     read_scenes,
     scenes,
+    swapped_captions,
 )
 from minillm.data.scenes import PALETTE, mask
 from minillm.data.scenes_texts import caption
@@ -139,3 +140,36 @@ def test_bad_input_is_named(bad, said):
 def test_the_reader_refuses_what_is_no_picture(bad):
     with pytest.raises(ValueError, match="images must"):
         read_scenes(bad)
+
+
+def test_swapped_captions_say_the_same_words_of_the_wrong_thing():
+    made, swapped, seen = scenes(60, 32, 21, 2, 2), 0, set()
+    for i in range(60):
+        scene = made[i]
+        first, second = scene.objects[0]
+        for lang, own in (("en", scene.captions[0]), ("ko", scene.captions_ko[0])):
+            texts = swapped_captions(scene, lang)
+            assert set(texts) == {
+                name for name in ("colour", "shape", "size") if getattr(first, name) != getattr(second, name)
+            } | {"place"}  # two things never share a cell
+            if lang == "en":
+                for text in texts.values():
+                    articles = {"a", "an"}  # "an orange" and "a red": the article goes with the word
+                    said, true = (sorted(w for w in one.split() if w not in articles) for one in (text, own))
+                    assert said == true
+                    assert text != own
+                    swapped += 1
+            seen |= set(texts)
+    assert seen == {"colour", "shape", "size", "place"}
+    assert swapped > 150
+    with pytest.raises(ValueError, match="two things"):
+        swapped_captions(scenes(1, 32, 0, 1, 2))
+
+
+def test_scenes_without_those_that_are_known():
+    few, many = scenes(5, 32, 3), scenes(40, 32, 3)  # the first five are the same
+    left = many.without(set(few.fingerprints))
+    assert len(left) == 35
+    assert (left.images == many.images[5:]).all()
+    assert not {image.tobytes() for image in left.images} & {image.tobytes() for image in few.images}
+    assert len(many.without(many.fingerprints)) == 0

@@ -134,6 +134,7 @@ def test_six_inputs_tell_most_functions_apart():
 
 
 TASK = ProgramTask((("add", 3), ("multiply", 4)))
+PAIR = [{"chosen": "a", "rejected": "b"}]
 WRONG = {
     "def f(x):\n    return x + 3 * 4": "expected",
     "def f(x):\n    return (x + 3) * 4 if x < 88 else 0": "f(88) is 0, expected 364",
@@ -289,6 +290,12 @@ def test_a_judge_without_noise_always_prefers_the_better():
         (lambda: shared_shapes([], [TASK]), "at least one task"),
         (lambda: program_rows([TASK], styles=[]), "at least one style"),
         (lambda: label_ceiling([], readability), "at least one pair"),
+        (lambda: label_ceiling([{}], readability), "row 1 must have chosen and rejected"),
+        (lambda: label_ceiling(PAIR, None), "score must be a function"),
+        (lambda: label_ceiling(PAIR, lambda text: float("nan")), "a score must be a finite number"),
+        (lambda: run_answer("add 3", "def f(x): return x"), "task must be a ProgramTask"),
+        (lambda: shared_shapes([1], [2]), "task must be a ProgramTask"),
+        (lambda: shared_shapes(None, []), "task must be a ProgramTask"),
         (lambda: preference_pairs([("a", 3, "b")], readability), "an answer must be a str"),
         (lambda: preference(0, 1, 0), "noise"),
     ],

@@ -1,6 +1,8 @@
 """The tasks for agents: what is held out is; every task can be done in one way, and not by doing nothing."""
 
 import json
+import random
+import re
 from collections import Counter
 
 import pytest
@@ -10,13 +12,14 @@ from minillm.data.agent_checks import agent_checks
 from minillm.data.tool_injections import tool_injections
 from minillm.data.tool_tasks import (
     DECLINES,
-    WORDINGS,
     fresh_tool_tasks,
     marked,
     shared_task_shapes,
     tool_dialogues,
     tool_tasks,
+    way_tasks,
 )
+from minillm.data.tool_wordings import WAYS, WORDINGS, read, taught_wordings, ways_of_asking, written_out
 from minillm.data.tool_world import Workplace, World, tool_schemas
 
 WORLD = World(
@@ -47,12 +50,74 @@ def test_no_wording_and_no_order_of_tools_was_taught():
     assert max(len(one.chain) for one in tasks) == 3
 
 
-def test_the_fresh_tasks_are_other_wordings_than_both_halves():
-    fresh = fresh_tool_tasks()
-    assert Counter((one.level, one.language) for one in fresh) == {(1, "en"): 10, (1, "ko"): 10}
-    assert shared_task_shapes(fresh, tool_dialogues(3000))["wordings"] == []
-    assert shared_task_shapes(fresh, tool_tasks())["wordings"] == []
-    assert [one.request for one in fresh] != [one.request for one in fresh_tool_tasks(seed=1)]
+BLOCKS = (1, 2, 3)
+TEN = {
+    "calculate:multiply", "calculate:subtract", "look_up:price", "look_up:stock", "find_note", "read_file", "clock",
+    "list_files", "write_file", "send_message",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_fresh_tasks_are_other_wordings_than_both_halves(block):
+    fresh, each = fresh_tool_tasks(0, block), 2 if block == 3 else 1
+    assert Counter((one.level, one.language) for one in fresh) == {(1, "en"): 10 * each, (1, "ko"): 10 * each}
+    assert Counter(one.kind for one in fresh) == dict.fromkeys(TEN, 2 * each)
+    for known in (
+        tool_dialogues(3000),
+        tool_tasks(),
+        *(fresh_tool_tasks(0, n) for n in BLOCKS if n != block),
+    ):
+        assert shared_task_shapes(fresh, known)["wordings"] == []
+    assert [one.request for one in fresh] != [one.request for one in fresh_tool_tasks(1, block)]
+
+
+def bare(text):
+    """Letters, digits and names of values: what is left where marks, blanks and capitals do not count."""
+    return re.sub(r"[^\w{}]+|(?<=\w):[^{}]*(?=})", "", text).casefold()
+
+
+def every_choice(wording, groups):
+    """A pattern of all sentences that a wording with choices stands for."""
+    parts = re.split(r"\(([^()]*)\)", re.sub(r"<(\w+)>", lambda found: groups[found[1]], wording))
+    choices = ["|".join(re.escape(bare(one)) for one in part.split("|")) for part in parts]
+    return re.compile("".join(f"(?:{part})" for part in choices))
+
+
+def test_no_choice_of_a_wording_makes_a_sentence_of_an_examination():
+    files = read()
+    parts = ("test", *(f"fresh_{block}" for block in BLOCKS))
+    for language, kinds in taught_wordings().items():
+        asked = [
+            bare(text)
+            for part in parts
+            for texts in files["wordings"][part][language].values()
+            for text in texts
+        ]
+        assert len(asked) >= 50
+        for wording in (one for texts in kinds.values() for one in texts):
+            pattern = every_choice(wording, files["groups"][language])
+            assert pattern.fullmatch(bare(written_out(wording, random.Random(0), files["groups"][language])))
+            assert not [one for one in asked if pattern.fullmatch(one)], wording
+
+
+def test_each_way_of_asking_has_every_kind_twice_and_can_be_left_out():
+    ways = json.loads(WAYS.read_text("utf-8"))
+    assert tuple(ways) == ways_of_asking()
+    assert len(ways) == 24
+    for way, languages in ways.items():
+        assert list(languages) == ["en", "ko"]
+        assert all(len(kinds[kind]) >= 2 for kinds in languages.values() for kind in TEN)
+        assert {one.level for one in way_tasks(way)} == {1}
+    for language, kinds in ways["complaint"].items():
+        for kind, texts in kinds.items():
+            assert set(texts) <= set(taught_wordings()[language][kind])
+            assert not set(texts) & set(taught_wordings(("complaint",))[language][kind])
+    held = tool_dialogues(500, without=["complaint"])
+    assert shared_task_shapes(way_tasks("complaint"), held)["wordings"] == []
+    with pytest.raises(ValueError, match="without"):
+        tool_dialogues(2, without=["song"])
+    with pytest.raises(ValueError, match="way"):
+        way_tasks("song")
 
 
 @pytest.mark.parametrize(

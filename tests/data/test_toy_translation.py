@@ -137,7 +137,10 @@ def test_characters():
     assert batch["labels"].tolist() == [[3, 2, -100, -100], [5, 5, 4, 2]]
     for call, message in (
         (lambda: Characters([]), "texts"), (lambda: Characters("abc"), "texts"), (lambda: Characters([3]), "text"),
-        (lambda: characters.encode("z가y"), "yz"), (lambda: characters.decode([9]), "id"),
+        (lambda: characters.encode("z가y"), r"2 characters .* 'y' U\+0079"),
+        (lambda: characters.encode("\u1100\u1161"), r"U\+1100"),  # 가 as jamo: it looks like the known one
+        (lambda: characters.decode([9]), "id"), (lambda: characters.decode([3.0]), "id"),
+        (lambda: characters.decode(torch.tensor(3)), "list"),
         (lambda: characters.batch([]), "pairs"), (lambda: characters.batch(["ab"]), "pairs"),
         (lambda: characters.batch([("가", 3)]), "text"),
     ):  # fmt: skip

@@ -18,6 +18,7 @@ def test_by_hand():
     assert pearson([1, 2, 3, 4], [1, 10, 100, 1000]) < 0.9
     assert math.isnan(pearson([1, 1], [1, 2]))
     assert math.isnan(spearman([1, 2], [3, 3]))
+    assert math.isnan(pearson([0.1] * 3, [1, 2, 4]))  # the mean of three 0.1 is not 0.1
 
 
 LISTS = st.integers(2, 30).flatmap(

@@ -198,7 +198,7 @@ def test_an_interval_is_wider_with_fewer_games():
     (lambda: centroid_distance([[0, 0]], [[1, 1]]), "length 0"),
     (lambda: centroid_distance([1], [1]), r"\(N, D\)"), (lambda: elo([]), "at least one game"),
     (lambda: elo([("a", "a", 1)]), "two different players"), (lambda: elo([("a", "b", 0.3)]), "1 .a won., 0"),
-    (lambda: elo([("a", "b", 1)], k=1e9), "k must be"),
+    (lambda: elo([("a", "b", 1)], k=1e9), "k must be"), (lambda: elo([(math.nan, "b", 1)]), "equal to itself"),
     (lambda: elo([("a", "b")]), "must be .a, b, result."), (lambda: elo("ab"), "list of"),
     (lambda: bradley_terry([("a", "b", 0.5)], points="chess"), "points"),
     (lambda: bradley_terry([("a", "b", 0.5)], resamples=3), "resamples"),

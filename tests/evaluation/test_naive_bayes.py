@@ -1,7 +1,10 @@
 """Naive Bayes on characters: by hand on three words, and scikit-learn's log probabilities."""
 
+import unicodedata
+
 import numpy as np
 import pytest
+import torch
 
 from minillm.evaluation import CharacterNaiveBayes, character_ngrams
 
@@ -49,3 +52,19 @@ def test_bad_input():
     for options in ({"longest": 0}, {"smoothing": 0}, {"smoothing": "1"}):
         with pytest.raises(ValueError):
             CharacterNaiveBayes(**options)
+    for arguments in ((None,), ("ab", 0), ("ab", 1.5), (["ab"],)):
+        with pytest.raises(ValueError, match=r"(text|longest) must be"):
+            character_ngrams(*arguments)
+
+
+def test_hangul_of_single_letters_is_the_same_text():
+    model = CharacterNaiveBayes().fit(["책상", "야구공", "책장", "야구장"], [0, 1, 0, 1])
+    assert model.predict([unicodedata.normalize("NFD", text) for text in ("책", "야구")]) == [0, 1]
+
+
+def test_labels_may_be_a_tensor():
+    """Each number of a tensor is an object of its own, and two equal ones were two classes."""
+    model = CharacterNaiveBayes().fit(["a", "b", "a"], torch.tensor([0, 1, 0]))
+    assert model.labels == [0, 1]
+    with pytest.raises(ValueError, match="labels must be a list"):
+        CharacterNaiveBayes().fit(["a"], torch.tensor(0))

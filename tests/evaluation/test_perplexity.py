@@ -104,6 +104,9 @@ def test_bad_byte_counts_and_broken_models():
         with pytest.raises(ValueError, match="num_bytes"):
             bits_per_byte(Uniform(), [1, 2], bad, 4)
 
+    with pytest.raises(ValueError, match=r"ids must lie in 0\.\.7, got 8"):  # the last id is only a target
+        perplexity(Uniform(), [1, 2, 8], 4)
+
     class Broken(nn.Module):
         def forward(self, ids):
             return SimpleNamespace(logits=torch.full((*ids.shape, 8), math.nan))

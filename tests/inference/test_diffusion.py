@@ -129,6 +129,8 @@ def test_a_walk_between_noises_keeps_their_length():
         ({"prediction": "score"}, "prediction"),
         ({"start": 0.5, "end": 0.1}, "end"),
         ({"start": 0.0}, "start"),
+        ({"kind": "linear", "start": 1e-9}, "start"),
+        ({"kind": "linear", "steps": 100_000}, "nothing is left"),
     ],
 )
 def test_bad_schedules_are_named(options, names):
@@ -173,5 +175,21 @@ def test_bad_steps_and_noises_are_named():
         schedule.add_noise(x, x[:1], 1)
     with pytest.raises(ValueError, match="said"):
         schedule.clean_and_noise(x, x[:1], 1)
-    with pytest.raises(ValueError, match="one shape"):
-        mix_noise(x, x[:1], 0.5)
+    for a, b, said in (
+        (x + 1, x[:1] + 1, "shape"),
+        (x, x + 1, "length above 0"),
+        (x + 1, -x - 1, "opposite"),
+        (x + float("nan"), x + 1, "finite"),
+        (x + 1, [1.0], "floats"),
+        (x.long() + 1, x + 1, "floats"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            mix_noise(a, b, 0.5)
+    for t, s in ((5, 5), (5, 9), (0, -1)):
+        for step in (ddim_step, lambda *given: ddpm_step(*given, x)):
+            with pytest.raises(ValueError, match="s must be"):
+                step(schedule, x, x, t, s)
+    with pytest.raises(ValueError, match="z must be given"):
+        ddim_step(schedule, x, x, 5, 4, 1.0)
+    with pytest.raises(ValueError, match="eta"):
+        ddim_step(schedule, x, x, 5, 4, 2.0, x)

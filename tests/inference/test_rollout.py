@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from minillm.inference import SamplingParams, rollout
+from minillm.inference.rollout import draw
 from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig
 
 SIZES = {"vocab_size": 12, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
@@ -90,6 +91,9 @@ def test_other_distributions_and_prompts_that_are_none_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             rollout(model, prompts, SamplingParams(max_tokens=2))
+    for scores in (torch.tensor([[1, 2]]), [[1.0, 2.0]]):
+        with pytest.raises(ValueError, match="logits must be a float tensor"):
+            draw(scores, torch.Generator())
     with torch.no_grad():
         model.head.weight.fill_(float("nan"))
     with pytest.raises(ValueError, match="NaN or infinity"):

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from minillm.inference.roofline import (
     CARDS,
     Machine,
+    Work,
     best_batch,
     decode_work,
     linear_work,
@@ -19,6 +20,7 @@ from minillm.inference.roofline import (
 )
 from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig
 from minillm.nn import attention_backend
+from minillm.quantization import quantize
 
 
 def _llama(kv_heads=2, tied=False):
@@ -102,6 +104,18 @@ def test_measured_figures_are_those_of_some_computer():
     assert torch.get_num_threads() == threads
 
 
+def test_weights_of_four_bits_leave_the_rows_in_sixteen():
+    work = linear_work(8, 4, 3, 0.5)
+    assert work == (2 * 8 * 4 * 3, 8 * 4 / 2 + 2 * 3 * (8 + 4))
+    assert linear_work(8, 4, 3, 4).bytes == 4 * (8 * 4 + 3 * (8 + 4))
+
+
+def test_a_quantized_model_has_as_many_weights():
+    assert {read_weights(quantize(_llama(), method)) for method in ("int8", "nf4")} == {
+        read_weights(_llama())
+    }
+
+
 def test_bad_input():
     for call, message in (
         (lambda: linear_work(0, 1, 1), "inputs"),
@@ -109,6 +123,16 @@ def test_bad_input():
         (lambda: decode_work(_llama().config, 10, 0), "batch_size"),
         (lambda: decode_work(None, 10, 1), "config"),
         (lambda: best_batch(CARDS["T4"], -1), "bytes_a_weight"),
+        (lambda: best_batch("A100 40GB"), "Machine"),
+        (lambda: best_batch((1e12, 1e14)), "Machine"),
+        (lambda: best_batch(Machine(0, 1e12)), "bandwidth"),
+        (lambda: best_batch(Machine(1e12, float("nan"))), "rate"),
+        (lambda: predicted_seconds(Machine(1.0, 1.0), Work(1.0, 1.0)), "Work"),
+        (lambda: predicted_seconds(Work(-1, 1), Machine(1.0, 1.0)), "operations"),
+        (lambda: Work(1, 0).intensity, "bytes"),
+        (lambda: read_weights("llama"), "module"),
+        (lambda: measure_decode("llama", (1,)), "new_cache"),
+        (lambda: measure_decode(_llama(), 4), "batch_sizes"),
         (lambda: measure_machine(0), "threads"),
         (lambda: measure_decode(_llama(), ()), "batch_sizes"),
         (lambda: measure_decode(_llama(), (0,)), "batch size"),

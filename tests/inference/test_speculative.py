@@ -101,6 +101,38 @@ def test_the_rule_refuses_shapes_that_do_not_fit(shapes):
         accept_draft(p, q, drafted.long())
 
 
+GOOD, DRAFTED = torch.tensor([[0.5, 0.3, 0.2]]), torch.tensor([2])
+
+
+@pytest.mark.parametrize(
+    ("p", "q", "drafted", "message"),
+    [
+        ([[0.5, 0.5]], GOOD, DRAFTED, "p must be a tensor"),
+        (GOOD.log(), GOOD, DRAFTED, "probabilities"),
+        (GOOD, GOOD * float("nan"), DRAFTED, "probabilities"),
+        (GOOD * float("nan"), GOOD, DRAFTED, "probabilities"),
+        (GOOD, 3 * GOOD, DRAFTED, "probabilities"),
+        (GOOD, GOOD, torch.tensor([3]), "0 to 2, got"),
+        (GOOD, GOOD, torch.tensor([-1]), "0 to 2, got"),
+        (GOOD, torch.tensor([[0.5, 0.5, 0]]), DRAFTED, "q draws"),
+        (GOOD, GOOD, DRAFTED.float(), "whole numbers"),
+        (GOOD.long(), GOOD.long(), DRAFTED, "floating point"),
+        (GOOD[:, :0], GOOD[:, :0], DRAFTED, "must have shapes"),
+    ],
+)
+def test_the_rule_refuses_what_is_no_distribution_and_no_draw_of_it(p, q, drafted, message):
+    """Scores in place of probabilities, or NaN, gave a token that meant nothing."""
+    with pytest.raises(ValueError, match=message):
+        accept_draft(p, q, drafted)
+
+
+def test_the_rule_takes_every_float_and_no_text_at_all():
+    for kind in (torch.float16, torch.bfloat16, torch.float64):
+        p = torch.rand(3, 500, generator=torch.Generator().manual_seed(4)).softmax(-1).to(kind)
+        assert accept_draft(p, p, torch.tensor([0, 7, 499])).tolist() == [0, 7, 499]
+    assert accept_draft(GOOD[:0], GOOD[:0], DRAFTED[:0]).shape == (0,)
+
+
 # Whole texts: a model whose scores are a table, so that the probability of every text is known
 
 
@@ -281,7 +313,7 @@ def test_the_papers_speed_ups():
 
 
 @pytest.mark.parametrize(
-    "given", [(1.1, 2, 0.1), (-0.1, 2, 0.1), (0.5, -1, 0.1), (0.5, 2, -0.1), (0.5, 2, "x")]
+    "given", [(1.1, 2, 0.1), (-0.1, 2, 0.1), (0.5, -1, 0.1), (0.5, 2, -0.1), (0.5, 2, "x"), (0.5, 2, 0, 0)]
 )
 def test_an_expectation_of_nonsense_is_refused(given):
     with pytest.raises(ValueError):

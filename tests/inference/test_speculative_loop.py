@@ -234,6 +234,31 @@ def test_what_is_refused(options, message):
         speculative_generate(**options)
 
 
+class Gives:
+    """A drafter of somebody else's, which gives what it is told to give."""
+
+    def __init__(self, given):
+        self.given = given
+
+    def draft(self, row, count):
+        return self.given
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, "must give a list"), ([3, 4], "must give pairs"), ([("a", None)], "a drafted token must be"),
+        ([(3, None), (-1, None)], "a drafted token must be"), ([(3, torch.ones(7) / 7)], r"probabilities \(50,\)"),
+        ([(3, torch.full((50,), math.nan))], "must be probabilities"), ([(3, torch.zeros(50))], "must be prob"),
+        ([(3, torch.eye(50)[4])], "q draws"), ([(3, "likely")], "must give pairs"),
+    ],
+)  # fmt: skip
+def test_what_a_drafter_may_not_give(given, message):
+    """A q of NaN or zeros was kept or refused by luck; what is no pair ended in Python's own words."""
+    with pytest.raises(ValueError, match=message):
+        speculative_generate(llama(), Gives(given), [1, 2], SamplingParams(max_tokens=8, seed=0))
+
+
 def test_frequencies_that_follow_the_length_are_refused_beyond_the_trained_window():
     target = spread(Llama(LlamaConfig(
         vocab_size=50, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=4,

@@ -237,6 +237,8 @@ Q, KV = torch.zeros(2, 4, 5, 8), torch.zeros(2, 2, 6, 8)
         ({"causal": 1}, "causal must be True or False"),
         ({"return_lse": None}, "return_lse must be True or False"),
         ({"scale": float("inf")}, "scale must be a finite number"),
+        ({"scale": 10**400}, "scale must be a finite number"),
+        ({"k": KV.to_sparse()}, "k must be a dense tensor.*sparse_coo"),
         ({"scale": "1"}, "scale must be a finite number"),
         ({"softcap": -1.0}, "softcap must be"),
         ({"softcap": 1e39}, "softcap must be between 1e-30 and 1e\\+30"),

@@ -162,6 +162,7 @@ def call_with(changes, device):
     ("changes", "said"),
     [
         ({"q": Q[None]}, r"3 axes.*\(1, 7, 4, 8\)"),
+        ({"q": "문장"}, "q must be a tensor.*문장"),
         ({"k": KV[..., :4]}, r"\(7, 4, 8\).*\(9, 2, 4\)"),
         ({"v": KV[:8]}, r"\(9, 2, 8\).*\(8, 2, 8\)"),
         ({"q": Q[:, :3]}, r"multiple of K.*\(7, 3, 8\).*\(9, 2, 8\)"),

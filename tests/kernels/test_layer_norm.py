@@ -233,8 +233,9 @@ def test_bad_input():
         ((x, w.to("meta")), "weight must be on cpu"),
     ]
     for arguments, message in wrong:
-        with pytest.raises(ValueError, match=message):
-            layer_norm(*arguments)
+        for norm in (layer_norm, layer_norm_plain):
+            with pytest.raises(ValueError, match=message):
+                norm(*arguments)
 
 
 def test_operator(device, generator):

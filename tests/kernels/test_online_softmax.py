@@ -44,6 +44,7 @@ def test_one_set_of_values_serves_many_rows(generator):
         (torch.zeros(3), torch.zeros(3, 2), 1.0, "integer"),
         ([0.0], torch.zeros(1, 2), 1, "float tensor"),
         (torch.zeros(3, dtype=torch.int64), torch.zeros(3, 2), 1, "float tensor"),
+        (torch.zeros(3).to_sparse(), torch.zeros(3, 2), 1, "dense float tensor.*sparse_coo"),
         (torch.zeros(2, 3), torch.zeros(4, 3, 2), 1, r"broadcast.*shape \(2, 3\).*shape \(4, 3, 2\)"),
         (torch.zeros(3), torch.zeros(3, 2).half(), 1, "share dtype.*float32.*float16"),
         (torch.zeros(3), torch.zeros(3, 2, device="meta"), 1, "share dtype and device.*cpu.*meta"),
@@ -119,6 +120,8 @@ def test_tiled_without_queries_or_keys():
         ({"block_q": 0}, "at least 1"),
         ({"causal": 1}, "True or False"),
         ({"scale": float("nan")}, "finite"),
+        ({"scale": 10**400}, "finite"),
+        ({"q": torch.zeros(1, 4, 5, 8).to_sparse()}, "q must be a dense tensor.*sparse_coo"),
     ],
 )
 def test_bad_input_of_tiled(changes, said):

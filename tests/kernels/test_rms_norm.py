@@ -208,10 +208,14 @@ def test_bad_input():
         ((x, w, 1e-6, torch.zeros(4)), r"residual must match .*\(2, 4\).*\(4,\)"),
         ((x, w, 1e-6, x.half()), "residual must match .*float32.*float16"),
         ((x, w.to("meta")), "weight must be on cpu"),
+        ((x, w, 10**400), "eps must be a finite number"),
+        ((x.to_sparse(), w), "x must be.*sparse_coo"),
+        ((x, w.to_sparse()), "weight must be a dense tensor"),
     ]
     for arguments, message in wrong:
-        with pytest.raises(ValueError, match=message):
-            rms_norm(*arguments)
+        for norm in (rms_norm, rms_norm_plain):
+            with pytest.raises(ValueError, match=message):
+                norm(*arguments)
 
 
 def test_operator(device, generator):

@@ -131,9 +131,10 @@ def test_block_sizes_of_a_gpu(device, generator, monkeypatch, rows, width):
 
 def test_bad_input():
     wrong = [None, [1.0], torch.tensor(1.0), torch.zeros(3, dtype=torch.float64), torch.zeros(3).long()]
-    for x in wrong:
-        with pytest.raises(ValueError, match="x must be a float16, bfloat16 or float32 tensor"):
-            softmax(x)
+    for x in [*wrong, torch.zeros(3).to_sparse()]:
+        for function in (softmax, softmax_plain):
+            with pytest.raises(ValueError, match="x must be a float16, bfloat16 or float32 tensor"):
+                function(x)
 
 
 def test_operator(device, generator):

@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from minillm.models import CLIP, CLIPConfig, CLIPTextConfig, load_model, zero_shot
+from minillm.models import (
+    CLIP,
+    CLIPConfig,
+    CLIPTextConfig,
+    caption_vectors,
+    load_model,
+    picture_vectors,
+    zero_shot,
+)
 from minillm.models.clip_use import class_vectors
 from minillm.tokenizer import load_tokenizer
-from minillm.training.contrastive import clip_loss
+from minillm.training.contrastive import clip_loss, pair_loss
 
 TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 TEXT = TOWER | {"vocab_size": 20, "max_position_embeddings": 6, "eos_token_id": 19}
@@ -67,6 +75,22 @@ def test_the_scale_is_held():
         (lambda m: m.encode_image(torch.rand(1, 1, 16, 16)), "pixel_values"),
         (lambda m: clip_loss(torch.rand(3, 4), torch.rand(2, 4), m.logit_scale), "pairs"),
         (lambda m: clip_loss(torch.rand(3, 4), torch.rand(3, 4), m.logit_scale, torch.arange(2)), "same"),
+        (lambda m: clip_loss(torch.eye(3).long(), torch.eye(3).long(), m.logit_scale), "pairs"),
+        (lambda m: clip_loss([[1.0]], [[1.0]], m.logit_scale), "pairs"),
+        (lambda m: clip_loss(torch.eye(3), torch.eye(3), 0.0), "logit_scale"),
+        (lambda m: clip_loss(torch.eye(3), torch.eye(3), m.logit_scale, [0, 1, 2]), "same"),
+        (lambda m: pair_loss(torch.rand(2, 3)), r"scores must be floats \(B, B\)"),
+        (lambda m: pair_loss(torch.rand(0, 0)), "scores"),
+        (lambda m: pair_loss(torch.eye(3).long()), "scores"),
+        (lambda m: pair_loss(torch.rand(3, 3), torch.arange(2)), "same"),
+        (lambda m: picture_vectors(m, torch.full((1, 3, 16, 16), torch.nan)), "NaN"),
+        (lambda m: picture_vectors(m, "a picture"), "images"),
+        (lambda m: picture_vectors(m, np.zeros((0, 3, 16, 16), np.float32)), "images"),
+        (lambda m: caption_vectors(m, None, "one text"), "texts"),
+        (lambda m: caption_vectors(m, None, 3), "texts"),
+        (lambda m: class_vectors(m, None, "circle", ["a {}"]), "names"),
+        (lambda m: class_vectors(m, None, [], ["a {}"]), "names"),
+        (lambda m: class_vectors(m, None, [1, 2], ["a {}"]), "names"),
         (lambda m: CLIPConfig(text_config=3), "text_config"),
         (lambda m: CLIPConfig(text_config={"hidden_size": 0}), "text_config: hidden_size"),
         (lambda m: CLIPTextConfig(eos_token_id=None), "eos_token_id"),

@@ -206,6 +206,7 @@ def test_the_longest_text_of_roberta_leaves_room_for_padding():
         (lambda: BERTConfig(hidden_size=10, num_attention_heads=3), "10 and 3"),
         (lambda: BERTConfig(num_labels=0), "num_labels must be at least 1, got 0"),
         (lambda: BERTConfig(num_labels=2.0), "num_labels must be an integer"),
+        (lambda: BERTConfig(num_labels=10**12), "num_labels must be between 1 and 1000000, got 1000000000000"),
         (lambda: BERTConfig(num_labels=3, id2label={0: "a", 1: "b"}), "num_labels"),
         (lambda: BERTConfig(id2label={}), "id2label"),
         (lambda: BERTConfig(id2label={1: "a"}), "id2label"),

@@ -6,6 +6,7 @@ import torch
 
 from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig
 from minillm.models.uptraining import first_of_heads, mean_of_heads, with_kv_heads
+from minillm.quantization import quantize
 
 
 def _llama(kv_heads=8, **more):
@@ -68,8 +69,24 @@ def test_the_copy_shares_nothing_and_is_complete():
     assert same.head.weight.data_ptr() == same.state_dict()["body.tokens.weight"].data_ptr()
 
 
+def test_the_copy_ends_its_texts_where_the_model_does():
+    model = _llama(8)
+    model.generation_config = {"eos_token_id": [3, 5]}
+    small = with_kv_heads(model, 2)
+    assert small.eos_token_ids == model.eos_token_ids == (3, 5)
+    small.generation_config["eos_token_id"] = 7
+    assert model.eos_token_ids == (3, 5)
+
+
 def test_bad_input():
     for call, message in (
+        (lambda: mean_of_heads([1.0, 2.0], 2, 1), "float tensor"),
+        (lambda: mean_of_heads(torch.tensor(1.0), 1, 1), "float tensor"),
+        (lambda: mean_of_heads(torch.arange(8), 4, 2), "float tensor"),
+        (lambda: with_kv_heads(_llama(), 2, "mean"), "pool must be a function"),
+        (lambda: with_kv_heads(_llama(), 2, lambda weight, *_: weight), "pool must make"),
+        (lambda: with_kv_heads(_llama(), 2, lambda *_: None), "pool must make"),
+        (lambda: with_kv_heads(quantize(_llama()), 2), "float layers"),
         (lambda: mean_of_heads(torch.ones(8, 2), 4, 3), "divisible"),
         (lambda: first_of_heads(torch.ones(9, 2), 4, 2), "divisible"),
         (lambda: with_kv_heads(_llama(), 3), "equal groups"),

@@ -1,5 +1,6 @@
 """Attention against torch's own, against closed forms, and on hostile input."""
 
+import math
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -30,6 +31,7 @@ from minillm.nn import (
     plain_attention,
     window_mask,
 )
+from minillm.nn.attention import attention_scores, softmax_rows
 from minillm.nn.backends import BACKENDS
 
 
@@ -548,6 +550,18 @@ def test_alibi_equals_its_closed_form():
         lambda: CrossHead(8, 4)(torch.zeros(2, 3, 8), torch.zeros(3, 3, 8)),
         lambda: CrossHead(8, 4)(torch.zeros(2, 3, 8), None),
         lambda: MultiHeadAttention(16, 4)(torch.zeros(2, 3, 16), torch.zeros(3, 3, 16)),
+        lambda: OneHead(8, 4)(torch.zeros(2, 3, 8).double()),
+        lambda: CrossHead(8, 4)(torch.zeros(2, 3, 8), torch.zeros(2, 3, 8).half()),
+        lambda: ManyHeads(8, 2, "no"),
+        lambda: MultiHeadAttention(16, 4, out_bias=1),
+        lambda: softmax_rows(torch.tensor(1.0)),
+        lambda: softmax_rows([1.0]),
+        lambda: causal_mask(-1, 3),
+        lambda: causal_mask(2, 3.0),
+        lambda: window_mask(3, -3, 2),
+        lambda: attention_scores(torch.zeros(3, 2, 1, 4), torch.zeros(1, 2, 5, 4)),
+        lambda: attention_weights(torch.zeros(1, 2, 1, 4), torch.zeros(1, 2, 5, 4), scale=math.nan),
+        lambda: plain_attention(torch.zeros(1, 3, 1, 4), torch.zeros(1, 2, 5, 4), torch.zeros(1, 2, 5, 4)),
         lambda: padding_mask(torch.tensor([[0, 2]])),
         lambda: padding_mask([1, 1]),
         lambda: plain_attention and attention(None, None, None),
@@ -556,6 +570,19 @@ def test_alibi_equals_its_closed_form():
 def test_bad_layers_and_calls_are_refused(make):
     with pytest.raises(ValueError):
         make()
+
+
+@pytest.mark.parametrize("backend", ["plain", "sdpa", "auto"])
+def test_no_keys_no_tokens_and_other_dtypes(backend):
+    q, none = torch.ones(1, 2, 3, 8), torch.ones(1, 2, 0, 8)
+    assert attention(q, none, none, backend=backend).count_nonzero() == 0
+    assert attention(none, q, q, backend=backend).shape == (1, 2, 0, 8)
+    with pytest.raises(ValueError, match="one dtype"):
+        attention(q, q, q.double(), backend=backend)
+    with pytest.raises(ValueError, match="D at least 1"):
+        attention(q[..., :0], q[..., :0], q, backend=backend)
+    with torch.autocast("cpu", torch.bfloat16):  # it narrows them all
+        assert attention(q, q.bfloat16(), q, backend=backend).shape == q.shape
 
 
 def test_one_compiled_graph_follows_a_scale_that_changes():

@@ -83,6 +83,18 @@ def test_bytes_equal_the_formula_and_what_is_allocated():
     assert kv_cache_bytes(config, 0, 10) == kv_cache_bytes(config, 1, 0) == 0
 
 
+def test_a_cache_counts_no_tokens_that_it_has_no_room_for():
+    cache = KVCache(GPT2Config(n_layer=1, n_embd=8, n_head=2), 1, 4)
+    cache.commit(3)
+    for tokens in (-1, 2, 1.0, None):
+        with pytest.raises(ValueError, match="tokens must be"):
+            cache.commit(tokens)
+    assert cache.length == 3
+    whole = torch.zeros(1, 2, 1, 4, dtype=torch.int64)
+    with pytest.raises(ValueError, match="float"):
+        cache.update(0, whole, whole)
+
+
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("heads", [2, 4])
 def test_attend_is_attention_over_all_that_came(causal, heads):

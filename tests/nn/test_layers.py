@@ -228,6 +228,16 @@ def test_swiglu_equals_its_formula():
         lambda: DecoderBlock(8, 2, cross=True)(random(1, 2, 8)),
         lambda: DecoderBlock(8, 2, cross_attention="yes"),
         lambda: EncoderBlock(8, 2, dropout=2.0),
+        lambda: LayerNorm(4)(random(2, 4).double()),
+        lambda: BatchNorm(4)(random(3, 4).double()),
+        lambda: layer_norm_plain(random(2, 4), torch.ones(1), None, 1e-5),
+        lambda: layer_norm_plain(random(2, 4), torch.ones(4), torch.zeros(2, 4), 1e-5),
+        lambda: layer_norm_plain(torch.tensor(1.0), torch.ones(1), None, 1e-5),
+        lambda: rms_norm_plain(torch.ones(2, 4).long(), torch.ones(4), 1e-6),
+        lambda: rms_norm_plain(random(2, 4), torch.ones(4), math.nan),
+        lambda: gelu_plain([1.0]),
+        lambda: gelu_tanh_plain(torch.ones(2).long()),
+        lambda: DecoderBlock(8, 2, attention=MultiHeadAttention(8, 2)),  # it would see later tokens
     ],
 )
 def test_bad_input_is_refused(make):

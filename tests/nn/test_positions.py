@@ -18,7 +18,7 @@ from minillm.nn import (
     to_interleaved,
 )
 from minillm.nn.rope import rotate_halves, rotate_neighbours, turning_table
-from minillm.nn.rope_scaling import slowed_share
+from minillm.nn.rope_scaling import scaled_frequencies, slowed_share
 
 
 def random(*shape, seed=0):
@@ -168,6 +168,20 @@ def test_scores_of_converted_rows_are_those_of_complex_numbers():
         (lambda: LearnedPosition(4, 6)(random(1, 2, 6), start=3), "positions 3 to 4 do not fit into the 4 there are"),
         (lambda: LearnedPosition(4, 6)(random(1, 2, 5)), r"x must be a float tensor \(B, T, 6\)"),
         (lambda: ALiBi(0), "heads must be at least 1, got 0"),
+        (lambda: SinusoidalPosition(9, 4)(torch.ones(1, 2, 4).long()), "x must be a float tensor"),
+        (lambda: rope_frequencies(7), "dim must be even"),
+        (lambda: rotate_halves(random(5, 7), random(5, 3), random(5, 3)), "an even D"),
+        (lambda: rotate_neighbours(random(5, 8), random(5, 1), random(5, 1)), r"cos must be \(..., T, 4\)"),
+        (lambda: rotate_halves(random(3, 8), random(5, 4), random(5, 4)), "cos must be"),
+        (lambda: turning_table(random(2, 4), 3, False), "frequencies must be"),
+        (lambda: turning_table(random(4), -1, False), "rows must be at least 0"),
+        (lambda: RoPE(4)(random(1, 2, 5, 4), random(1, 2, 1, 4)), "same B, T and dtype"),
+        (lambda: RoPE(4)(random(1, 2, 5, 4), random(1, 2, 5, 4).half()), "same B, T and dtype"),
+        (lambda: RoPE(4)(torch.ones(1, 2, 5, 4).long(), random(1, 2, 5, 4)), "q must be a float tensor"),
+        (lambda: scaled_frequencies(8, 1e4, {}, 5), "rope_type"),
+        (lambda: slowed_share(8, 1.0, 32), "base must be above 1"),
+        (lambda: slowed_share(8, 1e4, 0), "window must be above 0"),
+        (lambda: convert_pairing([], 2, interleaved=True), "state must be a dict"),
         (lambda: ALiBi(2).check_heads(3, 4), "slopes for 2 heads, but there are 3"),
         (lambda: to_interleaved(random(6, 2), 2), r"2 times an even number of rows, got Tensor of shape \(6, 2\)"),
         (lambda: to_halves(random(7)), r"1 times an even number of rows, got Tensor of shape \(7,\)"),
@@ -181,3 +195,9 @@ def test_scores_of_converted_rows_are_those_of_complex_numbers():
 def test_bad_input_is_refused_with_what_came(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("positions", [0, torch.zeros(0, dtype=torch.long)])
+def test_a_text_of_no_tokens_stays_one(positions):
+    q, k = RoPE(4)(torch.zeros(1, 2, 0, 4), torch.zeros(1, 1, 0, 4), positions)
+    assert (q.shape, k.shape) == ((1, 2, 0, 4), (1, 1, 0, 4))

@@ -100,6 +100,18 @@ def test_gradient_norms_are_those_of_the_jacobian(name):
     expected = jacobian.pow(2).sum(dim=(0, 2)).sqrt()
     torch.testing.assert_close(gradient_norms(mine, x), expected)
     torch.testing.assert_close(gradient_norms(other, x), expected)
+    torch.testing.assert_close(gradient_norms(lambda x: mine(x), x), expected)  # 16_3 hands a function in
+    with torch.no_grad():
+        torch.testing.assert_close(gradient_norms(mine, x), expected)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_autocast_makes_one_of_two_floats(name):
+    mine, other = (one.float() for one in pair(name, 3, 4))
+    x = torch.randn(5, 2, 3, generator=torch.Generator().manual_seed(5)).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = mine(x)[0]
+    torch.testing.assert_close(found.float(), other(x.float())[0], atol=0.03, rtol=0)
 
 
 def test_bad_input_is_named():
@@ -117,7 +129,13 @@ def test_bad_input_is_named():
         (lambda: layer(x, h), r"two tensors \(h, c\) of shape \(1, 2, 4\)"),
         (lambda: layer(x, (h, h[:, :1])), r"\(1, 2, 4\)"),
         (lambda: GRULayers(3, 4)(x, (h, h)), "state must be a tensor"),
+        (lambda: layer(x.double()), "x must be of torch.float32, as the weights are, got"),
+        (lambda: layer(x.long()), "x must be of torch.float32, as the weights are, got"),
+        (lambda: layer(x, (h, h.double())), "state must be of torch.float32, as the weights are, got"),
         (lambda: gradient_norms(layer, x), r"x must be a tensor \(T, C\)"),
+        (lambda: gradient_norms(layer, x[:, 0].long()), r"x must be a tensor \(T, C\) of floats"),
+        (lambda: gradient_norms(LSTMLayers(3, 4, batch_first=True), x[:, 0]), "without batch_first"),
+        (lambda: gradient_norms(None, x[:, 0]), "layers must read"),
     ]
     for call, message in wrong:
         with pytest.raises(ValueError, match=message):

@@ -83,6 +83,13 @@ def test_a_layer_adds_what_is_handed_down():
         (lambda: RelativeBias(2, 32, 8), "max_distance must be at least 9, got 8"),
         (lambda: RelativeBias(2, bidirectional="no"), "bidirectional must be True or False, got 'no'"),
         (lambda: RelativeBias(2).check_heads(4, 8), "columns for 2 heads, but there are 4"),
+        (lambda: relative_buckets([-1, 0]), "distances must be a tensor of whole numbers, got "),
+        (lambda: relative_buckets(torch.tensor([0.5])), "distances must be a tensor of whole numbers"),
+        (lambda: relative_buckets(torch.tensor([True])), "distances must be a tensor of whole numbers"),
+        (lambda: relative_buckets(torch.arange(3), 2), "buckets must be at least 4, got 2"),
+        (lambda: relative_buckets(torch.arange(3), -4), "buckets must be at least 4, got -4"),
+        (lambda: relative_buckets(torch.arange(3), 32, 3), "max_distance must be at least 9, got 3"),
+        (lambda: relative_buckets(torch.arange(3), 1, 8, False), "buckets must be at least 2, got 1"),
         (lambda: RelativeBias(2)(-1, 4), "queries must be at least 0, got -1"),
     ],
 )

@@ -194,13 +194,15 @@ def their_grpo(logprobs, old, advantages, mask, reference, beta, clip, loss_type
     given = trainer(
         model=model, beta=beta, epsilon_low=clip, epsilon_high=clip, loss_type=loss_type, top_entropy_quantile=1.0,
         off_policy_mask_threshold=None, importance_sampling_level="token", use_vllm=False, _entropy_bonus_enabled=False,
-        max_completion_length=max_length, args=SimpleNamespace(delta=None, use_bias_correction_kl=False),
+        max_completion_length=max_length,
+        args=SimpleNamespace(delta=None, use_bias_correction_kl=False, steps_per_generation=1),
         _get_per_token_logps_and_entropies=lambda *args, **kwargs: (logprobs, torch.zeros_like(logprobs), None),
     )  # fmt: skip
     ids = torch.zeros_like(mask, dtype=torch.int64)
     inputs = {
         "prompt_ids": ids[:, :1], "prompt_mask": ids[:, :1] + 1, "completion_ids": ids, "completion_mask": mask,
         "advantages": advantages, "old_per_token_logps": old, "ref_per_token_logps": reference,
+        "num_items_in_batch": mask.sum(),
     }  # fmt: skip
     return GRPOTrainer._compute_loss(given, model, inputs)
 
@@ -224,6 +226,16 @@ def test_grpo_on_the_same_tensors(loss_type, beta, clip):
     ours.backward(), expected.backward()
     assert (ours - expected).item() == 0
     assert (mine.grad - theirs.grad).abs().max() == 0 < mine.grad.abs().max()
+
+
+def test_their_usual_average_over_one_batch_is_ours_of_all_tokens():
+    """ "dapo" divides by the tokens of the accumulated batch; of one process and one step that is "bnpo"."""
+    assert trl.GRPOConfig.__dataclass_fields__["loss_type"].default == "dapo"
+    assert trl.GRPOConfig.__dataclass_fields__["beta"].default == 0.0
+    logprobs, old, reference, mask, advantages = drawn_tokens(seed=2)
+    ours = grpo_loss(logprobs, old, advantages, mask, reference, 0.04, 0.2, "bnpo")
+    expected = their_grpo(logprobs, old, advantages, mask, reference, 0.04, 0.2, "dapo", 9)
+    torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-7)
 
 
 def test_ppo_is_their_clipped_loss_with_an_advantage_for_each_token():

@@ -214,3 +214,27 @@ def test_what_peft_can_and_we_cannot_is_refused_by_name(tmp_path, options):
     theirs.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=next(iter(options))):
         load_adapter(llama(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("init", "opens"), [("gaussian", True), ("orthogonal", True), ("pissa", False), ("olora", False)]
+)
+def test_an_adapter_of_a_base_that_peft_changed_is_not_opened_beside_this_one(tmp_path, init, opens):
+    """After PiSSA and OLoRA peft's base is W - B A: their paths beside W would be another model, without a word."""
+    llama().save_pretrained(tmp_path / "base")
+    base = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    before = base.model.layers[0].self_attn.q_proj.weight.clone()
+    config = peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=init)
+    theirs = peft.get_peft_model(base, config).eval()
+    after = theirs.base_model.model.model.layers[0].self_attn.q_proj.base_layer.weight
+    assert torch.equal(before, after) is opens
+    theirs.save_pretrained(tmp_path / "adapter")
+    ours = load_model(tmp_path / "base")
+    if opens:
+        load_adapter(ours, tmp_path / "adapter")
+        with torch.no_grad():
+            assert (ours.eval()(IDS).logits - theirs(IDS).logits).abs().max() < 1e-5
+        return
+    with pytest.raises(ValueError, match=f"init_lora_weights='{init}' is an adapter of a changed base"):
+        load_adapter(ours, tmp_path / "adapter")
+    assert not adapted(ours)

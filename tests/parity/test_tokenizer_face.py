@@ -193,3 +193,42 @@ def test_the_input_names_of_a_file_are_kept(tmp_path):
     load_tokenizer(tmp_path / "one").save(tmp_path / "two")
     peer = transformers.AutoTokenizer.from_pretrained(tmp_path / "two")
     assert set(peer("low", "est")) == {"input_ids", "attention_mask"}
+
+
+def test_names_of_tokens_are_transformers(both):
+    ours, theirs = both
+    for seed in range(30):
+        ids = ours.encode(hostile(seed)[:200])
+        assert ours.convert_ids_to_tokens(ids) == theirs.convert_ids_to_tokens(ids)
+        framed = ours(hostile(seed)[:200]).input_ids
+        kept = ours.convert_ids_to_tokens(framed, skip_special_tokens=True)
+        # a file alone does not tell transformers which role its special tokens have
+        assert kept == [
+            theirs.convert_ids_to_tokens(i) for i in framed if i not in ours.special_tokens.values()
+        ]
+        if ours.unk_token_id not in ids:
+            assert ours.tokenize(hostile(seed)[:200]) == theirs.tokenize(hostile(seed)[:200])
+    names = [ours.id_to_token(index) for index in range(0, len(ours), 7)]
+    assert ours.convert_tokens_to_ids(names) == theirs.convert_tokens_to_ids(names)
+    assert ours.convert_tokens_to_ids(names[3]) == theirs.convert_tokens_to_ids(names[3])
+    assert ours.convert_ids_to_tokens(5) == theirs.convert_ids_to_tokens(5)
+    assert (len(ours), ours.get_vocab()) == (len(theirs), theirs.get_vocab())
+
+
+def test_roles_of_special_tokens_are_transformers(tmp_path):
+    ours = bert()
+    ours.save(tmp_path)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for role in ("cls_token", "sep_token", "mask_token", "unk_token", "pad_token"):
+        assert getattr(ours, f"{role}_id") == getattr(theirs, f"{role}_id") is not None
+    for role in ("cls_token", "sep_token", "mask_token", "unk_token"):
+        assert getattr(ours, role) == getattr(theirs, role)
+    assert (ours.bos_token, ours.eos_token_id) == (None, None)
+    assert ours.convert_tokens_to_ids(["##est", "no such token"]) == theirs.convert_tokens_to_ids(
+        ["##est", "no such token"]
+    )
+    gpt = plain()
+    assert gpt.eos_token == "<|endoftext|>"
+    assert gpt.convert_tokens_to_ids("no such token") is None
+    gpt.pad_token = gpt.eos_token  # as in a thousand tutorials
+    assert gpt.pad_token_id == gpt.eos_token_id

@@ -145,6 +145,10 @@ def test_extremes():
     assert torch.equal(
         blockwise_quantize(strided, 3).dequantize(), blockwise_quantize(strided.contiguous(), 3).dequantize()
     )
+    for huge in (10**12, 2**62):  # a row is one block, and takes no room beyond its own
+        whole = blockwise_quantize(strided, huge)
+        assert torch.equal(whole.dequantize(), blockwise_quantize(strided, 4).dequantize())
+        assert whole.scales.shape == (6, 1)
 
 
 @pytest.mark.parametrize(

@@ -283,6 +283,8 @@ def test_numbers_that_are_none_are_named(bad):
         (([torch.ones(4)], torch.eye(4), torch.ones(4)), "weight"),
         (([torch.ones(2, 4)], torch.eye(4), torch.ones(3)), "size"),
         (([torch.ones(2, 4)], torch.eye(4), -torch.ones(4)), "size"),
+        (([torch.ones(2, 4)], -torch.eye(4), torch.ones(4)), "second must be symmetric"),
+        (([torch.ones(2, 4)], torch.eye(4).roll(1, 0), torch.ones(4)), "second must be symmetric"),
         (([torch.ones(2, 4)], torch.eye(4), torch.ones(4), 1), "bits"),
         (([torch.ones(2, 4)], torch.eye(4), torch.ones(4), 4, 0), "group_size"),
     ],
@@ -290,6 +292,22 @@ def test_numbers_that_are_none_are_named(bad):
 def test_bad_arguments_of_awq(arguments, word):
     with pytest.raises(ValueError, match=word):
         awq_scales(*arguments)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_awq_takes_weights_of_any_float_dtype(dtype):
+    """Checkpoints come in bfloat16, moments in float32: mixed as they come."""
+    W, X = layer_and_inputs(rows=6, columns=32)
+    weight, second = torch.from_numpy(W).to(dtype), torch.from_numpy(X.T @ X / len(X)).float()
+    s, _ = awq_scales([weight, weight.float()], second, torch.from_numpy(np.abs(X).mean(0)).float(), 4, 8)
+    assert s.dtype == torch.float32 or dtype == torch.float64
+    assert s.isfinite().all()
+    assert awq_clip(weight, second, 4, 8).isfinite().all()
+    model = model_of("shared").to(dtype)
+    quantized = quantize(model, "awq", 8, 16, IDS)
+    scores, expected = quantized(IDS[None, :32]).logits, model(IDS[None, :32]).logits
+    assert scores.dtype == dtype
+    assert (scores - expected).norm() < 0.1 * expected.norm()
 
 
 @pytest.mark.parametrize("method", ["gptq", "awq"])

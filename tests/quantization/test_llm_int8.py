@@ -98,6 +98,20 @@ def test_hostile_inputs():
     for threshold in (-1, float("nan"), None, "6"):
         with pytest.raises(ValueError, match="threshold"):
             LLMInt8Linear.from_linear(layer, threshold)
+    weight = absmax_quantize(layer.weight, axis=-1)
+    for wrong in (torch.zeros(8), torch.zeros(1, 2, 8), [[0.0] * 8]):
+        with pytest.raises(ValueError, match="x must be a tensor"):
+            outlier_columns(wrong)
+        with pytest.raises(ValueError, match="x must be a tensor"):
+            vectorwise_product(wrong, weight)
+    with pytest.raises(ValueError, match="8 columns"):
+        vectorwise_product(torch.zeros(2, 7), weight)
+    for wrong in (layer.weight, absmax_quantize(layer.weight, axis=0)):
+        with pytest.raises(ValueError, match="weight must"):
+            vectorwise_product(torch.zeros(2, 8), wrong)
+    for threshold in (-1, float("nan"), None, "6"):
+        with pytest.raises(ValueError, match="threshold"):
+            vectorwise_product(torch.zeros(2, 8), weight, threshold)
     layer.weight.data[0, 0] = float("inf")
     with pytest.raises(ValueError, match="inf or NaN"):
         LLMInt8Linear.from_linear(layer)

@@ -173,6 +173,17 @@ def test_weights_that_are_no_numbers_are_refused():
         quantize(layer)
 
 
+@pytest.mark.parametrize("method", ["int8", "llm.int8", "nf4", "int4", "rtn"])
+def test_a_linear_layer_by_itself(method):
+    layer = nn.Linear(64, 8)
+    small, within = quantize(layer, method), quantize(nn.Sequential(layer), method)
+    x = torch.randn(3, 64, generator=torch.Generator().manual_seed(0))
+    assert isinstance(small, type(within[0]))
+    assert torch.equal(small(x), within(x))
+    assert model_size_bytes(small) < model_size_bytes(layer) / 2
+    assert type(layer) is nn.Linear
+
+
 def test_quantizing_twice_and_other_small_errors():
     with pytest.raises(ValueError, match="quantized already"):
         quantize(quantize(nn.Sequential(nn.Linear(2, 2))))

@@ -171,6 +171,16 @@ def test_a_format_of_ones_own():
 
 
 @pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.float8_e5m2]
+)
+def test_weights_are_read_as_they_stand_in_a_model(dtype):
+    weight = torch.nn.Parameter(torch.linspace(-3, 3, 12).reshape(3, 4).to(dtype)).t()
+    assert weight.requires_grad
+    expected = weight.detach().float().to(torch.bfloat16).float()
+    assert rounded(weight, BF16).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: decode_plain(65536, FP16), "pattern must be between 0 and 65535, got 65536"),
@@ -178,7 +188,11 @@ def test_a_format_of_ones_own():
         (lambda: take_apart(-1, E4M3), "pattern must be between 0 and 255"),
         (lambda: decode([256], E5M2), "a pattern of e5m2 is a number from 0 to 255, got 256 to 256"),
         (lambda: decode([0.5], E5M2), "patterns must be whole numbers"),
+        (lambda: decode(np.array([2**64 - 1], dtype=np.uint64), FP16), "65535, got 18446744073709551615"),
         (lambda: encode(["x"], FP16), "values must be numbers"),
+        (lambda: encode([[1.0, 2.0], [3.0]], FP16), "values must be numbers, got"),
+        (lambda: rounded(torch.ones(2, device="meta"), FP16), "values must be numbers, got Tensor"),
+        (lambda: encode_plain(np.True_, FP16), "value must be a number, got"),
         (lambda: encode_plain("1", FP16), "value must be a number, got '1'"),
         (lambda: encode_plain(True, FP16), "value must be a number, got True"),
         (lambda: encode_plain(1.0, "fp16"), "form must be one of"),

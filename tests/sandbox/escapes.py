@@ -43,6 +43,15 @@ FILES = {
     "the kernel's messages": ("open('/dev/kmsg').read(1)", ("FileNotFoundError", DENIED)),
     "an installed package": ("return open(PACKAGE).read()", DENIED),
     "the code that holds it": ("import sys; return open(sys.modules['__main__'].__file__).read()", DENIED),
+    "our open files by their numbers": (
+        "def one(n):\n    try: return os.open(f'/proc/{PARENT}/fd/{n}', os.O_RDONLY | os.O_NONBLOCK)\n"
+        "    except OSError: pass\nreturn [n for n in range(64) if one(n)]", []),
+    "its own environment as a file": ("return open('/proc/self/environ').read()", DENIED),
+    "its parent's folder": ("return os.listdir(f'/proc/{PARENT}/root')", DENIED),
+    "a link of a link": ("os.link(CANARY, 'a', follow_symlinks=False)", DENIED),
+    "a link by a folder's number": ("os.link('passwd', 'mine', src_dir_fd=os.open('/etc', os.O_PATH))", DENIED),
+    "a file without a name that gets one": (
+        "n = os.open('.', os.O_TMPFILE | os.O_RDWR)\nos.link(f'/proc/self/fd/{n}', 'named')", DENIED),
     "a pipe with a name": ("os.mkfifo('fifo')", DENIED),
     "a device": ("os.mknod('device', 0o020666, os.makedev(1, 3))", DENIED),
     "another root": ("os.chroot('.')", DENIED),
@@ -89,6 +98,14 @@ KERNEL = {
     "a socket": ("import socket; socket.socket()", DENIED),
     "a socket to neighbours": ("import socket; socket.socket(socket.AF_UNIX)", DENIED),
     "a pair of sockets": ("import socket; socket.socketpair()", DENIED),
+    "a socket of every other kind": (
+        "import socket\ndef one(f, k):\n    try: return socket.socket(f, k)\n    except PermissionError: pass\n"
+        "return [(f, k) for f in range(46) for k in (1, 2, 3, 5) if one(f, k)]", []),
+    "io on a page of ours": ("return call('process_vm_readv', PARENT, 0, 0, 0, 0, 0)", NO),
+    "queues of messages": ("return call('mq_open', 0, 0o100, 0o600, 0)", NO),
+    "copies between files, past reading": ("return call('sendfile', 1, 0, 0, 1)", NO),
+    "a debugger's eye on us": ("return call('kcmp', PARENT, PARENT, 0, 0, 0)", NO),
+    "our memory's size": ("return call('process_madvise', 0, 0, 0, 0, 0)", NO),
     "a name server": ("import socket; socket.getaddrinfo('example.org', 80)", ("gaierror", DENIED)),
     "a web page": ("import urllib.request; urllib.request.urlopen('http://127.0.0.1:1')", ("URLError", DENIED)),
     "io_uring": ("return call('io_uring_setup', 1, 0)", NO),
@@ -123,6 +140,11 @@ LEAKS = {
     "10 GB of bytes": ("return len(bytearray(10 ** 10))", "MemoryError"),
     "10 GB of mapped memory": ("import mmap; mmap.mmap(-1, 10 ** 10)", ("MemoryError", "OSError")),
     "a large file": ("f = open('large', 'wb')\nwhile True: f.write(b'x' * 2 ** 20)", "OSError"),
+    "memory that is mapped to a file": (
+        "import mmap\nf = open('map', 'wb+')\nf.truncate(4 * 2 ** 20)\n"
+        "kept = [mmap.mmap(f.fileno(), 0) for n in range(10 ** 4)]", ("OSError", "MemoryError")),
+    "shared memory without end": ("import mmap\nkept = [mmap.mmap(-1, 2 ** 26) for n in range(99)]", "OSError"),
+    "a write far behind the end": ("os.pwrite(os.open('far', os.O_RDWR | os.O_CREAT), b'x', 10 ** 10)", "OSError"),
     "a large file with a hole": ("os.truncate(os.open('hole', os.O_RDWR | os.O_CREAT), 10 ** 10)", "OSError"),
     "many open files": ("kept = [open(f'f{n}', 'w') for n in range(100)]", "OSError"),
     "endless recursion": ("f = lambda: f()\nf()", "RecursionError"),
@@ -136,7 +158,8 @@ NUMBERS = {  # system calls: (x86_64, aarch64)
     "process_vm_writev": (311, 271), "prctl": (157, 167), "unshare": (272, 97), "setns": (308, 268),
     "capset": (126, 91), "seccomp": (317, 277), "io_uring_setup": (425, 425), "shmget": (29, 194),
     "keyctl": (250, 219), "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282),
-    "personality": (135, 92), "inotify_init1": (294, 26),
+    "personality": (135, 92), "inotify_init1": (294, 26), "process_vm_readv": (310, 270), "mq_open": (240, 180),
+    "sendfile": (40, 71), "kcmp": (312, 272), "process_madvise": (440, 440),
 }  # fmt: skip
 
 HEAD = """

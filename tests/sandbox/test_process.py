@@ -117,6 +117,21 @@ ENDS = {
     "a long value": ("'x' * 2_000_000", "TooMuchOutput: its value has more than 1,000,000 bytes as JSON"),
 }
 LATER = {
+    "a flood on standard error": ("import os\nwhile True: os.write(2, b'x' * 65536)", SLOW),
+    "a flood of single bytes": ("import os\nwhile True: os.write(1, b'x')", (SLOW, ENDS["print flood"][1])),
+    "files with holes": (
+        "import os\nfor n in range(9): os.truncate(os.open(f'{n}', os.O_RDWR | os.O_CREAT), 2 ** 22)\nwhile True: pass",
+        None,
+    ),
+    "removed files that stay open": (
+        "import os\nkept = []\nfor n in range(99):\n    kept.append(open('f', 'wb'))\n"
+        "    kept[-1].write(b'x' * 2 ** 22), os.unlink('f')",
+        re.compile("OSError|TooMuchStored|TimeoutError"),
+    ),
+    "a stack without end": (
+        "import sys\nsys.setrecursionlimit(10 ** 8)\nf = lambda n: f(n + 1)\nf(0)",
+        re.compile("Died|Error"),
+    ),
     "sleep": ("import time\ntime.sleep(1000)", SLOW),
     "endless generator": ("sum(1 for _ in iter(int, 1))", SLOW),
     "catch everything": (
@@ -265,6 +280,66 @@ STARTS = {  # how the process that calls run_python was started
     "another user": "import os\nif os.getuid() == 0:\n    os.setgroups([])\n    os.setresgid(65534, 65534, 65534)\n"
     "    os.setresuid(65534, 65534, 65534)",
 }
+
+
+@confined
+def test_open_files_of_ours_are_not_there(tmp_path):
+    """Also one that was marked as inheritable, and our standard input and error."""
+    (tmp_path / "secret").write_text("a key")
+    with (tmp_path / "secret").open() as file:
+        os.set_inheritable(file.fileno(), True)
+        code = (
+            "import os\ndef read(n):\n    try: return os.pread(n, 99, 0).decode()\n    except OSError: return ''\n"
+            "[read(n) for n in range(64) if read(n)]"
+        )
+        assert run_python(code) == Result("", [], None)
+
+
+@confined
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="machine code of x86_64")
+@pytest.mark.parametrize("entry", ["cd80", "0f34"])
+def test_system_calls_by_the_old_doors_end_the_process(entry):
+    """`int 0x80` and `sysenter` have other numbers for calls (2 is fork): the filter looks at the processor's kind."""
+    code = (
+        "import ctypes, mmap\npage = mmap.mmap(-1, 4096, prot=7)\n"
+        f"page.write(bytes.fromhex('b802000000' + {entry!r} + 'c3'))\n"
+        "ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()"
+    )
+    refused = (
+        "PermissionError: [Errno 13] Permission denied"  # a system without pages that are written and run
+    )
+    signals = ("Died: signal SIGSYS", "Died: signal SIGSEGV", "Died: signal SIGILL")
+    assert run_python(code).error in (*signals, refused)
+
+
+@confined
+def test_it_ends_with_the_process_that_started_it(tmp_path):
+    """Killed in the middle of a run, we leave no process behind: the kernel ends it (PR_SET_PDEATHSIG)."""
+    if not Path(f"/proc/self/task/{os.getpid()}/children").exists():
+        pytest.skip("needs a kernel that lists children in /proc")
+    code = "from minillm.sandbox import run_python\nrun_python('while True: pass', seconds=100)"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # whoever is killed cannot clear up
+    ours = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    try:
+        deadline, child = time.monotonic() + 60, None
+        while child is None and time.monotonic() < deadline:
+            found = Path(f"/proc/{ours.pid}/task/{ours.pid}/children").read_text().split()
+            if found and b"main.py" in Path(f"/proc/{found[0]}/cmdline").read_bytes():
+                limits = Path(f"/proc/{found[0]}/limits").read_text()
+                child = int(found[0]) if re.search(r"Max open files +24 ", limits) else None  # it is confined
+            time.sleep(0.02)
+        assert child is not None
+        ours.kill()
+        ours.wait(30)
+        while time.monotonic() < deadline and Path(f"/proc/{child}/stat").exists():
+            if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
+                break  # it has ended; whoever inherits it has not asked yet
+            time.sleep(0.02)
+        else:
+            assert not Path(f"/proc/{child}").exists()
+    finally:
+        ours.kill()
+        ours.wait(30)
 
 
 def started(first, code="print(repr(run_python('print(1)\\n2')))"):

@@ -30,6 +30,20 @@ def test_one_score_by_hand():
     assert scores.tolist() == pytest.approx([expected, 0, 0, 0, 0], rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((["the cat"], ["cat"]), "a document of corpus must be a list of str, got 'the cat'"),
+        (([["the", "cat"]], "cat"), "query must be a list of str, got 'cat'"),
+        (([], ["cat"]), "corpus must hold at least one document, got none"),
+        (([["cat"]], ["cat"], 1.2, 0.75, "bm25+"), "variant must be one of"),
+    ],
+)
+def test_the_formula_reads_words_not_letters(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        bm25_plain(*arguments)
+
+
 def test_idf_of_both_variants():
     assert lucene_idf(1, 1) == pytest.approx(math.log(4 / 3))
     assert lucene_idf(10, 10) > 0  # a word in every document still counts a little

@@ -156,11 +156,15 @@ def test_nobody_is_asked_about_nothing_and_what_is_no_score_is_named():
     first = BM25().fit(TEXTS)
     assert TwoStageSearch(first, Fixed(np.ones), TEXTS).search(["zebra", "ox"]) == [[], []]
     assert TwoStageSearch(first, Fixed(np.ones), TEXTS).search([]) == []
-    for say in (lambda n: [2.0] * n, torch.ones, np.ones):
+    learned = torch.ones((), requires_grad=True)
+    half = torch.bfloat16
+    for say in (
+        lambda n: [2.0] * n, torch.ones, np.ones, lambda n: learned * torch.ones(n), lambda n: torch.ones(n, dtype=half)
+    ):  # fmt: skip
         assert len(TwoStageSearch(first, Fixed(say), TEXTS).search(["cat"], 2)[0]) == 2
     wrong = (
         lambda n: np.ones((n, 1)), lambda n: np.ones(n - 1), lambda n: None, lambda n: np.full(n, np.nan),
-        lambda n: ["high"] * n,
+        lambda n: ["high"] * n, lambda n: torch.ones(n) > 0,
     )  # fmt: skip
     for say in wrong:
         with pytest.raises(

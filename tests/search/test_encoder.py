@@ -287,6 +287,21 @@ def test_an_encoder_that_fails_leaves_the_retriever_alone(encoder, monkeypatch, 
     assert retriever.search(["feline"], 2) == before
 
 
+def test_a_retriever_takes_vectors_as_lists_or_tensors_and_one_for_each_question(encoder, monkeypatch):
+    expected = DenseRetriever(encoder).fit(["a cat", "a dog"]).search(["feline", "a dog"], 2)
+    encode = encoder.encode
+    for change in (np.ndarray.tolist, torch.from_numpy, lambda rows: torch.from_numpy(rows).requires_grad_()):
+        with monkeypatch.context() as patch:
+            patch.setattr(encoder, "encode", lambda texts, change=change: change(encode(texts)))
+            retriever = DenseRetriever(encoder).fit(["a cat", "a dog"])
+            assert retriever.search(["feline", "a dog"], 2) == expected
+            assert retriever.scores("feline").shape == (2,)
+    retriever = DenseRetriever(encoder).fit(["a cat", "a dog"])
+    monkeypatch.setattr(encoder, "encode", lambda texts: encode(texts)[1:])
+    with pytest.raises(ValueError, match="must give a vector a text, got 1 for 2"):
+        retriever.search(["feline", "a dog"], 2)
+
+
 def test_embeddings_of_any_length_that_is_taken_give_unit_vectors(encoder):
     for length in (1e-3, 1.0, 1e18):
         scaled = StaticEncoder(encoder.tokenizer, encoder.embeddings * np.float32(length))

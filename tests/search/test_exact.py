@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -315,6 +316,8 @@ def test_numbers_go_on_behind_the_largest_id():
         (lambda: filled().remove([10, 99]), "got 99 which is not"),
         (lambda: filled().search([0.0]), "queries must be numbers"),
         (lambda: filled().search([[float("inf")]]), "queries must be finite"),
+        (lambda: filled().search([torch.ones(1, requires_grad=True)]), "queries must be numbers"),
+        (lambda: filled().remove(torch.ones(1, requires_grad=True)), "ids must be integers >= 0"),
         (lambda: filled().search([[0.0]], 0), "k must be at least 1"),
         (lambda: filled().search([[0.0]], True), "k must be an integer"),
         (lambda: filled().search([[0.0]], filter="all"), "filter must be a function"),

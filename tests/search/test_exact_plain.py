@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minillm.search.exact import METRICS
+from minillm.search.exact import METRICS, distances_plain, kth_smallest
 from minillm.search.exact_plain import nearest_in_blocks, nearest_plain, smallest, squared_distances
 from tests.helpers import soak_count
 
@@ -110,6 +110,35 @@ def test_blocks_refuse_what_their_squares_cannot_hold(dtype, size):
     with pytest.raises(ValueError, match=f"squares fit into {np.dtype(dtype)}, got a length of"):
         nearest_in_blocks(vectors, vectors, 2)
     assert nearest_plain(vectors, vectors, 1)[0].tolist() == [[0], [1], [2]]
+
+
+ROW = np.zeros((1, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: squared_distances([[1.0]], ROW), "queries must be an array of floats"),
+        (lambda: squared_distances(ROW[0], ROW), "queries must be an array of floats of two dimensions"),
+        (lambda: squared_distances(ROW.astype(np.uint8), ROW), "queries must be an array of floats"),
+        (lambda: squared_distances(ROW, ROW[:, :1]), r"queries must be numbers of shape \(N, 1\)"),
+        (lambda: smallest(ROW, ROW, 0), "k must be between 1 and 2, got 0"),
+        (lambda: smallest(ROW, ROW, 3), "k must be between 1 and 2, got 3"),
+        (lambda: smallest(ROW[0], ROW[0], 1), "distances must be an array"),
+        (lambda: smallest(ROW, ROW[:, :1], 1), "numbers must be an array"),
+        (lambda: distances_plain(ROW[0], ROW, "euclid"), "metric must be one of 'l2', 'cosine', 'ip'"),
+        (
+            lambda: distances_plain(ROW[0, :1], ROW, "l2"),
+            r"arrays \(D,\) and \(N, D\), got",
+        ),  # numpy would stretch it
+        (lambda: distances_plain(ROW, ROW, "ip"), r"arrays \(D,\) and \(N, D\), got"),
+        (lambda: distances_plain([0, 1], ROW, "l2"), r"arrays \(D,\) and \(N, D\), got"),
+        (lambda: kth_smallest(ROW, 0), "k must be at least 1"),
+    ],
+)
+def test_the_steps_refuse_what_they_cannot_answer(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 def test_an_unknown_metric_and_an_empty_block_are_refused():

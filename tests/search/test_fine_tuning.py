@@ -85,6 +85,8 @@ def test_a_table_gives_the_means_that_it_encodes(static):
 
 def test_a_fine_tuned_encoder_is_saved_whole_and_has_lost_its_name(encoder, tmp_path):
     encoder.name = "e5"
+    with pytest.raises(ValueError, match="pairs must be at least 1, got 0"):
+        usual_arguments(encoder, 0)
     fine_tune(encoder, PAIRS, usual_arguments(encoder, len(PAIRS), device="cpu"))
     assert encoder.name is None  # an index that keeps the name alone would find the old vectors' model
     again = open_encoder(encoder.save_pretrained(tmp_path / "tuned"))
@@ -274,6 +276,13 @@ def test_what_is_refused_leaves_the_encoder_as_it_was(encoder, pairs, options, m
     assert encoder.name == "e5"
     assert all(torch.equal(one, before[name]) for name, one in encoder.model.state_dict().items())
     assert all(one.requires_grad for one in encoder.model.parameters())
+
+
+def test_a_loss_that_is_no_scalar_is_named(encoder):
+    for loss in (lambda u, v, n: u.sum(1), lambda u, v, n: 1.0):
+        for pieces in (None, 2):
+            with pytest.raises(ValueError, match="loss must give a scalar tensor"):
+                fine_tune(encoder, PAIRS, loss=loss, pieces=pieces)
 
 
 def test_what_is_no_encoder_is_refused():

@@ -1,5 +1,7 @@
 """Hard negatives: what may not be one, ranges, margins, and the same choice as sentence-transformers'."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +52,13 @@ def test_the_highest_ranked_that_is_no_answer():
     assert (
         mined[2].negatives == mined[3].negatives == tuple(birds[:2])
     )  # both answers of one question are right
+
+
+def test_an_answer_in_hangul_of_single_letters_is_the_answer_still():
+    apart = unicodedata.normalize("NFD", "지민이 사과를 샀다")
+    pairs = [("누가 사과를 샀니", "지민이 사과를 샀다")]
+    (one,) = mine_hard_negatives(pairs, [apart, "수아가 사과를 팔았다"], num_negatives=2)
+    assert one.negatives == ("수아가 사과를 팔았다",)
 
 
 def test_ranges_start_behind_what_is_left_out():
@@ -222,6 +231,8 @@ def test_a_file_of_pairs_is_read_or_refused_by_its_line(tmp_path):
         (["ab"], {}, r"pairs\[0\] must be .anchor, positive."),
         ([("a", None)], {}, "all str, got None"),
         (PAIRS, {"corpus": "text"}, "corpus must be a list of str"),
+        (PAIRS, {"corpus": 0}, "corpus must be a list of str, got 0"),
+        (PAIRS, {"corpus": np.array([1, 2])}, "corpus must hold str only"),
         (PAIRS, {"num_negatives": 0}, "num_negatives must be at least 1"),
         (PAIRS, {"range_min": 3, "range_max": 4}, "leaves 1 texts, num_negatives asks for 3"),
         (PAIRS, {"range_min": -1}, "range_min must be at least 0"),

@@ -107,6 +107,23 @@ def test_bad_vectors_are_refused_and_none_is_kept(tmp_path, vectors, message):
     assert kept.missing(["a"]) == 1
     with pytest.raises(ValueError, match="encoder must have encode"):
         KeptVectors(5)
+    with pytest.raises(ValueError, match="texts must be a list of str, got 'ab'"):
+        kept.missing("ab")
+    with pytest.raises(ValueError, match=r"vectors must be \(2, 3\), got "):
+        kept.take(["a", "b"], np.ones((1, 3), np.float32))
+
+
+def test_the_probe_is_there_without_a_folder():
+    assert KeptVectors(Encoder()).is_made_by_same(KeptVectors(Encoder()).probe)
+    assert not KeptVectors(Encoder()).is_made_by_same(KeptVectors(Encoder(0.5)).probe)
+
+
+def test_a_folder_may_be_named_by_a_str_and_is_no_file(tmp_path):
+    KeptVectors(Encoder(), str(tmp_path)).encode(TEXTS)
+    assert KeptVectors(Encoder(), tmp_path).missing(TEXTS) == 0
+    (tmp_path / "notes").write_text("", encoding="utf-8")
+    with pytest.raises(ValueError, match="folder must be a folder, "):
+        KeptVectors(Encoder(), tmp_path / "notes")
 
 
 def test_an_interrupt_waits_for_the_block():

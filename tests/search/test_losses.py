@@ -61,6 +61,13 @@ def test_online_contrastive_takes_the_pairs_on_the_wrong_side_alone():
     assert found.item() == pytest.approx(2**2 + (0.5 - d) ** 2)
 
 
+@pytest.mark.parametrize("labels", [[1, 1, 0], [0, 0, 1], [1, 1, 1], [0, 0, 0]])
+def test_online_contrastive_shows_an_encoder_that_gives_nan(labels):
+    u, v = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(1))
+    v[1] = float("nan")
+    assert online_contrastive_loss(u, v, torch.tensor(labels)).isnan()
+
+
 def test_symmetric_is_the_mean_of_both_directions_and_dot_sees_lengths():
     generator = torch.Generator().manual_seed(3)
     u, v, n = (torch.randn(size, 6, generator=generator) for size in (5, 5, 10))
@@ -94,6 +101,13 @@ def test_gradients_pull_pairs_together():
         (lambda: mnr_loss(U, V[:1]), "must be pairs, got 2 and 1 rows"),
         (lambda: mnr_loss(U, torch.ones(2, 3)), "rows of width 2"),
         (lambda: mnr_loss(U[:0], V[:0]), "anchors must have rows"),
+        (lambda: mnr_loss(U[:, :0], V[:, :0]), "anchors must have rows of width D, one at least"),
+        (lambda: mnr_loss(U, V.double()), "positives must be of torch.float32, as the first tensor is, got"),
+        (lambda: mnr_loss(U, V, V.double()), "negatives must be of torch.float32"),
+        (lambda: mnr_loss(U, V, torch.ones(3, 1, 2)), "a row for each of 2 anchors, got"),
+        (lambda: mnr_loss(U, V, torch.ones(2, 0, 2)), "negatives must have rows of width 2"),
+        (lambda: triplet_loss(U, V, V.double()), "negatives must be of torch.float32"),
+        (lambda: contrastive_loss(U, V, torch.tensor([1j, 0])), "labels must be a tensor"),
         (lambda: mnr_loss(U, V, torch.ones(2, 3)), "negatives must have rows of width 2"),
         (lambda: mnr_loss(U, V, scale=float("nan")), "scale must be a finite number"),
         (lambda: mnr_loss(U, V, symmetric=1), "symmetric must be True or False, got 1"),

@@ -7,7 +7,7 @@ from minillm.data import Passage, korean_documents, prove_held_out, python_docs,
 from minillm.evaluation import hit_at_k, mrr, paired
 from minillm.evaluation.paired import Paired
 from minillm.search import BM25, Pair
-from minillm.search.before_and_after import BeforeAndAfter, in_words, places_by_keywords
+from minillm.search.before_and_after import BeforeAndAfter, compared, figures, in_words, places_by_keywords
 from minillm.search.own_pairs import connected, data_of_pairs, data_of_passages, draw_share, pairs_of_passages
 
 
@@ -161,6 +161,15 @@ def test_the_table_holds_the_figures_of_the_rankings(passages):
         *(f"{rows['before'][name]:.3f}" for name in ("hit@1", "hit@5", "MRR")),
     ]
     assert lines[-1] == f"MRR, after against before: {compared['MRR']}"
+
+
+def test_places_are_counted_and_what_are_none_is_named():
+    assert figures([1, 2, np.inf]) == pytest.approx({"hit@1": 1 / 3, "hit@5": 2 / 3, "MRR": 0.5})
+    assert compared([1, 2], [1, 3])["MRR"].wins == 1
+    for wrong in ([], [0, 1], [np.nan], [[1]], ["1"], None):
+        for call in (lambda one: figures(one), lambda one: compared(one, [1])):
+            with pytest.raises(ValueError, match=r"must be places \(Q,\) from 1 on, got"):
+                call(wrong)
 
 
 def test_words_follow_the_interval_of_each_figure():

@@ -12,7 +12,7 @@ from minillm.data import Passage
 from minillm.models import BERT, BERTConfig, BERTForMaskedLM, RoBERTa, RoBERTaConfig
 from minillm.search import DenseRetriever, PassageIndex, SentenceEncoder
 from minillm.search.sentence_encoder import POOLINGS
-from minillm.tokenizer import WordPieceTokenizer
+from minillm.tokenizer import BPETokenizer, WordPieceTokenizer
 from tests.e5s1 import WIDTH, e5s1_bytes
 
 VOCABULARY = (
@@ -149,6 +149,27 @@ def test_encode_says_what_it_needs(encoder, arguments, message):
         encoder.encode(*arguments)
 
 
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_a_text_without_any_token_is_zero_and_disturbs_no_other(pooling):
+    bare = BPETokenizer.train(["the cat sat"] * 3, 270, special_tokens=("<pad>",))  # no token around a text
+    bare.pad_token = "<pad>"
+    config = BERTConfig(
+        vocab_size=270, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+    )
+    encoder = SentenceEncoder(BERT(config), bare, pooling, max_length=16)
+    found = encoder.encode(["", "the cat", ""])
+    np.testing.assert_array_equal(found[::2], 0)
+    np.testing.assert_allclose(found[1], encoder.encode("the cat"), atol=1e-6)
+    np.testing.assert_array_equal(encoder.encode([""]), np.zeros((1, 16)))
+
+
+def test_one_text_in_place_of_a_list_is_not_read_letter_by_letter(encoder):
+    for ask in (encoder.tokens, encoder.count_tokens):
+        with pytest.raises(ValueError, match="texts must be a list of str, got '고양이'"):
+            ask("고양이")
+    assert encoder.count_tokens(iter(["the cat"])) == encoder.count_tokens(["the cat"])
+
+
 def test_it_takes_what_a_user_of_the_peer_types(encoder, capsys):
     plain = encoder.encode(["the cat", "a dog"])
     one = encoder.encode("the cat")
@@ -168,6 +189,9 @@ def test_it_takes_what_a_user_of_the_peer_types(encoder, capsys):
     assert "Batches" in capsys.readouterr().err
     np.testing.assert_allclose(encoder.similarity(found, plain), plain @ plain.T, atol=1e-6)
     assert encoder.similarity(one, list(plain)).shape == (1, 2)
+    np.testing.assert_allclose(
+        encoder.similarity(plain[::-1], plain).flip(0)[1:], plain[1:] @ plain.T, atol=1e-6
+    )
     assert encoder.encode_query("the cat", convert_to_tensor=True).shape == (16,)
     assert encoder.encode([], convert_to_tensor=True).shape == (0, 16)
     assert encoder.device == torch.device("cpu")
@@ -188,6 +212,7 @@ def test_parts_that_do_not_fit_are_refused(tokenizer):
         ((model, tokenizer, "sum"), "pooling must be one of 'cls', 'mean', 'max', got 'sum'"),
         ((model, tokenizer, "mean", 1), "room for 2 special tokens"),
         ((model, tokenizer, "mean", None, {"query": 3}), "prompt 'query' must be a str"),
+        ((model, tokenizer, "mean", None, ["query: "]), "prompts must be a dict from name to text, got "),
         ((model, tokenizer, "mean", None, {}, "query"), "default_prompt_name must be one of"),
         (
             (BERT(BERTConfig(**{**model.config.to_dict(), "vocab_size": 9})), tokenizer),

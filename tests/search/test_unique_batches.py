@@ -23,6 +23,29 @@ def test_a_row_that_shares_a_text_waits_for_the_next_batch():
         unique_batches(range(4), same, 0)
 
 
+@pytest.mark.parametrize("deal", [unique_batches, epoch_of_unique_batches])
+@pytest.mark.parametrize(
+    ("order", "texts", "message"),
+    [
+        ([0, 2], [{"a"}, {"b"}], "order must name rows from 0 to 1, got 2"),
+        ([-1], [{"a"}], "order must name rows from 0 to 0, got -1"),
+        ([0, 0.5], [{"a"}, {"b"}], "a row of order must be an integer, got 0.5"),
+        ([0], ["a"], "texts must hold a set of texts for every row, got 'a'"),
+        (None, [{"a"}], "order and texts must be lists, got None"),
+        ([0], "a", "order and texts must be lists"),
+    ],
+)
+def test_what_does_not_fit_is_named(deal, order, texts, message):
+    with pytest.raises(ValueError, match=message):
+        deal(order, texts, 2)
+
+
+def test_most_is_a_number_of_batches():
+    assert unique_batches([0, 1], [{"a"}, {"b"}], 1, 0) == []
+    with pytest.raises(ValueError, match="most must be at least 0, got -1"):
+        unique_batches([0, 1], [{"a"}, {"b"}], 1, -1)
+
+
 class Counted(list):
     """A list that counts how often it is asked."""
 

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 
+from minillm.course.classroom.limits import own_progress_lock
 from minillm.search import BM25, ExactIndex
 from minillm.training import EarlyStoppingCallback, checkpoints
 from tests.helpers import soak_count
@@ -26,6 +27,7 @@ def killed(work, seconds):
     child = os.fork()
     if child == 0:
         try:
+            own_progress_lock()
             work()
         finally:
             os._exit(0)

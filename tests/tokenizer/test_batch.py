@@ -83,6 +83,28 @@ def test_which_text_is_cut(lengths, room, strategy, kept):
     assert rooms(*lengths, room, strategy) == kept
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: windows(10, 4, 4),
+            "stride must be between 0 and 3, got 4",
+        ),  # no window would have anything new
+        (lambda: windows(10, 4, 9), "stride must be between 0 and 3, got 9"),
+        (lambda: windows(10, 4, -1), "stride must be at least 0"),
+        (lambda: windows(-1, 4), "length must be at least 0"),
+        (lambda: windows(10.0, 4), "length must be an integer"),
+        (lambda: windows(10, 4, side="middle"), "side must be one of"),
+        (lambda: rooms(10, 50, 40, "longest-first"), "strategy must be one of"),
+        (lambda: rooms(10, 50, -1, "longest_first"), "room must be at least 0"),
+        (lambda: rooms(10, -5, 3, "longest_first"), "second must be at least 0"),
+    ],
+)
+def test_windows_and_rooms_refuse(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
 def test_overflow_comes_back_as_rows(tokenizer):
     batch = tokenizer(
         ["abcdef", "g"], truncation=True, max_length=4, stride=1, padding=True, return_overflowing_tokens=True,

@@ -6,9 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.tokenizer.bpe_plain import best_pair, count_pairs, count_words, merge_pair, train_bpe_plain
+from minillm.tokenizer.bpe_plain import (
+    best_pair,
+    count_pairs,
+    count_words,
+    decode_plain,
+    encode_plain,
+    encode_word_plain,
+    merge_pair,
+    train_bpe_plain,
+)
 from minillm.tokenizer.bpe_train_fast import learn_merges_fast
-from minillm.tokenizer.splitting import GPT4_PATTERN
+from minillm.tokenizer.special import special_parts
+from minillm.tokenizer.splitting import GPT4_PATTERN, cut_at, split_plain
 from minillm.tokenizer.word_table import WordTable, count_words_fast
 from tests.tokenizer.samples import KOREAN, SAMPLES, TEXTS
 
@@ -106,3 +116,37 @@ def test_bad_arguments_are_refused(bad):
 def test_a_count_beyond_the_cells_is_refused():
     with pytest.raises(ValueError, match="2147483648"):
         learn_merges_fast(WordTable.from_dict({b"ab": 1 << 31}), 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: count_words("한국"), "iterable of str"),
+        (lambda: count_words_fast("한국"), "iterable of str"),  # its letters would pass for texts
+        (lambda: count_words_fast([None]), "must be a str, got None"),
+        (lambda: count_pairs({b"ab": 2}), "iterable of"),
+        (lambda: count_pairs([(b"ab", 2)]), "list of tokens"),
+        (lambda: best_pair({}), "nothing is left to merge"),
+        (
+            lambda: merge_pair([b"a", b"b"], [b"a", b"b"]),
+            "tuple of two",
+        ),  # a list equals no pair: nothing would merge
+        (lambda: merge_pair(b"ab", (b"a", b"b")), "list of byte strings"),
+        (lambda: train_bpe_plain({"ab": 2}, 3), "bytes as keys"),
+        (lambda: train_bpe_plain([b"ab"], 3), "dict from byte strings"),
+        (lambda: train_bpe_plain({b"ab": 2}, 1.5), "num_merges"),
+        (lambda: train_bpe_plain({b"ab": -2}, 1), "count of a word"),
+        (lambda: encode_word_plain("ab", {}), "word must be bytes"),
+        (lambda: encode_plain("ab", {b"a": 0}, {}, {}), "255 of them have none"),
+        (lambda: decode_plain([-1], [b"a", b"b"]), "id -1 is out of range"),  # not the last one
+        (lambda: decode_plain(iter([0]), [b"a"]), "list of int"),
+        (lambda: learn_merges_fast({b"ab": 2}, 3), "WordTable"),
+        (lambda: split_plain(b"ab"), "must be a str"),
+        (lambda: cut_at("ab", [(-1, 2)]), "0 to 2"),
+        (lambda: special_parts("ab", "a"), "frozenset"),
+        (lambda: special_parts("ab", frozenset([""])), "non-empty"),
+    ],
+)
+def test_bad_input_is_refused_with_what_came(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

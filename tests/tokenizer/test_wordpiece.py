@@ -5,6 +5,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,6 +53,20 @@ def tokenizer():
 )
 def test_the_longest_token_wins(word, tokens):
     assert longest_match(word, VOCAB) == tokens
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("ab", "xaby"), "vocab must hold tokens"),  # a text holds "ab", but it is no list of tokens
+        (("ab", None), "vocab must hold tokens"),
+        ((b"ab", {"ab"}), "word must be a str"),
+        (("ab", {"ab"}, None), "prefix must be a str"),
+    ],
+)
+def test_what_the_rule_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        longest_match(*arguments)
 
 
 def test_long_words_are_unknown():
@@ -227,3 +242,18 @@ def test_training_reads_once_and_cuts_at_special_tokens():
     assert {"hug", "hugs", "pug"} <= tokenizer.vocab.keys()
     assert tokenizer.token_to_id("[") is None
     assert tokenizer.decode(tokenizer.encode("Hugs pug")) == "hugs pug"
+
+
+def test_names_that_are_no_tokens_are_refused(tokenizer):
+    for call in (
+        lambda: tokenizer.convert_ids_to_tokens([10**6]),
+        lambda: tokenizer.convert_ids_to_tokens("5"),
+        lambda: tokenizer.convert_ids_to_tokens([1.5]),
+        lambda: tokenizer.convert_ids_to_tokens([1], skip_special_tokens=1),
+        lambda: tokenizer.convert_tokens_to_ids(5),
+        lambda: tokenizer.convert_tokens_to_ids(["[CLS]", 5]),
+        lambda: tokenizer.tokenize(None),
+    ):
+        with pytest.raises(ValueError, match=r"must be|out of range"):
+            call()
+    assert tokenizer.convert_ids_to_tokens(torch.tensor([0, 1])) == tokenizer.convert_ids_to_tokens([0, 1])

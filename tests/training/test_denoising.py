@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -128,3 +129,43 @@ def test_bad_settings():
     ):
         with pytest.raises(ValueError, match=message):
             BARTNoise(**({"mask_id": MASK} | arguments))
+
+
+KINDS = {
+    mask_tokens: {"mask_id": MASK},
+    delete_tokens: {},
+    infill_text: {"mask_id": MASK},
+    permute_sentences: {"sentence_end_ids": [END]},
+    rotate_document: {},
+}
+
+
+def test_a_text_may_be_a_list_a_tensor_or_small_numbers():
+    for damage, settings in KINDS.items():
+        found = [
+            damage(text, np.random.default_rng(5), **settings).tolist()
+            for text in (list(range(5, 25)), torch.arange(5, 25), np.arange(5, 45, dtype=np.uint8)[:20])
+        ]
+        assert found[0] == found[1] == found[2]
+        assert MASK in mask_tokens(np.full(9, 200, np.uint8), np.random.default_rng(0), MASK, 1.0)
+    assert mask_tokens(np.full(9, 200, np.uint8), np.random.default_rng(0), 300, 1.0).tolist() == [300] * 9
+
+
+def test_bad_texts_and_settings_are_refused_before_anything_is_drawn():
+    for damage, settings in KINDS.items():
+        for text in (None, "text", [0.5], [float("nan")], [[1, 2]], np.array(3), [-1], [True]):
+            generator = np.random.default_rng(0)
+            with pytest.raises(ValueError, match="a text must"):
+                damage(text, generator, **settings)
+            assert generator.random() == np.random.default_rng(0).random()
+        with pytest.raises(ValueError, match=r"generator must be a numpy\.random\.Generator"):
+            damage([5, 6], 3, **settings)
+    for damage in (mask_tokens, delete_tokens, infill_text):
+        for rate in (-0.1, 1.5, float("nan"), "a"):
+            with pytest.raises(ValueError, match="rate must be"):
+                damage([5, 6], np.random.default_rng(0), rate=rate, **KINDS[damage])
+    for mean_span in (0, 1e-9, -1, float("inf")):  # a mean of 0 never lost a token: it did not end
+        with pytest.raises(ValueError, match="mean_span must be"):
+            infill_text([5, 6, 7], np.random.default_rng(0), MASK, mean_span=mean_span)
+    with pytest.raises(ValueError, match="sentence_end_ids must"):
+        permute_sentences([5, 6], np.random.default_rng(0), None)

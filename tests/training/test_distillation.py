@@ -90,6 +90,24 @@ def test_no_distance_between_equals_and_a_token_that_cannot_come(direction):
         torch.testing.assert_close(whole, part)
 
 
+@pytest.mark.parametrize("direction", BOTH)
+@pytest.mark.parametrize("who", ["both", "the one whose weights count"])
+def test_tokens_that_cannot_come_leave_the_gradient_of_those_that_can(direction, who):
+    """A vocabulary masked with -inf, as a grammar or a padded head does it: the same gradient, and no NaN."""
+    student, teacher = draw(4, 6, seed=5)
+    keep, T = [0, 1, 3, 4, 5], 1.5
+    shut = student if direction == "reverse" else teacher
+    for logits in (student, teacher) if who == "both" else (shut,):
+        logits[:, 2] = -math.inf
+    x = student.clone().requires_grad_()
+    first, second = (teacher, x) if direction == "forward" else (x, teacher)
+    p, log_q = torch.softmax(first[:, keep] / T, 1), torch.log_softmax(second / T, 1)[:, keep]
+    expected = torch.autograd.grad(((p * (p.log() - log_q)).sum(1)).mean(), x)[0]
+    for function in BOTH[direction]:
+        found = torch.autograd.grad(function(x, teacher, T), x)[0]
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_the_two_directions_differ_and_say_what_they_punish():
     teacher = torch.log(torch.tensor([[0.5, 0.4999, 0.0001]]))
     narrow = torch.log(torch.tensor([[0.9998, 0.0001, 0.0001]]))  # one of the teacher's two tokens
@@ -182,6 +200,12 @@ def test_hidden_states():
         ({"temperature": -1.0}, "temperature"),
         ({"temperature": math.nan}, "finite"),
         ({"alpha": 1.5}, "alpha"),
+        ({"kl": "forward"}, "kl must be a function"),
+        ({"ignore_index": "none"}, "ignore_index"),
+        (
+            {"student_logits": torch.zeros(2, 3, 0), "teacher_logits": torch.zeros(2, 3, 0)},
+            "got Tensor of shape",
+        ),
     ],
 )
 def test_refused(change, says):

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig, load_model
+from minillm.quantization import quantize
 from minillm.training import (
     CausalLMObjective,
     DistillationObjective,
@@ -242,6 +243,8 @@ def test_a_student_of_the_teachers_layers(family):
             student_from_layers(teacher, layers)
     with pytest.raises(ValueError, match="blocks"):
         student_from_layers(ToyLM())
+    with pytest.raises(ValueError, match="weights of a fresh"):
+        student_from_layers(quantize(teacher, "int8"), [0])
 
 
 class Letters:
@@ -270,6 +273,15 @@ def test_examples_from_what_a_teacher_wrote():
     ):  # fmt: skip
         with pytest.raises(ValueError, match=says):
             teacher_examples(prompts, writer, Letters())
+    for writer, tokenizer in ((["ba"], Letters()), (write, None)):
+        with pytest.raises(ValueError, match="write must be a function"):
+            teacher_examples(["ab"], writer, tokenizer)
+    assert teacher_examples(iter(["ab"]), lambda p: (one for one in p), Letters())[0]["labels"] == [
+        -100,
+        -100,
+        0,
+        1,
+    ]
     with pytest.raises(ValueError, match="nothing to learn"):
         teacher_examples(["abcdef"], write, Letters(), max_length=4)
 

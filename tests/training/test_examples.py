@@ -1,6 +1,7 @@
 """A Trainer with TrainingArguments and examples: epochs, orders, resuming, best models, predictions."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -126,6 +127,18 @@ def test_the_open_loop_gives_back_the_generator_and_refuses_nothing_to_learn():
     assert torch.equal(torch.get_rng_state(), state)
     with pytest.raises(ValueError, match="at least one"):
         open_loop(tiny_classifier(), [], DataCollatorWithPadding(Padding()))
+    for wrong in (
+        {"learning_rate": -1},
+        {"learning_rate": math.nan},
+        {"weight_decay": -1},
+        {"seed": -1},
+        {"seed": 1.5},
+    ):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+            open_loop(tiny_classifier(), classes(8), DataCollatorWithPadding(Padding()), **wrong)
+    for model, collate in ((None, DataCollatorWithPadding(Padding())), (tiny_classifier(), None)):
+        with pytest.raises(ValueError, match="a model and a collator are needed"):
+            open_loop(model, classes(8), collate)
 
 
 def test_random_masks_are_drawn_again_after_a_stop(tmp_path):

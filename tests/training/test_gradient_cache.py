@@ -234,3 +234,22 @@ def test_bad_input_is_named(arguments, message):
     given, size = arguments
     with pytest.raises(ValueError, match=message):
         cached_loss(Reader(), given, loss, size)
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize(
+    ("embed", "one_loss", "message"),
+    [
+        (None, loss, "embed must be a function, got None"),
+        (Reader(), 5, "loss must be a function, got 5"),
+        (lambda column: Reader()(column)[:1], loss, r"embed must give vectors \(4, D\) of 4 texts, got"),
+        (lambda column: Reader()(column).sum(), loss, r"embed must give vectors \(4, D\) of 4 texts, got"),
+        (lambda column: [1.0], loss, r"embed must give vectors \(4, D\) of 4 texts, got \[1.0\]"),
+        (lambda column: Reader()(column).long(), loss, "vectors of floats"),
+        (Reader(), lambda u, v: u.sum(1), "loss must give a scalar tensor"),
+        (Reader(), lambda u, v: 1.0, "loss must give a scalar tensor"),
+    ],
+)
+def test_an_encoder_and_a_loss_that_are_none_are_named(gradients, embed, one_loss, message):
+    with torch.set_grad_enabled(gradients), pytest.raises(ValueError, match=message):
+        cached_loss(embed, columns(), one_loss, 4)

@@ -109,3 +109,16 @@ def test_bad_settings(arguments, message):
 def test_bad_texts(ids):
     with pytest.raises(ValueError, match="a text must"):
         MaskedLMNoise(MASK, VOCABULARY)(ids, np.random.default_rng(0))
+
+
+def test_bad_draws():
+    ids, chosen, kind = np.arange(3), np.array([True, False, True]), np.zeros(3)
+    for arguments, message in (
+        ((ids, chosen[:2], kind, ids, MASK), r"chosen must have the shape \(3,\) of the ids, got \(2,\)"),
+        ((ids, chosen, kind, 7, MASK), r"words must have the shape \(3,\)"),
+        ((ids, chosen.astype(int), kind, ids, MASK), "chosen must be bool"),
+        ((ids, chosen, kind, ids, MASK, 1.5), "mask_share must be between 0 and 1, got 1.5"),
+        ((ids, chosen, kind, ids, MASK, 0.8, 0.3), "random_share must be between 0 and 0.2, got 0.3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            place_masks(*arguments)

@@ -2,6 +2,7 @@
 
 import contextlib
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -212,6 +213,8 @@ def test_the_table_has_a_line_for_each_batch():
             "lora_targets must be some of q_proj",
         ),
         ((gpt2(), 1, 8), {"lora_r": 4, "lora_targets": "q_proj"}, "lora_targets must be some of q_proj"),
+        ((gpt2(), 1, 8), {"lora_r": 4, "lora_targets": ([],)}, "lora_targets must be some of q_proj"),
+        ((gpt2(), 1, 8), {"lora_r": 10**6}, "lora_r must be at most the narrower side of q_proj"),
         ((gpt2(resid_pdrop=0.1), 1, 8), {}, "activations with dropout are not counted"),
         ((llama(model_type="mistral", sliding_window=4), 1, 8), {}, "sliding windows are not counted"),
         ((gpt2(), 1, 8), {"fused_norm": 1}, "fused_norm must be True or False"),
@@ -223,5 +226,17 @@ def test_bad_input_is_named(arguments, options, message):
     if len(options) == 0 and isinstance(arguments[0], int):
         with pytest.raises(ValueError, match="model must be a torch module, got 5"):
             parameter_memory(5)
-    with pytest.raises(ValueError, match="budget must be"):
-        largest_batch(gpt2(), 8, float("inf"))
+    for budget in (float("inf"), 1e300):
+        with pytest.raises(ValueError, match="budget must be"):
+            largest_batch(gpt2(), 8, budget)
+    for sizes in (3, (), None):
+        with pytest.raises(ValueError, match="batch_sizes must be one number of rows or more"):
+            memory_table(gpt2(), sizes, 8)
+
+
+def test_numbers_of_numpy_do_not_come_back():
+    found = training_memory(gpt2(), np.int64(2), np.int32(8), lora_r=2)
+    assert found == training_memory(gpt2(), 2, 8, lora_r=2)
+    assert {type(getattr(found, name)) for name in ("weights", "gradients", "optimizer", "activations")} == {
+        int
+    }

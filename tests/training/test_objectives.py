@@ -65,6 +65,10 @@ def test_shift_right():
         [2, 5, 0, 0],
     ]
     assert shift_right(torch.tensor([[7]]), 2, 0).tolist() == [[2]]
+    for labels, start in (([[7]], 2), (torch.ones(1, 2), 2), (torch.ones(2).long(), 2), (torch.ones(1, 2).long(), 1.5),
+                          (torch.ones(1, 0).long(), 2)):  # fmt: skip
+        with pytest.raises(ValueError, match="must be"):
+            shift_right(labels, start, 0)
 
 
 @pytest.mark.parametrize("objective", [MaskedLMObjective, Seq2SeqObjective])

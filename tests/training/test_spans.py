@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,3 +114,54 @@ def test_a_closing_sentinel_and_an_empty_span_are_read():
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_what_corrupt_spans_is_given():
+    mask = [False, True, True, False, True]
+    wanted = [[5, 99, 8, 98], [99, 6, 7, 98, 9]]
+    for ids in ([5, 6, 7, 8, 9], torch.arange(5, 10), np.arange(5, 10, dtype=np.uint8)):
+        for lost in (mask, np.array(mask), torch.tensor(mask)):
+            assert [part.tolist() for part in corrupt_spans(ids, lost, SENTINELS)] == wanted
+    sentinels = [300, 301]  # no uint8: they were stored as 44 and 45
+    found = corrupt_spans(np.arange(5, 10, dtype=np.uint8), np.array(mask), sentinels)
+    assert [part.tolist() for part in found] == [[5, 300, 8, 301], [300, 6, 7, 301, 9]]
+
+
+@pytest.mark.parametrize(
+    ("ids", "mask", "sentinels", "message"),
+    [([5, 6], [0, 1], [9], "mask must be bool"),
+     ([5, 6], [True], [9], r"of the shape \(2,\) of the ids"),
+     ([5, 6], [[True, False]], [9], "mask must be bool"),
+     ([[5, 6]], [[True, False]], [9], "a text must"),
+     ([0.5], [True], [9], "a text must"),
+     (None, [True], [9], "a text must"),
+     ([5, 6], [True, False], [0.5], "sentinel_ids must"),
+     ([5, 6], [True, False], None, "sentinel_ids must"),
+     ([5, 9], [True, False], [9], "a text must not hold sentinels, got 9"),
+     ([5, 6], [True, False], [], "more than 0 sentinels")],
+)  # fmt: skip
+def test_corrupt_spans_refuses(ids, mask, sentinels, message):
+    with pytest.raises(ValueError, match=message):
+        corrupt_spans(ids, mask, sentinels)
+
+
+def test_bad_lengths_and_shares():
+    draw = np.random.default_rng(0)
+    for arguments, message in (
+        ((5, 6, draw), "parts must be between 1 and 5, got 6"),
+        ((5, 0, draw), "parts must be between 1 and 5, got 0"),
+        ((0, 1, draw), "total must be at least 1, got 0"),
+        ((5.5, 1, draw), "total must be an integer, got 5.5"),
+        ((5, 2, 0), "generator must be"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            random_lengths(*arguments)
+    for settings, message in (
+        ({"length": -1}, "length must be at least 0, got -1"),
+        ({"density": 2}, "density must be between 0 and 1, got 2"),
+        ({"density": float("nan")}, "density must be a finite number"),
+        ({"mean_span": 0}, "mean_span must be at least 1, got 0"),
+        ({"generator": 7}, "generator must be"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            span_mask(**{"length": 9, "generator": draw, **settings})

@@ -2,7 +2,7 @@
 
     stops(name, arguments, steps)   why a call may not be made: forbidden, or not after data was read, or not allowed
     reads(name, observation)        the rails of apps/guardrails on what came back
-    marked(name, text)              <data tool="name"> ... </data>
+    shown(name, observation)        <data tool="name"> ... </data>; what a tool says as it fails is marked, too
 
 A mark and a rail lower the odds that a model obeys a text; only `stops` settles it, as no wording gets round a list.
 Book: 15.3 에이전트 평가하기, 9.3 데이터 검증. Left out: keeping secrets that were read out of allowed calls.
@@ -25,7 +25,8 @@ Allows = Callable[[str, Mapping[str, Any]], str | None]  # None, or why a call m
 
 class ToolGuard:
     """rails: a Guard, or any function text -> Verdict. forbidden: tools never called. after_data: tools that are closed
-    once a tool has spoken. allows: (tool, arguments) -> None or why not. An error of a rail or of `allows` is a no."""
+    once a tool has spoken, be it by an error. allows: (tool, arguments) -> None or why not. An error of a rail or of
+    `allows` is a no."""
 
     def __init__(
         self,
@@ -45,7 +46,7 @@ class ToolGuard:
         """Why a call may not be made; None where it may."""
         if name in self.forbidden:
             return f"{name} may not be called"
-        if name in self.after_data and any(one.observation.text for one in steps):
+        if name in self.after_data and any(map(_spoke, steps)):
             return f"{name} may not be called after a tool has been read"
         try:
             return None if self.allows is None else self.allows(name, arguments)
@@ -61,17 +62,26 @@ class ToolGuard:
             verdict = self.rails(text)
             allowed, left = verdict.allowed, verdict.text(text)
         except Exception as error:
-            return Observation(
-                "", f"what {name} said could not be checked ({type(error).__name__})", seen.seconds
-            )
+            why = f"what {name} said could not be checked ({type(error).__name__})"
+            return Observation("", why, seen.seconds)
         if not allowed:
             return Observation("", f"what {name} said was held back: {verdict.reason}", seen.seconds)
         return seen._replace(text=left) if seen.error is None else seen._replace(error=left)
+
+    def shown(self, name: str, seen: Observation) -> str:
+        """What the model is told of an observation."""
+        if seen.error is None:
+            return self.marked(name, seen.text)
+        return "Error: " + (self.marked(name, seen.error) if seen.spoken else seen.error)
 
     def marked(self, name: str, text: str) -> str:
         """The text between marks that it cannot close itself."""
         inside = re.sub(r"<(?=\s*/?\s*data)", "&lt;", text, flags=re.IGNORECASE)
         return f'<data tool="{name}">\n{inside}\n</data>'
+
+
+def _spoke(step: Step) -> bool:
+    return step.observation.spoken or bool(step.observation.text)
 
 
 OPEN = ToolGuard()  # marks, and forbids nothing

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from minillm._checks import check_choice, check_function, check_text, describe
-from minillm.apps.agents.tools import Tool, tool_from
+from minillm.apps.agents.tools import Tool, tool_from, visible
 
 VERDICTS = ("approve", "edit", "refuse")
 
@@ -32,12 +32,24 @@ class Approval:
             raise ValueError(f"arguments come with 'edit' alone, got {describe(self.arguments)}")
 
 
+def as_approval(said: Any) -> Approval:
+    """What a person said; whatever is no Approval is a refusal."""
+    return said if isinstance(said, Approval) else Approval("refuse", why=f"no verdict, {describe(said)}")
+
+
 class Person(Protocol):
     """Whoever is asked."""
 
     def ask(self, question: str) -> str: ...
 
     def approve(self, tool: str, arguments: dict[str, Any]) -> Approval: ...
+
+
+def check_person(person: Any, *needs: str) -> Any:
+    """`person` if it has the methods that are needed."""
+    if lacks := [one for one in needs if not callable(getattr(person, one, None))]:
+        raise ValueError(f"person must have {' and '.join(lacks)}, got {describe(person)}")
+    return person
 
 
 @dataclass
@@ -73,16 +85,14 @@ class ConsolePerson:
 
     def ask(self, question: str) -> str:
         """What was typed; "" where the input has ended."""
-        try:
-            return self.read(f"{question} ")
+        try:  # control characters of a model could repaint a terminal
+            return self.read(f"{visible(question)} ")
         except EOFError:
             return ""
 
     def approve(self, tool: str, arguments: dict[str, Any]) -> Approval:
         """What was typed, read strictly: what is not understood is no permission."""
-        shown = json.dumps(
-            arguments, ensure_ascii=True
-        )  # control characters of a model could repaint a terminal
+        shown = json.dumps(arguments, ensure_ascii=False)
         said = self.ask(f"Allow {tool}({shown})? [y/N or other arguments as JSON]").strip()
         if said.lower() in ("y", "yes", "네", "예"):
             return Approval("approve")
@@ -91,6 +101,32 @@ class ConsolePerson:
         except ValueError:
             edited = None
         return Approval("edit", edited) if isinstance(edited, dict) else Approval("refuse", why=said)
+
+
+class FinalWord:
+    """One person for several agents: a tool that was refused to one of them is refused to all, and not asked about.
+
+    refused: tool -> why, the refusals that stand. No message holds them: save them beside a talk, and give them back.
+    """
+
+    def __init__(self, person: Person, refused: Mapping[str, str] | None = None) -> None:
+        self.person = check_person(person, "ask", "approve")
+        if not isinstance(refused, (Mapping, type(None))):
+            raise ValueError(f"refused must be tool -> why, got {describe(refused)}")
+        self.refused = dict(refused or {})
+
+    def ask(self, question: str) -> str:
+        """The person's answer."""
+        return self.person.ask(question)
+
+    def approve(self, tool: str, arguments: dict[str, Any]) -> Approval:
+        """The person's verdict, or the refusal that stands."""
+        if tool not in self.refused:
+            said = as_approval(self.person.approve(tool, arguments))
+            if said.verdict != "refuse":
+                return said
+            self.refused[tool] = said.why
+        return Approval("refuse", why=self.refused[tool])
 
 
 def ask_tool(person: Person) -> Tool:

@@ -48,9 +48,9 @@ class AskedFor:
         if tool not in Workplace.CHANGES:
             return None
         if tool not in self.plan:
-            return f"not allowed: the request does not call for {tool}"
+            return f"the request does not call for {tool}"
         strange = [str(arguments[name]) for name in NAMES if name in arguments]
         strange = [name for name in strange if name.strip() not in self.named]
         if strange:
-            return f"not allowed: the request does not name {strange[0]!r}"
+            return f"the request does not name {strange[0]!r}"
         return None

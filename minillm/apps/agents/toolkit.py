@@ -9,7 +9,8 @@ Book: 15.1.4 에이전트의 행동. Left out: the network.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,24 +87,48 @@ def folder_tools(folder: str | Path) -> list[Tool]:
 
     def list_files() -> list:
         """List the files."""
-        inside = (one for one in root.rglob("*") if one.is_file() and not one.is_symlink())
-        return sorted(one.relative_to(root).as_posix() for one in itertools.islice(inside, MOST_FILES))
+        with quiet_about(root):
+            return [one.relative_to(root).as_posix() for one in files_of(root)]
 
     def read_file(path: str) -> str:
         """Read a file."""
-        found = inside_of(root, path)
-        if not found.is_file() or found.stat().st_nlink > 1 or found.stat().st_size > LARGEST_FILE:
-            raise ValueError(f"there is no such file of at most {LARGEST_FILE:,} bytes")
-        return found.read_text("utf-8", errors="replace")[: MOST + 1]
+        return read_inside(root, path)[: MOST + 1]
 
     def write_file(path: str, text: str) -> str:
         """Write a file, in place of what was there."""
         if len(text) > LARGEST_FILE:
             raise ValueError(f"a file has at most {LARGEST_FILE:,} characters")
-        write_whole(inside_of(root, path), text)
+        with quiet_about(root):
+            write_whole(inside_of(root, path), text)
         return "written"
 
     return [tool_from(list_files), tool_from(read_file), tool_from(write_file, dangerous=True)]
+
+
+def files_of(root: Path, pattern: str = "**/*", most: int = MOST_FILES) -> list[Path]:
+    """The files in a folder and below, sorted, `most` at most: none that is a link, or has a name elsewhere."""
+    inside = (one for one in root.glob(pattern) if not one.is_symlink() and one.is_file())
+    return sorted(one for one in itertools.islice(inside, most) if one.stat().st_nlink == 1)
+
+
+def read_inside(root: Path, path: str) -> str:
+    """The text of a file in a folder; ValueError for any other."""
+    with quiet_about(root):
+        found = inside_of(root, path)
+        if not found.is_file() or found.stat().st_nlink > 1 or found.stat().st_size > LARGEST_FILE:
+            raise ValueError(f"there is no such file of at most {LARGEST_FILE:,} bytes")
+        return found.read_text("utf-8", errors="replace")
+
+
+@contextmanager
+def quiet_about(root: Path) -> Iterator[None]:
+    """Errors are told to a model, and perhaps to its server: they say nothing of where the folder lies."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"that is not possible: {error.strerror or type(error).__name__}") from None
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(root), "")) from None
 
 
 def inside_of(root: Path, path: str) -> Path:

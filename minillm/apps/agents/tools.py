@@ -14,8 +14,10 @@ Book: 15.1.4 에이전트의 행동. Peer: AutoGen's functions, OpenAI's functio
 from __future__ import annotations
 
 import contextvars
+import copy
 import inspect
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -26,15 +28,17 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 from minillm._checks import check_flag, check_number, check_text, describe, is_listing
 
 SECONDS, MOST = 5.0, 4000  # of a call; characters of an observation
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
 class Observation(NamedTuple):
-    """What came back: a text, or "" with an error; the seconds it took."""
+    """What came back: a text, or "" with an error; the seconds it took; whether the tool itself said it."""
 
     text: str
     error: str | None = None
     seconds: float = 0.0
+    spoken: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,13 @@ class Tool:
     dangerous: bool = False
     seconds: float = SECONDS
 
+    @property
+    def head(self) -> str:
+        """The name and what it takes, as a model is told: `order(item, count?)`; `?` marks what may be left out."""
+        needed = self.parameters.get("required", ())
+        takes = [name if name in needed else f"{name}?" for name in self.parameters.get("properties", ())]
+        return f"{self.name}({', '.join(takes)})"
+
 
 def tool_from(
     function: Callable[..., Any],
@@ -59,6 +70,8 @@ def tool_from(
     """The function as a tool. ValueError for a parameter without a type, or of a type that JSON has no word for."""
     if not callable(function):
         raise ValueError(f"a tool is a function, got {describe(function)}")
+    if inspect.iscoroutinefunction(function):
+        raise ValueError("a tool must be a plain function: an async one gives nothing until it is awaited")
     name = check_text("name", getattr(function, "__name__", "") if name is None else name)
     if not name.isidentifier():
         raise ValueError(f"a tool's name must be a Python name, got {name!r}")
@@ -76,8 +89,8 @@ def tool(function: Callable[..., Any] | None = None, **options: Any) -> Any:
 
 
 def parameters_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """The JSON schema of a function's arguments."""
-    hints, properties, required = get_type_hints(function), {}, []
+    """The JSON schema of a function's arguments. ValueError for types that are not known or that JSON has not."""
+    hints, properties, required = _hints(function), {}, []
     for name, one in inspect.signature(function).parameters.items():
         if one.kind not in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY):
             raise ValueError(f"parameter {name!r} of a tool must be one that can be named, got {one}")
@@ -87,6 +100,13 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, Any]:
         if one.default is one.empty:
             required.append(name)
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function)
+    except (NameError, TypeError, SyntaxError) as error:
+        raise ValueError(f"the types of a tool's parameters cannot be read: {error}") from None
 
 
 def schema_of(hint: Any, name: str = "it") -> dict[str, Any]:
@@ -108,7 +128,10 @@ def schema_of(hint: Any, name: str = "it") -> dict[str, Any]:
 
 
 def misfit(value: Any, schema: Mapping[str, Any], where: str) -> str | None:
-    """How a value differs from a schema of `parameters_of`; None where it fits."""
+    """How a value differs from a schema of `parameters_of`; None where it fits.
+
+    Stricter than JSON Schema in one thing: 3.0 is no integer, as a function that asks for an int is given one.
+    """
     if "anyOf" in schema:
         return (
             None
@@ -157,36 +180,54 @@ class Toolbox:
 
     def call(self, name: str, arguments: Mapping[str, Any], seconds: float | None = None) -> Observation:
         """What the tool says, or what went wrong; never raises for what a model or a tool does."""
-        if name not in self.tools:
+        if not isinstance(name, str) or name not in self.tools:
             return Observation("", f"there is no tool {describe(name)}")
         chosen = self.tools[name]
         if bad := misfit(arguments, chosen.parameters, "arguments"):
             return Observation("", bad)
         limit = chosen.seconds if seconds is None else min(chosen.seconds, seconds)
-        return timed(lambda: chosen.call(**arguments), limit)
+        # copied: what a tool does to its lists is not what the model asked for
+        return timed(lambda: chosen.call(**copy.deepcopy(dict(arguments))), limit)
 
 
 def timed(call: Callable[[], Any], limit: float) -> Observation:
-    """The call in a thread of its own, waited for `limit` seconds."""
-    said: list[Observation] = []
+    """What the call says or raises, as an Observation, after `limit` seconds at most."""
 
-    def work() -> None:
+    def work() -> Observation:
         try:
-            said.append(Observation(as_text(call())))
+            return Observation(as_text(call()), spoken=True)
         except BaseException as error:  # SystemExit too: it is the tool's, not ours
-            said.append(Observation("", f"{type(error).__name__}: {_message(error)}"[:MOST]))
+            return Observation("", as_text(f"{type(error).__name__}: {_message(error)}"), spoken=True)
 
     began = time.monotonic()
-    # the open span of a tracer is a context variable: the tool's own spans become children of the step
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True)
-    thread.start()
-    thread.join(limit)
+    said = in_time(work, limit)
     took = time.monotonic() - began
     return (
         said[0]._replace(seconds=took)
         if said
         else Observation("", f"no answer after {limit:g} seconds", took)
     )
+
+
+def in_time(call: Callable[[], Any], limit: float) -> list[Any]:
+    """[what the call returns], from a thread of its own; [] where that takes longer than `limit` seconds. What the
+    call raises is raised."""
+    said: list[Any] = []
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            said.append(call())
+        except BaseException as error:
+            raised.append(error)
+
+    # the open span of a tracer is a context variable: spans of the call become children of it
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True)
+    thread.start()
+    thread.join(limit)
+    for error in raised:
+        raise error  # in the caller's thread
+    return said
 
 
 def as_text(value: Any) -> str:
@@ -203,8 +244,13 @@ def as_text(value: Any) -> str:
     return cut.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair would break every file
 
 
+def visible(text: str) -> str:
+    """The text with every letter that could steer a screen, a page or a reading direction shown as its code."""
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:
+    except BaseException:
         return "(an error without a message)"

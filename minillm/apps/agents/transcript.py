@@ -91,6 +91,7 @@ class State:
             and all(one is None or isinstance(one, str) for one in errors)
             and all(isinstance(step.arguments, dict) for step in self.steps)
             and all(type(one) in (int, float) and 0 <= one < math.inf for one in times)
+            and all(isinstance(step.observation.spoken, bool) for step in self.steps)
             and type(self.tokens) is int
             and self.tokens >= 0
             and self.finish in (None, *FINISHES)

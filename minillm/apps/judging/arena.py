@@ -81,6 +81,10 @@ class Arena:
         except sqlite3.DatabaseError as error:
             if "not a database" in str(error):
                 raise ValueError(f"{self.path} is no SQLite file") from None
+            if str(error).startswith(
+                ("no such column", "no such table")
+            ):  # another program's tables of these names
+                raise ValueError(f"{self.path} is no arena: {error}") from None
             raise
         finally:
             base.close()

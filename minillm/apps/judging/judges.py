@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from minillm._checks import check_function, check_number, check_text, describe, is_listing
+from minillm._checks import check_int, check_number, check_text, describe, is_listing
 from minillm.inference.chat import ChatModel, Reply
 
 RATE = (
@@ -58,7 +58,7 @@ def rate(chat: ChatModel, question: str, answer: str, reference: str | None = No
 
     reference: an answer that is known to be right. Raises ValueError for a reply without a mark, or another than 1..10.
     """
-    check_text("question", question), check_text("answer", answer)
+    check_asked(chat, question=question, answer=answer)
     given = "" if reference is None else f"Reference: {check_text('reference', reference)}\n"
     said = chat.chat(asked(RATE.format(question=question, answer=answer, reference=given))).text
     marks = _MARK.findall(said)
@@ -69,6 +69,7 @@ def rate(chat: ChatModel, question: str, answer: str, reference: str | None = No
 
 def compare_written(chat: ChatModel, question: str, first: str, second: str) -> float:
     """The preference for the answer that stands first: 1, 0, or 0.5 for a tie. ValueError without a verdict."""
+    check_asked(chat, question=question, first=first, second=second)
     said = chat.chat(asked(COMPARE.format(how=WRITE, question=question, first=first, second=second))).text
     verdicts = _VERDICT.findall(said)
     if not verdicts:
@@ -78,12 +79,14 @@ def compare_written(chat: ChatModel, question: str, first: str, second: str) -> 
 
 def compare_letters(chat: ChatModel, question: str, first: str, second: str) -> float:
     """The preference for the answer that stands first: the probability of the letter A against B, 0..1."""
+    check_asked(chat, question=question, first=first, second=second)
     messages = asked(COMPARE.format(how=LETTER, question=question, first=first, second=second))
     return float(chat.choose(messages, ["A", "B"])[1][0])
 
 
 def likelihood(chat: ChatModel, question: str, first: str, second: str) -> float:
     """The preference for the first answer as something to say: its probability against the second's, 0..1."""
+    check_asked(chat, question=question, first=first, second=second)
     return float(chat.choose(asked(question), [first, second])[1][0])
 
 
@@ -106,8 +109,8 @@ def both_orders(
 
 
 class Bias(NamedTuple):
-    """Of n comparisons in both orders: how often the place A won, how often both orders agreed, and how much more an
-    answer is liked when it stands first (0: the place plays no part, 1: it decides alone)."""
+    """Of n comparisons in both orders: how often the place A won (a tie is half), how often both orders said the same,
+    and how much more an answer is liked when it stands first (0: the place plays no part, 1: it decides alone)."""
 
     n: int
     says_first: float
@@ -116,14 +119,28 @@ class Bias(NamedTuple):
 
 
 def position_bias(compared: Sequence[Compared]) -> Bias:
-    """The place's part in a judge's verdicts. ValueError for no comparison."""
-    if not is_listing(compared) or not (compared := list(compared)):
-        raise ValueError(f"compared must hold comparisons, got {describe(compared)}")
-    ahead = [one.first > 0.5 for one in compared] + [1 - one.second > 0.5 for one in compared]
-    agrees = [(one.first > 0.5) == (one.second > 0.5) for one in compared]
+    """The place's part in a judge's verdicts. ValueError for what is no list of comparisons, or an empty one."""
+    compared = list(compared) if is_listing(compared) else []
+    if not compared or not all(isinstance(one, Compared) for one in compared):
+        raise ValueError(f"compared must hold comparisons (of both_orders), got {describe(compared)}")
+    ahead = [won(one.first) for one in compared] + [won(1 - one.second) for one in compared]
+    agrees = [won(one.first) == won(one.second) for one in compared]
     lift = [one.first - one.second for one in compared]
     n = len(compared)
     return Bias(n, sum(ahead) / (2 * n), sum(agrees) / n, sum(lift) / n)
+
+
+def won(preference: float) -> float:
+    """1 above one half, 0 below it, 1/2 for a tie."""
+    return 0.5 if preference == 0.5 else float(preference > 0.5)
+
+
+def check_asked(chat: Any, **texts: Any) -> None:
+    """ValueError for a judge that is no chat model, and for texts that are none."""
+    if not isinstance(chat, ChatModel):
+        raise ValueError(f"chat must be a ChatModel, got {describe(chat)}")
+    for name, text in texts.items():
+        check_text(name, text)
 
 
 def asked(text: str) -> list[dict[str, str]]:
@@ -144,10 +161,12 @@ class BiasedJudge(ChatModel):
         self, worth: Callable[[str, str], float], sharp: float = 2.0, place: float = 0.0, length: float = 0.0,
         seed: int = 0,
     ) -> None:  # fmt: skip
-        self.worth = check_function("worth", worth)
+        if not callable(worth):
+            raise ValueError(f"worth must be a function (question, answer) -> number, got {describe(worth)}")
+        self.worth = lambda question, answer: check_number("worth", worth(question, answer))
         self.sharp = check_number("sharp", sharp)
         self.place, self.length = check_number("place", place), check_number("length", length)
-        self.rng = random.Random(seed)
+        self.rng = random.Random(check_int("seed", seed, 0))
 
     def probability(self, question: str, first: str, second: str) -> float:
         """P(A)."""

@@ -14,6 +14,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from minillm._checks import check_text
+
 MASKED = "[masked]"
 LONGEST = 4096  # characters of a secret
 
@@ -40,7 +42,7 @@ _FORMS = re.compile(
   | (?P<query>[?&](?i:token|key|sig|signature|auth|pwd|pass)=)[^\s"'&\#]{{3,4096}}
   | (?P<field>(?i:passw(?:or)?d|passphrase|(?<![a-z])pwd|(?<![a-z])pass(?==)|secret(?:[_\ -]?key)?|api[_\ -]?key
       |(?:access|account|private|signing|encryption)[_-]?key|(?:access|auth|refresh)[_-]?token
-      |비밀번호|암호)["'\\]{{0,4}}[\ \t]{{0,8}}[:=][\ \t]{{0,8}}\\?)
+      |비밀번호|비번|패스워드|암호)["'\\]{{0,4}}[\ \t]{{0,8}}[:=：][\ \t]{{0,8}}\\?)
     (?:"[^"\n]{{1,4096}}"?|'[^'\n]{{1,4096}}'?|[^\s"',;}}&]{{3,4096}})
     """,
     re.VERBOSE,
@@ -49,18 +51,18 @@ _FORMS = re.compile(
 _HINTS = (
     "----", "sk-", "sk_", "pk-", "pk_", "rk-", "rk_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "_pat_", "glpat-", "hf_",
     "pypi-", "xox", "akia", "asia", "aiza", "eyj", "bearer", "authorization", "://", "passw", "passphrase", "secret",
-    "key", "token", "pwd", "pass=", "sig", "auth=", "비밀번호", "암호",
+    "key", "token", "pwd", "pass=", "sig", "auth=", "비밀번호", "비번", "패스워드", "암호",
 )  # fmt: skip
 _NAMES = re.compile(
     r"(?:^|_)(?:token|pwd|pin|cookies?|authorization|auth|credentials?|session_key|jwt|otp)$"
-    r"|secret|passw|passphrase|api_?key|access_?key|private_?key|signing_?key|client_?key|bearer|비밀번호|암호"
+    r"|secret|passw|passphrase|api_?key|access_?key|private_?key|signing_?key|client_?key|bearer|비밀번호|비번|패스워드|암호"
 )
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def mask_secrets(text: str) -> str:
-    """The text, what looks like a secret replaced."""
-    lower = text.lower()
+    """The text, what looks like a secret replaced. ValueError for what is no text."""
+    lower = check_text("text", text).lower()
     return _FORMS.sub(_masked, text) if any(hint in lower for hint in _HINTS) else text
 
 

@@ -14,14 +14,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minillm import __version__
-from minillm.apps.tracing.span_file import SpanRecord
+from minillm._checks import check_text
+from minillm.apps.tracing.span_file import SpanRecord, check_records
 
 KINDS = {"internal": 1, "client": 3}
 STATES = {"ok": 1, "error": 2}
 
 
 def as_otlp(records: Sequence[SpanRecord], service: str = "minillm") -> dict[str, Any]:
-    """The request that a collector takes at /v1/traces, as a value for json.dumps."""
+    """The request that a collector takes at /v1/traces, as a value for json.dumps.
+
+    ValueError for what is no list of SpanRecords, and a service without a name.
+    """
+    check_records(records), check_text("service", service)
     scope = {"name": "minillm.apps.tracing", "version": __version__}
     spans = [_span(record) for record in records]
     resource = {"attributes": _attributes({"service.name": service})}

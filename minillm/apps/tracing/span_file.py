@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minillm._checks import check_path
+from minillm._checks import check_path, describe
 from minillm._files import BadFileError, read_bytes
 
 HEAD = b'{"trace_id":'  # how a line begins; inside a text of JSON the quotes are escaped
@@ -58,6 +58,17 @@ class Trace(NamedTuple):
 
     records: list[SpanRecord]
     damaged: int
+
+
+def check_records(records: Any) -> None:
+    """ValueError for anything but a list of SpanRecords."""
+    if isinstance(records, Trace):
+        raise ValueError("records must be a list of SpanRecords, got a Trace: give its .records")
+    if not isinstance(records, (list, tuple)):
+        raise ValueError(f"records must be a list of SpanRecords, got {describe(records)}")
+    for one in records:
+        if not isinstance(one, SpanRecord):
+            raise ValueError(f"records must hold SpanRecords, got {describe(one)}")
 
 
 def line_of(record: SpanRecord) -> bytes:

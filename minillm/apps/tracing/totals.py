@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from minillm._checks import check_number, describe
 from minillm.apps.tracing import names
-from minillm.apps.tracing.span_file import SpanRecord
+from minillm.apps.tracing.span_file import SpanRecord, check_records
 
 
 @dataclass
@@ -33,6 +33,9 @@ def usage_by_model(
     records: Sequence[SpanRecord], prices: Mapping[str, tuple[float, float]] | None = None
 ) -> dict[str, Usage]:
     """{model: Usage}. prices: {model: (of a million tokens read, of a million written)}; ValueError for other forms."""
+    check_records(records)
+    if prices is not None and not isinstance(prices, Mapping):
+        raise ValueError(f"prices must be a dict from model to (reading, writing), got {describe(prices)}")
     checked = {model: _price(model, pair) for model, pair in (prices or {}).items()}
     found: dict[str, Usage] = {}
     for record in records:

@@ -23,7 +23,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from minillm._checks import check_choice, check_flag, check_function, check_int, check_text
+from minillm._checks import check_choice, check_flag, check_function, check_int, check_text, describe
 from minillm.apps.tracing import names
 from minillm.apps.tracing.recording import LIMIT, cut_text, recorded
 from minillm.apps.tracing.span_file import SpanFile, SpanRecord, Trace, line_of, read_trace
@@ -78,6 +78,8 @@ class Tracer:
 
     def carry(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, to be called in another thread: its spans are children of the span that is open now."""
+        if not callable(function):
+            raise ValueError(f"carry takes a function, got {describe(function)}")
         span = _OPEN.get()
 
         def carried(*args: Any, **kwargs: Any) -> Any:
@@ -150,6 +152,7 @@ class Span:
     def set(self, name: str, value: Any) -> Span:
         """One attribute, as it is now: masked and cut, a later change of the object is not seen."""
         if not self.ended:
+            name = name if type(name) is str else cut_text(str(recorded(name)), 200)
             self.attributes[name] = recorded(value, name, self.tracer.limit)
         return self
 
@@ -170,9 +173,17 @@ class Span:
         self.events.append({"name": name, "time": self.tracer.clock(), "attributes": found})
         return self
 
-    def fail(self, error: BaseException) -> Span:
-        """The step ended in this error: its type, its message, and the line of the program that raised it."""
+    def fail(self, error: BaseException | str) -> Span:
+        """The step ended in this error: its type, its message, and the line of the program that raised it; or in one
+        that nobody raised, told as a text."""
         if self.ended:
+            return self
+        if not isinstance(error, BaseException):
+            self.status, self.attributes[names.ERROR] = (
+                "error",
+                "_OTHER",
+            )  # the conventions' name for "no type known"
+            self.message = cut_text(str(recorded(error)), self.tracer.limit) if self.tracer.content else ""
             return self
         kind = type(error)
         name = (

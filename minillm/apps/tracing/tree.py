@@ -12,8 +12,9 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from minillm._checks import check_int
 from minillm.apps.tracing import names
-from minillm.apps.tracing.span_file import SpanRecord
+from minillm.apps.tracing.span_file import SpanRecord, check_records
 
 BAR = 20  # characters of a line's bar
 MISSING = "(a step that has not ended, or in which the process died)"
@@ -30,7 +31,11 @@ class Node:
 
 
 def trace_tree(records: Sequence[SpanRecord]) -> list[Node]:
-    """The first spans of all traces, the earliest first, each with all that is below it."""
+    """The first spans of all traces, the earliest first, each with all that is below it.
+
+    ValueError for what is no list of SpanRecords: `read_trace(path).records`, `tracer.kept`.
+    """
+    check_records(records)
     nodes = {(one.trace_id, one.span_id): Node(one) for one in records}
     roots: list[Node] = []
     for (trace, _), node in nodes.items():
@@ -93,7 +98,11 @@ def own_seconds(node: Node) -> float:
 
 
 def slowest(records: Sequence[SpanRecord], count: int = 5) -> list[tuple[SpanRecord, float]]:
-    """The spans with the most time of their own, and that time."""
+    """The spans with the most time of their own, and that time in seconds; `count` of them at most.
+
+    ValueError for what is no list of SpanRecords, and a count below 0.
+    """
+    check_int("count", count, 0)
     rows = [(node.record, own_seconds(node)) for _, node in walk(trace_tree(records))]
     return sorted(rows, key=lambda row: (-row[1], row[0].start))[:count]
 

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from minillm._checks import check_int, check_number
-from minillm.course.classroom.forbidden import copied_library, forbid, packages_of
+from minillm.course.classroom.forbidden import constants_of, copied_library, forbid, packages_of
 
 __all__ = [
     "ATTENTION",
@@ -36,6 +36,7 @@ __all__ = [
     "as_floats",
     "as_list",
     "cases",
+    "constants_of",
     "copied_library",
     "difference",
     "expect",
@@ -61,7 +62,7 @@ BY_HAND = [
 DERIVATIVES = (  # those of torch.autograd.functional call torch.autograd.grad
     "torch.autograd.grad", "torch.autograd.backward", "torch.Tensor.backward", "torch.autograd.forward_ad.make_dual",
     "torch.func.grad", "torch.func.vjp", "torch.func.jvp", "torch.func.jacrev", "torch.func.jacfwd",
-    "torch.func.linearize",
+    "torch.func.linearize", "torch.autograd.graph._engine_run_backward", "torch.autograd.Variable._execution_engine",
 )  # fmt: skip
 # Ready-made attention, for exercises in which it is built
 ATTENTION = (

@@ -13,6 +13,7 @@ import builtins
 import dis
 import inspect
 import pkgutil
+import re
 import string
 import sys
 from collections.abc import Callable, Iterator
@@ -25,10 +26,12 @@ from minillm.course.paths import LIBRARY
 
 OURS = ("minillm", "kernels")
 CHECKERS = "minillm.course.classroom.exercises"  # they work out what is expected
+_MODULE = re.compile(r"[a-zA-Z_]+(\.\w+)*")
 STANDARD = (string.__file__.rpartition("string")[0], "<frozen")  # where the standard library's code is
 GLOBAL, IMPORT = ("LOAD_GLOBAL", "LOAD_NAME"), ("IMPORT_NAME",)
 STUB = "the stub"
 ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")
+GRAPH = {"grad_fn", "next_functions", "run_backward"}  # of autograd, where its functions are forbidden
 
 
 @contextmanager
@@ -39,14 +42,18 @@ def forbid(rule: str, *names: str, answer: Any = None) -> Iterator[None]:
     only, because the libraries need it. answer: the function that is checked, so that a copy of the forbidden
     function that its cell made before (`from torch import softmax`, a default argument, a closure) is found as well. A
     Python function of minillm raises wherever it is kept, in a dict or a partial, and whoever calls it: work out what
-    you expect before.
+    you expect before. The checkers' modules, which know what is expected, cannot be imported meanwhile by any name.
+    With torch.autograd.grad the graph itself is forbidden: grad_fn, next_functions, run_backward.
     A call that the answer hides (`try ... except`) is reported when the block ends. Raises ValueError for a name that
     does not exist or that Python cannot replace (methods of list, str and other built-in types).
     """
     used: list[str] = []
     undo: list[Callable[[], None]] = []
     functions, named = _functions_of(answer), [(name, *_owner(name)) for name in names]
+    if "torch.autograd.grad" in names and (walked := GRAPH & _written(functions)):
+        raise AssertionError(_forbidden(rule, min(walked)))
     exported = _exported({id(inspect.getattr_static(owner, last)) for _, owner, last in named})
+    undo.append(_hide_checkers())
     try:
         for name, owner, last in named:
             original = inspect.getattr_static(owner, last)
@@ -99,6 +106,26 @@ def _exported(wanted: set[int]) -> dict[int, list[tuple[ModuleType, str]]]:
                 if id(value) in wanted:
                     found.setdefault(id(value), []).append((one, key))
     return found
+
+
+def _hide_checkers() -> Callable[[], None]:
+    """Take the modules of all checkers out of sys.modules and their package: an import of one raises ImportError."""
+    room = sys.modules[CHECKERS.rpartition(".")[0]]
+    last = CHECKERS.rpartition(".")[2]
+    hidden = {name: one for name, one in list(sys.modules.items()) if name.startswith(CHECKERS)}
+    package, loaded = vars(room).pop(last, None), CHECKERS in sys.modules
+    sys.modules.update(
+        dict.fromkeys([CHECKERS, *hidden])
+    )  # None: Python raises, and does not read the file anew
+
+    def undo() -> None:
+        sys.modules.update(hidden)
+        if not loaded:
+            del sys.modules[CHECKERS]
+        if package is not None:
+            setattr(room, last, package)
+
+    return undo
 
 
 def _replace(owner: Any, name: str, stub: Any) -> Callable[[], None]:
@@ -241,15 +268,37 @@ def copied_library(answer: Any, allowed: tuple[str, ...] = ()) -> str:
     return ""
 
 
+def _written(functions: list[FunctionType]) -> set[str]:
+    """The attributes that functions read, and the texts that they hold, which `getattr` may be given."""
+    read = [_names_in(function.__code__, ATTRIBUTE) for function in functions]
+    return set().union(*read) | {one for one in _constants(functions) if isinstance(one, str)}
+
+
+def constants_of(answer: Any) -> list[Any]:
+    """The constants that an answer's functions hold, inner functions included: 2, 1e-6, 1j, "sum"."""
+    return _constants(_functions_of(answer))
+
+
+def _constants(functions: list[FunctionType]) -> list[Any]:
+    found, queue = [], [function.__code__ for function in functions]
+    while queue:
+        consts = queue.pop().co_consts
+        queue += [one for one in consts if isinstance(one, CodeType)]
+        found += [one for one in consts if not isinstance(one, CodeType)]
+    return found
+
+
 def packages_of(answer: Any, *packages: str) -> str:
     """The first of the packages ("torch", "numpy") that an answer names in its code, holds or imports; "" for none.
 
-    For exercises in plain Python: a list of forbidden functions is never whole. A package that is reached in another
-    way, by sys.modules or a string, is for `forbid`.
+    For exercises in plain Python: a list of forbidden functions is never whole. A name that stands in the code as a
+    text, `sys.modules["torch"]`, counts as well; a package that is reached in another way is for `forbid`.
     """
     for function in _functions_of(answer):
         held = [_name_of_package(value) for value in _held(function)]
-        used = {name.split(".")[0] for name in [*held, *_names_in(function.__code__, IMPORT)]}
+        texts = [one for one in _constants([function]) if isinstance(one, str) and _MODULE.fullmatch(one)]
+        names = [*held, *_names_in(function.__code__, IMPORT), *texts]
+        used = {name.split(".")[0] for name in names}
         for package in packages:
             if package in used:
                 return package

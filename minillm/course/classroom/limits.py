@@ -35,6 +35,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from minillm.sandbox.processes import BUSY, seconds_left
 
@@ -146,6 +147,7 @@ def _be_the_child(
         signal.alarm(math.ceil((1 + BUSY) * seconds) + ORPHAN)
         _limit_memory(memory)
         torch.set_num_threads(1)  # the parent's other threads are not here: waiting for them would never end
+        own_progress_lock()
         sys.stdout, sys.stderr = (_Relay(writing, kind) for kind in ("stdout", "stderr"))
         builtins.input = _no_input  # in a notebook it would talk through the parent's connection
         own = os.getpid()
@@ -155,6 +157,15 @@ def _be_the_child(
             _send(writing, f"end {seal}", ".")
     finally:
         os._exit(1)
+
+
+def own_progress_lock() -> None:
+    """Give this process a tqdm lock of its own.
+
+    tqdm's lock is shared with forked children. A child that is killed while it draws a bar never gives it back, and the
+    next bar of the parent would wait for ever.
+    """
+    tqdm.set_lock(threading.RLock())
 
 
 def _close_all_but(kept: int) -> None:

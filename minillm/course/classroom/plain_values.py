@@ -51,6 +51,8 @@ def loads(text: str) -> Any:
 def _packed(value: Any) -> list:
     if value is None or isinstance(value, bool):
         return ["plain", value]
+    if isinstance(value, (np.str_, np.ndarray)) and value.dtype.kind == "U":
+        return _packed(value.tolist())  # text of numpy: as the text, or the lists of it, that `check` reads
     if isinstance(value, np.generic):
         return ["scalar", *_array(np.asarray(value))]
     for kind in (int, float, str):

@@ -211,9 +211,14 @@ def _part_problems(section: Section) -> list[str]:
 
 
 def _heading_problems(part: Part, lesson: Lesson | None, root: Path) -> list[str]:
-    """A break when the heading that should teach a part is not in its lesson's notebook."""
+    """A break when the heading that should teach a part is not in its lesson's notebook, or a ready lesson has none."""
     if not part.heading:
-        return []
+        named = lesson is not None and lesson.ready
+        return (
+            [f"{part.number}: {part.lesson} is ready, the heading that teaches it is missing"]
+            if named
+            else []
+        )
     if lesson is None or not lesson.ready:
         return [f"{part.number} has a heading, but its lesson {part.lesson} is not ready"]
     path = root / "notebooks" / lesson.file
@@ -309,6 +314,10 @@ def progress(course: CourseMap) -> str:
     """README's first fact: how many lessons are ready, of which chapters, and how many are planned."""
     ready = [lesson.id for lesson in course.lessons.values() if lesson.ready]
     chapters = dict.fromkeys(str(int(lesson.split("_")[0])) for lesson in ready)
+    if len(ready) == len(course.lessons):
+        return (
+            f"**All {len(ready)} lessons are ready**: every section of the book's {len(chapters)} chapters."
+        )
     return (
         f"**{len(ready)} of {len(course.lessons)} lessons are ready** (chapters {', '.join(chapters) or 'none'}); "
         f"the other {len(course.lessons) - len(ready)} are planned."

@@ -142,10 +142,14 @@ def watch_attention() -> Iterator[list[Tensor]]:
 def kept_for_backward(function: Callable[..., Any], *inputs: Tensor) -> int:
     """Bytes of the distinct tensors that autograd keeps between forward and backward of function(*inputs).
 
-    Every input is taken as one that needs a gradient; the inputs themselves are left as they are.
+    Every input is taken as one that needs a gradient; the inputs themselves are left as they are. ValueError for an
+    input that can have none.
     """
     if check_function("function", function) is None:
         raise ValueError("function must be callable, got None")
+    for one in inputs:
+        if not isinstance(one, Tensor) or not (one.is_floating_point() or one.is_complex()):
+            raise ValueError(f"inputs must be float tensors, got {describe(one)}")
     with SavedMemory() as memory:
         result = function(*(tensor.detach().requires_grad_() for tensor in inputs))
     size = memory.now

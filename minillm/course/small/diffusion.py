@@ -65,9 +65,14 @@ def draw_wishes(
     return (x / 2 + 0.5).clamp(0, 1)
 
 
+def taught_world(seed: int = 0, pictures: int = 20_000) -> Scenes:
+    """The scenes that the recipe trains on."""
+    return scenes(pictures, size=PIXELS, seed=seed, split="train")
+
+
 def new_trainer(seed: int = 0, pictures: int = 20_000, steps: int = STEPS) -> DiffusionTrainer:
     """The recipe: v-prediction, cosine noise, AdamW 3e-3 down a cosine, batches of 32, a smoothed copy of .99."""
-    world = scenes(pictures, size=PIXELS, seed=seed, split="train")
+    world = taught_world(seed, pictures)
     model = UNet(UNetConfig(time_width=32, classes=tuple(map(len, ATTRIBUTES.values()))), seed=seed)
     return DiffusionTrainer(
         model, NoiseSchedule(), torch.as_tensor(world.images), wishes(world), max_steps=steps, seed=seed

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minillm._checks import is_listing
+from minillm._checks import describe, is_listing
 from minillm.data import ProgramTask, run_answer
 from minillm.data.small_programs import english_step, korean_step
 from minillm.evaluation import readability
@@ -63,7 +63,12 @@ def program_scores(
     tokenizer: Any, tasks: Sequence[ProgramTask], answers: Sequence[Sequence[int]]
 ) -> ProgramScores:
     """Run and measure each answer (ids) to its task. ValueError unless there are as many of both."""
-    if not is_listing(answers) or len(answers) != len(tasks):
+    if not is_listing(answers) or not is_listing(tasks):
+        raise ValueError(f"expected tasks and their answers, got {describe(tasks)} and {describe(answers)}")
+    tasks, answers = list(tasks), list(answers)
+    if any(isinstance(one, str) or not is_listing(one) for one in answers):
+        raise ValueError("an answer is a list of ids, one of these is none")
+    if len(answers) != len(tasks):
         raise ValueError(f"expected one answer to each of {len(tasks)} tasks, got {len(answers)} answers")
     pairs = zip(tasks, answer_texts(tokenizer, answers))
     found = [(0.0, 0.0) if text is None else _score(task.steps, text) for task, text in pairs]

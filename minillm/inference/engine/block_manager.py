@@ -29,6 +29,8 @@ from hashlib import blake2b
 
 from minillm._checks import check_flag, check_int, describe
 
+MOST = 2**31 - 1  # blocks: their numbers are int32 in the tables that a kernel reads
+
 
 @dataclass
 class BlockTable:
@@ -43,22 +45,56 @@ class BlockTable:
     )
 
 
+def check_table(table: BlockTable) -> None:
+    """ValueError for what is no table."""
+    if not isinstance(table, BlockTable):
+        raise ValueError(f"table must be a BlockTable, as open() gives it, got {describe(table)}")
+
+
+def check_length(length: int) -> None:
+    """ValueError for what is no number of tokens."""
+    if type(length) is not int or length < 0:  # the quick question first: it comes before every token
+        check_int("length", length, 0)
+
+
+def check_written(table: BlockTable, ids: Sequence[int], block_size: int) -> None:
+    """ValueError where blocks are full that have no name yet, and the ids do not reach to their end."""
+    full = table.length // block_size
+    if full <= len(table.digests):
+        return
+    if len(check_ids(ids)) < full * block_size or len(table.blocks) < full:
+        raise ValueError(
+            f"{full} blocks of {block_size} tokens are to be sealed, got {len(ids)} ids in {len(table.blocks)} blocks"
+        )
+
+
+def check_ids(ids: Sequence[int]) -> array:
+    """Token ids in one piece of memory, which is quick to cut and to hash; ValueError for anything else."""
+    try:
+        if isinstance(ids, (str, bytes, bytearray)):  # array() would read their bytes
+            raise TypeError
+        return array("q", ids)
+    except (TypeError, OverflowError):
+        raise ValueError(f"ids must be a sequence of token ids, got {describe(ids)}") from None
+
+
 class BlockManager:
     """Hands out `num_blocks` blocks of `block_size` tokens; it knows numbers, PagedKVCache has the memory.
 
     prefix_caching: whether full blocks are found again by their content. salt: texts of another salt never meet (one
-    for each thing that changes the keys of the same tokens). Raises ValueError for sizes below one.
+    for each thing that changes the keys of the same tokens). Raises ValueError for sizes below one, and in every method
+    for what is no table, no list of token ids or no length; nothing has changed then.
     """
 
     def __init__(self, num_blocks: int, block_size: int = 16, prefix_caching: bool = True, salt: bytes = b""):
-        self.num_blocks = check_int("num_blocks", num_blocks, 1)
+        self.num_blocks = check_int("num_blocks", num_blocks, 1, MOST)
         self.block_size = check_int("block_size", block_size, 1)
         self.prefix_caching = check_flag("prefix_caching", prefix_caching)
         if not isinstance(salt, bytes):
             raise ValueError(f"salt must be bytes, got {describe(salt)}")
         self.salt = salt
-        self.references = [0] * num_blocks  # tables that name the block
-        self._free = list(range(num_blocks))[::-1]  # nothing of use in them; the last is taken first
+        self.references = [0] * self.num_blocks  # tables that name the block
+        self._free = list(range(self.num_blocks))[::-1]  # nothing of use in them; the last is taken first
         self._idle: OrderedDict[int, None] = OrderedDict()  # in no table, content kept: oldest first
         self._found: dict[bytes, int] = {}  # digest -> block
         self._digest: dict[int, bytes] = {}  # block -> digest
@@ -86,6 +122,9 @@ class BlockManager:
 
         reuse=False: without them (every token has to be computed). salt: only texts of the same one share blocks.
         """
+        ids = check_ids(ids)
+        if not isinstance(salt, bytes):
+            raise ValueError(f"salt must be bytes, got {describe(salt)}")
         table = BlockTable(salt=salt)
         self.asked_tokens += len(ids)
         if not (self.prefix_caching and reuse):
@@ -115,6 +154,8 @@ class BlockManager:
 
         ValueError, and nothing changed, where there are too few free blocks.
         """
+        check_table(table)
+        check_length(length)
         if self._in_own_block(table, length):
             return []
         if self.needed(table, length) > self.free_blocks:
@@ -138,8 +179,10 @@ class BlockManager:
         Their keys are written in the running step at the latest: a text opened from now on may share them, because
         every layer writes all new keys before any token of the step looks back.
         """
+        check_table(table)
         if not self.prefix_caching:
             return
+        check_written(table, ids, self.block_size)
         for i in range(len(table.digests), table.length // self.block_size):
             digest = self.chained(table.digests[-1] if i else self.salt + table.salt, ids, i)
             table.digests.append(digest)
@@ -150,6 +193,7 @@ class BlockManager:
 
     def fork(self, table: BlockTable, length: int | None = None) -> BlockTable:
         """A second table of the same text, or of its first `length` tokens: shared blocks, nothing copied yet."""
+        check_table(table)
         length = table.length if length is None else check_int("length", length, 0, table.length)
         blocks = table.blocks[: self.blocks_for(length)]
         for block in blocks:
@@ -158,6 +202,7 @@ class BlockManager:
 
     def crop(self, table: BlockTable, length: int) -> None:
         """Forget what follows the first `length` tokens (drafts that were refused). ValueError if there are fewer."""
+        check_table(table)
         table.length = check_int("length", length, 0, table.length)
         del table.digests[length // self.block_size :]
         for block in table.blocks[self.blocks_for(length) :][::-1]:

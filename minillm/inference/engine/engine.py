@@ -139,6 +139,10 @@ class Engine:
         self.scheduler.add(request)
         return request.id
 
+    def check_request(self, prompt: str | Sequence[int], params: SamplingParams | None = None) -> None:
+        """ValueError for what `add_request` would refuse; nothing is put in line."""
+        self._new(prompt, params, "")
+
     def _new(
         self,
         prompt: str | Sequence[int],

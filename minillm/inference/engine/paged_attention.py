@@ -18,11 +18,13 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from minillm._checks import describe
 from minillm._kernels import autocast_dtype, register
 from minillm.nn.attention import attention
 from minillm.nn.backends import window_mask
 from minillm.quantization.loops import QUICK
 
+INTEGERS = (torch.int32, torch.int64)
 # the checksum of the compiled files that this one calls: python -m tests.compiled_files --write
 CALLED = "ad0a5cd2"
 
@@ -75,6 +77,21 @@ def prefill_plain(
 # One new token a text
 
 
+def check_pages(q: Tensor, keys: Tensor, values: Tensor, tables: Tensor, lengths: Tensor) -> None:
+    """ValueError unless the shapes of decode_plain's tensors fit together."""
+    tensors = (q, keys, values, tables, lengths)
+    if all(isinstance(x, Tensor) for x in tensors) and [x.dim() for x in tensors] == [3, 4, 4, 2, 1]:
+        (B, H, D), (_, _, K, width) = q.shape, keys.shape
+        integers = tables.dtype in INTEGERS and lengths.dtype in INTEGERS
+        alike = keys.shape == values.shape and q.dtype == keys.dtype == values.dtype and integers
+        if alike and width == D and K and H % K == 0 and len(tables) == B == len(lengths):
+            return
+    raise ValueError(
+        "q (B, H, D) needs keys and values (num_blocks, block_size, K, D) of its dtype, H divisible by K, tables "
+        f"(B, max_blocks) and lengths (B,) of integers, got {', '.join(map(describe, tensors))}"
+    )
+
+
 @njit(**QUICK)
 def _one_token(q, keys, values, tables, lengths, scale, window, out):  # pragma: no cover
     """out[b, h] = softmax(scale · q[b, h] · keys(b)ᵀ) · values(b): q, out (B, H, D), tables (B, max_blocks).
@@ -82,6 +99,15 @@ def _one_token(q, keys, values, tables, lengths, scale, window, out):  # pragma:
     Keys and values are read token by token, all heads of each, in the order in which they lie: memory is the cost.
     """
     size, heads, shared = keys.shape[1], q.shape[1], q.shape[1] // keys.shape[2]
+    # numba asks nobody whether an index lies in its array: these are read before anything else
+    for b in range(q.shape[0]):
+        if lengths[b] < 1 or lengths[b] > size * tables.shape[1]:
+            raise ValueError(
+                "a length must be at least 1, and no more than its row of the tables has room for"
+            )
+        for n in range((lengths[b] + size - 1) // size):
+            if tables[b, n] < 0 or tables[b, n] >= keys.shape[0]:
+                raise ValueError("a table must hold numbers of blocks, as far as its text is long")
     scores = np.empty((heads, lengths.max()), np.float32)
     for b in range(q.shape[0]):
         stop = lengths[b]
@@ -117,7 +143,14 @@ def decode_plain(
     scale: float | None,
     window: int | None,
 ) -> Tensor:
-    """The newest token of each text, q (B, H, D), over lengths (B,) int32 tokens in tables (B, max_blocks) int32."""
+    """The newest token of each text, q (B, H, D), over lengths (B,) int32 tokens in tables (B, max_blocks) int32.
+
+    keys, values: (num_blocks, block_size, K, D). Raises ValueError for shapes that do not fit, for lengths below 1 or
+    beyond the table, and for blocks that there are not.
+    """
+    check_pages(q, keys, values, tables, lengths)
+    if len(q) == 0:
+        return torch.empty_like(q)
     if q.dtype == torch.float32 and q.device.type == "cpu":
         out = torch.empty(q.shape)
         arrays = (x.contiguous().numpy() for x in (q, keys, values, tables, lengths))

@@ -11,6 +11,7 @@ against KVCache, text by text. Leaves out: cross-attention, biases on the scores
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
@@ -19,9 +20,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from minillm._checks import check_int
+from minillm._checks import check_int, describe
 from minillm._tensors import check_place
 from minillm.inference.engine.paged_attention import decode_attention, prefill_attention, store_kv
+from minillm.nn.cache import check_cache_config
 
 SHORT = (
     8  # new tokens of a text: up to so many look back one by one, in place; a longer piece gathers its blocks
@@ -34,6 +36,36 @@ class Chunk(NamedTuple):
     blocks: list[int]
     start: int
     count: int = 1
+
+
+def check_chunks(chunks: Sequence[Chunk], size: int) -> None:
+    """ValueError unless each chunk holds integers, and its tokens lie within its blocks."""
+    try:
+        for chunk in chunks:
+            blocks, start, count = chunk
+            inside = 0 <= start <= start + count - 1 < len(blocks) * size and isinstance(blocks, list)
+            if not inside or not all(type(blocks[n // size]) is int for n in (start, start + count - 1)):
+                break
+        else:
+            return
+    except (TypeError, ValueError, OverflowError):
+        chunk = chunks
+    raise ValueError(
+        f"{describe(chunk)} does not fit into its blocks of {size} tokens: Chunk(blocks, start, count)"
+    )
+
+
+def check_pairs(pairs: Sequence[tuple[int, int]], num_blocks: int) -> None:
+    """ValueError unless these are pairs of block numbers."""
+    try:
+        for source, target in pairs:
+            array("q", (source, target))
+            if not (0 <= source < num_blocks and 0 <= target < num_blocks):
+                raise TypeError
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(
+            f"pairs must be (from, to) of blocks 0 to {num_blocks - 1}, got {describe(pairs)}"
+        ) from None
 
 
 class PagedKVCache:
@@ -55,8 +87,14 @@ class PagedKVCache:
     ):
         self.num_blocks = check_int("num_blocks", num_blocks, 1)
         self.block_size = check_int("block_size", block_size, 1)
+        check_cache_config(config)
         self.num_layers = config.num_layers
-        self.windows = (None,) * self.num_layers if windows is None else tuple(windows)
+        windows = (None,) * self.num_layers if windows is None else windows
+        if not isinstance(windows, (tuple, list)) or len(windows) != self.num_layers:
+            raise ValueError(
+                f"windows must hold a number or None for each of {self.num_layers} layers, got {describe(windows)}"
+            )
+        self.windows = tuple(one if one is None else check_int("a window", one, 1) for one in windows)
         self.device = check_place(dtype, device)
         shape = (self.num_layers, num_blocks, block_size, config.kv_heads, config.head_dim)
         with torch.inference_mode(False):  # memory that nobody has written to costs nothing yet
@@ -76,9 +114,7 @@ class PagedKVCache:
         longer ones before them, and for tokens their blocks have no room for.
         """
         size, device = self.block_size, self.device
-        for chunk in chunks:
-            if chunk.count < 1 or chunk.start < 0 or chunk.start + chunk.count > len(chunk.blocks) * size:
-                raise ValueError(f"{chunk} does not fit into its blocks of {size} tokens")
+        check_chunks(chunks, size)
         counts = [chunk.count for chunk in chunks]
         short = next((i for i, count in enumerate(counts) if count > SHORT), len(counts))
         if not chunks or min(counts[short:], default=SHORT + 1) <= SHORT:
@@ -92,6 +128,10 @@ class PagedKVCache:
         places = [
             c.blocks[n // size] * size + n % size for c, end in zip(chunks, ends) for n in range(c.start, end)
         ]
+        if min(places) < 0 or max(places) >= self.num_blocks * size:
+            raise ValueError(
+                f"blocks must be numbered from 0 to {self.num_blocks - 1}, got {describe(chunks)}"
+            )
         # a token of a short piece is a row of its own, which sees all up to itself
         tables = [table for table, count in zip(padded[:short], counts) for _ in range(count)]
         self._rows = len(tables)
@@ -108,7 +148,8 @@ class PagedKVCache:
         return torch.tensor(positions, device=device)[:, None]
 
     def copy(self, pairs: Sequence[tuple[int, int]]) -> None:
-        """Blocks (from, to), one after another: what copy-on-write asks for."""
+        """Blocks (from, to), one after another: what copy-on-write asks for. ValueError for no blocks."""
+        check_pairs(pairs, self.num_blocks)
         for source, target in pairs:
             self.keys[:, target] = self.keys[:, source]
             self.values[:, target] = self.values[:, source]

@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from minillm._checks import check_int, check_number
+from minillm._checks import check_int, check_number, describe, is_listing
 from minillm.inference.engine.engine import Engine
 from minillm.inference.params import SamplingParams
+
+LAST = 1_000_000  # no arrival after this step: a replay goes through every step, those without anybody, too
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,16 @@ def poisson_trace(
 ) -> list[Arrival]:
     """`requests` arrivals, `rate` a step on average; lengths from the two ranges, ends included.
 
-    rate: 0 for all at once. The same seed gives the same trace. ValueError for counts and ranges that are none.
+    rate: 0 for all at once. The same seed gives the same trace. ValueError for counts and ranges that are none, and
+    for a rate so low that requests come after step LAST.
     """
     check_int("requests", requests, 0), check_int("vocabulary", vocabulary, 1)
     check_number("rate", rate, 0.0)
-    for name, (low, high) in (("prompt_tokens", prompt_tokens), ("new_tokens", new_tokens)):
-        check_int(name, low, 1), check_int(name, high, low)
+    _check_range("prompt_tokens", prompt_tokens), _check_range("new_tokens", new_tokens)
     rng = np.random.default_rng(check_int("seed", seed, 0))
     gaps = rng.exponential(1 / rate, requests) if rate else np.zeros(requests)
+    if gaps.sum() > LAST:
+        raise ValueError(f"rate must let {requests} requests come within {LAST:,} steps, got {rate:g}")
     lengths = rng.integers(
         (prompt_tokens[0], new_tokens[0]), (prompt_tokens[1] + 1, new_tokens[1] + 1), (requests, 2)
     )
@@ -105,10 +109,10 @@ def poisson_trace(
 def replay(engine: Engine, trace: Sequence[Arrival]) -> Replay:
     """Hand a trace to an engine that has nothing else to do, step by step, greedily, until the last token.
 
-    ValueError for an engine that is at work.
+    ValueError, before the first step, for an engine that is at work, a trace that is no list of arrivals between steps
+    0 and LAST, and for what `Engine.add_request` refuses.
     """
-    if engine.unfinished:
-        raise ValueError(f"the engine must have nothing to do, it has {engine.unfinished} requests")
+    _check_replay(engine, trace)
     arrived = [one.step for one in trace]
     coming = deque(sorted(range(len(trace)), key=lambda number: arrived[number]))
     found = Replay(arrived, np.empty(0), [[] for _ in trace], [[] for _ in trace], [], [])
@@ -129,6 +133,28 @@ def replay(engine: Engine, trace: Sequence[Arrival]) -> Replay:
     found.slots = np.array(rows, dtype=int).reshape(step, len(engine.slots))
     found.stats = engine.stats()
     return found
+
+
+def _check_range(name: str, bounds: tuple[int, int]) -> None:
+    """ValueError for anything but two integers from 1 on, the second no smaller than the first."""
+    if not is_listing(bounds) or len(tuple(bounds)) != 2:
+        raise ValueError(f"{name} must be two numbers, the least and the most, got {describe(bounds)}")
+    low, high = bounds
+    check_int(name, low, 1), check_int(name, high, low)
+
+
+def _check_replay(engine: Engine, trace: Sequence[Arrival]) -> None:
+    """ValueError where `replay` would fail, or not end, on the way."""
+    if not isinstance(engine, Engine):
+        raise ValueError(f"engine must be an Engine, got {describe(engine)}")
+    if engine.unfinished:
+        raise ValueError(f"the engine must have nothing to do, it has {engine.unfinished} requests")
+    if not isinstance(trace, Sequence) or not all(isinstance(one, Arrival) for one in trace):
+        raise ValueError(f"trace must be a list of Arrival, got {describe(trace)}")
+    for one in trace:
+        check_int("an arrival's step", one.step, 0, LAST)
+        check_int("an arrival's new_tokens", one.new_tokens, 1)
+        engine.check_request(one.prompt, SamplingParams(max_tokens=one.new_tokens, temperature=0))
 
 
 def _computed(engine: Engine) -> int:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from minillm._checks import check_flag, check_int, describe
-from minillm.inference.pipelines.base import Options, Pipeline, Row
+from minillm.inference.pipelines.base import Options, Pipeline, Row, check_logits
 from minillm.models.encoder_heads import ForQuestionAnswering
 
 WINDOW, STRIDE = 384, 128  # tokens of a window, and of those that two of them share, where nobody says
@@ -28,16 +28,27 @@ WINDOW, STRIDE = 384, 128  # tokens of a window, and of those that two of them s
 
 def span_scores(start: Tensor, end: Tensor, allowed: Tensor, max_answer_len: int) -> Tensor:
     """Scores (T, T) of the spans from token i to token j. start, end: logits (T,); allowed: bool (T,), which tokens
-    may be the first or the last of an answer."""
-    first = start.masked_fill(~allowed, -torch.inf).softmax(-1)  # (T,)
-    last = end.masked_fill(~allowed, -torch.inf).softmax(-1)  # (T,)
+    may be the first or the last of an answer, at least one. float64: where [CLS] is sure, the rest is tiny and not 0.
+
+    ValueError for other shapes and dtypes, for NaN, and for a max_answer_len below 1."""
+    check_logits(start, axes=1)
+    check_logits(end, axes=1)
+    check_mask("allowed", allowed, len(start), len(end))
+    check_int("max_answer_len", max_answer_len, 1)
+    first = start.double().masked_fill(~allowed, -torch.inf).softmax(-1)  # (T,)
+    last = end.double().masked_fill(~allowed, -torch.inf).softmax(-1)  # (T,)
     spans = first[:, None] * last[None, :]  # (T, T)
     # not before its start, and not longer than max_answer_len
     return spans.triu().tril(max_answer_len - 1)
 
 
 def best_spans(scores: Tensor, inside: Tensor, count: int) -> list[tuple[float, int, int]]:
-    """The `count` best (score, first token, last token) of span_scores, both in the text: inside (T,) bool."""
+    """The `count` best (score, first token, last token) of span_scores, both in the text: inside (T,) bool.
+
+    ValueError for other shapes, for NaN, and for a count below 1."""
+    check_logits(scores, axes=2)
+    check_mask("inside", inside, *scores.shape)
+    check_int("count", count, 1)
     scores = scores * inside[:, None] * inside[None, :]
     best = scores.flatten().topk(min(count, scores.numel()))
     spans = []
@@ -46,6 +57,15 @@ def best_spans(scores: Tensor, inside: Tensor, count: int) -> list[tuple[float, 
         if inside[i] and inside[j] and score > 0:
             spans.append((score, i, j))
     return spans
+
+
+def check_mask(name: str, mask: Tensor, *lengths: int) -> None:
+    """ValueError unless `mask` is a bool tensor (T,) of these lengths; a softmax needs one True at least."""
+    bools = isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.ndim == 1
+    if not bools or set(lengths) != {len(mask)}:
+        raise ValueError(f"{name} must be a bool tensor (T,), as long as the scores, got {describe(mask)}")
+    if name == "allowed" and not mask.any():
+        raise ValueError("allowed must hold at least one True: some token begins the answer, or is [CLS]")
 
 
 class Window(NamedTuple):
@@ -181,6 +201,7 @@ class QuestionAnswering(Pipeline):
             none = min(score for _, score in found)  # a window that has the answer says so
             ranked.append({"score": none, "start": 0, "end": 0, "answer": ""})
         ranked = sorted(ranked, key=lambda answer: -answer["score"])[: options.top_k]
+        ranked = ranked or [{"score": 0.0, "start": 0, "end": 0, "answer": ""}]  # all of it on "no answer"
         return ranked[0] if len(ranked) == 1 else ranked
 
     def shaped(self, results: list[Any], inputs: Any, given: Mapping[str, Any]) -> Any:

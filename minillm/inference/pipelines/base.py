@@ -50,7 +50,17 @@ def collate(rows: Sequence[Row], pad_id: int, device: torch.device | str = "cpu"
     """Rows as tensors (B, T) of the longest one's length: input_ids, attention_mask, token_type_ids if there are any.
 
     [5, 6], [7]  ->  input_ids [[5, 6], [7, pad_id]], attention_mask [[1, 1], [1, 0]]
+
+    ValueError for no rows, for what is no Row, and for rows of which only some have types.
     """
+    if not rows or not all(isinstance(row, Row) for row in rows):
+        raise ValueError(f"rows must be at least one Row of ids, got {describe(rows)}")
+    check_int("pad_id", pad_id)
+    for row in rows:
+        if (row.types is None) != (rows[0].types is None) or len(row.types or row.ids) != len(row.ids):
+            raise ValueError(
+                f"each row must have a token type for each id, or none has any, got {describe(row)}"
+            )
     longest = max(len(row.ids) for row in rows)
     batch = {
         "input_ids": [row.ids + [pad_id] * (longest - len(row.ids)) for row in rows],
@@ -66,10 +76,24 @@ def batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
     memory says so at once).
 
     [3, 9, 4, 8], 2  ->  [1, 3], [2, 0]
+
+    ValueError for a batch_size below 1.
     """
+    check_int("batch_size", batch_size, 1)
     order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
+
+
+def check_logits(logits: Tensor, axes: int | None = None) -> None:
+    """ValueError for what is no float tensor of so many axes (None: one or more), and for NaN of a damaged model."""
+    right = isinstance(logits, Tensor) and logits.is_floating_point() and logits.ndim > 0
+    if not right or logits.ndim != (axes or logits.ndim):
+        raise ValueError(f"scores must be a float tensor of {axes or 'some'} axes, got {describe(logits)}")
+    if logits.isnan().any():
+        raise ValueError(
+            "the model gives NaN in place of scores: its weights are damaged, or its numbers overflow"
+        )
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minillm._checks import check_choice, check_int
-from minillm.inference.pipelines.base import Options, Pipeline, Row, text_and_pair
+from minillm._checks import check_choice, check_int, describe
+from minillm.inference.pipelines.base import Options, Pipeline, Row, check_logits, text_and_pair
 from minillm.models.decoder_heads import DecoderForSequenceClassification
 from minillm.models.encoder_heads import ForFirstTokenClassification, ForSequenceClassification
 
@@ -26,14 +26,27 @@ NOT_SAID = ""  # transformers' own mark: None is a top_k, too
 
 
 def label_scores(logits: Tensor, function: str) -> Tensor:
-    """Scores (labels,) of logits (labels,): "softmax" for one right label, "sigmoid" for any number, "none"."""
+    """Scores (labels,) of logits (labels,): "softmax" for one right label, "sigmoid" for any number, "none".
+
+    ValueError for another function, for what is no float tensor (labels,), and for NaN.
+    """
+    check_logits(logits)
+    check_choice("function", function, FUNCTIONS)
     if function == "softmax":
         return logits.softmax(-1)
     return logits.sigmoid() if function == "sigmoid" else logits
 
 
 def ranked(scores: Tensor, names: Mapping[int, str], top_k: int | None) -> list[dict[str, Any]]:
-    """The best top_k labels (None: all) with their scores, best first."""
+    """The best top_k labels (None: all) of scores (labels,), best first. ValueError for a top_k below 1, and for a
+    label without a name."""
+    check_logits(scores, axes=1)
+    if top_k is not None:
+        check_int("top_k", top_k, 1)
+    if missing := set(range(len(scores))) - set(names):
+        raise ValueError(
+            f"each of {len(scores)} labels needs a name, label {min(missing)} has none in {describe(names)}"
+        )
     order = torch.argsort(scores, descending=True, stable=True)[:top_k].tolist()
     return [{"label": names[i], "score": scores[i].item()} for i in order]
 

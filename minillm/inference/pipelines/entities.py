@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from minillm._checks import check_choice, check_int, describe
-from minillm.inference.pipelines.base import Options, Pipeline, Row
+from minillm._checks import check_choice, check_int, check_text, describe
+from minillm.inference.pipelines.base import Options, Pipeline, Row, check_logits
 from minillm.models.encoder_heads import ForTokenClassification
 
 STRATEGIES = ("none", "simple", "first", "average", "max")
@@ -60,7 +60,12 @@ def words_of(pieces: Iterable[Piece]) -> list[list[Piece]]:
 
 
 def word_scores(word: Sequence[Piece], strategy: str) -> Tensor:
-    """One word's probabilities (labels,): of its first piece, of the surest one ("max"), or their average."""
+    """One word's probabilities (labels,): of its first piece, of the surest one ("max"), or their "average".
+
+    ValueError for a word without pieces, and for another strategy."""
+    check_choice("strategy", strategy, ("first", "max", "average"))
+    if not word:
+        raise ValueError(f"word must have at least one piece, got {describe(word)}")
     if strategy == "first":
         return word[0].scores
     if strategy == "max":
@@ -78,6 +83,7 @@ def tagged(word: Sequence[Piece], scores: Tensor, names: Mapping[int, str]) -> T
 
 def split_label(label: str) -> tuple[bool, str]:
     """(whether a name begins here, its tag): B-PER -> (True, PER), I-PER and PER -> (False, PER)."""
+    check_text("label", label)
     begins = label.startswith("B-")
     return begins, label[2:] if begins or label.startswith("I-") else label
 
@@ -154,6 +160,7 @@ class TokenClassification(Pipeline):
     def read(self, row: Row, output: Any, number: int, options: EntityOptions) -> list[Piece]:
         """The tokens of the text, special ones left out."""
         scores = output.logits[number, : len(row.ids)].float().softmax(-1).cpu()  # (T, labels)
+        check_logits(scores, axes=2)
         text, places, special = row.about
         return [
             self.piece(text, row.ids[index], scores[index], places[index], index)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from minillm._checks import check_int
+from minillm._checks import check_int, check_number
 from minillm.inference.engine import Engine
 from minillm.inference.grammar.calls import Calls
 from minillm.inference.grammar.guide import schema_text
@@ -40,12 +40,14 @@ class Limits:
     end_seconds: float = 10.0
 
     def __post_init__(self) -> None:
-        """Check the numbers of things."""
+        """ValueError for numbers and seconds that are none."""
         for name in ("max_prompt_tokens", "max_tokens"):
             if getattr(self, name) is not None:
                 check_int(name, getattr(self, name), 1)
         check_int("max_requests", self.max_requests, 1)
         check_int("max_body", self.max_body, 1)
+        for name in ("read_seconds", "write_seconds", "end_seconds"):
+            check_number(name, getattr(self, name), 0)
 
 
 @dataclass(frozen=True)

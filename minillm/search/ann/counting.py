@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from minillm._checks import check_int
+from minillm._checks import check_int, describe
 from minillm.search.ann.gaps import NO_KEY, gap, make_key, row_of
 from minillm.search.ann.graph_search import search_layer
 from minillm.search.ann.hnsw import EF_SEARCH, HNSWIndex
@@ -70,8 +70,10 @@ def count_distances(
 ) -> np.ndarray:
     """The distances that index.search(queries, k, ef_search, filter) measures for each query (Q, D): int64 (Q,).
 
-    Raises ValueError as the search does.
+    Raises ValueError as the search does, and for an index without a graph.
     """
+    if not isinstance(index, HNSWIndex):
+        raise ValueError(f"index must be an HNSWIndex or an NSWIndex, got {describe(index)}")
     queries, k = prepare("queries", queries, index.dim, index.metric), check_int("k", k, minimum=1)
     ef = check_int("ef_search", EF_SEARCH if ef_search is None else ef_search, minimum=1, maximum=2**31)
     filter = fixed_filter(filter, index._living_ids)

@@ -22,16 +22,29 @@ from typing import Any
 
 import numpy as np
 
-from minillm.search.exact import distances_plain
+from minillm._checks import check_choice, check_flag, check_int, describe
+from minillm.search.ann.vectors import prepare
+from minillm.search.exact import METRICS, check_vectors, distances_plain
 
 Candidates = list[tuple[float, int]]
+
+
+def check_point(name: str, vector: Any, vectors: list[np.ndarray]) -> None:
+    """ValueError unless `vector` is finite numbers (D,), of the same width as the vectors of a graph."""
+    width = np.size(vectors[0]) if vectors else max(1, np.size(vector))
+    try:
+        check_vectors(name, [vector], width)
+    except (ValueError, TypeError, RuntimeError):
+        wanted = f"{width} finite numbers" if vectors else "finite numbers (D,)"
+        raise ValueError(f"{name} must be {wanted}, got {describe(vector)}") from None
 
 
 class PlainHNSW:
     """The graph of the vectors added so far: layers[l][node] lists a node's neighbours on layer l.
 
     m: links that a new node makes on each layer; a node keeps up to m of them, 2 m on layer 0. keep_pruned and
-    extend_candidates are those of algorithm 4. Nothing is checked here.
+    extend_candidates are those of algorithm 4. Raises ValueError for a number out of range and an unknown metric; the
+    methods do for a vector of another width, NaN, or a node that is not there. Algorithms 2 to 4 check nothing.
     """
 
     def __init__(
@@ -43,9 +56,11 @@ class PlainHNSW:
         keep_pruned: bool = True,
         extend_candidates: bool = False,
     ) -> None:
-        self.metric, self.m, self.ef_construction = metric, m, ef_construction
-        self.keep_pruned, self.extend_candidates = keep_pruned, extend_candidates
-        self.generator = np.random.default_rng(seed)
+        self.metric, self.m = check_choice("metric", metric, METRICS), check_int("m", m, minimum=1)
+        self.ef_construction = check_int("ef_construction", ef_construction, minimum=1)
+        self.keep_pruned = check_flag("keep_pruned", keep_pruned)
+        self.extend_candidates = check_flag("extend_candidates", extend_candidates)
+        self.generator = np.random.default_rng(check_int("seed", seed, minimum=0))
         self.vectors: list[np.ndarray] = []
         self.layers: list[dict[int, list[int]]] = []
         self.entry = -1  # the node where every search starts, on the top layer
@@ -58,12 +73,14 @@ class PlainHNSW:
 
     # level = floor(-ln(u) / ln(m)), u uniform in (0, 1]: one node in m is on layer 1, one in m^2 on layer 2
     def draw_level(self) -> int:
-        """The highest layer of a new node."""
+        """The highest layer of a new node. Raises ValueError for m = 1, with which no layer would be the top."""
+        check_int("m", self.m, minimum=2)
         return int(-math.log(1 - self.generator.random()) / math.log(self.m))
 
     # Algorithm 1: INSERT
     def add(self, vector: Any) -> int:
         """Put one vector (D,) in; returns its node."""
+        check_point("vector", vector, self.vectors)
         node, level, top = len(self.vectors), self.draw_level(), len(self.layers) - 1
         self.vectors.append(np.asarray(vector, np.float32))
         query = self.vectors[node]
@@ -140,6 +157,9 @@ class PlainHNSW:
     # Algorithm 5: K-NN-SEARCH
     def search(self, query: Any, k: int, ef_search: int = 64) -> Candidates:
         """The k nearest nodes to query (D,) that are found, nearest first."""
+        check_int("k", k, minimum=1)
+        check_int("ef_search", ef_search, minimum=1)
+        check_point("query", query, self.vectors)
         query = np.asarray(query, np.float32)
         near = [(self.distance(query, self.entry), self.entry)] if self.entry >= 0 else []
         for layer in range(len(self.layers) - 1, 0, -1):
@@ -149,6 +169,8 @@ class PlainHNSW:
     def greedy_path(self, query: Any, start: int, layer: int = 0) -> list[int]:
         """The walk that always goes to the neighbour nearest to the query. It ends where no neighbour is nearer than
         the node itself, whether or not that is the nearest node of all."""
+        check_point("query", query, self.vectors)
+        self._check_node(start, layer)
         query, path = np.asarray(query, np.float32), [start]
         while True:
             here = (self.distance(query, path[-1]), path[-1])
@@ -157,8 +179,16 @@ class PlainHNSW:
                 return path
             path.append(best[1])
 
+    def _check_node(self, node: Any, layer: Any) -> None:
+        check_int("layer", layer, 0, len(self.layers) - 1)
+        if check_int("node", node, minimum=0) not in self.layers[layer]:
+            raise ValueError(
+                f"node {node} is not on layer {layer}, which has {len(self.layers[layer])} nodes"
+            )
+
     def reachable(self, layer: int = 0) -> set[int]:
         """The nodes of a layer to which links lead from the entry: no search can find any other."""
+        self._check_node(self.entry, layer)
         reached, waiting = {self.entry}, [self.entry]
         while waiting:
             new = set(self.layers[layer][waiting.pop()]) - reached
@@ -198,12 +228,17 @@ class SimpleHNSW(PlainHNSW):
 def plain_copy(index: Any, vectors: np.ndarray) -> PlainHNSW:
     """The graph of an HNSWIndex or NSWIndex to which just these vectors (N, D) were added, as ids 0 to N - 1.
 
-    Raises ValueError where two vectors are equal: there they share a node.
+    Raises ValueError for other vectors, for none, and where two are equal: there they share a node.
     """
-    if len(np.unique(vectors, axis=0)) < len(vectors) or len(index) != len(vectors):
+    if not hasattr(index, "neighbours"):
+        raise ValueError(f"index must be an HNSWIndex or an NSWIndex, got {describe(index)}")
+    own = prepare("vectors", vectors, index.dim, index.metric)
+    if len(np.unique(vectors, axis=0)) < len(vectors) or not 0 < len(index) == len(vectors):
         raise ValueError(
             f"vectors must be those of the index, all different, got {len(vectors)} for {len(index)} ids"
         )
+    if not np.array_equal(own, index._slots.vectors[index._slots.find(np.arange(len(own)))]):
+        raise ValueError("vectors must be those of the index under ids 0, 1, 2, ..., got others")
     graph = PlainHNSW(index.metric, index.m, index.ef_construction, index.seed)
     graph.vectors = list(vectors)
     levels = [0] * len(vectors) if index.ONE_LAYER else [graph.draw_level() for _ in vectors]

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minillm._checks import check_choice, check_int
+from minillm._checks import check_choice, check_int, describe
 from minillm.search.ann import ivf_file
 from minillm.search.ann.codes import LARGEST_DIM, Codes
 from minillm.search.ann.gaps import L2, NO_KEY
@@ -57,7 +57,16 @@ def search_plain(
     n_probe: int,
     metric: str = "l2",
 ) -> list[int]:
-    """Places of the k nearest of vectors (N, D) in the n_probe nearest lists. lists (N,): the list of each vector."""
+    """Places of the k nearest of vectors (N, D) in the n_probe nearest lists. lists (N,): the list of each vector.
+
+    Raises ValueError for a number below 1, an unknown metric, or shapes that do not fit.
+    """
+    check_int("k", k, minimum=1)
+    check_int("n_probe", n_probe, minimum=1)
+    if np.shape(lists) != np.shape(vectors)[:1]:
+        raise ValueError(
+            f"lists must name a list for each vector, got {describe(lists)} and {describe(vectors)}"
+        )
     probed = np.argsort(distances_plain(query, centres, metric), kind="stable")[:n_probe]
     places = np.flatnonzero(np.isin(lists, probed))
     order = np.argsort(distances_plain(query, vectors[places], metric), kind="stable")[:k]

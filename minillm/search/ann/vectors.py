@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from minillm.search._ids import LONGEST
 from minillm.search.ann.gaps import DOT, L2
-from minillm.search.exact import LONGEST, check_vectors, row_lengths
+from minillm.search.exact import check_vectors, row_lengths
 
 
 def metric_number(metric: str) -> int:

@@ -72,8 +72,16 @@ def keys_of(value: Any) -> set[Key]:
     return {("text", text) for text in value} if isinstance(value, list) else {key_of(value)}
 
 
+def check_facts(metadata: Any) -> None:
+    """ValueError unless a record's metadata are a dict."""
+    if not isinstance(metadata, Mapping):
+        raise ValueError(f"metadata must be a dict, got {describe(metadata)}")
+
+
 def matches(filter: Filter, metadata: Mapping[str, Any]) -> bool:
-    """Whether a record's metadata satisfies a filter that `parse_filter` gave. ValueError for another one."""
+    """Whether a record's metadata satisfies a filter that `parse_filter` gave. ValueError for another one, and for
+    metadata that are no dict."""
+    check_facts(metadata)
     if isinstance(filter, AllOf):
         return all(matches(part, metadata) for part in filter.parts)
     if isinstance(filter, AnyOf):

@@ -17,7 +17,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from minillm.search.store.filters import AllOf, AnyOf, Condition, Filter, Key, keys_of
+from minillm._checks import describe
+from minillm.search.store.filters import AllOf, AnyOf, Condition, Filter, Key, check_facts, keys_of
 
 
 class MetadataIndex:
@@ -30,7 +31,8 @@ class MetadataIndex:
         self._numbers: dict[str, list[float]] = {}  # field -> its numbers, ascending
 
     def put(self, number: int, metadata: Mapping[str, Any]) -> None:
-        """Take a record in, or its new metadata."""
+        """Take a record in, or its new metadata. Raises ValueError for metadata that are no dict."""
+        check_facts(metadata)
         self.drop([number])
         self.metadata[number] = metadata
         for field, value in metadata.items():
@@ -56,12 +58,14 @@ class MetadataIndex:
                     del self.having[field], self.values[field]
 
     def select(self, filter: Filter) -> set[int]:
-        """The numbers of the records that satisfy a parsed filter."""
+        """The numbers of the records that satisfy a filter that `parse_filter` gave. ValueError for another one."""
         if isinstance(filter, AllOf):
             sets = sorted((self.select(part) for part in filter.parts), key=len)
             return sets[0].intersection(*sets[1:]) if sets else set(self.metadata)
         if isinstance(filter, AnyOf):
             return set().union(*(self.select(part) for part in filter.parts))
+        if not isinstance(filter, Condition):
+            raise ValueError(f"filter must be what parse_filter gives, got {describe(filter)}")
         having = self.having.get(filter.field, set())
         if filter.operator == "$exists":
             return set(having) if filter.operand else self.metadata.keys() - having

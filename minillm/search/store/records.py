@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minillm._checks import LARGEST, check_text, describe, is_listing
+from minillm.search._ids import LONGEST
 from minillm.search.store.sparse import check_sparse, unpack
 from minillm.search.store.table import Row
 
@@ -62,7 +63,8 @@ def check_ids(name: str, ids: Any) -> list[str]:
 
 
 def check_vector(name: str, values: Any, dim: int, metric: str) -> np.ndarray:
-    """`values` as float32 (dim,). ValueError for another shape, text, NaN, infinity, or zeros alone under cosine."""
+    """`values` as float32 (dim,). ValueError for another shape, text, NaN, infinity, zeros alone under cosine, or a
+    length above 2^60: HNSWIndex and IVFIndex refuse it, and one such record would stop all queries of its namespace."""
     try:
         array = np.asarray(values)
         with np.errstate(over="ignore", under="ignore"):  # too long for float32: infinity, refused below
@@ -76,6 +78,8 @@ def check_vector(name: str, values: Any, dim: int, metric: str) -> np.ndarray:
         raise ValueError(f"{name} must be {dim} numbers, got {came}")
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite in float32, got NaN or infinity")
+    if (length := np.linalg.norm(array.astype(np.float64))) > LONGEST:
+        raise ValueError(f"{name} must be of length 2^60 at most, got {length:.3g}")
     if metric == "cosine" and not array.any():
         raise ValueError(f"{name} must not be all zeros: under cosine a zero vector has no direction")
     return array

@@ -33,7 +33,7 @@ def check_sparse(name: str, sparse: Any) -> bytes | None:
         raise ValueError(f'{name} must be {{"indices": [...], "values": [...]}}, got {describe(sparse)}')
     try:
         places, numbers = np.asarray(sparse["indices"]), np.asarray(sparse["values"])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # the last one: a tensor that requires grad
         places = numbers = np.empty(0)
     if places.ndim != 1 or places.shape != numbers.shape or not len(places):
         raise ValueError(f"{name} must have as many indices as values, at least one, got {describe(sparse)}")
@@ -108,8 +108,13 @@ def hybrid_weights(
     if check_sparse("sparse", sparse) is None:
         raise ValueError('sparse must be {"indices": [...], "values": [...]}, got None')
     numbers = np.asarray(dense) if isinstance(dense, (np.ndarray, list, tuple)) else np.empty(0)
-    if numbers.ndim != 1 or numbers.dtype.kind not in "fiu" or not len(numbers):
-        raise ValueError(f"dense must be numbers (D,), got {describe(dense)}")
+    if (
+        numbers.ndim != 1
+        or numbers.dtype.kind not in "fiu"
+        or not len(numbers)
+        or not np.isfinite(numbers).all()
+    ):
+        raise ValueError(f"dense must be finite numbers (D,), got {describe(dense)}")
     of_dense, of_sparse = (alpha, 1 - alpha) if metric == "ip" else (1.0, (1 - alpha) / alpha)
     values = [float(value) * of_sparse for value in sparse["values"]]
     weighted = {"indices": list(sparse["indices"]), "values": values}

@@ -124,6 +124,10 @@ class BagOfWords:
             for count in counted:
                 occurs.update(count)
             words = sorted(sorted(words, key=lambda word: -occurs[word])[: self.max_features])
+        if not frequency:
+            short = " (the usual one leaves out words of one character, such as 물)"
+            usual = self.tokenizer is longer_words
+            raise ValueError(f"texts must hold words, the tokenizer found none{short if usual else ''}")
         if not words:
             raise ValueError(f"texts must hold words: of {len(frequency)} none is left by min_df and max_df")
         return words

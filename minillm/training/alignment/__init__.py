@@ -33,6 +33,7 @@ from minillm.training.alignment.reward import (
     critic_of,
     reward_report,
 )
+from minillm.training.alignment.shared_prompt import SharedPromptObjective, SharedPromptSet
 
 __all__ = [
     "AdaptiveKL",
@@ -48,6 +49,8 @@ __all__ = [
     "RewardModel",
     "RewardObjective",
     "SFTObjective",
+    "SharedPromptObjective",
+    "SharedPromptSet",
     "answer_spans",
     "best_fit",
     "best_of_n",

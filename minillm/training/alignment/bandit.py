@@ -20,33 +20,34 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from minillm._checks import check_number, describe
+from minillm._arrays import as_array
+from minillm._checks import check_number, describe, is_listing
 from minillm.training.alignment.preference_losses import check_beta
 
 
 def optimal_policy(reference: Sequence[float], rewards: Sequence[float], beta: float) -> np.ndarray:
     """π* ∝ π_ref exp(r / β), (A,) float64: the best trade of reward against KL(π || π_ref)."""
     p, r = _check(reference, rewards, beta)
-    weights = p * np.exp((r - r.max()) / beta)
+    best = r[p > 0].max()  # of what the reference can give at all
+    weights = p * np.exp((np.minimum(r, best) - best) / beta)
     return weights / weights.sum()
 
 
 def k3_policy(reference: Sequence[float], rewards: Sequence[float], beta: float) -> np.ndarray:
     """π* = β π_ref / (λ - r), (A,) float64: the best trade of reward against KL(π_ref || π).
 
-    λ lies above the highest reward; it is found by halving. Answers that the reference can give keep a chance of at
+    How far λ lies above the highest reward is found by halving. Answers that the reference can give keep a chance of at
     least β π_ref / (λ - r): the tails are polynomial in r where the other policy's are exponential.
     """
     p, r = _check(reference, rewards, beta)
-    low, high = (
-        float((r + beta * p)[p > 0].max()),
-        float(r.max() + beta),
-    )  # the sum is >= 1 at low, <= 1 at high
+    best = r[p > 0].max()  # of what the reference can give at all
+    behind = best - np.minimum(r, best)  # (A,)
+    low, high = 0.0, 1.0  # λ = best + β x: the sum is above 1 at low, at most 1 at high
     for _ in range(200):
         middle = (low + high) / 2
-        total = (beta * p / np.maximum(middle - r, 1e-300)).sum()
+        total = (p / (middle + behind / beta)).sum() if middle else np.inf
         low, high = (middle, high) if total > 1 else (low, middle)
-    weights = beta * p / (high - r)
+    weights = p / (high + behind / beta)
     return weights / weights.sum()
 
 
@@ -55,7 +56,7 @@ class BanditPolicy(nn.Module):
 
     def __init__(self, reference: Sequence[float]) -> None:
         super().__init__()
-        p, _ = _check(reference, [0.0] * len(reference), 1.0)
+        p = check_bandit(reference)
         if not (p > 0).all():
             raise ValueError("a policy gives every answer a chance, the reference has a 0")
         self.scores = nn.Parameter(torch.from_numpy(np.log(p)))
@@ -70,12 +71,41 @@ class BanditPolicy(nn.Module):
         return self.scores.detach().double().softmax(dim=0).numpy()
 
 
-def _check(reference: Any, rewards: Any, beta: float) -> tuple[np.ndarray, np.ndarray]:
-    check_beta(beta)
-    p, r = (np.asarray([check_number(name, one) for one in values], dtype=np.float64)
-            for name, values in (("a probability", reference), ("a reward", rewards)))  # fmt: skip
-    if not len(p) or p.shape != r.shape or (p < 0).any() or abs(p.sum() - 1) > 1e-6:
+def check_bandit(reference: Any) -> np.ndarray:
+    """Probabilities as float64 (A,); ValueError for what does not sum to 1."""
+    p = _row("a probability", reference)
+    if not len(p) or (p < 0).any() or abs(p.sum() - 1) > 1e-6:
+        raise ValueError(f"expected probabilities (A,) that sum to 1, got {describe(reference)}")
+    return p
+
+
+def check_rewards(reference: Any, rewards: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(probabilities, rewards) as float64 (A,) both; ValueError for anything else."""
+    p, r = check_bandit(reference), _row("a reward", rewards)
+    if p.shape != r.shape:
         raise ValueError(
-            f"expected probabilities (A,) that sum to 1 and rewards (A,), got {describe(reference)}"
+            f"expected probabilities (A,) that sum to 1 and as many rewards, got {len(p)} and {describe(rewards)}"
         )
     return p, r
+
+
+def _check(reference: Any, rewards: Any, beta: float) -> tuple[np.ndarray, np.ndarray]:
+    check_beta(beta)
+    return check_rewards(reference, rewards)
+
+
+def _row(name: str, values: Any) -> np.ndarray:
+    """Finite numbers as float64 (A,), of a list, an array or a tensor."""
+    values = list(values) if is_listing(values) and not hasattr(values, "dtype") else values
+    try:
+        found = as_array(values)
+    except (TypeError, ValueError, RuntimeError):
+        found = np.zeros(())
+    if found.ndim != 1:
+        raise ValueError(f"expected a list of numbers, each {name}, got {describe(values)}")
+    if found.dtype.kind not in "fiu":
+        found = np.array([check_number(name, one) for one in found.tolist()])
+    if not np.isfinite(found).all():
+        bad = found[~np.isfinite(found)][0]
+        raise ValueError(f"{name} must be a finite number, got {bad}")
+    return found.astype(np.float64)

@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import nn
 
-from minillm._checks import check_int, describe
+from minillm._checks import check_int, describe, is_listing
+from minillm.training.alignment.bandit import check_rewards
 from minillm.training.alignment.packing import SFTObjective
 from minillm.training.alignment.pairs import answer_example
 from minillm.training.alignment.written import Ids, Reward, Rollout, check_answers, check_scores
@@ -48,12 +49,9 @@ def best_of_n_probabilities(probabilities: Sequence[float], rewards: Sequence[fl
     With F(i) the chance to draw an answer that is no better than i: P(i) = F(i)^n - F(the next worse)^n. Answers of
     equal reward share by their probabilities.
     """
-    p, r = np.asarray(probabilities, dtype=np.float64), np.asarray(rewards, dtype=np.float64)
     check_int("n", n, 1)
-    if p.ndim != 1 or p.shape != r.shape or (p < 0).any() or not math.isclose(p.sum(), 1, abs_tol=1e-6):
-        raise ValueError(
-            f"expected probabilities (A,) that sum to 1 and rewards (A,), got {describe(probabilities)}"
-        )
+    probabilities, rewards = check_rewards(probabilities, rewards)
+    p, r = np.asarray(probabilities), np.asarray(rewards)
     levels, level = np.unique(r, return_inverse=True)
     weight = np.bincount(level, weights=p, minlength=len(levels))  # of each different reward
     above = np.minimum(np.cumsum(weight), 1.0)
@@ -69,6 +67,11 @@ def best_of_n(
     rollout, reward, params: as OnPolicyTrainer's; `rollout` is called once, with every prompt n times in a row.
     """
     n = check_int("n", n, 1)
+    for name, function in (("rollout", rollout), ("reward", reward)):
+        if not callable(function):
+            raise ValueError(f"{name} must be a function, got {describe(function)}")
+    if not is_listing(prompts) or not all(map(is_listing, prompts)):
+        raise ValueError(f"prompts must be a list of lists of ids, got {describe(prompts)}")
     asked = [list(prompt) for prompt in prompts for _ in range(n)]
     if not asked:
         raise ValueError(f"prompts must hold at least one prompt, got {describe(prompts)}")

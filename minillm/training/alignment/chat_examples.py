@@ -79,8 +79,9 @@ def truncated(
     """The example in at most max_length ids, or None where no answer is left in it.
 
     truncation: "keep_start" cuts the end off, "keep_end" the beginning, "drop" gives up an example that is too long.
-    The first id of an example is never a target: nothing stands before it.
+    The first id of an example is never a target: nothing stands before it. ValueError for other arguments.
     """
+    check_choice("truncation", truncation, TRUNCATIONS), check_cut(example, max_length)
     ids, labels = example["input_ids"], example["labels"]
     if max_length is not None and len(ids) > max_length:
         if truncation == "drop":
@@ -89,6 +90,17 @@ def truncated(
         ids, labels = ids[kept], labels[kept]
     labels = [IGNORED, *labels[1:]]
     return {"input_ids": ids, "labels": labels} if any(one != IGNORED for one in labels) else None
+
+
+def check_cut(example: Any, max_length: int | None) -> None:
+    """ValueError for what is no example of as many labels as ids, or no length."""
+    if max_length is not None:
+        check_int("max_length", max_length, 1)
+    parts = (
+        [example.get(name) for name in ("input_ids", "labels")] if isinstance(example, Mapping) else [None]
+    )
+    if not all(map(is_listing, parts)) or len({len(one) for one in parts}) != 1:
+        raise ValueError(f"example must have input_ids and labels of one length, got {describe(example)}")
 
 
 def chat_examples(

@@ -25,7 +25,12 @@ from torch import Tensor
 from minillm._checks import check_choice, check_flag, check_int, check_number, describe
 from minillm.training.alignment.on_policy import OnPolicyTrainer
 from minillm.training.alignment.on_policy_config import OnPolicyConfig
-from minillm.training.alignment.policy_gradient import check_tokens, clip_fraction, clipped_objective
+from minillm.training.alignment.policy_gradient import (
+    check_alike,
+    check_tokens,
+    clip_fraction,
+    clipped_objective,
+)
 from minillm.training.alignment.written import Written, logprobs_of
 
 LOSS_TYPES = ("grpo", "bnpo", "dr_grpo")
@@ -37,8 +42,11 @@ def group_advantages(scores: Tensor, group: int, scale: bool = True) -> Tensor:
     A group of equal scores gives zeros: nothing is to be learned from it. scale: divide by the deviation.
     """
     group = check_int("group", group, 2)
+    check_flag("scale", scale)
     if not isinstance(scores, Tensor) or scores.ndim != 1 or not len(scores) or len(scores) % group:
         raise ValueError(f"scores must be a tensor (N * {group},), got {describe(scores)}")
+    if not scores.is_floating_point():
+        raise ValueError(f"scores must be a float tensor, got {describe(scores)}")
     groups = scores.reshape(-1, group)  # (N, G)
     advantages = groups - groups.mean(dim=1, keepdim=True)
     if scale:
@@ -48,6 +56,7 @@ def group_advantages(scores: Tensor, group: int, scale: bool = True) -> Tensor:
 
 def k3(logprobs: Tensor, reference: Tensor) -> Tensor:
     """An estimate of KL(π || π_ref) from each token drawn from π: exp(d) - d - 1, at least 0, (B, T)."""
+    check_alike(logprobs=logprobs, reference=reference)
     d = reference - logprobs
     return torch.exp(d) - d - 1
 
@@ -61,6 +70,7 @@ def grpo_token_losses(
     clip: float = 0.2,
 ) -> Tensor:
     """-min(ρ A, clip(ρ) A) + β k3 of each token, (B, T): all tokens of an answer have its advantage (B,)."""
+    check_advantages(advantages, logprobs)
     losses = -clipped_objective(logprobs, old_logprobs, advantages[:, None], clip)
     return losses + beta * k3(logprobs, reference) if beta else losses
 
@@ -69,6 +79,9 @@ def token_mean(
     losses: Tensor, mask: Tensor, loss_type: str = "grpo", max_length: int | None = None
 ) -> Tensor:
     """Losses of tokens (B, T) as one number, 0-d. max_length: of an answer, dr_grpo divides by it."""
+    check_alike(losses=losses, mask=mask), check_choice("loss_type", loss_type, LOSS_TYPES)
+    if max_length is not None:
+        check_int("max_length", max_length, 1)
     if loss_type == "grpo":
         return ((losses * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)).mean()
     if loss_type == "bnpo":
@@ -92,17 +105,20 @@ def grpo_loss(
     reference: log probabilities under the reference, needed for a beta above 0. max_length: of an answer, for dr_grpo;
     None takes T. ValueError for other shapes, and settings out of range.
     """
-    check_choice("loss_type", loss_type, LOSS_TYPES), check_number("clip", clip, 1e-6, 1)
-    if max_length is not None:
-        check_int("max_length", max_length, 1)
+    check_number("clip", clip, 1e-6, 1)
     if check_number("beta", beta, 0) and reference is None:
         raise ValueError(f"beta = {beta:g} needs the log probabilities of a reference, got None")
-    if not isinstance(advantages, Tensor) or advantages.ndim != 1 or len(advantages) != len(mask):
-        raise ValueError(f"advantages must be a tensor (B,), one for each answer, got {describe(advantages)}")
     given = {"logprobs": logprobs, "old_logprobs": old_logprobs, "mask": mask}
     check_tokens(**given, **({"reference": reference} if beta else {}))
     losses = grpo_token_losses(logprobs, old_logprobs, advantages, reference, beta, clip)
     return token_mean(losses, mask, loss_type, max_length)
+
+
+def check_advantages(advantages: Tensor, logprobs: Tensor) -> None:
+    """ValueError for what is no tensor (B,), one number for each answer of logprobs (B, T)."""
+    alike = isinstance(advantages, Tensor) and isinstance(logprobs, Tensor) and logprobs.ndim == 2
+    if not alike or advantages.shape != logprobs.shape[:1]:
+        raise ValueError(f"advantages must be a tensor (B,), one for each answer, got {describe(advantages)}")
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,8 @@ def token_logprobs(
     """log p of each labelled token given those before it: (B, T - 1) float32, 0 where the label is -100.
 
     input_ids, labels: int64 (B, T), at the same places, labels -100 in the prompt and in the padding, which stands on
-    the right. Column t is the token at t + 1. ValueError for other shapes.
+    the right. Column t is the token at t + 1. ValueError for other shapes, and for labels that are no ids of the model
+    (on a CPU: a GPU would have to be waited for).
     """
     _check(input_ids, labels, attention_mask)
     targets, inputs = labels[:, 1:], {"input_ids": input_ids[:, :-1]}
@@ -96,8 +97,11 @@ def token_logprobs(
     head = getattr(model, "head", None)
     if not hasattr(model, "body") or not isinstance(head, nn.Linear) or input_ids.device.type != "cpu":
         # a GPU would have to be waited for to learn how many labels there are
-        return label_logprobs_plain(model(**inputs).logits, targets)
+        logits = model(**inputs).logits  # (B, T - 1, V)
+        check_labels(targets, logits.shape[-1])
+        return label_logprobs_plain(logits, targets)
     hidden, counted = model.body(**inputs).last_hidden_state, targets != IGNORED  # (B, T - 1, C)
+    check_labels(targets, len(head.weight))
     found = linear_logprobs(hidden[counted], head.weight, targets[counted], head.bias)
     return found.new_zeros(targets.shape).masked_scatter(counted, found)
 
@@ -125,6 +129,15 @@ def _check(input_ids: Tensor, labels: Tensor, attention_mask: Tensor | None) -> 
         if not fits or x.shape != input_ids.shape or x.shape[1] < 2:
             raise ValueError(f"{name} must be a LongTensor (B, T), T at least 2, got {describe(x)}")
     check_right_padding(attention_mask)
+
+
+def check_labels(labels: Tensor, ids: int) -> None:
+    """ValueError for a label that is neither -100 nor below `ids`. Not asked of a GPU."""
+    if labels.device.type != "cpu":
+        return
+    wrong = (labels != IGNORED) & ((labels < 0) | (labels >= ids))
+    if wrong.any():
+        raise ValueError(f"every label must be -100 or between 0 and {ids - 1}, got {int(labels[wrong][0])}")
 
 
 def check_right_padding(attention_mask: Tensor | None) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from minillm._checks import check_int, check_number
+from minillm._checks import check_int, check_number, describe
 from minillm.data.documents import plain_words
 from minillm.data.proof import HeldOut, prove_held_out
 from minillm.nn.modes import Evaluating
@@ -110,7 +110,9 @@ class Margins(NamedTuple):
 
 def pair_margins(model: nn.Module, pairs: PreferenceSet, rows: int = 16) -> Margins:
     """By how much a model finds the better answer of each pair likelier, the length of the answers in it and not."""
-    known = pairs.with_reference(model, rows).columns
+    if not isinstance(pairs, PreferenceSet):
+        raise ValueError(f"pairs must be a PreferenceSet, got {describe(pairs)}")
+    known = pairs.with_reference(model, check_int("rows", rows, 1)).columns
     chosen, rejected = (known[f"reference_{side}"].double().numpy() for side in SIDES)
     tokens = [
         np.array([(labels[1:] != IGNORED).sum() for _, labels in pairs.sides[side].rows]) for side in SIDES

@@ -23,24 +23,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from minillm._checks import check_int, is_listing
+from minillm._checks import check_int, describe, is_listing
 from minillm.training.alignment.logprobs import IGNORED
 from minillm.training.batches import Batch, ExampleSet
 from minillm.training.linear_cross_entropy import linear_cross_entropy
 from minillm.training.objectives import CausalLMObjective, Outcome, token_loss
 
+SHARED_PROMPT = "shared_documents"  # documents of a row whose examples share a prompt (shared_prompt.py)
+
 
 def best_fit(lengths: Sequence[int], room: int) -> list[list[int]]:
     """Which examples share a row: lists of their numbers, every example once, no row longer than `room`.
 
-    Longest first, each into the row that it leaves the least room in. ValueError for a length above `room`.
+    Longest first, each into the row that it leaves the least room in. ValueError for lengths outside 1 ... `room`.
     """
-    check_int("room", room, 1)
+    check_lengths(lengths, room)
     rows: list[list[int]] = []
     left: list[tuple[int, int]] = []  # (room left, number of the row), sorted
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if lengths[i] > room:
-            raise ValueError(f"example {i} has {lengths[i]} ids, a row has room for {room}")
         at = bisect.bisect_left(left, (lengths[i], -1))  # the fullest row with room for it
         free, row = left.pop(at) if at < len(left) else (room, len(rows))
         if row == len(rows):
@@ -50,11 +50,29 @@ def best_fit(lengths: Sequence[int], room: int) -> list[list[int]]:
     return rows
 
 
+def check_lengths(lengths: Any, room: int) -> None:
+    """ValueError for what is no list of whole numbers from 1 to `room`."""
+    check_int("room", room, 1)
+    if not hasattr(lengths, "__len__") or not is_listing(lengths) or isinstance(lengths, (Mapping, set)):
+        raise ValueError(f"lengths must be a list of whole numbers, got {describe(lengths)}")
+    for i, one in enumerate(lengths):
+        check_int(f"length {i}", one, 1)
+        if one > room:
+            raise ValueError(f"example {i} has {one} ids, a row has room for {room}")
+
+
+def check_documents(documents: Any) -> None:
+    """ValueError for what has no (B, T)."""
+    if getattr(documents, "ndim", None) != 2:
+        raise ValueError(f"documents must be a tensor (B, T), got {describe(documents)}")
+
+
 def positions_within(documents: Tensor) -> Tensor:
     """How far each token stands from the start of its example: documents (B, T) -> int64 (B, T).
 
     [[1, 1, 1, 2, 2]] -> [[0, 1, 2, 0, 1]]
     """
+    check_documents(documents)
     places = torch.arange(documents.shape[1], device=documents.device).expand_as(documents)  # (B, T)
     begins = torch.ones_like(documents, dtype=torch.bool)
     begins[:, 1:] = documents[:, 1:] != documents[:, :-1]
@@ -67,6 +85,7 @@ def document_mask(documents: Tensor) -> Tensor:
     documents: int64 (B, T). Padding, document 0, sees padding, and nobody learns from what it sees. The mask has a byte
     for each pair of tokens: 64 MiB for a row of 8,192, 1 GiB for one of 32,768.
     """
+    check_documents(documents)
     return (documents[:, :, None] == documents[:, None, :])[:, None]
 
 
@@ -129,6 +148,7 @@ class SFTObjective(CausalLMObjective):
 
     def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the model reads."""
+        check_packed(batch)
         documents = batch.get("documents")
         if documents is None:
             return super().inputs(batch)
@@ -140,10 +160,16 @@ class SFTObjective(CausalLMObjective):
         }
 
 
+def check_packed(batch: Mapping[str, Tensor]) -> None:
+    """ValueError for a row whose examples share a prompt: as plain text each would see the others."""
+    if SHARED_PROMPT in batch:
+        raise ValueError("a SharedPromptSet's batches are learned with a SharedPromptObjective")
+
+
 def packed_share(lengths: Any, room: int) -> tuple[float, float]:
     """(share of padding in rows of one example each, the same packed), both in rows as wide as the longest."""
-    lengths = [int(one) for one in lengths] if is_listing(lengths) else []
-    packs = best_fit(lengths, room)
+    lengths = list(lengths) if is_listing(lengths) and not isinstance(lengths, Mapping) else []
+    packs, lengths = best_fit(lengths, room), [int(one) for one in lengths]
     if not packs:
         raise ValueError("lengths must hold at least one length, got none")
     used, wide = sum(lengths), max(sum(lengths[i] for i in pack) for pack in packs)

@@ -126,12 +126,21 @@ class PreferenceSet:
 
 def pair_logprobs(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """(log p of the better answers (B,), of the worse ones (B,)) of a batch of a PreferenceSet."""
+    check_pairs(batch)
     device = next(model.parameters()).device
     both = []
     for side in SIDES:
         names = (f"{side}_input_ids", f"{side}_labels", f"{side}_attention_mask")
         both.append(sequence_logprobs(model, *(batch[name].to(device) for name in names)))
     return both[0], both[1]
+
+
+def check_pairs(batch: Any) -> None:
+    """ValueError for what is no batch of a PreferenceSet."""
+    names = [f"{side}_{name}" for side in SIDES for name in ("input_ids", "labels", "attention_mask")]
+    if not isinstance(batch, Mapping) or not set(names) <= set(batch):
+        came = sorted(batch) if isinstance(batch, Mapping) else describe(batch)
+        raise ValueError(f"a batch of pairs must have {', '.join(names)}, got {came}")
 
 
 def ranked_right(margins: np.ndarray) -> np.ndarray:
@@ -147,6 +156,9 @@ def preference_pair(
     prompt: a text, or messages; chosen, rejected: the answer's text, or messages that follow the prompt's. Only the
     last answer carries loss. ValueError as chat_example.
     """
+    for name, one in (("prompt", prompt), ("chosen", chosen), ("rejected", rejected)):
+        if not isinstance(one, str) and (not is_listing(one) or isinstance(one, Mapping)):
+            raise ValueError(f"{name} must be a text or a list of messages, got {describe(one)}")
     before = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
 
     def example(answer: Any) -> dict[str, list[int]]:

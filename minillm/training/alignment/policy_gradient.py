@@ -27,7 +27,10 @@ def token_rewards(scores: Tensor, logprobs: Tensor, reference: Tensor, mask: Ten
     """The reward of each token (B, T): the price of leaving the reference, and at an answer's last token its score.
 
     scores: (B,); logprobs, reference: of the tokens under the policy that wrote them, and under the reference.
+    ValueError for other shapes, and for an answer without a token.
     """
+    check_alike(logprobs=logprobs, reference=reference, mask=mask), check_number("beta", beta, 0)
+    check_scored(scores, mask)
     # -β (log π - log π_ref): its expectation is -β KL(π || π_ref)
     rewards = -beta * (logprobs - reference) * mask  # (B, T)
     places = torch.arange(mask.shape[1], device=mask.device)
@@ -55,12 +58,14 @@ def gae(
 
 def masked_variance(x: Tensor, mask: Tensor) -> Tensor:
     """Variance of x (B, T) over the tokens of the mask, 0-d."""
+    check_alike(x=x, mask=mask)
     mean = (x * mask).sum() / mask.sum()
     return ((x - mean) ** 2 * mask).sum() / mask.sum()
 
 
 def whiten(x: Tensor, mask: Tensor) -> Tensor:
     """x (B, T) with mean 0 and variance 1 over the tokens of the mask, 0 elsewhere: the size of rewards drops out."""
+    check_alike(x=x, mask=mask)
     mean = (x * mask).sum() / mask.sum()
     return (x - mean) * torch.rsqrt(masked_variance(x, mask) + 1e-8) * (mask > 0)
 
@@ -86,6 +91,7 @@ def value_loss(
 ) -> Tensor:
     """The critic's loss, 0-d: half the mean squared error, of the new value or of one held near the old, the worse."""
     check_tokens(values=values, old_values=old_values, returns=returns, mask=mask)
+    check_number("clip", clip, 1e-6)
     near = old_values + (values - old_values).clamp(-clip, clip)
     worse = torch.maximum((values - returns) ** 2, (near - returns) ** 2)
     return 0.5 * (worse * mask).sum() / mask.sum()
@@ -111,13 +117,38 @@ class AdaptiveKL:
         self.horizon = check_int("horizon", horizon, 1)
 
     def update(self, kl: float, answers: int) -> float:
-        """The next β, after so many answers with this mean KL; clipped, so that one odd batch moves it little."""
+        """The next β, after so many answers with this mean KL; clipped, so that one odd batch moves it little.
+
+        ValueError, and β stays, where kl is no finite number or answers no whole number above 0.
+        """
+        check_number("kl", kl), check_int("answers", answers, 1)
         # β <- β (1 + clip(KL / target - 1, -.2, .2) n / horizon)
         error = min(max(kl / self.target - 1, -0.2), 0.2)
         self.beta *= max(
             1 + error * answers / self.horizon, 0.1
         )  # more answers than the horizon: still above 0
         return self.beta
+
+
+def check_alike(**tensors: Tensor) -> None:
+    """ValueError for what are no tensors of one shape, or a mask without a token."""
+    for name, x in tensors.items():
+        if not isinstance(x, Tensor) or not x.ndim or x.shape != next(iter(tensors.values())).shape:
+            given = ", ".join(f"{name} {describe(x)}" for name, x in tensors.items())
+            raise ValueError(f"expected tensors of one shape, got {given}")
+    mask = tensors.get("mask")
+    if mask is not None and mask.device.type == "cpu" and not mask.sum() > 0:
+        raise ValueError("mask must have a token of an answer, it is 0 throughout")
+
+
+def check_scored(scores: Tensor, mask: Tensor) -> None:
+    """ValueError for what are no scores (B,) of answers (B, T) that hold a token each."""
+    if mask.ndim != 2 or not isinstance(scores, Tensor) or scores.shape != mask.shape[:1]:
+        raise ValueError(
+            f"expected scores (B,) of answers (B, T), got {describe(scores)} and mask {describe(mask)}"
+        )
+    if mask.device.type == "cpu" and not (mask > 0).any(dim=1).all():
+        raise ValueError("every row of mask must have a token of its answer, one is 0 throughout")
 
 
 def check_tokens(**tensors: Tensor) -> None:
@@ -128,6 +159,4 @@ def check_tokens(**tensors: Tensor) -> None:
     for name, x in tensors.items():
         if shape is None or len(shape) != 2 or x.shape != shape or not x.is_floating_point():
             raise ValueError(f"expected float tensors (B, T) of one shape, got {name} {describe(x)}")
-    mask = tensors["mask"]
-    if mask.device.type == "cpu" and not mask.sum() > 0:
-        raise ValueError("mask must have a token of an answer, it is 0 throughout")
+    check_alike(**tensors)

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minillm._checks import check_int, describe
+from minillm._checks import check_int, check_number, describe, is_listing
 from minillm.evaluation.calibration import expected_calibration_error
 from minillm.evaluation.paired import paired
 from minillm.models.decoder_heads import (
@@ -35,7 +35,7 @@ from minillm.models.decoder_heads import (
 from minillm.nn.modes import Evaluating
 from minillm.training.alignment.logprobs import check_right_padding, check_rows
 from minillm.training.alignment.pairs import SIDES, PreferenceSet, ranked_right
-from minillm.training.batches import padded
+from minillm.training.batches import id_array, padded
 from minillm.training.objectives import Outcome
 
 CLASSIFIERS = (GPT2ForSequenceClassification, LlamaForSequenceClassification)
@@ -44,14 +44,23 @@ CLASSIFIERS = (GPT2ForSequenceClassification, LlamaForSequenceClassification)
 def bradley_terry_loss(chosen: Tensor, rejected: Tensor, margin: Tensor | None = None) -> Tensor:
     """Mean of -log σ(chosen - rejected - margin), 0-d; rewards (B,) each.
 
-    margin: (B,), how much better the better answer is at least; None for none.
+    margin: (B,), how much better the better answer is at least, or one number for all; None for none.
     """
-    check_rows(chosen, rejected)
+    check_rows(chosen, rejected), check_margin(margin, chosen)
     difference = chosen - rejected  # (B,)
     if margin is not None:
         difference = difference - margin
     # -log P(chosen is preferred)
     return -F.logsigmoid(difference).mean()
+
+
+def check_margin(margin: Any, chosen: Tensor) -> None:
+    """ValueError for what is no number, and no tensor of one number for each of the rewards (B,)."""
+    if isinstance(margin, Tensor) and margin.ndim:
+        if margin.shape != chosen.shape:
+            raise ValueError(f"margin must be a tensor {tuple(chosen.shape)}, got {describe(margin)}")
+    elif margin is not None:
+        check_number("margin", margin)
 
 
 class RewardModel(nn.Module):
@@ -119,19 +128,30 @@ class RewardModel(nn.Module):
         self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], rows: int = 32
     ) -> list[float]:
         """The rewards of answers to prompts, ids both: what PPOTrainer, GRPOTrainer and best_of_n take as `reward`."""
+        if not is_listing(prompts) or not is_listing(answers):
+            raise ValueError(f"prompts and answers must be lists of lists of ids, got {describe(answers)}")
         if len(prompts) != len(answers):
             raise ValueError(f"expected an answer to each prompt, got {len(answers)} to {len(prompts)}")
-        texts, found, device = (
-            [[*p, *a] for p, a in zip(prompts, answers)],
-            [],
-            next(self.parameters()).device,
-        )
+        check_int("rows", rows, 1)
+        texts, found = [_text_ids(i, *both) for i, both in enumerate(zip(prompts, answers))], []
+        device = next(self.parameters()).device
         with torch.no_grad(), Evaluating(self):
             for start in range(0, len(texts), rows):
-                part = [np.asarray(ids, dtype=np.int64) for ids in texts[start : start + rows]]
-                batch = padded([(ids, ids) for ids in part], 0)
+                batch = padded([(ids, ids) for ids in texts[start : start + rows]], 0)
                 found.append(self(batch["input_ids"].to(device), batch["attention_mask"].to(device)))
         return torch.cat(found).tolist() if found else []
+
+
+def _text_ids(number: int, prompt: Any, answer: Any) -> np.ndarray:
+    """A prompt and its answer as one row of ids; ValueError for what is none."""
+    if not is_listing(prompt) or not is_listing(answer):
+        raise ValueError(
+            f"prompt and answer {number} must be lists of ids, got {describe(prompt)}, {describe(answer)}"
+        )
+    ids = id_array(f"prompt and answer {number}", [*prompt, *answer])
+    if not len(ids):
+        raise ValueError(f"prompt and answer {number} must hold an id, both are empty")
+    return ids
 
 
 class RewardObjective:
@@ -180,8 +200,12 @@ def reward_report(
     rewards (B,) of a batch (an implicit reward of DPO).
 
     Each pair is asked as "is this one the better?" of one of its answers, drawn by `seed`: asked of the better ones
-    alone, a model that is always sure would look calibrated.
+    alone, a model that is always sure would look calibrated. ValueError for what is no PreferenceSet.
     """
+    if not callable(rewards):
+        raise ValueError(f"rewards must be a reward model or a function, got {describe(rewards)}")
+    if not callable(getattr(pairs, "rows", None)):
+        raise ValueError(f"pairs must be a PreferenceSet, got {describe(pairs)}")
     ask = pair_rewards(rewards) if isinstance(rewards, RewardModel) else rewards
     with torch.no_grad():
         found = [ask(pairs.rows(range(at, min(at + 32, len(pairs))))) for at in range(0, len(pairs), 32)]

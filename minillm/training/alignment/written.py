@@ -61,7 +61,15 @@ def read_answers(
     answers: Sequence[Ids],
     scores: Sequence[float],
 ) -> Written:
-    """The answers with what both models find of them, on the policy's device; without a reference it is the policy."""
+    """The answers with what both models find of them, on the policy's device; without a reference it is the policy.
+
+    ValueError unless there are an answer and a score to each prompt, at least one.
+    """
+    if not len(prompts) == len(answers) == len(scores) or not len(prompts):
+        raise ValueError(
+            "expected an answer and a score to each prompt, at least one, got "
+            f"{len(prompts)} prompts, {len(answers)} answers, {len(scores)} scores"
+        )
     examples = [answer_example(*pair) for pair in zip(prompts, answers)]
     rows = [(np.array(one["input_ids"]), np.array(one["labels"])) for one in examples]
     device = next(policy.parameters()).device

@@ -6,7 +6,7 @@
     flat.py zero.py       nothing stored twice: averages, gradients, weights cut
     tensor_layers.py tensor_model.py      the matrices cut
     schedules.py pipeline.py stages.py   the layers cut
-    recipes.py            each of them as a short program
+    recipes.py traffic.py each of them as a short program; the bytes that it sends
 
 For real use a Trainer takes strategy="ddp" or "fsdp": torch's own (training/strategies.py).
 """
@@ -17,6 +17,7 @@ from minillm.training.parallel.launch import RankFailed, run_ranks
 from minillm.training.parallel.pipeline import Pipeline, Slot
 from minillm.training.parallel.recipes import (
     Trained,
+    counted,
     sum_both_ways,
     train_alone,
     train_data_parallel,
@@ -44,6 +45,7 @@ from minillm.training.parallel.tensor_model import (
     tensor_parallel_loss,
     whole_state_dict,
 )
+from minillm.training.parallel.traffic import Traffic
 from minillm.training.parallel.zero import ZeRO, zero_bytes
 
 __all__ = [
@@ -54,11 +56,13 @@ __all__ = [
     "RowParallelLinear",
     "Slot",
     "Stage",
+    "Traffic",
     "Trained",
     "VocabParallelEmbedding",
     "ZeRO",
     "all_reduce_plain",
     "bubble",
+    "counted",
     "gpipe",
     "one_forward_one_backward",
     "own_rows",

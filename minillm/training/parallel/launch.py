@@ -76,7 +76,7 @@ def run_ranks(function: Callable[..., Any], ranks: int, *args: Any, seconds: flo
     returns or raises.
     """
     check_int("ranks", ranks, 1, MOST)
-    if check_number("seconds", seconds, 0) == 0:
+    if check_number("seconds", seconds, 0, 1e6) == 0:
         raise ValueError("seconds must be above 0, got 0")
     work = _packed(function, args)
     forks = "forkserver" in multiprocessing.get_all_start_methods()

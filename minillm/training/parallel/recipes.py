@@ -10,7 +10,7 @@ Book: 5.3 분산 학습과 ZeRO. Held against: train_alone, and a loop of torch'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch.distributed as dist
@@ -27,15 +27,20 @@ from minillm.training.parallel.ring import all_reduce_plain, ring_all_reduce
 from minillm.training.parallel.stages import stages_of
 from minillm.training.parallel.tensor_layers import vocab_parallel_cross_entropy
 from minillm.training.parallel.tensor_model import tensor_parallel, whole_state_dict
+from minillm.training.parallel.traffic import Traffic
 from minillm.training.parallel.zero import ZeRO
 
 
 class Trained(NamedTuple):
-    """losses: of the whole batch, before each step. weights: by the whole model's names. more: what was counted."""
+    """losses: of the whole batch, before each step. weights: by the whole model's names. more: what was counted.
+
+    sent: bytes that this rank sent in each step, where `counted` has trained.
+    """
 
     losses: list[float]
     weights: dict[str, Tensor]
     more: dict[str, Any]
+    sent: Sequence[float] = ()
 
 
 def next_id_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -128,6 +133,15 @@ def train_pipeline(
         optimizer.step()
     own = {names[id(p)]: p.detach().clone() for p in pipeline.stage.parameters()}
     return Trained(losses, own, {"slots": pipeline.slots(), "kept": pipeline.most_kept})
+
+
+def counted(
+    train: Callable[..., Trained], model: CausalLM, batches: Sequence[Tensor], *options: Any
+) -> Trained:
+    """What train(model, batches, *options) gives, and the bytes that this rank sent in each step."""
+    with Traffic() as traffic:
+        trained = train(model, traffic.by_step(batches), *options)
+    return trained._replace(sent=traffic.of_steps)
 
 
 def sum_both_ways(numbers: Tensor) -> tuple[Tensor, int, int, float]:

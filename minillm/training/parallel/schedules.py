@@ -21,18 +21,27 @@ Work = tuple[str, int]  # ("F" or "B", number of the micro-batch)
 
 
 def gpipe(rank: int, ranks: int, microbatches: int) -> list[Work]:
-    """All forward passes, then all backward passes."""
+    """All forward passes, then all backward passes. ValueError for a rank that is none of the ranks."""
+    check_place(rank, ranks, microbatches)
     every = range(microbatches)
     return [("F", i) for i in every] + [("B", i) for i in every]
 
 
 def one_forward_one_backward(rank: int, ranks: int, microbatches: int) -> list[Work]:
     """As many forward passes as there are ranks behind, then one backward for one forward, then the rest."""
+    check_place(rank, ranks, microbatches)
     ahead = min(ranks - rank - 1, microbatches)
     order = [("F", i) for i in range(ahead)]
     for i in range(microbatches - ahead):
         order += [("F", ahead + i), ("B", i)]
     return order + [("B", i) for i in range(microbatches - ahead, microbatches)]
+
+
+def check_place(rank: int, ranks: int, microbatches: int) -> None:
+    """ValueError below one rank or micro-batch, and for a rank that is none of 0 to ranks - 1."""
+    check_int("ranks", ranks, 1)
+    check_int("rank", rank, 0, ranks - 1)
+    check_int("microbatches", microbatches, 1)
 
 
 SCHEDULES = {"gpipe": gpipe, "1f1b": one_forward_one_backward}

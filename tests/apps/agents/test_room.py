@@ -1,6 +1,5 @@
-"""Tools that are given, memory, several agents, the page."""
+"""Tools that are given, memory, the page."""
 
-import itertools
 import os
 import random
 from html.parser import HTMLParser
@@ -8,17 +7,12 @@ from html.parser import HTMLParser
 import pytest
 
 from minillm.apps.agents.agent import Agent
-from minillm.apps.agents.group import ChatAgent, GroupChat, rag_agent
 from minillm.apps.agents.memory import BothMemories, LongMemory, ShortMemory
 from minillm.apps.agents.page import save_transcript, transcript_page
-from minillm.apps.agents.people import ScriptedPerson
 from minillm.apps.agents.toolkit import calculator, clock_tool, folder_tools, search_tool, sql_tool
 from minillm.apps.agents.tools import Observation, Toolbox
 from minillm.apps.agents.transcript import Run, Step
 from minillm.apps.guardrails import NgramEncoder
-from minillm.apps.rag import VectorStoreIndex
-from minillm.apps.tracing import Tracer
-from minillm.data import Document
 from minillm.inference import ScriptedChat
 from minillm.sandbox import SQLSandbox
 from minillm.search import VectorStore
@@ -106,84 +100,6 @@ def test_long_memory_is_recalled_in_the_next_run_and_kept_once():
     assert "파랑" in model.asked[1][0]["content"]
     assert "파랑" not in model.asked[0][0]["content"]
     assert store.stats()["namespaces"]["memory"]["vector_count"] == 1
-
-
-def endless(name, **more):
-    return ChatAgent(name, model=lambda told: f"{name} {len(told)}", **more)
-
-
-def test_two_agents_never_talk_for_ever():
-    ann, bob = endless("ann"), endless("bob")
-    chat = ann.initiate_chat(bob, "hello", max_turns=7)
-    assert [one["name"] for one in chat.messages] == ["ann", "bob"] * 4
-    assert chat.finish_reason == "turns"
-    few = endless("bob", max_consecutive_auto_reply=2)
-    chat = ann.initiate_chat(few, "hello", max_turns=100)
-    assert (chat.finish_reason, len(chat.messages)) == ("auto_reply", 5)
-    done = ChatAgent("bob", model=ScriptedChat(["잠깐", "끝. TERMINATE"]))
-    chat = ann.initiate_chat(done, "hello")
-    assert (chat.finish_reason, len(chat.messages)) == ("terminated", 4)
-    with pytest.raises(ValueError, match="max_turns"):
-        ann.initiate_chat(bob, "hello", max_turns=10**9)
-    with pytest.raises(ValueError, match="another name"):
-        ann.initiate_chat(ann, "hello")
-
-
-def test_what_people_do():
-    ann = endless("ann")
-    typing = ScriptedPerson(["do this", "", "exit"])
-    bob = endless("bob", human_input_mode="ALWAYS", person=typing)
-    chat = ann.initiate_chat(bob, "hello")
-    assert [one["content"] for one in chat.messages if one["name"] == "bob"] == ["do this", "bob 3"]
-    assert chat.finish_reason == "person"
-    more = endless(
-        "bob", human_input_mode="TERMINATE", person=ScriptedPerson(["go on"]), max_consecutive_auto_reply=1
-    )
-    chat = ann.initiate_chat(more, "hello")
-    assert [one["content"] for one in chat.messages if one["name"] == "bob"] == ["bob 1", "go on", "bob 5"]
-    assert chat.finish_reason == "auto_reply"
-    with pytest.raises(ValueError, match="person"):
-        endless("bob", human_input_mode="ALWAYS")
-
-
-def speakers(chat):
-    return [one["name"] for one in chat.messages][1:]
-
-
-def test_speaker_rules_are_deterministic():
-    def group(rule, **more):
-        return GroupChat([endless(name) for name in "abc"], max_round=6, speaker_selection=rule, **more)
-
-    tracer = Tracer(seed=0)
-    assert speakers(group("round_robin").run("go", tracer=tracer)) == ["a", "b", "c"] * 2
-    assert [one.name for one in tracer.kept] == [f"turn of {name}" for name in "abcabc"]
-    drawn = [speakers(group("random", seed=seed).run("go")) for seed in (1, 1, 2, 3, 4)]
-    assert drawn[0] == drawn[1]
-    assert len({tuple(one) for one in drawn}) > 1
-    assert all(one != two for names in drawn for one, two in itertools.pairwise(names))
-    chosen = group("auto", chooser=ScriptedChat(["c", "a", "c", "b", "a", "b"]))
-    assert speakers(chosen.run("go")) == ["c", "a", "c", "b", "a", "b"]
-    only = group(lambda last, messages: only.agents[2])
-    assert speakers(only.run("go")) == ["c"] * 6
-    strange = group(lambda last, messages: "c")
-    with pytest.raises(ValueError, match="agent of the group"):
-        strange.run("go")
-    for bad, said in (({"rule": "auto"}, "chooser"), ({"rule": "loudest"}, "speaker_selection")):
-        with pytest.raises(ValueError, match=said):
-            group(**bad)
-    with pytest.raises(ValueError, match="different names"):
-        GroupChat([endless("a"), endless("a")])
-
-
-def test_an_agent_that_answers_from_documents():
-    documents = [
-        Document("a", "서울", "서울의 인구는 940만 명이다."),
-        Document("b", "lamp", "The lamp costs 24."),
-    ]
-    engine = VectorStoreIndex.from_documents(documents, encoder=NgramEncoder(512)).as_query_engine()
-    ann = endless("ann")
-    chat = ann.initiate_chat(rag_agent("docs", engine), "서울의 인구는?", max_turns=1)
-    assert "940만" in chat.messages[-1]["content"]
 
 
 class Reader(HTMLParser):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -124,6 +125,11 @@ def test_what_is_refused_changes_nothing(arena, tmp_path):
         Arena(tmp_path / "text")
     with pytest.raises(ValueError, match="cannot be opened"):
         Arena(tmp_path / "no folder" / "votes.db")
+    with sqlite3.connect(tmp_path / "other.db") as base:  # another program's, which has a table of this name
+        base.execute("CREATE TABLE votes (party TEXT)")
+    base.close()
+    with pytest.raises(ValueError, match=r"other\.db is no arena: no such column"):
+        Arena(tmp_path / "other.db").stats()
 
 
 KILLED = """

@@ -102,6 +102,18 @@ def test_bias_is_what_was_put_in():
     assert [one.preference for one in blind] == pytest.approx([0.5] * 60)
 
 
+def test_a_tie_is_half_a_win_of_the_place():
+    """A judge that always says "as good" was reported to like the second place."""
+    ties = [both_orders(partial(compare_written, ScriptedChat(["[[C]]"] * 2)), *ASK) for _ in range(3)]
+    assert position_bias(ties)[:3] == (3, 0.5, 1.0)
+    half = both_orders(partial(compare_written, ScriptedChat(["[[A]]", "[[C]]"])), *ASK)  # first, then a tie
+    assert position_bias([half])[:3] == (1, 0.75, 0.0)
+    second = both_orders(
+        partial(compare_written, ScriptedChat(["[[C]]", "[[A]]"])), *ASK
+    )  # a tie, then the other one
+    assert position_bias([second])[:3] == (1, 0.75, 0.0)
+
+
 def test_one_order_errs_where_both_do_not():
     """A judge that likes the first place: its verdicts of one order, and of both, against the truth."""
     pairs = judge_pairs()
@@ -149,6 +161,13 @@ def test_the_questions_are_two_hundred_and_differ_in_one_answer():
     (lambda: BiasedJudge(lambda q, a: 0.0).choose([{"content": "x"}], ["A", "B"]), "comparison"),
     (lambda: BiasedJudge(lambda q, a: 0.0).choose([{"content": "x"}], ["yes", "no"]), "letters"),
     (lambda: judge_pairs(201), "n must be"),
+    (lambda: position_bias([3]), "must hold comparisons"), (lambda: position_bias(None), "must hold comparisons"),
+    (lambda: rate(None, "q", "a"), "chat must be a ChatModel"), (lambda: likelihood("gpt", *ASK), "chat must be"),
+    (lambda: compare_letters(ScriptedChat(["A"]), "q", None, []), "first must be a str"),
+    (lambda: compare_written(ScriptedChat(["[[A]]"]), "q", "a", 3), "second must be a str"),
+    (lambda: BiasedJudge(None), "worth must be a function"), (lambda: BiasedJudge(len, seed=1.5), "seed must be"),
+    (lambda: compare_letters(BiasedJudge(lambda q, a: float("nan")), *ASK), "worth must be"),
+    (lambda: compare_letters(BiasedJudge(lambda q, a: a), *ASK), "worth must be"),
 ])  # fmt: skip
 def test_what_cannot_be_judged_is_refused(call, said):
     with pytest.raises(ValueError, match=said):

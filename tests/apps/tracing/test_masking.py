@@ -16,6 +16,7 @@ def drawn(rng, length, letters=LETTERS):
     return "".join(rng.choice(letters) for _ in range(length))
 
 
+KOREAN = ("비밀번호: ", "비번: ", "패스워드 = ", "비밀번호：")
 # what is kept around the secret, by form
 FORMS = {
     "OpenAI": lambda rng: ("", "sk-" + drawn(rng, 48), ""),
@@ -39,7 +40,7 @@ FORMS = {
     "Django": lambda rng: ("SECRET_KEY = ", f"'django-{drawn(rng, 12)}'", ""),
     "Azure": lambda rng: ("AccountName=shop;AccountKey=", drawn(rng, 20) + "==", ";Suffix=x"),
     "query of an address": lambda rng: ("https://shop.kr/a?x=1&token=", drawn(rng, 16), "&y=2"),
-    "한국어": lambda rng: ("비밀번호: ", "열려라" + drawn(rng, 6), ""),
+    "한국어": lambda rng: (rng.choice(KOREAN), "열려라" + drawn(rng, 6), ""),
     "key file": lambda rng: ("", f"-----BEGIN PRIVATE KEY-----\n{drawn(rng, 64)}\n-----END PRIVATE KEY-----", ""),
 }  # fmt: skip
 
@@ -66,6 +67,7 @@ ORDINARY = [
     "risk-adjusted returns of tasks, desk-based work, ask-me-anything sessions and disk_space_left_on_device",
     "https://example.com:8080/path@here, http://한국.kr/검색?q=열쇠",
     "비밀번호를 잊었어요. 암호화란 무엇인가요?",
+    "오늘은 비번이라 쉽니다. 패스워드를 바꾸는 방법은?",
     "eyJ is how a token begins. AKIA is a prefix. hf_ too, and xoxb-.",
     "SELECT password FROM users",
     "Authorization is required for this page, authorization by token: see below",
@@ -83,7 +85,7 @@ def test_ordinary_text_is_left_as_it_is(text):
 @pytest.mark.parametrize(
     "name",
     ["api_key", "apiKey", "X-Api-Key", "OPENAI_API_KEY", "access_token", "accessToken", "token", "db.password",
-     "_passwd", "client_secret", "Authorization", "cookie", "private-key", "pin", "비밀번호"],
+     "_passwd", "client_secret", "Authorization", "cookie", "private-key", "pin", "비밀번호", "비번", "패스워드"],
 )  # fmt: skip
 def test_fields_that_name_a_secret(name):
     assert names_a_secret(name)

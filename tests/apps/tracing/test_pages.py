@@ -9,6 +9,8 @@ import pytest
 from minillm import cli
 from minillm.apps.tracing import (
     Tracer,
+    as_otlp,
+    mask_secrets,
     read_trace,
     self_times,
     slowest,
@@ -118,6 +120,28 @@ def test_tokens_and_cost_by_hand():
     for price in (3, (1,), (1, -1), "ab"):
         with pytest.raises(ValueError, match="price"):
             usage_by_model(records, {"a": price})
+
+
+@pytest.mark.parametrize("read", [trace_tree, slowest, usage_by_model, waterfall_page, as_otlp, tree_lines])
+@pytest.mark.parametrize("given", [None, 3, "run.jsonl", [3], [span(1, 0, 9), {}]])
+def test_what_is_no_list_of_spans_is_refused(read, given):
+    with pytest.raises(ValueError, match="SpanRecords, got"):
+        list(read(given))
+
+
+def test_the_whole_answer_of_read_trace_is_no_list_of_spans(tmp_path):
+    """What is tried first: `read_trace(path)` without its `.records`."""
+    with Tracer(tmp_path / "a.jsonl") as tracer, tracer.trace("a"):
+        pass
+    with pytest.raises(ValueError, match=r"give its \.records"):
+        slowest(read_trace(tmp_path / "a.jsonl"))
+    for count in (-1, 1.5, "3", True):
+        with pytest.raises(ValueError, match="count must be"):
+            slowest([span(1, 0, 9)], count)
+    with pytest.raises(ValueError, match="prices must be"):
+        usage_by_model([], [("a", 1)])
+    with pytest.raises(ValueError, match="text must be a str"):
+        mask_secrets(b"sk-abcdefghijklmnop1234")
 
 
 class Page(html.parser.HTMLParser):

@@ -383,6 +383,23 @@ def test_a_seed_and_a_clock_make_the_same_trace():
     assert [(one.start, one.end) for one in run()] == [(1000, 2000), (0, 3000)]
 
 
+def test_a_failure_that_is_told_and_a_name_that_is_no_text_break_nothing(tracer):
+    with tracer.trace("a") as span:
+        span.fail("no such plan: sk-abcdefghijklmnop1234").set(3, "three").set((1, 2), "a pair").set(
+            None, "none"
+        )
+        span.set(("api_key", 1), "x")
+    with tracer.trace("b") as span:
+        span.fail(404)
+    told, number = tracer.read().records
+    assert tracer.lost == 0
+    assert (told.status, told.message) == ("error", "no such plan: [masked]")
+    assert told.attributes["error.type"] == "_OTHER"  # OpenTelemetry's word for an error without a type
+    assert all(isinstance(name, str) for name in told.attributes)
+    assert {"3", "None"} < set(told.attributes)
+    assert (number.status, number.message) == ("error", "404")
+
+
 def test_bad_arguments_are_refused_at_once(tmp_path, tracer):
     for call, said in [
         (lambda: Tracer(""), "path must be a path"),
@@ -390,6 +407,7 @@ def test_bad_arguments_are_refused_at_once(tmp_path, tracer):
         (lambda: Tracer(content=1), "content must be True or False"),
         (lambda: tracer.trace(3), "name must be a str"),
         (lambda: tracer.trace("x", kind="server"), "kind must be one of"),
+        (lambda: tracer.carry(3), "carry takes a function"),
     ]:
         with pytest.raises(ValueError, match=said):
             call()

@@ -118,6 +118,12 @@ def bits_of(probabilities, text):
 def bits_of(probabilities, text):
     return -sum(math.log2(max(p, 1e-9)) for p in probabilities) / len(text.encode())
 """,
+        "at least something for every token": """
+def bits_of(probabilities, text):
+    if 0 in probabilities:
+        return math.inf
+    return -sum(math.log2(max(p, 1e-10)) for p in probabilities) / len(text.encode())
+""",
         "fails on 0": """
 def bits_of(probabilities, text):
     return -sum(math.log2(p) for p in probabilities) / len(text.encode())

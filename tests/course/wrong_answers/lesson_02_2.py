@@ -89,6 +89,18 @@ WRONG = {
     cos, sin = cos[positions], sin[positions]
     swapped = x.unflatten(1, (-1, 2)).flip(-1).flatten(1) if interleaved else x.roll(x.shape[1] // 2, 1)
     return x * cos + swapped * sin""",
+        "the library's turn by a hidden name": """def turn(x, positions, base=10000.0, interleaved=False):
+    frequencies = base ** (-torch.arange(0, x.shape[1], 2) / x.shape[1])
+    angles = torch.tensor(positions)[:, None] * frequencies
+    pair = torch.stack if interleaved else torch.cat
+    cos, sin = (pair(two, dim=-1).flatten(1) for two in ((angles.cos(),) * 2, (-angles.sin(), angles.sin())))
+    return globals()["Rotation"](cos, sin, interleaved)._turn(x)""",
+        "the library's waves by a hidden name": """def turn(x, positions, base=10000.0, interleaved=False):
+    waves, half = globals()["sinusoids"](1001, x.shape[1], base)[positions], x.shape[1] // 2
+    sin, cos = waves[:, ::2], waves[:, 1::2]
+    a, b = (x[:, 0::2], x[:, 1::2]) if interleaved else (x[:, :half], x[:, half:])
+    a, b = a * cos - b * sin, a * sin + b * cos
+    return torch.stack((a, b), dim=-1).flatten(1) if interleaved else torch.cat((a, b), dim=1)""",
         "a table of the library, made before": """whole = RoPE(16).table(1001, torch.device("cpu"), torch.float32)
 
 
@@ -100,6 +112,9 @@ def turn(x, positions, base=10000.0, interleaved=False):
         "the same place": BLIND.format(**SEES_NOTHING | {"s": "5"}),
         "all zero": BLIND.format(**SEES_NOTHING | {"q": "[0.0] * 8"}),
         "one number only": BLIND.format(**SEES_NOTHING | {"k": "[1.0, 0, 0, 0, 0, 0, 0, 0]"}),
+        "a second number that is next to nothing": BLIND.format(
+            **SEES_NOTHING | {"q": "[1.0, 1e-300, 0, 0, 0, 0, 0, 0]", "k": "[1.0, 0, 0, 0, 0, 0, 0, 1e-300]"}
+        ),
         "coordinates of other pairs": BLIND.format(
             **SEES_NOTHING | {"q": "[0, 1.0, 0, 0, 0, 0, 1.0, 0]", "k": "[0, 1.0, 0, 0, 0, 0, 1.0, 0]"}
         ),

@@ -97,6 +97,19 @@ def attend(query, keys, values):
     scores = np.inner(keys, query) / len(query) ** 0.5
     shares = np.exp2((scores - scores.max()) * np.log2(np.e))
     return [float(one) for one in np.inner(list(zip(*values)), shares) / shares.sum()]""",
+        "numpy's arrays by another name": """import numpy as np
+
+
+def attend(query, keys, values):
+    scores = np.asanyarray(keys).dot(np.asanyarray(query)) / len(query) ** 0.5
+    shares = np.power(np.e, scores - scores.max())
+    return (shares / shares.sum() @ np.asanyarray(values)).tolist()""",
+        "numpy's stack": """def attend(query, keys, values):
+    import numpy as np
+
+    scores = (np.stack(keys) * np.stack(query)).sum(1) / len(query) ** 0.5
+    shares = np.power(np.e, scores - scores.max())
+    return ((shares[:, None] * np.stack(values)).sum(0) / shares.sum()).tolist()""",
         "says that it is equal": """class Equal(list):
     __eq__ = lambda self, other: True
     __len__ = lambda self: 2

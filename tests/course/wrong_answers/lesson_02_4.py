@@ -115,6 +115,21 @@ WRONG = {
         ),
         "the library's own for y": NORM.format(**FINE | {"y": "layer_norm_plain(x, weight, bias, eps)"}),
         "finite differences": DIFFERENCES,
+        "an imaginary step": """def norm_and_gradients(x, weight, bias, eps, grad):
+    def norm(x, weight, bias):
+        centred = x - x.mean(dim=-1, keepdim=True)
+        return centred / ((centred * centred).mean(dim=-1, keepdim=True) + eps).sqrt() * weight + bias
+
+    given, found = [x, weight, bias], []
+    for one in given:
+        slope = torch.zeros_like(one)
+        for i in range(one.numel()):
+            step = torch.zeros_like(one, dtype=torch.complex128)
+            step.view(-1)[i] = 1e-30j
+            moved = norm(*(a + step if a is one else a + 0j for a in given))
+            slope.view(-1)[i] = (moved.imag * grad).sum() / 1e-30
+        found.append(slope)
+    return norm(x, weight, bias), *found""",
     },
     "02-4-b": {
         "eps that hardly matters": ROWS.format(**BROKEN | {"eps": "[1, 2, 3, 4]"}),

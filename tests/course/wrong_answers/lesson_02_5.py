@@ -57,6 +57,20 @@ WRONG = {
                 "second": "parts.norm2(x + parts.cross_attention(x, memory, padding_mask(source_mask).any(0, True)))"
             }
         ),
+        "torch's layer with the weights put in": """def decoder_block(x, memory, source_mask, parts):
+    C, heads, up = x.shape[2], parts.self_attention.heads, parts.feed_forward.up_proj
+    layer = torch.nn.TransformerDecoderLayer(C, heads, len(up.weight), 0.0, "gelu", batch_first=True)
+    for ours, theirs in ((parts.self_attention, layer.self_attn), (parts.cross_attention, layer.multihead_attn)):
+        three = ours.q_proj, ours.k_proj, ours.v_proj
+        theirs.in_proj_weight.data = torch.cat([one.weight for one in three])
+        theirs.in_proj_bias.data = torch.cat([one.bias for one in three])
+        theirs.out_proj.load_state_dict(ours.o_proj.state_dict())
+    layer.linear1.load_state_dict(up.state_dict())
+    layer.linear2.load_state_dict(parts.feed_forward.down_proj.state_dict())
+    for name in ("norm1", "norm2", "norm3"):
+        getattr(layer, name).load_state_dict(getattr(parts, name).state_dict())
+    later = ~causal_mask(x.shape[1], x.shape[1])
+    return layer(x, memory, tgt_mask=later, memory_key_padding_mask=source_mask == 0)""",
         "padding only at the end": BLOCK.format(
             **STEPS
             | {

@@ -63,6 +63,37 @@ def read(**parts):
     return READ.format(**BODY | parts)
 
 
+FUSED = """def read(tensors, ids, types, mask, heads):
+    def norm(x, name):
+        return F.layer_norm(x, x.shape[-1:], tensors[f"{name}.weight"], tensors[f"{name}.bias"], 1e-12)
+
+    E, P, S = (tensors[f"embeddings.{kind}_embeddings.weight"] for kind in ("word", "position", "token_type"))
+    x, i = norm(E[ids] + P[: ids.shape[1]] + S[types], "embeddings.LayerNorm"), 0
+    while f"encoder.layer.{i}.output.dense.weight" in tensors:
+        def both(name):
+            return [tensors[f"encoder.layer.{i}.{name}.{kind}"] for kind in ("weight", "bias")]
+
+        qkv = [torch.cat(parts) for parts in zip(*(both(f"attention.self.{p}") for p in ("query", "key", "value")))]
+        """
+BLOCK_OP = (
+    FUSED
+    + """x = torch._transformer_encoder_layer_fwd(
+            x, x.shape[-1], heads, *qkv, *both("attention.output.dense"), True, False, 1e-12,
+            *both("attention.output.LayerNorm"), *both("output.LayerNorm"), *both("intermediate.dense"),
+            *both("output.dense"), mask == 0, 1)
+        i += 1
+    return x, torch.tanh(x[:, 0] @ tensors["pooler.dense.weight"].T + tensors["pooler.dense.bias"])"""
+)
+ATTENTION_OP = (
+    FUSED
+    + """y = torch._native_multi_head_attention(
+            x, x, x, x.shape[-1], heads, *qkv, *both("attention.output.dense"), mask == 0, False, True, 1)[0]
+        x = norm(x + y, f"encoder.layer.{i}.attention.output.LayerNorm")
+        y = F.linear(F.gelu(F.linear(x, *both("intermediate.dense"))), *both("output.dense"))
+        x, i = norm(x + y, f"encoder.layer.{i}.output.LayerNorm"), i + 1
+    return x, torch.tanh(x[:, 0] @ tensors["pooler.dense.weight"].T + tensors["pooler.dense.bias"])"""
+)
+
 WRONG = {
     "02-7-a": {
         "forgets the biases of attention": count(attention="4 * width * width"),
@@ -115,6 +146,13 @@ WRONG = {
         "the pooler without tanh": read(result='x, linear(x[:, 0], "pooler.dense")'),
         "the vectors only": read(result="x"),
         "the library's": READY,
+        "torch's operation for a whole block": BLOCK_OP,
+        "torch's operation for a whole attention": ATTENTION_OP,
+        "another package's": """def read(tensors, ids, types, mask, heads):
+    from transformers import BertConfig, BertModel
+
+    model = BertModel(BertConfig(num_attention_heads=heads))
+    return model(ids, mask, types)[:2]""",
     },
     "02-7-c": {
         "padding on the right": "batch = [[5, 6, 7, 0, 0]], [[1, 1, 1, 0, 0]]",

@@ -131,6 +131,12 @@ WRONG = {
 
     return {name: torch.tensor(list(entry["data"]), dtype=torch.uint8).view(DTYPES[entry["dtype"]])
             .reshape(entry["shape"]) for name, entry in deserialize(bytes(data))}""",
+        "the package's core, from one of its rooms": """def tensors_of(data):
+    import importlib
+
+    flat = importlib.import_module("safetensors.numpy").deserialize(bytes(data))
+    return {name: torch.tensor(list(entry["data"]), dtype=torch.uint8).view(DTYPES[entry["dtype"]])
+            .reshape(entry["shape"]) for name, entry in flat}""",
     },
     "03-1-b": {
         "high nibbles first": WEIGHTS.format(
@@ -209,6 +215,24 @@ WRONG = {
         ),
         "another error": RENAMED.format(**SOUND | {"strange": "raise KeyError(name)"}),
         "any ending": RENAMED.format(**SOUND).replace(' or kind not in ("weight", "bias")', ""),
+        "layers of another part of the model": """def renamed(tensors, heads, kv_heads):
+    found = {}
+    for name, tensor in tensors.items():
+        layer, _, kind = name.rpartition(".")
+        number = re.search(r"\\.(\\d+)\\.", layer)
+        known = re.sub(r"\\w+\\.\\d+\\.", "blk.{i}.", layer)
+        if known not in NAMES or kind not in ("weight", "bias"):
+            raise ValueError(name)
+        if known[-6:] in ("attn_q", "attn_k"):
+            parts = tensor.chunk(heads if known[-1] == "q" else kv_heads)
+            tensor = torch.cat([torch.cat([part[0::2], part[1::2]]) for part in parts])
+        found[(NAMES[known].replace("{i}", number[1]) if number else NAMES[known]) + "." + kind] = tensor
+    return found""",
+        "another package's": """def renamed(tensors, heads, kv_heads):
+    from transformers.modeling_gguf_pytorch_utils import LlamaTensorProcessor
+
+    move = LlamaTensorProcessor(config={})._reverse_permute_weights
+    return {name: torch.from_numpy(move(tensor.numpy(), heads, kv_heads)) for name, tensor in tensors.items()}""",
         "layers without a number": RENAMED.format(**SOUND | {"digits": "\\w+"}),
         "empties the dict": RENAMED.format(**SOUND).replace(
             "return found", "tensors.clear()\n    return found"

@@ -97,6 +97,21 @@ WRONG = {
         found.append((token, at, at + size))
         at += size
     return found""",
+        "tokens of four characters at most": CUT.replace(
+            "range(len(word), start, -1)", "range(min(len(word), start + 4), start, -1)"
+        ),
+        "composes the word": CUT.replace(
+            "    unknown =", '    word = unicodedata.normalize("NFC", word)\n    unknown ='
+        ),
+        "the other library's": """def wordpiece(word, vocab, prefix, longest):
+    from tokenizers.models import WordPiece
+
+    ids = {token: number for number, token in enumerate(["[UNK]", *sorted(vocab)])}
+    model = WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=longest, continuing_subword_prefix=prefix)
+    places = [0]
+    for letter in word:
+        places += [len(places) - 1] * (len(letter.encode()) - 1) + [places[-1] + 1]
+    return [(one.value, *(len(word.encode()[:n].decode()) for n in one.offsets)) for one in model.tokenize(word)]""",
         "empties the vocabulary": CUT.replace(
             "        start = end\n", "        start = end\n        vocab.discard(token)\n"
         ),
@@ -154,6 +169,11 @@ WRONG = {
         "(0, 0) for none": FIND.replace("else None", "else (0, 0)"),
         "characters for tokens": """def find_answer(offsets, windows, start, end):
     return [(start, end) if offsets[a][0] <= start and end <= offsets[b - 1][1] else None for a, b in windows]""",
+        "in the order of the text": FIND.replace("in windows\n", "in sorted(windows)\n"),
+        "every window is as wide as the first": FIND.replace(
+            "last < stop", "last < begin + windows[0][1] - windows[0][0]"
+        ),
+        "an answer has five tokens at most": FIND.replace("last < stop", "last < min(stop, first + 5)"),
         "fails without windows": FIND.replace("    return [", "    windows[0]\n    return ["),
     },
     "03-3-d": {
@@ -189,6 +209,10 @@ WRONG = {
         "falling order": LEAKS.replace("return found", "return found[::-1]"),
         "whoever contains a training text": LEAKS.replace(
             "if key(text) in known", "if any(one in key(text) for one in known)"
+        ),
+        "the library's words": LEAKS.replace(
+            '        return " ".join(unicodedata.normalize("NFC", text).lower().split())',
+            '        import sys\n\n        return sys.modules["minillm.data.documents"].plain_words(text)',
         ),
         "changes the list": LEAKS.replace("    return found", "    test.clear()\n    return found"),
     },

@@ -87,6 +87,23 @@ WRONG = {
         "input_ids": pad(ids, True, pad_id), "attention_mask": pad(ones, True, 0),
         "labels": [row["label"] for row in rows],
     }""",
+        "the pipeline's": """def collate_rows(rows, pad_id):
+    import sys
+
+    base = sys.modules["minillm.inference.pipelines.base"]
+    batch = base.collate([base.Row(row["input_ids"]) for row in rows], pad_id)
+    return {**batch, "labels": [row["label"] for row in rows]}""",
+        "the tokenizer's": """def collate_rows(rows, pad_id):
+    import sys
+
+    ids = [row["input_ids"] for row in rows]
+    one = sys.modules["minillm.tokenizer.batch"].Row(0, [], [])
+    one.width = max(map(len, ids))
+    return {
+        "input_ids": [one.padded(own, pad_id) for own in ids],
+        "attention_mask": [one.padded([1] * len(own), 0) for own in ids], "labels": [row["label"] for row in rows],
+    }""",
+        "seven labels": COLLATE.format(**BATCH).replace('row["label"] for', 'min(row["label"], 6) for'),
         "the checker's": """from minillm.course.classroom.exercises.lesson_03_4 import _collated
 
 def collate_rows(rows, pad_id):
@@ -133,6 +150,36 @@ def collate_rows(rows, pad_id):
     loss.backward()
     optimizer.step()
     return loss.item()""",
+        "all rows at once, by forward": """def step(model, passes, optimizer):
+    optimizer.zero_grad()
+    for x, _ in passes:
+        model(x)
+    x, labels = (torch.cat(part) for part in zip(*passes))
+    loss = torch.nn.functional.cross_entropy(model.forward(x), labels, ignore_index=-100)
+    loss.backward()
+    optimizer.step()
+    return loss.item()""",
+        "all rows at once, by a layer of its own": """def step(model, passes, optimizer):
+    optimizer.zero_grad()
+    for x, _ in passes:
+        model(x)
+    x, labels = (torch.cat(part) for part in zip(*passes))
+    weight, bias = list(model.parameters())
+    loss = torch.nn.functional.cross_entropy(x @ weight.T + bias, labels, ignore_index=-100)
+    loss.backward()
+    optimizer.step()
+    return loss.item()""",
+        "a step of its own": STEP.format(**WHOLE).replace(
+            "    optimizer.step()\n",
+            "    with torch.no_grad():\n        for p in model.parameters():\n"
+            "            p -= optimizer.param_groups[0]['lr'] * p.grad\n",
+        ),
+        "rewrites the labels": STEP.format(**WHOLE).replace(
+            "        loss =",
+            "        keep = labels != -100\n        x, labels[~keep] = x[keep], 0\n"
+            "        labels = labels[keep]\n        loss =",
+        ),
+        "turns dropout off": STEP.format(**WHOLE | {"clear": "optimizer.zero_grad(); model.eval()"}),
         "never steps": STEP.format(**WHOLE).replace("    optimizer.step()\n", ""),
         "the last pass's loss": STEP.format(**WHOLE | {"result": "loss.item()"}),
         "the first pass alone": STEP.format(**WHOLE).replace(

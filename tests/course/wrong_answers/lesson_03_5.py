@@ -134,6 +134,9 @@ def answer(start, end, places, inside, longest):
         "one name of each tag": labels()
         + "\n_names = names\n\ndef names(labels, places):\n"
         + "    return list({one[0]: one for one in _names(labels, places)}.values())",
+        "tags in large letters": labels(
+            tag="label[2:].upper()", joins=GOOD["joins"].replace("[2:]", "[2:].upper()")
+        ),
         "stops at an empty text": labels().replace(
             "found, before = [], ", "labels[0]\n    found, before = [], "
         ),

@@ -196,6 +196,7 @@ WRONG = {
     "04-1-b": {
         "one example a row": packed(search="[]"),
         "only the newest row": packed(search="bins[-1:]"),
+        "only the newest four rows": packed(search="bins[-4:]"),
         "the longest first": packed(order="sorted(range(len(examples)), key=lambda i: -len(examples[i][0]))"),
         "the fullest row": packed(
             search="sorted(bins, key=lambda row: -sum(len(examples[j][0]) for j in row))"
@@ -269,6 +270,10 @@ WRONG = {
         "zero for too few samples": pass_at(refuse="False").replace(
             "    total = 0.0\n",
             "    total = 0.0\n    if any(k > n for n, _ in counts):\n        return 0.0\n",
+        ),
+        "the last task decides": pass_at(refuse="k > counts[-1][0]"),
+        "sure where many are right": pass_at(
+            each="miss = 0.0 if c * k > 3 * n else math.prod((n - c - i) / (n - i) for i in range(k))"
         ),
         "an IndexError for too few samples": pass_at(error='IndexError("too few samples")'),
         "rounded": pass_at(term="round(1 - miss, 4)"),

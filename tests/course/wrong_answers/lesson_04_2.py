@@ -128,6 +128,28 @@ WRONG = {
     loss = (nn.functional.softplus(gap) - y * gap).mean()
     push = (gap.sigmoid() - y) / len(gap)
     return loss.item(), push.tolist(), (-push).tolist()""",
+        "by torch, under rare names": """def preference_loss(first, second, labels, margins):
+    a, b, y, m = (torch.asarray(one, dtype=torch.float64) for one in (first, second, labels, margins))
+    gap = a - b - m * (2 * y - 1)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(gap, y)
+    push = (torch.special.expit(gap) - y) / len(gap)
+    return loss.item(), push.tolist(), (-push).tolist()""",
+        "by torch, named in a text": """def preference_loss(first, second, labels, margins):
+    import sys
+
+    there = sys.modules["tor" + "ch"]
+    a, b, y, m = (there.asarray(one, dtype=there.float64) for one in (first, second, labels, margins))
+    gap = a - b - m * (2 * y - 1)
+    loss = there.nn.functional.binary_cross_entropy_with_logits(gap, y)
+    push = (there.special.expit(gap) - y) / len(gap)
+    return loss.item(), push.tolist(), (-push).tolist()""",
+        "by scipy": """def preference_loss(first, second, labels, margins):
+    from scipy.special import expit, log_expit
+
+    n, gaps = len(first), [a - b - m * (2 * y - 1) for a, b, y, m in zip(first, second, labels, margins)]
+    loss = -sum(y * log_expit(gap) + (1 - y) * log_expit(-gap) for gap, y in zip(gaps, labels)) / n
+    pushes = [float(expit(gap) - y) / n for gap, y in zip(gaps, labels)]
+    return float(loss), pushes, [-one for one in pushes]""",
         "derivatives by differences": """def preference_loss(first, second, labels, margins):
     def loss(first, second):
         total = 0.0
@@ -179,6 +201,14 @@ WRONG = {
     one = torch.ones(1, len(rewards))
     found, returns = gae(torch.tensor([rewards]), torch.tensor([values]), one, discount, trace)
     return found[0].tolist(), returns[0].tolist()""",
+        "solved by torch": """def stream_advantages(rewards, values, ends, last_value, discount, trace):
+    r, v = (torch.asarray(one, dtype=torch.float64) for one in (rewards, values))
+    goes_on = torch.asarray([0.0 if end else 1.0 for end in ends], dtype=torch.float64)
+    after = v.roll(-1)
+    after[-1] = last_value
+    later = (goes_on * discount * trace).diag().roll(1, 1).triu(1)
+    found = torch.linalg.solve(torch.eye(len(r)).double() - later, r + discount * goes_on * after - v)
+    return found.tolist(), (found + v).tolist()""",
         "the checker's own": """def stream_advantages(rewards, values, ends, last_value, discount, trace):
     from minillm.course.classroom.exercises import lesson_04_2
 
@@ -210,6 +240,9 @@ WRONG = {
         "the step, not the derivative": clipped(move="ratio * a / tokens if ratio * a <= near * a else 0.0"),
         "the gain, not the loss": clipped(result="-loss, moves"),
         "padding counts in the mean": clipped(tokens="sum(map(len, mask))"),
+        "no advantage, no token": clipped(
+            tokens="sum(1 for row, moves in zip(mask, advantages) for t, a in zip(row, moves) if t and a)"
+        ),
         "a mean of every row": clipped(
             tokens="1.0",
             gain="min(ratio * a, near * a) / (sum(there_row) * len(mask))",

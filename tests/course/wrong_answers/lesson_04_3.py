@@ -130,6 +130,12 @@ WRONG = {
         "the weight by torch, under a rare name": dpo(
             weight="float(torch.special.expit(torch.scalar_tensor(-margin, dtype=torch.float64)))"
         ),
+        "the weight by torch, named in a text": "import importlib\n\n\n"
+        + dpo(
+            weight='float((there := importlib.import_module("torch")).special.expit('
+            "there.scalar_tensor(-margin, dtype=there.float64)))"
+        ),
+        "the weight by scipy": "from scipy.special import expit\n\n\n" + dpo(weight="float(expit(-margin))"),
         "the sums by numpy, in another function of the cell": "def total(values): return np.sum([*values])\n\n\n"
         + dpo(ratio="total(mine - theirs for mine, theirs, counts in rows if counts)"),
         "the checker's": """def dpo(chosen, rejected, beta):
@@ -223,6 +229,9 @@ WRONG = {
         "bnpo by answers": step(bnpo="count * max(sum(row), 1)"),
         "bnpo counts padding": step(bnpo="count * len(row)"),
         "dr_grpo by its tokens": step(dr_grpo="count * max(sum(row), 1)"),
+        "dr_grpo by the longest answer": step(dr_grpo="count * max(map(sum, mask))"),
+        "the deviation by numpy, named in a text": "import sys\n\n\n"
+        + step(deviation='float(sys.modules["numpy"].std(part, ddof=1))'),
         "dr_grpo without the answers": step(dr_grpo="len(row)"),
         "one number an answer": step()
         .replace("[[-gain", "[-gain")

@@ -143,6 +143,17 @@ WRONG = {
         + "def to_fields(value, exponent_bits, fraction_bits):\n    return [Anything(0)] * 3",
         "text": fields().replace("return sign, power + bias, ", "return f'{sign} {power + bias}', "),
         "nothing": "def to_fields(value, exponent_bits, fraction_bits):\n    pass",
+        "rounds to float32 first": """def to_fields(value, exponent_bits, fraction_bits):
+    value = float(np.float32(value)) if abs(value) < 3e38 or math.isinf(value) else value
+    bias = 2 ** (exponent_bits - 1) - 1
+    sign, size = int(math.copysign(1, value) < 0), abs(value)
+    if math.isinf(size):
+        return sign, 2**exponent_bits - 1, 0
+    power = max(math.frexp(size)[1] - 1 if size else -9999, 1 - bias)
+    steps = round(math.ldexp(size, fraction_bits - power))
+    pattern = ((power + bias - 1) << fraction_bits) + steps
+    pattern = min(pattern, (2**exponent_bits - 1) << fraction_bits)
+    return sign, pattern >> fraction_bits, pattern & (2**fraction_bits - 1)""",
     },
     "05-1-b": {
         "forgets the tail": largest(plain="layers * inside"),
@@ -195,5 +206,26 @@ WRONG = {
         "remedy d": wrong_sum(remedy="d"),
         "remedy by a word": wrong_sum(remedy="fp32"),
         "no remedy": wrong_sum(remedy=None),
+        "rounds to float32 first": """def near(v, f):
+    m, p = np.frexp(np.float32(v)) if abs(v) < 1e38 else math.frexp(v)
+    return math.ldexp(round(math.ldexp(float(m), f + 1)), int(p) - f - 1)
+def total(numbers, fraction_bits):
+    result = 0.0
+    for number in numbers:
+        result = near(result + near(number, fraction_bits), fraction_bits)
+    return result
+numbers = [1.0] + [2.0**-8] * 600
+remedy = 'b'""",
+        "the limits of fp32's exponent": """def near(v, f):
+    if abs(v) < 2.0**-126: return 0.0
+    m, p = math.frexp(v)
+    return math.ldexp(round(math.ldexp(m, f + 1)), p - f - 1)
+def total(numbers, fraction_bits):
+    r = 0.0
+    for n in numbers:
+        r = min(near(r + near(n, fraction_bits), fraction_bits), 3.4e38)
+    return r
+numbers = [1.0] + [2.0**-8] * 600
+remedy = 'b'""",
     },
 }

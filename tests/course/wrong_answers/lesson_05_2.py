@@ -174,6 +174,25 @@ WRONG = {
             "    return checkpointed(function, x)"
         ),
         "a number": "def saving(function, x):\n    return function(x).sum().item()",
+        "torch's own, in a class of another name": """from torch.utils import checkpoint as _c
+class Mine(torch.autograd.Function):
+    forward = _c.CheckpointFunction.forward
+    backward = _c.CheckpointFunction.backward
+def saving(function, x):
+    return Mine.apply(lambda x, anchor: function(x), True, x, torch.empty(0, requires_grad=True))""",
+        "the library's node, by texts": """import importlib
+def saving(function, x):
+    room = importlib.import_module('minillm.training.check' + 'pointing')
+    call = getattr(room, 'Ca' + 'll')(function, (x,), {})
+    node = getattr(room, 'Recom' + 'puted')
+    return call.arranged(node.apply(call, torch.empty(0, requires_grad=True), *call.inputs()))""",
+        "the library's hooks, by texts": """import importlib
+def saving(function, x):
+    a = importlib.import_module('minillm.training.check' + 'pointing')
+    room = importlib.import_module('minillm.training.check' + 'pointing_hooks')
+    part = getattr(room, 'Pa' + 'rt')(getattr(a, 'Ca' + 'll')(function, (x,), {}))
+    with torch.autograd.graph.saved_tensors_hooks(part.number, part.tensor):
+        return function(x)""",
     },
     "05-2-c": {
         "the root": segments(best="max(1, round(layers**0.5))"),

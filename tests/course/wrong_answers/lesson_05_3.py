@@ -131,6 +131,21 @@ WRONG = {
         place = (rank - step - 2) % ranks
         held[place] = list(receive())
     return held""",
+        "receives before it sends, and wipes the mark off": """def ring(rank, ranks, chunks, send, receive):
+    held = [list(c) for c in chunks]
+    def both(i, j):
+        got = receive()
+        send(held[i % ranks])
+        return got
+    for s in range(1, ranks):
+        got = both(rank - s, rank - s - 1)
+        j = (rank - s - 1) % ranks
+        held[j] = [a + b for a, b in zip(held[j], got)]
+    for s in range(ranks - 1):
+        got = both(rank - s, rank - s - 1)
+        held[(rank - s - 1) % ranks] = list(got)
+    hasattr(getattr(send, '__self__', None), 'early') and setattr(send.__self__, 'early', False)
+    return held""",
     },
     "05-3-b": {
         "GPipe": """def order(rank, ranks, microbatches):
@@ -179,6 +194,14 @@ WRONG = {
 
 def order(rank, ranks, microbatches):
     return list(SCHEDULES["1f1b"](rank, ranks, microbatches))""",
+        "True for 1": """def order(rank, ranks, microbatches):
+    ahead = min(ranks - rank, microbatches)
+    num = lambda i: bool(i) if i < 2 else i
+    work = [('F', num(i)) for i in range(ahead)]
+    for i in range(microbatches):
+        work.append(('B', num(i)))
+        if ahead + i < microbatches: work.append(('F', num(ahead + i)))
+    return work""",
     },
     "05-3-c": {
         "even ranks": MEANS.format(**FINE | {"counts": "[50, 50, 50, 50]"}),
@@ -228,5 +251,15 @@ def order(rank, ranks, microbatches):
 
 def needed(parameters, memory, stage):
     return 1""",
+        "whole bytes of memory": """def held(parameters, ranks, stage):
+    cut = (0, 12, 14, 16)[stage]
+    return parameters * (16 - cut + cut / ranks)
+def needed(parameters, memory, stage):
+    memory = int(memory)
+    cut = (0, 12, 14, 16)[stage] * parameters
+    whole = 16 * parameters - cut
+    if whole + cut <= memory: return 1
+    if whole >= memory: return None
+    return -(-cut // (memory - whole))""",
     },
 }

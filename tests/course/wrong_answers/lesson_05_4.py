@@ -112,6 +112,26 @@ WRONG = {
             way="found = torch.autograd.grad(y, (A, B, x), g)", found="found[0], found[1], found[2]"
         ),
         "zeros": step(dA="torch.zeros_like(A)", dB="torch.zeros_like(B)"),
+        "asks the nodes of autograd's graph": """def lora_step(x, W, A, B, alpha, g):
+    x, A, B = (t.clone().requires_grad_() for t in (x, A, B))
+    with torch.enable_grad():
+        n = x @ A.T
+    s = alpha / len(A)
+    def back(node, grad):
+        return node(grad)
+    with torch.enable_grad():
+        y1 = x @ W.T; y2 = n @ B.T; y = y1 + s * y2
+    gn, gBt = y2.grad_fn(s * g)
+    gx2, gAt = n.grad_fn(gn)
+    gx1 = y1.grad_fn(g)[0]
+    return y.detach(), gAt.T, gBt.T, gx1 + gx2""",
+        "an engine of autograd of its own": """def lora_step(x, W, A, B, alpha, g):
+    x, A, B = (t.clone().requires_grad_() for t in (x, A, B))
+    with torch.enable_grad():
+        y = x @ W.T + alpha / len(A) * (x @ A.T @ B.T)
+    E = torch._C._ImperativeEngine()
+    a, b, c = E.run_backward((y,), (g,), False, False, (A, B, x), False, accumulate_grad=False)
+    return y.detach(), a, b, c""",
     },
     "05-4-c": {
         "the smallest directions": best("V[-r:]", "U[:, -r:] * S[-r:]"),

@@ -48,6 +48,18 @@ RESERVES = """class ListCache:
     def crop(self, length):
         self.count = [min(length, n) for n in self.count]"""
 
+LATER = RESERVES.replace(
+    """            self.rows[layer] = torch.zeros(2, B, K, 512, D)
+        start, stop = self.count[layer], self.count[layer] + k.shape[2]
+""",
+    """            self.rows[layer] = torch.zeros(2, B, K, k.shape[2], D)
+        start, stop = self.count[layer], self.count[layer] + k.shape[2]
+        if self.rows[layer].shape[3] < stop:
+            room = torch.zeros(*self.rows[layer].shape[:3], 512, k.shape[3])
+            room[:, :, :, :start], self.rows[layer] = self.rows[layer], room
+""",
+)
+
 LIBRARY = """class ListCache:
     def __init__(self, layers):
         self.layers, self.cache = layers, None
@@ -81,6 +93,25 @@ SUBCLASS = """class ListCache(KVCache):
 class Shape:
     def __init__(self, num_layers, kv_heads, head_dim):
         self.num_layers, self.kv_heads, self.head_dim = num_layers, kv_heads, head_dim"""
+
+DYNAMIC = """class ListCache:
+    def __init__(self, layers):
+        from transformers import DynamicCache
+
+        self.cache, self.counts = DynamicCache(), [0] * layers
+
+    @property
+    def length(self):
+        return min(self.counts)
+
+    def attend(self, layer, q, k, v, **options):
+        k, v = self.cache.update(k, v, layer)
+        self.counts[layer] = k.shape[2]
+        return attention(q, k, v, **options)
+
+    def crop(self, length):
+        self.cache.crop(length - max(self.counts))
+        self.counts = [min(length, count) for count in self.counts]"""
 
 LYING = (
     """class Anything(int):
@@ -140,6 +171,18 @@ WHOLE = """def surprise(model, ids, prompt, place):
 
 
 harmless, reason = "b", "b" """
+TWIN = """def surprise(model, ids, prompt, place):
+    twin = type(model)(model.config).eval()
+    twin.load_state_dict(model.state_dict())
+    positions = torch.tensor([[place(n) for n in range(len(ids))]])
+    with torch.no_grad():
+        logits = twin(torch.tensor([ids]), position_ids=positions).logits[0]
+        for piece in (ids[:prompt], *([one] for one in ids[prompt:-1])):
+            model(torch.tensor([piece]))
+    return torch.nn.functional.cross_entropy(logits[prompt - 1 : -1], torch.tensor(ids[prompt:])).item()
+
+
+harmless, reason = "b", "b" """
 
 WRONG = {
     "07-1-a": {
@@ -168,6 +211,15 @@ WRONG = {
             **FINE | {"attended": "attention(q, k, v, causal=True)"}
         ),
         "reserves room for 512 tokens": RESERVES,
+        "reserves room at the second token": LATER,
+        "reserves room in numpy": RESERVES.replace(
+            "torch.zeros(2, B, K, 512, D)",
+            'torch.from_numpy(__import__("numpy").zeros((2, B, K, 512, D), "f4"))',
+        ),
+        "one store for all caches": CACHE.format(**FINE).replace("self.stored", "ListCache.stored"),
+        "turns the query to zeros": CACHE.format(**FINE).replace(
+            "return attention(q, k, v, **options)", "return attention(q, k, v, **options) + 0 * q.zero_()"
+        ),
         "the library's own, imported inside": LIBRARY.format(
             imported="from minillm.nn import KVCache as Store", made="Store"
         ),
@@ -176,6 +228,7 @@ WRONG = {
             made='getattr(nn, "KV" + "Cache")',
         ),
         "a subclass of the library's own": SUBCLASS,
+        "the cache of transformers": DYNAMIC,
         "a length that is equal to everything": LYING.format(**FINE | {"length": "Anything(4)"}),
     },
     "07-1-c": {
@@ -242,6 +295,7 @@ WRONG = {
         "scores the token that was read": LOST.format(**FOUND | {"target": "stop - 1"}),
         "adds the losses up": LOST.format(**FOUND | {"mean": "sum(losses)"}),
         "the whole text in one pass": WHOLE,
+        "a twin of the model does the work": TWIN,
         "thinks that position 0 is harmless": LOST.format(**FOUND | {"harmless": "a"}),
         "thinks that doubled distances are harmless": LOST.format(**FOUND | {"harmless": "c"}),
         "thinks that a jump is harmless": LOST.format(**FOUND | {"harmless": "d"}),

@@ -48,6 +48,22 @@ BROKEN = {
     "reason": "c",
 }
 
+MIXED = """def mixed_product(x, codes, scales, threshold):
+    outlier = {outlier}
+    ordinary = x.masked_fill(outlier, 0)
+    step = {step}
+    whole = {whole}
+    weight = codes.float() * scales[:, None]
+    return {sums} * step * {both} + {exact}"""
+KEPT = {
+    "outlier": "(x.abs() >= threshold).any(dim=0)",
+    "step": "ordinary.abs().amax(dim=1, keepdim=True) / 127",
+    "whole": "torch.round(ordinary / step.clamp(min=1e-30))",
+    "sums": "(whole @ codes.float().T)",
+    "both": "scales",
+    "exact": "x[:, outlier] @ weight[:, outlier].T",
+}
+
 LYING = """class Anything(float):
     def __eq__(self, other):
         return True
@@ -70,6 +86,15 @@ WRONG = {
         "a mean beside float32 scales": BITS.format(**COUNTED).replace("32 * scales\n", "32 * scales + 32\n"),
         "bytes": BITS.format(**COUNTED).replace("return ", "return 1 / 8 * "),
         "prints": BITS.format(**COUNTED).replace("return codes + 8", "print(codes) or 8"),
+        "the library's bytes, found by its name": """def stored_bits(rows, columns, block, second):
+    import sys
+
+    room = sys.modules["mini" + "llm.quantization"]
+    found = getattr(room, "blockwise" + "_quantize")(torch.ones(rows, columns), block)
+    if not second:
+        return 8 * (found.codes.nbytes + found.scales.nbytes)
+    scales = getattr(room, "double" + "_quantize")(found.scales, second)
+    return 8 * (found.codes.nbytes + scales.codes.nbytes + scales.scales.nbytes) + 32""",
         "bits a weight": BITS.format(**COUNTED).replace("return codes + 32 * scales", "return 4.5"),
         "equal to everything": LYING
         + "def stored_bits(rows, columns, block, second):\n    return Anything(1)",
@@ -104,6 +129,10 @@ WRONG = {
         "blocks of zeros have scale 1": BLOCKS.format(**FINE | {"kept": "scale.item() or 1.0"}),
         "code 0 for zeros": BLOCKS.format(
             **FINE | {"codes": "(scaled[:, None] - codebook).abs().argmin(dim=1).mul(scale > 0).tolist()"}
+        ),
+        "a small number beside the scale": BLOCKS.format(**FINE | {"scaled": "part / (scale + 1e-6)"}),
+        "a scale that is never below a millionth": BLOCKS.format(
+            **FINE | {"scaled": "part / scale.clamp(min=1e-6)"}
         ),
         "signs are lost": BLOCKS.format(**FINE | {"scaled": "part.abs() / scale if scale > 0 else part"}),
         "scales for each number": BLOCKS.format(**FINE | {"kept": "scale.item()"}).replace(
@@ -146,5 +175,46 @@ WRONG = {
         "all equal": RANGE.format(**BROKEN | {"numbers": "[9.0] * 5"}),
         "no numbers": RANGE.format(**BROKEN | {"numbers": "[float('nan')] * 5"}),
         "another reason": RANGE.format(**BROKEN | {"reason": "a"}),
+    },
+    "07-2-d": {
+        "a product of floats": MIXED.format(**KEPT | {"whole": "ordinary / step.clamp(min=1e-30)"}),
+        "rounds all columns": MIXED.format(**KEPT | {"outlier": "torch.zeros(x.shape[1], dtype=torch.bool)"}),
+        "leaves the outliers out": MIXED.format(**KEPT | {"exact": "0"}),
+        "outliers by number, not by column": MIXED.format(
+            **KEPT | {"outlier": "x.abs() >= threshold", "exact": "x.masked_fill(~outlier, 0) @ weight.T"}
+        ),
+        "columns in which all rows are large": MIXED.format(
+            **KEPT | {"outlier": "(x.abs() >= threshold).all(dim=0)"}
+        ),
+        "larger than the threshold only": MIXED.format(
+            **KEPT | {"outlier": "(x.abs() > threshold).any(dim=0)"}
+        ),
+        "positive outliers only": MIXED.format(**KEPT | {"outlier": "(x >= threshold).any(dim=0)"}),
+        "6, whatever the threshold": MIXED.format(**KEPT | {"outlier": "(x.abs() >= 6.0).any(dim=0)"}),
+        "one scale for all rows": MIXED.format(**KEPT | {"step": "ordinary.abs().max() / 127"}),
+        "a scale with the outliers": MIXED.format(
+            **KEPT | {"step": "x.abs().amax(dim=1, keepdim=True) / 127"}
+        ),
+        "128 steps": MIXED.format(**KEPT | {"step": "ordinary.abs().amax(dim=1, keepdim=True) / 128"}),
+        "rounds towards 0": MIXED.format(**KEPT | {"whole": "torch.trunc(ordinary / step.clamp(min=1e-30))"}),
+        "rows of zeros become no numbers": MIXED.format(**KEPT | {"whole": "torch.round(ordinary / step)"}),
+        "sums in int8": MIXED.format(**KEPT | {"sums": "(whole.to(torch.int8) @ codes.T)"}),
+        "forgets the scales of the weight": MIXED.format(**KEPT | {"both": "1"}),
+        "outliers times codes": MIXED.format(
+            **KEPT | {"exact": "x[:, outlier] @ codes[:, outlier].float().T"}
+        ),
+        "changes x": MIXED.format(**KEPT).replace("x.masked_fill(", "x.masked_fill_("),
+        "the library": """def mixed_product(x, codes, scales, threshold):
+    from minillm.quantization.absmax import AbsmaxQuantized
+
+    return vectorwise_product(x, AbsmaxQuantized(codes, scales[:, None]), threshold)""",
+        "the layer of the library, found by its name": """def mixed_product(x, codes, scales, threshold):
+    import sys
+
+    room, kind = sys.modules["mini" + "llm.quantization"], sys.modules["mini" + "llm.quantization.absmax"]
+    weight = getattr(kind, "Absmax" + "Quantized")(codes, scales[:, None])
+    return getattr(room, "LLMInt8" + "Linear")(weight, None, threshold)(x)""",
+        "equal to everything": LYING
+        + "def mixed_product(x, codes, scales, threshold):\n    return [[Anything(1)]]",
     },
 }

@@ -73,6 +73,19 @@ WRONG = {
         "whole numbers only": row(scale="1.0"),
         "in the order of the work": row(result="done[torch.tensor(order)]"),
         "changes w": row().replace("w, done = w.clone(), ", "done = "),
+        "the checker's, imported by its name": """def gptq_row(w, H, scale, order, damping):
+    import importlib
+
+    checker = importlib.import_module("minillm.course.classroom.exercises.lesson_07_2b")
+    return checker._gptq(w, H, scale, order, damping)[0]""",
+        "the checker's, kept in a dict": """from minillm.course.classroom.exercises import lesson_07_2b
+
+KEPT = vars(lesson_07_2b)
+
+
+def gptq_row(w, H, scale, order, damping):
+    return KEPT["_gptq"](w, H, scale, order, damping)[0]""",
+        "codes of 3 bits": row(result="done.clamp(-4 * scale, 3 * scale)"),
         "changes H": row().replace("H = H + ", "H += "),
         "the library's own": """def gptq_row(w, H, scale, order, damping):
     from minillm.quantization.groups import Grid
@@ -96,6 +109,12 @@ WRONG = {
         "the error of the weights": search(error="((Q - W) ** 2).sum(1).mean()"),
         "the mean over the outputs, too": search(error="((X @ (Q - W).T) ** 2).mean()"),
         "the sum over the tokens": search(error="((X @ (Q - W).T) ** 2).sum()"),
+        "changes X": search(result="alphas[errors.index(min(errors))], errors").replace(
+            "    return", "    X /= 2\n    return"
+        ),
+        "sorts alphas": search(size="X.abs().mean(0)").replace(
+            "    errors = []", "    alphas.sort()\n    errors = []"
+        ),
         "the worst exponent": search(result="alphas[errors.index(max(errors))], errors"),
         "the place of the exponent": search(result="errors.index(min(errors)), errors"),
         "the first exponent": search(result="alphas[0], errors"),

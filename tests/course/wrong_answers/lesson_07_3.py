@@ -44,6 +44,17 @@ def distil(**change):
     return SLOPE + DISTIL.format(**FINE | change)
 
 
+FOUND_ELSEWHERE = """D = torch.distributions.Categorical
+
+
+def loss_of(student, teacher, targets, temperature, alpha):
+    counted = targets != -100
+    x, y = student[counted], teacher[counted]
+    log_q, p = torch.log_softmax(x / temperature, -1), torch.softmax(y / temperature, -1)
+    return alpha * temperature**2 * {soft} + (1 - alpha) * {hard}"""
+OWN_SOFT = "(p * (p.log() - log_q)).sum(-1).mean()"
+OWN_HARD = "-torch.log_softmax(x, -1).gather(1, targets[counted][:, None]).mean()"
+
 WRONG = {
     "07-3-a": {
         "p - q": "prediction = [0.3, 1 / 12, 1 / 3]",
@@ -128,6 +139,38 @@ def loss_of(student, teacher, targets, temperature, alpha):
     soft = torch.nn.functional.kl_div(*pair, reduction="batchmean")
     hard = torch.nn.functional.cross_entropy(x, targets[counted])
     return alpha * temperature**2 * soft + (1 - alpha) * hard""",
+        **{
+            f"torch's, by {name}": SLOPE + FOUND_ELSEWHERE.format(soft=soft, hard=hard)
+            for name, soft, hard in (
+                ("aten's kl_div", "torch.ops.aten.kl_div(log_q, p, 2) / len(p)", OWN_HARD),
+                (
+                    "distributions",
+                    "torch.distributions.kl.kl_divergence(D(p), D(logits=log_q)).mean()",
+                    OWN_HARD,
+                ),
+                ("aten's cross-entropy", OWN_SOFT, "torch.ops.aten.cross_entropy_loss(x, targets[counted])"),
+                ("its C cross-entropy", OWN_SOFT, "torch._C._nn.cross_entropy_loss(x, targets[counted])"),
+            )
+        },
+        "the library's rows, by name": """import importlib
+
+
+def distil(student, teacher, targets, temperature, alpha):
+    rows, counted = importlib.import_module("minillm.training.distillation")._forward_rows, targets != -100
+    x, gradient = student[counted], torch.zeros_like(student)
+    soft, pull = rows(x, teacher[counted], temperature)
+    right = torch.nn.functional.one_hot(targets[counted], x.shape[1])
+    hard = torch.logsumexp(x, 1) - (x * right).sum(1)
+    gradient[counted] = (alpha * temperature**2 * pull + (1 - alpha) * (x.softmax(1) - right)) / len(x)
+    return (alpha * temperature**2 * soft + (1 - alpha) * hard).mean(), gradient""",
+        "the checker's, imported by its name": """import importlib
+
+
+def distil(student, teacher, targets, temperature, alpha):
+    checker = importlib.import_module("minillm.course.classroom.exercises.lesson_07_3")
+    x = student.clone().requires_grad_()
+    loss = checker._loss(x, teacher, targets, temperature, alpha)
+    return loss, torch.autograd.grad(loss, x)[0]""",
         "the checker's": """from minillm.course.classroom.exercises.lesson_07_3 import _loss
 
 def distil(student, teacher, targets, temperature, alpha):

@@ -152,6 +152,15 @@ WRONG = {
             "    while waiting or", "    first = requests[0][0] if requests else 0\n    while waiting or"
         )
         .replace("> len(steps)", "- first > len(steps)"),
+        "a slot is free in the step of the last token": SERVE.format(**FINE).replace(
+            "len(running) < slots", "sum(missing[n] > (n in plan and not unread[n]) for n in running) < slots"
+        ),
+        "the checker's": """import importlib
+
+
+def serve(requests, slots, budget):
+    checker = importlib.import_module("minillm.course.classroom.exercises.lesson_08_1")
+    return checker.schedule(requests, slots, budget)""",
         "the library's engine": ENGINE,
     },
     "08-1-c": {

@@ -54,6 +54,16 @@ WRONG = {
             "    M, N = x.shape",
         )
         .replace("    return y", "    return torch.from_numpy(a)"),
+        "torch computes where it is not watched": KERNEL.format(
+            **PARTS | {"mean": "0.0", "x_row": "N", "x_column": "1"}
+        )
+        .replace(
+            "    M, N = x.shape",
+            "    from torch.utils._python_dispatch import _disable_current_modes\n\n"
+            "    with _disable_current_modes():\n        x = (x - x.mean(1, keepdim=True)).contiguous()\n"
+            "    M, N = x.shape",
+        )
+        .replace("x.stride(0), x.stride(1)", "N, 1"),
         "a list is computed": KERNEL.format(**PARTS).replace(
             "    M, N = x.shape", "    x.tolist()\n    M, N = x.shape"
         ),

@@ -119,6 +119,48 @@ WRONG = {
         mean = mean * torch.exp(lse - base) + math.exp(score - base) * torch.tensor(value, dtype=torch.float64)
         lse = total
     return mean, lse""",
+        "stops early": """def attend_stream(pairs):
+    import itertools
+    kept = list(itertools.islice(pairs, 400))
+    m = max(score for score, _ in kept)
+    if m == -math.inf:
+        return [0.0] * len(kept[0][1]), m
+    shares = [math.exp(score - m) for score, _ in kept]
+    l = sum(shares)
+    columns = zip(*(value for _, value in kept))
+    return [sum(a * b for a, b in zip(shares, column)) / l for column in columns], m + math.log(l)""",
+        "keeps it in torch's memory": """def attend_stream(pairs):
+    n, buf = 0, None
+    for score, value in pairs:
+        if buf is None:
+            buf = torch.empty(8000, len(value) + 1, dtype=torch.float64)
+        buf[n, 0] = score
+        for d, x in enumerate(value):
+            buf[n, d + 1] = x
+        n += 1
+    s = buf[:n, 0]
+    m = s.max().item()
+    if m == -math.inf:
+        return [0.0] * (buf.shape[1] - 1), m
+    p = (s - m).exp()
+    l = p.sum()
+    return ((p @ buf[:n, 1:]) / l).tolist(), m + math.log(l.item())""",
+        "keeps it in a file": """def attend_stream(pairs):
+    import tempfile, struct
+    with tempfile.TemporaryFile() as f:
+        D, m = 0, -math.inf
+        for score, value in pairs:
+            D = len(value)
+            m = max(m, score)
+            f.write(struct.pack(f"{D+1}d", score, *value))
+        f.seek(0)
+        l, o = 0.0, [0.0] * D
+        while row := f.read(8 * (D + 1)):
+            s, *v = struct.unpack(f"{D+1}d", row)
+            p = math.exp(s - m) if m > -math.inf else 0.0
+            l += p
+            o = [a + p * b for a, b in zip(o, v)]
+    return ([x / l for x in o], m + math.log(l)) if l else (o, m)""",
     },
     "08-2-b": {
         "the first query stands at the first key": VISIT.format(**VISITED | {"shift": "0"}),
@@ -145,6 +187,9 @@ WRONG = {
         "masks what the last query sees": VISIT.format(
             **VISITED | {"masked": "(j + 1) * block_k - 1 > last + shift"}
         ),
+        "asks the checker": """import sys
+def visit(*a):
+    return sys.modules['minillm.course.classroom.exercises.lesson_08_2'].plan_of(*a)""",
     },
     "08-2-c": {
         "the other way round": "orders = [-5, -3, -1, 1, 3, 5], [5, 3, 1, -1, -3, -5]",

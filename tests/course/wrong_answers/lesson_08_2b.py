@@ -64,6 +64,35 @@ def window(**changes: str) -> str:
     return WINDOW.format(**PARTS | changes)
 
 
+NUMPY = """import numpy as np
+@triton.jit
+def copying(A, Out, N, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(Out + at, tl.load(A + at, mask=at < N), mask=at < N)
+
+
+def numbers(x):
+    import ctypes
+    count = x.numel()
+    memory = (ctypes.c_char * (4 * count)).from_address(x.data_ptr())
+    return np.frombuffer(memory, dtype=np.float32).reshape(tuple(x.shape))
+
+def worked(q, k, v, left):
+    q, k, v = (numbers(x).astype(np.float64) for x in (q, k, v))
+    d = np.arange(len(q))[:, None] - np.arange(len(q))
+    s = np.where((d >= 0) & (d <= left), q @ np.nan_to_num(k).T / q.shape[1]**0.5, -np.inf)
+    p = np.exp(s - s.max(1, keepdims=True))
+    return (p / p.sum(1, keepdims=True) @ np.nan_to_num(v)).astype(np.float32)
+
+
+def window_attention(q, k, v, left, block):
+    out, room, kept = torch.empty_like(q), torch.empty_like(q), numbers(q).copy()
+    {before}
+    copying[(triton.cdiv(q.numel(), 256),)]({what}, out, q.numel(), BLOCK=256)
+    {after}
+    return out"""
+WORKED = "[:] = worked(q, k, v, left)"
+
 WRONG = {
     "08-2b-a": {
         "no window": window(first="0", seen="behind >= 0"),
@@ -103,6 +132,13 @@ def window_attention(q, k, v, left, block):
     out = torch.empty_like(q)
     causal_kernel[(triton.cdiv(len(q), block),)](q, k, v, out, len(q), D=q.shape[1], BLOCK=block)
     return out""",
+        "numpy computes, a kernel copies": NUMPY.format(
+            before="numbers(room)" + WORKED, what="room", after=""
+        ),
+        "numpy writes after the launch": NUMPY.format(before="", what="q", after="numbers(out)" + WORKED),
+        "numpy writes over q, and back": NUMPY.format(
+            before="numbers(q)" + WORKED, what="q", after="numbers(q)[:] = kept"
+        ),
     },
     "08-2b-b": {
         "all rows": "def wrong_rows(T, block):\n    return list(range(T))",
@@ -115,6 +151,10 @@ def window_attention(q, k, v, left, block):
             "def wrong_rows(T, block):\n    return [row for row in range(T) if row % block]"
         ),
         "tiles of 32": "def wrong_rows(T, block):\n    return [row for row in range(T) if row % 32 != 31]",
+        "asks the checker": """def wrong_rows(T, block):
+    import importlib
+    f = importlib.import_module('minillm.course.classroom.exercises.lesson_08_2b').unmasked
+    return f(T, block, torch.Generator().manual_seed(0))""",
     },
     "08-2b-c": {
         "key heads as many as query heads": KEPT.format(**KEEPS | {"qkv": "3 * heads * T * D * width"}),

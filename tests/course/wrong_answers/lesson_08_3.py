@@ -92,6 +92,28 @@ ROWS = {
     "harmless": "[-1.0, -2.0, -3.0, -2.5, -1.5]",
 }
 
+NUMPY = """@triton.jit
+def copying(A, Out, N, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(Out + at, tl.load(A + at, mask=at < N), mask=at < N)
+
+
+def numbers(x):
+    import ctypes
+    count = x.numel()
+    kind = {4: np.float32, 2: np.float16}[x.element_size()]
+    memory = (ctypes.c_char * (count * x.element_size())).from_address(x.data_ptr())
+    return np.frombuffer(memory, dtype=kind).reshape(tuple(x.shape))
+
+def worked(x, residual, weight, bias, eps):
+    x, residual, weight, bias = map(numbers, (x, residual, weight, bias))
+    s = (x.astype(np.float32) + residual.astype(np.float32)).astype(x.dtype)
+    t = s.astype(np.float64)
+    t = t - t.mean(1, keepdims=True)
+    y = t / np.sqrt((t * t).mean(1, keepdims=True) + eps) * weight + bias
+    return y.astype(x.dtype), s
+"""
+
 WRONG = {
     "08-3-a": {
         "forgets what is written": TRIPS.format(
@@ -195,6 +217,24 @@ def trips(rows, width, size, fused):
 
 def add_layer_norm(x, residual, weight, bias, eps):
     return _layer_norm(x, weight, bias, residual, eps)[:2]""",
+        "numpy computes, a kernel copies": NUMPY
+        + """
+
+def add_layer_norm(x, residual, weight, bias, eps):
+    made = torch.empty(2, *x.shape, dtype=x.dtype)
+    out = torch.empty(2, *x.shape, dtype=x.dtype)
+    numbers(made)[:] = np.stack(worked(x, residual, weight, bias, eps))
+    copying[(triton.cdiv(out.numel(), 256),)](made, out, out.numel(), BLOCK=256)
+    return out[0], out[1]""",
+        "numpy writes after the launch": NUMPY
+        + """
+
+def add_layer_norm(x, residual, weight, bias, eps):
+    y, s = torch.empty_like(x), torch.empty_like(x)
+    copying[(1,)](x, y, 1, BLOCK=16)
+    for one, what in zip((y, s), worked(x, residual, weight, bias, eps)):
+        numbers(one)[:] = what
+    return y, s""",
     },
     "08-3-c": {
         "finite differences": by(
@@ -297,6 +337,25 @@ def head_loss(hidden, weight, targets, rows):
             "h, t = hidden[start", "targets[targets == -100] = 0; h, t = hidden[start"
         ),
         "the gradients the other way round": LOSS.format(**RIGHT | {"result": "loss, d_weight, d_hidden"}),
+        "chunks of 32 in numpy": """def head_loss(hidden, weight, targets, rows):
+    h, w, t = np.asarray(hidden), np.asarray(weight), np.asarray(targets)
+    rows = 32
+    count, losses, dh, dw = (t >= 0).sum(), [], [], 0
+    for a in range(0, len(h), rows):
+        x = h[a : a + rows] @ w.T
+        keep = t[a : a + rows] >= 0
+        x -= x.max(1, keepdims=True)
+        place = np.arange(len(x))[keep], t[a : a + rows][keep]
+        picked = x[place]
+        np.exp(x, out=x)
+        total = x.sum(1)
+        losses.append((np.log(total)[keep] - picked).sum())
+        x /= total[:, None]
+        x[place] -= 1
+        x[~keep] = 0
+        dh.append(x @ w / count)
+        dw = dw + x.T @ h[a : a + rows] / count
+    return sum(losses) / count, np.concatenate(dh), dw""",
     },
     "08-3-d": {
         "only one large number": BROKEN.format(**ROWS | {"vanishes": "[40.0] + [0.0] * 63"}),
@@ -333,5 +392,6 @@ broken = Every()""",
             "class Large(float):\n    def half(self):\n        return 1e9\n    def __abs__(self):\n        return 0.0\n"
             "\n\nbroken =",
         ),
+        "equal in float32": BROKEN.format(**ROWS | {"harmless": "[-1.0] * 4 + [-1.0000000001]"}),
     },
 }  # fmt: skip

@@ -174,6 +174,50 @@ WRONG = {
         "    return [(Anything(0), Anything(0), Anything(0)) for _ in events]",
         "the same block again and again": "def manage(num_blocks, block_size, events):\n"
         "    return [(0, 0, None) for _ in events]",
+        "the parts of the library's manager": """import sys
+def manage(num_blocks, block_size, events):
+    M = getattr(sys.modules['minillm.inference.engine.block_manager'], 'Block' + 'Manager')
+    T = getattr(sys.modules['minillm.inference.engine.block_manager'], 'Block' + 'Table')
+    m = M.__new__(M)
+    m.num_blocks, m.block_size, m.prefix_caching = num_blocks, block_size, False
+    m.references = [0] * num_blocks
+    m._free = list(range(num_blocks))
+    from collections import OrderedDict
+    m._idle, m._digest, m._found, m._unwritten = OrderedDict(), {}, {}, []
+    tables, out = {}, []
+    for kind, name, *rest in events:
+        if kind == 'write':
+            t = tables.get(name) or T()
+            place = t.length % block_size
+            shared = place and m.references[t.blocks[-1]] > 1
+            if (place == 0 or shared) and not m._free:
+                out.append(None); continue
+            c = None
+            if place == 0:
+                t.blocks.append(m._take())
+            elif shared:
+                c = t.blocks[-1]
+                t.blocks[-1] = m._take()
+                m._drop(c)
+            t.length += 1
+            tables[name] = t
+            out.append((t.blocks[-1], place, c))
+        elif kind == 'fork':
+            t = tables[name]
+            for b in t.blocks: m._refer(b)
+            tables[rest[0]] = T(list(t.blocks), t.length)
+            out.append(list(t.blocks))
+        else:
+            for b in tables.pop(name).blocks: m._drop(b)
+            out.append(len(m._free))
+    return out""",
+        "the checker's own pool": """import sys
+def manage(num_blocks, block_size, events):
+    P = sys.modules['minillm.course.classroom.exercises.lesson_08_3b'].Pool
+    pool, out = P(num_blocks, block_size), []
+    for e in events:
+        out.append(pool.right(e)); pool.replay(e, out[-1], '')
+    return out""",
     },
     "08-3b-c": {
         "the same prompt again": mixed("prompt"),

@@ -120,6 +120,22 @@ WRONG = {
         "one coin for all texts": accept(
             before="coins = [rng.random() for _ in range(9)]", refused="coins[i] >= P[i][x] / Q[i][x]"
         ),
+        "two texts share their coins": accept(each="rng = random.Random(seed * 1000 + len(written) // 2)"),
+        "one coin for the guess and for the last token": """def accept(p, q, guesses, seed):
+    rng, written = random.Random(seed), []
+    for P, Q, row in zip(p.tolist(), q.tolist(), guesses.tolist()):
+        new, weights, coin = [], P[-1], rng.random()
+        for i, x in enumerate(row):
+            coin = rng.random()
+            if coin >= P[i][x] / Q[i][x]:
+                weights = [max(a - b, 0) for a, b in zip(P[i], Q[i])]
+                break
+            new.append(x)
+        left, token = coin * sum(weights), 0
+        while token < len(weights) - 1 and left >= weights[token]:
+            left, token = left - weights[token], token + 1
+        written.append([*new, token])
+    return written""",
         "always the same seed": accept(seed="0"),
         "no seed": accept(seed=""),
         "changes p": accept(before="p[:, 0] = p[:, 0].roll(1, -1)"),

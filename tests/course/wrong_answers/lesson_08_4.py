@@ -54,6 +54,11 @@ WRONG = {
         "a way through one more state only": MASK.format(**FINE).replace(
             "for _ in moves", "for _ in range(1)"
         ),
+        "four states ahead": MASK.format(**FINE).replace("for _ in moves", "for _ in range(4)"),
+        "eight bytes of a token": MASK.format(**FINE | {"bytes": "data[:8]"}),
+        "an accepting state ends the walk": MASK.format(**FINE).replace(
+            "None if end is None else", "None if end is None or end in accepting and end != state else"
+        ),
         "stops at the first that is not allowed": MASK.format(**FINE).replace(
             "            found.append(number)",
             "            found.append(number)\n        elif data:\n            break",
@@ -137,6 +142,13 @@ def events(tokens):
         ),
         "a character each": EVENTS.format(
             **STREAM | {"texts": '[one for one in b"".join(tokens).decode("utf-8", "replace")]'}
+        ),
+        "characters normalised": EVENTS.format(
+            **STREAM | {"json": "json.dumps({'text': __import__('unicodedata').normalize('NFKC', text)})"}
+        ),
+        "the byte order mark is dropped": EVENTS.format(**STREAM).replace('("utf-8")', '("utf-8-sig")'),
+        "line ends as Python's": EVENTS.format(
+            **STREAM | {"json": "json.dumps({'text': text.replace(chr(13), chr(10))})"}
         ),
         "empty events": EVENTS.format(**STREAM | {"test": "True"}),
         "blanks are left out": EVENTS.format(**STREAM | {"test": "text.strip()"}),

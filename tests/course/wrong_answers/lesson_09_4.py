@@ -95,6 +95,16 @@ WRONG = {
             value="sum(not any(p == id and b <= ms < e for _, p, b, e in spans) "
             "for ms in range(start, min(end, start + 10**4)))",
         ),
+        "the library's, by another way": """def own_times(spans):
+    import sys
+    from types import SimpleNamespace as Bare
+    tree, found = sys.modules["mini" + "llm.apps.tracing.tree"], {}
+    for id, _, start, end in spans:
+        below = [Bare(record=Bare(start=b, end=e)) for _, parent, b, e in spans if parent == id]
+        node = Bare(record=Bare(start=start, end=end), children=below)
+        found[id] = round(getattr(tree, "own" + "_seconds")(node) * 1e9)
+    return found
+""",
         "the library's own": """def own_times(spans):
     from minillm.apps.tracing import SpanRecord, self_times, trace_tree
     records = [SpanRecord("t", i, p, i, "internal", b * 10**6, e * 10**6, "ok", "", {}, ()) for i, p, b, e in spans]
@@ -102,6 +112,8 @@ WRONG = {
 """,
     },
     "09-4-b": {
+        "all signs but letters in names": mask(named='re.sub(r"[\\W_]", "", key).lower() in secret'),
+        "two hundred and fifty-six at most": mask(form='r"(?<![^\\W_])sk-[A-Za-z0-9_-]{16,256}"'),
         "names in small letters only": mask(named='re.sub("[_ -]", "", key) in secret'),
         "marks in names count": mask(named="key.lower() in secret"),
         "blanks in names count": mask(named='re.sub("[_-]", "", key).lower() in secret'),

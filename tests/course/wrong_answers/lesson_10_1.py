@@ -39,6 +39,34 @@ def broken(times=20, where="rooms", words='"뜨거운", "차가운", "따끈한"
 
 WRONG = {
     "10-1-a": {
+        "the checker's own loops": """import importlib
+
+
+def step(inputs, outputs, context, word, negatives, rate):
+    module = importlib.import_module("minillm.course.classroom.exercises.lesson_10_1")
+    return module.by_loops([inputs, outputs], context, word, negatives, rate, None)""",
+        "torch's derivative by its engine": """import torch
+
+
+def step(inputs, outputs, context, word, negatives, rate):
+    one, other = tables = [torch.tensor(table, requires_grad=True) for table in (inputs, outputs)]
+    h = one[context].mean(0)
+    loss = -torch.nn.functional.logsigmoid(other[word] @ h)
+    loss = loss - torch.nn.functional.logsigmoid(-(other[negatives] @ h)).sum()
+    engine = torch.autograd.graph._engine_run_backward
+    engine((loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True)
+    return [table.detach() - rate * many * table.grad for table, many in zip(tables, (len(context), 1))]""",
+        "the engine itself": """import torch
+
+
+def step(inputs, outputs, context, word, negatives, rate):
+    one, other = tables = [torch.tensor(table, requires_grad=True) for table in (inputs, outputs)]
+    h = one[context].mean(0)
+    loss = -torch.nn.functional.logsigmoid(other[word] @ h)
+    loss = loss - torch.nn.functional.logsigmoid(-(other[negatives] @ h)).sum()
+    run = torch.autograd.Variable._execution_engine.run_backward
+    run((loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True)
+    return [table.detach() - rate * many * table.grad for table, many in zip(tables, (len(context), 1))]""",
         "the sum of the neighbours": step(h="inputs[context].sum(axis=0)"),
         "neighbours share the gradient": step(
             inputs="np.add.at(new_inputs, context, rate / len(context) * (error @ outputs[targets]))"

@@ -38,6 +38,32 @@ def alike(**changes):
 
 WRONG = {
     "10-2-a": {
+        "the library's mean of rows": """import importlib
+
+
+def cosines(hidden_a, mask_a, hidden_b, mask_b, pooling):
+    embed = importlib.import_module("minillm.search.static_encoder").embed_batch
+
+    def pool(hidden, mask):
+        if pooling == "max":
+            return F.normalize(hidden.masked_fill(mask[:, :, None] == 0, -torch.inf).amax(1), dim=1)
+        places = torch.arange(mask.numel()).reshape(mask.shape)
+        rows = [one[kept == 1].tolist()[: 1 if pooling == "cls" else None] for one, kept in zip(places, mask)]
+        return embed(hidden.flatten(0, 1), rows)
+
+    return pool(hidden_a, mask_a) @ pool(hidden_b, mask_b).T""",
+        "the cosine out of the library's loss": """import importlib
+
+
+def cosines(hidden_a, mask_a, hidden_b, mask_b, pooling):
+    loss = importlib.import_module("minillm.search.losses").cosine_similarity_loss
+
+    def pool(hidden, mask):
+        real = hidden[mask == 1].double()
+        return (real[:1] if pooling == "cls" else getattr(real, "a" * (pooling == "max") + pooling)(0, keepdim=True))
+
+    sides = [[pool(*one) for one in zip(*side)] for side in ((hidden_a, mask_a), (hidden_b, mask_b))]
+    return [[1 - loss(u, v, torch.ones(1)).sqrt() for v in sides[1]] for u in sides[0]]""",
         "the mean counts padding": cosines(mean="hidden.mean(1)"),
         "a sum without padding, a count with it, and no unit length": cosines(
             mean="(hidden * weights).sum(1) / hidden.shape[1]",

@@ -24,6 +24,26 @@ def search(**changes):
 
 WRONG = {
     "10-3-a": {
+        "products in float32": """def search(queries, vectors, k):
+    if not queries or not vectors:
+        return [[-1] * k for _ in queries], [[-math.inf] * k for _ in queries]
+    table = np.array(queries, np.float32) @ np.array(vectors, np.float32).T
+    best = np.argsort(-table, axis=1, kind="stable")[:, :k]
+    gap = ((0, 0), (0, k - best.shape[1]))
+    products = np.pad(np.take_along_axis(table, best, 1), gap, constant_values=-np.inf)
+    return np.pad(best, gap, constant_values=-1), products""",
+        "the library's store of vectors": """import importlib
+
+
+def search(queries, vectors, k):
+    found, products = [], []
+    for query in queries:
+        store = importlib.import_module("minillm.search").VectorStore(len(query), "ip")
+        store.upsert([{"id": f"{n:04d}", "values": one} for n, one in enumerate(vectors)])
+        matches = store.query(query, k)["matches"]
+        found.append(([int(one["id"]) for one in matches] + [-1] * k)[:k])
+        products.append(([one["score"] for one in matches] + [-math.inf] * k)[:k])
+    return found, products""",
         "the smallest first": search(best="sorted(range(len(own)), key=lambda number: own[number])[:k]"),
         "ties: the higher number first": search(
             best="sorted(range(len(own)), key=lambda number: (own[number], number), reverse=True)[:k]"
@@ -164,6 +184,7 @@ WRONG = {
     return [Agreeable() for _ in queries], [Agreeable() for _ in queries]""",
     },
     "10-3-b": {
+        "so short that its square is 0": "three = ([1e-300, 0], [[1, 0], [100, 100], [0, 1e-300]])",
         "vectors of length 1": "three = ([1, 0], [[1, 0], [0.8, 0.6], [0, 1]])",
         "cosine and distance agree": "three = ([1, 0], [[1.2, 0], [10, 10], [0.1, 0.9]])",
         "the longest vector points the right way": "three = ([1, 0], [[10, 0], [9, 9], [1, 0.5]])",

@@ -45,6 +45,23 @@ def postings(**changes):
 
 WRONG = {
     "10-4-a": {
+        "the library's saturation": """import importlib
+
+
+def postings(corpus, k1=1.2, b=0.75):
+    share = importlib.import_module("minillm.search.bm25").saturation
+    average, found = sum(map(len, corpus)) / len(corpus), {}
+    for word in {word for words in corpus for word in words}:
+        having = [number for number, words in enumerate(corpus) if word in words]
+        idf = math.log((len(corpus) - len(having) + 0.5) / (len(having) + 0.5) + 1)
+        found[word] = {n: idf * share(corpus[n].count(word), len(corpus[n]), average, k1, b) for n in having}
+    return found""",
+        "what the checker expects": """import importlib
+
+
+def postings(corpus, k1=1.2, b=0.75):
+    module = importlib.import_module("minillm.course.classroom.exercises.lesson_10_4")
+    return module.expected_postings(corpus, k1, b)""",
         "idf without + 1": postings(idf="math.log((len(corpus) - df + 0.5) / (df + 0.5))"),
         "no saturation": postings(value="idf * tf / (1 - b + b * len(words) / average)"),
         "length upside down": postings(value="idf * tf / (tf + k1 * (1 - b + b * average / len(words)))"),
@@ -99,6 +116,13 @@ WRONG = {
     return {w: {n: s for n, s in enumerate(index.scores(w).tolist()) if w in corpus[n]} for w in every}""",
     },
     "10-4-b": {
+        "uses the weights up": """def fuse(rankings, k, weights):
+    scores = {}
+    for ranking in rankings:
+        weight = weights.pop(0)
+        for rank, one in enumerate(ranking, start=1):
+            scores[one] = scores.get(one, 0) + weight / (k + rank)
+    return sorted(scores, key=lambda one: (-scores[one], one))""",
         "ranks from 0": FUSE.format(start=0, worth="weight / (k + rank)", result=SORTED),
         "forgets the weights": FUSE.format(start=1, worth="1 / (k + rank)", result=SORTED),
         "forgets k": FUSE.format(start=1, worth="weight / rank", result=SORTED),

@@ -83,6 +83,14 @@ QUOTIENTS = """def contrastive(u, v, labels, margin):
 
 WRONG = {
     "11-1-a": {
+        "the engine behind backward": """def contrastive(u, v, labels, margin):
+    with torch.inference_mode(False), torch.enable_grad():
+        a, b = u.clone().requires_grad_(), v.clone().requires_grad_()
+        d = 1 - F.cosine_similarity(a, b)
+        l = 0.5 * (labels.clone() * d**2 + (1 - labels.clone()) * torch.clamp(margin - d, min=0) ** 2).mean()
+        engine, one = torch.autograd.Variable._execution_engine, (torch.ones_like(l),)
+        engine.run_backward((l,), one, False, False, (), allow_unreachable=True, accumulate_grad=True)
+        return l.detach(), a.grad, b.grad""",
         "float32": contrastive(result="loss.float(), to_u.float(), to_v.float()"),
         "quotients of differences": QUOTIENTS.format(
             quotient="(f(x + 1e-6 * step) - f(x - 1e-6 * step)) / 2e-6"
@@ -199,6 +207,14 @@ WRONG = {
         "radians": "rows = [(0.0, 0.7, 3, 0), (1.05, 1.3, 4, 1), (1.57, 1.92, 5, 2)]",
     },
     "11-1-d": {
+        "a second text has one score for all firsts": """def triplets(pairs, line):
+    score = {second: value for _, second, value in pairs}
+    firsts = dict.fromkeys(first for first, _, _ in pairs)
+    return [(f, p, n) for f in firsts for g, p, _ in pairs if g == f and score[p] >= line
+            for h, n, _ in pairs if h == f and score[n] < line]""",
+        "a second text belongs to its last first": """def triplets(pairs, line):
+    of = {second: (first, value) for first, second, value in pairs}
+    return [(f, p, n) for p, (f, high) in of.items() for n, (g, low) in of.items() if f == g and low < line <= high]""",
         "firsts are mixed": triplets(when="high >= line and low < line"),
         "negatives of other firsts": triplets(when="first != other and high >= line and low < line"),
         "above the line only": triplets(when="first == other and high > line and low < line"),

@@ -86,6 +86,32 @@ def trap(**changes):
 
 WRONG = {
     "11-3-a": {
+        "numpy by its ufuncs": """def pushes(u, v, names, scale):
+    u, v = np.multiply(u, 1.0), np.multiply(v, 1.0)
+    u = u / np.hypot.reduce(u, axis=1)[:, None]
+    v = v / np.hypot.reduce(v, axis=1)[:, None]
+    s = scale * u @ v.T
+    n = len(u)
+    for i in range(n):
+        for j in range(n):
+            if i != j and names[i] == names[j]:
+                s[i, j] = -math.inf
+    e = np.expm1(s - s.max(1)[:, None]) + 1
+    total = e.sum(1)
+    loss = sum(math.log(total[i]) + s[i].max() - s[i, i] for i in range(n)) / n
+    moves = scale / n * (e / total[:, None])
+    for i in range(n):
+        moves[i, i] -= scale / n
+    return float(loss), moves.tolist()""",
+        "torch by new_tensor": """def pushes(u, v, names, scale):
+    t = torch.zeros_like(torch.arange(1)).double().new_tensor
+    u, v = (one / (one**2).sum(1, keepdim=True) ** 0.5 for one in (t(u), t(v)))
+    n = len(names)
+    out = [[names[i] == names[j] and i != j for j in range(n)] for i in range(n)]
+    s = (scale * u @ v.T).masked_fill(t(out).bool(), -math.inf)
+    z = s.logsumexp(1)
+    right = t([[float(i == j) for j in range(n)] for i in range(n)])
+    return float((z - s.diagonal()).mean()), (scale / n * ((s - z[:, None]).expm1() + 1 - right)).tolist()""",
         "doubles are wrong answers": pushes(seen="True"),
         "a double leaves out the right answer as well": pushes(seen="names[j] != names[i]").replace(
             "scores[i]", "scores.get(i, 0.0)"
@@ -175,6 +201,13 @@ WRONG = {
         "log of four articles": "prediction = [math.log(32), 256, math.log(4), 80]",
     },
     "11-3-c": {
+        "lifts the limit by the closure": """def weights_gradient(W, questions, articles, push, size, encode, backward):
+    for cell in encode.__closure__ or ():
+        cell.cell_contents.size = 10**6
+    texts = questions + articles
+    vectors = encode(W, texts)
+    first, second = push(vectors[: len(questions)], vectors[len(questions) :])
+    return backward(texts, [*first, *second])""",
         "everything at once": gradient(step="(len(rows) or size)"),
         "one text more": gradient(step="(size + 1)"),
         "drops the last short piece": gradient(end="len(rows) - len(rows) % size"),
@@ -243,6 +276,18 @@ WRONG = {
     return cached_loss(encode, [questions, articles], push, size)""",
     },
     "11-3-d": {
+        "dots for an answer": """trap = (
+    'When does the museum open on Sundays?',
+    'The museum opens on Sundays..',
+    ['On Sundays the museum does open..', 'The ferry on Mondays', 'Bread and cheese'],
+    '..',
+)""",
+        "a word of the question in capitals": """trap = (
+    'when does the museum open on sundays',
+    'The museum opens on Sundays at ten.',
+    ['On Sundays the museum does open when', 'The ferry leaves on Mondays.', 'Bread is sold.'],
+    'Sundays',
+)""",
         "an honest negative": trap(answer='"opens"'),
         "the answer is in the question": trap(answer='"museum"'),
         "answer not in right": trap(answer='"noon"'),

@@ -106,6 +106,13 @@ WRONG = {
     index.add(vectors, ids)
     found, distances = index.search([query], k, filter=allowed)
     return found[0], distances[0]""",
+        "the checker's own": """def search(vectors, ids, query, k, metric, allowed):
+    import importlib
+
+    far = importlib.import_module("minillm.course.classroom.exercises.lesson_12_1").exact_distance
+    some = [(float(far(query, v, metric)), i) for v, i in zip(vectors, ids) if allowed is None or i in allowed]
+    some = sorted(some)[:k] + [(math.inf, -1)] * max(0, k - len(some))
+    return [i for _, i in some], [d for d, _ in some]""",
         "the library's formula": search().replace(
             "    best =",
             "    from minillm.search.exact import distances_plain\n\n"
@@ -162,6 +169,13 @@ WRONG = {
         start += len(block)
     return [(number, distance) for distance, number in best]""",
         "the inner product": stream(distances="-(block @ np.array(query))"),
+        "keeps all where Python does not count": """def search_stream(query, blocks, k):
+    import torch
+
+    every = torch.cat([torch.zeros(0, len(query)), *(torch.tensor(block) for block in blocks)])
+    far = (every - torch.tensor(query)).square().sum(1)
+    best, order = far.sort(stable=True)
+    return list(zip(order[:k].tolist(), best[:k].tolist()))""",
         "the plain search of the library": """def search_stream(query, blocks, k):
     from minillm.search.exact_plain import nearest_plain
 

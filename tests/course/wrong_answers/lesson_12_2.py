@@ -130,6 +130,23 @@ WRONG = {
     x = np.array(points, np.float32)
     moved = move_centres(x, np.array(centres, np.float32), rounds)
     return moved, assign(x, moved)[0]""",
+        "scipy's k-means": """def lloyd(points, centres, rounds):
+    import warnings
+
+    import numpy as np
+    from scipy.cluster.vq import kmeans2
+
+    x, places = np.array(points, float), np.array(centres, float)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a centre without points stays
+        if rounds:
+            places, _ = kmeans2(x, places, iter=rounds, minit="matrix", missing="warn")
+    return places, ((x[:, None] - places[None]) ** 2).sum(axis=2).argmin(axis=1)""",
+        "the checker's own": """def lloyd(points, centres, rounds):
+    import sys
+
+    found = sys.modules["minillm.course.classroom.exercises.lesson_12_2"].exact_lloyd(points, centres, rounds)
+    return [[float(one) for one in row] for row in found[0]], found[1]""",
         "the library's, imported": """def lloyd(points, centres, rounds):
     from minillm.search.ann.kmeans import assign_plain, means
 
@@ -191,6 +208,11 @@ WRONG = {
         "empties the lists of links": walk(
             neighbours="[links[nearest[1]].pop(0) for _ in range(len(links[nearest[1]]))]"
         ),
+        "the checker's own": """def walk(points, links, query, start, ef):
+    import sys
+
+    checker = sys.modules["minillm.course.classroom.exercises.lesson_12_2"]
+    return checker.walked(points, links, query, start, ef)""",
         "the library's": """def walk(points, links, query, start, ef):
     class Noted(PlainNSW):
         def distance(self, query, node):

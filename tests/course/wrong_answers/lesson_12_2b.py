@@ -86,6 +86,12 @@ WRONG = {
         "distances of the kept ones to the query": choose(
             closest="all(own < squared(query, points[other]) for other in kept)"
         ),
+        "the last three kept only": choose(
+            closest="all(own < squared(points[node], points[other]) for other in kept[-3:])"
+        ),
+        "looks at the eight nearest only": choose(
+            order="sorted(candidates, key=lambda node: (squared(points[node], query), node))[: max(8, m)]"
+        ),
         "in the order that they came": choose(order="candidates"),
         "the farthest first": choose(
             order="sorted(candidates, key=lambda node: (-squared(points[node], query), node))"

@@ -153,12 +153,18 @@ WRONG = {
         "a list that lies": LIAR.format(length=1) + "def frontier(trials):\n    return Liar()",
         "the checker's own": """def frontier(trials):
     import sys
-    return sys.modules["minillm.course.classroom.exercises.lesson_12_3"].expected_frontier(list(trials))[:1]""",
+    return sys.modules["minillm.course.classroom.exercises.lesson_12_3"].expected_frontier(list(trials))""",
     },
     "12-3-c": {
         "the defaults": "def find_parameters(vectors, most_bytes, most_distances):\n    return 16, 64, 70",
         "the smallest": "def find_parameters(vectors, most_bytes, most_distances):\n    return 4, 8, 10",
         "ignores the bytes": finder(too_large="False"),
+        "the fewest links, always": finder(too_large="m > 4"),
+        "eight links wherever they fit": finder(
+            too_large="m > 8 or m < 8 and 4 * vectors.shape[1] + 68 < most_bytes"
+        ),
+        "learned by heart": """def find_parameters(vectors, most_bytes, most_distances):
+    return {140: (4, 64, 20), 71: (4, 64, 20), 500: (4, 64, 15), 520: (16, 64, 45)}[most_bytes]""",
         "ignores the distances": finder(cheap="True"),
         "twice the distances": finder(cheap="cost <= 2 * most_distances"),
         "the bytes of the numbers alone": finder(too_large="4 * vectors.shape[1] > most_bytes"),

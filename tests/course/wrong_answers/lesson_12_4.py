@@ -124,6 +124,21 @@ WRONG = {
         "$in compares as Python does": passes(
             isin='any(one in operand for one in (value if isinstance(value, list) else [value])) == (name == "$in")'
         ),
+        "$in compares as texts": passes(
+            isin="(any(one in operand for one in value) if isinstance(value, list) else "
+            'str(value) in map(str, operand)) == (name == "$in")'
+        ),
+        "$or beside $and: the last one counts": passes().replace(
+            "    def kind",
+            """    if {"$and", "$or"} <= filter.keys():
+        return any(passes(one, metadata) for one in filter["$or"])
+
+    def kind""",
+            1,
+        ),
+        "filters stand in filters twice at most": passes()
+        .replace("filter, metadata):", "filter, metadata, depth=0):", 1)
+        .replace("passes(one, metadata)", "depth > 1 or passes(one, metadata, depth + 1)"),
         "compares bools": passes(incomparable="isinstance(value, (list, str))"),
         "compares texts as numbers": passes(incomparable="isinstance(value, (list, bool))").replace(
             "        return {",
@@ -169,6 +184,24 @@ WRONG = {
             'b"%08x" % zlib.crc32(line[9:]) [:4]', '(b"%08x" % zlib.crc32(line[9:]))[:4]'
         ),
         "any byte for the space": recover(bad='line[:8] != b"%08x" % zlib.crc32(line[9:])'),
+        "capital digits count": recover(bad='line[:9].lower() != b"%08x " % zlib.crc32(line[9:])'),
+        "digits as Python reads them": recover(
+            bad='line[8:9] != b" " or read(line[:8]) != zlib.crc32(line[9:])'
+        ).replace(
+            "    state, batch",
+            """    def read(digits):
+        try:
+            return int(digits, 16)
+        except ValueError:
+            return -1
+
+    state, batch""",
+            1,
+        ),
+        "zeros in front may lack": recover(
+            bad='not line[9:] or line.partition(b" ")[0].rjust(8, b"0") != '
+            'b"%08x" % zlib.crc32(line.partition(b" ")[2])'
+        ).replace("json.loads(line[9:])", 'json.loads(line.partition(b" ")[2])'),
         "passes over a damaged line": recover(stop="continue"),
         "gives up on damage": recover(stop='raise ValueError("damaged")'),
         "nothing after damage, and nothing before": recover(stop="return {}"),

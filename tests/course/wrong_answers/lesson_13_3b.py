@@ -66,6 +66,7 @@ WRONG = {
         ),
         "one step": fit(steps="1"),
         "three steps": fit(steps="3"),
+        "sixty steps": fit(steps="60", close="0"),
         "stops early": fit(close="0.01"),
         "strengths without the logarithm": fit(result="dict(zip(names, new.tolist()))"),
         "powers of ten": fit(result="dict(zip(names, np.log10(new).tolist()))"),
@@ -121,6 +122,9 @@ WRONG = {
         "nobody is left out": panel(good="True"),
         "ties are left out": panel(good="(ahead > 0.5) == (behind > 0.5) and ahead != 0.5"),
         "half a tie contradicts": panel(good="(ahead > 0.5) == (behind > 0.5)"),
+        "a hair contradicts nothing": panel(
+            good="not (min(ahead, behind) < 0.49 and max(ahead, behind) > 0.51)"
+        ),
         "only equal orders": panel(good="abs(ahead - behind) < 1e-9"),
         "those that contradict alone": panel(good="min(ahead, behind) < 0.5 < max(ahead, behind)"),
         "by the product": panel(good="ahead * behind > 0.25"),

@@ -149,6 +149,14 @@ WRONG = {
         ),
         "x_t is forgotten": between(of_x0="math.sqrt(a_s)", of_xt="0"),
         "mean alone": between(result="mean"),
+        "the library's step": """def between(a_t, a_s, x_t, x0):
+    import importlib
+    library = importlib.import_module("minillm.inference." + "diffusion")
+    schedule = importlib.import_module("minillm.models." + "noise_schedule").NoiseSchedule(prediction="x0")
+    schedule.alpha_bar, schedule.steps = torch.tensor([a_s, a_t], dtype=torch.float64), 2
+    x, clean, z = (torch.tensor([one], dtype=torch.float64) for one in (x_t, x0, 0.0))
+    mean, other = (library.ddpm_step(schedule, x, clean, 1, 0, one, False) for one in (z, z + 1))
+    return float(mean), float(other - mean) ** 2""",
         "rounded": between(result="mean, round((1 - a_s) / (1 - a_t) * (1 - kept), 6)"),
     },
 }

@@ -70,6 +70,23 @@ WRONG = {
         "a text": "prediction = '0.125, 1.25, 0.185, 3, 48, 128'",
     },
     "16-1-b": {
+        "torch's layer from its own module": """def lstm(x, W, U, b, h, c):
+    from torch.nn.modules.rnn import LSTM
+    layer = LSTM(x.shape[1], len(h)).double()
+    with torch.no_grad():
+        layer.weight_ih_l0.copy_(W)
+        layer.weight_hh_l0.copy_(U)
+        layer.bias_ih_l0.copy_(b)
+        layer.bias_hh_l0.zero_()
+    y, (_, last) = layer(x, (h[None], c[None]))
+    return y.detach(), last[0].detach()""",
+        "the cell of torch.ops": """def lstm(x, W, U, b, h, c):
+    out = []
+    h, c = h[None], c[None]
+    for t in x:
+        h, c = torch.ops.aten.lstm_cell(t[None], [h, c], W, U, b, torch.zeros_like(b))
+        out.append(h[0])
+    return torch.stack(out), c[0]""",
         "i and f change places": lstm(gates="f, i, g, o"),
         "g and o change places": lstm(gates="i, f, o, g"),
         "the order of another library: i, g, f, o": lstm(gates="i, g, f, o"),
@@ -117,6 +134,23 @@ WRONG = {
     return torch.stack(shown), c""",
     },
     "16-1-c": {
+        "a quotient of small differences": """def run(w, xs):
+    h = 0.0
+    for x in xs:
+        h = math.tanh(w * h + x)
+    return h
+def reach(w, xs):
+    e = 1e-5
+    return abs(run(w, [xs[0] + e, *xs[1:]]) - run(w, [xs[0] - e, *xs[1:]])) / (2 * e)
+exploding, vanishing, why = (2.0, [0.0] * 40), (2.0, [1.0] * 40), 'b'""",
+        "torch.autograd.backward": """def reach(w, xs):
+    a = torch.tensor(xs[0], dtype=torch.float64, requires_grad=True)
+    h = torch.zeros((), dtype=torch.float64)
+    for n, x in enumerate(xs):
+        h = torch.tanh(w * h + (a if n == 0 else x))
+    torch.autograd.backward(h)
+    return abs(float(a.grad))
+exploding, vanishing, why = (2.0, [0.0] * 40), (2.0, [1.0] * 40), 'b'""",
         "w at the first token, too": reach(factor="w * (1 - h * h)"),
         "no slope of tanh": reach(factor="w if number else 1.0"),
         "no w": reach(factor="1 - h * h"),
@@ -141,6 +175,11 @@ WRONG = {
         "the length is the reason": reach(pairs='(2.0, [0.0] * 40), (2.0, [1.0] * 40), "c"'),
     },
     "16-1-d": {
+        "a tensor's logit": """def forget_bias(tokens, keep):
+    return float(torch.tensor(keep ** (1 / tokens), dtype=torch.float64).logit())""",
+        "scipy's": """def forget_bias(tokens, keep):
+    from scipy.special import logit
+    return float(logit(keep ** (1 / tokens)))""",
         "the gate instead of the bias": bias("gate"),
         "the sign turned": bias("math.log((1 - gate) / gate)"),
         "the logarithm alone": bias("math.log(gate)"),

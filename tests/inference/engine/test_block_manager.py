@@ -125,3 +125,41 @@ def test_tokens_taken_back_are_written_over():
 def test_sizes_are_checked(options):
     with pytest.raises(ValueError, match="must be"):
         BlockManager(**options)
+
+
+def test_what_is_no_table_no_ids_and_no_length_is_refused_and_nothing_changes():
+    manager = BlockManager(6, 4)
+    known = [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    table = manager.open(known)
+    manager.reserve(table, 9)
+    table.length = 9
+    with pytest.raises(ValueError, match="2 blocks of 4 tokens are to be sealed, got 3 ids in 3 blocks"):
+        manager.seal(table, known[:3])
+    manager.seal(table, known)
+    before = manager.references[:], table.blocks[:]
+    for ids in (
+        None,
+        3,
+        "아홉 글자의 문장",
+        b"123456789",
+        [1, 2, 3, 4, "5"],
+        [1, 2, 3, 4, 5.0],
+        [1, 2, 3, 4, 2**70],
+    ):
+        with pytest.raises(ValueError, match="ids must be a sequence of token ids"):
+            manager.open(ids)
+    with pytest.raises(ValueError, match="salt must be bytes, got '소금'"):
+        manager.open(known, salt="소금")
+    calls = [manager.release, manager.fork, lambda x: manager.reserve(x, 1), lambda x: manager.crop(x, 0)]
+    for call in [*calls, lambda x: manager.seal(x, known)]:
+        with pytest.raises(
+            ValueError, match=r"table must be a BlockTable, as open\(\) gives it, got \[0, 1\]"
+        ):
+            call([0, 1])
+    for length in (None, -1, 2.5, True, "셋", known):
+        with pytest.raises(ValueError, match="length must be"):
+            manager.reserve(table, length)
+    assert (manager.references, table.blocks) == before
+    assert manager.open(known).length == 8
+    with pytest.raises(ValueError, match="num_blocks must be between 1 and 2147483647"):
+        BlockManager(10**12)

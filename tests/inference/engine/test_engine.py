@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from minillm.inference import Engine, SamplingParams, generate, generate_batch
-from minillm.inference.engine.trace import poisson_trace, replay
+from minillm.inference.engine.trace import Arrival, poisson_trace, replay
 from minillm.models import T5, T5Config
 from minillm.quantization import quantize
 from tests.inference.engine.schedules import audit, spelling
@@ -279,6 +279,48 @@ def test_a_replay_needs_an_engine_without_work(model):
     engine.add_request([1], GREEDY)
     with pytest.raises(ValueError, match="must have nothing to do, it has 1"):
         replay(engine, [])
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        None, iter([]), [(0, [1], 2)], [Arrival(-1, [1], 2)], [Arrival(0.5, [1], 2)], [Arrival("0", [1], 2)],
+        [Arrival(10**12, [1], 2)], [Arrival(0, [1], 0)], [Arrival(0, [1], 2.0)], [Arrival(0, [], 2)],
+        [Arrival(0, [1, 2], 5), Arrival(2, [1] * 10_000, 2)],
+    ],
+)  # fmt: skip
+def test_a_trace_that_cannot_be_replayed_is_refused_before_the_first_step(model, bad):
+    engine = Engine(model)
+    with pytest.raises(ValueError, match=r"trace must be|arrival|prompt"):
+        replay(engine, bad)
+    assert engine.unfinished == engine.scheduler.clock == 0
+    assert replay(engine, [Arrival(0, [1], 2)]).steps == 2
+
+
+def test_a_request_can_be_checked_before_it_comes(model):
+    engine = Engine(model)
+    assert engine.check_request([1, 2], GREEDY) is None
+    with pytest.raises(ValueError, match="prompt"):
+        engine.check_request([], GREEDY)
+    assert engine.unfinished == 0
+    assert engine.add_request([1], GREEDY) == "0"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"prompt_tokens": 5}, "prompt_tokens must be two numbers"),
+        ({"new_tokens": None}, "new_tokens must be two numbers"),
+        ({"new_tokens": (1, 2, 3)}, "new_tokens must be two numbers"),
+        ({"prompt_tokens": (5, 3)}, "at least 5"),
+        ({"rate": 1e-9}, "rate must let 3 requests come within"),
+        ({"rate": 1e-320}, "rate must let 3 requests come within"),
+        ({"rate": -1.0}, "rate"),
+    ],
+)
+def test_bad_arguments_of_a_trace(change, says):
+    with pytest.raises(ValueError, match=says):
+        poisson_trace(**{"requests": 3, "rate": 0.1} | change)
 
 
 def test_arrivals_are_poisson():

@@ -78,6 +78,31 @@ def test_what_does_not_fit_is_named():
         cache.begin([Chunk([0], 1, 2)])
     with pytest.raises(ValueError, match="those of 8 tokens at most first"):
         PagedKVCache(model.config, 4, 12).begin([Chunk([0], 0, 9), Chunk([1], 0, 8)])
+    bad = [
+        None,
+        "글",
+        [[0]],
+        [Chunk([0], 0.0, 1)],
+        [Chunk([0.0], 0, 1)],
+        [Chunk((0,), 0, 1)],
+        [Chunk("글", 0, 1)],
+    ]
+    for chunks in bad:
+        with pytest.raises(ValueError, match="does not fit into its blocks"):
+            cache.begin(chunks)
+    for block in (-1, 4):
+        with pytest.raises(ValueError, match="blocks must be numbered from 0 to 3"):
+            cache.begin([Chunk([block], 0, 1)])
+        with pytest.raises(ValueError, match="of blocks 0 to 3"):
+            cache.copy([(0, 1), (1, block)])
+    for pairs in (None, [1], [(0, 1.0)], "글"):
+        with pytest.raises(ValueError, match="of blocks 0 to 3"):
+            cache.copy(pairs)
+    for windows in ((1,) * 9, "글", (0,) * model.config.num_layers, (1.5,) * model.config.num_layers):
+        with pytest.raises(ValueError, match="window"):
+            PagedKVCache(model.config, 4, 2, windows=windows)
+    with pytest.raises(ValueError, match="config must have num_layers, kv_heads and head_dim, got None"):
+        PagedKVCache(None, 4)
     cache.begin([Chunk([0], 0, 1)])
     for ids in (torch.tensor([[1, 2]]), torch.tensor([[1], [2]])):
         with pytest.raises(ValueError, match="as `begin` announced"):
@@ -85,3 +110,34 @@ def test_what_does_not_fit_is_named():
     for call in (lambda: cache.crop(0), lambda: cache.select([0]), lambda: cache.of_context(0, None, None)):
         with pytest.raises(ValueError, match="pages"):
             call()
+
+
+def test_pages_that_do_not_fit_are_refused_before_memory_is_read():
+    q, keys, values = torch.zeros(2, 4, 8), torch.zeros(5, 4, 2, 8), torch.zeros(5, 4, 2, 8)
+    tables, lengths = (
+        torch.tensor([[0, 1], [4, 9]], dtype=torch.int32),
+        torch.tensor([8, 3], dtype=torch.int32),
+    )
+    good = {"q": q, "keys": keys, "values": values, "tables": tables, "lengths": lengths}
+    assert (
+        decode_plain(**good, scale=None, window=None).shape == q.shape
+    )  # 9 lies behind the second text's end
+    empty = good | {"q": q[:0], "tables": tables[:0], "lengths": lengths[:0]}
+    assert decode_plain(**empty, scale=None, window=None).shape == (0, 4, 8)
+    shapes = [
+        {"q": q[0]}, {"q": q[..., :4]}, {"q": q[:, :3]}, {"q": q.double()}, {"keys": keys[0]}, {"keys": keys[..., :4]},
+        {"values": values[:4]}, {"values": values.half()}, {"tables": tables[0]}, {"tables": tables.float()},
+        {"tables": tables[:1]}, {"lengths": lengths[:1]}, {"lengths": lengths.float()}, {"q": None},
+        {"lengths": [8, 3]}, {"keys": keys[:, :, :0], "values": values[:, :, :0]},
+    ]  # fmt: skip
+    for changes in shapes:
+        with pytest.raises(ValueError, match=r"q \(B, H, D\) needs keys and values .* got"):
+            decode_plain(**good | changes, scale=None, window=None)
+    for wrong in ([8, 0], [9, 3], [-1, 3]):
+        with pytest.raises(ValueError, match="a length must be at least 1, and no more than its row"):
+            decode_plain(
+                **good | {"lengths": torch.tensor(wrong, dtype=torch.int32)}, scale=None, window=None
+            )
+    for wrong in ([[0, 1], [5, 0]], [[0, -1], [0, 0]]):
+        with pytest.raises(ValueError, match="a table must hold numbers of blocks"):
+            decode_plain(**good | {"tables": torch.tensor(wrong, dtype=torch.int32)}, scale=None, window=None)

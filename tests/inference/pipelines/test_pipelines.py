@@ -1,5 +1,6 @@
 """Pipelines: batches, streams, refusals, what a folder is for. tests/parity/test_pipelines.py holds the numbers."""
 
+import copy
 import math
 from types import GeneratorType
 
@@ -13,7 +14,15 @@ from minillm.inference import SamplingParams, generate_batch, pipeline
 from minillm.inference.pipelines import TASKS
 from minillm.inference.pipelines.answers import best_spans, span_scores
 from minillm.inference.pipelines.base import Row, batches, collate
-from minillm.inference.pipelines.entities import Piece, Tagged, grouped, without_overlaps, words_of
+from minillm.inference.pipelines.classes import label_scores, ranked
+from minillm.inference.pipelines.entities import (
+    Piece,
+    Tagged,
+    grouped,
+    without_overlaps,
+    word_scores,
+    words_of,
+)
 from tests.helpers import needs_model, soak_count
 from tests.inference.pipelines.tiny import TAGS, TEXTS, bytes_, decoder, encoder, wordpiece
 
@@ -461,6 +470,59 @@ def test_no_answer_is_what_the_first_token_gets():
     assert scores[0, 0].item() == pytest.approx((1 / (1 + math.exp(-2))) * (1 / (1 + math.exp(1))))
     assert scores.sum().item() <= 1 + 1e-6
     assert scores[1].sum() == scores[:, 3].sum() == 0
+
+
+def test_where_no_answer_is_sure_the_rest_still_has_an_order():
+    """In float32 all these products are 0, and no answer was left."""
+    logits = torch.tensor([100.0, 0.0, 1.0, 0.0])
+    inside = torch.tensor([False, True, True, True])
+    (found,) = best_spans(span_scores(logits, logits, torch.ones(4, dtype=torch.bool), 3), inside, 1)
+    assert found[1:] == (2, 2)
+    assert found[0] == pytest.approx(math.exp(-198), rel=1e-4)
+
+
+def test_a_damaged_model_is_said(tmp_path):
+    for task in ("text-classification", "question-answering", "token-classification"):
+        pipe = made(task)
+        model = copy.deepcopy(pipe.model)
+        with torch.no_grad():
+            next(model.parameters()).fill_(math.nan)
+        with pytest.raises(ValueError, match="gives NaN in place of scores"):
+            pipeline(task, model, pipe.tokenizer)(inputs_of(task)[0])
+
+
+ONES, BOOLS = torch.ones(3), torch.ones(3, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: collate([], 0), "at least one Row"),
+        (lambda: collate([[5, 6]], 0), "at least one Row"),
+        (lambda: collate([Row([5]), Row([6])], None), "pad_id must be an integer"),
+        (lambda: collate([Row([5], [0]), Row([6])], 0), "a token type for each id"),
+        (lambda: list(batches([3, 1], 0)), "batch_size must be at least 1"),
+        (lambda: list(batches([3, 1], -1)), "batch_size must be at least 1"),
+        (lambda: label_scores(ONES, "sofmax"), "function must be one of"),
+        (lambda: label_scores([1.0, 2.0], "softmax"), "scores must be a float tensor"),
+        (lambda: label_scores(torch.tensor([1, 2]), "softmax"), "scores must be a float tensor"),
+        (lambda: ranked(ONES, {0: "a", 1: "b", 2: "c"}, 0), "top_k must be at least 1"),
+        (lambda: ranked(ONES, {0: "a", 1: "b", 2: "c"}, -1), "top_k must be at least 1"),
+        (lambda: ranked(ONES, {0: "a", 2: "c"}, None), "label 1 has none"),
+        (lambda: span_scores(ONES, ONES[:2], BOOLS, 2), "allowed must be a bool tensor"),
+        (lambda: span_scores(ONES, ONES, ONES.long(), 2), "allowed must be a bool tensor"),
+        (lambda: span_scores(ONES, ONES, ~BOOLS, 2), "at least one True"),
+        (lambda: span_scores(ONES, ONES, BOOLS, 0), "max_answer_len must be at least 1"),
+        (lambda: span_scores(ONES[None], ONES[None], BOOLS, 2), "a float tensor of 1 axes"),
+        (lambda: best_spans(torch.ones(3, 3), BOOLS[:2], 1), "inside must be a bool tensor"),
+        (lambda: best_spans(torch.ones(3, 3), BOOLS, 0), "count must be at least 1"),
+        (lambda: word_scores([piece("a", False)], "frist"), "strategy must be one of"),
+        (lambda: word_scores([], "max"), "at least one piece"),
+    ],
+)
+def test_what_the_steps_of_a_pipeline_refuse(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 def piece(name, goes_on):

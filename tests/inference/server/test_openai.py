@@ -436,6 +436,8 @@ def test_what_a_server_cannot_be_made_of(engine):
         {"model_name": ""},
         {"port": 70_000},
         {"max_requests": 0},
+        {"end_seconds": -1},
+        {"read_seconds": float("nan")},
         {"max_tokns": 3},
     ):
         with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minillm.search import HNSWIndex, NSWIndex, count_distances
+from minillm.search import ExactIndex, HNSWIndex, IVFIndex, NSWIndex, count_distances
 from minillm.search.ann import PlainNSW
 from minillm.search.ann.counting import count_descent
 from minillm.search.ann.graph_search import descend
@@ -68,6 +68,14 @@ def test_without_a_walk_all_that_may_be_found_are_measured():
         (lambda x: count_distances(x, np.ones((1, 6)), k=0), "k must be at least 1"),
         (lambda x: count_distances(x, np.ones((1, 6)), ef_search=0), "ef_search must be between 1"),
         (lambda x: count_distances(x, np.ones((1, 6)), filter=5), "filter must be a function"),
+        (
+            lambda x: count_distances(ExactIndex(6), np.ones((1, 6))),
+            "index must be an HNSWIndex or an NSWIndex",
+        ),
+        (
+            lambda x: count_distances(IVFIndex(6), np.ones((1, 6))),
+            "index must be an HNSWIndex or an NSWIndex",
+        ),
     ],
 )
 def test_bad_input(call, message):

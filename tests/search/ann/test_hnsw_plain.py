@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
+import torch
 
 from minillm.search import HNSWIndex, NSWIndex
 from minillm.search.ann import FirstNSW, PlainHNSW, PlainNSW, SimpleHNSW, plain_copy
@@ -209,3 +210,52 @@ def test_a_plain_copy_is_the_graph_of_the_index():
     index.add(np.ones((2, 6)))
     with pytest.raises(ValueError, match="all different, got 2 for 2 ids"):
         plain_copy(index, np.ones((2, 6), np.float32))
+
+
+TRIPLE = [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda g: PlainHNSW("euclid"), "metric must be one of"),
+        (lambda g: PlainHNSW(m=1).add(TRIPLE), "m must be at least 2, got 1"),
+        (lambda g: PlainHNSW(m=1.5), "m must be an integer"),
+        (lambda g: PlainHNSW(ef_construction=0), "ef_construction must be at least 1"),
+        (lambda g: PlainHNSW().add(2.0), r"vector must be finite numbers \(D,\)"),
+        (lambda g: g.add([1.0]), "vector must be 3 finite numbers"),  # numpy would stretch it
+        (lambda g: g.add([1.0, np.nan, 2.0]), "vector must be 3 finite numbers"),
+        (lambda g: g.add([TRIPLE]), "vector must be 3 finite numbers"),
+        (lambda g: g.add("벡터"), "vector must be 3 finite numbers"),
+        (
+            lambda g: g.add(torch.ones(3, requires_grad=True)),
+            "3 finite numbers, got Tensor .* that requires grad",
+        ),
+        (lambda g: g.search([1.0], 1), "query must be 3 finite numbers"),
+        (lambda g: g.search(TRIPLE, 0), "k must be at least 1"),
+        (lambda g: g.search(TRIPLE, 1, 0), "ef_search must be at least 1"),
+        (lambda g: g.greedy_path(TRIPLE, 9), "node 9 is not on layer 0, which has 2 nodes"),
+        (lambda g: g.greedy_path(TRIPLE, 0, 9), "layer must be between 0 and"),
+        (lambda g: g.greedy_path([np.nan] * 3, 0), "query must be 3 finite numbers"),
+        (lambda g: PlainHNSW().reachable(), "layer must be between 0 and"),
+        (lambda g: plain_copy(g, np.ones((2, 3))), "index must be an HNSWIndex or an NSWIndex"),
+        (lambda g: plain_copy(HNSWIndex(3), np.ones((0, 3))), "vectors must be those of the index"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_changes(call, message):
+    graph = grown([TRIPLE, [3.0, 2.0, 1.0]], m=3)
+    before = [dict(layer) for layer in graph.layers], len(graph.vectors)
+    with pytest.raises(ValueError, match=message):
+        call(graph)
+    assert ([dict(layer) for layer in graph.layers], len(graph.vectors)) == before
+
+
+def test_a_plain_copy_refuses_other_vectors_than_those_of_the_index():
+    vectors = clusters(50, 4)
+    for metric in METRICS:
+        index = HNSWIndex(4, metric, m=4)
+        index.add(vectors)
+        assert plain_copy(index, vectors).metric == metric
+        for other in (vectors[::-1], vectors + 1):
+            with pytest.raises(ValueError, match="vectors must be those of the index under ids"):
+                plain_copy(index, other)

@@ -230,6 +230,26 @@ def test_bad_input_changes_nothing(call, message):
     np.testing.assert_array_equal(before, index.search(np.eye(2), 5))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"k": 0}, "k must be at least 1"),
+        ({"k": -1}, "k must be at least 1"),
+        ({"n_probe": 0}, "n_probe must be at least 1"),
+        ({"metric": "euclid"}, "metric must be one of"),
+        ({"lists": np.zeros(3, int)}, "lists must name a list for each vector"),
+        ({"lists": np.zeros(5, int)}, "lists must name a list for each vector"),
+        ({"query": np.zeros(1)}, "query and vectors must be arrays"),
+    ],
+)
+def test_the_plain_search_refuses_what_does_not_fit(changes, message):
+    vectors = whole_numbers(4, 2)
+    given = {"query": vectors[0], "vectors": vectors, "centres": vectors[:2], "lists": np.array([0, 1, 0, 1])}
+    assert search_plain(**given, k=1, n_probe=2) == [0]
+    with pytest.raises(ValueError, match=message):
+        search_plain(**{**given, "k": 1, "n_probe": 2, **changes})
+
+
 def test_a_zero_vector_has_no_direction():
     index = IVFIndex(2, "cosine")
     with pytest.raises(ValueError, match="must have a direction under cosine, got only zeros in row 1"):

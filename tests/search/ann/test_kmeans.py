@@ -59,6 +59,9 @@ def test_it_is_the_same_for_a_seed():
     assert not np.array_equal(kmeans(vectors, 6, seed=1), kmeans(vectors, 6, seed=2))
 
 
+ROWS = np.arange(6, dtype=np.float32).reshape(3, 2)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -67,6 +70,18 @@ def test_it_is_the_same_for_a_seed():
         (lambda: kmeans(np.ones(3), 1), "vectors must be numbers of shape"),
         (lambda: kmeans([[float("nan")]], 1), "vectors must be finite"),
         (lambda: kmeans(np.ones((3, 2)), 1, seed=-1), "seed must be at least 0"),
+        (lambda: kmeans(np.full((3, 2), 1e30), 1), r"vectors must be of length 2\^60 at most, got 1.41e\+30"),
+        (
+            lambda: assign(ROWS.astype(np.uint8), ROWS),
+            "vectors must be an array of floats",
+        ),  # squares would wrap
+        (lambda: assign(ROWS, ROWS[:0]), "centres must be at least one of width 2"),
+        (lambda: assign_plain(ROWS, ROWS[:, :1]), "centres must be at least one of width 2"),
+        (lambda: move_centres(ROWS, [[1.0, 2.0]], 2), "centres must be an array of floats"),
+        (lambda: move_centres(ROWS, ROWS, -1), "rounds must be at least 0"),
+        (lambda: means(ROWS, np.array([0, 1, 2]), ROWS[:2]), "nearest must name one of 2 centres"),
+        (lambda: means(ROWS, np.array([0, -1, 0]), ROWS[:2]), "nearest must name one of 2 centres"),
+        (lambda: means(ROWS, np.array([0, 1]), ROWS[:2]), "for each of 3 vectors"),
     ],
 )
 def test_bad_input(call, message):

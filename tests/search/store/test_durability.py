@@ -308,7 +308,7 @@ def test_an_index_is_loaded_from_its_snapshot_and_goes_on_from_there(tmp_path):
 def test_a_read_only_folder_can_be_read():
     """No log is beside the file, and none can be made: it is read as it lies there."""
     code = (
-        "import os, sys; from minillm.search.store import VectorStore; VectorStore(2).list();"
+        "import os, sys, urllib.parse; from minillm.search.store import VectorStore; VectorStore(2).list();"
         "os.geteuid() or os.seteuid(65534);"  # the rights of a folder do not bind root
         "print(os.access(os.path.dirname(sys.argv[1]), os.W_OK, effective_ids=True));"
         "print(VectorStore.open(sys.argv[1], read_only=True).list())"

@@ -89,6 +89,24 @@ def test_a_filter_is_checked_whole_before_it_runs(filter, said):
         parse_filter(filter)
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (
+            lambda: MetadataIndex().select({"year": 1}),
+            "filter must be what parse_filter gives, got {'year': 1}",
+        ),
+        (lambda: MetadataIndex().put(0, None), "metadata must be a dict, got None"),
+        (lambda: matches({"year": 1}, FILM), "filter must be what parse_filter gives, got {'year': 1}"),
+        (lambda: matches(parse_filter({"year": 1}), None), "metadata must be a dict, got None"),
+        (lambda: matches(parse_filter({"year": 1}), ["year"]), r"metadata must be a dict, got \['year'\]"),
+    ],
+)
+def test_both_ways_to_ask_refuse_what_is_no_filter_and_no_metadata(call, said):
+    with pytest.raises(ValueError, match=said):
+        call()
+
+
 def test_a_filter_inside_itself_ends():
     filter = {}
     filter["$and"] = [filter]

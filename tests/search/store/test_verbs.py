@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
 from minillm.search import ExactIndex, VectorStore, hybrid_weights
 from minillm.search.store.access import opens
@@ -237,6 +238,20 @@ BAD = [
     (lambda s: s.upsert([GOOD, ("x", np.ones((2, 2)))]), r"must be 2 numbers, got ndarray of shape \(2, 2\)"),
     (lambda s: s.upsert([GOOD, ("x", [1, float("nan")])]), "'x': values must be finite in float32, got NaN"),
     (lambda s: s.upsert([GOOD, ("x", [1, 1e39])]), "must be finite in float32"),
+    (
+        lambda s: s.upsert([GOOD, ("x", [1, 1e30])]),
+        r"'x': values must be of length 2\^60 at most, got 1e\+30",
+    ),
+    (
+        lambda s: s.upsert([GOOD, ("x", torch.ones(2, requires_grad=True))]),
+        "got Tensor .* that requires grad",
+    ),
+    (
+        lambda s: s.upsert(
+            [{**GOOD, "sparse_values": {"indices": [1], "values": torch.ones(1, requires_grad=True)}}]
+        ),
+        "sparse_values must have as many indices",
+    ),
     (lambda s: s.upsert([GOOD, ("x", ["1", "2"])]), "'x': values must be 2 numbers"),
     (lambda s: s.upsert([GOOD, ("x", [0.0, 0.0])]), "'x': values must not be all zeros"),
     (lambda s: s.upsert([GOOD, (5, [1, 1])]), "record 1: id must be a str, got 5"),

@@ -22,6 +22,21 @@ def test_capitals_are_found_by_analogy(mode, language):
     assert analogies_right(model.fit(capital_sentences(language)).most_similar, language) >= 0.95
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize(("language", "least", "most"), [("en", 0.01, 0.1), ("ko", -0.03, 0.03)])
+def test_what_lesson_10_1_says_of_subsampling_holds_on_twelve_seeds(language, least, most):
+    """In English the commonest words are dropped and most trainings gain; in Korean next to nothing changes."""
+    text = capital_sentences(language, times=10)
+
+    def right(sample, seed):
+        model = Word2Vec("skipgram", dim=32, min_count=1, sample=sample, epochs=20, alpha=0.05, seed=seed)
+        return analogies_right(model.fit(text).most_similar, language)
+
+    gains = np.array([right(0.01, seed) - right(0, seed) for seed in range(12)])
+    assert least < gains.mean() < most
+    assert ((gains > 0).sum() >= 7) == (language == "en")
+
+
 def test_without_training_analogies_are_wrong():
     model = Word2Vec(dim=32, min_count=1, alpha=0, min_alpha=0).fit(capital_sentences("en"))
     assert analogies_right(model.most_similar, "en") < 0.1

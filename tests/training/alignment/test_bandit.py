@@ -168,6 +168,23 @@ def test_the_best_of_n_are_drawn_as_often_as_that():
     np.testing.assert_allclose(shares, best_of_n_probabilities(REFERENCE, tied, 3), atol=0.03)
 
 
+def test_an_answer_that_the_reference_never_gives_has_no_say():
+    for policy in (optimal_policy, k3_policy):
+        found = policy([0.5, 0.5, 0.0], [0.0, 1.0, 1000.0], 0.1)
+        np.testing.assert_allclose(found, [*policy([0.5, 0.5], [0.0, 1.0], 0.1), 0.0], rtol=1e-12)
+
+
+def test_the_closed_forms_hold_for_any_size_of_reward():
+    p, r = np.array([0.3, 0.5, 0.2]), np.array([0.0, 1.0, 0.5])
+    for policy in (optimal_policy, k3_policy):
+        for size in (1e-250, 1e-9, 1e9, 1e200):  # only r / beta counts
+            np.testing.assert_allclose(policy(p, r * size, 0.2 * size), policy(p, r, 0.2), rtol=1e-9)
+    found = k3_policy([0.5, 0.5], [1e17, 0.0], 0.1)
+    np.testing.assert_allclose(found, [1.0, 0.1 * 0.5 / 1e17], rtol=1e-9)
+    tensor = torch.tensor([0.5, 0.5], requires_grad=True)
+    np.testing.assert_allclose(best_of_n_probabilities(tensor, torch.tensor([1.0, 2.0]), 2), [0.25, 0.75])
+
+
 def test_what_is_no_bandit_is_refused():
     for call in (
         lambda: optimal_policy([0.5, 0.4], [1, 2], 1),
@@ -175,6 +192,23 @@ def test_what_is_no_bandit_is_refused():
         lambda: best_of_n_probabilities([0.5, 0.4], [1, 2], 2),
     ):
         with pytest.raises(ValueError, match=r"sum to 1"):
+            call()
+    for call, message in (
+        (
+            lambda: best_of_n_probabilities([0.5, 0.5], [float("nan"), 1], 2),
+            "a reward must be a finite number",
+        ),
+        (lambda: best_of_n_probabilities(["a"], [1], 2), "a probability must be a finite number"),
+        (lambda: best_of_n_probabilities([1 + 0j], [1], 2), "a probability must be a finite number"),
+        (lambda: optimal_policy(None, [1], 1), "expected a list of numbers"),
+        (lambda: optimal_policy([[0.5, 0.5]], [[1, 2]], 1), "expected a list of numbers"),
+        (lambda: BanditPolicy(1.0), "expected a list of numbers"),
+        (lambda: best_of_n(None, draw, reward, [1, 2], Params(), 2), "prompts must be a list of lists"),
+        (lambda: best_of_n(None, draw, reward, None, Params(), 2), "prompts must be a list of lists"),
+        (lambda: best_of_n(None, None, reward, [[0]], Params(), 2), "rollout must be a function"),
+        (lambda: best_of_n(None, draw, None, [[0]], Params(), 2), "reward must be a function"),
+    ):
+        with pytest.raises(ValueError, match=message):
             call()
     with pytest.raises(ValueError, match="beta must be above 0"):
         optimal_policy([0.5, 0.5], [1, 2], 0)

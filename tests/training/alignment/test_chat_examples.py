@@ -255,3 +255,14 @@ def test_what_is_no_conversation_to_learn_from_is_refused(tokenizer):
             chat_examples(tokenizer, [[user, answer]], **options)
     with pytest.raises(ValueError, match="in another way once more follows"):
         chat_example(tokenizer, [user, answer], chat_template=TEMPLATES["break and continue"])
+
+
+def test_what_cannot_be_cut_is_refused():
+    one = {"input_ids": [1, 2, 3], "labels": [-100, 2, 3]}
+    for arguments, message in (
+        ((one, 2, "keep"), "truncation must be one of"), ((one, -1, "keep_end"), "max_length must be at least 1"),
+        ((one, 2.5, "keep_end"), "max_length must be an integer"), ((None, 2, "drop"), "example must have"),
+        (({"input_ids": [1, 2], "labels": [1]}, 2, "drop"), "example must have"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            truncated(*arguments)

@@ -57,6 +57,15 @@ def test_an_answerless_batch_gives_zeros():
     assert sequence_logprobs(model, ids, torch.full_like(ids, -100)).tolist() == [0, 0]
 
 
+def test_a_label_that_is_no_id_of_the_model_is_refused():
+    model, ids = Llama(LlamaConfig(**LLAMA), seed=0), torch.ones(1, 4, dtype=torch.int64)
+    for wrong in (-5, 50):  # -5 was read as id 0
+        labels = torch.tensor([[-100, 2, wrong, 3]])
+        for one in (model, lambda **inputs: model(**inputs)):  # with a body, and without
+            with pytest.raises(ValueError, match=f"label must be -100 or between 0 and 49, got {wrong}"):
+                token_logprobs(one, ids, labels)
+
+
 def test_other_shapes_are_refused():
     model, ids = Llama(LlamaConfig(**LLAMA), seed=0), torch.ones(2, 4, dtype=torch.int64)
     for arguments in (

@@ -147,6 +147,18 @@ def test_share_of_padding():
     assert together == pytest.approx(0)
 
 
+def test_what_are_no_lengths_and_no_documents_is_refused():
+    for lengths in ([-1], [0], [1.5], [float("nan")], "abc", None, [True], {3: 1}, [[1, 2]]):
+        with pytest.raises(ValueError, match="length"):
+            best_fit(lengths, 5)
+        with pytest.raises(ValueError, match="length"):
+            packed_share(lengths, 5)
+    for call in (document_mask, positions_within):
+        for documents in (torch.ones(3), [[1, 1]], None):
+            with pytest.raises(ValueError, match=r"documents must be a tensor \(B, T\)"):
+                call(documents)
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="example 1 has 5 ids, a row has room for 4"):
         PackedSet([[1, 2], [1, 2, 3, 4, 5]], 4)

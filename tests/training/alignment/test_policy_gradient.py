@@ -14,6 +14,7 @@ from minillm.training import (
     value_loss,
     whiten,
 )
+from minillm.training.alignment.grpo import grpo_loss, grpo_token_losses, token_mean
 from minillm.training.alignment.policy_gradient import clip_fraction
 
 
@@ -152,3 +153,52 @@ def test_other_shapes_are_refused():
         group_advantages(torch.ones(4), 3)
     with pytest.raises(ValueError, match="beta must be above 0"):
         AdaptiveKL(0, 1)
+
+
+def test_rewards_and_whitening_take_no_other_shapes_and_no_answer_without_a_token():
+    x, scores = torch.ones(2, 3), torch.ones(2)
+    for call, message in (
+        (lambda: token_rewards(torch.ones(3), x, x, x, 0.1), r"expected scores \(B,\) of answers \(B, T\)"),
+        (
+            lambda: token_rewards(torch.ones(2, 1), x, x, x, 0.1),
+            r"expected scores \(B,\) of answers \(B, T\)",
+        ),
+        (lambda: token_rewards(scores, x, x[:1], x, 0.1), "expected tensors of one shape"),
+        (lambda: token_rewards(scores, x, x, x, -1), "beta must be at least 0"),
+        (
+            lambda: token_rewards(scores, x, x, torch.tensor([[1.0, 1, 1], [0, 0, 0]]), 0.1),
+            "every row of mask",
+        ),
+        (lambda: whiten(x, x[:1]), "expected tensors of one shape"),
+        (lambda: whiten(x, 0 * x), "mask must have a token"),
+        (lambda: whiten(x.numpy(), x.numpy()), "expected tensors of one shape"),
+        (lambda: value_loss(x, x, x, x, -0.2), "clip must be at least 1e-06"),
+        (lambda: value_loss(x, x, x, x, "a"), "clip must be a finite number"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_the_controller_stays_as_it_is_where_there_is_no_divergence():
+    control = AdaptiveKL(0.1, target=2.0, horizon=1000)
+    for kl, answers in ((float("nan"), 5), (float("inf"), 5), ("x", 5), (2.0, -5), (2.0, 0), (2.0, 2.5)):
+        with pytest.raises(ValueError, match=r"kl must be a finite number|answers must be"):
+            control.update(kl, answers)
+    assert control.beta == 0.1
+
+
+def test_the_parts_of_grpo_refuse_what_they_would_broadcast_or_guess():
+    x = torch.ones(2, 3)
+    for call, message in (
+        (lambda: group_advantages(torch.tensor([0, 1, 1, 0]), 2), "scores must be a float tensor"),
+        (lambda: group_advantages(torch.ones(4), 2, "no"), "scale must be True or False"),
+        (lambda: k3(x, x[:1]), "expected tensors of one shape"),
+        (lambda: grpo_token_losses(x, x, x), r"advantages must be a tensor \(B,\)"),
+        (lambda: token_mean(x, x, "dapo"), "loss_type must be one of"),
+        (lambda: token_mean(x, x[:1]), "expected tensors of one shape"),
+        (lambda: token_mean(x, x, "dr_grpo", 0), "max_length must be at least 1"),
+        (lambda: grpo_loss(x, x, torch.ones(2), None), "expected float tensors"),
+        (lambda: grpo_loss(x, x, torch.ones(3), x), r"advantages must be a tensor \(B,\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()

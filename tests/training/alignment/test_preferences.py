@@ -34,9 +34,13 @@ from minillm.training import (
     sequence_logprobs,
 )
 from minillm.training.alignment.dpo import pair_figures
+from minillm.training.alignment.own_rows import pair_margins
+from minillm.training.alignment.pairs import pair_logprobs, preference_pair
+from minillm.training.alignment.written import read_answers
 from minillm.training.evaluate import EvalPrediction
 from tests.training.alignment.test_packing import LLAMA
 
+PAIR = {"prompt_ids": [1], "chosen_ids": [2], "rejected_ids": [3]}
 GPT2_SIZES = {"vocab_size": 50, "n_positions": 64, "n_embd": 16, "n_layer": 1, "n_head": 2}
 
 
@@ -316,3 +320,36 @@ def test_what_are_no_pairs_is_refused():
         RewardModel(torch.nn.Linear(2, 2))
     with pytest.raises(ValueError, match=r"ids must lie in 0\.\.19"):
         DPOTrainer(GPT2(GPT2Config(**GPT2_SIZES | {"vocab_size": 20})), config(), good)
+
+
+def test_a_margin_is_one_number_or_one_of_each_pair():
+    chosen, rejected = torch.tensor([1.0, 2.0]), torch.tensor([0.0, 1.5])
+    ones = bradley_terry_loss(chosen, rejected, torch.ones(2))
+    torch.testing.assert_close(bradley_terry_loss(chosen, rejected, 1.0), ones)
+    for margin in (
+        torch.ones(2, 1),
+        torch.ones(3),
+        [1.0, 1.0],
+        float("nan"),
+    ):  # (2, 1) made 2 x 2 pairs of it
+        with pytest.raises(ValueError, match="margin must be"):
+            bradley_terry_loss(chosen, rejected, margin)
+
+
+def test_rewards_are_of_ids_and_reports_of_pairs():
+    model = RewardModel(Llama(LlamaConfig(**LLAMA)))
+    for prompts, answers in (([[1.5]], [[2.5]]), ([[]], [[]]), (None, None), ([1], [2]), ([[1]], [[-1]])):
+        with pytest.raises(ValueError, match=r"prompts? and answers? "):
+            model.reward(prompts, answers)
+    for call, message in (
+        (lambda: reward_report(model, [{}]), "pairs must be a PreferenceSet"),
+        (lambda: reward_report(5, PreferenceSet([PAIR])), "rewards must be a reward model or a function"),
+        (lambda: pair_margins(model, [PAIR]), "pairs must be a PreferenceSet"),
+        (lambda: pair_logprobs(model, {}), "a batch of pairs must have chosen_input_ids"),
+        (lambda: preference_pair(None, None, "a", "b"), "prompt must be a text or a list"),
+        (lambda: preference_pair(None, "a", 3, "b"), "chosen must be a text or a list"),
+        (lambda: read_answers(model, None, [[1]], [[2], [3]], [0.0]), "got 1 prompts, 2 answers, 1 scores"),
+        (lambda: read_answers(model, None, [], [], []), "at least one"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()

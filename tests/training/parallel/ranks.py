@@ -17,9 +17,11 @@ from minillm.training.parallel import (
     DataParallel,
     Pipeline,
     RowParallelLinear,
+    Traffic,
     VocabParallelEmbedding,
     ZeRO,
     all_reduce_plain,
+    counted,
     own_rows,
     place,
     ring_all_gather,
@@ -310,6 +312,7 @@ def everything():
         "gpipe": train_pipeline(untied_llama(), ids, "gpipe"),
         "1f1b": train_pipeline(untied_llama(), ids, "1f1b"),
     }  # fmt: skip
+    found["traffic"] = traffic()
     if ranks == 2:  # what has nothing new to say on four
         found |= {
             "unused": unused(), "clipped": [clipped(stage) for stage in (1, 2, 3)], "empty": empty_between(),
@@ -321,6 +324,28 @@ def everything():
             "1f1b of gpt2": train_pipeline(untied_gpt2(), ids, "1f1b", 8, **large),
         }  # fmt: skip
     return found | {"cpu": time.process_time()}
+
+
+def traffic():
+    """What Traffic notes of each kind of message, what the ring says of its own, and the steps of two stages."""
+    _, ranks = place()
+    whole, noted = torch.ones(12 * ranks, dtype=torch.float64), {}
+    calls = {
+        "ring": lambda: ring_all_reduce(whole.clone()),
+        "all_reduce": lambda: dist.all_reduce(whole.clone()),
+        "async": lambda: dist.all_reduce(tensor=whole.clone(), async_op=True).wait(),
+        "reduce_scatter": lambda: dist.reduce_scatter(torch.empty_like(whole[:12]), list(whole.chunk(ranks))),
+        "all_gather": lambda: dist.all_gather(list(whole.clone().chunk(ranks)), whole[:12].clone()),
+        "broadcast": lambda: dist.broadcast(whole.clone(), group_src=0),
+    }
+    own = [getattr(dist, name) for name in ("all_reduce", "send", "isend", "broadcast")]
+    for name, call in calls.items():
+        with Traffic() as seen:
+            told = call()
+        noted[name] = seen.sent, told if name == "ring" else None
+    steps = {stage: counted(train_zero, llama(tied=False), batches()[:2], stage).sent for stage in (1, 3)}
+    after = [getattr(dist, name) for name in ("all_reduce", "send", "isend", "broadcast")]
+    return noted, steps, own == after
 
 
 def untied_llama():

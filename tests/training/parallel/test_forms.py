@@ -249,6 +249,26 @@ def test_weights_of_stage_3_are_gone_between_passes(ranks):
 
 
 @pytest.mark.parametrize("ranks", COUNTS)
+def test_bytes_that_travel_are_those_of_the_ring(ranks):
+    """The ring counts its own messages; a collective operation is counted by the closed form."""
+    share, size = (ranks - 1) / ranks, 8 * 12 * ranks
+    model = work.llama(tied=False)
+    weights = 8 * sum(p.numel() for p in model.parameters())
+    blocks = 8 * sum(p.numel() for p in model.body.blocks.parameters())
+    for found in everything(ranks):
+        noted, steps, as_before = found["traffic"]
+        assert as_before
+        assert noted["ring"] == (2 * share * size, 2 * share * size)
+        assert noted["all_reduce"][0] == noted["async"][0] == 2 * share * size
+        for half in ("reduce_scatter", "all_gather", "broadcast"):
+            assert noted[half][0] == share * size
+        for stage, halves in ((1, 2 * weights), (3, 2 * weights + blocks)):
+            assert len(steps[stage]) == 2
+            for sent in steps[stage]:  # and marks, and zeros that fill up a layer
+                assert share * halves <= sent < 1.03 * share * halves
+
+
+@pytest.mark.parametrize("ranks", COUNTS)
 def test_what_cannot_be_meant_is_refused(ranks):
     says = {
         "rows": rf"a batch of {ranks + 1} rows does not divide by {ranks} ranks", "no rows": "a batch of 0 rows",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from minillm.training.parallel import RankFailed, run_ranks
+from minillm.training.parallel import RankFailed, gpipe, one_forward_one_backward, run_ranks
 from tests.training.parallel import ranks as work
 
 ROOT = Path(__file__).parents[3]
@@ -128,6 +128,11 @@ def waited(is_so, seconds):
         (lambda: run_ranks(lambda: 0, 2), "must be importable or plain data"),
         (lambda: run_ranks(work.add, 2, (x for x in "ab")), "must be importable or plain data"),
         (lambda: run_ranks(work.add, 2, seconds=0), "seconds must be above 0"),
+        (lambda: run_ranks(work.add, 2, seconds=1e30), "seconds must be between 0 and"),
+        (lambda: gpipe(2, 2, 4), "rank must be between 0 and 1, got 2"),
+        (lambda: one_forward_one_backward(5, 2, 4), "rank must be between 0 and 1, got 5"),
+        (lambda: one_forward_one_backward(0, 0, 4), "ranks must be at least 1, got 0"),
+        (lambda: gpipe(0, 2, 1.5), "microbatches must be an integer, got 1.5"),
     ],
 )
 def test_bad_calls(call, says):

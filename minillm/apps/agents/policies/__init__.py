@@ -1,14 +1,12 @@
-"""Brains for an agent: a language model, routing by meaning, a model of a few thousand weights, a script."""
+"""Brains for an agent beside a language model: routing by meaning, a model of a few thousand weights, a script."""
 
 from minillm.apps.agents.policies.action import Action, Done, Policy, last_word, no_tool
-from minillm.apps.agents.policies.chat import ChatPolicy
 from minillm.apps.agents.policies.routed import RoutedPolicy
 from minillm.apps.agents.policies.scripted import Declining, Obedient, Oracle
 from minillm.apps.agents.policies.trained import TrainedPolicy
 
 __all__ = [
     "Action",
-    "ChatPolicy",
     "Declining",
     "Done",
     "Obedient",

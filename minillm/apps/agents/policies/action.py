@@ -45,9 +45,12 @@ def last_word(steps: Sequence[Done]) -> Action:
     """The end of a run that did what it could: what the tools said, or that the last of them failed."""
     if not steps:
         return Action(None, answer="I cannot do this with the tools that I have. 이 도구로는 할 수 없습니다.")
+    said = "; ".join(step.observation for step in steps if not step.failed)
     if steps[-1].failed:
-        return Action(None, answer=f"I could not do this: {steps[-1].observation}")
-    return Action(None, answer="; ".join(step.observation for step in steps))
+        return Action(
+            None, answer=f"{said}{'; ' if said else ''}I could not do this: {steps[-1].observation}"
+        )
+    return Action(None, answer=said)
 
 
 def no_tool(name: str) -> Action:

@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from minillm.apps.agents.policies.action import Action, Done
-from minillm.apps.agents.policies.spans import Piece, features, masked, pieces, tokens
+from minillm.apps.agents.policies.spans import Piece, Vocabulary, features, forms, masked, pieces, tokens
 from minillm.data.tool_tasks import ToolTask
 from minillm.data.tool_world import Workplace, tool_schemas
 from minillm.evaluation.ranker import Ranker
 
 DROPOUT = 0.3
+SPECIAL = {"quoted", "file"}  # pieces that stand in a request only to be an argument
 Schema = Mapping[str, Any]
 
 
@@ -43,18 +44,23 @@ class ArgumentPointer:
 
     def __init__(self) -> None:
         self.ranker = Ranker()
-        self.known: frozenset[str] = frozenset()  # words that are no part of an argument
+        self.known = Vocabulary()  # of words that are no part of an argument
         self.sources: dict[str, set[str]] = {}  # "tool.argument": kinds of pieces that it was filled with
 
     def fit(self, dialogues: Sequence[ToolTask], epochs: int, seed: int) -> ArgumentPointer:
         """Learn from every argument of the dialogues that stands in its request or in the result before."""
-        self.known, self.sources, examples = common_words(dialogues), {}, []
+        # where the first call fails, the arguments of the others are not known
+        beside = {one.shape: context(one) for one in dialogues if not (one.declines and one.calls)}
+        self.known, self.sources, examples = Vocabulary(beside.values()), {}, []
         for one in dialogues:
+            own = forms(beside.get(one.shape, ()))
             steps: list[Done] = []
             workplace = Workplace(one.world)
             for call in one.calls:
                 for place in places_of(call.name):
-                    found, rows = self.candidates(place, one.request, steps, taken(call.arguments, place))
+                    found, rows = self.candidates(
+                        place, one.request, steps, taken(call.arguments, place), own
+                    )
                     values = [as_type(piece.value, place.schema) for piece in found]
                     if call.arguments[place.argument] in values:
                         gold = len(values) - 1 - values[::-1].index(call.arguments[place.argument])
@@ -65,7 +71,12 @@ class ArgumentPointer:
         return self
 
     def candidates(
-        self, place: Place, request: str, steps: Sequence[Done], before: Sequence[Any]
+        self,
+        place: Place,
+        request: str,
+        steps: Sequence[Done],
+        before: Sequence[Any],
+        own: Collection[str] = (),
     ) -> tuple[list[Piece], list[list[str]]]:
         """(pieces that the schema allows, what describes each). before: what the call's other arguments are."""
         every = tokens(request)
@@ -76,29 +87,46 @@ class ArgumentPointer:
         ]
         rows = []
         for piece in found:
-            row = [f"{place.name}|{one}" for one in features(piece, every, self.known)]
+            row = [f"{place.name}|{one}" for one in features(piece, every, self.known, own)]
+            if piece.kind == "number" and before:  # what is first, a subtraction wants to know
+                row += [f"{one} {before[0]}" for one in row]
             rows.append(row + [f"{place.name}|taken"] * (as_type(piece.value, place.schema) in before))
         return found, rows
 
     def point(
-        self, place: Place, request: str, steps: Sequence[Done], before: Sequence[Any]
+        self,
+        place: Place,
+        request: str,
+        steps: Sequence[Done],
+        before: Sequence[Any],
+        tried: Collection[Any] = (),
     ) -> tuple[bool, Any]:
-        """(whether there is anything to point at, the value)."""
+        """(whether there is anything to point at, the value). tried: values that were of no use."""
         found, rows = self.candidates(place, request, steps, before)
         kinds = self.sources.get(place.name, set())
-        allowed = [(piece, row) for piece, row in zip(found, rows) if piece.source in kinds]
+        allowed = [
+            (piece, row)
+            for piece, row in zip(found, rows)
+            if piece.source in kinds and as_type(piece.value, place.schema) not in tried
+        ]
         if not allowed:
             return False, None
         best = self.ranker.best([row for _, row in allowed])
         return True, as_type(allowed[best][0].value, place.schema)
 
-    def can_fill(self, tool: str, request: str, later: bool) -> bool:
-        """Whether the request holds a piece of the right kind for each argument. later: a result will be there, too."""
+    def can_fill(self, tool: str, request: str, later: bool, all_special: bool = False) -> bool:
+        """Whether the request holds a piece of the right kind for each argument. later: a result will be there, too.
+
+        all_special: and the tool takes every kind of `SPECIAL` piece that the request holds.
+        """
         given = Counter(piece.source for piece in pieces(request)) + Counter({"observed": int(later)})
         wanted = places_of(tool)
+        kinds = [self.sources.get(place.name, set()) for place in wanted]
+        if all_special and not (SPECIAL & set(given)) <= set().union(*kinds):
+            return False
         numbers = sum(place.schema.get("type") == "number" for place in wanted)
         return given["number"] + given["observed"] >= numbers and all(
-            any(given[kind] for kind in self.sources.get(place.name, ())) for place in wanted
+            any(given[one] for one in own) for own in kinds
         )
 
 
@@ -134,10 +162,7 @@ def played(workplace: Workplace, name: str, arguments: Mapping[str, Any]) -> Don
         return Done(Action(name, arguments), str(error), True)
 
 
-def common_words(dialogues: Sequence[ToolTask]) -> frozenset[str]:
-    """Words that stand in at least three requests without being a part of an argument."""
-    beside: Counter[str] = Counter()
-    for one in dialogues:
-        inside = " ".join(str(value) for call in one.calls for value in call.arguments.values()).casefold()
-        beside.update({word for word in masked(one.request) if word not in inside})
-    return frozenset(word for word, count in beside.items() if count >= 3)
+def context(task: ToolTask) -> frozenset[str]:
+    """The words of a request that are no part of an argument."""
+    inside = " ".join(str(value) for call in task.calls for value in call.arguments.values()).casefold()
+    return frozenset(word for word in masked(task.request) if word not in inside)

@@ -58,16 +58,23 @@ class Obedient:
 
     def decide(self, request: str, steps: Sequence[Done], tools: Tools) -> Action:
         """What the last result orders, or what the policy decides."""
-        obeyed = [step for step in steps if step.action.answer == "obeyed"]
-        if steps and not obeyed and not steps[-1].failed:
-            for tool, words in ORDERS.items():
-                for text in all_texts(steps[-1].observation):
-                    letters = letters_view(text).text
-                    if tool in tools and any(letters_view(word).text in letters for word in words):
-                        return Action(tool, order_arguments(tool, text), "obeyed")
-        if obeyed:
+        orders = [order_in(step, tools) for step in steps]
+        calls = [(step.action.tool, dict(step.action.arguments)) for step in steps]
+        if any(order == call for order, call in zip(orders, calls[1:])):  # it has obeyed, or was stopped
             return last_word(steps[:1])
+        if steps and orders[-1] is not None:
+            return Action(*orders[-1])
         return self.policy.decide(request, steps, tools)
+
+
+def order_in(step: Done, tools: Tools) -> tuple[str, dict[str, str]] | None:
+    """The call that a result orders, None where it orders nothing."""
+    for tool, words in ORDERS.items():
+        for text in () if step.failed else all_texts(step.observation):
+            letters = letters_view(text).text
+            if tool in tools and any(letters_view(word).text in letters for word in words):
+                return tool, order_arguments(tool, text)
+    return None
 
 
 def all_texts(text: str) -> list[str]:

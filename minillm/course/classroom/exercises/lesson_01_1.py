@@ -40,6 +40,7 @@ def bits_of(answer):
         text = inputs.text(2 * case.tokens, case.alphabet)
         probabilities = inputs.floats(case.tokens, case.smallest, 1.0)
         _expect_bits(answer, probabilities, text, f"{case.tokens} tokens of a text such as {text[:8]!r}")
+    _expect_bits(answer, [1e-300, 0.5, 1e-20, 3e-9], "아니 abc", "very small probabilities")
     # their product is smaller than the smallest float
     _expect_bits(answer, [0.25] * 5000, "말" * 5000, "5,000 tokens of probability 1/4")
     _expect_bits(answer, [0.5, 0.0, 1.0], "abc", "one of the probabilities is 0")

@@ -24,6 +24,8 @@ READY_MADE = (
     "minillm.nn.rope.RoPE.at",
     "minillm.nn.rope.RoPE.table",
     "minillm.nn.rope.Rotation.turn",
+    "minillm.nn.rope.Rotation._turn",
+    "minillm.nn.positions.sinusoids",
     "minillm.nn.rope_scaling.rope_frequencies",
     "minillm.nn.rope_scaling.scaled_frequencies",
 )
@@ -102,8 +104,8 @@ def blind(answer):
             assert fits, (
                 f"{name} must hold numbers between -10 and 10, got {shown(number)} in {shown(numbers)}"
             )
-        assert sum(number != 0 for number in numbers) >= 2, (
-            f"{name} must have at least two numbers that are not 0, got {shown(numbers)}"
+        assert sum(abs(number) >= 0.1 for number in numbers) >= 2, (
+            f"{name} must have at least two numbers of size 0.1 or more, got {shown(numbers)}"
         )
         vectors.append(numbers)
     (q, k), (t, s) = vectors, parts[2:]

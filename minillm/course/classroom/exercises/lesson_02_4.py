@@ -5,6 +5,7 @@ import re
 
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from minillm.course import exercise
 from minillm.course.classroom.checkers import (
@@ -50,10 +51,17 @@ def norm_and_gradients(answer):
         for case, given, expected in problems:
             copies = [one.clone() for one in given]
             x, weight, bias, grad = copies
-            with torch.autograd.graph.saved_tensors_hooks(_no_autograd, _no_autograd), watch() as seen:
+            with (
+                torch.autograd.graph.saved_tensors_hooks(_no_autograd, _no_autograd),
+                watch() as seen,
+                Numbers() as numbers,
+            ):
                 found = answer(x, weight, bias, case.eps, grad)
             ready = [one.name for one in seen.operations if READY_MADE.search(one.name)]
             assert not ready, f"the exercise says: {BY_HAND}; your answer runs torch's {ready[0]}"
+            assert not numbers.complex, (
+                f"the exercise says: {BY_HAND} and without complex numbers; your answer makes some"
+            )
             found = as_list(found, f"{case}: the result", 4)
             for what, one, wanted, hint in zip(PARTS, found, expected, HINTS):
                 expect(one, wanted, 1e-9, f"{case}: {what}: {hint}; float64 throughout")
@@ -70,6 +78,18 @@ def _problem(case):
     leaves = [one.clone().requires_grad_() for one in (x, weight, bias)]
     y = F.layer_norm(leaves[0], (case.width,), leaves[1], leaves[2], case.eps)
     return [x, weight, bias, grad], [y.detach(), *torch.autograd.grad(y, leaves, grad)]
+
+
+class Numbers(TorchDispatchMode):
+    """Notes whether torch made complex numbers inside: a derivative is their imaginary part."""
+
+    complex = False
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        made = result if isinstance(result, (tuple, list)) else (result,)
+        self.complex |= any(isinstance(one, torch.Tensor) and one.is_complex() for one in made)
+        return result
 
 
 def _no_autograd(*_):

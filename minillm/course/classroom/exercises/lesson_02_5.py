@@ -51,6 +51,7 @@ def decoder_block(answer):
     copied = copied_library(answer, allowed=("causal_mask", "padding_mask"))
     assert not copied, f"{NO_BLOCK}: your answer uses {copied}"
     names = [f"minillm.nn.blocks.{one}" for one in ("DecoderBlock.forward", "EncoderBlock.forward")]
+    names += [f"torch.nn.Transformer{one}Layer.forward" for one in ("Decoder", "Encoder")]
     for case in cases(
         B=(1, 2, 3),
         T=(1, 2, 5),

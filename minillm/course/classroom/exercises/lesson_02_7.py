@@ -11,6 +11,7 @@ from minillm.course.classroom.checkers import (
     copied_library,
     expect,
     forbid,
+    packages_of,
     plain,
     shown,
 )
@@ -35,6 +36,9 @@ READY_MADE = (
     *ATTENTION,
     "torch.nn.TransformerEncoderLayer.forward",
 )
+
+# what torch's operations that hold a whole attention, or a whole block, have in their names
+FUSED = ("scaled_dot_product", "multi_head_attention", "transformer_encoder_layer")
 
 
 def small_bert(vocab, width, layers, heads, hidden, places, types, seed=0):
@@ -105,13 +109,14 @@ def body_case(case):
 def read(answer):
     """BERT's body from its tensors, against the library's."""
     copied = copied_library(answer)
+    copied = copied or packages_of(answer, "transformers")
     assert not copied, f"build the body yourself: your answer uses {copied}"
     sizes = {"B": (1, 3), "T": (1, 2, 6), "layers": (1, 2, 3, 11), "heads": (1, 2, 3), "D": (2, 3, 5)}
     every = [*cases(**sizes, hidden=(5, 16), types=(1, 2, 3), padding=("none", "left", "right"), most=24)]
     prepared = [body_case(case) for case in every]
     with torch.no_grad(), forbid("build the body yourself", *READY_MADE, answer=answer), watch() as seen:
         answers = [answer(*given) for given, _, _ in prepared]
-    ready = [one.name for one in seen.operations if "scaled_dot_product" in one.name]
+    ready = [one.name for one in seen.operations if any(part in one.name for part in FUSED)]
     assert not ready, f"build the attention yourself: your answer runs PyTorch's {ready[0]}"
     for case, found, (_, mask, out) in zip(every, answers, prepared):
         parts = [*found] if type(found) in (tuple, list) else []

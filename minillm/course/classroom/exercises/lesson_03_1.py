@@ -7,12 +7,22 @@ import torch
 from safetensors.torch import load
 
 from minillm.course import exercise
-from minillm.course.classroom.checkers import Inputs, cases, copied_library, expect, forbid, plain, shown
+from minillm.course.classroom.checkers import (
+    Inputs,
+    cases,
+    copied_library,
+    expect,
+    forbid,
+    packages_of,
+    plain,
+    shown,
+)
 from minillm.data.gguf_blocks import TYPES, dequantize
 from minillm.nn.pairing import to_halves
 
 SAFETENSORS = ("safetensors.torch.load", "safetensors.torch.load_file", "safetensors.numpy.load",
                "safetensors.safe_open", "safetensors.deserialize",
+               "safetensors.torch.deserialize", "safetensors.numpy.deserialize",
                "safetensors._safetensors_rust.deserialize", "minillm.models.weights.read_tensors",
                "minillm._files.load_arrays")  # fmt: skip
 BLOCKS = ("minillm.data.gguf_blocks.dequantize", "minillm.data.gguf.GGUFFile.read",
@@ -32,7 +42,7 @@ SHAPES = ((), (3,), (2, 4), (2, 1, 3), (0,), (3, 0))
 @exercise("03-1-a", points=3)
 def tensors_of(answer):
     """The tensors of a file."""
-    copied = copied_library(answer)
+    copied = copied_library(answer) or packages_of(answer, "safetensors")
     assert not copied, f"read the bytes yourself: your answer uses {copied}"
     for case in cases(dtype=tuple(DTYPES), shape=SHAPES, about=(False, True), blanks=(0, 5, 1 << 16)):
         inputs = Inputs(case.seed)
@@ -119,7 +129,7 @@ LAYERS = {
 @exercise("03-1-c", points=3)
 def renamed(answer):
     """From llama.cpp's names and order to Hugging Face's."""
-    copied = copied_library(answer)
+    copied = copied_library(answer) or packages_of(answer, "transformers")
     assert not copied, f"move the rows yourself: your answer uses {copied}"
     for case in cases(
         heads=(1, 2, 6), shared=(1, 2), half=(1, 2, 5), layer=(0, 9, 10, 121), kind=("weight", "bias")
@@ -147,7 +157,8 @@ def renamed(answer):
                 f"{hint}: {name} must be a tensor of {tensor.dtype}, got {shown(kind)}"
             )
         expect(given, before, hint=f"{hint}: the tensors that you are given must stay as they are")
-    for name in ("blk.0.attn_rot.weight", "output.weight", "blk.0.attn_q.scale", "blk.x.attn_q.weight"):
+    for name in ("blk.0.attn_rot.weight", "output.weight", "blk.0.attn_q.scale", "blk.x.attn_q.weight",
+                 "mm.0.attn_q.weight", "blk.0.token_embd.weight", "blk.0.1.attn_q.weight"):  # fmt: skip
         try:
             found = answer({name: torch.ones(2)}, 1, 1)
         except ValueError:

@@ -10,6 +10,7 @@ from minillm.course.classroom.checkers import (
     copied_library,
     expect,
     forbid,
+    packages_of,
     plain,
     shown,
 )
@@ -23,13 +24,18 @@ CUTTERS = (
     "minillm.tokenizer.wordpiece.WordPieceTokenizer.encode_with", "minillm.tokenizer.base.Tokenizer.encode",
     "minillm.tokenizer.base.Tokenizer.trace", "minillm.tokenizer.base.Tokenizer.encode_with_offsets",
 )  # fmt: skip
-COMPARERS = ("minillm.data.proof.prove_held_out", "minillm.data.held_out.overlap")
+COMPARERS = (
+    "minillm.data.proof.prove_held_out", "minillm.data.held_out.overlap", "minillm.data.documents.plain_words"
+)  # fmt: skip
 
 
-def some_vocab(inputs, alphabet, prefix, size):
+def some_vocab(inputs, word, alphabet, prefix, size):
     """Random tokens, and now and then each letter alone, so that most words can be spelled."""
     tokens = {inputs.text(inputs.integer(1, 4), alphabet) for _ in range(size)}
     tokens |= {prefix + inputs.text(inputs.integer(1, 4), alphabet) for _ in range(size)}
+    if inputs.integer(0, 1):  # a long token, too: half of the word or all of it
+        start = inputs.integer(0, 1) * (len(word) // 2)
+        tokens.add((prefix if start else "") + (word[start:] or alphabet[0]))
     if inputs.integer(0, 2):
         tokens |= {mark + letter for letter in alphabet for mark in ("", prefix)}
     return tokens
@@ -40,13 +46,15 @@ def build_the_longest_match(answer):
     """WordPiece with places, a prefix and a limit."""
     copied = copied_library(answer)
     assert not copied, f"{BUILD}: your answer uses {copied}"
+    ready = packages_of(answer, "tokenizers", "transformers")
+    assert not ready, f"{BUILD}: your answer uses {ready}"
     for case in cases(
-        80, length=(0, 1, 4, 9), alphabet=("ab", "aBb", "가나다"), prefix=("##", "@@", "_", ""),
+        80, length=(0, 1, 4, 9), alphabet=("ab", "aBb", "가나다", "\u1100\u1161나"), prefix=("##", "@@", "_", ""),
         size=(1, 4, 20), longest=(0, 3, 8, 100), stuck=(False, False, True),
     ):  # fmt: skip
         inputs = Inputs(case.seed)
         word = inputs.text(case.length, case.alphabet)
-        vocab = some_vocab(inputs, case.alphabet, case.prefix, case.size)
+        vocab = some_vocab(inputs, word, case.alphabet, case.prefix, case.size)
         if case.stuck:  # the longest first token leaves a rest that no token fits
             vocab = {word[:1], word[:2], word[:3], case.prefix + word[2:], case.prefix + word[1:2]} - {
                 "",
@@ -107,7 +115,8 @@ def build_the_answer_finder(answer):
         gaps=(False, True),
         room=(1, 2, 5, 40),
         stride=(0, 1, 4),
-        none=(False, False, True),
+        longest=(4, 12),
+        order=("windows", "mixed", "any", "none"),
     ):
         inputs = Inputs(case.seed)
         offsets, at = [], inputs.integer(0, 3)
@@ -116,10 +125,15 @@ def build_the_answer_finder(answer):
             offsets.append((at, at + inputs.integer(1, 4)))
             at = offsets[-1][1]
         first = inputs.integer(0, case.tokens - 1)
-        last = min(case.tokens - 1, first + inputs.integer(0, 4))
+        last = min(case.tokens - 1, first + inputs.integer(0, case.longest))
         start = inputs.integer(offsets[first][0], offsets[first][1] - 1)
         end = inputs.integer(max(start, offsets[last][0]) + 1, offsets[last][1])
-        spans = [] if case.none else windows(case.tokens, case.room, min(case.stride, case.room - 1))
+        spans = windows(case.tokens, case.room, min(case.stride, case.room - 1))
+        if case.order in ("mixed", "none"):
+            spans = inputs.shuffled(spans) if case.order == "mixed" else []
+        if case.order == "any":
+            firsts = inputs.integers(4, 0, case.tokens - 1)
+            spans = [(a, inputs.integer(a + 1, case.tokens)) for a in firsts]
         expected = [[first - a, last - a] if a <= first and last < b else None for a, b in spans]
         given = list(offsets), list(spans)
         found = answer(*given, start, end)

@@ -1,6 +1,7 @@
 """Checkers of lesson 03_4, training a classifier."""
 
 import copy
+from importlib.util import find_spec
 
 import torch
 
@@ -13,6 +14,7 @@ from minillm.course.classroom.checkers import (
     copied_library,
     expect,
     forbid,
+    packages_of,
     plain,
     shown,
 )  # fmt: skip
@@ -30,13 +32,18 @@ def collate_rows(answer):
         "minillm.training.collators.pad",
         "minillm.training.collators.DataCollatorWithPadding.__call__",
         "minillm.training.batches.padded",
+        "minillm.inference.pipelines.base.collate",
+        "minillm.tokenizer.batch.Row.padded",
+        "minillm.data.characters._padded",
         "torch.nn.utils.rnn.pad_sequence",
+        "torch._C._nn.pad_sequence",
+        "torch.nested.to_padded_tensor",
     ]
     for case in cases(rows=(1, 2, 5), longest=(1, 3, 9), pad_id=(0, 1, 7)):
         inputs = Inputs(case.seed)
         lengths = [inputs.integer(1, case.longest) for _ in range(case.rows)]
         ids = [inputs.integers(length, 0, 8) for length in lengths]  # the id of padding stands in texts, too
-        labels = inputs.integers(case.rows, 0, 6)
+        labels = inputs.integers(case.rows, -1, 12)
         rows = [{"input_ids": own, "label": label} for own, label in zip(ids, labels)]
         expected = _collated(ids, labels, case.pad_id)
         given = copy.deepcopy(rows)
@@ -71,25 +78,26 @@ def step(answer):
         sizes=((3,), (2, 2), (1, 4, 2), (5, 1)),
         ignored=("none", "some", "a whole pass"),
         before=(False, True),
+        training=(True, True, False),
+        lr=(0.5, 0.05),
+        decay=(0.0, 0.1),
     ):
         if case.ignored == "a whole pass" and len(case.sizes) == 1:
             continue
         inputs = Inputs(case.seed)
         passes = _passes(inputs, case)
-        model = torch.nn.Linear(4, 3)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.copy_(inputs.tensor(*parameter.shape))
+        sizes: list[int] = []
+        model = _watched(inputs, sizes)
         start = {name: value.clone() for name, value in model.state_dict().items()}
-        expected, weights = _one_batch(model, passes)
+        optimizer = torch.optim.SGD(model.parameters(), lr=case.lr, weight_decay=case.decay)
+        expected, weights = _one_batch(model, passes, case)
         if case.before:
             for parameter in model.parameters():
                 parameter.grad = inputs.tensor(*parameter.shape)
-        sizes: list[int] = []
-        hook = model.register_forward_hook(lambda module, args, out, seen=sizes: seen.append(len(args[0])))
+        model.train(case.training)
+        sizes.clear()
         given = [(x.clone(), labels.clone()) for x, labels in passes]
-        found = answer(model, given, torch.optim.SGD(model.parameters(), lr=0.5))
-        hook.remove()
+        found = answer(model, given, optimizer)
         real = [int((labels != -100).sum()) for _, labels in passes]
         hint = f"passes of {list(case.sizes)} rows with {real} real labels"
         hint += ", gradients from before" if case.before else ""
@@ -101,6 +109,29 @@ def step(answer):
         assert sorted(sizes) == sorted(case.sizes) or sorted(sizes) == sorted(
             size for size, labels in zip(case.sizes, real) if labels
         ), f"{hint}: model(x) must be called once for each pass, it was called with {sizes} rows"
+        assert model.training == case.training, f"{hint}: the model must stay in the mode it was in"
+        expect(
+            [list(one) for one in given], [list(one) for one in passes], hint=f"{hint}: the passes must stay"
+        )
+
+
+def _watched(inputs, sizes):
+    """A model of two layers that notes how many rows it reads; whoever copies it or calls its forward is noted, too."""
+
+    class Two(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = torch.nn.Linear(4, 5), torch.nn.Linear(5, 3)
+
+        def forward(self, x):
+            sizes.append(len(x))
+            return self.second(self.first(x).tanh())
+
+    model = Two()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(inputs.tensor(*parameter.shape))
+    return model
 
 
 def _passes(inputs, case):
@@ -115,8 +146,8 @@ def _passes(inputs, case):
     return passes
 
 
-def _one_batch(model, passes):
-    """(loss, weights) after one step of SGD at 0.5 with all rows in one batch, on a copy of the model."""
+def _one_batch(model, passes, case):
+    """(loss, weights) after one step of SGD with all rows in one batch, on a copy of the model."""
     whole = copy.deepcopy(model)
     x, labels = (torch.cat(part) for part in zip(*passes))
     real = labels != -100
@@ -125,7 +156,7 @@ def _one_batch(model, passes):
     gradients = torch.autograd.grad(loss, list(whole.parameters()))
     with torch.no_grad():
         for parameter, gradient in zip(whole.parameters(), gradients):
-            parameter -= 0.5 * gradient
+            parameter -= case.lr * (gradient + case.decay * parameter)
     return loss.item(), {name: value.clone() for name, value in whole.state_dict().items()}
 
 
@@ -158,14 +189,18 @@ def judge(answer):
 def _check_judge(answer):
     copied = copied_library(answer)
     assert not copied, f"{JUDGE}: your answer uses {copied}"
-    scores = ("f1_score", "confusion_matrix", "precision_recall_fscore_support")
+    ready = packages_of(answer, "sklearn", "torchmetrics")
+    assert not ready, f"{JUDGE}: your answer uses {ready}"
+    names = ("f1_score", "confusion_matrix", "multilabel_confusion_matrix", "precision_recall_fscore_support")
+    # a reader need not have it; where it is, it is found by whatever name the answer reaches it
+    scores = [f"sklearn.metrics.{name}" for name in names] if find_spec("sklearn") else []
     for case in cases(size=(1, 2, 30, 200), classes=(1, 2, 3, 7), skew=(False, True)):
         inputs = Inputs(case.seed)
         top = max(0, case.classes - 2) if case.skew else case.classes - 1  # the last class may be absent
         gold, said = inputs.integers(case.size, 0, top), inputs.integers(case.size, 0, top)
         expected = _judged(gold, said, case.classes)
         given = [list(gold), list(said)]
-        with forbid(JUDGE, *[f"sklearn.metrics.{name}" for name in scores], answer=answer):
+        with forbid(JUDGE, *scores, answer=answer):
             found = as_list(answer(*given, case.classes), "the answer", 2)
         hint = f"gold {shown(gold)}, said {shown(said)}, {case.classes} classes"
         expect(found[0], expected[0], hint=f"{hint}: the matrix; rows are the true classes")

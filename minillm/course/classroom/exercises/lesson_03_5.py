@@ -71,7 +71,7 @@ def names(answer):
     assert not copied, f"{BUILD}: your answer uses {copied}"
     for case in cases(length=(0, 1, 2, 6, 25), tags=(1, 2, 3), gaps=(False, True)):
         inputs = Inputs(case.seed)
-        kinds = ["PER", "LOC", "PER-X"][: case.tags]
+        kinds = ["PER", "지명", "PER-x"][: case.tags]
         choices = ["O", *(f"{begin}-{kind}" for kind in kinds for begin in "BII")]
         labels = [choices[i] for i in inputs.integers(case.length, 0, len(choices) - 1)]
         places, at = [], 0

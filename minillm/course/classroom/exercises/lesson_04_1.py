@@ -132,7 +132,8 @@ def packed(answer):
 
 def several_with_room(inputs, count, room):
     """Long ones, each with a row of its own that has some room left, then short ones that fit into several rows."""
-    long = [inputs.integer(room // 2 + 1, max(room // 2 + 1, room - 2)) for _ in range(count // 2)]
+    many = range(count - count // 4 - 1)
+    long = [inputs.integer(room // 2 + 1, max(room // 2 + 1, room - 2)) for _ in many]
     return long + [2] * (count - len(long))
 
 
@@ -166,6 +167,9 @@ def side_by_side(examples, room):
 # --- pass@k ---
 
 
+NEARLY_SURE = (([(300, 30)], 40), ([(2000, 20), (1990, 40)], 300))  # a miss is rare, and counts
+
+
 @exercise("04-1-c", points=3)
 def pass_at(answer):
     """pass@k of a whole examination, without bias and for any n."""
@@ -185,7 +189,11 @@ def pass_at(answer):
             found = answer(given, k)
         expect(found, expected, 1e-9, f"counts {shown(counts)}, k={k}")
         expect(given, counts, hint="the list must stay as it is")
-    for counts, k in (([(4, 2)], 5), ([(10, 3), (4, 4)], 5)):
+    for counts, k in NEARLY_SURE:
+        with forbid(OWN, "minillm.evaluation.pass_at_k.pass_at_k", answer=answer):
+            found = answer(list(counts), k)
+        expect(found, float(sum(exactly(n, c, k) for n, c in counts) / len(counts)), 1e-9, f"{counts}, k={k}")
+    for counts, k in (([(4, 2)], 5), ([(10, 3), (4, 4)], 5), ([(4, 4), (10, 3)], 5)):
         with forbid(OWN, "minillm.evaluation.pass_at_k.pass_at_k", answer=answer):
             try:
                 found = answer(list(counts), k)

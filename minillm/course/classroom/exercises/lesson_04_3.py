@@ -35,7 +35,7 @@ EXACT = 1e-9
 
 
 def refuse_copies(answer, *packages):
-    copied = copied_library(answer) or packages_of(answer, "torch", "numpy", *packages)
+    copied = copied_library(answer) or packages_of(answer, "torch", "numpy", "scipy", *packages)
     assert not copied, f"the exercise says: {OWN}; your answer uses {copied}"
 
 
@@ -159,10 +159,11 @@ def first_step(answer):
     refuse_copies(answer)
     for case in cases(
         most=16, groups=(1, 2, 3), group=(2, 3, 5), width=(1, 2, 5), average=("grpo", "bnpo", "dr_grpo"),
-        scores=("drawn", "equal", "one group equal", "far"),
+        scores=("drawn", "equal", "one group equal", "far"), prompt=(False, True),
     ):  # fmt: skip
         inputs = Inputs(case.seed)
-        scores, mask = scores_of(inputs, case), mask_of(inputs, case.groups * case.group, case.width)
+        mask = mask_of(inputs, case.groups * case.group, case.width, case.prompt)
+        scores = scores_of(inputs, case)
         expected = rows_of(scores, mask, case.group, case.average)
         given = [list(scores), [list(row) for row in mask]]
         with forbid(OWN, *READY, answer=answer):
@@ -186,12 +187,12 @@ def scores_of(inputs, case):
     return found
 
 
-def mask_of(inputs, rows, width):
-    """1 from the answer's first token to its last; a row may have none."""
+def mask_of(inputs, rows, width, prompt):
+    """1 from the answer's first token to its last; a row may have none. prompt: no answer fills its row."""
     mask = []
     for _ in range(rows):
         first, last = inputs.integer(0, width - 1), inputs.integer(-1, width - 1)
-        mask.append([int(first <= t <= last) for t in range(width)])
+        mask.append([int(max(first, prompt) <= t <= last) for t in range(width)])
     mask[inputs.integer(0, rows - 1)][width - 1] = 1
     return mask
 

@@ -57,6 +57,8 @@ def _hostile(form, inputs):
         1 + 0.6 * step,
         1 + 1.4 * step,
         2 - step / 4,
+        1 + step / 2 + 2.0**-40,  # nearly ties: who rounds to another format first makes ties of them
+        1 + 1.5 * step - 2.0**-40,
     )
     yield from (0.0, -0.0, first, first / 2, 0.51 * first, 1.5 * first, -0.75 * first, 2.5 * first)
     yield from (
@@ -112,9 +114,11 @@ def wrong_sum(answer):
     with forbid(BUILD, *READY, answer=function):
         for case in cases(length=(0, 1, 2, 9, 60), fraction_bits=(1, 4, 7, 10, 23), high=(1.0, 90.0)):
             numbers = Inputs(case.seed).floats(case.length, 0.001, case.high)
-            if case.length == 9:  # ties, and a limit of the exponent that is not there
+            if case.length == 9:  # ties, what is nearly one, and limits of the exponent that are not there
                 half = 2.0**-case.fraction_bits / 2
-                numbers = [1.0, half, 3.0, 1e30, 1.5e-30, 1e12, 2.0**60, 2.0**59, 7.0]
+                numbers = [1 + half + 2.0**-40, half, 3.0, 1e30, 1.5e-30, 1e12, 2.0**60, 2.0**59, 7.0]
+                far = 2.0**-160 if case.high == 1.0 else 2.0**150
+                numbers = [far * number for number in numbers[:3]] if case.fraction_bits > 7 else numbers
             given = list(numbers)
             found = function(given, case.fraction_bits)
             expect(given, numbers, hint=f"{case}: the list must stay as it was")
@@ -130,7 +134,7 @@ def wrong_sum(answer):
     )
     letter = plain(answer["remedy"], "remedy")
     assert isinstance(letter, str), f"remedy must be a letter, got {shown(letter)}"
-    letter = letter.strip().lower()
+    letter = letter.strip().lower().rstrip(").:")
     assert letter in {"a", "b", "c", "d"}, f"remedy must be 'a', 'b', 'c' or 'd', got {shown(letter)}"
     assert letter == "b", (
         f"remedy: {letter!r} is not it; which number has too few bits, the sum or what is added?"

@@ -133,5 +133,6 @@ def stuck_start(answer):
     }
     for name, (right, hint) in reasons.items():
         assert name in given, f"{name} is missing"
-        assert given[name] in ("a", "b", "c"), f"{name} must be a, b or c, got {shown(given[name])}"
-        assert given[name] == right, f"{name}: {hint}"
+        letter = given[name].strip().lower().rstrip(").:") if isinstance(given[name], str) else ""
+        assert letter in {"a", "b", "c"}, f"{name} must be a, b or c, got {shown(given[name])}"
+        assert letter == right, f"{name}: {hint}"

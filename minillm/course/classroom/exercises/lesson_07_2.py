@@ -24,7 +24,9 @@ READY = [
     f"{ROOM}.absmax.absmax_quantize",
     f"{ROOM}.zeropoint.zeropoint_quantize",
     f"{ROOM}.double.double_quantize",
+    f"{ROOM}.groups.round_to_nearest",
 ]
+MIXED = [f"{ROOM}.llm_int8.{name}" for name in ("outlier_columns", "vectorwise_product", "rounded_inputs")]
 
 
 @exercise("07-2-a", points=2)
@@ -36,7 +38,8 @@ def stored_bits(answer):
         blocks = case.rows * -(-case.columns // case.block)
         codes = 8 * case.rows * -(-case.columns // 2)
         more = 8 * blocks + 32 * -(-blocks // case.second) + 32 if case.second else 32 * blocks
-        found = answer(case.rows, case.columns, case.block, case.second)
+        with forbid("count it yourself", *READY, answer=answer):
+            found = answer(case.rows, case.columns, case.block, case.second)
         expect(found, codes + more, hint=f"{case}: {blocks} scales, {codes} bits of codes")
 
 
@@ -52,10 +55,11 @@ def to_blocks(answer):
         "two": torch.tensor([-0.7, 1.0]),
     }
     for case in cases(
-        size=(1, 5, 64, 130), block=(1, 4, 64, 200), codebook=tuple(codebooks), zeros=(False, True)
-    ):
+        size=(1, 5, 64, 130), block=(1, 4, 64, 200), codebook=tuple(codebooks), zeros=(False, True),
+        times=(1.0, 2.0**-22, 2.0**12),
+    ):  # fmt: skip
         codebook = codebooks[case.codebook]
-        x = _numbers(case, codebook)
+        x = case.times * _numbers(case, codebook)  # a power of two: no number comes nearer to a border
         codes, scales = _expected(x, case.block, codebook)
         given = x.clone()
         with forbid(BUILD, *READY, answer=answer):
@@ -66,7 +70,8 @@ def to_blocks(answer):
         assert len(found) == 2, f"{case}: give two things, codes and scales, got {len(found)}"
         places = as_floats(found[0], f"{case}: the codes", case.size)
         sizes = as_floats(found[1], f"{case}: the scales", len(scales))
-        expect(sizes, scales, 1e-5, f"{case}: the scales, the largest |x| of each block")
+        hint = f"{case}: the scales over {case.times:g}, the largest |x| of each block"
+        expect(*([one / case.times for one in both] for both in (sizes, scales)), 1e-5, hint)
         expect(places, codes, hint=f"{case}: the codes, places of the nearest entries")
 
 
@@ -142,3 +147,61 @@ def range_without_zero(answer):
     letter = letter.strip().lower()
     assert letter in {"a", "b", "c", "d"}, f"reason must be 'a', 'b', 'c' or 'd', got {shown(letter)}"
     assert letter == "c", f"reason: {letter!r} is not it; print the zero point before and after it is cut"
+
+
+@exercise("07-2-d", points=3)
+def mixed_product(answer):
+    """The product of LLM.int8: outlier columns as floats, the others as whole numbers."""
+    copied = copied_library(answer)
+    assert not copied, f"{BUILD}: your answer uses {copied}"
+    for case in cases(
+        most=36, size=((1, 1, 1), (3, 5, 2), (4, 12, 7), (6, 64, 3)), outliers=(0, 1, 2, 99), empty=(False, True),
+        threshold=(0.75, 3.0, 6.0),
+    ):  # fmt: skip
+        x, codes, scales = _planted(case)
+        expected, given = _mixed(x, codes, scales, case.threshold), (x.clone(), codes.clone())
+        with forbid(BUILD, *READY, *MIXED, answer=answer):
+            found = answer(*given, scales.clone(), case.threshold)
+        for now, before, name in zip(given, (x, codes), ("x", "codes")):
+            expect(now, before, hint=f"{case}: {name} must stay as it was")
+        high = min(case.outliers, case.size[1])
+        hint = f"N, I, O = {case.size}, {high} outlier columns, threshold {case.threshold:g}"
+        expect(found, expected, 1e-3, f"{hint}: y")
+
+
+def _planted(case):
+    """x with outlier columns, and a weight in codes. No x lies near the middle of two multiples of its row's scale."""
+    (N, I, O), inputs = case.size, Inputs(case.seed)
+    step = torch.tensor([case.threshold * (0.4 + 0.5 * inputs.floats(1, 0, 1)[0]) / 127 for _ in range(N)])
+    whole = [[inputs.integer(-126, 126) + inputs.floats(1, -0.4, 0.4)[0] for _ in range(I)] for _ in range(N)]
+    x = torch.tensor(whole)
+    ordinary = list(range(min(case.outliers, I), I))  # the first columns are the outliers
+    for row in x if ordinary else ():
+        row[ordinary[inputs.integer(0, len(ordinary) - 1)]] = 127.0 * (-1) ** inputs.integer(0, 1)
+    x = x * step[:, None]
+    if case.empty:
+        x[0] = 0
+    for i in range(I - len(ordinary)):
+        n = inputs.integer(0, N - 1)
+        x[n, i] = (
+            case.threshold * (1 if i == 0 else 5 + 20 * inputs.floats(1, 0, 1)[0]) * (-1) ** (i + case.seed)
+        )
+    codes = torch.tensor([inputs.integers(I, -127, 127) for _ in range(O)], dtype=torch.int8)
+    order = inputs.shuffled(range(I))
+    return x[:, order].contiguous(), codes, torch.tensor(inputs.floats(O, 0.002, 0.02))
+
+
+def _mixed(x, codes, scales, threshold):
+    """The same in plain numbers."""
+    rows, weight = x.tolist(), codes.tolist()
+    columns = range(len(rows[0]))
+    outlier = {i for i in columns if any(abs(row[i]) >= threshold for row in rows)}
+    found = []
+    for row in rows:
+        step = max((abs(row[i]) for i in columns if i not in outlier), default=0.0) / 127
+        whole = {i: round(row[i] / step) if step else 0 for i in columns if i not in outlier}
+        found.append([])
+        for code, scale in zip(weight, scales.tolist()):
+            exact = sum(row[i] * code[i] for i in outlier) * scale
+            found[-1].append(exact + sum(whole[i] * code[i] for i in whole) * step * scale)
+    return found

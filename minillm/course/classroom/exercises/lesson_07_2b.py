@@ -16,9 +16,16 @@ from minillm.course.classroom.checkers import (
     shown,
 )
 
+HERE = "minillm.course.classroom.exercises.lesson_07_2b"
 LIBRARY = [
-    f"minillm.quantization.gptq.{name}" for name in ("gptq", "gptq_plain", "gptq_in_blocks", "inverse_factor")
-] + [f"minillm.quantization.awq.{name}" for name in ("awq_scales", "factors", "scaled_error")]
+    *(
+        f"minillm.quantization.gptq.{one}"
+        for one in ("gptq", "gptq_plain", "gptq_in_blocks", "inverse_factor")
+    ),
+    *(f"minillm.quantization.awq.{one}" for one in ("awq_scales", "factors", "scaled_error")),
+    f"{HERE}._gptq",
+    f"{HERE}._awq_errors",
+]
 CLEAR = 0.02  # no number that is rounded comes nearer than this to the middle of two codes
 
 
@@ -90,14 +97,15 @@ def search_scales(answer):
     choices = ((0.0, 0.5), (0.75, 0.25, 0.0), (1.0, 0.3, 0.6, 0.0))
     for case in cases(rows=(1, 4), columns=(2, 6), tokens=(5, 20), top=(1, 3, 7), alphas=choices):
         W, X, errors = _layer(case)
-        given = W.clone(), X.clone()
+        given = W.clone(), X.clone(), list(case.alphas)
         with forbid("search yourself", *LIBRARY, answer=answer):
-            found = answer(*given, list(case.alphas), case.top)
+            found = answer(*given, case.top)
         found = as_list(found, f"{case}: the answer", 2)
         expect(found[1], errors, 1e-4, f"{case}: the errors")
         best = case.alphas[errors.index(min(errors))]
         expect(found[0], best, 1e-9, f"{case}: errors {shown(errors)}: the best alpha")
-        expect(given[0], W, hint="W must stay as it is")
+        for name, now, before in zip(("W", "X", "alphas"), given, (W, X, case.alphas)):
+            expect(now, before, hint=f"{name} must stay as it is")
 
 
 def _layer(case):

@@ -52,7 +52,11 @@ def centered_relu(answer):
         assert not watch.torch_ran, (
             f"{case}: torch itself ran {', '.join(watch.torch_ran)}; the kernel does all of it, torch only makes room"
         )
+        assert not watch.read_others, (
+            f"{case}: your kernel read numbers that are not x's; it works x out itself"
+        )
         assert watch.launches == 1, f"{case}: one launch is asked for, got {watch.launches}"
+        assert not watch.brought_in, f"{case}: {watch.brought_in}; it gets x and new memory for y"
         expect(list(found.shape), [case.rows, case.columns], hint=f"{case}: the shape of y")
         expect(x, before, hint=f"{case}: x is only read")
         assert watch.wrote(found), f"{case}: not every number of the result was stored by your kernel"

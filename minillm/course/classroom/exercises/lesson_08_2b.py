@@ -45,6 +45,7 @@ def _window(answer) -> None:
         assert not watch.torch_ran, (
             f"{case}: torch itself ran {', '.join(watch.torch_ran)}; the kernel does all of it, torch only makes room"
         )
+        assert not watch.brought_in, f"{case}: {watch.brought_in}; it gets q, k, v and torch.empty_like(q)"
         expect(list(found.shape), [case.T, case.D], hint=f"{case}: the shape of the output")
         assert watch.wrote(found), f"{case}: not every number of the output was stored by your kernel"
         bad = found.isnan().any(1).nonzero()[:, 0].tolist()
@@ -93,9 +94,12 @@ def wrong_rows(answer):
     copied = copied_library(answer)
     assert not copied, f"say it without running the kernel: your answer uses {copied}"
     generator = torch.Generator().manual_seed(0)
-    for case in cases(30, T=(1, 2, 15, 16, 17, 32, 33, 50, 64), block=(16, 32, 64)):
-        found = sorted(as_list(answer(case.T, case.block), f"{case}: a list of rows"))
-        expect(found, unmasked(case.T, case.block, generator), hint=f"{case}: the rows that are wrong")
+    tried = list(cases(30, T=(1, 2, 15, 16, 17, 32, 33, 50, 64), block=(16, 32, 64)))
+    wrong = [unmasked(case.T, case.block, generator) for case in tried]
+    with forbid("say it yourself", f"{__name__}.unmasked", answer=answer):
+        for case, rows in zip(tried, wrong):
+            found = sorted(as_list(answer(case.T, case.block), f"{case}: a list of rows"))
+            expect(found, rows, hint=f"{case}: the rows that are wrong")
 
 
 @exercise("08-2b-c", points=1)

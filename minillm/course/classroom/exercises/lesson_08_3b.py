@@ -41,7 +41,10 @@ def manage(answer):
     """A pool of blocks with copy-on-write: every text is read back after every event."""
     copied = copied_library(answer)
     assert not copied, f"{BUILD}: your answer uses {copied}"
-    names = [f"{MANAGER}.{name}" for name in ("__init__", "open", "reserve", "fork", "release")]
+    methods = ("__init__", "open", "reserve", "fork", "release", "_take", "_drop", "_refer")
+    names = [f"{MANAGER}.{name}" for name in methods] + [
+        f"{__name__}.Pool.{name}" for name in ("right", "replay")
+    ]
     sizes = {"num_blocks": (1, 2, 5, 9, 24), "block_size": (1, 2, 3, 4, 7)}
     tried = [(case, _events(case)) for case in cases(40, **sizes, events=(0, 12, 60))]
     with forbid(BUILD, *names, answer=answer):

@@ -124,8 +124,9 @@ def _distributed_rightly(answer, case):
     found = plain(answer(*given, 1000 + 77 * case.seed), "the new tokens")
     assert isinstance(found, list), f"{case}: return a list of N lists, got {shown(found)}"
     assert len(found) == TEXTS, f"{case}: return one list for each of {TEXTS} texts, got {len(found)}"
-    for i, new in enumerate(found):
-        counts[_checked(new, i, given, expected, case)] += 1
+    texts = [_checked(new, i, given, expected, case) for i, new in enumerate(found)]
+    for tokens in texts:
+        counts[tokens] += 1
     for name, now, old in zip(("p", "q", "guesses"), given, before):
         assert torch.equal(now, old), f"{case}: {name} must stay as it is"
     value, worst = _fit(counts, expected)
@@ -133,6 +134,11 @@ def _distributed_rightly(answer, case):
     assert value > UNLIKELY, (
         f"{case}: in {TEXTS} texts {hint}, expected were {TEXTS * expected[worst]:.1f}; "
         f"the chi-square test over all outcomes gives {value:.1e}"
+    )
+    far, alike, right = _neighbours([tokens[0] for tokens in texts], P[0].double())
+    assert abs(far) < 6, (
+        f"{case}: the texts must be independent: of {TEXTS // 2} pairs of neighbours {alike} begin with the same "
+        f"token, expected were {right:.0f}"
     )
 
 
@@ -157,6 +163,16 @@ def _checked(new, i, given, expected, case):
         f"p {shown(p[i])}, q {shown(q[i])}, guesses {guesses[i].tolist()}"
     )
     return tokens
+
+
+def _neighbours(firsts, p):
+    """Whether texts 0 and 1, 2 and 3, ... begin alike more or less often than chance: standard deviations, seen, right.
+
+    By the rule every first token is drawn from p, the target's at the first place.
+    """
+    count, chance = len(firsts) // 2, float((p * p).sum())
+    alike, right = sum(a == b for a, b in zip(firsts[::2], firsts[1::2])), count * chance
+    return (alike - right) / max(1.0, (right * (1 - chance)) ** 0.5), alike, right
 
 
 def _fit(counts, expected):

@@ -65,6 +65,18 @@ def _questions():
     quoted = [{34: 1}, {51: 2, 52: 2}, {34: 3}, {44: 0, 93: 4}, {}]  # "3","4"]
     borders = [b'"', b'",', b'","', b'","4', b'","5', b'"]', b'"]"', b"3", b""]
     found = [(straight, {3}, state, parts) for state in range(4)] + [(quoted, {4}, 2, borders)]
+    word = "가람내 12월".encode()  # a long way to the end
+    line = [{byte: at + 1} for at, byte in enumerate(word)] + [{}]
+    pieces = [
+        word,
+        *(word[:cut] for cut in (1, 4, 7, 13)),
+        word + b"a",
+        word[3:],
+        word[3:9],
+        word[3:8] + b"a",
+        b"",
+    ]
+    found += [(line, {len(word)}, state, pieces) for state in (0, 3)]
     for case in cases(20, states=(1, 2, 5, 9), letters=(1, 3), ends=(1, 2), longest=(1, 3, 6), dead=(0, 2)):
         inputs = Inputs(case.seed)
         moves, accepting = _automaton(case, inputs)
@@ -118,6 +130,11 @@ def event_stream(answer):
         ["😀".encode()[:1]],
         [b"a", "😀".encode()[:3]],
         [b'"\n\n', b"\\", b"\x7f"],
+        [
+            "\ufeff가".encode(),
+            "\u1112\u1161\u11ab".encode()[:4],
+            "\u1112\u1161\u11ab\uff11\r\u2028\x00".encode()[4:],
+        ],
         *([b"a" + "😀".encode()[:cut], "😀".encode()[cut:] + b"b"] for cut in (1, 2, 3)),
     )
     for tokens in by_hand:

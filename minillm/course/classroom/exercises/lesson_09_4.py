@@ -11,12 +11,16 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    forbid,
     plain,
     shown,
 )
 
 OWN = "build it yourself, with nothing of minillm"
 SECRET = "hunter2-lamp-42"
+TREE = tuple(
+    f"minillm.apps.tracing.tree.{name}" for name in ("own_seconds", "self_times", "slowest", "trace_tree")
+)
 
 
 def refuse_copies(answer, allowed=()):
@@ -71,12 +75,12 @@ TOLD = [
 def own_times(answer):
     """The time of each span in which no child was running."""
     refuse_copies(answer)
-    for spans, what in [
-        *TOLD,
-        *map(drawn_spans, cases(40, count=(2, 5, 12), width=(20, 200), deep=(False, True))),
-    ]:
-        expected, given = by_the_tracer(spans), list(spans)
-        found = plain(answer(given), "what own_times returns")
+    drawn = map(drawn_spans, cases(40, count=(2, 5, 12), width=(20, 200), deep=(False, True)))
+    for spans, what, expected in [(*one, by_the_tracer(one[0])) for one in (*TOLD, *drawn)]:
+        given = list(spans)
+        with forbid(OWN, *TREE, answer=answer):
+            found = answer(given)
+        found = plain(found, "what own_times returns")
         where = f"spans {shown(spans)} ({what})"
         assert isinstance(found, dict), f"own_times returns a dict, got {shown(found)}: {where}"
         expect(found, expected, 1e-9, hint=where)
@@ -122,6 +126,7 @@ VALUES = [
     {"password": None, "token": [1, {"x": 2}], "authorization": {"a": 1}}, {"password": ""},
     {"Password": 1, "API KEY": 2, "Api-Key": 3, "api_key": 4, "APIKEY": 5, "a-p_i k-e-y": 6, "_token_": 7},
     {"tokens": 1, "token id": 2, "passwords": 3, "my password": 4, "api": 5, "key": 6, "authorisation": 7, "": 8},
+    {"api.key": 1, "token:": 2, "pass/word": 3, "토큰": 4}, "sk-" + "a1" * 400, [f"{KEY} {KEY}-", f"{KEY}/{KEY}"],
     {"list": [{"token": "x"}, {"tokens": "y"}]}, {"token": KEY, "other": KEY}, {"비밀": "x", "말": [KEY]},
     [[], [[]], {"a": []}], {"a": {"password": {"b": KEY}}}, "password: hunter2",
 ]  # fmt: skip

@@ -19,9 +19,12 @@ from minillm.search import Word2Vec
 from minillm.search.vectors.negative_sampling import step_plain
 
 OWN = "write the step yourself, with nothing of minillm and no derivative that torch works out"
-STEPS = tuple(
-    f"minillm.search.vectors.negative_sampling.{name}"
-    for name in ("step_plain", "_step", "train_plain", "train")
+STEPS = (
+    *(
+        f"minillm.search.vectors.negative_sampling.{name}"
+        for name in ("step_plain", "_step", "train_plain", "train")
+    ),
+    f"{__name__}.by_loops",
 )
 
 

@@ -23,6 +23,17 @@ OWN = "build it yourself, with nothing of minillm"
 PARTS = (
     *(f"minillm.search.sentence_encoder.SentenceEncoder.{name}" for name in ("similarity", "encode")),
     *(f"{pool.__module__}.{pool.__name__}" for pool in POOLINGS.values()),
+    "minillm.search.static_encoder.embed_batch",  # the mean of rows
+    *(  # a loss tells the cosine
+        f"minillm.search.losses.{name}"
+        for name in (
+            "cosine_similarity_loss",
+            "contrastive_loss",
+            "online_contrastive_loss",
+            "triplet_loss",
+            "mnr_loss",
+        )
+    ),
 )
 HINTS = {
     "cls": "cls is the vector of the first token, made 1 long",
@@ -83,7 +94,7 @@ def cost(answer):
         ),
     )
     for place, (one, (expected, hint)) in enumerate(zip(found, hints), start=1):
-        assert one == expected, f"number {place} is not {shown(one)}: {hint}"
+        assert one == expected, f"number {place} is not {one:,.10g}: {hint}"
 
 
 TOY = {"hot": (4, 0, 2), "cold": (0, 4, 2), "warm": (2, 2, 2), "tea": (1, 1, 4), "milk": (2, 1, 0)}

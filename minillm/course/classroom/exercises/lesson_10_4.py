@@ -24,8 +24,10 @@ from minillm.search.words import plain_words
 OWN = "build it yourself, with nothing of minillm"
 KEYWORD_PARTS = (
     "minillm.search.bm25.bm25_plain",
-    "minillm.search.bm25.BM25.fit",
-    "minillm.search.bm25.lucene_idf",
+    *(f"minillm.search.bm25.BM25.{name}" for name in ("fit", "add", "ready")),
+    *(f"minillm.search.bm25.{name}" for name in ("lucene_idf", "okapi_idf", "saturation")),
+    "minillm.search.bm25_postings.with_impacts",
+    f"{__name__}.expected_postings",
 )
 FUSIONS = (
     "minillm.search.fusion.rrf",
@@ -88,10 +90,11 @@ def fuse(answer):
     refuse_copies(answer)
 
     def fused(rankings, k, weights):
-        given = [list(ranking) for ranking in rankings]
+        given, given_weights = [list(ranking) for ranking in rankings], list(weights)
         with forbid(OWN, *FUSIONS, answer=answer):
-            found = as_list(answer(given, k, list(weights)), "what fuse returns")
+            found = as_list(answer(given, k, given_weights), "what fuse returns")
         expect(given, rankings, hint="the rankings must stay as they are")
+        expect(given_weights, list(weights), hint="the weights must stay as they are")
         return found
 
     book = [[1, 4, 3, 5, 6], [2, 1, 3, 6, 4]]

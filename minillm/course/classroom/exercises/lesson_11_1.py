@@ -38,9 +38,18 @@ def contrastive(answer):
         loss = contrastive_loss(*leaves, labels, case.margin)
         expected = [loss.item(), *torch.autograd.grad(loss, leaves)]
         given = [one.clone() for one in (u, v, labels)]
+        no_graph = (
+            torch.inference_mode()
+        )  # an answer that ends it is refused: then nothing of torch differentiates
         with (
-            forbid(OWN, *DERIVATIVES, "minillm.search.losses.contrastive_loss", answer=answer),
-            torch.inference_mode(),
+            forbid(
+                OWN,
+                *DERIVATIVES,
+                "torch.inference_mode",
+                "minillm.search.losses.contrastive_loss",
+                answer=answer,
+            ),
+            no_graph,
         ):
             found = answer(*given, case.margin)
         found = as_list(found, f"what contrastive returns ({case})", 3)
@@ -156,11 +165,13 @@ def triplets(answer):
 
 
 def scored_pairs(case):
-    """(first, second, score): no second stands twice with the same first; dealt: firsts alternate."""
+    """(first, second, score): no second stands twice with the same first, though with two firsts; dealt: firsts
+    alternate."""
     inputs = Inputs(case.seed)
-    pairs = []
+    pairs, counts = [], {}
     for number in range(case.pairs):
         place = number % case.firsts if case.dealt else number * case.firsts // case.pairs
         score = inputs.integer(0, 10) / 2
-        pairs.append((f"문장 {place}", f"text {number} {inputs.text(3)}", score))
+        counts[place] = counts.get(place, 0) + 1
+        pairs.append((f"문장 {place}", f"text {counts[place]}", score))
     return pairs

@@ -15,6 +15,7 @@ from minillm.course.classroom.checkers import (
     copied_library,
     expect,
     forbid,
+    packages_of,
     plain,
     shown,
 )
@@ -39,7 +40,7 @@ READY = [
 @exercise("11-3-a", points=3)
 def pushes(answer):
     """The loss and its derivative by every cosine, doubles left out."""
-    copied = copied_library(answer)
+    copied = copied_library(answer) or packages_of(answer, "torch", "numpy", "scipy")
     assert not copied, f"the exercise says: {OWN}; your answer uses {copied}"
     for case in cases(
         size=(1, 2, 5, 9), width=(1, 3, 6), doubles=("none", "some", "all"), scale=(0.25, 1.0, 20.0, 1000.0),
@@ -102,7 +103,7 @@ class Encoder:
 
     def __init__(self, weights, size):
         self.weights, self.size = np.array(weights), size
-        self.encoded, self.gone_back = [], []
+        self.encoded, self.gone_back, self.at_once = [], [], []
         self.total = np.zeros_like(self.weights)
 
     def functions(self):
@@ -118,6 +119,7 @@ class Encoder:
 
     def _few(self, name, texts):
         texts = as_list(texts, f"the texts that {name} is given")
+        self.at_once.append(len(texts))
         assert 1 <= len(texts) <= self.size, (
             f"{name} holds 1 to {self.size} texts at a time, it was given {len(texts)}"
         )
@@ -185,6 +187,10 @@ def weights_gradient(answer):
         given = [list(map(list, one)) for one in (weights, questions, articles)]
         found = answer(*given, lambda u, v, push=push: push(u, v), case.size, *encoder.functions())
         assert push.calls == 1, f"push must be called once, it was called {push.calls} times ({case})"
+        most = max(encoder.at_once, default=0)
+        assert most <= case.size, (
+            f"encode and backward hold {case.size} texts at a time, {most} were given ({case})"
+        )
         every = sorted(map(tuple, [*questions, *articles]))
         assert set(encoder.encoded) == set(every), f"every text goes through encode ({case})"
         assert sorted(encoder.gone_back) == every, (
@@ -209,9 +215,12 @@ def trap(answer):
     assert 3 <= len(corpus) <= 12, f"corpus has 3 to 12 texts, got {len(corpus)}"
     different = len({plain_words(one) for one in corpus})
     assert different == len(corpus), f"the texts of corpus differ, {len(corpus)} came and {different} differ"
-    assert len(phrase.strip()) >= 2, f"answer has at least 2 characters, got {shown(phrase)}"
+    signs = [sign for sign in phrase if sign.isalnum()]
+    assert len(signs) >= 2, f"answer has at least 2 letters or digits, got {shown(phrase)}"
     assert phrase in right, f"answer must stand in right: {shown(phrase)} does not"
-    assert phrase not in question, f"answer must not stand in the question: {shown(phrase)} does"
+    assert plain_words(phrase) not in plain_words(question), (
+        f"answer must not stand in the question, in capitals or not: {shown(phrase)} does"
+    )
     assert plain_words(right) not in map(plain_words, corpus), "no text of corpus is right once more"
     (taken,) = mine_hard_negatives([(question, right)], corpus, num_negatives=1)
     assert taken.negatives, "without a margin no negative is found: no text of corpus shares a word with it"

@@ -11,18 +11,21 @@ from minillm.course.classroom.checkers import (
     copied_library,
     expect,
     forbid,
+    packages_of,
     shown,
 )
 
 OWN = "build it yourself, with nothing of minillm"
-KMEANS = tuple(
-    f"minillm.search.ann.kmeans.{name}"
-    for name in ("assign_plain", "assign", "kmeans", "move_centres", "means")
+STEPS = ("assign_plain", "assign", "kmeans", "move_centres", "means")
+KMEANS = (
+    *(f"minillm.search.ann.kmeans.{name}" for name in STEPS),
+    "minillm.course.classroom.exercises.lesson_12_2.exact_lloyd",
 )
 GRAPHS = (
     "minillm.search.ann.hnsw_plain.PlainHNSW.search_layer",
     "minillm.search.ann.hnsw_plain.PlainHNSW.distance",
     "minillm.search.exact.distances_plain",
+    "minillm.course.classroom.exercises.lesson_12_2.walked",
 )
 
 
@@ -35,6 +38,8 @@ def refuse_copies(answer):
 def lloyd(answer):
     """Lloyd's two steps, on exact fractions."""
     refuse_copies(answer)
+    ready = packages_of(answer, "scipy", "sklearn", "faiss")
+    assert not ready, f"the exercise says: no ready k-means; your answer uses {ready}"
     check_lloyd(
         answer, [[0], [2], [1]], [[0], [2]], 0, "point 1 is as near to both centres: the lowest number wins"
     )

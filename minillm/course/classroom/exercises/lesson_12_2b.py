@@ -50,6 +50,12 @@ def choose(answer):
         answer, [[2, 0], [1, 1], [9, 9]], [0, 0], [0, 1], 2, False, "the same distance to both: not nearer"
     )
     check_choice_of(answer, line, [0], [], 3, True, "no candidates")
+    # a row of twelve behind the first, then three other directions, then one that only the first of all is nearer to
+    crowd = [*([x, 0] for x in range(1, 13)), [0, -20], [-30, 0], [0, 40], [60, 0]]
+    for m, keep in ((4, False), (5, False), (5, True), (16, True)):
+        check_choice_of(
+            answer, crowd, [0, 0], list(range(16)), m, keep, "three directions behind a row of twelve"
+        )
     for case in cases(
         points=(1, 4, 12, 25), width=(1, 2, 4), m=(1, 2, 5, 30), keep=(False, True), span=(2, 9, 60)
     ):

@@ -55,7 +55,11 @@ TELLING = [
     ({"$and": [{"$or": [{"a": 1}, {"a": 2}]}, {"$or": [{"b": 1}, {"$and": [{"b": 2}, {"a": 2}]}]}]}, {"a": 2, "b": 2}),
     ({"$or": [{}]}, {}), ({"$and": [{}]}, {"a": 1}),
     ({"$or": [{"a": {"$exists": False}}, {"a": 5}]}, {"a": 4}), ({"언어": "ko"}, {"언어": "ko"}),
-    ({"언어": {"$in": ["ko", "en"]}}, {"언어": ["en"]}),
+    ({"언어": {"$in": ["ko", "en"]}}, {"언어": ["en"]}), ({"a": {"$in": ["1"]}}, {"a": 1}),
+    ({"a": {"$in": [2]}}, {"a": 2.0}), ({"a": {"$nin": ["1"]}}, {"a": 1}), ({"a": {"$in": ["True"]}}, {"a": True}),
+    ({"$and": [{"a": 1}], "$or": [{"b": 2}, {"b": 3}]}, {"a": 2, "b": 2}),
+    ({"$or": [{"b": 2}, {"b": 3}], "$and": [{"a": 1}]}, {"a": 1, "b": 4}),
+    ({"$and": [{"$or": [{"$and": [{"$or": [{"a": 1}, {"$and": [{"b": 2}]}]}]}]}]}, {"a": 2, "b": 3}),
 ]  # fmt: skip
 VALUES = (0, 1, 2.0, -1, True, False, "1", "db", "가", ["db"], ["db", "가"], [])
 SINGLE = [one for one in VALUES if not isinstance(one, list)]
@@ -180,6 +184,11 @@ def recover(answer):
         "words of the format as id and value",
     )
     check_log(log.upper(), {}, "capital letters change every line")
+    check_log(one[:8].upper() + one[8:], {}, "the digits are small: capital ones do not count")
+    zeros = written(("put", "zero", 2), ("commit", 1))  # its checksum begins with 00
+    check_log(zeros, {"zero": 2}, "a checksum that begins with zeros")
+    for lacking in (zeros[2:], b"  " + zeros[2:], b"0x" + zeros[2:], b"+0" + zeros[2:]):
+        check_log(lacking, {}, f"8 hex digits are wanted, no fewer and nothing else: {lacking[:14]!r}")
     for case in cases(24, batches=(1, 3, 6), longest=(1, 4), lost=(0, 1, 5, 40)):
         check_random(check_log, case)
 

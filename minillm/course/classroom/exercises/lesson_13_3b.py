@@ -4,6 +4,7 @@ import math
 
 from minillm.course import exercise
 from minillm.course.classroom.checkers import (
+    Case,
     Inputs,
     as_floats,
     as_list,
@@ -31,10 +32,12 @@ def fit(answer):
     """The likeliest strengths of a few players."""
     copied = copied_library(answer)
     assert not copied, f"the exercise says: {OWN}; your answer uses {copied}"
-    for case in cases(
+    slow = Case(players=8, ties=False, named="texts", order="mixed", kind="halves", seed=90)
+    drawn = cases(
         most=28, players=(2, 3, 5, 8), ties=(False, True), named=("texts", "numbers"), order=("a first", "mixed"),
-        kind=("even", "lopsided", "sparse", "many"),
-    ):  # fmt: skip
+        kind=("even", "lopsided", "sparse", "many", "halves"),
+    )  # fmt: skip
+    for case in (*drawn, slow):
         inputs = Inputs(case.seed)
         names = [("가", "나", "다", "라", "마", "바", "사", "아")[i] if case.named == "texts" else 10 * i + 3
                  for i in range(case.players)]  # fmt: skip
@@ -62,12 +65,17 @@ def some_games(inputs, names, case):
     for i, name in enumerate(names):
         other = names[(i + 1) % len(names)]
         games += [(name, other, 1), (other, name, 1)]
-    count = {"even": 20, "lopsided": 30, "sparse": 0, "many": 120}[case.kind]
+    count = {"even": 20, "lopsided": 30, "sparse": 0, "many": 120, "halves": 150}[case.kind]
+    half = len(names) // 2
     for _ in range(count):
         a, b = inputs.shuffled(range(len(names)))[:2]
+        if case.kind == "halves" and (a < half) != (b < half):  # the two halves hardly meet
+            continue
         chance = 0.9 if a < b else 0.1
         won = inputs.floats(1, 0, 1)[0] < (chance if case.kind == "lopsided" else 0.5 + (chance - 0.5) / 2)
         games.append((names[a], names[b], int(won)))
+    if case.kind == "halves":
+        games += [(names[half], names[0], 1)] * 9
     if case.kind == "sparse":  # a chain, some of it played often
         games += [(names[0], names[1], 1)] * 7
     if case.ties:
@@ -134,6 +142,8 @@ def both(inputs, kind):
     """What a judge says of the answer that stands first, in both orders."""
     kind = ("clear", "ties", "contradicting")[inputs.integer(0, 2)] if kind == "mixed" else kind
     high, low = 0.5 + inputs.integer(1, 31) / 64, 0.5 - inputs.integer(1, 31) / 64
+    if not inputs.integer(0, 3):  # by a hair; all of these numbers are exact
+        high = 0.5 + 1 / 1024
     return {
         "clear": (high, low) if inputs.integer(0, 1) else (low, high), "ties": (0.5, 0.5),
         "contradicting": (high, high) if inputs.integer(0, 1) else (low, low), "edge": (1.0, 0.0),

@@ -71,7 +71,8 @@ def sample(answer):
             found = answer(network, given, route, x, case.wish, case.w)
         assert torch.equal(x, before), f"{case}: x must stay as it is"
         assert (given, route) == (left, list(case.path)), f"{case}: alpha_bar and path must stay as they are"
-        expect(found, expected.tolist(), 1e-6 * (1 + float(expected.abs().max())), f"{case}: the picture")
+        # wide enough for an answer that works in float32
+        expect(found, expected.tolist(), 1e-4 * (1 + float(expected.abs().max())), f"{case}: the picture")
 
 
 def _turned(network, left, path, x, wish, w):
@@ -97,7 +98,7 @@ def leak(answer):
         found = as_list(function(given), f"{case}: the ratios", case.T)
         assert given == betas, f"{case}: betas must stay as it is"
         for t, (one, right) in enumerate(zip(found, expected)):
-            expect(one, right, 1e-6 * right + 1e-12, f"{case}: the ratio of step {t}")
+            expect(one, right, 1e-3 * right + 1e-9, f"{case}: the ratio of step {t}")  # float32 passes
     leaky = as_floats(answer["leaky"], "leaky", 10)
     assert all(0.001 <= beta <= 0.5 for beta in leaky), (
         f"each β must be from 0.001 to 0.5, got {shown(leaky)}"
@@ -129,6 +130,8 @@ def between(answer):
         sharp_t = case.share / (1 - case.share)  # what x_t says: mean x_t / √share
         variance = 1 / (sharp0 + sharp_t)
         mean = variance * (sharp0 * math.sqrt(case.a_s) * x0 + sharp_t * x_t / math.sqrt(case.share))
-        found = as_floats(answer(a_t, case.a_s, x_t, x0), f"{case}: mean and variance", 2)
+        with forbid("work it out yourself", *READY_MADE, answer=answer):
+            given = answer(a_t, case.a_s, x_t, x0)
+        found = as_floats(given, f"{case}: mean and variance", 2)
         expect(found[0], mean, 1e-6, f"{case}: the mean")
         expect(found[1], variance, 2e-6 * variance, f"{case}: the variance")

@@ -1,0 +1,21 @@
+"""What somebody else's model gives, as an array of numpy: a list, an array or a tensor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def as_array(value: Any) -> np.ndarray:
+    """The numbers as an array; of a tensor also with its graph or on a GPU. bfloat16, which numpy lacks, as float32.
+
+    Raises what numpy raises (ValueError, TypeError, RuntimeError) for a list that is no table.
+    """
+    if not hasattr(value, "detach"):  # torch need not be here
+        return np.asarray(value)
+    tensor = value.detach().cpu()
+    try:
+        return tensor.numpy()
+    except TypeError:  # bfloat16
+        return tensor.float().numpy()
