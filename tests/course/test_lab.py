@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -51,6 +53,37 @@ def test_the_address_names_this_machine_and_the_others_way_in():
     here, there = lab._addresses(server | {"hostname": "0.0.0.0"}, "study")
     assert here == "http://localhost:8888/lab/tree/study?token=secret"
     assert there.endswith(":8888/lab/tree/study?token=secret  (from another machine)")
+
+
+def test_the_address_is_said_when_the_server_answers(tmp_path, monkeypatch, capsys):
+    """JupyterLab writes its note before it listens; a killed server's note may carry the same process number."""
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    server = (
+        "import json, os, pathlib, socket, sys, time\n"
+        "mine = socket.socket(); mine.bind(('127.0.0.1', 0)); port = mine.getsockname()[1]\n"
+        "note = {'port': port, 'hostname': '127.0.0.1', 'token': 'new'}\n"
+        "sys.stdin.readline()\n"
+        "pathlib.Path(f'jpserver-{os.getpid()}.json').write_text(json.dumps(note))\n"
+        "time.sleep(0.3); mine.listen(); time.sleep(60)\n"
+    )
+    with socket.socket() as nobody:  # bound, not listening: no other process gets this port
+        nobody.bind(("127.0.0.1", 0))
+        process = subprocess.Popen(
+            [sys.executable, "-c", server], cwd=tmp_path, stdin=subprocess.PIPE, text=True
+        )
+        try:
+            stale = {"port": nobody.getsockname()[1], "hostname": "127.0.0.1", "token": "old"}
+            (tmp_path / f"jpserver-{process.pid}.json").write_text(json.dumps(stale))
+            process.stdin.write("\n")
+            process.stdin.close()
+            lab._announce(process, "study")
+            said = re.search(
+                r"^open http://127.0.0.1:(\d+)/lab/tree/study\?token=new$", capsys.readouterr().out, re.M
+            )
+            socket.create_connection(("127.0.0.1", int(said[1])), timeout=5).close()
+        finally:
+            process.kill()
+            process.wait(30)
 
 
 def test_study_opens_copies_and_passes_the_options_on(tmp_path, monkeypatch, capsys):

@@ -76,7 +76,7 @@ def run_lab(command: list[str], path: Path, root: Path) -> int:
 
 
 def _announce(lab: subprocess.Popen, where: str) -> None:
-    """Wait until the server has written its address down, and print it."""
+    """Wait until the server answers, and print its address."""
     from jupyter_core.paths import jupyter_runtime_dir
 
     note = Path(jupyter_runtime_dir()) / f"jpserver-{lab.pid}.json"
@@ -84,6 +84,9 @@ def _announce(lab: subprocess.Popen, where: str) -> None:
     while lab.poll() is None and time.monotonic() < deadline:
         try:
             server = json.loads(note.read_text(encoding="utf-8"))
+            # the note comes before the server listens, and one of a killed server may have the same number
+            if not server.get("sock"):
+                socket.create_connection((_host(server, "localhost"), server["port"]), timeout=1).close()
             break
         except (OSError, ValueError):
             time.sleep(0.1)
@@ -94,13 +97,19 @@ def _announce(lab: subprocess.Popen, where: str) -> None:
     print("Ctrl-C ends it.", flush=True)
 
 
+def _host(server: dict, everywhere: str) -> str:
+    """Where the server listens; `everywhere` where it listens on every address of this machine."""
+    listens = str(server.get("hostname", "localhost"))
+    return everywhere if listens in ("0.0.0.0", "::", "*", "") else listens
+
+
 def _addresses(server: dict, where: str) -> list[str]:
     """What to type into a browser: here, and from another machine when the server listens to others."""
     token = f"?token={server['token']}" if server.get("token") else ""
     rest = f":{server['port']}{server.get('base_url', '/')}lab/tree/{quote(where)}{token}"
     scheme = "https" if server.get("secure") else "http"
-    listens = str(server.get("hostname", "localhost"))
-    if listens in ("0.0.0.0", "::", "*", ""):
+    listens = _host(server, "")
+    if not listens:
         return [
             f"{scheme}://localhost{rest}",
             f"{scheme}://{socket.gethostname()}{rest}  (from another machine)",
