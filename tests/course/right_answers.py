@@ -3128,11 +3128,47 @@ spoiled = corpus, "K7 truck", 0""",
         "rounded": "prediction = (64, 64, 0.0667, 2, 132.3)",
     },
     "12-3-a": {
-        "a sum of layers": """def bytes_of(count, dim, m, codes):
-    above = 0.0
-    for layer in range(1, 200):
-        above += m ** (1.0 - layer)
-    return np.float64(count * (4 * dim + dim * bool(codes) + 8 * m + 4 * above))""",
+        "two heaps": """def filtered_walk(points, links, passes, query, start, ef):
+    import heapq
+
+    def gap(node):
+        return (points[node][0] - query[0]) ** 2 + (points[node][1] - query[1]) ** 2
+
+    seen, order, near, far = {start}, [start], [(gap(start), start)], []
+    if passes[start]:
+        far.append((-gap(start), -start))
+    while near:
+        g, node = heapq.heappop(near)
+        if len(far) == ef and (g, node) > (-far[0][0], -far[0][1]):
+            break
+        for other in links[node]:
+            if other not in seen:
+                seen.add(other)
+                order.append(other)
+                heapq.heappush(near, (gap(other), other))
+                if passes[other]:
+                    heapq.heappush(far, (-gap(other), -other))
+                    if len(far) > ef:
+                        heapq.heappop(far)
+    return tuple(-n for _, n in sorted(far, reverse=True)), order""",
+        "numpy, all ranks at once": """def filtered_walk(points, links, passes, query, start, ef):
+    ranks = np.argsort(((np.array(points) - np.array(query)) ** 2).sum(axis=1), kind="stable").argsort().tolist()
+    state, order = {start: False}, [start]  # measured nodes: looked at or not
+
+    def found():
+        return sorted((n for n in state if passes[n]), key=ranks.__getitem__)[:ef]
+
+    while not all(state.values()):
+        here = min((n for n, looked in state.items() if not looked), key=ranks.__getitem__)
+        best = found()
+        if len(best) == ef and ranks[here] > ranks[best[-1]]:
+            break
+        state[here] = True
+        for other in links[here]:
+            if other not in state:
+                state[other] = False
+                order.append(other)
+    return np.array(found(), int), np.array(order)""",
     },
     "12-3-b": {
         "by the definition": """def frontier(trials):
@@ -5682,16 +5718,22 @@ hub = tuple(axes[0])""",
     return at""",
     },
     "13-1-c": {
-        "numpy": """def alerts(reference, requests, window, threshold):
-    reference, found = np.sort(reference), []
-    for number in range(len(requests) // window):
-        part = np.sort(requests[number * window : (number + 1) * window])
-        every = np.concatenate([reference, part])
-        one = np.searchsorted(reference, every, side="right") / len(reference)
-        other = np.searchsorted(part, every, side="right") / window
-        if np.abs(one - other).max() > threshold:
-            found.append(number)
-    return np.array(found)""",
+        "numpy": """def alerts(reference, requests, window, allowed):
+    def far(one, other):
+        one, other = np.sort(one), np.sort(other)
+        every = np.concatenate([one, other])
+        shares = [np.searchsorted(some, every, side="right") / len(some) for some in (one, other)]
+        return np.abs(shares[0] - shares[1]).max()
+
+    def cut(numbers):
+        numbers = np.asarray(numbers, float)
+        return numbers[: len(numbers) // window * window].reshape(-1, window)
+
+    all_of, chance = np.asarray(reference, float), []
+    for number, own in enumerate(cut(reference)):
+        chance.append(far(np.delete(all_of, slice(number * window, (number + 1) * window)), own))
+    bound = np.sort(chance)[-1 - allowed]
+    return np.array([number for number, part in enumerate(cut(requests)) if far(all_of, part) > bound])""",
     },
     "13-1-d": {
         "a mirror": "drift = [[0] * 30 + [3] * 10, [6 / 4 - x for x in [0] * 30 + [3] * 10]]",
