@@ -638,6 +638,30 @@ wrong, reason = "c", "b\"""",
         "a tuple of floats": "prediction = 399.0, 60.0, 81.0, 400.0",
         "counted": "prediction = np.array([400 - 1, 0.15 * 400, 60 + 20 + 1, 400]).round()",
     },
+    "02-8-d": {
+        "numpy": """def mask(ids, chances, kinds, words, begins, special, mask_id):
+    ids, kinds, place = np.array(ids, dtype=int), np.array(kinds), np.arange(len(ids))
+    held = np.isin(ids, list(special))
+    start = np.array(begins, dtype=bool) | (place == 0) | np.append(True, held[:-1])[: len(ids)]
+    first = np.maximum.accumulate(np.where(start, place, 0)) if len(ids) else place
+    chosen = (np.array(chances)[first] < 0.15) & ~held
+    inputs = np.where(chosen & (kinds < 0.9), np.array(words, dtype=int), ids)
+    return np.where(chosen & (kinds < 0.8), mask_id, inputs), np.where(chosen, ids, -100)""",
+        "a word at a time": """def mask(ids, chances, kinds, words, begins, special, mask_id):
+    rows, i = [], 0
+    while i < len(ids):
+        stop = i + 1
+        while stop < len(ids) and not begins[stop] and ids[stop - 1] not in special:
+            stop += 1
+        for j in range(i, stop):
+            if chances[i] >= 0.15 or ids[j] in special:
+                rows.append((ids[j], -100))
+            else:
+                new = mask_id if kinds[j] < 0.8 else words[j] if kinds[j] < 0.9 else ids[j]
+                rows.append((new, ids[j]))
+        i = stop
+    return tuple(zip(*rows)) if rows else ([], [])""",
+    },
     "03-1-a": {
         "frombuffer": """def tensors_of(data):
     size = struct.unpack("<Q", data[:8])[0]
@@ -853,7 +877,7 @@ batch = ids, [[int(one > 0) for one in row] for row in ids]""",
         "a tensor": "changes = torch.tensor([True, False, False, True, False, True])",
     },
     "03-3-a": {
-        "with removeprefix and lists": """def wordpiece(word, vocab, prefix, longest):
+        "lists; a generator, signs beyond the first plane": """def wordpiece(word, vocab, prefix, longest):
     rows, at = [], 0
     while at < len(word) <= longest:
         ends = [end for end in range(at + 1, len(word) + 1) if (prefix if at else "") + word[at:end] in vocab]
@@ -861,8 +885,11 @@ batch = ids, [[int(one > 0) for one in row] for row in ids]""",
             return [["[UNK]", 0, len(word)]]
         rows.append([(prefix if at else "") + word[at : max(ends)], at, max(ends)])
         at = max(ends)
-    return rows if at == len(word) else [["[UNK]", 0, len(word)]]""",
-        "by recursion": """def wordpiece(word, vocab, prefix, longest):
+    return rows if at == len(word) else [["[UNK]", 0, len(word)]]
+
+
+trap = ((t for t in ['😀😀', '😀😀😀', '##😀b']), '😀😀😀b')""",
+        "by recursion; a tuple, Korean": """def wordpiece(word, vocab, prefix, longest):
     def rest(start, mark):
         if start == len(word):
             return ()
@@ -873,13 +900,71 @@ batch = ids, [[int(one > 0) for one in row] for row in ids]""",
         return None
 
     found = rest(0, "") if len(word) <= longest else None
-    return (("[UNK]", 0, len(word)),) if found is None else found""",
+    return (("[UNK]", 0, len(word)),) if found is None else found
+
+
+trap = (('가나', '가나다', '##다라', '##마'), '가나다라')""",
+        "lists; a dict of ids": """def wordpiece(word, vocab, prefix, longest):
+    rows, at = [], 0
+    while at < len(word) <= longest:
+        ends = [end for end in range(at + 1, len(word) + 1) if (prefix if at else "") + word[at:end] in vocab]
+        if not ends:
+            return [["[UNK]", 0, len(word)]]
+        rows.append([(prefix if at else "") + word[at : max(ends)], at, max(ends)])
+        at = max(ends)
+    return rows if at == len(word) else [["[UNK]", 0, len(word)]]
+
+
+trap = [list({'ab': 0, 'abc': 1, '##cd': 2}), 'abcd']""",
+        "by recursion; stuck in the middle": """def wordpiece(word, vocab, prefix, longest):
+    def rest(start, mark):
+        if start == len(word):
+            return ()
+        for end in reversed(range(start + 1, len(word) + 1)):
+            if mark + word[start:end] in vocab:
+                behind = rest(end, prefix)
+                return None if behind is None else ((mark + word[start:end], start, end), *behind)
+        return None
+
+    found = rest(0, "") if len(word) <= longest else None
+    return (("[UNK]", 0, len(word)),) if found is None else found
+
+
+trap = (['ab', '##c', '##cd', '##def'], 'abcdef')""",
     },
     "03-3-b": {
-        "a generator, signs beyond the first plane": "trap = ((t for t in ['😀😀', '😀😀😀', '##😀b']), '😀😀😀b')",
-        "a tuple, Korean": "trap = (('가나', '가나다', '##다라', '##마'), '가나다라')",
-        "a dict of ids": "trap = [list({'ab': 0, 'abc': 1, '##cd': 2}), 'abcd']",
-        "stuck in the middle": "trap = (['ab', '##c', '##cd', '##def'], 'abcdef')",
+        "starts by a range, tensors": """def rectangle(pairs, width, stride, cls, sep, pad):
+    rows, whose = [], []
+    for number, (q, p) in enumerate(pairs):
+        room = width - 3 - len(q)
+        starts = [0, *range(room - stride, max(len(p) - stride, 0), room - stride)]
+        for start in starts if len(p) > room else [0]:
+            rows.append((len(q) + 2, [cls] + list(q) + [sep] + list(p[start : start + room]) + [sep]))
+            whose.append(number)
+    shape = len(rows), max((len(row) for _, row in rows), default=0)
+    ids, types, mask = torch.full(shape, pad), torch.zeros(shape).long(), torch.zeros(shape).long()
+    for n, (border, row) in enumerate(rows):
+        ids[n, : len(row)] = torch.tensor(row)
+        types[n, border : len(row)] = 1
+        mask[n, : len(row)] = 1
+    return {"pair": torch.tensor(whose), "attention_mask": mask, "token_type_ids": types, "input_ids": ids}""",
+        "token by token": """def rectangle(pairs, width, stride, cls, sep, pad):
+    from itertools import count, zip_longest
+
+    rows, whose = [], []
+    for number, (question, passage) in enumerate(pairs):
+        head = [(cls, 0, 1), *((one, 0, 1) for one in question), (sep, 0, 1)]
+        room = width - len(head) - 1
+        for start in count(0, room - stride):
+            tail = [(one, 1, 1) for one in passage[start : start + room]]
+            rows.append([*head, *tail, (sep, 1, 1)])
+            whose.append(number)
+            if start + room >= len(passage):
+                break
+    full = list(zip(*zip_longest(*rows, fillvalue=(pad, 0, 0))))
+    names = ("input_ids", "token_type_ids", "attention_mask")
+    parts = {name: [[token[k] for token in row] for row in full] for k, name in enumerate(names)}
+    return parts | {"pair": tuple(whose)}""",
     },
     "03-3-c": {
         "numpy": """def find_answer(offsets, windows, start, end):
@@ -985,8 +1070,40 @@ def answer(start, end, places, inside, longest):
         "much padding": "row, length, why = [1.0] + [0.0] * 39, 1, 'b'",
     },
     "03-5-d": {
-        "a tuple": "prediction = (45, 15, 3, 18)",
-        "an array": "prediction = torch.tensor([45, 15, 3, 18])",
+        "tensors and a generator": """def classify(model, rows, names, pad_id, batch_size):
+    from torch.nn.utils.rnn import pad_sequence
+
+    sizes = torch.tensor([len(row) for row in rows], dtype=torch.long)
+    found = {}
+    for places in torch.argsort(sizes, descending=True).split(batch_size) if rows else ():
+        ids = pad_sequence([torch.tensor(rows[i]) for i in places], batch_first=True, padding_value=pad_id)
+        mask = (torch.arange(ids.shape[1]) < sizes[places][:, None]).long()
+        with torch.inference_mode():
+            best = model(ids, mask).softmax(-1).max(-1)
+        found |= {int(i): (names[int(k)], p) for i, k, p in zip(places, best.indices, best.values)}
+    return tuple({"label": found[i][0], "score": found[i][1]} for i in range(len(rows)))""",
+        "recursion and plain numbers": """def classify(model, rows, names, pad_id, batch_size):
+    import math
+
+    todo = sorted(enumerate(rows), key=lambda one: len(one[1]), reverse=True)
+    some, rest = todo[:batch_size], todo[batch_size:]
+    if not some:
+        return []
+    results, wide = {}, len(some[0][1])
+    while some:
+        with torch.no_grad():
+            logits = model(
+                torch.tensor([(list(row) + wide * [pad_id])[:wide] for _, row in some]),
+                torch.tensor([[int(t < len(row)) for t in range(wide)] for _, row in some]),
+            ).tolist()
+        for (place, _), row in zip(some, logits):
+            top = max(row)
+            results[place] = {
+                "score": 1 / sum(math.exp(one - top) for one in row), "label": names[row.index(top)]
+            }
+        some, rest = rest[:batch_size], rest[batch_size:]
+        wide = len(some[0][1]) if some else 0
+    return [results[place] for place in sorted(results)]""",
     },
     "04-1-a": {
         "one tuple a token": """def example(turns, marks, learn, max_length, keep):
