@@ -4915,46 +4915,43 @@ shares=[c/301 for c in counts]
 reason=' B '""",
     },
     "05-3-d": {
-        "three terms, bisection": """def held(parameters, ranks, stage):
-    weights, gradients, rest = 2 * parameters, 2 * parameters, 12 * parameters
-    rest = rest / ranks if stage >= 1 else rest
-    gradients = gradients / ranks if stage >= 2 else gradients
-    weights = weights / ranks if stage == 3 else weights
-    return weights + gradients + rest
+        "numpy": """def zero_step(rank, ranks, weights, gradients, m, v, step, reduce_scatter, all_gather):
+    import numpy as np
 
+    fill = -len(weights) % ranks
+    w, mine = (np.pad(np.array(one, dtype=float), (0, fill)).reshape(ranks, -1) for one in (weights, gradients))
+    g = np.array(reduce_scatter(mine)) / ranks
+    m, v = 0.9 * np.array(m) + 0.1 * g, 0.999 * np.array(v) + 0.001 * g**2
+    new = w[rank] - 0.01 * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+    return np.concatenate(all_gather(new))[: len(weights)], m, v""",
+        "float32 tensors": """def zero_step(rank, ranks, weights, gradients, m, v, step, reduce_scatter, all_gather):
+    import torch
 
-def needed(parameters, memory, stage):
-    from fractions import Fraction
-
-    def fits(n):
-        return held(parameters, Fraction(n), stage) <= memory
-
-    high = 1
-    while not fits(high):
-        high *= 2
-        if high > 10**15:
-            return None
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle) else (middle, high)
-    return high""",
-        "bisection in floats": """def held(parameters, ranks, stage):
-    w, g, a = 2, 2, 12
-    if stage >= 1: a /= ranks
-    if stage >= 2: g /= ranks
-    if stage >= 3: w /= ranks
-    return parameters * (w + g + a)
-def needed(parameters, memory, stage):
-    if held(parameters, 1, stage) <= memory: return 1
-    if held(parameters, float('inf'), stage) >= memory: return None
-    low, high = 1, 2
-    while held(parameters, high, stage) > memory: low, high = high, 2 * high
-    while high - low > 1:
-        mid = (low + high) // 2
-        if held(parameters, mid, stage) <= memory: high = mid
-        else: low = mid
-    return high""",
+    whole = torch.zeros(2, ranks * ((len(weights) + ranks - 1) // ranks))
+    whole[0, : len(weights)], whole[1, : len(weights)] = torch.tensor(weights), torch.tensor(gradients)
+    own = whole[0].chunk(ranks)[rank]
+    g = torch.tensor(reduce_scatter(whole[1].view(ranks, -1))).div(ranks)
+    m = torch.lerp(torch.tensor(m), g, 0.1)
+    v = torch.tensor(v) * 0.999 + g.square() * 0.001
+    own = own - 0.01 / (1 - 0.9**step) * m / ((v / (1 - 0.999**step)).sqrt() + 1e-8)
+    pieces = [torch.tensor(one) for one in all_gather(own)]
+    return torch.cat(pieces)[: len(weights)], m, v""",
+        "number by number": """def zero_step(rank, ranks, weights, gradients, m, v, step, reduce_scatter, all_gather):
+    P, size = len(weights), (len(weights) - 1) // ranks + 1
+    at = lambda numbers, i: numbers[i] if i < P else 0.0
+    sums = reduce_scatter([tuple(at(gradients, r * size + i) for i in range(size)) for r in range(ranks)])
+    new_m, new_v, new_w = [], [], []
+    for i, total in enumerate(sums):
+        g = total / ranks
+        new_m.append(m[i] + 0.1 * (g - m[i]))
+        new_v.append(v[i] + 0.001 * (g * g - v[i]))
+        slope = new_m[-1] / (1 - 0.9**step)
+        new_w.append(at(weights, rank * size + i) - 0.01 * slope / ((new_v[-1] / (1 - 0.999**step)) ** 0.5 + 1e-8))
+    everything = []
+    for piece in all_gather(new_w):
+        everything += piece
+    del everything[P:]
+    return [everything, new_m, new_v]""",
     },
     "06-1-a": {
         "tensors": """def batch_of(rows, end, pad, longest):
