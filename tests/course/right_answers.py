@@ -3777,29 +3777,49 @@ wrong = [at, close, away]""",
     return [kept, [name for name, _, _ in once if name not in kept + below], below]""",
     },
     "09-1-b": {
-        "letter by letter": """def renumber(text, n):
-    out, order, at = "", {}, 0
-    while at < len(text):
+        "a matrix product, letter by letter": """def rag(question, texts, encode, ask, k, cutoff):
+    if len(texts) == 0:
+        return ("I do not know.", ())
+    rows = np.array(encode([question, *texts]), float)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    scores = rows[1:] @ rows[0]
+    found = [int(one) for one in np.argsort(-scores)[:k] if scores[one] >= cutoff]
+    if not found:
+        return ("I do not know.", ())
+    prompt = ""
+    for number, place in enumerate(found, 1):
+        prompt += f"[{number}] {texts[place]}\\n"
+    said, out, cited, at = ask(f"{prompt}\\nQuestion: {question}"), "", {}, 0
+    while at < len(said):
         end = at + 1
-        while end < len(text) and text[end] in "0123456789":
+        while end < len(said) and said[end] in "0123456789":
             end += 1
-        if text[at] == "[" and end > at + 1 and text[end : end + 1] == "]":
-            number = int(text[at + 1 : end])
-            if 1 <= number <= n:
-                out += f"[{order.setdefault(number, len(order) + 1)}]"
-            elif at and text[at - 1] == " ":
+        if said[at] == "[" and end > at + 1 and said[end : end + 1] == "]":
+            number = int(said[at + 1 : end])
+            if 0 < number <= len(found):
+                out += said[at : end + 1]
+                cited[found[number - 1]] = True
+            elif at and said[at - 1] == " ":
                 out = out[:-1]
             at = end + 1
         else:
-            out, at = out + text[at], at + 1
-    return out, tuple(order)""",
-        "first take out, then number": """import re
+            out, at = out + said[at], at + 1
+    return out, tuple(cited)""",
+        "heapq and plain numbers": """import heapq, math, re
 
-def renumber(text, n):
-    exists = lambda match: match[0] if 0 < int(match[2]) <= n else ""
-    text = re.sub(r"( ?)\\[([0-9]+)\\]", exists, text)
-    order = list(dict.fromkeys(map(int, re.findall(r"\\[([0-9]+)\\]", text))))
-    return [re.sub(r"\\[([0-9]+)\\]", lambda match: f"[{order.index(int(match[1])) + 1}]", text), order]""",
+def rag(question, texts, encode, ask, k, cutoff):
+    def score(vector):
+        return sum(a * b for a, b in zip(asked, vector)) / math.hypot(*asked) / math.hypot(*vector)
+
+    (asked,) = encode([question])
+    rows = [(score(vector), place) for place, vector in enumerate(encode(texts))]
+    found = [place for one, place in heapq.nlargest(k, rows) if one >= cutoff]
+    if len(found) == 0:
+        return ["I do not know.", []]
+    lines = [f"[{n + 1}] {texts[place]}" for n, place in enumerate(found)] + ["", "Question: " + question]
+    exists = lambda match: match[0] if 0 < int(match[2]) <= len(found) else ""
+    said = re.sub(r"( ?)\\[([0-9]+)\\]", exists, ask("\\n".join(lines)))
+    return said, list(dict.fromkeys(found[int(one) - 1] for one in re.findall(r"\\[([0-9]+)\\]", said)))""",
     },
     "09-1-c": {
         "computed": "prediction = 3, 1, 1, 62 + sum((155, 185, 25))",
@@ -5709,57 +5729,53 @@ first_wrong = 3""",
     return found""",
     },
     "09-4-b": {
-        "a copy, then changed in place": """def masked(value):
-    import copy
-    box = [copy.deepcopy(value)]
-    left = [box]
-    while left:
-        holder = left.pop()
-        for at in range(len(holder)) if isinstance(holder, list) else list(holder):
-            one = holder[at]
-            plain = "".join(c for c in at.lower() if c not in "_- ") if isinstance(holder, dict) else ""
-            if plain in ("password", "apikey", "token", "authorization"):
-                holder[at] = "[masked]"
-            elif isinstance(one, str):
-                holder[at] = re.sub(r"(^|[\\W_])sk-[A-Za-z0-9_-]{16,}", lambda found: found[1] + "[masked]", one)
-            elif isinstance(one, (list, dict)):
-                left.append(one)
-    return box[0]""",
-        "sign by sign": """def masked(value):
-    if isinstance(value, dict):
-        names = ("password", "apikey", "token", "authorization")
-        copy = {}
-        for key, one in value.items():
-            plain = key.replace("_", "").replace("-", "").replace(" ", "").lower()
-            copy[key] = "[masked]" if plain in names else masked(one)
-        return copy
-    if isinstance(value, list):
-        return list(map(masked, value))
-    if not isinstance(value, str):
-        return value
-    allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
-    out, at = "", 0
-    while at < len(value):
-        end = at + 3
-        if value.startswith("sk-", at) and not (at and value[at - 1].isalnum()):
-            while end < len(value) and value[end] in allowed:
-                end += 1
-            if end - at >= 19:
-                out, at = out + "[masked]", end
-                continue
-        out, at = out + value[at], at + 1
-    return out""",
-        "by JSON's types": """def masked(value):
-    match value:
-        case str():
-            parts = re.split(r"((?<![^\\W_])sk-[a-zA-Z0-9_-]{16,})", value)
-            return "".join("[masked]" if number % 2 else part for number, part in enumerate(parts))
-        case list():
-            return [masked(one) for one in value]
-        case dict():
-            secret = re.compile("password|apikey|token|authorization", re.IGNORECASE)
-            return {k: "[masked]" if secret.fullmatch(re.sub("[-_ ]+", "", k)) else masked(v) for k, v in value.items()}
-    return value""",
+        "a class": """def spans_of(program, clock):
+    open_span, spans, opened = ContextVar("span"), [], []
+
+    class Block:
+        def __init__(self, name):
+            self.name = name
+
+        def __enter__(self):
+            self.number, self.parent, self.start = len(opened), open_span.get(None), clock()
+            opened.append(self)
+            open_span.set(self)
+            return self
+
+        def __exit__(self, kind, error, where):
+            open_span.set(self.parent)
+            above = None if self.parent is None else self.parent.number
+            spans.append([self.number, above, self.name, self.start, clock(), kind and kind.__name__])
+            return False
+
+    program(Block)
+    return spans""",
+        "the context holds all that is open": """import contextlib, contextvars
+
+PATH = contextvars.ContextVar("path", default=())
+
+def spans_of(program, clock):
+    begun, done = [], []
+
+    @contextlib.contextmanager
+    def trace(name):
+        path = PATH.get()
+        span = {"number": len(begun), "parent": path[-1] if path else None, "name": name, "start": clock()}
+        begun.append(span)
+        PATH.set((*path, span["number"]))
+        span["error"] = None
+        try:
+            yield span
+        except Exception as error:
+            span["error"] = error.__class__.__name__
+            raise
+        finally:
+            PATH.set(path)
+            span["end"] = clock()
+            done.append(span)
+
+    program(trace)
+    return tuple(tuple(one[key] for key in ("number", "parent", "name", "start", "end", "error")) for one in done)""",
     },
     "09-4-c": {
         "한국어": 'leaking = f"비밀번호는 {SECRET}예요."',
