@@ -8,8 +8,9 @@ PreTrainedTokenizerFast. Left out: `model_max_length`, return_length, target tex
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from minillm._checks import check_choice, check_flag, check_int, describe, is_listing
@@ -317,6 +318,18 @@ def check_texts(texts: Iterable[str]) -> Iterator[str]:
     if not is_listing(texts):
         raise ValueError(f"texts must be an iterable of str, got {describe(texts)}")
     return (_checked(text, number) for number, text in enumerate(texts))
+
+
+def check_corpus(texts: Iterable[str]) -> Iterator[str]:
+    """`check_texts` of what a tokenizer learns from; ValueError, too, where the first one is the name of a file: its
+    letters would be learned. (The train of tokenizers takes names of files, ours takes texts.)"""
+    checked = check_texts(texts)
+    first = list(islice(checked, 1))
+    if any(os.path.splitext(text)[1] and os.path.isfile(text) for text in first):
+        raise ValueError(
+            f"texts must be the texts themselves, got the name of a file, {first[0]!r}: read it first"
+        )
+    return chain(first, checked)
 
 
 def _checked(text: Any, number: int) -> str:
