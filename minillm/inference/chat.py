@@ -201,8 +201,7 @@ class ScriptedChat(ChatModel):
     def __post_init__(self) -> None:
         """ValueError for what is no list of replies; a text alone would be said letter by letter."""
         given = self.replies
-        listed = isinstance(given, Sequence) and not isinstance(given, str)
-        if not listed or not all(isinstance(one, (str, Reply)) for one in given):
+        if isinstance(given, str) or not isinstance(given, Sequence):
             raise ValueError(f"replies must be a list of texts or Replies, got {describe(given)}")
 
     def _next(self, messages: Messages) -> Reply:

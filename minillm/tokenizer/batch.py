@@ -234,8 +234,9 @@ def encode_for_model(
         width = longest if padding == "longest" else max_length
         width += -width % multiple
         fillers = {"input_ids": tokenizer.pad_token_id, "special_tokens_mask": 1, "offset_mapping": (0, 0)}
+        side = padding_side or check_choice("the tokenizer's padding_side", tokenizer.padding_side, SIDES)
         for number, row in enumerate(rows):
-            row.width, row.side = max(row.width, width), padding_side or tokenizer.padding_side
+            row.width, row.side = max(row.width, width), side
             for name, values in entries.items():
                 if name != "overflow_to_sample_mapping":
                     values[number] = row.padded(values[number], fillers.get(name, 0))

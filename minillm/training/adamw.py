@@ -147,7 +147,12 @@ class AdamW:
 
         good: a 0-d bool tensor on the parameters' device. False: weights and averages stay as they are, though the
         update is counted (see `uncount`); on a GPU, where it may not be known yet, the host does not wait for it.
+        ValueError for a function, torch's closure: it would never be called.
         """
+        if callable(good):
+            raise ValueError(
+                f"step takes no closure: call backward() first, then step(), got {describe(good)}"
+            )
         for group in self.param_groups:
             settings = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
             for (count, update), tensors in self._alike(group["params"]).items():

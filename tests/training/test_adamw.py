@@ -134,6 +134,8 @@ def test_gradients_are_forgotten_or_made_zero_as_in_torch():
     assert params[0].grad is None
     with pytest.raises(ValueError, match="set_to_none must be True or False, got 1"):
         optimizer.zero_grad(set_to_none=1)
+    with pytest.raises(ValueError, match="step takes no closure: call backward"):
+        optimizer.step(lambda: 1.0)
 
 
 def test_state_goes_into_another_optimizer_bit_for_bit():
