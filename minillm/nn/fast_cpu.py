@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 import platform
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,12 +61,14 @@ def fast_layers(model: nn.Module, copies: bool = False) -> Iterator[None]:
     kept = _Copies() if copies and ONE_DNN and platform.machine() in ("x86_64", "AMD64") else None
     swaps = [swap for module in model.modules() for swap in _swaps(module, kept)]
     before = [vars(module).get(name) for module, name, _ in swaps]
+    is_over = sys.is_finalizing  # asked when the modules of Python are half gone, `sys` perhaps among them
     for module, name, fast in swaps:
         setattr(module, name, fast)
     try:
         yield
     finally:
-        for (module, name, fast), old in zip(swaps, before):
+        undone = () if is_over() else zip(swaps, before)  # at the end of a program nobody computes any more
+        for (module, name, fast), old in undone:
             if vars(module).get(name) is not fast:
                 continue  # somebody has put in another one meanwhile
             delattr(module, name) if old is None else setattr(module, name, old)
