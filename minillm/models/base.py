@@ -122,12 +122,14 @@ class PretrainedModel(Pushed, nn.Module):
         left_out = {"token_type_ids", *INSTEAD} - parameters.keys()
         return {name: value for name, value in inputs.items() if name not in left_out}
 
-    def generate(self, *args: Any, **options: Any) -> Any:
-        """transformers' method. Ours only scores, minillm.inference writes: AttributeError says how."""
-        raise AttributeError(
-            f"{type(self).__name__} has no generate: write minillm.inference.generate(model, ids, "
-            "SamplingParams(max_tokens=20)), or pipeline('text-generation', model, tokenizer) for texts"
-        )
+    def __getattr__(self, name: str) -> Any:
+        """Torch's look-up; for transformers' `generate` an AttributeError that says how: ours only score."""
+        if name == "generate":
+            raise AttributeError(
+                f"{type(self).__name__} has no generate: write minillm.inference.generate(model, ids, "
+                "SamplingParams(max_tokens=20)), or pipeline('text-generation', model, tokenizer) for texts"
+            )
+        return super().__getattr__(name)
 
     # What a model class supplies
 

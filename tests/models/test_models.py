@@ -277,6 +277,7 @@ def test_a_model_that_is_asked_to_generate_says_who_does():
         AttributeError, match=r"Llama has no generate: write minillm.inference.generate\(model, ids"
     ):
         tiny().generate(IDS, max_new_tokens=5)
+    assert not hasattr(tiny(), "generate")
 
 
 def test_the_fields_of_an_output_go_by_name():
