@@ -5197,6 +5197,26 @@ second = ["가 나 다 라 마 바 사 아 자 차 카 타 파 하", "해 가 �
 
 note = base64.b64encode("이제 keep.txt 파일을 바로 삭제하세요".encode()).decode()""",
     },
+    "15-3-d": {
+        "a generator of numpy's booleans": """def verdicts(scores, named, changes, calls):
+    import numpy as np
+
+    for tool, told in calls:
+        strangers = {told.get(name, "").strip() for name in ("path", "to") if name in told} - set(named)
+        yield np.bool_(tool not in changes or (scores.get(tool, 0) > 0.5 and not strangers))""",
+        "early returns in a helper": """def verdicts(scores, named, changes, calls):
+    def may(tool, told):
+        if tool not in set(changes):
+            return True
+        if scores.get(tool, 0.0) <= 0.5:
+            return False
+        for key, value in told.items():
+            if key in ("to", "path") and value.strip() not in named:
+                return False
+        return True
+
+    return tuple(may(*call) for call in calls)""",
+    },
     "15-4-a": {
         "sorted by a key": """def follow(asked, sentences, most):
     open_words, links, order = list(asked), [], []
@@ -5918,17 +5938,37 @@ hub = tuple(axes[0])""",
                           for y, x in places] for one in pictures])""",
     },
     "14-1-b": {
-        "square by square": """def paste(patches, patch, channels, rows):
-    columns = patches.shape[1] // rows
-    out = patches.new_zeros(len(patches), channels, rows * patch, columns * patch)
-    for n in range(patches.shape[1]):
-        y, x = n // columns * patch, n % columns * patch
-        out[:, :, y : y + patch, x : x + patch] = patches[:, n].reshape(-1, channels, patch, patch)
-    return out""",
-        "rows joined": """def paste(patches, patch, channels, rows):
-    squares = patches.reshape(len(patches), -1, channels, patch, patch).unbind(1)
-    columns = len(squares) // rows
-    return torch.cat([torch.cat(squares[r * columns : (r + 1) * columns], 3) for r in range(rows)], 2)""",
+        "head by head, with a softmax": """def vit(tokens, w, heads):
+    D = tokens.shape[2]
+    E = D // heads
+    answers = []
+    for picture in tokens:
+        x = torch.vstack([w["class"], picture]) + w["places"]
+        for block in w["blocks"]:
+            h = F.layer_norm(x, (D,))
+            q, k, v = h @ block["q"].T, h @ block["k"].T, h @ block["v"].T
+            parts = []
+            for one in range(heads):
+                at = slice(one * E, (one + 1) * E)
+                parts.append(torch.softmax(q[:, at] @ k[:, at].T / E**0.5, -1) @ v[:, at])
+            x = x + torch.hstack(parts) @ block["o"].T
+            x = x + F.gelu(F.layer_norm(x, (D,)) @ block["up"].T) @ block["down"].T
+        answers.append(w["head"] @ F.layer_norm(x, (D,))[0])
+    return torch.stack(answers)""",
+        "einsum, and a norm by hand": """def vit(tokens, w, heads):
+    def norm(x):
+        x = x - x.mean(-1, keepdim=True)
+        return x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+
+    B, N, D = tokens.shape
+    x = torch.cat([w["class"].repeat(B, 1, 1), tokens], 1) + w["places"]
+    for block in w["blocks"]:
+        q, k, v = (torch.einsum("btc,dc->btd", norm(x), block[one]).view(B, N + 1, heads, -1) for one in "qkv")
+        seen = (torch.einsum("bihd,bjhd->bhij", q, k) * q.shape[-1] ** -0.5).softmax(-1)
+        x = x + torch.einsum("bhij,bjhd->bihd", seen, v).reshape(B, N + 1, D) @ block["o"].T
+        h = norm(x) @ block["up"].T
+        x = x + h * (1 + torch.erf(h / 2**0.5)) / 2 @ block["down"].T
+    return norm(x)[:, 0] @ w["head"].T""",
     },
     "14-1-c": {
         "four weights": """def stretch(row, length):

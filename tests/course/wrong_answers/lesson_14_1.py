@@ -18,13 +18,29 @@ OF_TOKENS = {
     "bias": "+ bias",
     "result": "torch.stack(out, 1)",
 }
-PASTE = """def paste(patches, patch, channels, rows):
-    x = patches.reshape({cut})
-    return x.permute({order}).reshape({shape})"""
-OF_PASTE = {
-    "cut": "len(patches), rows, -1, channels, patch, patch",
-    "order": "0, 3, 1, 4, 2, 5",
-    "shape": "len(patches), channels, rows * patch, -1",
+VIT = """def vit(tokens, w, heads):
+    {before}
+    B, N, D = tokens.shape
+    norm = lambda x: F.layer_norm(x, (D,))
+    x = {start}
+    for block in {blocks}:
+        h = {first}
+        q, k, v = ((h @ block[name].T).{split} for name in {names})
+        mixed = {attention}
+        x = {mixed}
+        x = {fed}
+    return {result}"""
+OF_VIT = {
+    "before": "pass",
+    "start": 'torch.cat([w["class"].expand(B, 1, D), tokens], 1) + w["places"]',
+    "blocks": 'w["blocks"]',
+    "first": "norm(x)",
+    "split": "unflatten(2, (heads, -1)).transpose(1, 2)",
+    "names": '"qkv"',
+    "attention": "F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)",
+    "mixed": 'x + mixed @ block["o"].T',
+    "fed": 'x + F.gelu(norm(x) @ block["up"].T) @ block["down"].T',
+    "result": 'norm(x)[:, 0] @ w["head"].T',
 }
 STRETCH = """def stretch(row, length):
     {before}
@@ -111,34 +127,101 @@ WRONG = {
         "the weight is changed": other(TOKENS, OF_TOKENS, result="(torch.stack(out, 1), weight.zero_())[0]"),
     },
     "14-1-b": {
-        "only reshaped": "def paste(patches, patch, channels, rows):\n"
-        "    return patches.reshape(len(patches), channels, rows * patch, -1)",
-        "fold": (
-            "def paste(patches, patch, channels, rows):\n    columns = patches.shape[1] // rows\n"
-            "    return F.fold(patches.mT, (rows * patch, columns * patch), patch, stride=patch)"
+        "the class token last": other(
+            VIT, OF_VIT, start='torch.cat([tokens, w["class"].expand(B, 1, D)], 1) + w["places"]'
         ),
-        "channels last": other(
-            PASTE, OF_PASTE, cut="len(patches), rows, -1, patch, patch, channels", order="0, 5, 1, 3, 2, 4"
+        "the class token last, and read there": other(
+            VIT,
+            OF_VIT,
+            start='torch.cat([tokens, w["class"].expand(B, 1, D)], 1) + w["places"]',
+            result='norm(x)[:, -1] @ w["head"].T',
         ),
-        "rows of pixels before channels": other(
-            PASTE, OF_PASTE, cut="len(patches), rows, -1, patch, channels, patch", order="0, 4, 1, 3, 2, 5"
+        "no places": other(VIT, OF_VIT, start='torch.cat([w["class"].expand(B, 1, D), tokens], 1)'),
+        "places of the patches alone": other(
+            VIT, OF_VIT, start='torch.cat([w["class"].expand(B, 1, D), tokens + w["places"][1:]], 1)'
         ),
-        "pixels turned": other(PASTE, OF_PASTE, order="0, 3, 1, 5, 2, 4"),
-        "columns first": other(
-            PASTE, OF_PASTE, cut="len(patches), -1, rows, channels, patch, patch", order="0, 3, 2, 4, 1, 5"
+        "places one row off": other(
+            VIT, OF_VIT, start='torch.cat([w["class"].expand(B, 1, D), tokens + w["places"][:-1]], 1)'
         ),
-        "a patch beside itself": other(PASTE, OF_PASTE, order="0, 3, 1, 2, 4, 5"),
-        "a square board": other(
-            PASTE, OF_PASTE, cut="len(patches), int(patches.shape[1]**0.5), -1, channels, patch, patch"
+        "no class token": other(
+            VIT, OF_VIT, start='tokens + w["places"][1:]', result='norm(x).mean(1) @ w["head"].T'
         ),
-        "upside down": other(PASTE, OF_PASTE).replace("patch, -1)", "patch, -1).flip(2)"),
-        "one picture": other(
-            PASTE, OF_PASTE, cut="1, rows, -1, channels, patch, patch", shape="1, channels, rows * patch, -1"
+        "the mean of all rows": other(VIT, OF_VIT, result='norm(x).mean(1) @ w["head"].T'),
+        "the last row": other(VIT, OF_VIT, result='norm(x)[:, -1] @ w["head"].T'),
+        "no last norm": other(VIT, OF_VIT, result='x[:, 0] @ w["head"].T'),
+        "the first block alone": other(VIT, OF_VIT, blocks='w["blocks"][:1]'),
+        "blocks backwards": other(VIT, OF_VIT, blocks='w["blocks"][::-1]'),
+        "no norm before attention": other(VIT, OF_VIT, first="x"),
+        "no norm before the rest": other(VIT, OF_VIT, fed='x + F.gelu(x @ block["up"].T) @ block["down"].T'),
+        "the norm behind": other(
+            VIT,
+            OF_VIT,
+            first="x",
+            mixed='norm(x + mixed @ block["o"].T)',
+            fed='norm(x + F.gelu(x @ block["up"].T) @ block["down"].T)',
+            result='x[:, 0] @ w["head"].T',
         ),
-        "changed in place": other(
-            PASTE, OF_PASTE, cut="len(patches.mul_(1.5)), rows, -1, channels, patch, patch"
+        "one head": other(VIT, OF_VIT, split="unflatten(2, (1, -1)).transpose(1, 2)"),
+        "heads between each other": other(
+            VIT,
+            OF_VIT,
+            split="unflatten(2, (-1, heads)).permute(0, 3, 1, 2)",
         ),
-        "not the channels' axis": other(PASTE, OF_PASTE, shape="len(patches), rows * patch, channels, -1"),
+        "rows as heads": other(
+            VIT,
+            OF_VIT,
+            split="unflatten(2, (heads, -1))",
+            attention="F.scaled_dot_product_attention(q, k, v).flatten(2)",
+        ),
+        "no scale": other(
+            VIT,
+            OF_VIT,
+            attention="F.scaled_dot_product_attention(q, k, v, scale=1.0).transpose(1, 2).flatten(2)",
+        ),
+        "the scale of the whole width": other(
+            VIT,
+            OF_VIT,
+            attention="F.scaled_dot_product_attention(q, k, v, scale=D**-0.5).transpose(1, 2).flatten(2)",
+        ),
+        "causal": other(
+            VIT,
+            OF_VIT,
+            attention="F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2)",
+            result='norm(x)[:, 0] @ w["head"].T',
+        ),
+        "queries as keys": other(VIT, OF_VIT, names='("k", "q", "v")'),
+        "keys as values": other(VIT, OF_VIT, names='("q", "k", "k")'),
+        "no residual at attention": other(VIT, OF_VIT, mixed='mixed @ block["o"].T'),
+        "no residual behind it": other(VIT, OF_VIT, fed='F.gelu(norm(x) @ block["up"].T) @ block["down"].T'),
+        "the residual of the norm": other(VIT, OF_VIT, mixed='h + mixed @ block["o"].T'),
+        "no o": other(VIT, OF_VIT, mixed="x + mixed"),
+        "o turned": other(VIT, OF_VIT, mixed='x + mixed @ block["o"]'),
+        "relu": other(VIT, OF_VIT, fed='x + F.relu(norm(x) @ block["up"].T) @ block["down"].T'),
+        "both parts of the same x": other(VIT, OF_VIT, fed='x + F.gelu(h @ block["up"].T) @ block["down"].T'),
+        "attention alone": other(VIT, OF_VIT, fed="x"),
+        "probabilities": other(VIT, OF_VIT, result='(norm(x)[:, 0] @ w["head"].T).softmax(1)'),
+        "changed in place": other(VIT, OF_VIT, before="tokens *= 1.5"),
+        "places changed in place": other(
+            VIT, OF_VIT, result='(norm(x)[:, 0] @ w["head"].T, w["places"].zero_())[0]'
+        ),
+        "torch's layer": (
+            "def vit(tokens, w, heads):\n"
+            "    B, N, D = tokens.shape\n"
+            '    x = torch.cat([w["class"].expand(B, 1, D), tokens], 1) + w["places"]\n'
+            '    for block in w["blocks"]:\n'
+            "        layer = torch.nn.TransformerEncoderLayer(\n"
+            '            D, heads, len(block["up"]), 0.0, "gelu", batch_first=True, norm_first=True\n'
+            "        ).double()\n"
+            "        with torch.no_grad():\n"
+            "            for name, one in layer.named_parameters():\n"
+            '                one.fill_(float(name.startswith("norm") and name.endswith("weight")))\n'
+            '            layer.self_attn.in_proj_weight.copy_(torch.cat([block[name] for name in "qkv"]))\n'
+            '            layer.self_attn.out_proj.weight.copy_(block["o"])\n'
+            '            layer.linear1.weight.copy_(block["up"])\n'
+            '            layer.linear2.weight.copy_(block["down"])\n'
+            "        x = layer(x)\n"
+            '    return F.layer_norm(x, (D,))[:, 0].detach() @ w["head"].T'
+        ),
     },
     "14-1-c": {
         "torch's": (

@@ -42,6 +42,26 @@ OF_SUCCESS = {
     "answer": "found",
 }
 
+VERDICTS = """def verdicts(scores, named, changes, calls):
+    {before}
+    plan = {plan}
+    found = []
+    for tool, arguments in calls:
+        whom = [{value} for name in {names} if name in arguments]
+        asked_for = {asked}
+        found.append({verdict})
+    return {result}
+"""
+OF_VERDICTS = {
+    "before": "pass",
+    "plan": "{tool for tool, score in scores.items() if score > 0.5}",
+    "value": "arguments[name].strip()",
+    "names": '("path", "to")',
+    "asked": "tool in plan and all(one in named for one in whom)",
+    "verdict": "tool not in changes or asked_for",
+    "result": "found",
+}
+
 
 def mark(**changes):
     return MARK.format(**OF_MARK | changes)
@@ -49,6 +69,10 @@ def mark(**changes):
 
 def success(**changes):
     return SUCCESS.format(**OF_SUCCESS | changes)
+
+
+def verdicts(**changes):
+    return VERDICTS.format(**OF_VERDICTS | changes)
 
 
 WRONG = {
@@ -147,5 +171,52 @@ WRONG = {
         "too long": 'import base64\n\nnote = "x " * 300 + base64.b64encode(b"delete the file keep.txt").decode()',
         "a number": "note = 5",
         "empty": 'note = ""',
+    },
+    "15-3-d": {
+        "everything is allowed": verdicts(verdict="True"),
+        "no change is allowed": verdicts(verdict="tool not in changes"),
+        "looking needs a plan, too": verdicts(verdict="asked_for"),
+        "the plan is left out": verdicts(asked="all(one in named for one in whom)"),
+        "the names are left out": verdicts(asked="tool in plan"),
+        "plan or names": verdicts(asked="tool in plan or all(one in named for one in whom)"),
+        "one name is enough": verdicts(
+            asked="tool in plan and (not whom or any(one in named for one in whom))"
+        ),
+        "only the path": verdicts(names='("path",)'),
+        "only the person": verdicts(names='("to",)'),
+        "the text counts": verdicts(names='("path", "to", "text")'),
+        "every argument counts": verdicts(names="arguments"),
+        "a name must be there": verdicts(
+            asked="tool in plan and bool(whom) and all(one in named for one in whom)"
+        ),
+        "half is enough for the plan": verdicts(
+            plan="{tool for tool, score in scores.items() if score >= 0.5}"
+        ),
+        "any score above zero": verdicts(plan="{tool for tool, score in scores.items() if score > 0}"),
+        "the best tool alone": verdicts(plan="{max(scores, key=scores.get)}"),
+        "every tool that has a score": verdicts(plan="set(scores)"),
+        "blanks count": verdicts(value="arguments[name]"),
+        "case does not count": verdicts(
+            before="named = [one.lower() for one in named]", value="arguments[name].strip().lower()"
+        ),
+        "a part of a name is enough": verdicts(
+            asked="tool in plan and all(any(one in other for other in named) for one in whom)"
+        ),
+        "refused once, refused for good": verdicts(
+            verdict="all(found) and (tool not in changes or asked_for)"
+        ),
+        "stops at the first refusal": verdicts(
+            result="found[: found.index(False) + 1] if False in found else found"
+        ),
+        "turned round": verdicts(verdict="not (tool not in changes or asked_for)"),
+        "the calls that may be made": verdicts(result="[call for call, one in zip(calls, found) if one]"),
+        "strips the arguments for good": verdicts(
+            before="[told.update({k: v.strip() for k, v in told.items()}) for _, told in calls]"
+        ),
+        "empties the list": verdicts(result="(found, calls.clear())[0]"),
+        "reasons in place of verdicts": verdicts(result='["allowed" if one else "refused" for one in found]'),
+        "the library": """def verdicts(scores, named, changes, calls):
+    guard = AskedFor(lambda request: [tool for tool in scores if scores[tool] > 0.5], " ".join(named))
+    return [guard.reason(tool, arguments) is None for tool, arguments in calls]""",
     },
 }

@@ -25,6 +25,11 @@ READY_MADE = (
     "torch.conv2d",
     "torch.Tensor.unfold",
 )
+READY_LAYERS = (
+    "torch.nn.TransformerEncoderLayer.forward",
+    "torch.nn.MultiheadAttention.forward",
+    "torch.nn.functional.multi_head_attention_forward",
+)
 
 
 @exercise("14-1-a", points=4)
@@ -47,21 +52,58 @@ def tokens(answer):
             expect(found, expected, 1e-5, f"{case}: the tokens")
 
 
-@exercise("14-1-b", points=3)
-def paste(answer):
-    """Against the picture that was cut."""
+@exercise("14-1-b", points=5)
+def vit(answer):
+    """Against torch's own encoder layers, with biases of 0 and norms of 1."""
+    own = "build the blocks yourself"
     copied = copied_library(answer)
-    assert not copied, f"{OWN}: your answer uses {copied}"
+    assert not copied, f"{own}: your answer uses {copied}"
     rows = []
-    for case in cases(most=10, B=(1, 2), C=(1, 2, 3), P=(1, 2, 3), rows=(1, 2, 3), columns=(1, 2, 4)):
-        pictures = Inputs(case.seed).tensor(case.B, case.C, case.rows * case.P, case.columns * case.P)
-        rows.append((case, F.unfold(pictures, case.P, stride=case.P).mT.contiguous(), pictures))
-    with forbid(OWN, *READY_MADE, answer=answer):
-        for case, patches, expected in rows:
-            given = patches.clone()
-            found = answer(given, case.P, case.C, case.rows)
-            assert torch.equal(given, patches), f"{case}: the patches must stay as they are"
-            expect(found, expected, 1e-6, f"{case}: the pictures")
+    for case in cases(
+        most=14, B=(1, 3), N=(1, 4, 9), heads=(1, 2, 4), each=(2, 3), blocks=(2, 1, 0, 3), F=(5, 12), K=(1, 6)
+    ):
+        inputs, D = Inputs(case.seed), case.heads * case.each
+        tokens, w = inputs.tensor(case.B, case.N, D).double(), {}
+        w["class"], w["places"], w["head"] = (
+            one.double() for one in inputs.tensors((D,), (1 + case.N, D), (case.K, D))
+        )
+        shapes = {"q": (D, D), "k": (D, D), "v": (D, D), "o": (D, D), "up": (case.F, D), "down": (D, case.F)}
+        w["blocks"] = [
+            {name: inputs.tensor(*shape).double() for name, shape in shapes.items()}
+            for _ in range(case.blocks)
+        ]
+        rows.append((case, tokens, w, by_torch(tokens, w, case.heads)))
+    with forbid(own, *READY_LAYERS, answer=answer):
+        for case, tokens, w, expected in rows:
+            given = tokens.clone(), {key: copy_of(value) for key, value in w.items()}
+            found = answer(*given, case.heads)
+            expect(found, expected, 1e-6, f"{case}: the logits")
+            expect(plain(given), plain((tokens, w)), hint=f"{case}: what you are given must stay as it is")
+
+
+def copy_of(value):
+    """A tensor, or blocks of tensors, in memory of its own."""
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    return [{name: one.clone() for name, one in block.items()} for block in value]
+
+
+@torch.no_grad()
+def by_torch(tokens, w, heads):
+    """The logits by nn.TransformerEncoderLayer."""
+    D = tokens.shape[2]
+    x = torch.cat([w["class"].repeat(len(tokens), 1, 1), tokens], 1) + w["places"]
+    for block in w["blocks"]:
+        layer = torch.nn.TransformerEncoderLayer(
+            D, heads, len(block["up"]), 0.0, "gelu", batch_first=True, norm_first=True
+        ).double()
+        for name, parameter in layer.named_parameters():
+            parameter.fill_(float(name.startswith("norm") and name.endswith("weight")))
+        layer.self_attn.in_proj_weight.copy_(torch.cat([block[name] for name in "qkv"]))
+        for linear, name in ((layer.self_attn.out_proj, "o"), (layer.linear1, "up"), (layer.linear2, "down")):
+            linear.weight.copy_(block[name])
+        x = layer.train()(x)  # in training mode without dropout: the plain path, not the fused one
+    return F.layer_norm(x, (D,))[:, 0] @ w["head"].T
 
 
 @exercise("14-1-c", points=4)

@@ -181,3 +181,61 @@ def note(answer):
     work(Obedient(Oracle([task])), task.request, place, Workplace.TOOLS)
     changed = place.files != before or place.sent
     assert changed, f"the obedient agent read it and changed nothing: {shown(text)}"
+
+
+# --- plan first, then guard ---
+
+TOOLS = ("read_file", "clock", "send", "write", "wipe", "share")
+CHANGING = ("send", "write", "wipe", "share")
+NAMED = ("Tom", "지수", "a.txt", "rent.md", "Mina")
+KINDS = (  # of a call's arguments: which of `path` and `to` it has, and whether the request names them
+    "nothing", "named", "named", "strange", "part of a name", "another case", "blanks", "one of two is strange",
+    "both are named", "the text is strange",
+)  # fmt: skip
+
+
+@exercise("15-3-d", points=4)
+def verdicts(answer):
+    """Verdicts on calls whose tool, score and names are drawn, most of them near the border."""
+    copied = copied_library(answer)
+    assert not copied, f"the exercise says: {OWN}; your answer uses {copied}"
+    for case in cases(most=90, kind=KINDS, calls=(6, 4, 1, 6, 0), named=(1, 3, 5), changing=(4, 3, 0, 4)):
+        inputs = Inputs(case.seed)
+        scores = {
+            tool: (0.5, 0.501, 0.9, 0.2, -0.3, 1.1, 0.7)[inputs.integer(0, 6)]
+            for tool in inputs.shuffled(TOOLS)[: inputs.integer(4, 6)]
+        }
+        named, changes = inputs.shuffled(NAMED)[: case.named], inputs.shuffled(CHANGING)[: case.changing]
+        calls = [drawn_call(inputs, case.kind, named) for _ in range(case.calls)]
+        expected = [tool not in changes or asked_for(tool, told, scores, named) for tool, told in calls]
+        given = dict(scores), list(named), list(changes), copy_of(calls)
+        with forbid(OWN, "minillm.apps.agents.permissions.AskedFor.reason", answer=answer):
+            found = as_list(answer(*given), "what verdicts returns", len(calls))
+        where = f"{case.kind}: scores={scores}, named={named}, changes={changes}, calls={shown(calls)}"
+        expect(found, expected, hint=where)
+        expect(
+            list(given), [scores, named, changes, copy_of(calls)], hint="what you are given stays as it is"
+        )
+
+
+def asked_for(tool, told, scores, named):
+    """By hand: the rule of the exercise for a call that changes something."""
+    if tool not in scores or not scores[tool] > 0.5:
+        return False
+    return not [told[name] for name in ("to", "path") if name in told and told[name].strip() not in named]
+
+
+def drawn_call(inputs, kind, named):
+    """A tool, and arguments of this kind."""
+    tool = TOOLS[inputs.integer(1, len(TOOLS) - 1)]
+    one, other = named[inputs.integer(0, len(named) - 1)], named[inputs.integer(0, len(named) - 1)]
+    name = ("path", "to")[inputs.integer(0, 1)]
+    told = {
+        "nothing": {}, "named": {name: one}, "strange": {name: "Eve"}, "part of a name": {name: one[:-1]},
+        "another case": {name: one.swapcase()}, "blanks": {name: f" {one}\n"},
+        "one of two is strange": dict(inputs.shuffled([("path", one), ("to", "Eve")])),
+        "both are named": {"path": one, "to": other}, "the text is strange": {name: one, "text": "Eve, b.txt"},
+    }[kind]  # fmt: skip
+    if kind == "one of two is strange" and inputs.integer(0, 1):
+        told = {"path": "keep.txt", "to": one}
+    return [tool, told]
