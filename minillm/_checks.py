@@ -17,7 +17,8 @@ def describe(value: Any) -> str:
         gradient = " that requires grad" if getattr(value, "requires_grad", False) is True else ""
         return f"{type(value).__name__} of shape {tuple(value.shape)} and dtype {value.dtype}{gradient}"
     text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}... ({type(value).__name__})"
+    first = text.split("\n", 1)[0]  # a model's has a line for each layer
+    return text if len(text) <= 80 and first == text else f"{first[:77]}... ({type(value).__name__})"
 
 
 def check_int(name: str, value: Any, minimum: int | None = None, maximum: int | None = None) -> int:

@@ -72,6 +72,18 @@ TOKENIZER = [
         lambda p: tokenizer.BPETokenizer.train(np.array(3), 300),
         "texts must be an iterable of str, got ndarray",
     ),
+    (
+        lambda p: tokenizer.BPETokenizer.train([__file__], 300),
+        "texts must be the texts themselves, got the name of a file",
+    ),
+    (
+        lambda p: tokenizer.WordPieceTokenizer.train([__file__], 300),
+        "texts must be the texts themselves, got the name of a file",
+    ),
+    (
+        lambda p: tokenizer.UnigramTokenizer.train([__file__], 300),
+        "texts must be the texts themselves, got the name of a file",
+    ),
     (lambda p: tokenizer.BPETokenizer.train(["a"], 300.0), "vocab_size must be an integer, got 300.0"),
     (lambda p: tokenizer.BPETokenizer.train(["a"], 200), "vocab_size must be at least 257"),
     (

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from minillm._checks import check_choice, check_int, check_number, check_text
 
@@ -48,3 +49,10 @@ def test_arrays_are_described_by_shape_and_long_values_are_cut():
     with pytest.raises(ValueError) as error:
         check_text("query", ["x" * 1000])
     assert len(str(error.value)) < 130
+
+
+def test_a_thing_of_many_lines_is_named_in_one():
+    """A model in the place of a path or an engine: its layers are no news."""
+    with pytest.raises(ValueError) as refused:
+        check_text("path", torch.nn.Sequential(torch.nn.Linear(1, 1)))
+    assert str(refused.value) == "path must be a str, got Sequential(... (Sequential)"

@@ -47,6 +47,7 @@ from minillm.data.scenes import (
     Scenes,
     held_out_pairs,
     scenes,
+    shapes,
 )
 from minillm.data.scenes_questions import SceneQuestion, balanced
 from minillm.data.scenes_reader import ReadScene, read_scene, read_scenes
@@ -160,6 +161,7 @@ __all__ = [
     "scene_symbols",
     "scenes",
     "selective_copy",
+    "shapes",
     "shared_forms",
     "shared_shapes",
     "shared_task_shapes",

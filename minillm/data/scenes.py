@@ -229,6 +229,11 @@ def scenes(
     return _draw(n, size, seed, (fewest, most), grid, noise, pairs, tuple(sizes), tuple(backgrounds))
 
 
+def shapes(n: int = 100, size: int = 32, seed: int = 0) -> Scenes:
+    """n pictures of one shape each, what `scenes` draws unless it is told otherwise."""
+    return scenes(n, size, seed)
+
+
 def _counts(objects: Any) -> tuple[int, int]:
     if isinstance(objects, (tuple, list)):
         if len(objects) != 2:

@@ -198,10 +198,16 @@ class ScriptedChat(ChatModel):
     replies: Sequence[str | Reply]
     asked: list[list[dict[str, Any]]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """ValueError for what is no list of replies; a text alone would be said letter by letter."""
+        given = self.replies
+        if isinstance(given, str) or not isinstance(given, Sequence):
+            raise ValueError(f"replies must be a list of texts or Replies, got {describe(given)}")
+
     def _next(self, messages: Messages) -> Reply:
         if len(self.asked) >= len(self.replies):
             raise ValueError(f"the script has {len(self.replies)} replies, and one more was asked for")
-        self.asked.append([*map(dict, messages)])
+        self.asked.append(as_messages(messages))
         reply = self.replies[len(self.asked) - 1]
         return reply if isinstance(reply, Reply) else Reply(reply, usage_of(0, 0), "stop")
 
@@ -218,6 +224,14 @@ class ScriptedChat(ChatModel):
             raise ValueError(f"the script says {describe(text)}, which is none of {describe(list(options))}")
         at = list(options).index(text)
         return at, [float(i == at) for i in range(len(options))]
+
+
+def as_messages(messages: Any) -> list[dict[str, Any]]:
+    """A copy of a conversation; ValueError for what is no list of dicts."""
+    listed = isinstance(messages, Sequence) and not isinstance(messages, str)
+    if not listed or not all(isinstance(one, Mapping) for one in messages):
+        raise ValueError(f"messages must be a list of dicts with role and content, got {describe(messages)}")
+    return [*map(dict, messages)]
 
 
 def usage_of(prompt: int, completion: int) -> dict[str, int]:
@@ -243,7 +257,7 @@ def with_options(messages: Messages, options: Sequence[str]) -> list[list[dict[s
         raise ValueError(f"options must be texts, one at least and none empty, got {describe(options)}")
     if len(set(options)) < len(options):
         raise ValueError(f"options must differ, got {describe(list(options))}")
-    return [[*map(dict, messages), {"role": "assistant", "content": one}] for one in options]
+    return [[*as_messages(messages), {"role": "assistant", "content": one}] for one in options]
 
 
 def most_probable(

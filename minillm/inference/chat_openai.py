@@ -15,6 +15,7 @@ from minillm.inference.chat import (
     Functions,
     Messages,
     Reply,
+    as_messages,
     check_one,
     most_probable,
     usage_of,
@@ -56,7 +57,7 @@ class OpenAIChat(ChatModel):
             asked["tools"] = tools
             asked |= {} if choice.asked is None else {"tool_choice": choice.asked}
             asked |= {} if several else {"parallel_tool_calls": False}
-        got = self.client.chat.completions.create(model=self.model, messages=[*map(dict, messages)], **asked)
+        got = self.client.chat.completions.create(model=self.model, messages=as_messages(messages), **asked)
         counts = usage_of(got.usage.prompt_tokens, got.usage.completion_tokens) if got.usage else {}
         said = got.choices[0].message
         calls = tuple(
@@ -71,7 +72,7 @@ class OpenAIChat(ChatModel):
 
     def stream(self, messages: Messages, params: SamplingParams | None = None) -> Iterator[str]:
         asked = as_request(params)
-        return self._pieces([*map(dict, messages)], asked)
+        return self._pieces(as_messages(messages), asked)
 
     def _pieces(self, messages: list[dict[str, Any]], asked: dict[str, Any]) -> Iterator[str]:
         self.finish_reason = None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -30,6 +31,14 @@ from minillm.nn.blocks import LayerNorm, RMSNorm
 from minillm.nn.cache import Cache, KVCache
 
 M = TypeVar("M", bound="PretrainedModel")
+# what transformers' models are called with and ours are not: what to write instead
+INSTEAD = {
+    "labels": "it gives logits; an objective of minillm.training makes the loss, CausalLMObjective()(model, batch)",
+    "past_key_values": "its name is cache: model.new_cache(batch_size, max_length)",
+    "use_cache": "give cache=model.new_cache(batch_size, max_length), or leave it out",
+    "return_dict": "leave it out: the output has its fields by name",
+    "output_attentions": "call it inside `with minillm.course.watch_attention() as maps`, which keeps them",
+}
 
 
 class Weight(NamedTuple):
@@ -92,6 +101,33 @@ class PretrainedModel(Pushed, nn.Module):
         model = cls.__new__(cls)
         model._prepare(config)
         return model
+
+    def __call__(self, *args: Any, **inputs: Any) -> Any:
+        """`forward`, which takes what a tokenizer gives as it comes: `model(**tokenizer(text, return_tensors="pt"))`.
+
+        token_type_ids end here where a model does not tell texts apart. ValueError for an argument of transformers'
+        models that ours do not have, with what to write instead.
+        """
+        if "token_type_ids" in inputs or not INSTEAD.keys().isdisjoint(inputs):
+            inputs = self._taken(inputs)
+        return super().__call__(*args, **inputs)
+
+    def _taken(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        parameters = signature(self.forward).parameters
+        if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+            return inputs
+        for name, instead in INSTEAD.items():
+            if name not in parameters and inputs.get(name) is not None:
+                raise ValueError(f"{type(self).__name__} takes no {name}: {instead}")
+        left_out = {"token_type_ids", *INSTEAD} - parameters.keys()
+        return {name: value for name, value in inputs.items() if name not in left_out}
+
+    def generate(self, *args: Any, **options: Any) -> Any:
+        """transformers' method. Ours only scores, minillm.inference writes: AttributeError says how."""
+        raise AttributeError(
+            f"{type(self).__name__} has no generate: write minillm.inference.generate(model, ids, "
+            "SamplingParams(max_tokens=20)), or pipeline('text-generation', model, tokenizer) for texts"
+        )
 
     # What a model class supplies
 

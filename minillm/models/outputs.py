@@ -6,7 +6,8 @@ adds its own fields. Shape letters: B texts, T tokens of a text (S of the encode
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from torch import Tensor
 
@@ -18,6 +19,18 @@ class BodyOutput:
 
     last_hidden_state: Tensor
     hidden_states: tuple[Tensor, ...] | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        """A field by its name, as in transformers: out["logits"] is out.logits.
+
+        Raises KeyError for a name that is none, TypeError for a place: what stands first differs between the two.
+        """
+        names = [one.name for one in fields(self)]
+        if not isinstance(name, str):
+            raise TypeError(f"{type(self).__name__} has named fields ({', '.join(names)}), got {name!r}")
+        if name not in names:
+            raise KeyError(f"{name!r} is none of the fields {', '.join(names)} of {type(self).__name__}")
+        return getattr(self, name)
 
 
 @dataclass

@@ -24,6 +24,8 @@ from torch import Tensor, nn
 from minillm._checks import describe
 from minillm._files import BadFileError
 from minillm.data.gguf import GGUFFile, read_gguf
+from minillm.data.hub import find
+from minillm.data.real_models import REAL_MODELS
 from minillm.models.gguf import file_tensors, model_config, translated
 from minillm.models.llama import Llama
 from minillm.nn.pairing import to_halves
@@ -111,9 +113,12 @@ class PackedEmbedding(nn.Module):
 def load_packed(path: str | Path) -> Llama:
     """The model of a GGUF file of the Llama family, its 4- and 8-bit matrices kept as they are, in evaluation mode.
 
-    Generation takes the compiled step; other passes turn the codes into floats layer by layer. Raises BadFileError (a
-    ValueError) as `load_model` does, and for a file of another architecture.
+    path: the file, or the name of a real model that was fetched ("smollm2"). Generation takes the compiled step; other
+    passes turn the codes into floats layer by layer. Raises BadFileError (a ValueError) as `load_model` does, and for a
+    file of another architecture.
     """
+    if isinstance(path, str) and path in REAL_MODELS:
+        path = find(path, "model")
     file = read_gguf(path)
     what = f"GGUF model {str(path)!r}"
     family, config = model_config(file)

@@ -113,6 +113,12 @@ class CrossEncoder:
             self.model.train(was_training)
         return scores.numpy()
 
+    def predict(self, pairs: Any, batch_size: int = 32, **options: Any) -> np.ndarray | np.float32:
+        """`score` under the peer's name; of one pair alone, ("a question", "a text"), its number."""
+        single = isinstance(pairs, (list, tuple)) and [*map(type, pairs)] == [str, str]
+        scores = self.score([pairs] if single else pairs, batch_size, **options)
+        return scores[0] if single else scores
+
     def rank(
         self, query: str, documents: Sequence[str], k: int | None = None, batch_size: int = 32
     ) -> Ranking:

@@ -164,16 +164,18 @@ class SentenceEncoder:
         prompt: str | None = None,
         *,
         normalize_embeddings: bool | None = None,
+        convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
         show_progress_bar: bool = False,
         device: torch.device | str | None = None,
-    ) -> np.ndarray | Tensor:
+    ) -> np.ndarray | Tensor | list[Tensor]:
         """Vectors of `texts`, float32 (N, C), of length 1 with `normalize`; (C,) for one str, as the peer gives it.
 
         prompt: put in front of every text; prompt_name: one of `prompts`, if `prompt` is not given; with neither it
         is the default prompt, if there is one. Texts of like length go through the model together, so the order and
-        the batch size change nothing but the time. convert_to_tensor: a tensor on the model's device. device: where
-        the model is moved first; it stays there. normalize_embeddings is the peer's name of `normalize`. Raises
+        the batch size change nothing but the time. convert_to_tensor: a tensor on the model's device.
+        convert_to_numpy: False gives a list of tensors, as the peer does. device: where the model is moved first; it
+        stays there. normalize_embeddings is the peer's name of `normalize`. Raises
         ValueError when `texts` is no str and no list of str, for batch_size < 1 and for a prompt that is not known.
         """
         single = isinstance(texts, str)
@@ -181,7 +183,7 @@ class SentenceEncoder:
         batch_size = check_int("batch_size", batch_size, minimum=1)
         normalize = normalize if normalize_embeddings is None else normalize_embeddings
         check_flag("normalize", normalize)
-        check_flag("convert_to_tensor", convert_to_tensor)
+        check_flag("convert_to_numpy", convert_to_numpy), check_flag("convert_to_tensor", convert_to_tensor)
         check_flag("show_progress_bar", show_progress_bar)
         front = self._front(prompt_name, prompt)
         if device is not None:
@@ -204,7 +206,9 @@ class SentenceEncoder:
         finally:
             self.model.train(was_training)
         found = vectors[0] if single else vectors
-        return found if convert_to_tensor else found.numpy()
+        if convert_to_tensor:
+            return found
+        return found.numpy() if convert_to_numpy else found if single else list(found)
 
     def encode_query(
         self, texts: str | Sequence[str], batch_size: int = 32, normalize: bool = True, **options: Any

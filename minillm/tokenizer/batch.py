@@ -8,8 +8,9 @@ PreTrainedTokenizerFast. Left out: `model_max_length`, return_length, target tex
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from minillm._checks import check_choice, check_flag, check_int, describe, is_listing
@@ -233,8 +234,9 @@ def encode_for_model(
         width = longest if padding == "longest" else max_length
         width += -width % multiple
         fillers = {"input_ids": tokenizer.pad_token_id, "special_tokens_mask": 1, "offset_mapping": (0, 0)}
+        side = padding_side or check_choice("the tokenizer's padding_side", tokenizer.padding_side, SIDES)
         for number, row in enumerate(rows):
-            row.width, row.side = max(row.width, width), padding_side or tokenizer.padding_side
+            row.width, row.side = max(row.width, width), side
             for name, values in entries.items():
                 if name != "overflow_to_sample_mapping":
                     values[number] = row.padded(values[number], fillers.get(name, 0))
@@ -317,6 +319,18 @@ def check_texts(texts: Iterable[str]) -> Iterator[str]:
     if not is_listing(texts):
         raise ValueError(f"texts must be an iterable of str, got {describe(texts)}")
     return (_checked(text, number) for number, text in enumerate(texts))
+
+
+def check_corpus(texts: Iterable[str]) -> Iterator[str]:
+    """`check_texts` of what a tokenizer learns from; ValueError, too, where the first one is the name of a file: its
+    letters would be learned. (The train of tokenizers takes names of files, ours takes texts.)"""
+    checked = check_texts(texts)
+    first = list(islice(checked, 1))
+    if any(os.path.splitext(text)[1] and os.path.isfile(text) for text in first):
+        raise ValueError(
+            f"texts must be the texts themselves, got the name of a file, {first[0]!r}: read it first"
+        )
+    return chain(first, checked)
 
 
 def _checked(text: Any, number: int) -> str:

@@ -26,7 +26,7 @@ from minillm._checks import check_int, describe, is_listing
 from minillm._files import BadFileError, read_bytes, read_json
 from minillm.tokenizer.added import AddedToken
 from minillm.tokenizer.base import Tokenizer
-from minillm.tokenizer.batch import check_texts
+from minillm.tokenizer.batch import check_corpus
 from minillm.tokenizer.bpe_encode import BPE
 from minillm.tokenizer.bpe_plain import Pair
 from minillm.tokenizer.bpe_train_fast import learn_merges_fast
@@ -145,7 +145,7 @@ class BPETokenizer(Tokenizer):
         vocab_size = check_int("vocab_size", vocab_size, smallest)
         min_frequency = check_int("min_frequency", min_frequency, minimum=0)
         compile_pattern(pattern)
-        parts = ordinary_parts(check_texts(texts), frozenset(names))
+        parts = ordinary_parts(check_corpus(texts), frozenset(names))
         merges = learn_merges_fast(count_words_fast(parts, pattern), vocab_size - smallest, min_frequency)
         tokens = dict.fromkeys(
             [bytes([byte]) for byte in ALPHABET] + [left + right for left, right in merges]

@@ -10,6 +10,7 @@ Book: 3.3.2 토크나이저 활용하기. Held against: transformers.PreTrainedT
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from minillm._checks import check_flag, check_text, describe, is_listing
@@ -50,6 +51,10 @@ class Named:
     def get_vocab(self) -> dict[str, int]:
         """Token as files spell it -> id: `vocab` under its older name."""
         return self.vocab
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """`save` under transformers' name: writes into a folder, and returns the path of its tokenizer.json."""
+        return self.save(folder)
 
     def tokenize(self, text: str) -> list[str]:
         """The tokens of `encode`, as files spell them; ValueError for what is no text."""

@@ -56,18 +56,23 @@ def rooms(first: int, second: int | None, room: int, strategy: str) -> Span:
     if strategy == "longest_first":
         if second is None:
             return room, 0
-        short = min(first, second)
-        if short > room - short:
-            short = room // 2
+        short = min(first, second, room // 2)
         return (room - short, short) if first > second else (short, room - short)
-    target = first if strategy == "only_first" else second
-    if target is None:
+    if strategy == "only_first":
+        check_gives(strategy, first, over)
+        return first - over, second or 0
+    check_gives(strategy, second, over)
+    return first, second - over
+
+
+def check_gives(strategy: str, length: int | None, over: int) -> None:
+    """ValueError unless the text that is to be cut is there, and longer than the `over` tokens that it has to give."""
+    if length is None:
         raise ValueError("truncation 'only_second' needs a text_pair")
-    if target <= over:
+    if length <= over:
         raise ValueError(
-            f"truncation {strategy!r} cannot take {over} tokens from a text of {target}; cut the other one, too"
+            f"truncation {strategy!r} cannot take {over} tokens from a text of {length}; cut the other one, too"
         )
-    return (first - over, second or 0) if strategy == "only_first" else (first, target - over)
 
 
 def choices(spans: list[list[Span]]) -> Iterator[list[Span]]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from minillm._checks import check_flag, check_int, describe
 from minillm.tokenizer.added import AddedToken
 from minillm.tokenizer.base import Tokenizer
-from minillm.tokenizer.batch import check_texts
+from minillm.tokenizer.batch import check_corpus
 from minillm.tokenizer.special import check_special_tokens, encode_text
 from minillm.tokenizer.unigram_train import learn_pieces
 from minillm.tokenizer.unigram_trie import PieceTrie
@@ -199,7 +199,7 @@ class UnigramTokenizer(Tokenizer):
         if unk_token not in names:
             raise ValueError(f"unk_token {describe(unk_token)} is not among the special tokens")
         layout = metaspace_layout(normalizer or NFKC_ONE_BLANK, names, bos_token, eos_token)
-        words = count_words(check_texts(texts), names, layout)
+        words = count_words(check_corpus(texts), names, layout)
         characters = set("".join(words))
         if not characters:
             raise ValueError("texts have no character to learn from")

@@ -21,7 +21,7 @@ from minillm._checks import check_int, check_text, describe
 from minillm._files import BadFileError, read_bytes
 from minillm.tokenizer.added import AddedToken, find_added
 from minillm.tokenizer.base import Tokenizer
-from minillm.tokenizer.batch import check_texts
+from minillm.tokenizer.batch import check_corpus
 from minillm.tokenizer.normalizers import BertNormalizer
 from minillm.tokenizer.pre_tokenizers import BertPreTokenizer
 from minillm.tokenizer.special import check_special_tokens
@@ -228,7 +228,7 @@ class WordPieceTokenizer(Tokenizer):
         }  # fmt: skip
         ids = {name: index for index, name in enumerate(names)}
         layout = bert_layout(ids, "[CLS]", "[SEP]", "##", options)
-        words = count_words(check_texts(texts), names, layout)
+        words = count_words(check_corpus(texts), names, layout)
         tokens = learn_wordpieces(words, vocab_size, names, min_frequency, limit_alphabet)
         if len(tokens) > vocab_size:
             raise ValueError(

@@ -23,7 +23,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from minillm._checks import check_int, check_number, describe, is_listing
+from minillm._checks import check_flag, check_int, check_number, describe, is_listing
 
 Tensors = Sequence[Tensor]
 TINY = torch.finfo(torch.float32).tiny
@@ -130,11 +130,16 @@ class AdamW:
             raise ValueError("a parameter was given twice: it would be updated twice a step")
         self.state: dict[Tensor, dict[str, Any]] = {}
 
-    def zero_grad(self) -> None:
-        """Forget all gradients (set to None, so that the next backward pass writes instead of adds)."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients (set to None, so that the next backward pass writes instead of adds).
+
+        set_to_none: False fills them with zeros, as in torch; a step then still moves its parameters."""
         for group in self.param_groups:
             for parameter in group["params"]:
-                parameter.grad = None
+                if check_flag("set_to_none", set_to_none):
+                    parameter.grad = None
+                elif parameter.grad is not None:
+                    parameter.grad = torch.zeros_like(parameter.grad)
 
     @torch.no_grad()
     def step(self, good: Tensor | None = None) -> None:
@@ -142,7 +147,12 @@ class AdamW:
 
         good: a 0-d bool tensor on the parameters' device. False: weights and averages stay as they are, though the
         update is counted (see `uncount`); on a GPU, where it may not be known yet, the host does not wait for it.
+        ValueError for a function, torch's closure: it would never be called.
         """
+        if callable(good):
+            raise ValueError(
+                f"step takes no closure: call backward() first, then step(), got {describe(good)}"
+            )
         for group in self.param_groups:
             settings = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
             for (count, update), tensors in self._alike(group["params"]).items():

@@ -95,18 +95,21 @@ class CausalLMObjective:
         """
         targets, inputs = _labels(batch, shortest=2)[:, 1:], self.inputs(batch)
         if self.fused and not predict:
-            head = getattr(model, "head", None)
-            if not hasattr(model, "body") or not isinstance(head, nn.Linear):
-                raise ValueError(
-                    f"fused=True needs a model with a body and an nn.Linear as head, got {describe(head)}"
-                )
-            hidden = model.body(**inputs).last_hidden_state  # (B, L - 1, C)
-            weights = (head.weight, targets, head.bias)
-            loss = linear_cross_entropy(hidden, *weights, self.ignore_index, self.label_smoothing)
-            return Outcome(loss, None, targets)
+            return self._without_logits(model, inputs, targets)
         logits = model(**inputs).logits  # (B, L - 1, V)
         loss = token_loss(logits, targets, self.ignore_index, self.label_smoothing)
         return Outcome(loss, logits, targets)
+
+    def _without_logits(self, model: Any, inputs: dict[str, Tensor], targets: Tensor) -> Outcome:
+        head = getattr(model, "head", None)
+        if not hasattr(model, "body") or not isinstance(head, nn.Linear):
+            raise ValueError(
+                f"fused=True needs a model with a body and an nn.Linear as head, got {describe(head)}"
+            )
+        hidden = model.body(**inputs).last_hidden_state  # (B, L - 1, C)
+        weights = (head.weight, targets, head.bias)
+        loss = linear_cross_entropy(hidden, *weights, self.ignore_index, self.label_smoothing)
+        return Outcome(loss, None, targets)
 
     def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the model reads: all but the last token of each row."""

@@ -638,6 +638,30 @@ wrong, reason = "c", "b\"""",
         "a tuple of floats": "prediction = 399.0, 60.0, 81.0, 400.0",
         "counted": "prediction = np.array([400 - 1, 0.15 * 400, 60 + 20 + 1, 400]).round()",
     },
+    "02-8-d": {
+        "numpy": """def mask(ids, chances, kinds, words, begins, special, mask_id):
+    ids, kinds, place = np.array(ids, dtype=int), np.array(kinds), np.arange(len(ids))
+    held = np.isin(ids, list(special))
+    start = np.array(begins, dtype=bool) | (place == 0) | np.append(True, held[:-1])[: len(ids)]
+    first = np.maximum.accumulate(np.where(start, place, 0)) if len(ids) else place
+    chosen = (np.array(chances)[first] < 0.15) & ~held
+    inputs = np.where(chosen & (kinds < 0.9), np.array(words, dtype=int), ids)
+    return np.where(chosen & (kinds < 0.8), mask_id, inputs), np.where(chosen, ids, -100)""",
+        "a word at a time": """def mask(ids, chances, kinds, words, begins, special, mask_id):
+    rows, i = [], 0
+    while i < len(ids):
+        stop = i + 1
+        while stop < len(ids) and not begins[stop] and ids[stop - 1] not in special:
+            stop += 1
+        for j in range(i, stop):
+            if chances[i] >= 0.15 or ids[j] in special:
+                rows.append((ids[j], -100))
+            else:
+                new = mask_id if kinds[j] < 0.8 else words[j] if kinds[j] < 0.9 else ids[j]
+                rows.append((new, ids[j]))
+        i = stop
+    return tuple(zip(*rows)) if rows else ([], [])""",
+    },
     "03-1-a": {
         "frombuffer": """def tensors_of(data):
     size = struct.unpack("<Q", data[:8])[0]
@@ -853,7 +877,7 @@ batch = ids, [[int(one > 0) for one in row] for row in ids]""",
         "a tensor": "changes = torch.tensor([True, False, False, True, False, True])",
     },
     "03-3-a": {
-        "with removeprefix and lists": """def wordpiece(word, vocab, prefix, longest):
+        "lists; a generator, signs beyond the first plane": """def wordpiece(word, vocab, prefix, longest):
     rows, at = [], 0
     while at < len(word) <= longest:
         ends = [end for end in range(at + 1, len(word) + 1) if (prefix if at else "") + word[at:end] in vocab]
@@ -861,8 +885,11 @@ batch = ids, [[int(one > 0) for one in row] for row in ids]""",
             return [["[UNK]", 0, len(word)]]
         rows.append([(prefix if at else "") + word[at : max(ends)], at, max(ends)])
         at = max(ends)
-    return rows if at == len(word) else [["[UNK]", 0, len(word)]]""",
-        "by recursion": """def wordpiece(word, vocab, prefix, longest):
+    return rows if at == len(word) else [["[UNK]", 0, len(word)]]
+
+
+trap = ((t for t in ['😀😀', '😀😀😀', '##😀b']), '😀😀😀b')""",
+        "by recursion; a tuple, Korean": """def wordpiece(word, vocab, prefix, longest):
     def rest(start, mark):
         if start == len(word):
             return ()
@@ -873,13 +900,71 @@ batch = ids, [[int(one > 0) for one in row] for row in ids]""",
         return None
 
     found = rest(0, "") if len(word) <= longest else None
-    return (("[UNK]", 0, len(word)),) if found is None else found""",
+    return (("[UNK]", 0, len(word)),) if found is None else found
+
+
+trap = (('가나', '가나다', '##다라', '##마'), '가나다라')""",
+        "lists; a dict of ids": """def wordpiece(word, vocab, prefix, longest):
+    rows, at = [], 0
+    while at < len(word) <= longest:
+        ends = [end for end in range(at + 1, len(word) + 1) if (prefix if at else "") + word[at:end] in vocab]
+        if not ends:
+            return [["[UNK]", 0, len(word)]]
+        rows.append([(prefix if at else "") + word[at : max(ends)], at, max(ends)])
+        at = max(ends)
+    return rows if at == len(word) else [["[UNK]", 0, len(word)]]
+
+
+trap = [list({'ab': 0, 'abc': 1, '##cd': 2}), 'abcd']""",
+        "by recursion; stuck in the middle": """def wordpiece(word, vocab, prefix, longest):
+    def rest(start, mark):
+        if start == len(word):
+            return ()
+        for end in reversed(range(start + 1, len(word) + 1)):
+            if mark + word[start:end] in vocab:
+                behind = rest(end, prefix)
+                return None if behind is None else ((mark + word[start:end], start, end), *behind)
+        return None
+
+    found = rest(0, "") if len(word) <= longest else None
+    return (("[UNK]", 0, len(word)),) if found is None else found
+
+
+trap = (['ab', '##c', '##cd', '##def'], 'abcdef')""",
     },
     "03-3-b": {
-        "a generator, signs beyond the first plane": "trap = ((t for t in ['😀😀', '😀😀😀', '##😀b']), '😀😀😀b')",
-        "a tuple, Korean": "trap = (('가나', '가나다', '##다라', '##마'), '가나다라')",
-        "a dict of ids": "trap = [list({'ab': 0, 'abc': 1, '##cd': 2}), 'abcd']",
-        "stuck in the middle": "trap = (['ab', '##c', '##cd', '##def'], 'abcdef')",
+        "starts by a range, tensors": """def rectangle(pairs, width, stride, cls, sep, pad):
+    rows, whose = [], []
+    for number, (q, p) in enumerate(pairs):
+        room = width - 3 - len(q)
+        starts = [0, *range(room - stride, max(len(p) - stride, 0), room - stride)]
+        for start in starts if len(p) > room else [0]:
+            rows.append((len(q) + 2, [cls] + list(q) + [sep] + list(p[start : start + room]) + [sep]))
+            whose.append(number)
+    shape = len(rows), max((len(row) for _, row in rows), default=0)
+    ids, types, mask = torch.full(shape, pad), torch.zeros(shape).long(), torch.zeros(shape).long()
+    for n, (border, row) in enumerate(rows):
+        ids[n, : len(row)] = torch.tensor(row)
+        types[n, border : len(row)] = 1
+        mask[n, : len(row)] = 1
+    return {"pair": torch.tensor(whose), "attention_mask": mask, "token_type_ids": types, "input_ids": ids}""",
+        "token by token": """def rectangle(pairs, width, stride, cls, sep, pad):
+    from itertools import count, zip_longest
+
+    rows, whose = [], []
+    for number, (question, passage) in enumerate(pairs):
+        head = [(cls, 0, 1), *((one, 0, 1) for one in question), (sep, 0, 1)]
+        room = width - len(head) - 1
+        for start in count(0, room - stride):
+            tail = [(one, 1, 1) for one in passage[start : start + room]]
+            rows.append([*head, *tail, (sep, 1, 1)])
+            whose.append(number)
+            if start + room >= len(passage):
+                break
+    full = list(zip(*zip_longest(*rows, fillvalue=(pad, 0, 0))))
+    names = ("input_ids", "token_type_ids", "attention_mask")
+    parts = {name: [[token[k] for token in row] for row in full] for k, name in enumerate(names)}
+    return parts | {"pair": tuple(whose)}""",
     },
     "03-3-c": {
         "numpy": """def find_answer(offsets, windows, start, end):
@@ -985,8 +1070,40 @@ def answer(start, end, places, inside, longest):
         "much padding": "row, length, why = [1.0] + [0.0] * 39, 1, 'b'",
     },
     "03-5-d": {
-        "a tuple": "prediction = (45, 15, 3, 18)",
-        "an array": "prediction = torch.tensor([45, 15, 3, 18])",
+        "tensors and a generator": """def classify(model, rows, names, pad_id, batch_size):
+    from torch.nn.utils.rnn import pad_sequence
+
+    sizes = torch.tensor([len(row) for row in rows], dtype=torch.long)
+    found = {}
+    for places in torch.argsort(sizes, descending=True).split(batch_size) if rows else ():
+        ids = pad_sequence([torch.tensor(rows[i]) for i in places], batch_first=True, padding_value=pad_id)
+        mask = (torch.arange(ids.shape[1]) < sizes[places][:, None]).long()
+        with torch.inference_mode():
+            best = model(ids, mask).softmax(-1).max(-1)
+        found |= {int(i): (names[int(k)], p) for i, k, p in zip(places, best.indices, best.values)}
+    return tuple({"label": found[i][0], "score": found[i][1]} for i in range(len(rows)))""",
+        "recursion and plain numbers": """def classify(model, rows, names, pad_id, batch_size):
+    import math
+
+    todo = sorted(enumerate(rows), key=lambda one: len(one[1]), reverse=True)
+    some, rest = todo[:batch_size], todo[batch_size:]
+    if not some:
+        return []
+    results, wide = {}, len(some[0][1])
+    while some:
+        with torch.no_grad():
+            logits = model(
+                torch.tensor([(list(row) + wide * [pad_id])[:wide] for _, row in some]),
+                torch.tensor([[int(t < len(row)) for t in range(wide)] for _, row in some]),
+            ).tolist()
+        for (place, _), row in zip(some, logits):
+            top = max(row)
+            results[place] = {
+                "score": 1 / sum(math.exp(one - top) for one in row), "label": names[row.index(top)]
+            }
+        some, rest = rest[:batch_size], rest[batch_size:]
+        wide = len(some[0][1]) if some else 0
+    return [results[place] for place in sorted(results)]""",
     },
     "04-1-a": {
         "one tuple a token": """def example(turns, marks, learn, max_length, keep):
@@ -2041,6 +2158,43 @@ def window_attention(q, k, v, left, block):
         "an array": """def kept(T, heads, kv_heads, D, width=2):
     inputs = T * D * (heads + 2 * kv_heads) * width
     return torch.tensor([inputs + T * T * heads * width, inputs + heads * T * (D * width + 4)])""",
+    },
+    "08-2b-d": {
+        "two passes, one for each owner": """def tiled_gradients(q, k, v, out, lse, upstream, block):
+    T, scale = len(q), q.shape[1] ** -0.5
+    place, delta = torch.arange(T), torch.einsum("td,td->t", out, upstream)
+
+    def tile(i, j):
+        rows, columns = slice(i, i + block), slice(j, j + block)
+        seen = place[rows, None] >= place[None, columns]
+        p = torch.where(seen, (q[rows] @ k[columns].T * scale - lse[rows, None]).exp(), 0.0)
+        return p, p * (upstream[rows] @ v[columns].T - delta[rows, None]) * scale, rows, columns
+
+    starts, found = range(0, T, block), [[], [], []]
+    for i in starts:
+        found[0].append(sum(ds @ k[c] for _, ds, _, c in (tile(i, j) for j in starts if j <= i)))
+    for j in starts:
+        dk = dv = 0
+        for p, ds, r, _ in (tile(i, j) for i in starts if i >= j):
+            dk, dv = dk + ds.T @ q[r], dv + p.T @ upstream[r]
+        found[1].append(dk), found[2].append(dv)
+    return tuple(torch.cat(one) for one in found)""",
+        "numpy, lists come back": """def tiled_gradients(q, k, v, out, lse, upstream, block):
+    import numpy as np
+
+    q, k, v, out, lse, upstream = (x.numpy() for x in (q, k, v, out, lse, upstream))
+    found, delta = [np.zeros_like(x) for x in (q, k, v)], (out * upstream).sum(1, keepdims=True)
+    for i in range(0, len(q), block):
+        a, do = q[i : i + block] / np.sqrt(q.shape[1]), upstream[i : i + block]
+        for j in range(0, i + 1, block):
+            b, c = k[j : j + block], v[j : j + block]
+            behind = np.arange(i, i + len(a))[:, None] - np.arange(j, j + len(b))
+            p = np.exp(np.where(behind >= 0, a @ b.T - lse[i : i + block, None], -np.inf))
+            ds = p * (do @ c.T - delta[i : i + block])
+            found[0][i : i + block] += ds @ b / np.sqrt(q.shape[1])
+            found[1][j : j + block] += ds.T @ a
+            found[2][j : j + block] += p.T @ do
+    return [one.tolist() for one in found]""",
     },
     "08-3-a": {
         "counts with watch": """def trips(rows, width, size, fused):
@@ -3128,11 +3282,47 @@ spoiled = corpus, "K7 truck", 0""",
         "rounded": "prediction = (64, 64, 0.0667, 2, 132.3)",
     },
     "12-3-a": {
-        "a sum of layers": """def bytes_of(count, dim, m, codes):
-    above = 0.0
-    for layer in range(1, 200):
-        above += m ** (1.0 - layer)
-    return np.float64(count * (4 * dim + dim * bool(codes) + 8 * m + 4 * above))""",
+        "two heaps": """def filtered_walk(points, links, passes, query, start, ef):
+    import heapq
+
+    def gap(node):
+        return (points[node][0] - query[0]) ** 2 + (points[node][1] - query[1]) ** 2
+
+    seen, order, near, far = {start}, [start], [(gap(start), start)], []
+    if passes[start]:
+        far.append((-gap(start), -start))
+    while near:
+        g, node = heapq.heappop(near)
+        if len(far) == ef and (g, node) > (-far[0][0], -far[0][1]):
+            break
+        for other in links[node]:
+            if other not in seen:
+                seen.add(other)
+                order.append(other)
+                heapq.heappush(near, (gap(other), other))
+                if passes[other]:
+                    heapq.heappush(far, (-gap(other), -other))
+                    if len(far) > ef:
+                        heapq.heappop(far)
+    return tuple(-n for _, n in sorted(far, reverse=True)), order""",
+        "numpy, all ranks at once": """def filtered_walk(points, links, passes, query, start, ef):
+    ranks = np.argsort(((np.array(points) - np.array(query)) ** 2).sum(axis=1), kind="stable").argsort().tolist()
+    state, order = {start: False}, [start]  # measured nodes: looked at or not
+
+    def found():
+        return sorted((n for n in state if passes[n]), key=ranks.__getitem__)[:ef]
+
+    while not all(state.values()):
+        here = min((n for n, looked in state.items() if not looked), key=ranks.__getitem__)
+        best = found()
+        if len(best) == ef and ranks[here] > ranks[best[-1]]:
+            break
+        state[here] = True
+        for other in links[here]:
+            if other not in state:
+                state[other] = False
+                order.append(other)
+    return np.array(found(), int), np.array(order)""",
     },
     "12-3-b": {
         "by the definition": """def frontier(trials):
@@ -3587,29 +3777,49 @@ wrong = [at, close, away]""",
     return [kept, [name for name, _, _ in once if name not in kept + below], below]""",
     },
     "09-1-b": {
-        "letter by letter": """def renumber(text, n):
-    out, order, at = "", {}, 0
-    while at < len(text):
+        "a matrix product, letter by letter": """def rag(question, texts, encode, ask, k, cutoff):
+    if len(texts) == 0:
+        return ("I do not know.", ())
+    rows = np.array(encode([question, *texts]), float)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    scores = rows[1:] @ rows[0]
+    found = [int(one) for one in np.argsort(-scores)[:k] if scores[one] >= cutoff]
+    if not found:
+        return ("I do not know.", ())
+    prompt = ""
+    for number, place in enumerate(found, 1):
+        prompt += f"[{number}] {texts[place]}\\n"
+    said, out, cited, at = ask(f"{prompt}\\nQuestion: {question}"), "", {}, 0
+    while at < len(said):
         end = at + 1
-        while end < len(text) and text[end] in "0123456789":
+        while end < len(said) and said[end] in "0123456789":
             end += 1
-        if text[at] == "[" and end > at + 1 and text[end : end + 1] == "]":
-            number = int(text[at + 1 : end])
-            if 1 <= number <= n:
-                out += f"[{order.setdefault(number, len(order) + 1)}]"
-            elif at and text[at - 1] == " ":
+        if said[at] == "[" and end > at + 1 and said[end : end + 1] == "]":
+            number = int(said[at + 1 : end])
+            if 0 < number <= len(found):
+                out += said[at : end + 1]
+                cited[found[number - 1]] = True
+            elif at and said[at - 1] == " ":
                 out = out[:-1]
             at = end + 1
         else:
-            out, at = out + text[at], at + 1
-    return out, tuple(order)""",
-        "first take out, then number": """import re
+            out, at = out + said[at], at + 1
+    return out, tuple(cited)""",
+        "heapq and plain numbers": """import heapq, math, re
 
-def renumber(text, n):
-    exists = lambda match: match[0] if 0 < int(match[2]) <= n else ""
-    text = re.sub(r"( ?)\\[([0-9]+)\\]", exists, text)
-    order = list(dict.fromkeys(map(int, re.findall(r"\\[([0-9]+)\\]", text))))
-    return [re.sub(r"\\[([0-9]+)\\]", lambda match: f"[{order.index(int(match[1])) + 1}]", text), order]""",
+def rag(question, texts, encode, ask, k, cutoff):
+    def score(vector):
+        return sum(a * b for a, b in zip(asked, vector)) / math.hypot(*asked) / math.hypot(*vector)
+
+    (asked,) = encode([question])
+    rows = [(score(vector), place) for place, vector in enumerate(encode(texts))]
+    found = [place for one, place in heapq.nlargest(k, rows) if one >= cutoff]
+    if len(found) == 0:
+        return ["I do not know.", []]
+    lines = [f"[{n + 1}] {texts[place]}" for n, place in enumerate(found)] + ["", "Question: " + question]
+    exists = lambda match: match[0] if 0 < int(match[2]) <= len(found) else ""
+    said = re.sub(r"( ?)\\[([0-9]+)\\]", exists, ask("\\n".join(lines)))
+    return said, list(dict.fromkeys(found[int(one) - 1] for one in re.findall(r"\\[([0-9]+)\\]", said)))""",
     },
     "09-1-c": {
         "computed": "prediction = 3, 1, 1, 62 + sum((155, 185, 25))",
@@ -4725,46 +4935,43 @@ shares=[c/301 for c in counts]
 reason=' B '""",
     },
     "05-3-d": {
-        "three terms, bisection": """def held(parameters, ranks, stage):
-    weights, gradients, rest = 2 * parameters, 2 * parameters, 12 * parameters
-    rest = rest / ranks if stage >= 1 else rest
-    gradients = gradients / ranks if stage >= 2 else gradients
-    weights = weights / ranks if stage == 3 else weights
-    return weights + gradients + rest
+        "numpy": """def zero_step(rank, ranks, weights, gradients, m, v, step, reduce_scatter, all_gather):
+    import numpy as np
 
+    fill = -len(weights) % ranks
+    w, mine = (np.pad(np.array(one, dtype=float), (0, fill)).reshape(ranks, -1) for one in (weights, gradients))
+    g = np.array(reduce_scatter(mine)) / ranks
+    m, v = 0.9 * np.array(m) + 0.1 * g, 0.999 * np.array(v) + 0.001 * g**2
+    new = w[rank] - 0.01 * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+    return np.concatenate(all_gather(new))[: len(weights)], m, v""",
+        "float32 tensors": """def zero_step(rank, ranks, weights, gradients, m, v, step, reduce_scatter, all_gather):
+    import torch
 
-def needed(parameters, memory, stage):
-    from fractions import Fraction
-
-    def fits(n):
-        return held(parameters, Fraction(n), stage) <= memory
-
-    high = 1
-    while not fits(high):
-        high *= 2
-        if high > 10**15:
-            return None
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle) else (middle, high)
-    return high""",
-        "bisection in floats": """def held(parameters, ranks, stage):
-    w, g, a = 2, 2, 12
-    if stage >= 1: a /= ranks
-    if stage >= 2: g /= ranks
-    if stage >= 3: w /= ranks
-    return parameters * (w + g + a)
-def needed(parameters, memory, stage):
-    if held(parameters, 1, stage) <= memory: return 1
-    if held(parameters, float('inf'), stage) >= memory: return None
-    low, high = 1, 2
-    while held(parameters, high, stage) > memory: low, high = high, 2 * high
-    while high - low > 1:
-        mid = (low + high) // 2
-        if held(parameters, mid, stage) <= memory: high = mid
-        else: low = mid
-    return high""",
+    whole = torch.zeros(2, ranks * ((len(weights) + ranks - 1) // ranks))
+    whole[0, : len(weights)], whole[1, : len(weights)] = torch.tensor(weights), torch.tensor(gradients)
+    own = whole[0].chunk(ranks)[rank]
+    g = torch.tensor(reduce_scatter(whole[1].view(ranks, -1))).div(ranks)
+    m = torch.lerp(torch.tensor(m), g, 0.1)
+    v = torch.tensor(v) * 0.999 + g.square() * 0.001
+    own = own - 0.01 / (1 - 0.9**step) * m / ((v / (1 - 0.999**step)).sqrt() + 1e-8)
+    pieces = [torch.tensor(one) for one in all_gather(own)]
+    return torch.cat(pieces)[: len(weights)], m, v""",
+        "number by number": """def zero_step(rank, ranks, weights, gradients, m, v, step, reduce_scatter, all_gather):
+    P, size = len(weights), (len(weights) - 1) // ranks + 1
+    at = lambda numbers, i: numbers[i] if i < P else 0.0
+    sums = reduce_scatter([tuple(at(gradients, r * size + i) for i in range(size)) for r in range(ranks)])
+    new_m, new_v, new_w = [], [], []
+    for i, total in enumerate(sums):
+        g = total / ranks
+        new_m.append(m[i] + 0.1 * (g - m[i]))
+        new_v.append(v[i] + 0.001 * (g * g - v[i]))
+        slope = new_m[-1] / (1 - 0.9**step)
+        new_w.append(at(weights, rank * size + i) - 0.01 * slope / ((new_v[-1] / (1 - 0.999**step)) ** 0.5 + 1e-8))
+    everything = []
+    for piece in all_gather(new_w):
+        everything += piece
+    del everything[P:]
+    return [everything, new_m, new_v]""",
     },
     "06-1-a": {
         "tensors": """def batch_of(rows, end, pad, longest):
@@ -5522,57 +5729,53 @@ first_wrong = 3""",
     return found""",
     },
     "09-4-b": {
-        "a copy, then changed in place": """def masked(value):
-    import copy
-    box = [copy.deepcopy(value)]
-    left = [box]
-    while left:
-        holder = left.pop()
-        for at in range(len(holder)) if isinstance(holder, list) else list(holder):
-            one = holder[at]
-            plain = "".join(c for c in at.lower() if c not in "_- ") if isinstance(holder, dict) else ""
-            if plain in ("password", "apikey", "token", "authorization"):
-                holder[at] = "[masked]"
-            elif isinstance(one, str):
-                holder[at] = re.sub(r"(^|[\\W_])sk-[A-Za-z0-9_-]{16,}", lambda found: found[1] + "[masked]", one)
-            elif isinstance(one, (list, dict)):
-                left.append(one)
-    return box[0]""",
-        "sign by sign": """def masked(value):
-    if isinstance(value, dict):
-        names = ("password", "apikey", "token", "authorization")
-        copy = {}
-        for key, one in value.items():
-            plain = key.replace("_", "").replace("-", "").replace(" ", "").lower()
-            copy[key] = "[masked]" if plain in names else masked(one)
-        return copy
-    if isinstance(value, list):
-        return list(map(masked, value))
-    if not isinstance(value, str):
-        return value
-    allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
-    out, at = "", 0
-    while at < len(value):
-        end = at + 3
-        if value.startswith("sk-", at) and not (at and value[at - 1].isalnum()):
-            while end < len(value) and value[end] in allowed:
-                end += 1
-            if end - at >= 19:
-                out, at = out + "[masked]", end
-                continue
-        out, at = out + value[at], at + 1
-    return out""",
-        "by JSON's types": """def masked(value):
-    match value:
-        case str():
-            parts = re.split(r"((?<![^\\W_])sk-[a-zA-Z0-9_-]{16,})", value)
-            return "".join("[masked]" if number % 2 else part for number, part in enumerate(parts))
-        case list():
-            return [masked(one) for one in value]
-        case dict():
-            secret = re.compile("password|apikey|token|authorization", re.IGNORECASE)
-            return {k: "[masked]" if secret.fullmatch(re.sub("[-_ ]+", "", k)) else masked(v) for k, v in value.items()}
-    return value""",
+        "a class": """def spans_of(program, clock):
+    open_span, spans, opened = ContextVar("span"), [], []
+
+    class Block:
+        def __init__(self, name):
+            self.name = name
+
+        def __enter__(self):
+            self.number, self.parent, self.start = len(opened), open_span.get(None), clock()
+            opened.append(self)
+            open_span.set(self)
+            return self
+
+        def __exit__(self, kind, error, where):
+            open_span.set(self.parent)
+            above = None if self.parent is None else self.parent.number
+            spans.append([self.number, above, self.name, self.start, clock(), kind and kind.__name__])
+            return False
+
+    program(Block)
+    return spans""",
+        "the context holds all that is open": """import contextlib, contextvars
+
+PATH = contextvars.ContextVar("path", default=())
+
+def spans_of(program, clock):
+    begun, done = [], []
+
+    @contextlib.contextmanager
+    def trace(name):
+        path = PATH.get()
+        span = {"number": len(begun), "parent": path[-1] if path else None, "name": name, "start": clock()}
+        begun.append(span)
+        PATH.set((*path, span["number"]))
+        span["error"] = None
+        try:
+            yield span
+        except Exception as error:
+            span["error"] = error.__class__.__name__
+            raise
+        finally:
+            PATH.set(path)
+            span["end"] = clock()
+            done.append(span)
+
+    program(trace)
+    return tuple(tuple(one[key] for key in ("number", "parent", "name", "start", "end", "error")) for one in done)""",
     },
     "09-4-c": {
         "한국어": 'leaking = f"비밀번호는 {SECRET}예요."',
@@ -5682,16 +5885,22 @@ hub = tuple(axes[0])""",
     return at""",
     },
     "13-1-c": {
-        "numpy": """def alerts(reference, requests, window, threshold):
-    reference, found = np.sort(reference), []
-    for number in range(len(requests) // window):
-        part = np.sort(requests[number * window : (number + 1) * window])
-        every = np.concatenate([reference, part])
-        one = np.searchsorted(reference, every, side="right") / len(reference)
-        other = np.searchsorted(part, every, side="right") / window
-        if np.abs(one - other).max() > threshold:
-            found.append(number)
-    return np.array(found)""",
+        "numpy": """def alerts(reference, requests, window, allowed):
+    def far(one, other):
+        one, other = np.sort(one), np.sort(other)
+        every = np.concatenate([one, other])
+        shares = [np.searchsorted(some, every, side="right") / len(some) for some in (one, other)]
+        return np.abs(shares[0] - shares[1]).max()
+
+    def cut(numbers):
+        numbers = np.asarray(numbers, float)
+        return numbers[: len(numbers) // window * window].reshape(-1, window)
+
+    all_of, chance = np.asarray(reference, float), []
+    for number, own in enumerate(cut(reference)):
+        chance.append(far(np.delete(all_of, slice(number * window, (number + 1) * window)), own))
+    bound = np.sort(chance)[-1 - allowed]
+    return np.array([number for number, part in enumerate(cut(requests)) if far(all_of, part) > bound])""",
     },
     "13-1-d": {
         "a mirror": "drift = [[0] * 30 + [3] * 10, [6 / 4 - x for x in [0] * 30 + [3] * 10]]",

@@ -1,6 +1,9 @@
-"""The checkers of lesson 05_3 against the papers' formulas and sums that are worked out otherwise."""
+"""The checkers of lesson 05_3 against the papers' formulas, torch's AdamW and sums that are worked out otherwise."""
+
+import math
 
 import pytest
+import torch
 
 from minillm.course.classroom.exercises import lesson_05_3
 
@@ -26,8 +29,24 @@ def test_slots_of_gpipe(ranks, m):
     assert lesson_05_3.slots_of([[("B", 0), ("F", 0)], [("F", 0), ("B", 0)]]) is None
 
 
-def test_gpus_of_the_paper():
-    """Rajbhandari et al. 2020, figure 1: 7.5 billion weights on 64 GPUs take 31.4, 16.6 and 1.9 GB."""
-    for stage, size in ((1, 31.4e9), (2, 16.6e9), (3, 1.9e9)):
-        assert lesson_05_3._needed(7_500_000_000, round(size * 1.005), stage) in range(55, 65)
-    assert lesson_05_3._needed(7_500_000_000, 15_000_000_000, 2) is None
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
+def test_pieces_of_zero(ranks):
+    """Equal pieces, which are the numbers and zeros behind them."""
+    pieces = lesson_05_3.in_pieces([1.0, 2.0, 3.0, 4.0], ranks)
+    assert {len(one) for one in pieces} == {math.ceil(4 / ranks)}
+    assert [number for piece in pieces for number in piece] == [1.0, 2.0, 3.0, 4.0] + [0.0] * (-4 % ranks)
+
+
+def test_the_update_is_that_of_torch():
+    """Four steps of torch's own AdamW on the whole, and of the checker's on three pieces."""
+    random = torch.Generator().manual_seed(0)
+    whole = torch.nn.Parameter(torch.randn(7, generator=random, dtype=torch.float64))
+    optimizer = torch.optim.AdamW([whole], lr=lesson_05_3.RATE, weight_decay=0.0)
+    mine = [[one, [0.0] * 3, [0.0] * 3] for one in lesson_05_3.in_pieces(whole.tolist(), 3)]
+    for step in range(1, 5):
+        whole.grad = torch.randn(7, generator=random, dtype=torch.float64)
+        optimizer.step()
+        gradients = lesson_05_3.in_pieces(whole.grad.tolist(), 3)
+        mine = [lesson_05_3.adamw_update(w, g, m, v, step) for (w, m, v), g in zip(mine, gradients)]
+    together = [number for w, _, _ in mine for number in w]
+    assert together == pytest.approx([*whole.tolist(), 0.0, 0.0], abs=1e-12)

@@ -37,6 +37,16 @@ def test_a_request_may_come_back():
     assert bars(plt.gca()) == [(0, 1, 0), (2, 3, 0)]
 
 
+def test_names_stand_on_the_bars_and_their_first_letter_is_the_colour():
+    plot_slots([[0, 1], [2, 0], [3, 2]], names=["F0", "F1", "B0", "B1"])
+    ax = plt.gca()
+    assert [text.get_text() for text in ax.texts] == ["F0", "B0", "B1", "F1", "F0", "B0"]
+    colours = [bar.get_facecolor() for bar in ax.patches]
+    assert colours[0] == colours[3] == colours[4] != colours[1] == colours[2] == colours[5]
+    with pytest.raises(ValueError, match="slots name request 2, and names has 2"):
+        plot_slots([[2]], names=["F0", "F1"])
+
+
 @pytest.mark.parametrize(
     ("slots", "ended", "says"),
     [

@@ -10,8 +10,10 @@ from minillm.data import (
     balanced,
     hard_negatives,
     held_out_pairs,
+    read_scene,
     read_scenes,
     scenes,
+    shapes,
     swapped_captions,
 )
 from minillm.data.scenes import PALETTE, mask
@@ -115,6 +117,14 @@ def test_korean_captions_are_whole_and_have_one_place_particle():
         "회색 배경의 왼쪽 위에 작은 빨간 원을, 오른쪽 아래에 큰 초록색 별을 그린 그림",
         "왼쪽 위에 작은 빨간 원이, 오른쪽 아래에 큰 초록색 별이 있는 회색 배경",
     ]
+
+
+def test_shapes_are_scenes_of_one_thing():
+    some, more = shapes(5, seed=3), shapes(8, seed=3)
+    np.testing.assert_array_equal(some.images, more.images[:5])
+    for image, objects in zip(more.images, more.objects):
+        assert len(objects) == 1
+        assert read_scene(image).objects[0].shape == objects[0].shape
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,24 @@ def test_a_script_says_what_it_holds():
     assert model.asked == [ASKED] * 4
 
 
+@pytest.mark.parametrize("replies", ["yes", None, (one for one in ["yes"])])
+def test_a_script_is_a_list_of_replies(replies):
+    """A text alone would be said letter by letter."""
+    with pytest.raises(ValueError, match="replies must be a list of texts or Replies, got "):
+        ScriptedChat(replies)
+
+
+@pytest.mark.parametrize("messages", ["hello", {"role": "user", "content": "hello"}, ["hello"], None])
+def test_a_conversation_is_a_list_of_dicts(messages):
+    model = ScriptedChat(["yes"])
+    asks = [model.chat, model.stream, lambda said: model.choose(said, ["yes", "no"])]
+    asks += [OpenAIChat("http://127.0.0.1:9/v1", "none").chat]
+    for ask in asks:
+        with pytest.raises(ValueError, match="messages must be a list of dicts with role and content, got "):
+            ask(messages)
+    assert model.asked == []
+
+
 def test_importing_minillm_needs_none_of_the_extras():
     code = (
         "import sys\n"

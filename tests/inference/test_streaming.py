@@ -1,5 +1,8 @@
 """Text while it is written: whole characters, no part of a stop string, and in sum the text of the end."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -197,3 +200,19 @@ def test_a_tokenizer_of_another_model(llama):
         )
         with pytest.raises(ValueError, match="do not belong together"):
             list(text)
+
+
+def test_a_program_may_end_while_texts_are_written():
+    """The layers of a model are put back at the end of a text; a program that ends before then has none any more."""
+    code = """
+from minillm.inference import Engine, SamplingParams, stream
+from minillm.models import GPT2, GPT2Config
+model = GPT2(GPT2Config(vocab_size=64, n_positions=32, n_embd=8, n_layer=1, n_head=2))
+params = SamplingParams(max_tokens=9)
+tokens = stream(model, [1, 2], params)
+engine = Engine(GPT2(model.config), num_blocks=8)
+engine.add_request([1, 2], params)
+print(len(engine.step()), next(tokens) < 64)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr, done.returncode) == ("1 True\n", "", 0)

@@ -14,7 +14,7 @@ import torch
 
 from minillm._files import BadFileError
 from minillm.inference import KVCache, SamplingParams, generate
-from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig, load_model
+from minillm.models import GPT2, LSTM, T5, GPT2Config, Llama, LlamaConfig, load_model
 from minillm.nn import ALiBi, SinusoidalPosition
 from minillm.quantization import quantize
 from minillm.tokenizer import BPETokenizer, load_tokenizer
@@ -242,6 +242,54 @@ def test_bad_input_is_refused(kind, ids, options):
 def test_bad_configs_and_paths_are_refused(make):
     with pytest.raises(ValueError):
         make()
+
+
+@pytest.mark.parametrize("kind", [GPT2, Llama, T5, LSTM])
+def test_what_a_tokenizer_gives_goes_into_a_model_as_it_comes(kind):
+    tokenizer = BPETokenizer.train(["the cat sat"], 260)
+    batch = tokenizer(["the cat", "the cat"], return_tensors="pt")
+    assert "token_type_ids" in batch
+    sizes = {GPT2: GPT2_SIZES, Llama: LLAMA_SIZES, T5: {"d_model": 8, "d_ff": 8, "num_layers": 1}}
+    model = kind(kind.config_class(**(sizes.get(kind, {}) | {"vocab_size": tokenizer.vocab_size})))
+    more = {"decoder_input_ids": IDS} if kind is T5 else {}
+    plain = model(batch["input_ids"], attention_mask=batch["attention_mask"], **more).logits
+    for one in (model(**batch, **more), model(**batch, **more, labels=None, use_cache=None)):
+        assert torch.equal(one.logits, plain)
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("labels", "an objective of minillm.training"),
+        ("past_key_values", "its name is cache"),
+        ("use_cache", "give cache=model.new_cache"),
+        ("return_dict", "leave it out"),
+        ("output_attentions", "watch_attention"),
+    ],
+)
+def test_an_argument_of_transformers_is_refused_with_what_to_write_instead(name, instead):
+    with pytest.raises(ValueError, match=f"Llama takes no {name}: .*{instead}"):
+        tiny()(IDS, **{name: IDS})
+
+
+def test_a_model_that_is_asked_to_generate_says_who_does():
+    with pytest.raises(
+        AttributeError, match=r"Llama has no generate: write minillm.inference.generate\(model, ids"
+    ):
+        tiny().generate(IDS, max_new_tokens=5)
+
+
+def test_the_fields_of_an_output_go_by_name():
+    out = tiny()(IDS)
+    assert out["logits"] is out.logits
+    assert out["hidden_states"] is None
+    with pytest.raises(
+        KeyError, match="'loss' is none of the fields last_hidden_state, hidden_states, logits"
+    ):
+        out["loss"]
+    for take in (lambda: out[0], lambda: list(out)):
+        with pytest.raises(TypeError, match=r"CausalLMOutput has named fields .*, got 0"):
+            take()
 
 
 def test_a_name_of_the_hub_is_no_folder():

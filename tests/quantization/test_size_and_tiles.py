@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from minillm._files import BadFileError
 from minillm.models import Llama, LlamaConfig, save_gguf
 from minillm.quantization import PackedLinear, codes_linear, linear, load_packed, quantize
 from minillm.quantization.linear import FEW_ROWS, TILE
@@ -33,6 +34,17 @@ def test_bytes_of_a_packed_file_whatever_it_is_cast_to(kind, most, tmp_path):
         assert sum(map(nbytes, layers)) <= most * sum(weight.nbytes for weight in weights)
         model.float()
     assert all(torch.equal(layer.dequantize(), weight) for layer, weight in zip(layers, weights))
+
+
+def test_a_real_models_name_stands_for_its_file(monkeypatch, tmp_path):
+    """As in load_model; which file it is, is `fetched`'s affair."""
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_hidden_layers": 1}
+    save_gguf(Llama(LlamaConfig(vocab_size=64, **sizes)), tmp_path / "a.gguf", "q4_0")
+    monkeypatch.setattr("minillm.data.hub.fetched", {"smollm2": tmp_path / "a.gguf"}.__getitem__)
+    ids = torch.tensor([[1, 2, 3]])
+    assert torch.equal(load_packed("smollm2")(ids).logits, load_packed(tmp_path / "a.gguf")(ids).logits)
+    with pytest.raises(BadFileError, match="'nothing' cannot be read"):
+        load_packed("nothing")
 
 
 def test_every_finite_half_is_read_as_numpy_reads_it():

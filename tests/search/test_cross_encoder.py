@@ -61,6 +61,18 @@ def test_the_two_texts_are_told_apart_and_their_order_counts(encoder):
     assert abs(untyped.score([("cat", "dog")])[0] - there) > 1e-3
 
 
+def test_predict_is_score_under_the_peers_name(encoder):
+    scores = encoder.score(PAIRS)
+    np.testing.assert_array_equal(
+        encoder.predict([list(pair) for pair in PAIRS], show_progress_bar=False), scores
+    )
+    assert encoder.predict(PAIRS[-1]).shape == ()  # one pair, one number
+    assert encoder.predict(PAIRS[-1]) == pytest.approx(scores[-1], abs=ROUNDING)
+    assert encoder.predict([]).shape == (0,)
+    with pytest.raises(ValueError, match="pairs"):
+        encoder.predict(["cat", 5])
+
+
 def test_the_batch_and_the_order_change_nothing(encoder):
     single = np.concatenate([encoder.score([pair]) for pair in PAIRS])
     for size in (1, 2, 4, 32):

@@ -194,6 +194,10 @@ def test_it_takes_what_a_user_of_the_peer_types(encoder, capsys):
     )
     assert encoder.encode_query("the cat", convert_to_tensor=True).shape == (16,)
     assert encoder.encode([], convert_to_tensor=True).shape == (0, 16)
+    np.testing.assert_array_equal(encoder.encode(["the cat", "a dog"], convert_to_numpy=True), plain)
+    listed = encoder.encode(["the cat", "a dog"], convert_to_numpy=False)
+    assert [(type(row), row.shape) for row in listed] == [(torch.Tensor, (16,))] * 2
+    assert encoder.encode("the cat", convert_to_numpy=False).shape == (16,)
     assert encoder.device == torch.device("cpu")
     with pytest.raises(ValueError, match="device must be auto"):
         encoder.encode(["cat"], device="gpu")

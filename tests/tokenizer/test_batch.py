@@ -129,6 +129,16 @@ def test_words_and_sides(tokenizer):
     assert tokenizer("abc", padding=True, pad_to_multiple_of=4)["attention_mask"] == [1, 1, 1, 0]
 
 
+def test_a_side_that_is_none_does_not_pad_in_silence():
+    tokenizer = BPETokenizer.train([], 257)
+    tokenizer.padding_side = "rigth"
+    assert tokenizer("ab")["attention_mask"] == [1, 1]  # nothing to pad
+    with pytest.raises(
+        ValueError, match="the tokenizer's padding_side must be one of 'right', 'left', got 'rigth'"
+    ):
+        tokenizer(["ab", "c"], padding=True)
+
+
 def test_offsets_point_at_the_source():
     """NFC joins three letters of Hangul, a bare accent and its letter; the text of each token is found again."""
     text = "\u1100\u1161\u11a8 e\u0301! 한"

@@ -122,6 +122,22 @@ def test_parameters_without_gradient_are_left_alone_and_count_their_own_updates(
     assert all(p.grad is None for p in ours)
 
 
+def test_gradients_are_forgotten_or_made_zero_as_in_torch():
+    params = parameters(0)[:2]
+    optimizer = AdamW(params, lr=0.1, weight_decay=0.0)
+    set_gradients(params[:1], 1)
+    optimizer.zero_grad(set_to_none=False)
+    assert params[0].grad.shape == params[0].shape
+    assert not params[0].grad.any()
+    assert params[1].grad is None
+    optimizer.zero_grad(set_to_none=True)
+    assert params[0].grad is None
+    with pytest.raises(ValueError, match="set_to_none must be True or False, got 1"):
+        optimizer.zero_grad(set_to_none=1)
+    with pytest.raises(ValueError, match="step takes no closure: call backward"):
+        optimizer.step(lambda: 1.0)
+
+
 def test_state_goes_into_another_optimizer_bit_for_bit():
     one, other = parameters(5), parameters(6)
     a, b = AdamW(one, lr=0.1), AdamW(other, lr=0.3)

@@ -21,7 +21,7 @@ from typing import Any
 
 from minillm._checks import check_choice, check_text, describe
 from minillm.apps.rag.nodes import Node
-from minillm.apps.rag.query_engine import QueryEngine
+from minillm.apps.rag.query_engine import Answer, QueryEngine
 from minillm.apps.rag.retriever import Retriever, StoreSearch
 from minillm.apps.rag.splitter import SentenceSplitter
 from minillm.data import Document, available
@@ -172,6 +172,10 @@ class VectorStoreIndex:
         of QueryEngine (context_window, max_tokens, prompt)."""
         own = {name: options.pop(name) for name in QueryEngine.OPTIONS if name in options}
         return QueryEngine(self.as_retriever(**options), llm, **own)
+
+    def query(self, question: str, llm: Any = None, **options: Any) -> Answer:
+        """The answer to one question: `as_query_engine(llm, **options).query(question)`, whose errors these are."""
+        return self.as_query_engine(llm, **options).query(question)
 
     def words(self) -> BM25:
         """Keyword search over the same nodes, made anew where anyone has written to the store since, this process or

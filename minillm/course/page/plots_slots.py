@@ -23,12 +23,18 @@ KEPT = "#bbbbbb"
 
 
 def plot_slots(
-    slots: Any, ended: Sequence[int] | None = None, *, title: str = "", ax: Axes | None = None
+    slots: Any,
+    ended: Sequence[int] | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    title: str = "",
+    ax: Axes | None = None,
 ) -> None:
     """slots (steps, slots): the number of the request in each slot at each step, -1 for an empty one.
 
-    ended: for each request the step of its last token; None draws no ends. Raises ValueError for numbers that are not
-    whole, and for a request without an end.
+    ended: for each request the step of its last token; None draws no ends. names: what is written on each request's
+    bars in place of its number; names that begin with the same letter have one colour. Raises ValueError for numbers
+    that are not whole, and for a request without an end or a name.
     """
     grid = numbers("slots", slots, 2)
     ends = None if ended is None else numbers("ended", ended, 1)
@@ -36,12 +42,17 @@ def plot_slots(
         raise ValueError("slots must hold the numbers of requests, 0 or more, and -1 for an empty slot")
     if ends is not None and grid.max() >= len(ends):
         raise ValueError(f"slots name request {int(grid.max())}, and ended has {len(ends)}")
+    if names is not None and grid.max() >= len(names):
+        raise ValueError(f"slots name request {int(grid.max())}, and names has {len(names)}")
+    words = list(map(str, range(int(grid.max()) + 1))) if names is None else list(names)
+    letters = list(dict.fromkeys(word[:1] for word in words))
     steps, places = grid.shape
     ax = axes_grid(1, 1, (8.6, 0.7 + 0.24 * places))[0, 0] if ax is None else axes_or_new(ax)
     letter = 0.1 * steps / ax.figure.get_size_inches()[0]  # steps that a digit takes
     for slot, number, start, stop in _stays(grid.astype(int)):
         done = stop if ends is None else int(np.clip(ends[number] + 1, start, stop))
-        colour = PALETTE[number % 6]
+        word = words[number]
+        colour = PALETTE[(number if names is None else letters.index(word[:1])) % 6]
         ax.add_patch(
             Rectangle((start, slot - 0.42), done - start, 0.84, fc=colour, ec="white", lw=0.5, alpha=0.55)
         )
@@ -49,11 +60,11 @@ def plot_slots(
             ax.add_patch(
                 Rectangle((done, slot - 0.42), stop - done, 0.84, fc="white", ec=KEPT, lw=0.5, hatch="/////")
             )
-        if done - start > letter * len(str(number)):
+        if done - start > letter * len(word):
             ax.text(
                 (start + done) / 2,
                 slot,
-                str(number),
+                word,
                 ha="center",
                 va="center_baseline",
                 fontsize=8,

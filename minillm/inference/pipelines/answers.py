@@ -12,7 +12,7 @@ QuestionAnsweringPipeline of version 4 (version 5 has none any more).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -77,6 +77,25 @@ class Window(NamedTuple):
     words: list[tuple[int, int]]
     allowed: Tensor
     context: str
+
+
+def summed(
+    spans: Sequence[list[tuple[float, int, int]]], windows: Sequence[Window], whole_words: bool = False
+) -> list[dict[str, Any]]:
+    """The answers to one question: its spans in each window (best_spans) as {"score", "start", "end", "answer"}.
+
+    Words that several windows name, in capitals or not, are one answer with the sum of its scores, as in transformers:
+    a sum may be above 1. start, end: characters where the words were met first. whole_words: spans grow to words.
+    """
+    answers: dict[str, dict[str, Any]] = {}
+    for found, window in zip(spans, windows):
+        places = window.words if whole_words else window.places
+        for score, i, j in found:
+            start, end = places[i][0], places[j][1]
+            text = window.context[start:end]
+            new = {"score": 0.0, "start": start, "end": end, "answer": text}
+            answers.setdefault(text.lower(), new)["score"] += score
+    return list(answers.values())
 
 
 @dataclass(frozen=True)
@@ -185,22 +204,12 @@ class QuestionAnswering(Pipeline):
 
     def postprocess(self, found: list[Any], rows: list[Row], options: AnswerOptions) -> Any:
         """The best answers of all windows."""
-        answers: dict[str, dict[str, Any]] = {}
-        for (spans, _), row in zip(found, rows):
-            window = row.about
-            places = window.words if options.align_to_words else window.places
-            for score, i, j in spans:
-                start, end = places[i][0], places[j][1]
-                text = window.context[start:end]
-                known = answers.setdefault(
-                    text.lower(), {"score": 0.0, "start": start, "end": end, "answer": text}
-                )
-                known["score"] += score
-        ranked = list(answers.values())
+        spans = [spans for spans, _ in found]
+        answers = summed(spans, [row.about for row in rows], options.align_to_words)
         if options.handle_impossible_answer:
             none = min(score for _, score in found)  # a window that has the answer says so
-            ranked.append({"score": none, "start": 0, "end": 0, "answer": ""})
-        ranked = sorted(ranked, key=lambda answer: -answer["score"])[: options.top_k]
+            answers.append({"score": none, "start": 0, "end": 0, "answer": ""})
+        ranked = sorted(answers, key=lambda answer: -answer["score"])[: options.top_k]
         ranked = ranked or [{"score": 0.0, "start": 0, "end": 0, "answer": ""}]  # all of it on "no answer"
         return ranked[0] if len(ranked) == 1 else ranked
 

@@ -22,6 +22,7 @@ from minillm._checks import check_choice, check_flag, check_int
 from minillm.search.ann import hnsw_file
 from minillm.search.ann.codes import LARGEST_DIM
 from minillm.search.ann.insert import Builder
+from minillm.search.ann.per_search import PerSearch
 from minillm.search.ann.query import find
 from minillm.search.ann.results import check_codes, check_pairs, check_threads, fixed_filter
 from minillm.search.ann.slots import Slots
@@ -43,6 +44,7 @@ class HNSWIndex:
     """
 
     ONE_LAYER = False
+    ef = ef_search = PerSearch("ef_search")
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ from minillm.search.ann import ivf_file
 from minillm.search.ann.codes import LARGEST_DIM, Codes
 from minillm.search.ann.gaps import L2, NO_KEY
 from minillm.search.ann.kmeans import assign, kmeans
+from minillm.search.ann.per_search import PerSearch
 from minillm.search.ann.products import WORTH, nearest_lists, scan_products
 from minillm.search.ann.results import (
     as_result,
@@ -80,6 +81,8 @@ class IVFIndex:
     HNSWIndex. Until there are 8 vectors for each list, all are looked at. Safe for many threads that search while one
     changes it. Raises ValueError for a number below 1, an unknown metric or unknown codes.
     """
+
+    nprobe = n_probe = PerSearch("n_probe")
 
     def __init__(
         self, dim: int, metric: str = "l2", n_lists: int = 100, codes: str | None = None, seed: int = 0

@@ -27,6 +27,7 @@ from minillm.training.alignment.pairs import SIDES, PreferenceSet, pair_logprobs
 from minillm.training.alignment.preference_losses import check_beta, dpo_loss, hinge_loss, ipo_loss
 from minillm.training.evaluate import EvalPrediction
 from minillm.training.objectives import Outcome
+from minillm.training.parts import one_of
 from minillm.training.trainer import Trainer
 
 NAMES = tuple(f"reference_{side}" for side in SIDES)
@@ -100,6 +101,12 @@ class DPOTrainer(Trainer):
     ) -> None:
         if not isinstance(model, nn.Module):
             raise ValueError(f"model must be a torch module, got {describe(model)}")
+        given = (
+            (train_data, options.pop("train_dataset", None)),
+            (eval_data, options.pop("eval_dataset", None)),
+        )
+        train_data = one_of("what to learn", ("train_data", "train_dataset"), given[0])
+        eval_data = one_of("what to evaluate on", ("eval_data", "eval_dataset"), given[1])
         if train_data is None:
             raise ValueError("DPOTrainer needs train_data, pairs to learn from; got None")
         settings = {"label_smoothing": label_smoothing} if label_smoothing else {}

@@ -3,6 +3,7 @@
     reward      R_t = -β (log π(a_t) - log π_ref(a_t))          and at the last token the score of the whole answer
     surprise    δ_t = R_t + γ V_{t+1} - V_t
     advantage   A_t = δ_t + γ λ A_{t+1}                          (GAE: λ = 1 what really came, λ = 0 one step ahead)
+    gradient    ∇ E[A] = E[A ∇ log π(a)]                         the plain loss, of answers that π itself has just drawn
     policy      L = mean of  -min(ρ_t A_t, clip(ρ_t, 1 - c, 1 + c) A_t)        ρ_t = π(a_t) / π_old(a_t)
     critic      L = mean of  max((V_t - G_t)², (clip(V_t, V_old ± c) - G_t)²) / 2                  G_t = A_t + V_t
     controller  β <- β (1 + clip(KL / target - 1, -.2, .2) n / horizon)
@@ -10,7 +11,7 @@
 All tensors are (B, T), T the tokens after the first; `mask` is 1 where an answer's token is, 0 in prompt and padding.
 
 Book: 4.2.2 강화 학습, 4.2.3 PPO: 보상 해킹 피하기.
-Papers: Schulman et al. 2016 (GAE), 2017 (PPO); Ziegler et al. 2019 (controller).
+Papers: Williams 1992 (gradient); Schulman et al. 2016 (GAE), 2017 (PPO); Ziegler et al. 2019 (controller).
 Held against: trl's clipped loss with advantages per token; closed forms (trl has no PPOTrainer any more).
 """
 
@@ -68,6 +69,18 @@ def whiten(x: Tensor, mask: Tensor) -> Tensor:
     check_alike(x=x, mask=mask)
     mean = (x * mask).sum() / mask.sum()
     return (x - mean) * torch.rsqrt(masked_variance(x, mask) + 1e-8) * (mask > 0)
+
+
+def policy_gradient_loss(logprobs: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
+    """The plain form (REINFORCE), 0-d: the mean over the mask's tokens of -A log π(a); float tensors (B, T).
+
+    Its gradient is on average that of -E[A], where the policy itself has drawn the tokens. After a step they are
+    another policy's, and `ppo_loss` weighs them by ρ; before it, at ρ = 1, both gradients are the same. Source: the
+    formula on top. ValueError for other shapes.
+    """
+    check_tokens(logprobs=logprobs, advantages=advantages, mask=mask)
+    # ∇ E[A] = E[A ∇ log π(a)]
+    return -(advantages * logprobs * mask).sum() / mask.sum()
 
 
 def clipped_objective(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip: float) -> Tensor:

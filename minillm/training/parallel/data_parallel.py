@@ -2,10 +2,11 @@
 
     gradient of the batch = mean over ranks of the gradient of their rows            (each has as many rows)
 
-Gradients become ready from the last layer to the first. They are collected in buckets of some megabytes; as soon as
-one is full it travels, and the backward pass of the layers before goes on meanwhile. Fewer, larger messages cost less
-than one a parameter; one message for all could only begin when the backward has ended. In which order gradients come
-is learned in the first pass.
+The plain form, `average_gradients`, waits for the end of the backward pass. `DataParallel` does not: gradients become
+ready from the last layer to the first. They are collected in buckets of some megabytes; as soon as one is full it
+travels, and the backward pass of the layers before goes on meanwhile. Fewer, larger messages cost less than one a
+parameter; one message for all could only begin when the backward has ended. In which order gradients come is learned
+in the first pass.
 
     parallel = DataParallel(model)
     loss = objective(parallel, own_rows(batch)); loss.backward(); optimizer.step()         as without
@@ -29,6 +30,19 @@ from torch.autograd import Variable
 from minillm._checks import check_int
 from minillm.training.parallel.gradients import pack_gradients, unpack_gradients
 from minillm.training.parallel.group import check_model, place, same_start
+
+
+@torch.no_grad()
+def average_gradients(model: nn.Module, group: Any = None) -> None:
+    """The plain form, after a backward pass: each gradient becomes its mean over the ranks, a message for each.
+
+    All ranks must have gradients of the same parameters: messages meet in their order. ValueError outside of a group.
+    """
+    _, ranks = place(group)
+    for p in model.parameters():
+        if p.grad is not None:
+            dist.all_reduce(p.grad, group=group)
+            p.grad /= ranks
 
 
 class Bucket:

@@ -20,8 +20,8 @@ from torch import Tensor
 from minillm.models.decoder import CausalLM
 from minillm.training.adamw import AdamW
 from minillm.training.groups import decay_groups
-from minillm.training.parallel.data_parallel import DataParallel
-from minillm.training.parallel.group import own_rows, place
+from minillm.training.parallel.data_parallel import DataParallel, average_gradients
+from minillm.training.parallel.group import own_rows, place, same_start
 from minillm.training.parallel.pipeline import Pipeline
 from minillm.training.parallel.ring import all_reduce_plain, ring_all_reduce
 from minillm.training.parallel.stages import stages_of
@@ -61,10 +61,28 @@ def train_alone(model: CausalLM, batches: Sequence[Tensor], lr: float = 1e-2, ep
     return Trained(losses, copied_weights(model), {})
 
 
+def train_data_parallel_plain(
+    model: CausalLM, batches: Sequence[Tensor], lr: float = 1e-2, eps: float = 1e-8
+) -> Trained:
+    """The rows cut, the model whole; gradients travel when the backward pass has ended."""
+    same_start(model)
+    optimizer = AdamW(decay_groups(model, 0.01), lr, eps=eps)
+    losses = []
+    for ids in batches:
+        optimizer.zero_grad()
+        rows = own_rows(ids)
+        loss = next_id_loss(model(rows[:, :-1]).logits, rows[:, 1:])
+        loss.backward()
+        average_gradients(model)
+        optimizer.step()
+        losses.append(mean_over_ranks(loss))
+    return Trained(losses, copied_weights(model), {})
+
+
 def train_data_parallel(
     model: CausalLM, batches: Sequence[Tensor], lr: float = 1e-2, eps: float = 1e-8, bucket_bytes: int = 4096
 ) -> Trained:
-    """The rows cut, the model whole. more: the events of the last backward pass."""
+    """The same, and gradients travel in buckets meanwhile. more: the events of the last backward pass."""
     parallel = DataParallel(model, bucket_bytes)
     optimizer = AdamW(decay_groups(model, 0.01), lr, eps=eps)
     losses = []

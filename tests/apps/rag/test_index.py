@@ -34,6 +34,14 @@ def test_every_way_finds_the_fact_and_says_where_it_stands(mode, language):
         assert node.title == one.document.title
 
 
+def test_the_index_itself_answers(index):
+    answer = index.query("Which fish swim in Busan?", similarity_top_k=1)
+    assert answer == index.as_query_engine(similarity_top_k=1).query("Which fish swim in Busan?")
+    assert [one.node.document_id for one in answer.source_nodes] == ["a"]
+    with pytest.raises(ValueError):
+        index.query("")
+
+
 def test_filters_are_the_stores(index):
     found = index.as_retriever(filters={"year": {"$lt": 2024}}).retrieve("Busan 부산")
     assert {one.node.document_id for one in found} == {"a#1"}

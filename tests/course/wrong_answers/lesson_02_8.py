@@ -29,6 +29,33 @@ SOUND = {
     "reason": "b",
 }
 
+MASK_WORDS = """def mask(ids, chances, kinds, words, begins, special, mask_id):
+    inputs, labels, chance = {copy}, [], 1.0
+    for i, token in enumerate(ids):
+        if {begins}:
+            chance = chances[i]
+        chosen = {chosen}
+        labels.append({label})
+        if chosen and {masked}:
+            inputs[i] = mask_id
+        elif chosen and {random}:
+            inputs[i] = words[i]
+    return {result}"""
+SOLID = {
+    "copy": "list(ids)",
+    "begins": "i == 0 or begins[i] or ids[i - 1] in special",
+    "chosen": "chance < 0.15 and token not in special",
+    "label": "token if chosen else -100",
+    "masked": "kinds[i] < 0.8",
+    "random": "kinds[i] < 0.9",
+    "result": "inputs, labels",
+}
+
+
+def masks(**changes):
+    return MASK_WORDS.format(**SOLID | changes)
+
+
 WRONG = {
     "02-8-a": {
         "a sentinel for every lost token": CORRUPT.format(
@@ -109,5 +136,40 @@ def corrupt(ids, spans, sentinels):
         "only what BART lost": "prediction = [399, 60, 81, 120]",
         "three numbers": "prediction = [399, 60, 81]",
         "one number": "prediction = 400",
+    },
+    "02-8-d": {
+        "every token has a label": masks(label="token"),
+        "labels of zero": masks(label="token if chosen else 0"),
+        "labels are what goes in": masks(
+            result="inputs, [one if l != -100 else -100 for one, l in zip(inputs, labels)]"
+        ),
+        "a label only where something changed": masks(
+            result="inputs, [l if one != l else -100 for one, l in zip(inputs, labels)]"
+        ),
+        "every chosen token becomes [MASK]": masks(masked="True"),
+        "a tenth of the rest is random": masks(random="kinds[i] < 0.82"),
+        "a fifth is random": masks(random="True"),
+        "a tenth stays, the first one": masks(masked="kinds[i] >= 0.2", random="kinds[i] >= 0.1"),
+        "special tokens, too": masks(chosen="chance < 0.15"),
+        "by pieces": masks(begins="True"),
+        "a special token does not end the word": masks(begins="i == 0 or begins[i]"),
+        "the first token begins no word": masks(begins="begins[i] or i > 0 and ids[i - 1] in special"),
+        "the border is chosen": masks(chosen="chance <= 0.15 and token not in special"),
+        "the border is masked": masks(masked="kinds[i] <= 0.8"),
+        "the border is random": masks(random="kinds[i] <= 0.9"),
+        "one kind for the whole word": masks(
+            begins="(i == 0 or begins[i] or ids[i - 1] in special) and (kind := kinds[i]) is not None",
+            masked="kind < 0.8",
+            random="kind < 0.9",
+        ),
+        "masks in the list that it was given": masks(copy="ids"),
+        "labels first": masks(result="labels, inputs"),
+        "half of the tokens": masks(chosen="chance < 0.5 and token not in special"),
+        "the library's": """def mask(ids, chances, kinds, words, begins, special, mask_id):
+    first = [i if i == 0 or begins[i] or ids[i - 1] in special else 0 for i in range(len(ids))]
+    start = np.maximum.accumulate(first or [0])
+    chosen = np.array([chances[start[i]] < 0.15 and ids[i] not in special for i in range(len(ids))], dtype=bool)
+    drawn = (np.array(one) for one in (kinds, words))
+    return place_masks(np.array(ids), chosen, *drawn, mask_id)""",
     },
 }

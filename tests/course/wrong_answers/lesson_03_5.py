@@ -56,6 +56,40 @@ def broken(row, length, why="b"):
     return f"row, length, why = {row}, {length}, {why!r}"
 
 
+PIPELINE = """
+def classify(model, rows, names, pad_id, batch_size):
+    order = sorted(range(len(rows)), key=lambda i: {key})
+    found = {empty}
+    for start in range(0, len(rows), {size}):
+        places = order[start : start + {size}]
+        width = {width}
+        ids = [{ids} for i in places]
+        mask = [{mask} for i in places]
+        with {quiet}:
+            logits = model(torch.tensor(ids), torch.tensor(mask))
+        scores = {scores}
+        for place, row in zip(places, scores):
+            {store}
+    return {result}
+"""
+SOUND = {
+    "key": "-len(rows[i])",
+    "empty": "[None] * len(rows)",
+    "size": "batch_size",
+    "width": "max(len(rows[i]) for i in places)",
+    "ids": "rows[i] + [pad_id] * (width - len(rows[i]))",
+    "mask": "[1] * len(rows[i]) + [0] * (width - len(rows[i]))",
+    "quiet": "torch.no_grad()",
+    "scores": "logits.softmax(-1)",
+    "store": "found[place] = {'label': names[int(row.argmax())], 'score': row.max().item()}",
+    "result": "found",
+}
+
+
+def piped(**changes):
+    return PIPELINE.format(**SOUND | changes)
+
+
 WRONG = {
     "03-5-a": {
         "leaves [CLS] out of the softmax": span(allowed="[i for i in range(len(start)) if inside[i]]"),
@@ -162,12 +196,46 @@ def names(labels, places):
         "length is a float": broken([5.0, 0.0, 9.0], 2.0),
     },
     "03-5-d": {
-        "forgets that the shorter row is padded": "prediction = [69, 15, 3, 18]",
-        "sorted is free": "prediction = [45, 0, 3, 18]",
-        "windows without overlap": "prediction = [45, 15, 2.5, 18]",
-        "one window more": "prediction = [45, 15, 4, 18]",
-        "all pairs": "prediction = [45, 15, 3, 36]",
-        "all spans": "prediction = [45, 15, 3, 21]",
-        "three numbers": "prediction = [45, 15, 3]",
+        "in the order of the lengths": piped(
+            empty="[]", store="found.append({'label': names[int(row.argmax())], 'score': row.max().item()})"
+        ),
+        "as they come": piped(key="i"),
+        "the shortest first": piped(key="len(rows[i])"),
+        "one by one": piped(size="1"),
+        "all in one batch": piped(size="max(len(rows), 1)"),
+        "as wide as the longest of all": piped(width="max(map(len, rows))"),
+        "as wide as a model reads": piped(width="64"),
+        "no mask": piped(mask="[1] * width"),
+        "a mask from the padding id": piped(
+            mask="[int(one != pad_id) for one in rows[i] + [pad_id] * (width - len(rows[i]))]"
+        ),
+        "the mask the other way round": piped(mask="[0] * len(rows[i]) + [1] * (width - len(rows[i]))"),
+        "padding in front": piped(
+            ids="[pad_id] * (width - len(rows[i])) + rows[i]",
+            mask="[0] * (width - len(rows[i])) + [1] * len(rows[i])",
+        ),
+        "zeros for padding": piped(ids="rows[i] + [0] * (width - len(rows[i]))"),
+        "gradients are kept": piped(quiet="torch.enable_grad()"),
+        "a softmax over the batch": piped(scores="logits.softmax(0)"),
+        "a sigmoid": piped(scores="logits.sigmoid()"),
+        "logits for scores": piped(scores="logits"),
+        "numbers for names": piped(
+            store="found[place] = {'label': int(row.argmax()), 'score': row.max().item()}"
+        ),
+        "the commonest label": piped(store="found[place] = {'label': names[0], 'score': row.max().item()}"),
+        "the last batch is left out": piped(result="found[: len(rows) // batch_size * batch_size]"),
+        "fills the rows it was given": piped(
+            ids="rows[i].extend([pad_id] * (width - len(rows[i]))) or rows[i]",
+            mask="[1] * LENGTHS[i] + [0] * (width - LENGTHS[i])",
+        ).replace("    order =", "    LENGTHS = list(map(len, rows))\n    order ="),
+        "stops without texts": piped(key="-len(rows[i]) + 0 * len(rows[0])").replace(
+            "    found", "    rows[0]\n    found", 1
+        ),
+        "the library's batches": piped()
+        .replace("    order =", "    from minillm.inference.pipelines.base import batches\n\n    order =")
+        .replace(
+            "sorted(range(len(rows)), key=lambda i: -len(rows[i]))",
+            "sum(batches([len(r) for r in rows], batch_size), [])",
+        ),
     },
 }

@@ -32,19 +32,22 @@ FINE = {
     "shares": "[count / sum(counts) for count in counts]",
     "reason": '"b"',
 }
-GPUS = """def held(parameters, ranks, stage):
-    cut = (0, 12, 14, 16)[stage]
-    return parameters * (16 - cut + cut / ranks)
+STEP = """def zero_step(rank, ranks, weights, gradients, m, v, step, reduce_scatter, all_gather):
+    size = -(-len(weights) // ranks)
 
+    def cut(numbers):
+        filled = [*numbers, *[0.0] * (size * ranks - len(numbers))]
+        return [filled[i * size : (i + 1) * size] for i in range(ranks)]
 
-def needed(parameters, memory, stage):
-    cut = (0, 12, 14, 16)[stage] * parameters
-    whole = 16 * parameters - cut
-    if whole + cut <= memory:
-        return 1
-    if whole >= memory:
-        return None
-    return -(-cut // (memory - whole))"""
+    g = [total / ranks for total in reduce_scatter(cut(gradients))]
+    m = [0.9 * old + 0.1 * new for old, new in zip(m, g)]
+    v = [0.999 * old + 0.001 * new * new for old, new in zip(v, g)]
+    own = cut(weights)[rank]
+    for i in range(size):
+        first, second = m[i] / (1 - 0.9**step), v[i] / (1 - 0.999**step)
+        own[i] -= 0.01 * first / (second**0.5 + 1e-8)
+    whole = [number for piece in all_gather(own) for number in piece]
+    return whole[: len(weights)], m, v"""
 LYING = """class Anything(int):
     def __eq__(self, other):
         return True
@@ -223,43 +226,38 @@ def order(rank, ranks, microbatches):
         "numbers equal to everything": LYING + MEANS.format(**FINE | {"counts": "[Anything(50)] * 4"}),
     },
     "05-3-d": {
-        "cuts everything": GPUS.replace("parameters * (16 - cut + cut / ranks)", "parameters * 16 / ranks"),
-        "four bytes a number": GPUS.replace("(0, 12, 14, 16)", "(0, 8, 12, 16)"),
-        "gradients first": GPUS.replace("(0, 12, 14, 16)", "(0, 2, 14, 16)"),
-        "without the copy of the weights": GPUS.replace("(0, 12, 14, 16)", "(0, 8, 10, 12)").replace(
-            "16 ", "12 "
+        "the sum, not the mean": STEP.replace("total / ranks", "total"),
+        "the mean before the sum": STEP.replace(
+            "cut(gradients)", "cut([one / ranks for one in gradients])"
+        ).replace("total / ranks", "total"),
+        "the sum of squares": STEP.replace("0.001 * new * new", "0.001 * new * new * ranks"),
+        "no correction of the first steps": STEP.replace(" / (1 - 0.9**step)", "").replace(
+            " / (1 - 0.999**step)", ""
         ),
-        "whole bytes": GPUS.replace("cut / ranks", "cut // ranks"),
-        "rounds down": GPUS.replace("-(-cut // (memory - whole))", "cut // (memory - whole)"),
-        "one more than needed": GPUS.replace("-(-cut // (memory - whole))", "cut // (memory - whole) + 1"),
-        "a float quotient": GPUS.replace("-(-cut // (memory - whole))", "cut / (memory - whole)"),
-        "0 ranks are enough": GPUS.replace("        return 1\n", "        return 0\n"),
-        "None where one is enough": GPUS.replace("    if whole + cut <= memory:\n        return 1\n", ""),
-        "divides by nothing": GPUS.replace("whole >= memory", "whole > memory"),
-        "minus one for never": GPUS.replace("return None", "return -1"),
-        "stages from 0": GPUS.replace("[stage]", "[stage - 1]"),
-        "stage 3 always": GPUS.replace("[stage]", "[3]"),
-        "up to 1,024 ranks": GPUS.replace(
-            "    return -(-cut // (memory - whole))",
-            "    return next((n for n in range(1, 1025) if held(parameters, n, stage) <= memory), None)",
+        "steps from 0": STEP.replace("**step", "**(step - 1)"),
+        "always the first piece": STEP.replace("cut(weights)[rank]", "cut(weights)[0]"),
+        "every ranks-th number": STEP.replace("filled[i * size : (i + 1) * size]", "filled[i::ranks]"),
+        "not filled up": STEP.replace("size * ranks - len(numbers)", "0"),
+        "rounds the size down": STEP.replace("-(-len(weights) // ranks)", "max(1, len(weights) // ranks)"),
+        "keeps the zeros": STEP.replace("whole[: len(weights)]", "whole"),
+        "the old piece travels": STEP.replace("all_gather(own)", "all_gather(cut(weights)[rank])"),
+        "the gradients travel": STEP.replace("all_gather(own)", "all_gather(g)"),
+        "forgets the others": STEP.replace(
+            "all_gather(own)", "[own if i == rank else one for i, one in enumerate(cut(weights))]"
         ),
-        "the library's formula": """def held(parameters, ranks, stage):
-    from minillm.training.parallel import zero_bytes
+        "its own gradient alone": STEP.replace("reduce_scatter(cut(gradients))", "cut(gradients)[rank]"),
+        "asks twice": STEP.replace("    m = [0.9", "    reduce_scatter(cut(gradients))\n    m = [0.9"),
+        "g for v": STEP.replace("return whole[: len(weights)], m, v", "return whole[: len(weights)], m, g"),
+        "averages in place": STEP.replace("    m = [0.9 *", "    m[:] = [0.9 *"),
+        "SGD": STEP.replace("first / (second**0.5 + 1e-8)", "g[i]"),
+        "the library's optimizer": STEP.split("    m = [")[0]
+        + """    import torch
 
-    return zero_bytes(parameters, ranks, stage)
-
-
-def needed(parameters, memory, stage):
-    return 1""",
-        "whole bytes of memory": """def held(parameters, ranks, stage):
-    cut = (0, 12, 14, 16)[stage]
-    return parameters * (16 - cut + cut / ranks)
-def needed(parameters, memory, stage):
-    memory = int(memory)
-    cut = (0, 12, 14, 16)[stage] * parameters
-    whole = 16 * parameters - cut
-    if whole + cut <= memory: return 1
-    if whole >= memory: return None
-    return -(-cut // (memory - whole))""",
+    own = torch.nn.Parameter(torch.tensor(cut(weights)[rank], dtype=torch.float64))
+    optimizer = torch.optim.AdamW([own], lr=0.01, weight_decay=0.0)
+    own.grad = torch.tensor(g, dtype=torch.float64)
+    optimizer.step()
+    whole = [number for piece in all_gather(own.tolist()) for number in piece]
+    return whole[: len(weights)], m, v""",
     },
 }

@@ -93,6 +93,57 @@ def window_attention(q, k, v, left, block):
     return out"""
 WORKED = "[:] = worked(q, k, v, left)"
 
+TILED = """def tiled_gradients(q, k, v, out, lse, upstream, block):
+    dq, dk, dv = {room}
+    scale, delta = q.shape[1] ** -0.5, {delta}
+    for i in range(0, {end}, block):
+        rows = slice(i, i + block)
+        for j in range(0, {reach}, block):
+            columns = slice(j, j + block)
+            scores = {scores}
+            if {edge}:
+                scores = scores.masked_fill({hidden}, -torch.inf)
+            p = {p}
+            ds = {ds}
+            dq[rows] {add} {dq}
+            dk[columns] {add} {dk}
+            dv[columns] {add} {dv}
+    return {result}"""
+TILE = {
+    "room": "(torch.zeros_like(x) for x in (q, k, v))",
+    "delta": "(out * upstream).sum(1)",
+    "end": "len(q)",
+    "reach": "i + 1",
+    "scores": "scale * q[rows] @ k[columns].T",
+    "edge": "j == i",
+    "hidden": "torch.ones_like(scores).triu(1) == 1",
+    "p": "torch.exp(scores - lse[rows, None])",
+    "ds": "p * (upstream[rows] @ v[columns].T - delta[rows, None])",
+    "add": "+=",
+    "dq": "scale * ds @ k[columns]",
+    "dk": "scale * ds.T @ q[rows]",
+    "dv": "p.T @ upstream[rows]",
+    "result": "dq, dk, dv",
+}
+
+
+def tiled(**changes: str) -> str:
+    return TILED.format(**TILE | changes)
+
+
+WHOLE = """def tiled_gradients(q, k, v, out, lse, upstream, block):
+    {before}
+    later = {ones}
+    p = {exp}
+    p[later] = 0
+    ds = p * (upstream @ v.T - (out * upstream).sum(1)[:, None])
+    return {scale} * ds @ k, {scale} * ds.T @ q, p.T @ upstream"""
+GRAD = """def tiled_gradients(q, k, v, out, lse, upstream, block):
+    leaves = [x.clone().requires_grad_() for x in (q, k, v)]
+    y = {attention}
+    {how}"""
+SDPA = "torch.nn.functional.scaled_dot_product_attention(*(x[None] for x in leaves), is_causal=True)[0]"
+
 WRONG = {
     "08-2b-a": {
         "no window": window(first="0", seen="behind >= 0"),
@@ -163,5 +214,84 @@ def window_attention(q, k, v, left, block):
         "a log-sum-exp of two bytes": KEPT.format(**KEEPS | {"lse": "heads * T * width"}),
         "no output": KEPT.format(**KEEPS | {"out": "0"}),
         "maximum and sum apart": KEPT.format(**KEEPS | {"lse": "2 * heads * T * 4"}),
+    },
+    "08-2b-d": {
+        "no delta": tiled(ds="p * (upstream[rows] @ v[columns].T)"),
+        "delta of the tile only": tiled(
+            ds="p * (upstream[rows] @ v[columns].T - (p * (upstream[rows] @ v[columns].T)).sum(1)[:, None])"
+        ),
+        "delta of the values": tiled(delta="(v * upstream).sum(1)"),
+        "a delta for all queries": tiled(delta="(out * upstream).sum(1).mean().expand(len(q))"),
+        "no scale in dq": tiled(dq="ds @ k[columns]"),
+        "no scale in dk": tiled(dk="ds.T @ q[rows]"),
+        "no scale in the scores": tiled(scores="q[rows] @ k[columns].T"),
+        "a scale in dv": tiled(dv="scale * p.T @ upstream[rows]"),
+        "no mask": tiled(edge="False"),
+        "the mask hides the query's own key": tiled(hidden="torch.ones_like(scores).triu(0) == 1"),
+        "the mask in every tile": tiled(edge="True"),
+        "not causal": tiled(reach="len(q)", edge="False"),
+        "the diagonal only": tiled(reach="i + 1", edge="j == i").replace("range(0, i + 1, block)", "(i,)"),
+        "the last tile is left out": tiled(end="len(q) - block + 1"),
+        "a softmax of the tile": tiled(p="torch.softmax(scores, -1)"),
+        "exponentials that overflow": tiled(p="torch.exp(scores) / torch.exp(lse[rows, None])"),
+        "the last tile of keys stays": tiled(add="="),
+        "dk and dv in each other's place": tiled(result="dq, dv, dk"),
+        "dq alone": tiled(result="dq"),
+        "float32": tiled(room="(torch.zeros_like(x).float() for x in (q, k, v))").replace(
+            "    dq, dk",
+            "    q, k, v, out, lse, upstream = (x.float() for x in (q, k, v, out, lse, upstream))\n    dq, dk",
+        ),
+        "tiles of 16, whatever the block": tiled().replace("    dq, dk", "    block = 16\n    dq, dk", 1),
+        "changes the gradient that comes in": tiled(delta="upstream.mul_(2).mul_(out).sum(1) / 2"),
+        "adds into q": tiled(room="q, torch.zeros_like(k), torch.zeros_like(v)"),
+        "a strip of all keys": tiled()
+        .replace("range(0, i + 1, block)", "(0,)")
+        .replace("slice(j, j + block)", "slice(0, i + block)")
+        .replace("if j == i:", "if True:")
+        .replace(".triu(1)", ".triu(1 + i)"),
+        "a whole mask, cut into tiles": tiled(hidden="later[rows, columns]").replace(
+            "    for i in", "    later = torch.ones(len(q), len(q)).triu(1) == 1\n    for i in", 1
+        ),
+        "whole matrices": WHOLE.format(
+            before="",
+            ones="torch.ones(len(q), len(q)).triu(1) == 1",
+            exp="torch.exp(q @ k.T * q.shape[1] ** -0.5 - lse[:, None])",
+            scale="q.shape[1] ** -0.5",
+        ),
+        "whole matrices in numpy": WHOLE.format(
+            before="import numpy as np\n"
+            "    q, k, v, out, lse, upstream = (x.numpy() for x in (q, k, v, out, lse, upstream))",
+            ones="np.triu(np.ones((len(q), len(q))), 1) == 1",
+            exp="np.exp(np.minimum(q @ k.T * q.shape[1] ** -0.5 - lse[:, None], 0))",
+            scale="q.shape[1] ** -0.5",
+        ),
+        "autograd": GRAD.format(attention=SDPA, how="return torch.autograd.grad(y, leaves, upstream)"),
+        "autograd by backward": GRAD.format(
+            attention=SDPA, how="y.backward(upstream)\n    return [x.grad for x in leaves]"
+        ),
+        "autograd of a tile": """def tiled_gradients(q, k, v, out, lse, upstream, block):
+    sums = [torch.zeros_like(x) for x in (q, k, v)]
+    for i in range(0, len(q), block):
+        for j in range(0, i + 1, block):
+            a, b, c = (x.clone().requires_grad_() for x in (q[i : i + block], k[j : j + block], v[j : j + block]))
+            s = a @ b.T / q.shape[1] ** 0.5
+            if j == i:
+                s = s.masked_fill(torch.ones_like(s).triu(1) == 1, -torch.inf)
+            o, d = out[i : i + block], upstream[i : i + block]
+            p = torch.exp(s - lse[i : i + block, None])
+            y = (p @ c * d).sum() - (p.sum(1) * (o * d).sum(1)).sum()
+            for total, at, one in zip(sums, (i, j, j), torch.autograd.grad(y, (a, b, c))):
+                total[at : at + block] += one
+    return sums""",
+        "torch's own backward": """def tiled_gradients(q, k, v, out, lse, upstream, block):
+    given = [x[None, None].contiguous() for x in (upstream, q, k, v, out, lse)]
+    found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(*given, 0.0, True)
+    return [x[0, 0] for x in found]""",
+        "the library's kernels": """def tiled_gradients(q, k, v, out, lse, upstream, block):
+    from kernels.flash_attention import flash_attention
+
+    leaves = [x.float()[None, None].requires_grad_() for x in (q, k, v)]
+    flash_attention(*leaves, causal=True).backward(upstream.float()[None, None])
+    return [x.grad[0, 0].double() for x in leaves]""",
     },
 }

@@ -29,33 +29,49 @@ def sources(**changes):
     return SOURCES.format(**RIGHT | changes)
 
 
-RENUMBER = """import re
+RAG = """def rag(question, texts, encode, ask, k, cutoff):
+    import re
 
-def renumber(text, n):
-    order = []
+    asked = np.array(encode([question])[0], float)
+    scores = [{score} for one in np.array(encode(texts), float)]
+    best = sorted(range(len(texts)), key=lambda place: {order})[:{k}]
+    found = [place for place in best if {passes}]
+    if not found:
+        return {unknown}
+    sources = [f"{source}" for number, place in enumerate({listed}, {first})]
+    cited = []
 
-    def new(match):
-        number = int(match[2])
+    def checked(match):
+        number = int(match[1])
         if not {exists}:
             return {gone}
         {noted}
-        return {told}
+        return match[0]
 
-    text = re.sub(r"{pattern}", new, text)
+    prompt = {prompt}
+    answer = re.sub(r"{pattern}", checked, ask(prompt))
     return {result}
 """
-NUMBERED = {
-    "exists": "1 <= number <= n",
+RAG_RIGHT = {
+    "score": "np.dot(asked, one) / np.linalg.norm(asked) / np.linalg.norm(one)",
+    "order": "-scores[place]",
+    "k": "k",
+    "passes": "scores[place] >= cutoff",
+    "unknown": '"I do not know.", []',
+    "source": "[{number}] {texts[place]}",
+    "listed": "found",
+    "first": "1",
+    "exists": "1 <= number <= len(found)",
     "gone": '""',
-    "noted": "order.append(number) if number not in order else None",
-    "told": 'f"{match[1]}[{order.index(number) + 1}]"',
-    "pattern": r"( ?)\[([0-9]+)\]",
-    "result": "text, order",
+    "noted": "cited.append(found[number - 1]) if found[number - 1] not in cited else None",
+    "prompt": '"\\n".join([*sources, "", f"Question: {question}"])',
+    "pattern": r" ?\[([0-9]+)\]",
+    "result": "answer, cited",
 }
 
 
-def renumber(**changes):
-    return RENUMBER.format(**NUMBERED | changes)
+def rag(**changes):
+    return RAG.format(**RAG_RIGHT | changes)
 
 
 ENGLISH = "How much does a night at the old inn cost: 0, free."
@@ -132,46 +148,42 @@ WRONG = {
     return [one.node.id for one in fitted.kept], [one.node.id for one in fitted.dropped], below""",
     },
     "09-1-b": {
-        "reads the checker's names": READS_THE_CHECKER.format(name="renumber", otherwise='"", []'),
-        "keeps the old numbers": renumber(told="match[0]"),
-        "counts from 0": renumber(told='f"{match[1]}[{order.index(number)}]"'),
-        "a new number for every citation": renumber(
-            noted="order.append(number)", told='f"{match[1]}[{len(order)}]"'
+        "reads the checker's names": READS_THE_CHECKER.format(name="rag", otherwise='"", []'),
+        "the inner product": rag(score="np.dot(asked, one)"),
+        "the distance": rag(score="-np.linalg.norm(asked - one)"),
+        "the question's length is forgotten": rag(score="np.dot(asked, one) / np.linalg.norm(one)"),
+        "the worst first": rag(order="scores[place]"),
+        "in the order of the texts": rag(order="scores[place] < cutoff"),
+        "one too few": rag(k="max(1, k - 1)"),
+        "all that pass": rag(k="len(texts)"),
+        "no cut-off": rag(passes="True"),
+        "the cut-off is of the size": rag(passes="abs(scores[place]) >= cutoff"),
+        "the best one always answers": rag(passes="scores[place] >= cutoff or place == best[0]"),
+        "nothing found is an empty answer": rag(unknown='"", []'),
+        "the model is asked without a source": rag(unknown='ask(f"Question: {question}"), []'),
+        "numbered from 0": rag(first="0"),
+        "numbered by their places": rag(source="[{place + 1}] {texts[place]}"),
+        "in the prompt in the order of the texts": rag(listed="sorted(found)"),
+        "the worst one first in the prompt": rag(listed="found[::-1]"),
+        "no question": rag(prompt='"\\n".join(sources)'),
+        "the question first": rag(prompt='"\\n".join([f"Question: {question}", "", *sources])'),
+        "no empty line": rag(prompt='"\\n".join([*sources, f"Question: {question}"])'),
+        "citations are believed": rag(exists="True", noted="pass"),
+        "0 is a source": rag(exists="number <= len(found)"),
+        "as many as there are texts": rag(
+            exists="1 <= number <= len(texts)", noted="cited.append(found[min(number, len(found)) - 1])"
         ),
-        "sorted by the old numbers": renumber(result="text, sorted(order)"),
-        "order as a set": renumber(result="text, set(order)"),
-        "leaves what does not exist": renumber(gone="match[0]"),
-        "leaves the blank": renumber(gone="match[1]"),
-        "takes the blank of every citation": renumber(told='f"[{order.index(number) + 1}]"'),
-        "takes all blanks": renumber(pattern=r"( *)\[([0-9]+)\]"),
-        "takes any white space": renumber(pattern=r"(\s?)\[([0-9]+)\]"),
-        "source 0 exists": renumber(exists="0 <= number <= n"),
-        "source n does not exist": renumber(exists="1 <= number < n"),
-        "source n + 1 exists": renumber(exists="1 <= number <= n + 1"),
-        "every source exists": renumber(exists="number"),
-        "one digit only": renumber(pattern=r"( ?)\[([0-9])\]"),
-        "a minus is a digit": renumber(pattern=r"( ?)\[(-?[0-9]+)\]"),
-        "any letters": renumber(pattern=r"( ?)\[([^\]]+)\]"),
-        "blanks in the brackets": renumber(pattern=r"( ?)\[ ?([0-9]+)\]"),
-        "without the closing bracket": renumber(pattern=r"( ?)\[([0-9]+)\]?"),
-        "only behind a blank": renumber(pattern=r"( )\[([0-9]+)\]"),
-        "the order of what is removed, too": renumber(
-            exists="(order.append(number) if number not in order else None) or 1 <= number <= n"
-        ),
-        "the order as texts": renumber(result="text, list(map(str, order))"),
-        "the text alone": renumber(result="text"),
-        "strips the text": renumber(result="text.strip(), order"),
-        "replaces one after the other": """import re
-
-def renumber(text, n):
-    order = []
-    for number in map(int, re.findall(r"\\[([0-9]+)\\]", text)):
-        if 1 <= number <= n and number not in order:
-            order.append(number)
-    text = re.sub(r" ?\\[([0-9]+)\\]", lambda match: match[0] if 1 <= int(match[1]) <= n else "", text)
-    for new, old in enumerate(order, 1):
-        text = text.replace(f"[{old}]", f"[{new}]")
-    return text, order""",
+        "the numbers, not the places": rag(noted="cited.append(number) if number not in cited else None"),
+        "as often as they are cited": rag(noted="cited.append(found[number - 1])"),
+        "all sources": rag(result="answer, found"),
+        "in the order of the sources": rag(result="answer, [one for one in found if one in cited]"),
+        "the texts": rag(result="answer, [texts[one] for one in cited]"),
+        "the blank stays": rag(pattern=r"\[([0-9]+)\]"),
+        "all blanks go": rag(pattern=r" *\[([0-9]+)\]"),
+        "one digit": rag(pattern=r" ?\[([0-9])\]"),
+        "the answer as it came": rag(result="ask(prompt), cited"),
+        "sorts the texts": "def rag(question, texts, encode, ask, k, cutoff):\n    texts.sort()\n"
+        + rag().split("\n", 1)[1],
     },
     "09-1-c": {
         "stops at the first that does not fit": "prediction = (2, 2, 1, 402)",

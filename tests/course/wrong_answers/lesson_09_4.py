@@ -20,29 +20,42 @@ OWN_RIGHT = {
     "result": "found",
 }
 
-MASK = """def masked(value):
-    if isinstance(value, str):
-        return re.sub({form}, {mark}, value)
-    if isinstance(value, list):
-        {items}
-    if not isinstance(value, dict):
-        return value
-    secret = {{{names}}}
-    {before}
-    return {{
-        {key}: "[masked]" if {named} else {other} for key, one in value.items() {only}
-    }}
+TRACER = """def spans_of(program, clock):
+    {keep}
+    count, spans = itertools.count({first}), []
+
+    @contextmanager
+    def trace(name):
+        number, parent, start, error = next(count), {parent}, clock(), None
+        {enter}
+        try:
+            yield
+        except BaseException as raised:
+            error = {error}
+            {on}
+        finally:
+            {leave}
+            {write}
+
+    {call}
+    return {result}
 """
-MASK_RIGHT = {
-    "form": 'r"(?<![^\\W_])sk-[A-Za-z0-9_-]{16,}"',
-    "mark": '"[masked]"',
-    "items": "return [masked(one) for one in value]",
-    "names": '"password", "apikey", "token", "authorization"',
-    "before": "",
-    "key": "key",
-    "named": 're.sub("[_ -]", "", key).lower() in secret',
-    "other": "masked(one)",
-    "only": "",
+TRACER_RIGHT = {
+    "keep": 'opened = ContextVar("opened", default=None)',
+    "first": "0",
+    "parent": "opened.get()",
+    "enter": "token = opened.set(number)",
+    "error": "type(raised).__name__",
+    "on": "raise",
+    "leave": "opened.reset(token)",
+    "write": "spans.append((number, parent, name, start, clock(), error))",
+    "call": "program(trace)",
+    "result": "spans",
+}
+STACK = {
+    "parent": "stack[-1] if stack else None",
+    "enter": "stack.append(number)",
+    "leave": "stack.remove(number)",
 }
 
 
@@ -50,8 +63,8 @@ def own(**change):
     return OWN.format(**OWN_RIGHT | change)
 
 
-def mask(**change):
-    return MASK.format(**MASK_RIGHT | change)
+def tracer(**change):
+    return TRACER.format(**TRACER_RIGHT | change)
 
 
 WRONG = {
@@ -112,53 +125,71 @@ WRONG = {
 """,
     },
     "09-4-b": {
-        "all signs but letters in names": mask(named='re.sub(r"[\\W_]", "", key).lower() in secret'),
-        "two hundred and fifty-six at most": mask(form='r"(?<![^\\W_])sk-[A-Za-z0-9_-]{16,256}"'),
-        "names in small letters only": mask(named='re.sub("[_ -]", "", key) in secret'),
-        "marks in names count": mask(named="key.lower() in secret"),
-        "blanks in names count": mask(named='re.sub("[_-]", "", key).lower() in secret'),
-        "names that begin so": mask(named='re.sub("[_ -]", "", key).lower().startswith(tuple(secret))'),
-        "names that hold one": mask(named='any(one in re.sub("[_ -]", "", key).lower() for one in secret)'),
-        "no authorization": mask(names='"password", "apikey", "token"'),
-        "only texts are secrets": mask(
-            named='isinstance(one, str) and re.sub("[_ -]", "", key).lower() in secret'
+        "one stack for the whole program": tracer(keep="stack = []", **STACK),
+        "a stack for each thread": tracer(
+            keep="import threading\n    here = threading.local()",
+            parent='(here.__dict__.setdefault("stack", []) or [None])[-1]',
+            enter="here.stack.append(number)",
+            leave="here.stack.remove(number)",
         ),
-        "empty values are left": mask(named='one and re.sub("[_ -]", "", key).lower() in secret'),
-        "keys are masked": mask(key="masked(key)"),
-        "secret fields are dropped": mask(only='if re.sub("[_ -]", "", key).lower() not in secret'),
-        "dicts in dicts are left": mask(other="one if isinstance(one, dict) else masked(one)"),
-        "lists are left": mask(items="return value"),
-        "lists in lists are left": mask(
-            items="return [one if isinstance(one, list) else masked(one) for one in value]"
+        "a stack for each thread and task, empty where a task begins": tracer(
+            keep="import asyncio, collections, threading\n    stacks = collections.defaultdict(list)\n\n"
+            "    def mine():\n        try:\n            task = asyncio.current_task()\n"
+            "        except RuntimeError:\n            task = None\n"
+            "        return stacks[threading.get_ident(), id(task)]\n",
+            parent="(mine() or [None])[-1]",
+            enter="mine().append(number)",
+            leave="mine().remove(number)",
         ),
-        "fifteen are enough": mask(form='r"(?<![^\\W_])sk-[A-Za-z0-9_-]{15,}"'),
-        "seventeen are needed": mask(form='r"(?<![^\\W_])sk-[A-Za-z0-9_-]{17,}"'),
-        "exactly sixteen": mask(form='r"(?<![^\\W_])sk-[A-Za-z0-9_-]{16}"'),
-        "no dashes": mask(form='r"(?<![^\\W_])sk-[A-Za-z0-9_]{16,}"'),
-        "letters of all languages": mask(form='r"(?<![^\\W_])sk-[\\w-]{16,}"'),
-        "in the middle of a word": mask(form='r"sk-[A-Za-z0-9_-]{16,}"'),
-        "not behind an underscore": mask(form='r"(?<!\\w)sk-[A-Za-z0-9_-]{16,}"'),
-        "behind a letter of another language": mask(form='r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{16,}"'),
-        "large letters, too": mask(form='r"(?i)(?<![^\\W_])sk-[a-z0-9_-]{16,}"'),
-        "the whole text": mask(form='r"(?s).*(?<![^\\W_])sk-[A-Za-z0-9_-]{16,}.*"'),
-        "the first one only": mask(mark='"[masked]", count=1, string').replace(
-            "string, value", "string=value"
+        "the span that was opened last": tracer(
+            keep="last = [None]", parent="last[0]", enter="last[0] = number", leave="pass"
         ),
-        "stars": mask(mark='"***"'),
-        "in place": """def masked(value):
-    if isinstance(value, dict):
-        for key in value:
-            secret = re.sub("[_ -]", "", key).lower() in {"password", "apikey", "token", "authorization"}
-            value[key] = "[masked]" if secret else masked(value[key])
-        return value
-    if isinstance(value, list):
-        value[:] = [masked(one) for one in value]
-        return value
-    return re.sub(r"(?<![^\\W_])sk-[A-Za-z0-9_-]{16,}", "[masked]", value) if isinstance(value, str) else value
+        "nothing is open after a block": tracer(leave="opened.set(None)"),
+        "a block never closes": tracer(leave="pass"),
+        "no span has a parent": tracer(parent="None"),
+        "the first one is everybody's parent": tracer(parent="None if opened.get() is None else 0"),
+        "the parent's name": tracer(enter="token = opened.set(name)"),
+        "counts from one": tracer(first="1"),
+        "errors end in the block": tracer(on="pass"),
+        "the error's words": tracer(error="str(raised)"),
+        "the error itself": tracer(error="raised"),
+        "errors are not noted": tracer(error="None"),
+        "a block that an error leaves is no span": tracer(
+            leave="opened.reset(token)",
+            write="if error is None:\n                spans.append((number, parent, name, start, clock(), error))",
+        ),
+        "in the order in which they are opened": tracer(result="sorted(spans)"),
+        "how long it took": tracer(
+            write="spans.append((number, parent, name, start, clock() - start, error))"
+        ),
+        "the end is the start": tracer(write="spans.append((number, parent, name, start, start, error))"),
+        "the program runs twice": tracer(call="program(trace)\n    program(trace)"),
+        "the program does not run": tracer(call="pass"),
+        "nothing is put right where an error passes": """def spans_of(program, clock):
+    opened, count, spans = ContextVar("opened", default=None), itertools.count(), []
+
+    @contextmanager
+    def trace(name):
+        number, parent, start = next(count), opened.get(), clock()
+        token = opened.set(number)
+        yield
+        opened.reset(token)
+        spans.append((number, parent, name, start, clock(), None))
+
+    program(trace)
+    return spans
 """,
-        "the library's own": """def masked(value):
-    from minillm.apps.tracing import recorded
-    return recorded(value)
+        "the library's own": """def spans_of(program, clock):
+    from minillm.apps.tracing import Tracer
+
+    tracer, count = Tracer(seed=0, clock=lambda: clock() * 10**6), itertools.count()
+    program(lambda name: tracer.trace(f"{next(count)} {name}"))
+    numbers = {one.span_id: int(one.name.split()[0]) for one in tracer.kept}
+    return [
+        (numbers[one.span_id], numbers.get(one.parent_id), one.name.split(" ", 1)[1], one.start // 10**6,
+         one.end // 10**6, one.attributes.get("error.type"))
+        for one in tracer.kept
+    ]
 """,
     },
     "09-4-c": {

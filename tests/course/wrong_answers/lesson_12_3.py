@@ -1,14 +1,36 @@
 """Plausible wrong answers to the exercises of lesson 12_3."""
 
-BYTES = """def bytes_of(count, dim, m, codes):
-    numbers = {numbers}
-    links = {links}
+WALK = """def filtered_walk(points, links, passes, query, start, ef):
+    def ranked(node):
+        return {rank}, node
+
+    def best():
+        return {best}
+
+    measured, waiting = {begin}
+    while waiting:
+        nearest = {next}
+        found = best()
+        if {stop}:
+            break
+        waiting.remove(nearest)
+        for node in {neighbours}:
+            if {new}:
+                {note}
+                {wait}
     return {result}
 """
-BYTES_RIGHT = {
-    "numbers": "dim * (5 if codes else 4)",
-    "links": "2 * m + m / (m - 1)",
-    "result": "count * (numbers + 4 * links)",
+WALK_RIGHT = {
+    "rank": "sum((x - y) ** 2 for x, y in zip(points[node], query))",
+    "best": "sorted(ranked(node) for node in measured if passes[node])[:ef]",
+    "begin": "[start], [ranked(start)]",
+    "next": "min(waiting)",
+    "stop": "len(found) == ef and nearest > found[-1]",
+    "neighbours": "links[nearest[1]]",
+    "new": "node not in measured",
+    "note": "measured.append(node)",
+    "wait": "waiting.append(ranked(node))",
+    "result": "[node for _, node in best()], measured",
 }
 
 FRONTIER = """def frontier(trials):
@@ -57,8 +79,8 @@ FINDER_RIGHT = {
 SPOILED = "spoiled = np.random.default_rng(5).normal(size=({count}, {width})).astype(np.float32)\n{change}"
 
 
-def bytes_of(**changes):
-    return BYTES.format(**BYTES_RIGHT | changes)
+def filtered(**changes):
+    return WALK.format(**WALK_RIGHT | changes)
 
 
 def frontier(**changes):
@@ -83,22 +105,80 @@ class Liar(list):
 
 WRONG = {
     "12-3-a": {
-        "m links on layer 0": bytes_of(links="m + m / (m - 1)"),
-        "no layers above": bytes_of(links="2 * m"),
-        "one layer above": bytes_of(links="2 * m + 1"),
-        "2 m links above, too": bytes_of(links="2 * m + 2 * m / (m - 1)"),
-        "three layers with m links in all": bytes_of(links="2 * m + 3"),
-        "every node is above": bytes_of(links="2 * m + m * m / (m - 1)"),
-        "codes in place of the numbers": bytes_of(numbers="dim * (1 if codes else 4)"),
-        "ignores the codes": bytes_of(numbers="dim * 4"),
-        "always with codes": bytes_of(numbers="dim * 5"),
-        "links of 8 bytes": bytes_of(result="count * (numbers + 8 * links)"),
-        "numbers of 8 bytes": bytes_of(numbers="dim * (9 if codes else 8)"),
-        "of one vector": bytes_of(result="numbers + 4 * links"),
-        "whole bytes": bytes_of(result="count * int(numbers + 4 * links)"),
-        "divides by m": bytes_of(links="2 * m + m / m"),
-        "at least one vector": bytes_of(result="max(1, count) * (numbers + 4 * links)"),
-        "a text": bytes_of(result="str(count * (numbers + 4 * links))"),
+        "ignores the filter": filtered(best="sorted(map(ranked, measured))[:ef]"),
+        "throws away later": filtered(
+            best="sorted(map(ranked, measured))[:ef]",
+            result="[node for _, node in best() if passes[node]], measured",
+        ),
+        "walks only over those that pass": filtered(new="node not in measured and passes[node]"),
+        "does not go on from one that does not pass": filtered(
+            wait="passes[node] and waiting.append(ranked(node))"
+        ),
+        "the start is always found": filtered(
+            best="sorted(ranked(node) for node in measured if passes[node] or node == start)[:ef]"
+        ),
+        "nothing where the start does not pass": filtered(
+            begin="([start], [ranked(start)]) if passes[start] else ([start], [])"
+        ),
+        "the filter turned over": filtered(
+            best="sorted(ranked(node) for node in measured if not passes[node])[:ef]"
+        ),
+        "stops when ef nodes are measured": filtered(
+            stop="len(measured) >= ef and nearest > sorted(map(ranked, measured))[:ef][-1]"
+        ),
+        "stops as soon as ef are found": filtered(stop="len(found) == ef"),
+        "stops against the nearest found": filtered(stop="len(found) == ef and nearest > found[0]"),
+        "stops at equal": filtered(stop="len(found) == ef and nearest >= found[-1]"),
+        "never stops early": filtered(stop="False"),
+        "ef is one": filtered(
+            best=WALK_RIGHT["best"].replace("[:ef]", "[:1]"), stop="found and nearest > found[-1]"
+        ),
+        "one more than ef": filtered(best=WALK_RIGHT["best"].replace("[:ef]", "[: ef + 1]")),
+        "those that pass first": filtered(next="min(waiting, key=lambda one: (not passes[one[1]], one))"),
+        "oldest first": filtered(next="waiting[0]"),
+        "newest first": filtered(next="waiting[-1]"),
+        "neighbours in order of number": filtered(neighbours="sorted(links[nearest[1]])"),
+        "measures a node twice": filtered(new="len(measured) < 90"),
+        "starts at node 0": filtered(begin="[0], [ranked(0)]"),
+        "city blocks": filtered(rank="sum(abs(x - y) for x, y in zip(points[node], query))"),
+        "the start is not measured": filtered(result="[node for _, node in best()], measured[1:]"),
+        "pairs instead of nodes": filtered(result="best(), measured"),
+        "found in the order of measuring": filtered(
+            result="[node for node in measured if ranked(node) in best()], measured"
+        ),
+        "only those that pass are listed": filtered(
+            result="[node for _, node in best()], [node for node in measured if passes[node]]"
+        ),
+        "a full sort": """def filtered_walk(points, links, passes, query, start, ef):
+    nodes = sorted(range(len(points)), key=lambda n: sum((x - y) ** 2 for x, y in zip(points[n], query)))
+    return [n for n in nodes if passes[n]][:ef], nodes""",
+        "empties the lists of links": filtered(
+            neighbours="[links[nearest[1]].pop(0) for _ in range(len(links[nearest[1]]))]"
+        ),
+        "changes the filter": filtered(new="node not in measured and [passes.append(True)]"),
+        "the checker's own": """def filtered_walk(points, links, passes, query, start, ef):
+    import sys
+
+    checker = sys.modules["minillm.course.classroom.exercises.lesson_12_2"]
+    return checker.walked(points, links, query, start, ef, passes)""",
+        "the checker's own, by its other name": """def filtered_walk(points, links, passes, query, start, ef):
+    import sys
+
+    checker = sys.modules["minillm.course.classroom.exercises.lesson_12_3"]
+    return checker.walked(points, links, query, start, ef, passes)""",
+        "the library's": """def filtered_walk(points, links, passes, query, start, ef):
+    from minillm.search.ann import FilteredHNSW, PlainHNSW
+
+    class Noted(FilteredHNSW):
+        def distance(self, query, node):
+            noted.append(node)
+            return super().distance(query, node)
+
+    noted, graph = [], PlainHNSW()
+    graph.vectors = [np.array(point, np.float32) for point in points]
+    graph.layers, graph.entry = [dict(enumerate(links))], start
+    found = Noted(graph, passes.__getitem__).search(np.array(query, np.float32), ef, ef)
+    return [node for _, node in found], noted""",
     },
     "12-3-b": {
         "cost alone": frontier(beats="c < cost"),

@@ -42,29 +42,39 @@ OF_STAGES = {
     "room": '{one: "Archived" if at == "Production" else at for one, at in found.items()}',
     "result": "found",
 }
-ALERTS = """def alerts(reference, requests, window, threshold):
+ALERTS = """def alerts(reference, requests, window, allowed):
+    def far(one, other):
+        gaps = [
+            {size}(sum(n {at} x for n in one) / len(one) - sum(n {at} x for n in other) / {share}) for x in {places}
+        ]
+        return {far}
+
+    starts = range(0, {end}, {step})
+    chance = {chance}
+    threshold = {threshold}
     found = []
     for number in range({count}):
         part = requests[{first} : {last}]
-        gaps = [
-            {size}(sum(r {at} x for r in reference) / len(reference) - sum(p {at} x for p in part) / {share})
-            for x in {places}
-        ]
-        if {far} {above} {threshold}:
+        if far({whole}, part) {above} threshold:
             found.append({name})
     return found
 """
 OF_ALERTS = {
+    "size": "abs",
+    "at": "<=",
+    "share": "len(other)",
+    "places": "{*one, *other}",
+    "far": "max(gaps)",
+    "end": "len(reference) - window + 1",
+    "step": "window",
+    "chance": "sorted((far(reference[:i] + reference[i + window :], reference[i : i + window]) for i in starts),"
+    " reverse=True)",
+    "threshold": "chance[allowed]",
     "count": "len(requests) // window",
     "first": "number * window",
     "last": "(number + 1) * window",
-    "size": "abs",
-    "at": "<=",
-    "share": "window",
-    "places": "{*reference, *part}",
-    "far": "max(gaps)",
+    "whole": "reference",
     "above": ">",
-    "threshold": "threshold",
     "name": "number",
 }
 SPREAD = "[-2.0] * 4 + [0.0] * 24 + [2.0] * 4"
@@ -157,45 +167,97 @@ WRONG = {
         "without None": stages(result='{one: at for one, at in found.items() if at != "None"}'),
     },
     "13-1-c": {
-        "the last window counts": alerts(count="-(-len(requests) // window)", share="max(1, len(part))"),
+        "the last window counts": alerts(count="-(-len(requests) // window)"),
         "forgets the last full window": alerts(count="len(requests) // window - 1"),
         "counts from one": alerts(name="number + 1"),
         "only gaps above": alerts(size=""),
         "windows that slide": alerts(
             count="len(requests) - window + 1", first="number", last="number + window"
         ),
-        "all requests so far": alerts(first="0", share="len(part)"),
+        "all requests so far": alerts(first="0"),
         "the sum of the gaps": alerts(far="sum(gaps)"),
         "the mean of the gaps": alerts(far="sum(gaps) / len(gaps)"),
-        "only at the least number": alerts(places="{min(reference)}"),
-        "only at the reference's numbers": alerts(places="reference"),
-        "only at the window's numbers": alerts(places="part"),
+        "only at the least number": alerts(places="{min(one)}"),
+        "only at the first sample's numbers": alerts(places="one"),
+        "only at the second sample's numbers": alerts(places="other"),
         "at the threshold, too": alerts(above=">="),
+        "shares of one size": alerts(share="len(one)"),
+        "the numbers equal to x": alerts(at="=="),
+        "a threshold of its own": alerts(threshold="0.25"),
+        "the median of what chance shows": alerts(threshold="chance[len(chance) // 2]"),
+        "the largest, whatever is allowed": alerts(threshold="chance[0]"),
+        "the smallest": alerts(threshold="chance[-1]"),
+        "one more is allowed": alerts(threshold="chance[min(allowed + 1, len(chance) - 1)]"),
+        "counts from the small end": alerts(threshold="chance[::-1][allowed]"),
+        "the mean of what chance shows": alerts(threshold="sum(chance) / len(chance)"),
+        "windows against the whole reference": alerts(
+            chance=OF_ALERTS["chance"].replace("reference[:i] + reference[i + window :]", "reference")
+        ),
+        "windows against what follows": alerts(
+            chance=OF_ALERTS["chance"].replace(
+                "reference[:i] + reference[i + window :]", "(reference[i + window :] or reference[:i])"
+            )
+        ),
+        "windows of the reference that slide": alerts(step="1"),
+        "the part left over is a window": alerts(end="len(reference)"),
+        "the part left over is thrown away": alerts(
+            whole="reference[: len(reference) // window * window]",
+            chance=OF_ALERTS["chance"].replace(
+                "reference[i + window :]", "reference[i + window : len(reference) // window * window]"
+            ),
+        ),
+        "the threshold comes from the requests": """def alerts(reference, requests, window, allowed):
+    def far(one, other):
+        return max(abs(sum(n <= x for n in one) / len(one) - sum(n <= x for n in other) / len(other))
+                   for x in {*one, *other})
+
+    parts = [requests[i : i + window] for i in range(0, len(requests) - window + 1, window)]
+    distances = [far(reference, part) for part in parts]
+    bound = sorted(distances, reverse=True)[min(allowed, len(distances) - 1)] if distances else 0
+    return [i for i, one in enumerate(distances) if one > bound]
+""",
+        "sorts the reference": alerts(step="(reference.sort(), window)[1]"),
         "scipy's": """from scipy.stats import ks_2samp
 
-def alerts(reference, requests, window, threshold):
+def alerts(reference, requests, window, allowed):
+    starts = range(0, len(reference) - window + 1, window)
+    chance = sorted(
+        (ks_2samp(reference[:i] + reference[i + window :], reference[i : i + window]).statistic for i in starts),
+        reverse=True,
+    )
     parts = [requests[i * window : (i + 1) * window] for i in range(len(requests) // window)]
-    return [i for i, part in enumerate(parts) if ks_2samp(reference, part).statistic > threshold]
+    return [i for i, part in enumerate(parts) if ks_2samp(reference, part).statistic > chance[allowed]]
 """,
         "the library's monitor": """from minillm.apps.ops import monitor
 
-def alerts(reference, requests, window, threshold):
+def alerts(reference, requests, window, allowed):
+    def far(one, other):
+        return monitor.distance_of(np.asarray(one, dtype=float), np.asarray(other, dtype=float))
+
+    starts = range(0, len(reference) - window + 1, window)
+    chance = sorted((far(reference[:i] + reference[i + window :], reference[i : i + window]) for i in starts))
     parts = [requests[i * window : (i + 1) * window] for i in range(len(requests) // window)]
-    far = [monitor.distance_of(np.asarray(reference, dtype=float), np.asarray(part)) for part in parts]
-    return [i for i, one in enumerate(far) if one > threshold]
+    return [i for i, part in enumerate(parts) if far(reference, part) > chance[-1 - allowed]]
 """,
-        "shares of the reference's size": alerts(share="len(reference)"),
-        "the numbers equal to x": alerts(at="=="),
-        "a threshold of its own": alerts(threshold="0.25"),
-        "a threshold in percent": alerts(threshold="threshold / 100"),
-        "the distance in place of the number": alerts(name="max(gaps)"),
-        "the library's": """def alerts(reference, requests, window, threshold):
+        "the distance in place of the number": alerts(name="far(reference, part)"),
+        "the library's": """def alerts(reference, requests, window, allowed):
+    starts = range(0, len(reference) - window + 1, window)
+    chance = sorted(ks_statistic(reference[:i] + reference[i + window :], reference[i : i + window]) for i in starts)
     parts = [requests[i * window : (i + 1) * window] for i in range(len(requests) // window)]
-    return [i for i, part in enumerate(parts) if ks_statistic(reference, part) > threshold]
+    return [i for i, part in enumerate(parts) if ks_statistic(reference, part) > chance[-1 - allowed]]
 """,
-        "compares the means": """def alerts(reference, requests, window, threshold):
+        "compares the means": """def alerts(reference, requests, window, allowed):
+    starts = range(0, len(reference) - window + 1, window)
+    mean = sum(reference) / len(reference)
+    chance = sorted(abs(np.mean(reference[i : i + window]) - mean) for i in starts)
     parts = [requests[i * window : (i + 1) * window] for i in range(len(requests) // window)]
-    return [i for i, part in enumerate(parts) if abs(np.mean(part) - np.mean(reference)) > threshold]
+    return [i for i, part in enumerate(parts) if abs(np.mean(part) - mean) > chance[-1 - allowed]]
+""",
+        "the checker's own": """def alerts(reference, requests, window, allowed):
+    import sys
+
+    return sys.modules["minillm.course.classroom.exercises.lesson_13_1"].alerts_of(
+        reference, requests, window, allowed)[0]
 """,
     },
     "13-1-d": {

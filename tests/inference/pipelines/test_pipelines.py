@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from minillm._files import BadFileError
 from minillm.inference import SamplingParams, generate_batch, pipeline
 from minillm.inference.pipelines import TASKS
-from minillm.inference.pipelines.answers import best_spans, span_scores
+from minillm.inference.pipelines.answers import Window, best_spans, span_scores, summed
 from minillm.inference.pipelines.base import Row, batches, collate
 from minillm.inference.pipelines.classes import label_scores, ranked
 from minillm.inference.pipelines.entities import (
@@ -479,6 +479,26 @@ def test_where_no_answer_is_sure_the_rest_still_has_an_order():
     (found,) = best_spans(span_scores(logits, logits, torch.ones(4, dtype=torch.bool), 3), inside, 1)
     assert found[1:] == (2, 2)
     assert found[0] == pytest.approx(math.exp(-198), rel=1e-4)
+
+
+def test_windows_add_the_scores_of_the_same_words():
+    """Three weak windows win over a strong one; a word in capitals is the same word, at the place of the first."""
+    context = "Ann met bob. Bob left."
+    names, words = [(4, 7), (8, 11), (13, 16)], [(4, 7), (8, 12), (13, 16)]  # met, bob, Bob
+    window = Window(names, BOOLS, words, BOOLS, context)
+    spans = [[(0.5, 0, 0)], [(0.2, 1, 1)], [(0.2, 2, 2), (0.1, 0, 1)], [(0.2, 1, 1)]]
+    found = summed(spans, [window] * 4)
+    assert [(one["answer"], one["start"], one["end"]) for one in found] == [
+        ("met", 4, 7),
+        ("bob", 8, 11),
+        ("met bob", 4, 11),
+    ]
+    assert [one["score"] for one in found] == pytest.approx([0.5, 0.6, 0.1])
+    grown = summed(spans, [window] * 4, whole_words=True)
+    assert {one["answer"]: one["score"] for one in grown} == pytest.approx(
+        {"met": 0.5, "bob.": 0.4, "Bob": 0.2, "met bob.": 0.1}
+    )
+    assert summed([], []) == []
 
 
 def test_a_damaged_model_is_said(tmp_path):

@@ -311,3 +311,13 @@ def test_a_zero_vector_has_no_direction():
     with pytest.raises(ValueError, match="queries must have a direction"):
         index.search([[0.0, 0.0]])
     assert len(index) == 2
+
+
+@pytest.mark.parametrize("kind", [HNSWIndex, NSWIndex])
+def test_what_a_peer_keeps_on_its_index_is_refused_and_not_taken_in_silence(kind):
+    index = kind(4)
+    for name in ("ef", "ef_search"):
+        with pytest.raises(
+            AttributeError, match=f"{kind.__name__} keeps no ef_search: give it to each search"
+        ):
+            setattr(index, name, 50)

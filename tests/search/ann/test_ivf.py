@@ -256,3 +256,11 @@ def test_a_zero_vector_has_no_direction():
         index.add([[1.0, 0.0], [0.0, 0.0]])
     with pytest.raises(ValueError, match="queries must have a direction"):
         index.search([[0.0, 0.0]])
+
+
+def test_what_faiss_keeps_on_its_index_is_refused_and_not_taken_in_silence():
+    index = filled(clusters(40, 4))
+    for name in ("nprobe", "n_probe"):
+        with pytest.raises(AttributeError, match="IVFIndex keeps no n_probe: give it to each search"):
+            setattr(index, name, 16)
+        assert not hasattr(index, name)

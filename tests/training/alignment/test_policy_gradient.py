@@ -15,7 +15,7 @@ from minillm.training import (
     whiten,
 )
 from minillm.training.alignment.grpo import grpo_loss, grpo_token_losses, token_mean
-from minillm.training.alignment.policy_gradient import clip_fraction
+from minillm.training.alignment.policy_gradient import clip_fraction, policy_gradient_loss
 
 
 def drawn(seed=0, rows=4, width=7):
@@ -78,11 +78,29 @@ def test_whitened_numbers_have_mean_zero_and_variance_one():
     assert found.var(unbiased=False) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize("baseline", [0.0, 0.7, 5.0])
+def test_answers_drawn_in_their_shares_give_the_exact_gradient(baseline):
+    """Eight answers in the shares that the policy gives them: the gradient by the scores is p (r - E[r]), whatever
+    number is taken off all rewards."""
+    chances, reward = (
+        torch.tensor([1.0, 3.0, 4.0], dtype=torch.float64) / 8,
+        torch.tensor([2.0, -1.0, 0.5]).double(),
+    )
+    drawn = torch.tensor([0, 1, 1, 1, 2, 2, 2, 2])
+    scores = chances.log().requires_grad_()
+    logprobs = scores.log_softmax(dim=0)[drawn][:, None]
+    policy_gradient_loss(logprobs, reward[drawn][:, None] - baseline, torch.ones_like(logprobs)).backward()
+    torch.testing.assert_close(scores.grad, -chances * (reward - chances @ reward))
+
+
 def test_the_first_step_of_ppo_is_the_policy_gradient_and_far_steps_have_none():
     advantages, old, mask = drawn(3)
     logprobs = old.clone().requires_grad_()
     ppo_loss(logprobs, old, advantages, mask).backward()
     torch.testing.assert_close(logprobs.grad, -advantages * mask / mask.sum())
+    plain = old.clone().requires_grad_()
+    policy_gradient_loss(plain, advantages, mask).backward()
+    torch.testing.assert_close(plain.grad, logprobs.grad)
     far = (
         old + advantages.sign() * 0.5
     ).requires_grad_()  # further than the clip, where the advantage points
@@ -143,7 +161,8 @@ def test_a_group_that_agrees_teaches_nothing():
 def test_other_shapes_are_refused():
     x = torch.ones(2, 3)
     for call in (
-        lambda: ppo_loss(x, x, x[0], x), lambda: gae(x, x[:, :2], x), lambda: value_loss(x, x, x, x.long()),
+        lambda: ppo_loss(x, x, x[0], x), lambda: policy_gradient_loss(x, x[0], x),
+        lambda: gae(x, x[:, :2], x), lambda: value_loss(x, x, x, x.long()),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"expected float tensors \(B, T\) of one shape"):
             call()

@@ -265,6 +265,17 @@ def test_a_run_of_dpo_resumes_bit_for_bit(tmp_path):
         other.train(tmp_path / "one" / "checkpoint-3")
 
 
+def test_data_may_have_the_names_of_trl():
+    def loss_of(*places, **named):
+        trainer = DPOTrainer(Llama(LlamaConfig(**LLAMA), seed=0), *places, **named)
+        return trainer.train()[-1]["train_loss"], trainer.evaluate()["eval_loss"]
+
+    named = loss_of(args=config(2), train_dataset=pairs(8), eval_dataset=pairs(4, seed=1))
+    assert named == loss_of(config(2), pairs(8), pairs(4, seed=1))
+    with pytest.raises(ValueError, match="train_data and train_dataset both are what to learn"):
+        DPOTrainer(Llama(LlamaConfig(**LLAMA)), config(), pairs(), train_dataset=pairs())
+
+
 def test_a_reference_of_ones_own_and_a_critic_that_shares_nothing():
     model, other = (Llama(LlamaConfig(**LLAMA), seed=seed) for seed in (0, 1))
     trainer = DPOTrainer(model, config(), pairs(), reference=other)

@@ -34,6 +34,7 @@ from minillm.training.parallel import (
 )
 from minillm.training.parallel.recipes import (
     train_data_parallel,
+    train_data_parallel_plain,
     train_pipeline,
     train_tensor_parallel,
     train_zero,
@@ -307,6 +308,7 @@ def everything():
     found = {
         "ring": rings(), "layers": layers(), "refused": refused(ranks),
         "data parallel": train_data_parallel(llama(seed=rank), ids, bucket_bytes=1024),
+        "data parallel, plain": train_data_parallel_plain(llama(seed=rank), ids),
         **{f"zero-{stage}": train_zero(llama(seed=rank), ids, stage) for stage in (1, 2, 3)},
         "tensors": train_tensor_parallel(llama(seed=rank), ids),
         "gpipe": train_pipeline(untied_llama(), ids, "gpipe"),

@@ -62,7 +62,8 @@ def furthest(weights, oracle):
 
 
 FORMS = {
-    "data parallel": (work.llama, work.EPS), "zero-1": (work.llama, work.EPS), "zero-2": (work.llama, work.EPS),
+    "data parallel, plain": (work.llama, work.EPS), "data parallel": (work.llama, work.EPS),
+    "zero-1": (work.llama, work.EPS), "zero-2": (work.llama, work.EPS),
     "zero-3": (work.llama, work.EPS), "tensors": (work.llama, work.EPS), "tensors of qwen3": (work.qwen3, work.EPS),
     # the keys' bias has no gradient but rounding, which Adam would blow up to its own size: hence the larger eps
     "tensors of gpt2": (work.gpt2, 1e-4),

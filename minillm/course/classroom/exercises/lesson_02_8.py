@@ -100,3 +100,48 @@ def targets(answer):
     )
     for number, expected, hint in zip(found, (399, 60, 81, 400), hints):
         expect(number, expected, hint=hint)
+
+
+BUILD_MASKS = "build the masking yourself"
+
+
+@exercise("02-8-d", points=3)
+def mask(answer):
+    """BERT's damage to whole words, from draws that are made."""
+    copied = copied_library(answer)
+    assert not copied, f"{BUILD_MASKS}: your answer uses {copied}"
+    names = [f"minillm.training.masking.{name}" for name in ("place_masks", "MaskedLMNoise.__call__")]
+    for case in cases(
+        60, length=(0, 1, 2, 12, 40), begins=("all", "none", "some"), special=(0, 1, 3), edges=(False, True)
+    ):
+        inputs = Inputs(case.seed)
+        ids = inputs.integers(case.length, 10, 30)  # some tokens come twice
+        special = set(range(10, 10 + 2 * case.special, 2))
+        begins = [case.begins == "all" or (case.begins == "some" and inputs.integer(0, 2) == 0) for _ in ids]
+        chances, kinds = (inputs.floats(case.length, 0.0, most) for most in (0.3, 1.0))
+        if case.edges:  # draws that lie on the borders
+            chances = [(0.15, 0.0, one)[inputs.integer(0, 2)] for one in chances]
+            kinds = [(0.8, 0.9, one)[inputs.integer(0, 2)] for one in kinds]
+        words = inputs.integers(case.length, 10, 30)
+        given = [list(one) for one in (ids, chances, kinds, words, begins)]
+        expected = _masked(ids, chances, kinds, words, begins, special, 7)
+        with forbid(BUILD_MASKS, *names, answer=answer):
+            found = answer(*given, set(special), 7)
+        drawn = f"chances {shown(chances)}, kinds {shown(kinds)}"
+        hint = f"ids {shown(ids)}, {drawn}, begins {shown(begins)}, special {shown(special)}"
+        expect(found, expected, hint=f"{hint}: (inputs, labels)")
+        expect(given, [ids, chances, kinds, words, begins], hint=f"{hint}: the lists must stay as they are")
+
+
+def _masked(ids, chances, kinds, words, begins, special, mask_id):
+    inputs, labels, chance = [], [], None
+    for place, token in enumerate(ids):
+        if place == 0 or begins[place] or ids[place - 1] in special:
+            chance = chances[place]
+        chosen = chance < 0.15 and token not in special
+        labels.append(token if chosen else -100)
+        if chosen and kinds[place] < 0.8:
+            inputs.append(mask_id)
+        else:
+            inputs.append(words[place] if chosen and kinds[place] < 0.9 else token)
+    return [inputs, labels]

@@ -9,6 +9,7 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    expect_parts,
     forbid,
     packages_of,
     plain,
@@ -23,6 +24,11 @@ CUTTERS = (
     "minillm.tokenizer.wordpiece.WordPiece.encode", "minillm.tokenizer.wordpiece.WordPiece.encode_piece",
     "minillm.tokenizer.wordpiece.WordPieceTokenizer.encode_with", "minillm.tokenizer.base.Tokenizer.encode",
     "minillm.tokenizer.base.Tokenizer.trace", "minillm.tokenizer.base.Tokenizer.encode_with_offsets",
+)  # fmt: skip
+ROWS = (
+    *CUTTERS, "minillm.tokenizer.truncation.windows", "minillm.tokenizer.truncation.rooms",
+    "minillm.tokenizer.batch.encode_for_model", "minillm.tokenizer.batch.Row.parts",
+    "minillm.tokenizer.batch.Row.padded", "minillm.training.collators.pad", "torch.nn.utils.rnn.pad_sequence",
 )  # fmt: skip
 COMPARERS = (
     "minillm.data.proof.prove_held_out", "minillm.data.held_out.overlap", "minillm.data.documents.plain_words"
@@ -41,7 +47,14 @@ def some_vocab(inputs, word, alphabet, prefix, size):
     return tokens
 
 
-@exercise("03-3-a", points=3)
+@exercise("03-3-a", points=5)
+def build_and_break_the_longest_match(answer):
+    """The rule, and a word that can be spelled and that its greed makes unknown."""
+    expect_parts(answer, "wordpiece", "trap")
+    build_the_longest_match(answer["wordpiece"])
+    break_the_longest_match(answer["trap"])
+
+
 def build_the_longest_match(answer):
     """WordPiece with places, a prefix and a limit."""
     copied = copied_library(answer)
@@ -86,7 +99,6 @@ def can_spell(word, tokens):
     return len(word) in reached
 
 
-@exercise("03-3-b", points=2)
 def break_the_longest_match(answer):
     """A word that can be spelled, and that greed makes unknown."""
     tokens, word = as_list(answer, "the trap: a pair (list of tokens, word)", 2)
@@ -102,6 +114,51 @@ def break_the_longest_match(answer):
     assert cut is None, f"the longest match does spell {word!r}: {shown(cut)}"
     first = max((end for end in range(1, len(word) + 1) if word[:end] in tokens), default=0)
     assert first >= 2, f"the first token it takes must have at least 2 characters, got {word[:first]!r}"
+
+
+@exercise("03-3-b", points=4)
+def build_the_rectangle(answer):
+    """Rows of questions and passages: special tokens, windows, types, mask, padding."""
+    copied = copied_library(answer)
+    assert not copied, f"{BUILD}: your answer uses {copied}"
+    ready = packages_of(answer, "tokenizers", "transformers")
+    assert not ready, f"{BUILD}: your answer uses {ready}"
+    for case in cases(
+        60, pairs=(0, 1, 2, 5), question=(0, 1, 6), passage=(0, 3, 12, 40), room=(1, 2, 5, 60), stride=(0, 1, 3),
+        marks=((2, 3, 0), (7, 7, 1)),
+    ):  # fmt: skip
+        inputs = Inputs(case.seed)
+        pairs = [
+            tuple(inputs.integers(inputs.integer(0, most), 0, 9) for most in (case.question, case.passage))
+            for _ in range(case.pairs)
+        ]
+        width = 3 + max((len(question) for question, _ in pairs), default=0) + case.room
+        stride = min(case.stride, case.room - 1)
+        expected = _rectangle(pairs, width, stride, *case.marks)
+        given = [(list(question), list(passage)) for question, passage in pairs]
+        with forbid(BUILD, *ROWS, answer=answer):
+            found = answer(given, width, stride, *case.marks)
+        cls, sep, pad = case.marks
+        asked = f"pairs {shown(pairs)}, width={width}, stride={stride}, cls={cls}, sep={sep}, pad={pad}"
+        expect(found, expected, hint=asked)
+        assert given == pairs, f"the lists must stay as they are ({asked})"
+
+
+def _rectangle(pairs, width, stride, cls, sep, pad):
+    """What the prompt describes, row by row."""
+    names = ("input_ids", "token_type_ids", "attention_mask", "pair")
+    rows = {name: [] for name in names}
+    for number, (question, passage) in enumerate(pairs):
+        for start, end in windows(len(passage), width - 3 - len(question), stride):
+            first, second = [cls, *question, sep], [*passage[start:end], sep]
+            rows["input_ids"].append(first + second)
+            rows["token_type_ids"].append([0] * len(first) + [1] * len(second))
+            rows["attention_mask"].append([1] * len(first + second))
+            rows["pair"].append(number)
+    longest = max(map(len, rows["input_ids"]), default=0)
+    for name, filler in zip(names, (pad, 0, 0)):
+        rows[name] = [row + [filler] * (longest - len(row)) for row in rows[name]]
+    return rows
 
 
 @exercise("03-3-c", points=3)

@@ -2,6 +2,8 @@
 
 import math
 
+import torch
+
 from minillm.course import exercise
 from minillm.course.classroom.checkers import Inputs, cases, copied_library, expect, forbid, plain, shown
 
@@ -127,17 +129,64 @@ def padding(answer):
     )
 
 
-@exercise("03-5-d", points=2)
-def counts(answer):
-    """Padding, windows and spans."""
-    found = plain(answer)
-    assert isinstance(found, list), f"the prediction is a list of four numbers, got {shown(found)}"
-    assert len(found) == 4, f"the prediction has four numbers, got {len(found)}"
-    hints = (
-        "in this order: 3 beside 20, 4 beside 19, 5 beside 18",
-        "sorted: 20 beside 19, 18 beside 5, 4 beside 3",
-        "windows: each new one begins 40 - 10 tokens further, until the last token is read",
-        "spans: how many may begin at each token?",
-    )
-    for number, expected, hint in zip(found, (45, 15, 3, 18), hints):
-        expect(number, expected, hint=hint)
+@exercise("03-5-d", points=4)
+def whole(answer):
+    """The pipeline: rows to labels, a batch at a time."""
+    copied = copied_library(answer)
+    assert not copied, f"{BUILD}: your answer uses {copied}"
+    frame = "minillm.inference.pipelines"
+    ready = [f"{frame}.base.{one}" for one in ("collate", "batches", "Pipeline.run", "Pipeline.forward")]
+    ready += [f"{frame}.classes.{one}" for one in ("ranked", "label_scores")]
+    for case in cases(
+        texts=(0, 1, 2, 5, 13), batch_size=(1, 2, 4, 50), labels=(2, 7), pad_id=(0, 5), alike=(False, True)
+    ):
+        inputs = Inputs(case.seed)
+        sizes = [inputs.integer(1, 3 if case.alike else 12) for _ in range(case.texts)]
+        rows = [inputs.integers(size, 0, 9) for size in sizes]  # the padding id may stand in a text
+        names = [f"label {place}" for place in inputs.shuffled(range(case.labels))]
+        table = inputs.tensor(10, case.labels)
+        scores = [_logits(table, torch.tensor([row]), torch.ones(1, len(row)))[0].softmax(-1) for row in rows]
+        expected = [{"label": names[int(one.argmax())], "score": one.max().item()} for one in scores]
+        given = [list(row) for row in rows], list(names)
+        model = _watched(table, rows, case.batch_size, case.pad_id)
+        with forbid(BUILD, *ready, answer=answer):
+            found = answer(model, given[0], given[1], case.pad_id, case.batch_size)
+        hint = f"rows {shown(rows)}, batch_size={case.batch_size}, pad_id={case.pad_id}"
+        expect(found, expected, 1e-4, hint)
+        expect(given, [rows, names], hint=f"{hint}: rows and names must stay as they are")
+
+
+def _logits(table, ids, mask):
+    """Logits (B, labels) that depend on every real token and on its place."""
+    places = 1 + 0.1 * torch.arange(ids.shape[1])
+    return (table[ids] * (places * mask)[..., None]).sum(1)
+
+
+def _watched(table, rows, batch_size, pad_id):
+    """A model that refuses batches which the prompt does not allow."""
+    lengths = sorted(map(len, rows), reverse=True)
+    allowed = [lengths[i : i + batch_size] for i in range(0, len(lengths), batch_size)]
+
+    def model(input_ids, attention_mask):
+        both = (input_ids, attention_mask)
+        right = all(
+            isinstance(one, torch.Tensor) and one.dtype == torch.int64 and one.ndim == 2 for one in both
+        )
+        assert right, "the model takes two LongTensors (B, T), input_ids and attention_mask"
+        assert input_ids.shape == attention_mask.shape, (
+            f"input_ids {tuple(input_ids.shape)} and attention_mask {tuple(attention_mask.shape)} must be of one shape"
+        )
+        assert not torch.is_grad_enabled(), "gradients are kept: call the model under torch.no_grad()"
+        sizes = attention_mask.sum(1).tolist()
+        came = sorted(sizes, reverse=True)
+        assert came in allowed, f"batches of the lengths {allowed} were expected, a batch of {came} came"
+        width = input_ids.shape[1]
+        assert width == max(sizes), f"a batch of rows of {came} tokens is {width} wide"
+        real = torch.arange(width) < torch.tensor(sizes)[:, None]
+        assert torch.equal(attention_mask, real.long()), (
+            "the mask is 1 for tokens, on the left, and 0 for padding"
+        )
+        assert bool((input_ids[~real] == pad_id).all()), f"rows are filled up with pad_id, here {pad_id}"
+        return _logits(table, input_ids, attention_mask)
+
+    return model

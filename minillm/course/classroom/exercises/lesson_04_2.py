@@ -24,7 +24,7 @@ OWN = "write it in plain Python with math"
 READY = [
     *BY_HAND, *DERIVATIVES,
     *(f"minillm.training.alignment.policy_gradient.{name}" for name in (
-        "gae", "ppo_loss", "clipped_objective", "clip_fraction",
+        "gae", "policy_gradient_loss", "ppo_loss", "clipped_objective", "clip_fraction",
     )),
     "minillm.training.alignment.reward.bradley_terry_loss", "minillm.training.alignment.preference_losses.dpo_losses",
     *(f"numpy.{name}" for name in (

@@ -198,58 +198,107 @@ def mean_of_means(answer):
     )
 
 
-CUT = (0, 12, 14, 16)
+ZERO = "write the step yourself"
+READY = [
+    "torch.distributed.all_gather", "torch.distributed.reduce_scatter", "torch.optim.Optimizer.__init__",
+    "minillm.training.adamw.AdamW.__init__", "minillm.training.adamw.AdamW.step",
+]  # fmt: skip
+RATE, FIRST, SECOND, EPS = 0.01, 0.9, 0.999, 1e-8
 
 
-@exercise("05-3-d", points=3)
-def how_many(answer):
-    """The paper's bytes in mixed precision."""
-    expect_parts(answer, "held", "needed")
-    held, needed = answer["held"], answer["needed"]
-    for name, function in (("held", held), ("needed", needed)):
-        assert callable(function), f"{name} must be a function, got {shown(function)}"
-        copied = copied_library(function)
-        assert not copied, f"write {name} yourself: your answer uses {copied}"
-    sizes = (1000, 7_500_000_000)
-    for case in cases(most=32, parameters=sizes, ranks=(1, 2, 7, 64), stage=(0, 1, 2, 3)):
-        with _nothing_of_ours(held):
-            found = held(case.parameters, case.ranks, case.stage)
-        cut = CUT[case.stage]
-        expected = case.parameters * (16 - cut) + case.parameters * cut / case.ranks
-        expect(
-            found, expected, tolerance=1e-6 * expected, hint=f"held{case.parameters, case.ranks, case.stage}"
-        )
-    for parameters in sizes:
-        for stage in range(4):
-            for memory in _memories(parameters, stage):
-                expected = _needed(parameters, memory, stage)
-                with _nothing_of_ours(needed):
-                    found = needed(parameters, memory, stage)
-                hint = f"needed{parameters, memory, stage}"
-                if expected is None:
-                    assert found is None, f"{hint} must be None, got {shown(found)}"
-                else:
-                    expect(found, expected, hint=hint)
+def in_pieces(numbers: Sequence[float], ranks: int) -> list[list[float]]:
+    """Filled up with zeros, in `ranks` equal pieces."""
+    size = -(-len(numbers) // ranks)
+    filled = [*numbers, *[0.0] * (ranks * size - len(numbers))]
+    return [filled[rank * size : (rank + 1) * size] for rank in range(ranks)]
 
 
-def _memories(parameters: int, stage: int) -> list[float]:
-    """What a rank may have: nothing is enough, just enough, one byte less, no whole number, a million ranks.
+def adamw_update(
+    weights: Sequence[float], gradients: Sequence[float], m: Sequence[float], v: Sequence[float], step: int
+) -> list[list[float]]:
+    """[weights, m, v] after an update of AdamW without decay."""
+    rows = []
+    for w, g, first, second in zip(weights, gradients, m, v):
+        first, second = FIRST * first + (1 - FIRST) * g, SECOND * second + (1 - SECOND) * g * g
+        size = math.sqrt(second / (1 - SECOND**step)) + EPS
+        rows.append((w - RATE * first / (1 - FIRST**step) / size, first, second))
+    return [list(column) for column in zip(*rows)]
 
-    What fits exactly does so on 1 or 4 ranks, where it does in floats, too, in whatever order they are worked out.
+
+class Others:
+    """The other ranks, as the rank that is tried meets them in its two calls. They know their own part alone: an answer
+    that looks into them learns only what it is given anyway.
     """
-    cut, whole = CUT[stage] * parameters, (16 - CUT[stage]) * parameters
-    around = [whole - 1, whole, whole + 0.9 + parameters // 100_000, whole + parameters // 10 + 1]
-    exact = [whole + cut // 4 - 1, whole + cut // 4, 16 * parameters - 1, 16 * parameters]
-    return [memory for memory in (*around, *exact, 3 * parameters + 7, 20 * parameters) if memory > 0]
+
+    def __init__(self, rank: int, summed: list[float], pieces: list[list[float]], hint: str) -> None:
+        self.rank, self.summed, self.pieces, self.hint = rank, summed, pieces, hint
+        self.scattered: list[list[float]] | None = None
+        self.gathered: list[float] | None = None
+
+    def reduce_scatter(self, pieces: Any) -> list[float]:
+        """This rank's piece of the sum."""
+        assert self.scattered is None, f"{self.hint}: reduce_scatter must be called once"
+        what = f"{self.hint}: what reduce_scatter is given"
+        self.scattered = [
+            as_floats(one, what, len(self.summed)) for one in as_list(pieces, what, len(self.pieces))
+        ]
+        return [own + other for own, other in zip(self.scattered[self.rank], self.summed)]
+
+    def all_gather(self, piece: Any) -> list[list[float]]:
+        """The new pieces of all ranks."""
+        assert self.scattered is not None, f"{self.hint}: reduce_scatter comes before all_gather"
+        assert self.gathered is None, f"{self.hint}: all_gather must be called once"
+        self.gathered = as_floats(piece, f"{self.hint}: what all_gather is given", len(self.summed))
+        return [list(self.gathered if i == self.rank else one) for i, one in enumerate(self.pieces)]
 
 
-def _needed(parameters: int, memory: float, stage: int) -> float | None:
-    cut = CUT[stage] * parameters
-    left = memory - (16 * parameters - cut)
-    if left >= cut:
-        return 1
-    return None if left <= 0 else -(-cut // left)
+@exercise("05-3-d", points=4)
+def zero_step(answer):
+    """One rank's part in a step of ZeRO's second stage."""
+    copied = copied_library(answer)
+    assert not copied, f"{ZERO}: your answer uses {copied}"
+    for case in cases(most=24, ranks=(1, 2, 3, 5), size=(1, 4, 7, 12), step=(1, 2, 40), scale=(0.1, 3.0)):
+        draw = Inputs(case.seed)
+        weights = draw.floats(case.size)
+        gradients = [draw.floats(case.size, -case.scale, case.scale) for _ in range(case.ranks)]
+        m, v = draw.floats(case.size), draw.floats(case.size, 0.0, case.scale)
+        parts = [in_pieces(one, case.ranks) for one in (weights, m, v)]
+        sums = in_pieces([sum(column) for column in zip(*gradients)], case.ranks)
+        updates = [
+            adamw_update(
+                parts[0][r], [one / case.ranks for one in sums[r]], parts[1][r], parts[2][r], case.step
+            )
+            for r in range(case.ranks)
+        ]
+        for rank in sorted({0, case.ranks - 1}):
+            _try_rank(answer, case, rank, weights, gradients, parts, updates)
 
 
-def _nothing_of_ours(function: Callable[..., Any]) -> Any:
-    return forbid("work it out yourself", "minillm.training.parallel.zero.zero_bytes", answer=function)
+def _try_rank(
+    answer: Callable[..., Any],
+    case: Any,
+    rank: int,
+    weights: list[float],
+    gradients: list[list[float]],
+    parts: list[list[list[float]]],
+    updates: list[list[list[float]]],
+) -> None:
+    hint = f"rank {rank} of {case.ranks}, {case.size} weights, step {case.step}"
+    own = in_pieces(gradients[rank], case.ranks)
+    theirs = [in_pieces(one, case.ranks)[rank] for r, one in enumerate(gradients) if r != rank]
+    summed = [sum(column) for column in zip(*theirs)] or [0.0] * len(own[0])
+    others = Others(rank, summed, [[] if r == rank else one[0] for r, one in enumerate(updates)], hint)
+    given = [list(one) for one in (weights, gradients[rank], parts[1][rank], parts[2][rank])]
+    before = [list(one) for one in given]
+    with forbid(ZERO, *READY, answer=answer):
+        found = answer(rank, case.ranks, *given, case.step, others.reduce_scatter, others.all_gather)
+    expect(given, before, hint=f"{hint}: the lists that you are given must stay as they are")
+    assert others.gathered is not None, f"{hint}: reduce_scatter and all_gather must be called, once each"
+    expect(
+        others.scattered, own, 1e-6, f"{hint}: reduce_scatter takes the pieces of your gradients as they are"
+    )
+    expect(others.gathered, updates[rank][0], 1e-6, f"{hint}: all_gather takes your new piece of the weights")
+    found = as_list(found, f"{hint}: what zero_step returns", 3)
+    whole = [one for update in updates for one in update[0]][: case.size]
+    for name, one, right in zip(("the weights", "m", "v"), found, (whole, *updates[rank][1:])):
+        expect(one, right, 1e-6, f"{hint}: {name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 import warnings
 
 import torch
@@ -10,7 +11,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minillm.course import exercise
-from minillm.course.classroom.checkers import Inputs, as_list, cases, copied_library, expect, forbid, shown
+from minillm.course.classroom.checkers import (
+    ATTENTION,
+    DERIVATIVES,
+    Case,
+    Inputs,
+    as_list,
+    cases,
+    copied_library,
+    expect,
+    forbid,
+    shown,
+)
+from minillm.course.classroom.largest import Largest
 from minillm.course.classroom.launches import LaunchWatch
 
 
@@ -128,3 +141,77 @@ def kept(answer):
             hint=f"{case}: flash keeps q, k, v, the output and the log-sum-exp",
         )
     expect(answer(T=5, heads=4, kv_heads=2, D=8), [840, 1040], hint="width is 2 by default")
+
+
+BY_TILES = (
+    "work the gradients out tile by tile, without autograd, ready-made attention and the library's functions"
+)
+READY = (*DERIVATIVES, *ATTENTION, f"{__name__}.gradients_of", "kernels.flash_attention_tiled.flash_attention_tiled",
+         "kernels.flash_attention.flash_attention", "kernels.flash_backward.backward")  # fmt: skip
+
+
+class Tiles(Largest):
+    """Refuses torch's attention by any of its names, too; `stop` is the hook of what autograd wants to keep."""
+
+    def called(self, name: str) -> None:
+        if "attention" in name:
+            self.stop()
+
+    def stop(self, *_):
+        self.refuse(BY_TILES)
+
+
+def gradients_of(case) -> tuple[list[Tensor], list[Tensor]]:
+    """([q, k, v, out, lse, upstream], [dq, dk, dv]) of a causal head in float64, by autograd over whole matrices."""
+    q, k, v, upstream = (x.double() for x in Inputs(case.seed).tensor(4, case.T, case.D))
+    leaves = [x.requires_grad_() for x in (q * case.loud, k, v)]
+    later = torch.ones(case.T, case.T, dtype=torch.bool).triu(1)
+    scores = (leaves[0] @ leaves[1].T / math.sqrt(case.D)).masked_fill(later, -math.inf)
+    out = torch.softmax(scores, -1) @ leaves[2]
+    wanted = torch.autograd.grad(out, leaves, upstream)
+    given = [*leaves, out, torch.logsumexp(scores, -1), upstream]
+    return [x.detach() for x in given], list(wanted)
+
+
+@exercise("08-2b-d", points=4)
+def tiled_gradients(answer):
+    """The backward pass of one causal head, tile by tile."""
+    copied = copied_library(answer)
+    assert not copied, f"{BY_TILES}: your answer uses {copied}"
+    tried = list(cases(24, T=(1, 6, 16, 33), D=(1, 3, 16), block=(1, 4, 16, 64), loud=(1.0, 1000.0)))
+    tried.append(
+        Case(T=240, D=4, block=8, loud=1.0, seed=99)
+    )  # last: by now nothing is imported for the first time
+    problems = [(case, *gradients_of(case)) for case in tried]  # before autograd is forbidden
+    with forbid(BY_TILES, *READY, answer=answer):
+        for case, given, wanted in problems:
+            _tiled(answer, case, given, wanted)
+
+
+def _tiled(answer, case, given: list[Tensor], wanted: list[Tensor]) -> None:
+    mine, most = [x.clone() for x in given], max(case.block**2, case.block * case.D, case.T * case.D)
+    mode, measured = Tiles(most), case.T > 100
+    if measured:  # numpy and lists
+        tracemalloc.start()
+    try:
+        with mode, torch.autograd.graph.saved_tensors_hooks(mode.stop, mode.stop):
+            found = answer(*mine, case.block)
+        taken = tracemalloc.get_traced_memory()[1] if measured else 0
+    finally:
+        tracemalloc.stop()
+    assert not mode.refused, f"{case}: {mode.refused}"
+    allowed = 18 * most * 8 + 2**16
+    assert taken < allowed, (
+        f"{case}: {taken // 1000:,} kB taken at once, and {allowed // 1000:,} kB are enough for tiles: no matrix of "
+        f"{case.T} x {case.T} may exist"
+    )
+    found = as_list(found, f"{case}: (dq, dk, dv)", 3)
+    hints = (
+        "dq = scale · ds k, with ds = p (do · v - δ) and δ = o · do of the query",
+        "dk = scale · dsᵀ q, of all queries that see the key",
+        "dv = pᵀ do, of all queries that see the key, with p = exp(score - lse)",
+    )
+    for name, one, expected, hint in zip(("dq", "dk", "dv"), found, wanted, hints):
+        expect(one, expected, 1e-7, f"{case}: {name}: {hint}")
+    for name, one, before in zip(("q", "k", "v", "out", "lse", "upstream"), mine, given):
+        expect(one, before, hint=f"{case}: {name} must stay as it is")

@@ -10,8 +10,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from minillm.course import exercise
 from minillm.course.classroom.checkers import (
@@ -27,6 +25,7 @@ from minillm.course.classroom.checkers import (
     plain,
     shown,
 )
+from minillm.course.classroom.largest import Largest
 from minillm.course.classroom.launches import LaunchWatch
 
 
@@ -119,29 +118,17 @@ def check_near(name: str, found: Tensor, wanted: Tensor, allowed: float, hint: s
 NO_COMPLEX = "the closed form of the gradient needs no complex numbers"
 
 
-class ByHand(TorchDispatchMode):
-    """Refuses torch's own loss, complex numbers, and tensors of more than `most` numbers; `stop`, as the hook of what
-    autograd wants to keep, refuses torch's gradients."""
+class ByHand(Largest):
+    """Refuses torch's own loss and complex numbers, too; `stop`, as the hook of what autograd wants to keep, refuses
+    torch's gradients."""
 
-    def __init__(self, most: int):
-        super().__init__()
-        self.most, self.refused = most, ""
-
-    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
-        name = op.overloadpacket.__name__
+    def called(self, name: str) -> None:
         if "nll_loss" in name or "cross_entropy" in name:
             self.stop()
-        result = op(*args, **(kwargs or {}))
-        for one in tree_leaves(result):
-            if isinstance(one, Tensor) and one.is_complex():
-                self.refuse(NO_COMPLEX)
-            if isinstance(one, Tensor) and not op.is_view and one.numel() > self.most:
-                self.refuse(f"{name} made a tensor {tuple(one.shape)}, more than {self.most:,} numbers")
-        return result
 
-    def refuse(self, why: str) -> None:
-        self.refused = self.refused or why
-        raise AssertionError(why)
+    def made(self, one: Tensor) -> None:
+        if one.is_complex():
+            self.refuse(NO_COMPLEX)
 
     def stop(self, *_):
         self.refuse("by hand: without F.cross_entropy, F.nll_loss and autograd")

@@ -1,5 +1,7 @@
 """Checkers of lesson 09_1, retrieval-augmented generation."""
 
+import itertools
+import math
 import re
 
 from minillm.apps.rag import VectorStoreIndex
@@ -23,6 +25,7 @@ LIBRARY = (
     "minillm.apps.rag.budget.fit_sources",
     "minillm.apps.rag.citations.check_citations",
     "minillm.apps.rag.citations.CitationCheck.feed",
+    "minillm.apps.rag.query_engine.QueryEngine.query",
 )
 
 
@@ -101,11 +104,47 @@ def choose_sources(answer):
         )
 
 
-# --- b: only what was cited ---
+# --- b: RAG in one function ---
 
 
-def expected_numbers(text, n):
-    """(the new text, the order), without regular expressions over the whole."""
+class World:
+    """Texts with vectors of small whole numbers, and a model that says what it was asked."""
+
+    def __init__(self, vectors, says):
+        self.vectors, self.says, self.asked = vectors, says, 0
+
+    def encode(self, texts):
+        return [list(map(float, self.vectors[one])) for one in texts]
+
+    def ask(self, prompt):
+        """The prompt, with round brackets so that nothing in it is a citation, and then the answer."""
+        self.asked += 1
+        told = prompt.replace("[", "(").replace("]", ")")
+        assert "(1) " in told, (
+            f"the best source is [1] in the prompt, and without a source ask is not called; it got {shown(prompt)}"
+        )
+        return f"{told} => {self.says if self.asked == 1 else 'asked again'}"
+
+
+def cosine(a, b):
+    return sum(x * y for x, y in zip(a, b)) / math.hypot(*a) / math.hypot(*b)
+
+
+def expected_rag(question, texts, vectors, says, k, cutoff):
+    """By the rules of the exercise."""
+    scores = {place: cosine(vectors[question], vectors[one]) for place, one in enumerate(texts)}
+    ranked = sorted(scores, key=scores.get, reverse=True)[:k]
+    found = [place for place in ranked if scores[place] >= cutoff]
+    if not found:
+        return ["I do not know.", []]
+    lines = [f"[{number}] {texts[place]}" for number, place in enumerate(found, 1)]
+    prompt = "\n".join([*lines, "", f"Question: {question}"]).replace("[", "(").replace("]", ")")
+    told, order = expected_citations(f"{prompt} => {says}", len(found))
+    return [told, [found[number - 1] for number in order]]
+
+
+def expected_citations(text, n):
+    """(the text without citations of nothing, the numbers cited), without regular expressions over the whole."""
     order, out, at = [], "", 0
     while at < len(text):
         match = re.compile(r"\[([0-9]+)\]").match(text, at)
@@ -115,38 +154,63 @@ def expected_numbers(text, n):
         number, at = int(match[1]), match.end()
         if 1 <= number <= n:
             order += [] if number in order else [number]
-            out += f"[{order.index(number) + 1}]"
+            out += match[0]
         elif out.endswith(" ") and text[match.start() - 1 : match.start()] == " ":
             out = out[:-1]
     return out, order
 
 
+SAID = (
+    "", "no source", "[1]", "It is long [2][9], wide [1].", "[3][1][3]", "[0] and [00]", "\n[9]\n[1]",
+    "two  [9] blanks, [9] one,[9] none", "길다[2]. 넓다 [1]!", "a[b] [2 [ 1] [-1] [1", "[10] and [1] and [2]",
+    "[1], [2, 3]", "[2] [2] [1] [12]",
+)  # fmt: skip
+
+
 @exercise("09-1-b", points=3)
-def renumber(answer):
-    """New numbers in the order of the first citation."""
+def rag(answer):
+    """From a question to an answer with sources."""
     refuse_copies(answer)
 
-    def check_case(text, n):
-        where = f"the answer {text!r} with {n} sources"
+    def check_case(texts, vectors, says, k, cutoff):
+        question = "얼마인가요? [1]" if len(texts) % 2 else "how long?"
+        vectors, given = vectors | {question: vectors["question"]}, list(texts)
+        where = f"texts {shown(texts)}, k {k}, cut-off {cutoff}, vectors {shown(vectors)}, the model says {says!r}"
+        world = World(vectors, says)
         with forbid(OWN, *LIBRARY, answer=answer):
-            told = as_list(answer(text, n), "what renumber returns: (text, order)", 2)
-        expected = expected_numbers(text, n)
-        expect(told[0], expected[0], hint=f"the text, {where}")
-        expect(as_list(told[1], "order"), expected[1], hint=f"the order, {where}")
+            told = as_list(
+                answer(question, given, world.encode, world.ask, k, cutoff),
+                "what rag returns: (answer, cited)",
+                2,
+            )
+        expected = expected_rag(question, texts, vectors, says, k, cutoff)
+        expect(
+            told[0], expected[0], hint=f"the answer ([ and ] of the prompt are written as ( and )), {where}"
+        )
+        expect(as_list(told[1], "cited"), expected[1], hint=f"cited, {where}")
+        expect(given, texts, hint="texts must stay as they are")
 
-    for text, n in (
-        ("", 3), ("no citation", 0), ("[1]", 0), ("[3][1][3]", 3), ("Long [5][9], wide [2].", 7), ("[0] and [00]", 4),
-        ("two  [9] blanks, [9] one,[9] none", 3), ("길다[12]. 넓다 [2]!", 12), ("a[b] [3 [ 4] [-1] [5", 9),
-        ("[10] and [1] and [2]", 10), ("[2] is not [12] is not [22]", 25), ("[1], [2, 3]", 3), ("\n[9]\n[1]", 1),
-    ):  # fmt: skip
-        check_case(text, n)
-    for case in cases(length=(3, 12), n=(0, 2, 9, 30), wide=(3, 35)):
+    some = {"question": [3, 1], "a": [3, 2], "b": [30, -5], "다리": [1, 9], "far": [-3, -1]}
+    for says in SAID:
+        check_case(["far", "a", "b", "다리"], some, says, 2, 0.1)
+    check_case([], some, "[1]", 3, -1)
+    check_case(["far"], some, "[1]", 1, -0.5)
+    check_case(["far"], some, "[1]", 1, -1.5)
+    check_case(["다리", "a"], some, "[2][1]", 9, 0.05)
+    check_case(["다리", "a", "far"], some, "[1] [2] [3]", 3, 0.5)
+    for case in cases(count=(1, 3, 8), width=(2, 5), k=(1, 2, 5, 20), cutoff=(-1.5, 0.0301, 0.5003)):
         inputs = Inputs(case.seed)
-        parts = []
-        for _ in range(case.length):
-            number = inputs.integer(0, case.wide)
-            parts.append(inputs.shuffled([" word", " ", "다.", f" [{number}]", f"[{number}]"])[0])
-        check_case("".join(parts), case.n)
+        vectors = {one: inputs.integers(case.width, -9, 9) for one in ["question", *"abcdefgh"[: case.count]]}
+        scores = [
+            cosine(vectors["question"], one)
+            for one in vectors.values()
+            if any(one) and any(vectors["question"])
+        ]
+        near = sorted([*scores, case.cutoff])
+        if len(scores) < len(vectors) or min(b - a for a, b in itertools.pairwise(near)) < 1e-6:
+            continue
+        says = "".join(f" [{inputs.integer(0, 9)}] 다." for _ in range(4))
+        check_case(inputs.shuffled("abcdefgh"[: case.count]), vectors, says, case.k, case.cutoff)
 
 
 # --- c: a budget on paper ---

@@ -1,6 +1,7 @@
 """Checkers of lesson 09_4, logging and tracing."""
 
-import re
+import asyncio
+import itertools
 import threading
 
 from minillm.apps.tracing import SpanRecord, Tracer, mask_secrets, self_times, trace_tree
@@ -98,66 +99,176 @@ def drawn_spans(case):
     return inputs.shuffled(spans), "drawn"
 
 
-# --- a mask ---
+# --- a tracer ---
 
 
-def reference(value):
-    """The rules of the exercise."""
-    if isinstance(value, str):
-        return re.sub(r"(?<![^\W_])sk-[A-Za-z0-9_-]{16,}", "[masked]", value)
-    if isinstance(value, list):
-        return [reference(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    return {key: "[masked]" if plain_key(key) in NAMES else reference(one) for key, one in value.items()}
+class Clock:
+    """Whole milliseconds; only `wait` lets time go by."""
+
+    def __init__(self):
+        self.now = 0
+
+    def __call__(self):
+        return self.now
+
+    def wait(self, milliseconds):
+        self.now += milliseconds
 
 
-def plain_key(key):
-    return "".join(sign for sign in key.lower() if sign not in "_- ")
+def step(trace, clock, plan):
+    """One span and those inside of it. plan: (name, ms, the plans of its children, the error that it raises or None,
+    whether errors end here). It stops where another thread may have its turn."""
+    name, milliseconds, inside, error, caught = plan
+    try:
+        with trace(name):
+            clock.wait(milliseconds)
+            yield
+            for one in inside:
+                yield from step(trace, clock, one)
+            clock.wait(1)
+            if error is not None:
+                raise error(name)
+    except (KeyError, ZeroDivisionError):
+        if not caught:
+            raise
 
 
-NAMES = ("password", "apikey", "token", "authorization")
-KEY = "sk-" + "aB3_-xyz" * 2  # 16 signs behind sk-
-VALUES = [
-    None, True, 0, 2.5, "", "hello", [], {}, KEY, f"key {KEY}", f"({KEY})", f"{KEY}.", f"a {KEY} and {KEY} b", KEY[:-1],
-    KEY + "z" * 40, f"a{KEY}", f"7{KEY}", f"_{KEY}", f"-{KEY}", f"글{KEY}", f"{KEY}글", f"{KEY} 글", "sk-short",
-    "SK-" + "a" * 20, KEY + "\n" + KEY, "sk-" + "가" * 20, "task-" + "a" * 20,
-    [KEY, [KEY, {"x": KEY}]], {"a": {"b": [{"c": f"x {KEY}"}]}}, {KEY: "a key that looks like a secret stays"},
-    {"password": None, "token": [1, {"x": 2}], "authorization": {"a": 1}}, {"password": ""},
-    {"Password": 1, "API KEY": 2, "Api-Key": 3, "api_key": 4, "APIKEY": 5, "a-p_i k-e-y": 6, "_token_": 7},
-    {"tokens": 1, "token id": 2, "passwords": 3, "my password": 4, "api": 5, "key": 6, "authorisation": 7, "": 8},
-    {"api.key": 1, "token:": 2, "pass/word": 3, "토큰": 4}, "sk-" + "a1" * 400, [f"{KEY} {KEY}-", f"{KEY}/{KEY}"],
-    {"list": [{"token": "x"}, {"tokens": "y"}]}, {"token": KEY, "other": KEY}, {"비밀": "x", "말": [KEY]},
-    [[], [[]], {"a": []}], {"a": {"password": {"b": KEY}}}, "password: hunter2",
+def one_after_the_other(trace, clock, plans):
+    for plan in plans:
+        for _ in step(trace, clock, plan):
+            pass
+
+
+def in_threads(trace, clock, plans):
+    """A thread a plan, under a span of the main thread; they take turns, one step each."""
+    turns = [threading.Semaphore(0) for _ in plans]
+    back, failed, running = threading.Semaphore(0), [], list(range(len(plans)))
+
+    def work(number):
+        try:
+            turns[number].acquire(timeout=20)
+            for _ in step(trace, clock, plans[number]):
+                back.release()
+                turns[number].acquire(timeout=20)
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            running.remove(number)
+            back.release()
+
+    with trace("main"):
+        threads = [threading.Thread(target=work, args=(one,), daemon=True) for one in running]
+        for thread in threads:
+            thread.start()
+        while running:
+            for number in list(running):
+                turns[number].release()
+                back.acquire(timeout=20)
+        for thread in threads:
+            thread.join(timeout=20)
+    if failed:
+        raise failed[0]
+
+
+def in_tasks(trace, clock, plans):
+    """An asyncio task a plan, made while a span is open; in a thread, since a notebook has a loop already."""
+    failed = []
+
+    async def work(plan):
+        for _ in step(trace, clock, plan):
+            await asyncio.sleep(0)
+
+    async def main():
+        with trace("main"):
+            tasks = [asyncio.ensure_future(work(plan)) for plan in plans]
+            await asyncio.gather(*tasks)
+
+    def run():
+        try:
+            asyncio.run(main())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(timeout=20)
+    if failed:
+        raise failed[0]
+
+
+PROGRAMS = {
+    "blocks in blocks": one_after_the_other,
+    "threads that take turns": in_threads,
+    "asyncio tasks that take turns": in_tasks,
+}
+
+
+def spans_by_the_tracer(way, plans):
+    """What the lesson's tracer writes down."""
+    clock, count = Clock(), itertools.count()
+    tracer = Tracer(seed=0, clock=lambda: clock.now * 10**6)
+    way(lambda name: tracer.trace(f"{next(count)} {name}"), clock, plans)
+    numbers = {one.span_id: int(one.name.split()[0]) for one in tracer.kept}
+    return [
+        [numbers[one.span_id], numbers.get(one.parent_id), one.name.split(" ", 1)[1], one.start // 10**6,
+         one.end // 10**6, one.attributes.get("error.type")]
+        for one in tracer.kept
+    ]  # fmt: skip
+
+
+LEAF = ("leaf", 2, (), None, True)
+FIXED = [
+    ("blocks in blocks", [], "no span"),
+    ("blocks in blocks", [LEAF, LEAF], "the same name twice, one after the other"),
+    ("blocks in blocks", [("a", 3, (LEAF, ("b", 0, (LEAF,), None, True), LEAF), None, True)],
+     "after a block is left, the one around it is open again"),
+    ("blocks in blocks", [("a", 1, (("b", 1, (), KeyError, True), LEAF), None, True), LEAF],
+     "a block that an error leaves has ended, too"),
+    ("blocks in blocks", [("a", 1, (("b", 1, (), ZeroDivisionError, False),), None, True)],
+     "the error goes on through the block around it"),
+    ("threads that take turns", [("a", 1, (LEAF,), None, True), ("b", 2, (LEAF, LEAF), None, True)],
+     "each thread has its own open span, and begins without one"),
+    ("asyncio tasks that take turns", [("a", 1, (LEAF,), None, True), ("b", 2, (LEAF, LEAF), None, True)],
+     "tasks share a thread; each begins with what is open where it is made"),
 ]  # fmt: skip
+TRACER = tuple(
+    f"minillm.apps.tracing.tracer.{name}"
+    for name in ("Tracer.trace", "Span.__init__", "Within.__enter__", "Scope.__enter__")
+)
 
 
 @exercise("09-4-b", points=3)
-def masked(answer):
-    """A JSON value without its secrets."""
+def spans_of(answer):
+    """A tracer: spans that find their parents in threads and tasks."""
     refuse_copies(answer)
-    some = [*VALUES, *(drawn_value(Inputs(case.seed), 3) for case in cases(40, turn=tuple(range(40))))]
-    for value in some:
-        expected, before = reference(value), plain(value)
-        found = plain(answer(value), "what masked returns")
-        expect(found, expected, hint=f"masking {shown(before)}")
-        assert type(found) is type(expected), (
-            f"masked gives {shown(expected)}, got {shown(found)}: {shown(before)}"
-        )
-        expect(value, before, hint=f"the value must stay as it is: {shown(before)}")
+    for way, plans, what in [
+        *FIXED,
+        *map(drawn_program, cases(30, way=tuple(PROGRAMS), count=(1, 2, 4), deep=(1, 3))),
+    ]:
+        clock, where = Clock(), f"{way}: {shown(told(plans))} ({what})"
+        with forbid(OWN, *TRACER, answer=answer):
+            found = answer(
+                lambda trace, way=way, plans=plans, clock=clock: PROGRAMS[way](trace, clock, plans), clock
+            )
+        rows = [as_list(one, "a span", 6) for one in as_list(found, "what spans_of returns")]
+        expect(rows, spans_by_the_tracer(PROGRAMS[way], plans), hint=where)
 
 
-def drawn_value(inputs, depth):
-    kind = inputs.integer(0, 5) if depth else inputs.integer(0, 1)
-    if kind <= 1:
-        texts = ["word ", KEY, "sk-", "비밀 ", ".", "x" * 16, "token ", "-", "_", "9"]
-        return "".join(texts[inputs.integer(0, 9)] for _ in range(inputs.integer(0, 5)))
-    if kind == 2:
-        return [None, 3, True, 1.5][inputs.integer(0, 3)]
-    if kind == 3:
-        return [drawn_value(inputs, depth - 1) for _ in range(inputs.integer(0, 3))]
-    keys = ["token", "To_ken", "tokens", "a", "PASSWORD", "api-key", "name", "auth"]
-    return {keys[inputs.integer(0, 7)]: drawn_value(inputs, depth - 1) for _ in range(inputs.integer(0, 3))}
+def told(plans):
+    """Plans for a message."""
+    return [[name, told(inside), getattr(error, "__name__", None)] for name, _, inside, error, _ in plans]
+
+
+def drawn_program(case):
+    inputs = Inputs(case.seed)
+
+    def plan(depth):
+        inside = tuple(plan(depth - 1) for _ in range(inputs.integer(0, 2) if depth else 0))
+        error = (None, None, None, KeyError, ZeroDivisionError)[inputs.integer(0, 4)]
+        caught = depth == case.deep or inputs.integer(0, 1) == 1
+        return "ab검색"[inputs.integer(0, 3)], inputs.integer(0, 9), inside, error, caught
+
+    return case.way, [plan(case.deep) for _ in range(case.count)], "drawn"
 
 
 # --- what a mask does not find, and whose child it is ---

@@ -109,14 +109,19 @@ def walk(answer):
         "1 and 2 tie: the lower is nearer",
     )
     for case in cases(nodes=(1, 2, 6, 15, 30), degree=(1, 2, 4), ef=(1, 2, 3, 8), span=(2, 9, 50)):
-        inputs = Inputs(case.seed)
-        points = [tuple(inputs.integers(2, 0, case.span)) for _ in range(case.nodes)]
-        links = [
-            list(dict.fromkeys(one for one in inputs.integers(case.degree, 0, case.nodes - 1) if one != node))
-            for node in range(case.nodes)
-        ]
-        query, start = tuple(inputs.integers(2, 0, case.span)), inputs.integer(0, case.nodes - 1)
+        points, links, query, start = drawn_graph(case, Inputs(case.seed))
         check_walk(answer, points, links, query, start, case.ef, str(case))
+
+
+def drawn_graph(case, inputs):
+    """(points, links, query, start): case.nodes points in a square of case.span, up to case.degree links each, which
+    go one way."""
+    points = [tuple(inputs.integers(2, 0, case.span)) for _ in range(case.nodes)]
+    links = [
+        list(dict.fromkeys(one for one in inputs.integers(case.degree, 0, case.nodes - 1) if one != node))
+        for node in range(case.nodes)
+    ]
+    return points, links, tuple(inputs.integers(2, 0, case.span)), inputs.integer(0, case.nodes - 1)
 
 
 def check_walk(answer, points, links, query, start, ef, hint):
@@ -134,22 +139,24 @@ def shorter(text):
     return text if len(text) < 600 else f"{text[:600]}..."
 
 
-def walked(points, links, query, start, ef):
-    """(found, measured) of the walk that the prompt describes."""
+def walked(points, links, query, start, ef, passes=None):
+    """(found, measured) of the walk that the prompt describes. passes: which nodes may be found (12-3-a); None: all."""
 
     def rank(node):
         return (points[node][0] - query[0]) ** 2 + (points[node][1] - query[1]) ** 2, node
 
-    measured, found, waiting = [start], [start], [start]
+    def nearest(nodes):
+        return sorted((node for node in nodes if passes is None or passes[node]), key=rank)[:ef]
+
+    measured, waiting = [start], [start]
     while waiting:
-        node = min(waiting, key=rank)
+        node, found = min(waiting, key=rank), nearest(measured)
         if len(found) == ef and rank(node) > rank(found[-1]):
             break
         waiting.remove(node)
         new = [one for one in dict.fromkeys(links[node]) if one not in measured]
         measured, waiting = measured + new, waiting + new
-        found = sorted(measured, key=rank)[:ef]
-    return found, measured
+    return nearest(measured), measured
 
 
 @exercise("12-2-c", points=3)

@@ -3,25 +3,57 @@
 import numpy as np
 
 from minillm.course import exercise
-from minillm.course.classroom.checkers import Inputs, as_floats, as_list, cases, expect, forbid, plain, shown
+from minillm.course.classroom.checkers import (
+    Inputs,
+    as_floats,
+    as_list,
+    cases,
+    copied_library,
+    expect,
+    forbid,
+    shown,
+)
+from minillm.course.classroom.exercises.lesson_12_2 import GRAPHS, drawn_graph, shorter, walked
 from minillm.search import ExactIndex, HNSWIndex, count_distances
 
 K = 10
 M_CHOICES, EFC_CHOICES, EF_CHOICES = (4, 8, 16, 32), (8, 64), (10, 15, 20, 30, 45, 70)
 SLACK_COST, SLACK_RECALL = 1.15, 0.04
+WALK = "build it yourself, with nothing of minillm"
+WALKS = (*GRAPHS, "minillm.course.classroom.exercises.lesson_12_3.walked")
 OWN = "build it yourself", "minillm.course.classroom.exercises.lesson_12_3.expected_frontier"
 
 
-@exercise("12-3-a", points=2)
-def bytes_of(answer):
-    """Numbers, codes, links on layer 0, links above."""
-    for case in cases(count=(0, 1, 1000), dim=(1, 32, 768), m=(2, 5, 16), codes=(False, True)):
-        above = sum(
-            case.m / case.m**layer for layer in range(1, 80)
-        )  # links a node has room for above layer 0
-        expected = case.count * (case.dim * (4 + case.codes) + 4 * (2 * case.m + above))
-        found = plain(answer(case.count, case.dim, case.m, case.codes), "what bytes_of returns")
-        expect(found, expected, 1e-6, f"{case}: numbers, links on layer 0, links above")
+@exercise("12-3-a", points=3)
+def filtered_walk(answer):
+    """A walk over all nodes, of which only some may be found."""
+    copied = copied_library(answer)
+    assert not copied, f"the exercise says: {WALK}; your answer uses {copied}"
+    row, places = [[1], [0, 2], [1, 3], [2]], [(0, 0), (1, 0), (2, 0), (3, 0)]
+    check_filtered(answer, places, row, [True] * 4, (3, 0), 0, 2, "all pass: the walk of 12-2-b")
+    check_filtered(answer, places, row, [False] * 4, (0, 0), 0, 2, "none passes")
+    check_filtered(
+        answer, places, row, [True, False, True, False], (2, 0), 0, 1, "1 leads to 2 and does not pass"
+    )
+    check_filtered(answer, places, row, [False, False, False, True], (0, 0), 0, 1, "the start does not pass")
+    for case in cases(
+        most=70, nodes=(1, 2, 6, 15, 30), degree=(1, 2, 4), ef=(1, 2, 3, 8), span=(2, 9, 50), share=(2, 5, 8)
+    ):
+        inputs = Inputs(case.seed)
+        points, links, query, start = drawn_graph(case, inputs)
+        passes = [number < case.share for number in inputs.integers(case.nodes, 0, 9)]
+        check_filtered(answer, points, links, passes, query, start, case.ef, str(case))
+
+
+def check_filtered(answer, points, links, passes, query, start, ef, hint):
+    given = list(points), [list(one) for one in links], list(passes)
+    with forbid(WALK, *WALKS, answer=answer):
+        found = as_list(answer(*given, query, start, ef), "what filtered_walk returns", 2)
+    where = f"{hint}; points {points}, links {links}, passes {passes}, query {query}, start {start}, ef {ef}"
+    expect(list(given), [points, links, passes], hint="what you are given must stay as it is")
+    nodes, measured = walked(points, links, query, start, ef, passes)
+    expect(found[1], measured, hint=f"the nodes in the order in which they are measured: {shorter(where)}")
+    expect(found[0], nodes, hint=f"the nodes found, nearest first: {shorter(where)}")
 
 
 @exercise("12-3-b", points=3)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from fractions import Fraction
 
 import numpy as np
 
@@ -20,7 +21,13 @@ from minillm.course.classroom.checkers import (
 from minillm.evaluation import ks_statistic
 
 OWN = "build it yourself"
-MEASURES = ["minillm.evaluation.drift.ks_statistic", "minillm.apps.ops.monitor.distance_of"]
+MEASURES = [
+    "minillm.evaluation.drift.ks_statistic",
+    "minillm.apps.ops.monitor.distance_of",
+    "minillm.apps.ops.monitor.chance_distance",
+    "minillm.course.classroom.exercises.lesson_13_1.alerts_of",
+    "minillm.course.classroom.exercises.lesson_13_1.ks",
+]
 STORE = ["minillm.apps.ops.data_versions.manifest_bytes", "minillm.apps.ops.records.address"]
 
 
@@ -96,40 +103,66 @@ def stages(answer):
         expect(given, moves, hint="the moves must stay as they are")
 
 
-@exercise("13-1-c", points=3)
+@exercise("13-1-c", points=4)
 def alerts(answer):
-    """Windows that are far from the reference."""
+    """Windows that are farther from the reference than chance shows."""
     copied = copied_library(answer) or packages_of(answer, "scipy")
     assert not copied, f"the exercise says: {OWN}; your answer uses {copied}"
-    rows = []
+    rows = [
+        # at the threshold exactly, in shares that no rounding touches, and above it
+        ([0, 2, 1, 3], [1.5, 1.5, 5, 5], 2, 0),
+        # what is left over is no window, and belongs to the reference: without 90 the threshold is lower
+        ([1, 2, 3, 4, 1, 2, 3, 4, 90, 90], [1, 2, 3, 4, 3, 4, 5, 6, 9, 9, 9, 9], 4, 0),
+    ]
     for case in cases(
-        most=14, window=(1, 4, 9), rest=(0, 3), windows=(0, 1, 6), bound=(0.05, 0.4, 0.7),
-        kind=("whole", "real"), n=(5, 20),
+        most=24, window=(1, 4, 9), rest=(0, 3), windows=(0, 1, 6), own=(2, 3, 7), left=(0, 2),
+        allowed=(0, 1, 3), kind=("whole", "real"),
     ):  # fmt: skip
-        inputs = Inputs(case.seed)
-        count = case.window * case.windows + min(case.rest, case.window - 1)
-        shifts = [inputs.integer(-3, 3) for _ in range(case.windows + 1)]
-        if case.kind == "whole":
-            reference, numbers = inputs.integers(case.n, 0, 5), inputs.integers(count, 0, 5)
-        else:
-            reference, numbers = inputs.floats(case.n, 0, 5), inputs.floats(count, 0, 5)
-        requests = [number + shifts[i // case.window] for i, number in enumerate(numbers)]
-        parts = [requests[i * case.window : (i + 1) * case.window] for i in range(case.windows)]
-        distances = [ks_statistic(reference, part) for part in parts]
-        threshold = case.bound + 0.0137  # no share of these counts
-        expected = [i for i, distance in enumerate(distances) if distance > threshold]
-        rows.append((reference, requests, case.window, threshold, expected))
-    # at the threshold exactly, in shares that no rounding touches, and above it
-    rows.append(([0, 1, 2, 3], [1.5] * 3 + [5] * 3, 3, 0.5, [1]))
+        rows.append(drawn_requests(case))
+    right = [alerts_of(*row)[0] for row in rows]
     with forbid(OWN, *MEASURES, answer=answer):
-        for reference, requests, window, threshold, expected in rows:
+        for (reference, requests, window, allowed), expected in zip(rows, right):
             given = list(reference), list(requests)
-            found = answer(*given, window, threshold)
-            where = f"reference {shown(reference)}, requests {shown(requests)}, window {window}, above {threshold}"
+            found = answer(*given, window, allowed)
+            where = f"reference {shown(reference)}, requests {shown(requests)}, window {window}, allowed {allowed}"
             expect(found, expected, hint=where)
             expect(
                 [list(one) for one in given], [reference, requests], hint="the lists must stay as they are"
             )
+
+
+def drawn_requests(case):
+    """(reference, requests, window, allowed) in which no distance is nearly the threshold."""
+    inputs, of_one = Inputs(case.seed), max(case.own, case.allowed + 1)
+    while True:
+        draw = inputs.floats if case.kind == "real" else inputs.integers
+        reference = draw(of_one * case.window + min(case.left, case.window - 1), 0, 5)
+        shifts = inputs.integers(case.windows + 1, -3, 3)
+        numbers = draw(case.window * case.windows + min(case.rest, case.window - 1), 0, 5)
+        requests = [number + shifts[i // case.window] for i, number in enumerate(numbers)]
+        row = reference, requests, case.window, case.allowed
+        if alerts_of(*row)[1] > 1e-6:
+            return row
+
+
+def alerts_of(reference, requests, window, allowed):
+    """(the windows, the smallest gap between a distance and the threshold), in fractions. Two distances that are 0, or
+    1, are equal in any arithmetic."""
+    starts = range(0, len(reference) - window + 1, window)
+    chance = [ks(reference[:at] + reference[at + window :], reference[at : at + window]) for at in starts]
+    threshold = sorted(chance, reverse=True)[allowed]
+    parts = [requests[at : at + window] for at in range(0, len(requests) - window + 1, window)]
+    distances = [ks(reference, part) for part in parts]
+    gaps = [abs(distance - threshold) for distance in distances if distance != threshold or 0 < threshold < 1]
+    return [i for i, distance in enumerate(distances) if distance > threshold], min(gaps, default=1)
+
+
+def ks(one, other):
+    """The largest gap between the shares of numbers that are x or less, as a fraction."""
+    return max(
+        abs(Fraction(sum(n <= x for n in one), len(one)) - Fraction(sum(n <= x for n in other), len(other)))
+        for x in {*one, *other}
+    )
 
 
 @exercise("13-1-d", points=2)
