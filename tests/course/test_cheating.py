@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
+
 import pytest
 
+from minillm.course.classroom import judge as judge_module
 from minillm.course.classroom import limits
 from minillm.course.classroom.feedback import instructor_notes
 from minillm.course.classroom.judge import Task, Verdict, judge
@@ -79,8 +82,64 @@ TRICKS = {
 BEYOND_ONE_PROCESS = {
     "changes the numbers of the tests",
     "catches nothing, returns a liar",
-    "finds the seal in the frames",
 }
+
+# Ways to what is expected, each in a function `reach(values, total)`: where `while frame` stands, it climbs from there.
+CLIMB = """
+    while frame:
+        for names in (frame.f_locals, frame.f_globals):
+            if isinstance(names.get("expected"), list):
+                return names["expected"]
+            if "parts" in names:
+                return names["parts"](values)
+        frame = frame.f_back
+"""
+RUN_SOURCE = """
+    space = {}
+    exec(text[text.index("def whole"):text.index("# ---")], space)
+    return space["parts"](values)
+"""
+FILE = "    import tests.course\n    path = tests.course.__path__[0] + '/tiny_exercises.py'\n"
+REACHES = {
+    "a frame": "    import sys\n    frame = sys._getframe()" + CLIMB,
+    "a frame, by inspect": "    import inspect\n    frame = inspect.currentframe()" + CLIMB,
+    "the frames of a stack": "    import inspect\n    frame = inspect.stack()[0].frame" + CLIMB,
+    "the frame of a traceback": "    try:\n        1 / 0\n    except ZeroDivisionError as error:\n"
+    "        frame = error.__traceback__.tb_frame" + CLIMB,
+    "the frame of a generator": "    def frames():\n        yield generator.gi_frame.f_back\n"
+    "    generator = frames()\n    frame = next(generator)" + CLIMB,
+    "the frame that a signal meets": "    import os, signal\n    met = []\n"
+    "    signal.signal(signal.SIGUSR1, lambda number, frame: met.append(frame))\n"
+    "    os.kill(os.getpid(), signal.SIGUSR1)\n    frame = met[0]" + CLIMB,
+    "every thread's frame": "    import sys\n    frame = next(iter(sys._current_frames().values()))" + CLIMB,
+    "everything there is": "    import gc\n    gc.unfreeze()\n    for one in gc.get_objects():\n"
+    "        if getattr(one, '__name__', '') == 'parts':\n            return one(values)",
+    "the checker, by the function it hands over": "    return total.__globals__['parts'](values)",
+    "the checker, by its register": "    from minillm.course.classroom import checking\n"
+    "    return checking._REGISTRY['99-7-a'].checker.__globals__['parts'](values)",
+    "the checker, by its module": "    import sys\n    return sys.modules['tests.course.tiny_exercises'].parts(values)",
+    "the checker, imported anew": "    import importlib, sys\n    del sys.modules['tests.course.tiny_exercises']\n"
+    "    return importlib.import_module('tests.course.tiny_exercises').parts(values)",
+    "its source": FILE + "    text = open(path).read()" + RUN_SOURCE,
+    "its source, by inspect": "    import inspect\n    text = inspect.getsource(inspect.getmodule(total))" + RUN_SOURCE,
+    "its source, by the loader": FILE + "    import importlib.machinery as m\n"
+    "    text = m.SourceFileLoader('x', path).get_source('x')" + RUN_SOURCE,
+    "its source, under another name": FILE + "    import os\n    os.symlink(path, 'link.txt')\n"
+    "    try:\n        text = open('link.txt').read()\n    finally:\n        os.remove('link.txt')" + RUN_SOURCE,
+    "its source, beside an open folder": FILE + "    import os\n    folder = os.open(os.path.dirname(path), 0)\n"
+    "    file = os.open('tiny_exercises.py', 0, dir_fd=folder)\n    text = os.read(file, 100000).decode()" + RUN_SOURCE,
+    "its source, by a program": FILE + "    import subprocess\n"
+    "    text = subprocess.run(['cat', path], capture_output=True, text=True).stdout" + RUN_SOURCE,
+    "its source, by the library": FILE + "    from minillm._files import read_bytes\n"
+    "    text = read_bytes(path, 'text').decode()" + RUN_SOURCE,
+    "its source, by numpy": FILE + "    import numpy\n    text = numpy.fromfile(path, 'u1').tobytes().decode()"
+    + RUN_SOURCE,
+    "the right answers of the tests": "    from tests.course.right_answers import RIGHT\n"
+    "    return [one / sum(values) for one in values]",
+    "a lesson with its solutions": "    import glob, minillm\n"
+    "    for path in glob.glob(minillm.__path__[0] + '/../notebooks/02_1*.ipynb'):\n        open(path).read()\n"
+    "    return [one / sum(values) for one in values]",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +147,67 @@ def names():
     found = {"__name__": "__main__"}
     exec(SETUP, found)
     return found
+
+
+def reach(body, before=""):
+    """The answer to 99-7-a that gets what is expected in one of these ways."""
+    text = f"{before}\ndef shares(values, total):\n{body}"
+    return Task("99-7-a", [(text, True)], 'check("99-7-a", shares)', "", ["shares"], 10.0, None, True)
+
+
+@pytest.mark.parametrize("way", REACHES)
+def test_what_is_expected_is_out_of_reach_where_the_answer_runs(names, way, tmp_path, monkeypatch):
+    """The open run lets nothing by that names the way; what hides the name meets the sealed run."""
+    monkeypatch.setattr(judge_module, "_open", lambda *_: ("passed", ""))
+    monkeypatch.chdir(tmp_path)
+    verdict = judge(names, reach(REACHES[way]))
+    assert (verdict.passed, verdict.step) == (False, "sealed"), verdict
+
+
+def test_what_a_right_answer_does_beside_its_work_is_let(names, tmp_path, monkeypatch):
+    """A temporary file, a named tuple, a traceback, a first import, a display: none of these looks at the tests."""
+    body = """
+    import collections, logging, tempfile, traceback, wave
+    from pathlib import Path
+
+    Part = collections.namedtuple("Part", "value")
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "inner").mkdir()
+        (Path(folder) / "inner" / "a.txt").write_text("1")
+        Path("mine.txt").write_text("2")
+        Path("mine.txt").unlink()
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        logging.getLogger("mine").debug(traceback.format_exc())
+    display(values)
+    return [Part(one / total(values)).value for one in values]"""
+    monkeypatch.chdir(tmp_path)
+    first = "sys.modules.get('minillm.apps.tracing.tree')"
+    verdict = judge(
+        names, reach(body, f"import sys\nassert {first} is None\nimport minillm.apps.tracing.tree")
+    )
+    assert (verdict.passed, verdict.sealed) == (True, True), verdict
+
+
+def test_an_answer_changes_no_file_of_others(names, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "own").mkdir()
+    monkeypatch.chdir(tmp_path / "own")
+    book = tmp_path / "gradebook.db"
+    book.write_text("marks")
+    for body in (
+        f"    open({str(book)!r}, 'w')",
+        f"    import os\n    os.remove({str(book)!r})",
+        f"    import os\n    os.rename({str(book)!r}, 'mine')",
+        f"    import sqlite3\n    sqlite3.connect({str(book)!r})",
+        f"    import shutil\n    shutil.rmtree({str(tmp_path)!r})",
+    ):
+        right = "\n    return [one / total(values) for one in values]"
+        verdict = judge(names, reach(body + right))
+        assert not verdict.passed, body
+        assert "works in its current folder only" in verdict.why, verdict
+        assert book.read_text() == "marks"
 
 
 def task(answer, sealed, hidden=HIDDEN):
@@ -144,7 +264,7 @@ def test_a_child_that_knows_no_seal_returns_nothing():
 
 
 def test_a_passed_answer_that_looks_at_its_caller_is_pointed_out():
-    """It can read what a test expects in the frame that called it: no run prevents that, so a person looks."""
+    """Where it cannot be sealed, its tests are in its own process, so a person looks."""
     peeks = "def ordered(values):\n    import sys\n    return sys._getframe(1).f_locals['expected']"
     assert "_getframe" in instructor_notes({"99-9-a": Verdict(True)}, {"99-9-a": peeks})[0]
     assert instructor_notes({"99-9-a": Verdict(True)}, {"99-9-a": "ordered = sorted"}) == []

@@ -508,6 +508,113 @@ def test_the_library_s_own_function_is_no_answer(answer, name):
     )
 
 
+kept_exec, kept_import = exec, importlib.import_module
+
+
+def by_exec(text):
+    space = {}
+    exec(text, space)
+    return space["f"]
+
+
+def by_kept_exec(text):
+    return kept_exec(text)
+
+
+def by_kept_import(name):
+    return kept_import(name)
+
+
+def by_modules(name):
+    import sys
+
+    return [sys.modules[one] for one in [name]]
+
+
+def by_frame():
+    return sys._getframe(1).f_locals
+
+
+def by_traceback(error):
+    name = "tb_frame"
+    return getattr(error.__traceback__, name)
+
+
+def by_globals(given):
+    return (lambda: given.__globals__)()
+
+
+def by_builtins(text):
+    import builtins
+
+    return builtins.eval(text)
+
+
+def nothing_special(model, kind):
+    """It may use exec and eval as words."""
+    first = sys.maxsize, sys.version_info
+    return (
+        model.eval(),
+        list(model.modules()),
+        getattr(model, kind),
+        vars(model),
+        first,
+        {"modules": 1}["modules"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "way"),
+    [
+        (by_exec, "exec"),
+        (by_kept_exec, "exec"),
+        (by_kept_import, "import_module"),
+        (by_import, "import_module"),
+        (by_modules, "sys.modules"),
+        (by_frame, "_getframe"),
+        (by_traceback, "tb_frame"),
+        (by_globals, "__globals__"),
+        (by_builtins, "eval"),
+        (nothing_special, ""),
+    ],
+)
+def test_code_that_is_reached_without_its_name_is_no_answer(answer, way):
+    assert copied_library(answer) == way
+    assert copied_library(answer, allowed=("exec",)) == ("" if way == "exec" else way)
+
+
+def test_a_package_is_forbidden_with_its_private_modules():
+    names = ("json.decoder", "json")
+    before = {name: sys.modules.get(name) for name in names}
+
+    def hides(first="".join):
+        return importlib.import_module(first(["js", "on.decoder"]))
+
+    def again(first="".join):
+        sys.modules.pop(first(["js", "on.decoder"]))
+        return hides()
+
+    def names_it():
+        import json.decoder
+
+        return json.decoder
+
+    for answer, said in ((hides, ImportError), (again, ImportError), (names_it, AssertionError)):
+        with pytest.raises(said), forbid("by hand", answer=answer, packages=("json",)):
+            answer()
+        assert {name: sys.modules.get(name) for name in names} == before
+    with forbid("by hand", answer=by_hand, packages=("json", "no_such_package")):
+        by_hand(torch.ones(2))
+    assert "no_such_package" not in sys.modules
+    assert hides() is before["json.decoder"]
+
+
+def test_a_forbidden_function_does_not_hold_the_one_it_stands_for():
+    with forbid("by hand", "torch.softmax"):
+        held = [cell.cell_contents for cell in torch.softmax.__closure__]
+    assert softmax not in held
+
+
 def test_a_package_that_an_answer_uses_is_found_however_it_is_named():
     names = {}
     exec(

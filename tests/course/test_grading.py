@@ -20,7 +20,12 @@ from minillm.course.classroom.grading import grade_assignment
 from minillm.course.classroom.judge import Task, Verdict
 from minillm.course.classroom.known import Known
 from minillm.course.classroom.student_copy import open_copy
-from minillm.course.classroom.submissions import STUDENT, answers_of, find_submissions
+from minillm.course.classroom.submissions import (
+    STUDENT,
+    answers_of,
+    definitions_for,
+    find_submissions,
+)
 from minillm.course.classroom.workers import Worker, WorkerError
 from minillm.course.lessons import notebooks
 from minillm.course.paths import checkout
@@ -113,6 +118,7 @@ EXPECTED = {
     "Lee Su-jin": (2, 1),  # Colab
     "windows": (2, 1),
     "helper": (2, 1),
+    "sharing": (2, 1),
     "leaving": (0, 1),
     "two": (2, 1),
     "reader": (2, 1),  # a copy of `minillm study`
@@ -138,6 +144,14 @@ def test_everyone_gets_the_right_marks_and_a_word(course, tmp_path):
         RIGHT | {ORDERED: "%matplotlib inline\ndef ordered(values):\n    return by_hand(values)"},
         lambda book: book["cells"].insert(ORDERED, code("def by_hand(values):\n    return sorted(values)")),
         lambda book: book["cells"].insert(ORDERED + 2, code("ordered(undefined)  # playing")),
+    )
+    course.hand_in(
+        "sharing/99_9/99_9_tiny.ipynb",
+        {
+            ORDERED: "def ordered(values):\n    return by_hand(values)",
+            COUNT: "def by_hand(values):\n    return [op.index(one) for one in sorted(values)]\ncount = 3",
+        },
+        lambda book: book["cells"].insert(0, code("import operator as op")),
     )
     course.hand_in("leaving/99_9/99_9_tiny.ipynb", RIGHT | {ORDERED: "import os\nos._exit(0)"})
     course.hand_in("two/99_9/99_9_tiny.ipynb", RIGHT)
@@ -342,6 +356,30 @@ def test_the_table_runs_no_formula_and_stands_in_columns():
         "=1+1     2      2   2  @x",
         "김민준   -      -   2  not submitted",
     ]
+
+
+def test_what_an_answer_uses_is_found_in_the_student_s_other_cells():
+    """A helper of another exercise, an import at the top: right in a notebook, so right here."""
+    lesson = tiny_lesson()
+    own = {notebooks.student_source(cell).strip() for cell in notebooks.code_cells(lesson)}
+    lesson["cells"][COUNT]["source"] = (
+        "print('a cell that takes an hour')\nlargest = 9\n%time\ndef by_hand(values):\n"
+        "    return [one for one in np.sort(values) if one < largest]\ncount = 3"
+    )
+    lesson["cells"].insert(0, code("import numpy as np, math\nlargest = 1\nnumbers = 'set by the lesson'"))
+    answer = [("def ordered(values):\n    numbers, four\n    return by_hand(sorted(values))", True)]
+    lesson["cells"][ORDERED + 1]["source"] = answer[0][0]
+
+    def definitions(cells):
+        return definitions_for("99-9-a", cells, lesson, own, {"numbers", "check"})
+
+    assert definitions(answer) == [
+        ("import numpy as np, math", False),
+        ("largest = 1", False),
+        ("def by_hand(values):\n    return [one for one in np.sort(values) if one < largest]", False),
+    ]
+    assert definitions([("def ordered(values):\n    return sorted(values)", True)]) == []
+    assert definitions([("def ordered(values:", True)]) == []
 
 
 def test_an_answer_is_found_without_metadata_and_with_cells_around_it():

@@ -96,7 +96,7 @@ def test_the_reason_helps_the_student_and_gives_no_hidden_test_away():
     assert "line 2 of the answer" in say("def ordered(values):\n    return values.upper()").why
     lacks = say("def ordered(values):\n    return np.sort(values)")
     assert "NameError: name 'np' is not defined" in lacks.why
-    assert "only the set-up cells and the exercise's own cells are run" in lacks.why
+    assert "of the lesson's cells only the set-up is run" in lacks.why
     assert say("sorting = sorted").why == "the answer cell does not define ordered"
     assert say("ordered = list").why == "the values should come back in order"
     secret = "assert ordered([7, 5]) == [5, 7], 'seven and five'"
@@ -120,6 +120,15 @@ def test_a_sealed_answer_may_change_its_arguments_raise_and_be_a_value():
     assert say(raises, test, sealed=True).passed
     assert say("ordered = {'a': (1, 2.5, None)}", "assert ordered['a'][1] == 2.5", sealed=True).passed
     assert not say("ordered = {'a': (1, 2.5, None)}", "assert ordered['a'][1] == 2", sealed=True).passed
+
+
+def test_a_cell_is_run_as_in_a_notebook():
+    """Type hints are values and not texts, `display` and `check` are there, and magics do nothing."""
+    text = "from functools import singledispatch\n%matplotlib inline\n@singledispatch\ndef ordered(values):\n    ...\n"
+    text += "@ordered.register\ndef _(values: list):\n    return sorted(values)\n"
+    text += "assert _.__annotations__ == {'values': list}\ndisplay(ordered([2, 1]))\ncheck('99-9-a', ordered)\nordered?"
+    for sealed in (False, True):
+        assert say(text, sealed=sealed).passed, say(text, sealed=sealed)
 
 
 @pytest.mark.skipif(not can_fork(), reason="sealed runs need a fork")

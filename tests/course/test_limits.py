@@ -5,9 +5,11 @@ The limits are real seconds; what is asserted is that the work ended at all, lon
 
 from __future__ import annotations
 
+import contextvars
 import ctypes
 import faulthandler
 import itertools
+import json
 import mmap
 import os
 import signal
@@ -19,6 +21,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from tqdm import tqdm
 
 from minillm.course.classroom import limits
@@ -171,6 +174,48 @@ def test_a_process_that_ends_is_told_from_one_that_is_slow():
         run_limited(lambda: os._exit(3), 60)
     with pytest.raises(Died, match="signal SIGSEGV"):
         run_limited(crash, 60)
+
+
+@forks
+def test_the_child_has_no_frame_of_its_caller():
+    def frames():
+        frame, found = sys._getframe(), []
+        while frame is not None:
+            found.append(frame.f_code.co_name)
+            frame = frame.f_back
+        return json.dumps([found, len(sys._current_frames())])
+
+    found, stacks = json.loads(run_limited(frames, 60))
+    assert found[0] == "frames"
+    assert "test_the_child_has_no_frame_of_its_caller" not in found
+    assert stacks == 1
+
+
+@forks
+def test_the_modes_of_torch_and_the_context_go_with_the_work():
+    """Both are kept by thread, and the child has a thread of its own."""
+    kept = contextvars.ContextVar("kept", default=0)
+    kept.set(3)
+
+    def modes():
+        return json.dumps([torch.is_grad_enabled(), torch.is_inference_mode_enabled(), kept.get()])
+
+    assert json.loads(run_limited(modes, 60)) == [True, False, 3]
+    with torch.no_grad():
+        assert json.loads(run_limited(modes, 60)) == [False, False, 3]
+    with torch.inference_mode():
+        assert json.loads(run_limited(modes, 60)) == [False, True, 3]
+    assert torch.is_grad_enabled()
+
+
+@forks
+def test_a_machine_without_room_for_a_process_says_so(monkeypatch):
+    def full():
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", full)
+    with pytest.raises(BlockingIOError):
+        run_limited(lambda: "", 60)
 
 
 def test_results_and_prints_come_back_whole(capsys):

@@ -15,6 +15,27 @@ def count(answer):
     assert isinstance(answer, int), f"a count is a whole number, not {answer!r}"
 
 
+@exercise("99-7-a", points=2, seconds=5)
+def shares(answer):
+    """What is expected has a name here, and the answer is handed a function."""
+    copied = copied_library(answer)
+    assert not copied, f"by hand: your answer uses {copied}"
+    for case in cases(length=(1, 2, 5)):
+        values = Inputs(case.seed).integers(case.length, 1, 9)
+        expected = parts(values)
+        with forbid("by hand", "torch.softmax", answer=answer):
+            found = answer(list(values), lambda values: whole(values))
+        expect(found, expected, 1e-9, f"the shares of {values}")
+
+
+def whole(values):
+    return sum(values)
+
+
+def parts(values):
+    return [value / whole(values) for value in values]
+
+
 # --- the checkers of the example lesson; CONTRIBUTING.md shows them from here to the end ---
 
 

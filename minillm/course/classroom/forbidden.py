@@ -12,6 +12,7 @@ from __future__ import annotations
 import builtins
 import dis
 import inspect
+import itertools
 import pkgutil
 import re
 import string
@@ -31,11 +32,20 @@ STANDARD = (string.__file__.rpartition("string")[0], "<frozen")  # where the sta
 GLOBAL, IMPORT = ("LOAD_GLOBAL", "LOAD_NAME"), ("IMPORT_NAME",)
 STUB = "the stub"
 ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")
+# Ways to code that bears no name in the answer: by a text, by a file, by a frame, by another function's insides.
+# No list of forbidden names can hold what comes by them.
+BY_TEXT = frozenset({"exec", "eval", "globals", "__import__", "__builtins__", "__loader__", "__spec__"})
+BY_OBJECT = frozenset({
+    "import_module", "resolve_name", "exec_module", "load_module", "spec_from_file_location", "run_path", "run_module",
+    "get_source", "get_code", "getsource", "getsourcelines", "_getframe", "_current_frames", "currentframe", "tb_frame",
+    "gi_frame", "f_back", "f_locals", "f_globals", "get_objects", "get_referrers", "__globals__", "__builtins__",
+    "__subclasses__", "__closure__", "__code__",
+})  # fmt: skip
 GRAPH = {"grad_fn", "next_functions", "run_backward"}  # of autograd, where its functions are forbidden
 
 
 @contextmanager
-def forbid(rule: str, *names: str, answer: Any = None) -> Iterator[None]:
+def forbid(rule: str, *names: str, answer: Any = None, packages: tuple[str, ...] = ()) -> Iterator[None]:
     """While the answer runs, each named function raises an AssertionError that says the rule.
 
     names: full names, "torch.softmax", "torch.Tensor.softmax", "builtins.sorted". A builtin is forbidden to the answer
@@ -43,6 +53,8 @@ def forbid(rule: str, *names: str, answer: Any = None) -> Iterator[None]:
     function that its cell made before (`from torch import softmax`, a default argument, a closure) is found as well. A
     Python function of minillm raises wherever it is kept, in a dict or a partial, and whoever calls it: work out what
     you expect before. The checkers' modules, which know what is expected, cannot be imported meanwhile by any name.
+    packages: "sklearn" is out of reach as a whole, by import or in sys.modules, with its private modules; for packages
+    that nothing else needs meanwhile.
     With torch.autograd.grad the graph itself is forbidden: grad_fn, next_functions, run_backward.
     A call that the answer hides (`try ... except`) is reported when the block ends. Raises ValueError for a name that
     does not exist or that Python cannot replace (methods of list, str and other built-in types).
@@ -52,8 +64,10 @@ def forbid(rule: str, *names: str, answer: Any = None) -> Iterator[None]:
     functions, named = _functions_of(answer), [(name, *_owner(name)) for name in names]
     if "torch.autograd.grad" in names and (walked := GRAPH & _written(functions)):
         raise AssertionError(_forbidden(rule, min(walked)))
+    if packages and (found := packages_of(answer, *packages)):
+        raise AssertionError(_forbidden(rule, found, "uses"))
     exported = _exported({id(inspect.getattr_static(owner, last)) for _, owner, last in named})
-    undo.append(_hide_checkers())
+    undo += [_hide_checkers(), _hide(*packages)]
     try:
         for name, owner, last in named:
             original = inspect.getattr_static(owner, last)
@@ -70,8 +84,8 @@ def forbid(rule: str, *names: str, answer: Any = None) -> Iterator[None]:
         raise AssertionError(_forbidden(rule, used[0]))
 
 
-def _forbidden(rule: str, name: str) -> str:
-    return f"the exercise says: {rule}; your answer called {name.removeprefix('builtins.')}"
+def _forbidden(rule: str, name: str, does: str = "called") -> str:
+    return f"the exercise says: {rule}; your answer {does} {name.removeprefix('builtins.')}"
 
 
 def _owner(name: str) -> tuple[Any, str]:
@@ -85,6 +99,8 @@ def _owner(name: str) -> tuple[Any, str]:
 
 
 def _stub(rule: str, name: str, original: Any, used: list[str], everywhere: bool) -> Callable:
+    original = None if everywhere else original  # the stub's closure is in the answer's reach
+
     def stub(*args: Any, **kwargs: Any) -> Any:
         caller = sys._getframe(1).f_code.co_filename
         if not everywhere and ("site-packages" in caller or caller.startswith((str(LIBRARY), *STANDARD))):
@@ -108,20 +124,32 @@ def _exported(wanted: set[int]) -> dict[int, list[tuple[ModuleType, str]]]:
     return found
 
 
-def _hide_checkers() -> Callable[[], None]:
-    """Take the modules of all checkers out of sys.modules and their package: an import of one raises ImportError."""
-    room = sys.modules[CHECKERS.rpartition(".")[0]]
-    last = CHECKERS.rpartition(".")[2]
-    hidden = {name: one for name, one in list(sys.modules.items()) if name.startswith(CHECKERS)}
-    package, loaded = vars(room).pop(last, None), CHECKERS in sys.modules
-    sys.modules.update(
-        dict.fromkeys([CHECKERS, *hidden])
-    )  # None: Python raises, and does not read the file anew
+def _hide(*packages: str) -> Callable[[], None]:
+    """Take packages with all their modules out of sys.modules: an import of one raises ImportError."""
+    there = [one for one in list(sys.modules) if one.startswith(packages)] if packages else []
+    names = {
+        *packages,
+        *(one for one in there if one.startswith(tuple(f"{package}." for package in packages))),
+    }
+    hidden = {name: sys.modules[name] for name in names if name in sys.modules}
+    sys.modules.update(dict.fromkeys(names))  # None: Python raises, and does not read the file anew
 
     def undo() -> None:
+        for name in names:
+            sys.modules.pop(name, None)
         sys.modules.update(hidden)
-        if not loaded:
-            del sys.modules[CHECKERS]
+
+    return undo
+
+
+def _hide_checkers() -> Callable[[], None]:
+    """Take the modules of all checkers out of sys.modules and their package."""
+    room = sys.modules[CHECKERS.rpartition(".")[0]]
+    last = CHECKERS.rpartition(".")[2]
+    package, back = vars(room).pop(last, None), _hide(CHECKERS)
+
+    def undo() -> None:
+        back()
         if package is not None:
             setattr(room, last, package)
 
@@ -155,7 +183,7 @@ def _replace_copies(functions: list[FunctionType], original: Any, stub: Any) -> 
             named[name] = stub
             undo.append(lambda named=named, name=name: named.__setitem__(name, original))
         for cell in function.__closure__ or ():
-            if any(value is original for value in _contents([cell])):
+            if any(value is original for value in contents_of([cell])):
                 cell.cell_contents = stub
                 undo.append(lambda cell=cell: setattr(cell, "cell_contents", original))
     return undo
@@ -202,13 +230,13 @@ def _functions_of(answer: Any) -> list[FunctionType]:
 
 def _held(function: FunctionType) -> list[Any]:
     """What a function can reach by a name: globals it uses, defaults, what its closure holds."""
-    used = sorted(_names_in(function.__code__, GLOBAL))
+    used = sorted(names_in(function.__code__, GLOBAL))
     named = [function.__globals__[name] for name in used if name in function.__globals__]
     defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    return [*named, *defaults, *_contents(function.__closure__ or ())]
+    return [*named, *defaults, *contents_of(function.__closure__ or ())]
 
 
-def _contents(cells: Any) -> list[Any]:
+def contents_of(cells: Any) -> list[Any]:
     """What is in the cells of a closure; a cell may be empty still."""
     found = []
     for cell in cells:
@@ -220,10 +248,10 @@ def _contents(cells: Any) -> list[Any]:
 
 
 @lru_cache(maxsize=1000)  # a checker asks again for every one of its cases
-def _names_in(code: CodeType, operations: tuple[str, ...]) -> frozenset[str]:
+def names_in(code: CodeType, operations: tuple[str, ...]) -> frozenset[str]:
     """The names that a function's code, inner functions included, uses in such operations."""
     own = frozenset(one.argval for one in dis.get_instructions(code) if one.opname in operations)
-    return own.union(*(_names_in(one, operations) for one in code.co_consts if isinstance(one, CodeType)))
+    return own.union(*(names_in(one, operations) for one in code.co_consts if isinstance(one, CodeType)))
 
 
 def _is_installed(value: Any) -> bool:
@@ -252,25 +280,58 @@ def copied_library(answer: Any, allowed: tuple[str, ...] = ()) -> str:
     """The full name of the library's function that an answer is, wraps or calls; "" when there is none.
 
     It reads the answer's code: names of its cell, defaults, closures, and imports inside the function. allowed: the
-    last parts of names that the exercise gives (`allowed=("count_pairs",)`). What is called in other ways is for
-    `forbid`.
+    last parts of names that the exercise gives (`allowed=("count_pairs",)`). An answer that gets at code without its
+    name uses what it uses for that: exec, importlib.import_module, sys.modules, inspect.getsource, __globals__. What is
+    called in other ways is for `forbid`.
     """
     for one in (answer, getattr(answer, "__func__", None), getattr(answer, "func", None), type(answer)):
         if one is not None and _is_ours(one) and _full_name(one).split(".")[-1] not in allowed:
             return _full_name(one)
     for function in _functions_of(answer):
-        attributes = _names_in(function.__code__, ATTRIBUTE)
+        attributes = names_in(function.__code__, ATTRIBUTE)
         found = [name for value in _held(function) for name in _ours_in(value, attributes)]
-        found += sorted(name for name in _names_in(function.__code__, IMPORT) if _is_ours_name(name))
+        found += sorted(name for name in names_in(function.__code__, IMPORT) if _is_ours_name(name))
+        found += _ways_to_code(function)
         for name in found:
             if name.split(".")[-1] not in allowed:
                 return name
     return ""
 
 
+def _ways_to_code(function: FunctionType) -> list[str]:
+    """What a function uses to get at code that it does not name."""
+    own = {name for name in function.__globals__ if not name.startswith("__")}
+    found = sorted(BY_TEXT & names_in(function.__code__, GLOBAL) - own)
+    held = [getattr(value, "__name__", "") for value in _held(function) if _is_standard(value)]
+    found += [name for name in held if name in BY_TEXT | BY_OBJECT]
+    imported = "builtins" in names_in(function.__code__, IMPORT) or any(
+        one is builtins for one in _held(function)
+    )
+    ways = BY_OBJECT | BY_TEXT if imported else BY_OBJECT  # elsewhere .eval() is torch's
+    found += sorted(ways & _written([function]))
+    return [*found, *(["sys.modules"] if _asks_for_modules(function.__code__) else [])]
+
+
+def _is_standard(value: Any) -> bool:
+    """Whether a function is Python's own, under whatever name a cell keeps it: `run = exec`."""
+    if not callable(value) or isinstance(value, type):
+        return False
+    module = getattr(value, "__module__", None) or ""
+    return isinstance(module, str) and module.split(".")[0] in sys.stdlib_module_names
+
+
+def _asks_for_modules(code: CodeType) -> bool:
+    steps = list(dis.get_instructions(code))
+    asked = any(
+        one.argval == "sys" and two.argval == "modules" and two.opname in ATTRIBUTE
+        for one, two in itertools.pairwise(steps)
+    )
+    return asked or any(_asks_for_modules(one) for one in code.co_consts if isinstance(one, CodeType))
+
+
 def _written(functions: list[FunctionType]) -> set[str]:
     """The attributes that functions read, and the texts that they hold, which `getattr` may be given."""
-    read = [_names_in(function.__code__, ATTRIBUTE) for function in functions]
+    read = [names_in(function.__code__, ATTRIBUTE) for function in functions]
     return set().union(*read) | {one for one in _constants(functions) if isinstance(one, str)}
 
 
@@ -297,7 +358,7 @@ def packages_of(answer: Any, *packages: str) -> str:
     for function in _functions_of(answer):
         held = [_name_of_package(value) for value in _held(function)]
         texts = [one for one in _constants([function]) if isinstance(one, str) and _MODULE.fullmatch(one)]
-        names = [*held, *_names_in(function.__code__, IMPORT), *texts]
+        names = [*held, *names_in(function.__code__, IMPORT), *texts]
         used = {name.split(".")[0] for name in names}
         for package in packages:
             if package in used:

@@ -29,7 +29,13 @@ from minillm.course.classroom.assignments import GradingError, course_folder, ne
 from minillm.course.classroom.handed_out import GradedExercise, HandedOut, find_handed_out
 from minillm.course.classroom.judge import Task
 from minillm.course.classroom.known import Known
-from minillm.course.classroom.submissions import Submission, answers_of, find_submissions, student_name
+from minillm.course.classroom.submissions import (
+    Submission,
+    answers_of,
+    definitions_for,
+    find_submissions,
+    student_name,
+)
 from minillm.course.classroom.workers import Worker
 
 LEAST_SECONDS = (
@@ -126,7 +132,7 @@ def _unknown(
     one: Submission, lesson: HandedOut, known: Known, force: bool, timeout: float | None
 ) -> Iterator[tuple[GradedExercise, str, list]]:
     """(exercise, key, cells) of the answers that must be run. What needs no run is noted in `known` at once."""
-    answers = {} if one.notebook is None else answers_of(one.notebook, [each.id for each in lesson.exercises])
+    answers = _answers(one, lesson)
     for exercise in lesson.exercises:
         cells = answers.get(exercise.id, [])
         key = lesson.key(exercise, cells, timeout)
@@ -138,6 +144,20 @@ def _unknown(
             known.keep(one.student, one.lesson, exercise.id, key, feedback.UNTOUCHED)
         elif force or known.verdict(one.student, one.lesson, exercise.id, key) is None:
             yield exercise, key, cells
+
+
+def _answers(one: Submission, lesson: HandedOut) -> dict[str, list[tuple[str, bool]]]:
+    """The cells of each answer, with what the student defined for it elsewhere; none of a file that is no notebook."""
+    if one.notebook is None:
+        return {}
+    found = answers_of(one.notebook, [each.id for each in lesson.exercises])
+    stubs = {each.id: each.stub.strip() for each in lesson.exercises}
+    return {
+        key: definitions_for(key, cells, one.notebook, lesson.cells, lesson.names) + cells
+        if [text.strip() for text, _ in cells] not in ([], [stubs[key]])
+        else cells
+        for key, cells in found.items()
+    }
 
 
 def _solve(worker: Worker, lesson: HandedOut, one: GradedExercise, known: Known) -> None:
@@ -227,8 +247,7 @@ def _write(
         scores[student, name] = {
             each.id: each.points if verdicts[each.id].passed else 0 for each in lesson.exercises
         }
-        texts = {} if one.notebook is None else answers_of(one.notebook, list(verdicts))
-        answers = {key: "\n".join(text for text, _ in cells) for key, cells in texts.items()}
+        answers = {key: "\n".join(text for text, _ in cells) for key, cells in _answers(one, lesson).items()}
         said = feedback.instructor_notes(verdicts, answers) if one.notebook is not None else []
         known.students[student][name]["notes"] = [*one.notes, *said]
         page = feedback.feedback_page(lesson, verdicts, scores[student, name], one.notes)

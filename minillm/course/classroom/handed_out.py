@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minillm.course.classroom.submissions import names_used_and_bound
 from minillm.course.lessons import notebooks
 from minillm.course.lessons.ids import lesson_of_file
 
@@ -40,6 +41,8 @@ class HandedOut:
     setup: list[str]
     exercises: list[GradedExercise]
     checker: str  # a fingerprint of the file with its checkers
+    cells: frozenset[str] = frozenset()  # the texts of its code cells, as students got them
+    names: frozenset[str] = frozenset()  # what the set-up binds
 
     def key(self, one: GradedExercise, cells: Any, seconds: float | None) -> str:
         """A fingerprint of everything a verdict depends on."""
@@ -85,7 +88,9 @@ def _read(path: Path) -> HandedOut:
         )
     checkers = Path(__file__).parent / "exercises" / f"lesson_{path.parent.name}.py"
     checker = hashlib.sha256(checkers.read_bytes() if checkers.is_file() else b"").hexdigest()
-    return HandedOut(path.parent.name, path, setup, exercises, checker)
+    texts = frozenset(notebooks.student_source(cell).strip() for cell in notebooks.code_cells(notebook))
+    names = frozenset(name for text in setup for name in names_used_and_bound([text])[1])
+    return HandedOut(path.parent.name, path, setup, exercises, checker, texts, names)
 
 
 def names_bound(code: str) -> list[str]:

@@ -9,9 +9,10 @@ open      the answer and the tests in one forked child, as in the student's note
 sealed    the tests in a child that never runs the answer; the answer in children of that one (sealed.py). There is
           nothing in reach for it to replace, so the verdict is the tests'.
 
+In both, guard.py keeps the answer from the course's source, from other files, and from its callers' frames.
 Where the stored solution cannot be sealed (it returns an object, or is watched while it runs) the open run decides, and
-so it does where no process can be forked. Python in one process is no prison: what reads its caller's frames or the
-process's memory can still cheat there.
+so it does where no process can be forked. Python in one process is no prison: what changes the tests' values, or asks
+the objects it is given for their module, can still cheat there.
 """
 
 from __future__ import annotations
@@ -29,10 +30,13 @@ from types import FunctionType
 from typing import Any
 
 from minillm.course.classroom.checking import ExerciseError, checkers, find_exercise
+from minillm.course.classroom.guard import get_ready, guard, passed
 from minillm.course.classroom.limits import Died, can_fork, run_limited
 from minillm.course.classroom.plain_values import NotPlainError
 from minillm.course.classroom.sealed import Room
+from minillm.course.classroom.submissions import as_python
 
+IN_ANSWERS = {"check": passed, "display": passed}  # a student's own cells call both; nobody looks
 BUILTINS = dict(vars(builtins))  # as they are before any answer ran
 DOES_NOT_END = "stopped after {:.0f} seconds: a loop that does not end?"
 NOT_DATA = "the answer gave {}: numbers, text, lists, arrays or tensors are expected"
@@ -68,6 +72,7 @@ class Verdict:
 def judge(names: dict[str, Any], task: Task, ours: dict[tuple[str, str], Any] | None = None) -> Verdict:
     """The verdict on `task`, whose set-up cells have left `names`; `ours` is `watched()` of before any answer ran."""
     ours = watched() if ours is None else ours
+    get_ready()
     began = time.monotonic()
     verdict = _limited(lambda: _open(names, task, ours), task.seconds, task.memory)
     seconds = time.monotonic() - began
@@ -98,9 +103,10 @@ def _limited(work: Callable[[], tuple[str, str]], seconds: float, memory: int | 
 def _open(names: dict[str, Any], task: Task, ours: dict[tuple[str, str], Any]) -> tuple[str, str]:
     """(step, why), or ("passed", "")."""
     run_tests, replaced = _run_tests, _replaced  # the answer may put others under these names
-    tested, mine = names | {"check": _check_of(task.id)}, dict(names)
+    tested, mine = names | {"check": _check_of(task.id)}, names | IN_ANSWERS
+    guard()
     try:
-        _run_answer(task, mine)
+        _run_answer(task.id, task.cells, mine)
     except BaseException as error:
         return "answer", _reason(error, task)
     mine = {name: mine[name] for name in task.provided if name in mine}
@@ -116,10 +122,10 @@ def _open(names: dict[str, Any], task: Task, ours: dict[tuple[str, str], Any]) -
     return "passed", ""
 
 
-def _run_answer(task: Task, names: dict[str, Any]) -> None:
-    for number, (text, own) in enumerate(task.cells):
+def _run_answer(exercise: str, cells: list[tuple[str, bool]], names: dict[str, Any]) -> None:
+    for number, (text, own) in enumerate(cells):
         try:
-            run_cell(text, f"<answer {task.id} {number}>", names)
+            run_cell(text, f"<answer {exercise} {number}>", names)
         except Exception:
             if own:
                 raise
@@ -154,16 +160,7 @@ def _check_of(exercise: str) -> Callable[[str, Any], None]:
 
 def run_cell(text: str, file: str, names: dict[str, Any]) -> None:
     """Run a cell as IPython does: its lines can be read back, which @triton.jit does; %magic and !shell do nothing."""
-    try:
-        code = compile(text, file, "exec")
-    except SyntaxError:
-        plain = re.sub(r"^(\s*)(%%\w.*|[%!]\w.*|.*\?)$", r"\1pass", text, flags=re.MULTILINE)
-        if plain == text:
-            raise
-        try:
-            code = compile(plain, file, "exec")
-        except SyntaxError:
-            code = compile(text, file, "exec")  # so that the message is about the student's text
+    code = compile(as_python(text), file, "exec", dont_inherit=True)
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     exec(code, names)
 
@@ -182,7 +179,7 @@ def _reason(error: BaseException, task: Task, tell: bool = True) -> str:
     if isinstance(error, AssertionError) and not lines:
         return (said or "an assert failed") if tell else "the answer differs on another input"
     if isinstance(error, NameError) and lines:
-        where += "; only the set-up cells and the exercise's own cells are run"
+        where += "; of the lesson's cells only the set-up is run, and of yours what the answer uses"
     stopped = f"the answer stopped with {type(error).__name__}"
     return f"{stopped}: {said}{where}" if tell else f"{stopped}{where} on another input"
 
@@ -240,9 +237,11 @@ def _replaced(before: dict[tuple[str, str], Any]) -> str:
 def _sealed(names: dict[str, Any], task: Task, seconds: float) -> tuple[str, str]:
     """As `_open`; the answer runs in children only."""
 
+    exercise, cells = task.id, task.cells  # the task has the hidden tests in it
+
     def define() -> dict[str, Any]:
-        mine = dict(names)
-        _run_answer(task, mine)
+        mine = names | IN_ANSWERS
+        _run_answer(exercise, cells, mine)
         return mine
 
     room = Room(define, time.monotonic() + seconds, task.memory)

@@ -16,6 +16,7 @@ on standard error: a dead kernel is better than a machine that computes for ever
 from __future__ import annotations
 
 import builtins
+import contextvars
 import ctypes
 import faulthandler
 import gc
@@ -35,6 +36,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+from torch.autograd.grad_mode import inference_mode, set_grad_enabled
 from tqdm import tqdm
 
 from minillm.sandbox.processes import BUSY, seconds_left
@@ -42,6 +44,7 @@ from minillm.sandbox.processes import BUSY, seconds_left
 GRACE = 10.0  # seconds between the exception and the end of the process, where there is no child
 ORPHAN = 5  # seconds a child outlives its limit when the parent was killed and cannot end it
 MOST_PRINTED = 100_000  # characters of a child's prints that are passed on: a loop may print for ever, too
+STACK = 16 * 2**20  # bytes of a child's stack; a main thread has 8 MiB as a rule
 PART = 300  # characters of a message: as JSON under 4,096 bytes, which a pipe takes whole, from any thread or process
 
 
@@ -73,14 +76,17 @@ def _in_child(work: Callable[[], str], seconds: float, alone: bool, memory: int 
     seal = secrets.token_hex(16)  # what the work writes into the pipe by itself is no result
     reading, writing = os.pipe()
     sys.stdout.flush(), sys.stderr.flush()  # or the child would hold a second copy of what is not written yet
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # 3.12: "fork() may lead to deadlocks in the child"
-        child = os.fork()
-    if child == 0:
+
+    grad, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+
+    def life() -> None:
         os.close(reading)
-        _be_the_child(work, writing, seconds, alone, memory, seal)  # does not return
+        # torch keeps both by thread; by the names of here, because an exercise may forbid torch.inference_mode
+        with inference_mode(inference):
+            set_grad_enabled(grad)
+            _be_the_child(work, writing, seconds, alone, memory, seal)
+
+    child = _fork(life)
     os.close(writing)
     result = None
     try:
@@ -92,6 +98,45 @@ def _in_child(work: Callable[[], str], seconds: float, alone: bool, memory: int 
         code = os.waitstatus_to_exitcode(status)
         raise Died(f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}")
     return result
+
+
+def _fork(life: Callable[[], None]) -> int:
+    """Fork a child that lives `life()`, which does not return; its number.
+
+    A thread forks that is there for nothing else, and a child has the thread that forked it alone. So the child's stack
+    begins here: it has none of the frames of whoever called `run_limited`, which hold what a test expects.
+    """
+    forked: list[int | OSError] = []
+
+    def fork() -> None:
+        try:
+            with warnings.catch_warnings():
+                # 3.12: "fork() may lead to deadlocks in the child"
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child = os.fork()
+        except OSError as error:
+            forked.append(error)
+            return
+        if child == 0:
+            life()
+        forked.append(child)
+
+    before = threading.stack_size(STACK)
+    try:
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(fork,))
+        thread.start()
+    finally:
+        threading.stack_size(before)
+    try:
+        thread.join()
+    except BaseException:  # Ctrl-C
+        thread.join()
+        if isinstance(forked[0], int):
+            _end(forked[0])
+        raise
+    if isinstance(forked[0], OSError):
+        raise forked[0]
+    return forked[0]
 
 
 def _receive(reading: int, child: int, seconds: float, seal: str) -> str | None:

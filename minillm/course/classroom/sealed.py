@@ -2,8 +2,9 @@
 
 Wherever Python code runs, it can change everything in its process, the judge included. So the judge is not there: each
 call of the answer forks a child, which defines the answer from its text, calls it and sends the result back as plain
-values (plain_values.py). The arguments need no such way: a forked child has them already, live objects too. What the
-answer did to the interpreter ends with the child.
+values (plain_values.py). The arguments need no such way: a forked child has them already, live objects too. It has no
+frame of the checker's (limits.py), no checker's module and no way to the course's source (guard.py). What the answer
+did to the interpreter ends with the child.
 
 Between two calls an answer remembers nothing, and what it returns cannot be an object. `judge.py` says what that means.
 """
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from minillm.course.classroom.guard import guard, hide_checkers
 from minillm.course.classroom.limits import Died, run_limited
 from minillm.course.classroom.plain_values import NotPlainError, dumps, loads
 
@@ -45,6 +47,8 @@ class Room:
         """The answer's values under those names, with a SealedCall for each function. Raises what the answer raises."""
 
         def work() -> str:
+            hide_checkers()
+            guard()
             names = self._define()
             found = {name: names[name] for name in wanted if name in names}
             return json.dumps({n: None if callable(v) else dumps(v) for n, v in found.items()})
@@ -58,6 +62,8 @@ class Room:
 
         def work() -> str:
             before = [_dumps_or_none(one) for one in given]
+            hide_checkers([*args, *kwargs.values()])
+            guard()
             function = self._define()[name]  # its cells may have changed what they found: the arguments, too
             for one, old in zip(given, before):
                 if old is not None:

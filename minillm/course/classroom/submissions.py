@@ -7,15 +7,20 @@ student's name.
 
 from __future__ import annotations
 
+import ast
+import builtins
+import dis
 import json
 import re
 import unicodedata
+from collections.abc import Container
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from minillm._files import BadFileError, read_bytes
+from minillm.course.classroom.forbidden import GLOBAL, names_in
 from minillm.course.lessons import notebooks
 from minillm.course.lessons.ids import lesson_of_exercise, lesson_of_file
 
@@ -168,6 +173,22 @@ def exercise_of(cell: dict[str, Any]) -> tuple[str, str]:
     return (called[1], "test") if called else ("", "")
 
 
+def as_python(text: str) -> ast.Module:
+    """A cell's code, parsed without what IPython alone understands: %magic and !shell lines, `name?`.
+
+    Raises SyntaxError about the text as it is.
+    """
+    try:
+        return ast.parse(text)
+    except SyntaxError:
+        plain = re.sub(r"^(\s*)(%%\w.*|[%!]\w.*|.*\?)$", r"\1pass", text, flags=re.MULTILINE)
+        if plain == text:
+            raise
+        with suppress(SyntaxError):
+            return ast.parse(plain)
+        raise
+
+
 def answers_of(notebook: dict[str, Any], exercises: list[str]) -> dict[str, list[tuple[str, bool]]]:
     """The code that answers each exercise, cell by cell: (text, whether an error in it counts).
 
@@ -193,3 +214,76 @@ def answers_of(notebook: dict[str, Any], exercises: list[str]) -> dict[str, list
         name: cells if any(own for _, own in cells) else [(text, True) for text, _ in cells]
         for name, cells in found.items()
     }
+
+
+def definitions_for(
+    exercise: str,
+    cells: list[tuple[str, bool]],
+    notebook: dict[str, Any],
+    lesson: Container[str],
+    known: Container[str],
+) -> list[tuple[str, bool]]:
+    """What an answer uses and the student defined elsewhere in the notebook, to be run before it: imports, functions,
+    classes and assignments, each a cell (text, False).
+
+    A helper that two exercises share, or the student's own imports at the top, are right in a notebook. Only cells with
+    a text of the student's own are searched, not the lesson's: `lesson` holds their texts. `known`: the names that the
+    set-up binds. Of several definitions it is the last one before the answer, else the first one after it.
+    """
+    used, bound = names_used_and_bound([text for text, _ in cells])
+    if not (lacking := {name for name in used - bound if name not in known and not hasattr(builtins, name)}):
+        return []
+    place = next(
+        (at for at, cell in enumerate(notebook["cells"]) if exercise_of(cell) == (exercise, "answer")), -1
+    )
+    own = {text for text, _ in cells}
+    found: dict[str, tuple[int, int, ast.stmt]] = {}
+    for at, cell in enumerate(notebook["cells"]):
+        text = notebooks.source(cell).replace("\r\n", "\n")
+        if (
+            cell["cell_type"] != "code"
+            or exercise_of(cell)[1] == "test"
+            or text in own
+            or text.strip() in lesson
+        ):
+            continue
+        for number, statement in enumerate(_statements(text)):
+            for name in names_used_and_bound([ast.unparse(statement)])[1]:
+                if at < place or name not in found:
+                    found[name] = (at, number, statement)
+    chosen: dict[tuple[int, int], ast.stmt] = {}
+    missing = [name for name in lacking if name in found]
+    while missing:
+        at, number, statement = found[missing.pop()]
+        if (at, number) not in chosen:
+            chosen[at, number] = statement
+            more = names_used_and_bound([ast.unparse(statement)])[0]
+            missing += [name for name in more if name in found and name not in known]
+    return [(ast.unparse(chosen[key]), False) for key in sorted(chosen)]
+
+
+def _statements(text: str) -> list[ast.stmt]:
+    with suppress(SyntaxError, ValueError, RecursionError):
+        kinds = (
+            ast.FunctionDef,
+            ast.AsyncFunctionDef,
+            ast.ClassDef,
+            ast.Import,
+            ast.ImportFrom,
+            ast.Assign,
+            ast.AnnAssign,
+        )
+        return [one for one in as_python(text).body if isinstance(one, kinds)]
+    return []
+
+
+def names_used_and_bound(texts: list[str]) -> tuple[set[str], set[str]]:
+    """(names of the module that texts use, names that they bind); nothing of a text that is no Python."""
+    used: set[str] = set()
+    bound: set[str] = set()
+    for text in texts:
+        with suppress(SyntaxError, ValueError, RecursionError):
+            code = compile(as_python(text), "<cell>", "exec", dont_inherit=True)
+            used |= names_in(code, GLOBAL)
+            bound |= {one.argval for one in dis.get_instructions(code) if one.opname == "STORE_NAME"}
+    return used, bound

@@ -107,6 +107,33 @@ def train(texts, num_merges, cut, longest):
     words = Counter(piece.encode() for text in texts for piece in cut(text))
     return getattr(bpe_plain, "train_bpe_" + "plain")(words, num_merges)
 """,
+        "the library's merge, from its source": changed(
+            TRAIN,
+            ("    table =", "    space = {}\n    exec(open(bpe_plain.__file__).read(), space)\n    table ="),
+            (
+                """        for tokens, _ in table:
+            i = 0
+            while i < len(tokens) - 1:
+                if (tokens[i], tokens[i + 1]) == best:
+                    tokens[i : i + 2] = [tokens[i] + tokens[i + 1]]
+                i += 1
+""",
+                "        table = [(space['merge_pair'](tokens, best), count) for tokens, count in table]\n",
+            ),
+        ),
+        "what the checker expects, from its frame": """
+def train(texts, num_merges, cut, longest):
+    import sys
+
+    frame = sys._getframe()
+    while "expected" not in frame.f_locals:
+        frame = frame.f_back
+    return frame.f_locals["expected"]
+""",
+        "what the checker expects, from the function it hands over": """
+def train(texts, num_merges, cut, longest):
+    return cut.__globals__["learned"](texts, num_merges, cut, longest)
+""",
         "the library's merge": changed(
             TRAIN,
             (

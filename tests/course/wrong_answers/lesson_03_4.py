@@ -213,6 +213,23 @@ def collate_rows(rows, pad_id):
     labels = list(range(classes))
     return (confusion_matrix(gold, said, labels=labels),
             f1_score(gold, said, labels=labels, average="macro", zero_division=0))""",
+        "scikit-learn's, from a private module under a hidden name": SOUND
+        + """def judge(gold, said, classes):
+    ready = __import__("skl" + "earn.metrics._classification", fromlist=["f1_score"])
+    labels = list(range(classes))
+    return (ready.confusion_matrix(gold, said, labels=labels),
+            ready.f1_score(gold, said, labels=labels, average="macro", zero_division=0))""",
+        "scikit-learn's, kept in a dict by the cell": SOUND
+        + """import sys
+
+import sklearn.metrics._classification
+
+KEPT = {"module": sys.modules.pop("sklearn.metrics._classification")}
+
+def judge(gold, said, classes):
+    labels = list(range(classes))
+    return (KEPT["module"].confusion_matrix(gold, said, labels=labels),
+            KEPT["module"].f1_score(gold, said, labels=labels, average="macro", zero_division=0))""",
         "the checker's": SOUND
         + """from minillm.course.classroom.exercises.lesson_03_4 import _judged
 

@@ -1,7 +1,6 @@
 """Checkers of lesson 03_4, training a classifier."""
 
 import copy
-from importlib.util import find_spec
 
 import torch
 
@@ -14,10 +13,9 @@ from minillm.course.classroom.checkers import (
     copied_library,
     expect,
     forbid,
-    packages_of,
     plain,
     shown,
-)  # fmt: skip
+)
 
 COLLATE = "build the batch yourself"
 JUDGE = "count yourself"
@@ -189,18 +187,13 @@ def judge(answer):
 def _check_judge(answer):
     copied = copied_library(answer)
     assert not copied, f"{JUDGE}: your answer uses {copied}"
-    ready = packages_of(answer, "sklearn", "torchmetrics")
-    assert not ready, f"{JUDGE}: your answer uses {ready}"
-    names = ("f1_score", "confusion_matrix", "multilabel_confusion_matrix", "precision_recall_fscore_support")
-    # a reader need not have it; where it is, it is found by whatever name the answer reaches it
-    scores = [f"sklearn.metrics.{name}" for name in names] if find_spec("sklearn") else []
     for case in cases(size=(1, 2, 30, 200), classes=(1, 2, 3, 7), skew=(False, True)):
         inputs = Inputs(case.seed)
         top = max(0, case.classes - 2) if case.skew else case.classes - 1  # the last class may be absent
         gold, said = inputs.integers(case.size, 0, top), inputs.integers(case.size, 0, top)
         expected = _judged(gold, said, case.classes)
         given = [list(gold), list(said)]
-        with forbid(JUDGE, *scores, answer=answer):
+        with forbid(JUDGE, answer=answer, packages=("sklearn", "torchmetrics")):
             found = as_list(answer(*given, case.classes), "the answer", 2)
         hint = f"gold {shown(gold)}, said {shown(said)}, {case.classes} classes"
         expect(found[0], expected[0], hint=f"{hint}: the matrix; rows are the true classes")

@@ -52,9 +52,9 @@ def called(answer, *given):
     return found
 
 
-def by_hand(tests, answer):
+def by_hand(tests, answer, allowed=()):
     """The tests of an answer, without the library."""
-    copied = copied_library(answer, allowed=("act",))
+    copied = copied_library(answer, allowed=("act", *allowed))
     assert not copied, f"the exercise says: {OWN}; your answer uses {copied}"
     with forbid(OWN, *LIBRARY, answer=answer):
         tests(answer)
@@ -63,7 +63,7 @@ def by_hand(tests, answer):
 @exercise("15-1-a", points=3)
 def schema(answer):
     """A JSON schema from the text of a function."""
-    by_hand(try_schema, answer)
+    by_hand(try_schema, answer, allowed=("exec", "eval"))  # the prompt: you may run it
 
 
 def try_schema(answer):
