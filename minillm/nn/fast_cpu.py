@@ -1,12 +1,13 @@
 """Faster layers on a CPU, for as long as one asks for them: `with fast_layers(model): ...`.
 
-The layers of the house are torch's own. Five things are faster by another way on every CPU they were measured on
+The layers of the house are torch's own. Five things are faster by another way on the CPUs they were measured on
 (BENCHMARKS.md has the figures), and this file is the only place that knows:
 
     one row, no gradient    writing one token reads every weight once, so a matrix times a vector should take as long
                             as reading the matrix. torch's BLAS keeps to one stream of memory; `four_rows` reads four.
-    many rows               a training step, the reading of a prompt. torch sends a float32 product to its BLAS; of the
-                            two libraries it ships with, oneDNN is the quicker one.
+    many rows               a training step, the reading of a prompt. torch sends a float32 product to its BLAS, on a PC
+                            Intel's MKL. On an AMD EPYC oneDNN, which torch ships too, is the quicker one; on an
+                            Intel Xeon it is not (the gradient of x takes up to twice as long), and MKL keeps them.
     a few rows, again and   several texts written side by side, guesses checked: oneDNN again, and only with weights in
     again                   the order in which it reads them. So whoever makes many passes may have them copied.
     GPT-2's GELU            x σ(2√(2/π) (x + 0.044715 x³)), the same as with tanh, because 1 + tanh(u) = 2 σ(2u): σ is
@@ -36,11 +37,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from minillm._kernels import autocast_dtype
+from minillm._machine import cpu_model
 from minillm.nn.blocks import GELU_TANH, EncoderBlock, FeedForward, LayerNorm, RMSNorm
 
 LARGE = 2**17  # weights from which reading them is what takes the time
 MANY = 256  # rows from which oneDNN's product is the faster one
 ONE_DNN = torch.backends.mkldnn.is_available()
+MKL_AT_HOME = torch.backends.mkl.is_available() and "Intel" in cpu_model()
 WORTH_A_COPY = 2**19  # weights of a layer; below, a few rows are no faster for it
 COPIED_AT_MOST = 2**28  # numbers, 1 GiB
 PASSES = 3  # with an unchanged weight, before it is copied
@@ -115,7 +118,7 @@ def _way(x: Tensor, weight: Tensor, copies: _Copies | None = None) -> Callable[.
     rows, learning = x.numel() // x.shape[-1], torch.is_grad_enabled()
     if rows == 1 and not learning and weight.shape[0] % 4 == 0:
         return one_row_linear
-    if rows >= MANY and ONE_DNN:
+    if rows >= MANY and ONE_DNN and not MKL_AT_HOME:
         return _OneDNNLinear.apply if learning else one_dnn_product
     if rows > 1 and not learning and copies is not None and weight.numel() >= WORTH_A_COPY:
         copy = copies.of(weight)

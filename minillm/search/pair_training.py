@@ -139,7 +139,7 @@ class PairObjective:
             with torch.autocast(
                 anchors.device.type, enabled=False
             ):  # products of 16 bits would blur near scores
-                return check_scalar(self._loss(anchors.float(), documents.float(), batch["labels"]))
+                return check_scalar(self._loss(anchors, documents, batch["labels"]))
 
         if self.pieces is not None and torch.is_grad_enabled():
             return Outcome(cached_loss(embed, columns, loss, self.pieces), None, batch["labels"])

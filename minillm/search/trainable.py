@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -24,7 +25,7 @@ from minillm.search.static_encoder import StaticEncoder
 
 class Trainable(NamedTuple):
     """module: what is trained. tokens: texts -> ids of each. embed: (module, ids, mask (B, T)) -> vectors (B, C)
-    float32. pad_id: fills rows up. finish: called after training."""
+    float32, or float64. pad_id: fills rows up. finish: called after training."""
 
     module: nn.Module
     tokens: Callable[[Sequence[str]], list[list[int]]]
@@ -54,7 +55,7 @@ def trainable(encoder: Any) -> Trainable:
 
         def embed(model: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
             hidden = model(ids, attention_mask=mask).last_hidden_state  # (B, T, C)
-            return pool(hidden.float(), mask)
+            return pool(hidden.to(torch.promote_types(hidden.dtype, torch.float32)), mask)
 
         return Trainable(encoder.model, encoder.tokens, embed, encoder.tokenizer.pad_token_id, lambda: None)
     if isinstance(encoder, StaticEncoder):

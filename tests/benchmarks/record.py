@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm._files import read_json, write_json, write_whole
-from minillm.course.machine import cpu_model
+from minillm._machine import cpu_model
 
 RESULTS = Path(__file__).with_name("results.json")
 PAGE = Path(__file__).parents[2] / "BENCHMARKS.md"

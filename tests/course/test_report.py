@@ -14,7 +14,7 @@ import pytest
 from fontTools.ttLib import TTFont
 from PIL import Image
 
-from minillm.course.machine import cpu_model
+from minillm._machine import cpu_model
 from minillm.course.paths import checkout
 from minillm.course.tour import report
 

@@ -67,17 +67,21 @@ def test_layers_equal_a_float_layer_with_their_weights(inputs, outputs, rows, bi
 def test_layers_pass_gradients_on_and_follow_the_dtype(method):
     model = nn.Sequential(linear(16, 8, True, 0))
     layer = quantize(model, method)[0]
-    x = torch.randn(2, 16, requires_grad=True)
+    x = torch.randn(2, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
     layer(x).sum().backward()
     torch.testing.assert_close(x.grad, layer.dequantize().sum(0).expand(2, -1))
     assert layer(x.detach().bfloat16()).dtype == torch.bfloat16
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(x.detach()).dtype == torch.bfloat16
     assert list(layer.parameters()) == []
-    half = copy.deepcopy(layer).to(torch.bfloat16)
-    torch.testing.assert_close(
-        half(x.detach().bfloat16()), layer(x.detach()).bfloat16(), rtol=5e-2, atol=5e-2
-    )
+    half, full = copy.deepcopy(layer).to(torch.bfloat16)(x.detach().bfloat16()).float(), layer(x.detach())
+    weights, size = layer.dequantize().abs(), x.detach().abs()
+    allowed = 2**-7 * (
+        size @ weights.T + layer.bias.abs()
+    )  # bfloat16 keeps 8 bits of inputs, weights and sums
+    if method == "llm.int8":  # inputs near the middle of two of its 255 steps may go either way
+        allowed += size.amax(1, keepdim=True) / 127 * weights.sum(1)
+    assert ((half - full).abs() <= allowed).all()
 
 
 @pytest.mark.parametrize("method", METHODS)

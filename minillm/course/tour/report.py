@@ -13,8 +13,8 @@ import torch
 
 import minillm
 from minillm._files import write_whole
+from minillm._machine import cpu_model
 from minillm.course.lessons.notebooks import lesson_path
-from minillm.course.machine import cpu_model
 from minillm.course.page.plots import figure_png, plot_bars, plot_lines, png_data_uri
 from minillm.course.page.web_font import FAMILY, hangul_css
 from minillm.course.paths import find_checkout

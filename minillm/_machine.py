@@ -1,4 +1,4 @@
-"""The name of this machine's processor, for pages that say what they were measured on."""
+"""The name of this machine's processor: for pages that say what they were measured on, and for ways that hang on it."""
 
 from __future__ import annotations
 
