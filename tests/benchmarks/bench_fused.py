@@ -55,12 +55,6 @@ clock = time.perf_counter
 Decode = Callable[[list[int], int], float]  # (prompt, new tokens) -> seconds a token
 
 
-# (threads, prompt, ours, peer) of which a recorded column is below what is asked: not reached yet
-MISSED = {
-    (1, 64, "its file's 4-bit codes", "llama.cpp"),  # on the avx2 path, where llama.cpp still has AVX-512
-}
-
-
 def a_token(stamps: list[float]) -> float:
     """Seconds a token, the first one aside."""
     return (stamps[-1] - stamps[0]) / (len(stamps) - 1)
@@ -133,14 +127,9 @@ def raced(decodes: dict[str, Decode], prompt: int, new: int, rounds: int, thread
         torch.set_num_threads(1)
 
 
-def rows_of(
-    work: str, times: Times, threads: int, compared: list[tuple[str, str, float]], missed: bool = False
-) -> list[Row]:
-    """One row for each (ours, peer, target); a peer that is absent leaves its column empty.
-
-    missed: some column is below a target, which then stands in the note, as something still to reach.
-    """
-    rows = [
+def rows_of(work: str, times: Times, threads: int, compared: list[tuple[str, str, float]]) -> list[Row]:
+    """One row for each (ours, peer, target); a peer that is absent leaves its column empty."""
+    return [
         Row(
             f"{work.format(ours)}", peer, "ms/token", times[ours] * 1e3,
             times[peer] * 1e3 if peer in times else None, target, threads, higher_is_better=False,
@@ -148,7 +137,6 @@ def rows_of(
         )
         for ours, peer, target in compared
     ]  # fmt: skip
-    return [row.not_reached() for row in rows] if missed else rows
 
 
 def smollm2(transformers: Any, quick: bool) -> list[Row]:
@@ -176,8 +164,7 @@ def smollm2(transformers: Any, quick: bool) -> list[Row]:
             work = f"greedy decode of SmolLM2-135M after {prompt:,} tokens, {{}}" + ", two threads" * (
                 threads == 2
             )
-            for one in against:
-                rows += rows_of(work, times, threads, [one], (threads, prompt, *one[:2]) in MISSED)
+            rows += rows_of(work, times, threads, against)
     return rows + first_call(path, 1 if quick else 3)
 
 

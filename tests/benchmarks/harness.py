@@ -10,7 +10,7 @@ import importlib
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -32,11 +32,6 @@ class Row:
     note: str = ""
     higher_is_better: bool = True
     spread: float | None = None
-
-    def not_reached(self) -> Row:
-        """The same row, its target in the note: some recorded column is below it, and it is still to reach."""
-        asked = f"asked for: {self.target:g}x in every column"
-        return replace(self, target=None, note="; ".join(filter(None, (self.note, asked))))
 
     @property
     def ratio(self) -> float | None:

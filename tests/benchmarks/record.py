@@ -4,7 +4,8 @@ sentences on speed are written from it.
     {column: {benchmark: {"date", "machine", "versions": {package: version}, "rows": [Row.as_dict(), ...]}}}
 
 A column is a make of CPU ("AMD EPYC"), or one with the code path that torch takes on an older CPU
-("AMD EPYC, avx2 path"). A target counts where every filled column meets it.
+("AMD EPYC, avx2 path"). A target counts where every filled column meets it. Where one does not, still_to_reach.json
+names the row: no row may miss its target unnamed, and none stands there that has reached it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from minillm._files import read_json, write_json, write_whole
 from minillm._machine import cpu_model
 
 RESULTS = Path(__file__).with_name("results.json")
+STILL_TO_REACH = Path(__file__).with_name("still_to_reach.json")
 PAGE = Path(__file__).parents[2] / "BENCHMARKS.md"
 README = PAGE.with_name("README.md")
 MAKES = ("AMD EPYC", "Intel Xeon")  # always on the page, measured or not
@@ -100,18 +102,28 @@ def slower(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[st
     return found
 
 
-def missed(results: Results) -> list[str]:
-    """One line for each filled cell below its target. The newest entry's target counts, in every column."""
-    found = []
+def below(results: Results) -> dict[tuple[str, str], str]:
+    """What names a row -> a line on it, for each that is below its target in a filled column. The newest entry's
+    target counts, in every column."""
+    found: dict[tuple[str, str], list[str]] = {}
     for benchmark in benchmarks(results):
         for work, peer in keys(results, benchmark):
             target = newest(results, benchmark, (work, peer))["target"]
             for column in results:
                 row = cell(results, column, benchmark, (work, peer))
                 if target and row and row["ratio"] is not None and row["ratio"] < target:
-                    ratio = number(row["ratio"])
-                    found.append(f"{column}: {work}, against {peer}: {ratio}x, at least {target:g}x is asked")
-    return found
+                    found.setdefault((work, peer), []).append(
+                        f"{column} {number(row['ratio'])}x of {target:g}x"
+                    )
+    return {
+        wanted: f"{wanted[0]}, against {wanted[1]}: {', '.join(lines)}" for wanted, lines in found.items()
+    }
+
+
+def still_to_reach() -> set[tuple[str, str]]:
+    """The rows that are known to be below their target in some column."""
+    listed = read_json(STILL_TO_REACH, "rows still to reach") if STILL_TO_REACH.exists() else []
+    return {(work, peer) for work, peer in listed}
 
 
 # --- looking things up ---
@@ -187,7 +199,7 @@ def ratio_of(row: dict[str, Any] | None) -> str:
 def summary(results: Results) -> str:
     """Every ratio there is, wins and losses: one column a make of CPU, its avx2 path in the same cell."""
     head = ["work", "peer", "at least", *makes(results)]
-    rows = []
+    rows, unreached = [], still_to_reach()
     for benchmark in benchmarks(results):
         for wanted in keys(results, benchmark):
             row = newest(results, benchmark, wanted)
@@ -199,7 +211,8 @@ def summary(results: Results) -> str:
                     ratio_of(cell(results, make + suffix, benchmark, wanted)) for suffix in ("", AVX2)
                 )
                 cells.append("<br>".join(filter(None, (here, avx2 and f"avx2 {avx2}"))))
-            rows.append([*wanted, f"{row['target']:g}x" if row["target"] else "", *cells])
+            asked = f"{row['target']:g}x" if row["target"] else ""
+            rows.append([*wanted, f"({asked})" if wanted in unreached else asked, *cells])
     return f"{score(results, peers=False)}\n\n{markdown(head, rows)}"
 
 

@@ -23,15 +23,18 @@ def files(tmp_path, monkeypatch):
     monkeypatch.setattr(record, "RESULTS", tmp_path / "results.json")
     monkeypatch.setattr(record, "PAGE", tmp_path / "BENCHMARKS.md")
     monkeypatch.setattr(record, "README", tmp_path / "README.md")
+    monkeypatch.setattr(record, "STILL_TO_REACH", tmp_path / "still_to_reach.json")
     record.README.write_text("# Read me\n\n<!-- bench:score --><!-- /bench:score -->\n\nmore\n")
     record.PAGE.write_text("# Benchmarks\n\nwords stay\n\n<!-- bench:summary --><!-- /bench:summary -->\n")
     return tmp_path
 
 
-def test_the_recorded_ratios_meet_their_targets_in_every_filled_column():
+def test_a_row_below_its_target_in_some_column_is_named_and_no_other():
     results = record.read_results()
     assert len(record.benchmarks(results)) > 5
-    assert record.missed(results) == []
+    below, named = record.below(results), record.still_to_reach()
+    assert [line for wanted, line in below.items() if wanted not in named] == []
+    assert named - below.keys() == set(), "reached: strike them from still_to_reach.json"
 
 
 def test_the_pages_are_what_the_record_says():
@@ -121,8 +124,20 @@ def test_one_column_below_its_target_is_named():
         "AMD EPYC, avx2 path": {"demo": entry(row(1.0, target=1.0), date="2025-01-01")},
         "Intel Xeon": {},
     }
-    (line,) = record.missed(results)  # the newest target, 1.1, counts in both
-    assert "avx2 path: work, against peer: 1x, at least 1.1x" in line
+    (line,) = record.below(results).values()  # the newest target, 1.1, counts in both
+    assert line == "work, against peer: AMD EPYC, avx2 path 1x of 1.1x"
+
+
+def test_a_target_that_is_still_to_reach_stands_in_brackets(files):
+    record.record("AMD EPYC", "demo", entry(row(1.2, target=1.1), row(0.9, target=1.5, work="slow")))
+    text = record.PAGE.read_text(encoding="utf-8")
+    assert "| work | peer | 1.1x |" in text
+    assert "| slow | peer | 1.5x |" in text
+    record.STILL_TO_REACH.write_text('[["slow", "peer"]]')
+    record.write_page(record.read_results())
+    text = record.PAGE.read_text(encoding="utf-8")
+    assert "| work | peer | 1.1x |" in text
+    assert "| slow | peer | (1.5x) |" in text
 
 
 def test_slower_means_by_more_than_the_spread():
