@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 
 import pytest
@@ -147,6 +148,13 @@ def names():
     found = {"__name__": "__main__"}
     exec(SETUP, found)
     return found
+
+
+@pytest.fixture(autouse=True)
+def modules_of_a_worker(monkeypatch):
+    """A worker is a new process: what other tests have imported into this one is not there."""
+    for name in ("tests.course.right_answers", "minillm.apps.tracing.tree"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
 
 
 def reach(body, before=""):
