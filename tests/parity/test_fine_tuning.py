@@ -34,10 +34,6 @@ def encoder(tokenizer):
     return SentenceEncoder(tiny(), tokenizer)
 
 
-def in_float64(model):
-    return model.double().eval()
-
-
 def gradients(model, loss):
     model.zero_grad()
     loss.backward()
@@ -59,8 +55,8 @@ def assert_same(ours, theirs, close):
 
 @pytest.mark.parametrize("pieces", [None, 2])
 def test_the_loss_of_a_batch_and_its_gradients(encoder, tmp_path, pieces):
-    theirs = in_float64(library.SentenceTransformer(str(encoder.save_pretrained(tmp_path)), device="cpu"))
-    in_float64(encoder.model)
+    theirs = library.SentenceTransformer(str(encoder.save_pretrained(tmp_path)), device="cpu").double().eval()
+    encoder.model.double()
     columns = [theirs.preprocess(list(texts)) for texts in zip(*TRIPLES)]
     if pieces is None:
         peer = losses.MultipleNegativesRankingLoss(theirs)
