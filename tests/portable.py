@@ -4,12 +4,16 @@
 
 The libraries choose their machine code by the processor they find, and round differently on each path; variables of
 the environment make them take the path of another processor. A test that fails in one leg alone asserts the order of a
-near-tie, a last bit, or something only one Python does. Rooms are folders or files below tests/; what stands after --
-goes to pytest, and with --nbval there (`make portable`) the lessons are a room, too. By default a Python, and each leg
-of WHOLE, runs all but the kernels and the benchmarks; the other legs, each of which changes how one library computes,
-run what computes (COMPUTES) and the lessons. Every Python 3.10 or newer that pyenv or PATH has is a leg; its
-environment is made in build/portable/ the first time, which downloads torch (`--legs native` and the like leave that
-out).
+near-tie, a last bit, or something only one Python does. A leg is named by its parts, joined by +: a code path (PATHS)
+and a Python. By default the legs are whole machines, as users have them: every library on its oldest path at once, or
+on its AVX2 one, and each with another Python where there is one (`machines`). When such a leg fails,
+`--legs aten-default` and the like say which library it was.
+
+Rooms are folders or files below tests/; what stands after -- goes to pytest, and with --nbval there (`make portable`)
+the lessons are a room, too. By default a leg with a Python of its own, and each of WHOLE, runs all but the kernels and
+the benchmarks; the others, which only change how libraries compute, run what computes (COMPUTES) and the lessons. Every
+Python 3.10 or newer that pyenv or PATH has is a part; its environment is made in build/portable/ the first time, which
+downloads torch (`--legs native` and the like leave that out).
 
 --write records each leg as it ends, in BENCHMARKS.md, in the place of what that leg had: the legs together take hours,
 and may be run on several days. A row says when it ran and of which commit.
@@ -48,6 +52,20 @@ PATHS = {
     "openblas-haswell": {"OPENBLAS_CORETYPE": "Haswell"},
     "numba-generic": {"NUMBA_CPU_NAME": "generic"},
     "plain": {"ATEN_CPU_CAPABILITY": "default", "NUMBA_CPU_NAME": "generic"},  # `make paths`
+    "old-machine": {
+        "ATEN_CPU_CAPABILITY": "default",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "MKL_CBWR": "COMPATIBLE",
+        "OPENBLAS_CORETYPE": "Prescott",
+        "NUMBA_CPU_NAME": "generic",
+    },
+    "avx2-machine": {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_CBWR": "AVX2",
+        "OPENBLAS_CORETYPE": "Haswell",
+        "NUMBA_CPU_NAME": "haswell",
+    },
     "last-bits-4": {"MINILLM_JITTER": "4"},  # tests/jitter.py: no library's path, but any processor's
     "last-bits-5": {"MINILLM_JITTER": "5"},
     "last-bits-6": {"MINILLM_JITTER": "6"},
@@ -61,7 +79,9 @@ OTHERS = (
     "MINILLM_TEST_THREADS",
     "MINILLM_JITTER",
 )
-WHOLE = {"native", "plain", "last-bits-4"}  # of the legs above: they run the rooms that compute nothing, too
+WHOLE = {"native", "old-machine"}  # they run the rooms that compute nothing, too
+# What `make portable` runs: the first three take the Pythons that are installed besides this one.
+MACHINES = ("old-machine", "avx2-machine", "last-bits-4", "last-bits-5", "last-bits-6", "two-threads")
 COMPUTES = (
     "data",
     "evaluation",
@@ -120,6 +140,13 @@ def pythons() -> dict[str, str]:
     return found
 
 
+def machines() -> list[str]:
+    """The legs of `make portable`: native, then each of MACHINES, with the other Pythons while there are any."""
+    others = list(pythons())
+    legs = ["native", *("+".join(pair) for pair in zip(others, MACHINES, strict=False))]
+    return [*legs, *MACHINES[len(others) :], *others[len(MACHINES) :]]
+
+
 def environment(name: str, interpreter: str) -> str:
     """The Python of build/portable/<name>, made if it is not there; RuntimeError with pip's last words."""
     folder = ENVIRONMENTS / name
@@ -141,10 +168,14 @@ def environment(name: str, interpreter: str) -> str:
 def run_leg(name: str, rooms: list[str], workers: int, seconds: float, options: Sequence[str] = ()) -> Leg:
     """Run the rooms once, in a process of its own with its own environment variables; options go to pytest."""
     variables = {key: value for key, value in as_the_machine_is().items() if key not in OTHERS}
-    variables |= PATHS.get(name, {}) | {"PYTHONPATH": str(ROOT)}
+    parts = name.split("+")
+    for part in parts:
+        variables |= PATHS.get(part, {})
+    variables |= {"PYTHONPATH": str(ROOT)}
+    own = [part for part in parts if part not in PATHS]
     start = time.perf_counter()
     try:
-        python = sys.executable if name in PATHS else environment(name, pythons()[name])
+        python = environment(own[0], pythons()[own[0]]) if own else sys.executable
     except RuntimeError as error:
         return Leg(name, "", {}, 0.0, [str(error)])
     probe = subprocess.run([python, "-c", PROBE], env=variables, cwd=ROOT, capture_output=True, text=True)
@@ -208,7 +239,8 @@ def table(legs: list[Leg]) -> str:
 
 def default_rooms(leg: str) -> list[str]:
     """What a leg runs where no room is named (the head of this file says it). Never the kernels: they are slow."""
-    if leg in PATHS and leg not in WHOLE:
+    parts = set(leg.split("+"))
+    if parts <= set(PATHS) and not parts & WHOLE:
         return [f"tests/{room}" for room in COMPUTES]
     rooms = [
         folder
@@ -227,13 +259,13 @@ def commit() -> str:
 def record_leg(leg: Leg, tree: str) -> None:
     """Put the leg's row into the table of BENCHMARKS.md."""
     row = [*row_of(leg), datetime.date.today().isoformat(), tree]
-    record.put_rows("portable", [*HEAD, "day", "tree"], [row], list(PATHS))
+    record.put_rows("portable", [*HEAD, "day", "tree"], [row], ["native", *MACHINES])
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.portable", description=__doc__.splitlines()[0])
     parser.add_argument("rooms", nargs="*", metavar="ROOM", help="for example search or nn/test_attention.py")
-    parser.add_argument("--legs", nargs="+", metavar="LEG", help="only these")
+    parser.add_argument("--legs", nargs="+", metavar="LEG", help="only these; parts joined by +")
     parser.add_argument("--workers", type=int, default=2, help="test files at a time (default 2)")
     parser.add_argument(
         "--minutes", type=float, default=60, help="the most that one leg may take (default 60)"
@@ -243,12 +275,15 @@ def main() -> int:
     arguments = sys.argv[1:]
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options, for_pytest = parser.parse_args(arguments[:end]), arguments[end + 1 :]
-    every = [*PATHS, *pythons()]
+    every, others = [*PATHS, *pythons()], pythons()
     if options.list:
-        print("\n".join(every))
+        print("\n".join([*machines(), "", "parts:", *every]))
         return 0
-    if unknown := set(options.legs or ()) - set(every):
-        parser.error(f"no leg {sorted(unknown)}; there are: {', '.join(every)}")
+    for leg in options.legs or ():
+        if unknown := set(leg.split("+")) - set(every):
+            parser.error(f"no leg {sorted(unknown)}; there are: {', '.join(every)}")
+        if len(set(leg.split("+")) & set(others)) > 1:
+            parser.error(f"leg {leg!r} has two Pythons")
     rooms = [
         room if room.startswith("notebooks") else f"tests/{room.removeprefix('tests/')}"
         for room in options.rooms
@@ -259,7 +294,7 @@ def main() -> int:
         parser.error(f"no such room: {', '.join(missing)}")
     lessons = ["notebooks"] if "--nbval" in for_pytest else []
     legs, tree = [], commit()
-    for name in options.legs or every:
+    for name in options.legs or machines():
         what = rooms or [*default_rooms(name), *lessons]
         legs.append(run_leg(name, what, options.workers, 60 * options.minutes, for_pytest))
         if options.write:

@@ -46,6 +46,34 @@ def test_a_leg_sets_its_own_path_and_unsets_every_other(answers, monkeypatch):
     assert answers.calls[1][0][-1] == "tests/search"
 
 
+def test_a_leg_of_two_parts_is_that_machine_with_that_python(answers, monkeypatch):
+    monkeypatch.setattr(portable, "pythons", lambda: {"python3.99": "other"})
+    monkeypatch.setattr(portable, "environment", lambda name, interpreter: f"{name} {interpreter}")
+    assert portable.run_leg("python3.99+old-machine", ["tests/search"], 1, 60).green
+    for command, variables in answers.calls:
+        assert command[0] == "python3.99 other"
+        assert variables.items() >= portable.PATHS["old-machine"].items()
+
+
+def test_the_legs_without_a_name_are_whole_machines_on_every_python(monkeypatch):
+    monkeypatch.setattr(portable, "pythons", dict)
+    assert portable.machines() == ["native", *portable.MACHINES]
+    monkeypatch.setattr(portable, "pythons", lambda: dict.fromkeys(("python3.10", "python3.12")))
+    legs = portable.machines()
+    assert legs[:4] == ["native", "python3.10+old-machine", "python3.12+avx2-machine", "last-bits-4"]
+    many = [f"python3.{minor}" for minor in range(10, 20)]
+    monkeypatch.setattr(portable, "pythons", lambda: dict.fromkeys(many))
+    legs = portable.machines()
+    assert [part for leg in legs for part in leg.split("+") if part in many] == many
+    assert {part for leg in legs for part in leg.split("+")} >= set(portable.MACHINES)
+
+
+def test_every_library_is_set_on_a_whole_machine():
+    single = set().union(*(one for leg, one in portable.PATHS.items() if leg.count("-") and len(one) == 1))
+    for machine in ("old-machine", "avx2-machine"):
+        assert set(portable.PATHS[machine]) == single - {"MINILLM_JITTER"}
+
+
 def test_the_models_of_the_lessons_are_made_before_the_lessons_run(answers):
     assert portable.run_leg("native", ["notebooks"], 2, 60, ["--nbval"]).green
     assert answers.calls[1][0][1:] == ["-m", "minillm.course.small", "--all"]
@@ -99,7 +127,7 @@ def test_the_share_of_a_long_run(monkeypatch):
 
 
 def test_a_leg_that_changes_one_library_leaves_out_the_rooms_that_compute_nothing():
-    for leg in ("native", "plain", "last-bits-4", "python3.12"):
+    for leg in ("native", "old-machine", "python3.12", "python3.13+last-bits-4"):
         assert {"tests/nn", "tests/course", "tests/test_cli.py"} <= set(portable.default_rooms(leg))
     for leg in portable.PATHS.keys() - portable.WHOLE:
         rooms = portable.default_rooms(leg)
