@@ -6,6 +6,7 @@ Book: 3.4 모델 학습시키기, 5.2 단일 GPU 효율적으로 활용하기 (g
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -134,11 +135,15 @@ def pick_precision(precision: str, device: str = "auto") -> str:
     """ "fp32" or "bf16": what "auto" means on this machine, read off its capability flags and never timed.
 
     A GPU counts from compute capability 8.0 (Ampere). A CPU counts if it multiplies bfloat16 itself
-    (AVX512-BF16 or AMX); on others bfloat16 is converted back and forth, which is slower than float32.
+    (AVX512-BF16 or AMX), and if ONEDNN_MAX_CPU_ISA does not forbid it; on others bfloat16 is converted back and forth,
+    which is slower than float32.
     """
     if check_choice("precision", precision, ("fp32", "bf16", "auto")) != "auto":
         return precision
     if pick_device(device).type == "cuda":
         return "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp32"
     flags = torch.cpu.get_capabilities() if pick_device(device).type == "cpu" else {}
-    return "bf16" if flags.get("avx512_bf16") or flags.get("amx_bf16") else "fp32"
+    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "ALL"
+    forbidden = not any(word in allowed.upper() for word in ("ALL", "DEFAULT", "BF16", "FP16", "AMX", "AVX10"))
+    fast = flags.get("avx512_bf16") or flags.get("amx_bf16")
+    return "bf16" if fast and not forbidden else "fp32"

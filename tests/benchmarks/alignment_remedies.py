@@ -37,7 +37,7 @@ def scores(model: nn.Module, tokenizer: Any, tasks: list[Any], prompts: list[lis
 
 
 def old_texts(seed: int) -> None:
-    """SFT of 3,000 rows, and of the same with 750 or 3,000 texts of the pre-training among them: 150 steps each."""
+    """SFT of 3,000 rows, and of the same with 750 or 3,000 texts of the pre-training among them: the same steps each."""
     base, sft, recipe = program_model(seed=seed), sft_model(seed=seed), programs.ProgramRecipe(seed=seed)
     tokenizer, exam = base.tokenizer, small_tasks(300, "test", seed=0)
     forms = {
@@ -58,7 +58,9 @@ def old_texts(seed: int) -> None:
         old = [[end, *tokenizer.encode(text), end] for text in program_texts(count, seed=seed)]
         rows = [*answers, *({"input_ids": ids, "labels": [IGNORED, *ids[1:]]} for ids in old)]
         model = copy.deepcopy(base.model)
-        settings = programs.training_settings(recipe, 150, 32, 3e-3)
+        settings = programs.training_settings(
+            recipe, recipe.sft_steps, recipe.sft_batch_size, recipe.sft_learning_rate
+        )
         programs._train(model, settings, rows, SFTObjective())
         for form, mixed in passed(model).items():
             line = f"seed {seed}, {count} old texts, {form}: {after[form].mean():.3f} -> {mixed.mean():.3f}"

@@ -50,3 +50,17 @@ def test_auto_precision_follows_the_flags_of_the_cpu(monkeypatch, flags, expecte
     assert pick_precision("auto", "cpu") == expected
     assert pick_precision("fp32", "cpu") == "fp32"
     assert pick_precision("bf16", "cpu") == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("isa", "expected"),
+    [
+        ("", "bf16"), ("ALL", "bf16"), ("AVX512_CORE_BF16", "bf16"), ("avx512_core_amx", "bf16"),
+        ("SSE41", "fp32"), ("AVX2", "fp32"), ("AVX512_CORE", "fp32"), ("AVX512_CORE_VNNI", "fp32"),
+    ],
+)  # fmt: skip
+def test_auto_precision_uses_no_instruction_that_onednn_may_not_use(monkeypatch, isa, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True, "avx512_bf16": True})
+    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.setenv(name, isa)
+    assert pick_precision("auto", "cpu") == expected

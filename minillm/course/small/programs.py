@@ -81,7 +81,7 @@ class ProgramRecipe:
     steps: int = 2800
     learning_rate: float = 6e-3
     rows: int = 3000  # instructions with an answer
-    sft_steps: int = 150
+    sft_steps: int = 250
     sft_batch_size: int = 32
     sft_learning_rate: float = 3e-3
     pairs: int = 1000
