@@ -144,6 +144,8 @@ def pick_precision(precision: str, device: str = "auto") -> str:
         return "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp32"
     flags = torch.cpu.get_capabilities() if pick_device(device).type == "cpu" else {}
     allowed = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "ALL"
-    forbidden = not any(word in allowed.upper() for word in ("ALL", "DEFAULT", "BF16", "FP16", "AMX", "AVX10"))
+    forbidden = not any(
+        word in allowed.upper() for word in ("ALL", "DEFAULT", "BF16", "FP16", "AMX", "AVX10")
+    )
     fast = flags.get("avx512_bf16") or flags.get("amx_bf16")
     return "bf16" if fast and not forbidden else "fp32"
