@@ -3204,6 +3204,44 @@ spoiled = corpus, "K7 truck", 0""",
     2 * sum(min(i, 5) for i in range(1000)) / 1000, 9,
 ])""",
     },
+    "12-2-e": {
+        "numpy": """def probe(vectors, lists, centres, query, k, n_probe):
+    q = np.array(query)
+    near = np.argsort(((np.array(centres) - q) ** 2).sum(axis=1), kind="stable")[:n_probe]
+    rows = np.sort(np.concatenate([np.array(lists[c], int) for c in near]))
+    if not len(rows):
+        return np.array([], int), len(centres)
+    gaps = ((np.array(vectors)[rows] - q) ** 2).sum(axis=1)
+    return rows[np.argsort(gaps, kind="stable")[:k]], len(centres) + rows.size""",
+        "a heap for both": """def probe(vectors, lists, centres, query, k, n_probe):
+    import heapq
+
+    count = 0
+
+    def measured(places, numbers):
+        nonlocal count
+        for number in numbers:
+            count += 1
+            yield sum((x - y) ** 2 for x, y in zip(places[number], query)), number
+
+    best = []
+    for _, c in heapq.nsmallest(n_probe, measured(centres, range(len(centres)))):
+        for gap, row in measured(vectors, lists[c]):
+            heapq.heappush(best, (-gap, -row))
+            if len(best) > k:
+                heapq.heappop(best)
+    return tuple(-row for _, row in sorted(best, reverse=True)), count""",
+        "a tensor": """def probe(vectors, lists, centres, query, k, n_probe):
+    import torch
+
+    def order(places, numbers):
+        q = torch.tensor(query, dtype=torch.float64)
+        gaps = ((torch.tensor(places, dtype=torch.float64).reshape(len(places), -1) - q) ** 2).sum(1)
+        return sorted(numbers, key=lambda n: (gaps[n].item(), n))
+
+    rows = sum((list(lists[c]) for c in order(centres, range(len(centres)))[:n_probe]), [])
+    return [torch.tensor(order(vectors, rows)[:k]) if rows else [], torch.tensor(len(rows) + len(centres))]""",
+    },
     "12-2b-a": {
         "numpy": """def choose(points, query, candidates, m, keep_pruned):
     if not candidates:
