@@ -5423,6 +5423,46 @@ games += [(3, 1, 1)] * 5 + [(1, 3, 1)] + [(4, 1, 1)] * 4 + [(1, 4, 1)]""",
         "a tuple": "prediction = (984.0, 0, 0, 0.5, 0.4)",
         "numpy": "prediction = np.array([984, 0, 0, 0.5, 0.4])",
     },
+    "13-3b-e": {
+        "numpy": """def ratings(games, k, start):
+    names = list(dict.fromkeys(name for game in games for name in game[:2]))
+    points = np.full(len(names), start, float)
+    for a, b, result in games:
+        i, j = names.index(a), names.index(b)
+        gain = k * (result - 1 / (1 + np.exp((points[j] - points[i]) * np.log(10) / 400)))
+        points[[i, j]] += gain, -gain
+    return dict(zip(names, points))
+
+
+def kappa(a, b):
+    labels = list({*a, *b})
+    table = np.zeros((len(labels), len(labels)))
+    for x, y in zip(a, b):
+        table[labels.index(x), labels.index(y)] += 1 / len(a)
+    luck = table.sum(0) @ table.sum(1)
+    with np.errstate(invalid="ignore"):
+        return np.float64("nan") if len(labels) == 1 else (np.trace(table) - luck) / (1 - luck)""",
+        "both players by the winner's view": """def ratings(games, k, start):
+    from collections import defaultdict
+
+    table = defaultdict(lambda: start)
+    for a, b, result in games:
+        strong = [10 ** (table[name] / 400) for name in (a, b)]
+        share = strong[0] / sum(strong)
+        table[a] += k * (result - share)
+        table[b] += k * ((1 - result) - (1 - share))
+    return table
+
+
+def kappa(a, b):
+    from collections import Counter
+    from fractions import Fraction
+
+    n, first, second = len(a), Counter(a), Counter(b)
+    missed = sum(x != y for x, y in zip(a, b))
+    by_luck = n - Fraction(sum(first[one] * second[one] for one in second), n)
+    return float(1 - missed / by_luck) if by_luck else float("nan")""",
+    },
     "13-3c-a": {
         "a matrix of numpy": """def audit(statements, contexts, says, threshold):
     own = list(dict.fromkeys(statements))
