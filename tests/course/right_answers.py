@@ -876,6 +876,55 @@ batch = ids, [[int(one > 0) for one in row] for row in ids]""",
         "a tuple of numbers": "changes = 1, 0, 0, 1, 0, 1",
         "a tensor": "changes = torch.tensor([True, False, False, True, False, True])",
     },
+    "03-1-e": {
+        "text by text, in plain numbers": """def put_head(states, mask, weight, bias, labels, task, pool):
+    import math
+
+    rows, shift = weight.tolist(), [0.0] * len(weight) if bias is None else bias.tolist()
+
+    def scores(vector):
+        return [sum(a * b for a, b in zip(row, vector)) + c for row, c in zip(rows, shift)]
+
+    def nats(logits, label):
+        top = max(logits)
+        return top + math.log(sum(math.exp(one - top) for one in logits)) - logits[label]
+
+    logits, terms = [], []
+    for text, real, label in zip(states.tolist(), mask.tolist(), labels.tolist()):
+        own = [vector for vector, one in zip(text, real) if one]
+        if pool:
+            mean = [sum(column) / len(own) for column in zip(*own)]
+            one = scores({"first": own[0], "last": own[-1], "mean": mean}[pool])
+            logits.append(one)
+            terms.append((one[0] - label) ** 2 if task == "score" else nats(one, label))
+            continue
+        logits.append([scores(vector) for vector in text])
+        of_tokens = [(one, number) for one, number, token in zip(logits[-1], label, real) if token]
+        if task == "next":
+            terms += [nats(one, after) for (one, _), (_, after) in zip(of_tokens, of_tokens[1:])]
+        else:
+            terms += [nats(one, number) for one, number in of_tokens if number != -100]
+    return logits, sum(terms) / max(len(terms), 1)""",
+        "labels of -100, and F.linear": """def put_head(states, mask, weight, bias, labels, task, pool):
+    import torch.nn.functional as F
+
+    real = mask == 1
+    if pool is not None:
+        steps = torch.arange(1, mask.shape[1] + 1) * mask
+        last = F.one_hot(steps.argmax(1), mask.shape[1])
+        first = F.one_hot(steps.masked_fill(~real, 10**6).argmin(1), mask.shape[1])
+        share = {"first": first, "last": last, "mean": mask / mask.sum(1, keepdim=True)}[pool]
+        logits = F.linear(torch.einsum("bt,btc->bc", share.float(), states), weight, bias)
+        if task == "score":
+            return logits, F.mse_loss(logits.squeeze(1), labels)
+        return logits, F.cross_entropy(logits, labels)
+    logits = F.linear(states, weight, bias)
+    right = labels.masked_fill(~real, -100)
+    if task == "next":
+        right = F.pad(right[:, 1:], (0, 1), value=-100).masked_fill(~real, -100)
+    loss = F.cross_entropy(logits.flatten(0, 1), right.flatten(), ignore_index=-100)
+    return [logits.numpy(), torch.nan_to_num(loss).item()]""",
+    },
     "03-3-a": {
         "lists; a generator, signs beyond the first plane": """def wordpiece(word, vocab, prefix, longest):
     rows, at = [], 0
