@@ -412,6 +412,59 @@ def feed_forward_share(width, multiple):
     parts = torch.tensor([3 * int(swiglu_width(width, multiple)), 4 * width]).double()
     return (parts / parts.sum())[0]""",
     },
+    "02-4-e": {
+        "numpy, token by token": """def block(x, attention, norms, feed, order):
+    import math
+
+    import numpy as np
+
+    x, a = x.numpy().copy(), attention.numpy()
+    g1, g2 = (one.numpy() for one in norms)
+    matrices = {name: one.numpy() for name, one in feed.items()}
+    erf = np.vectorize(math.erf)
+
+    def norm(z, g):
+        return g * z / np.sqrt((z * z).mean(-1, keepdims=True) + 1e-6)
+
+    def one_token(z):
+        up = matrices["up"] @ z
+        if "gate" in matrices:
+            gate = matrices["gate"] @ z
+            up = up * gate / (1 + np.exp(-gate))
+        else:
+            up = up / 2 * (1 + erf(up / 2**0.5))
+        return matrices["down"] @ up
+
+    def layer(z):
+        return np.stack([np.stack([one_token(token) for token in text]) for text in z])
+
+    parts = {"post": [(g1, lambda z: a @ z), (g2, layer)], "pre": [(g1, lambda z: a @ z), (g2, layer)],
+             "parallel": [(g1, lambda z: a @ z + layer(z))]}[order]
+    for g, part in parts:
+        x = norm(x + part(x), g) if order == "post" else x + part(norm(x, g))
+    return x""",
+        "torch's functions": """def block(x, attention, norms, feed, order):
+    def norm(number, z):
+        return F.rms_norm(z, z.shape[-1:], norms[number], 1e-6)
+
+    def mixed(z):
+        return torch.einsum("bts,bsc->btc", attention, z)
+
+    def layer(z):
+        h = F.linear(z, feed["up"])
+        gate = F.linear(z, feed["gate"]) if "gate" in feed else None
+        h = F.gelu(h) if gate is None else gate.sigmoid() * gate * h
+        return F.linear(h, feed["down"])
+
+    match = {"pre": 0, "post": 1, "parallel": 2}[order]
+    if match == 0:
+        middle = x + mixed(norm(0, x))
+        return (middle + layer(norm(1, middle))).tolist()
+    if match == 1:
+        middle = norm(0, x + mixed(x))
+        return norm(1, middle + layer(middle)).numpy()
+    return sum(part(norm(0, x)) for part in (mixed, layer)) + x""",
+    },
     "02-5-a": {
         "masks of its own": """def decoder_block(x, memory, source_mask, parts):
     T = x.shape[1]
