@@ -4721,9 +4721,11 @@ explodes, alike, why = (-3.0, 1.0), (20 * math.pi, 0, 0.1), "b" """,
     "05-4-d": {
         "tensors and a larger rank": """stuck = (torch.zeros(2, 4), torch.zeros(3, 2))
 slow = (torch.tensor([[1.0, 2, 3, 4], [1, 2, 3, 4]]), torch.tensor([[1.0, -1], [2, -2], [0, 0]]))
+narrow = (torch.tensor([[1.0, 2, 3, 4], [-1, -2, -3, -4]]), torch.tensor([[1.0, -1], [2, -2], [0, 0]]))
 agree, shared, rounded = "a", "b", "b" """,
         "a letter as the prompt writes it": """stuck = torch.zeros(3,4), torch.zeros(3,3)
 slow = (torch.tensor([[1.,1,0,0],[1,1,0,0],[0,0,0,0]]), torch.tensor([[1.,-1,0],[2,-2,5],[0,0,1]]))
+narrow = torch.tensor([[1.,-3,2,0],[0,0,0,0]]), torch.tensor([[2.,0],[1,0],[-1,0]])
 agree, shared, rounded = 'A', 'b:', ' b)'""",
     },
     "05-5-a": {
