@@ -412,6 +412,59 @@ def feed_forward_share(width, multiple):
     parts = torch.tensor([3 * int(swiglu_width(width, multiple)), 4 * width]).double()
     return (parts / parts.sum())[0]""",
     },
+    "02-4-e": {
+        "numpy, token by token": """def block(x, attention, norms, feed, order):
+    import math
+
+    import numpy as np
+
+    x, a = x.numpy().copy(), attention.numpy()
+    g1, g2 = (one.numpy() for one in norms)
+    matrices = {name: one.numpy() for name, one in feed.items()}
+    erf = np.vectorize(math.erf)
+
+    def norm(z, g):
+        return g * z / np.sqrt((z * z).mean(-1, keepdims=True) + 1e-6)
+
+    def one_token(z):
+        up = matrices["up"] @ z
+        if "gate" in matrices:
+            gate = matrices["gate"] @ z
+            up = up * gate / (1 + np.exp(-gate))
+        else:
+            up = up / 2 * (1 + erf(up / 2**0.5))
+        return matrices["down"] @ up
+
+    def layer(z):
+        return np.stack([np.stack([one_token(token) for token in text]) for text in z])
+
+    parts = {"post": [(g1, lambda z: a @ z), (g2, layer)], "pre": [(g1, lambda z: a @ z), (g2, layer)],
+             "parallel": [(g1, lambda z: a @ z + layer(z))]}[order]
+    for g, part in parts:
+        x = norm(x + part(x), g) if order == "post" else x + part(norm(x, g))
+    return x""",
+        "torch's functions": """def block(x, attention, norms, feed, order):
+    def norm(number, z):
+        return F.rms_norm(z, z.shape[-1:], norms[number], 1e-6)
+
+    def mixed(z):
+        return torch.einsum("bts,bsc->btc", attention, z)
+
+    def layer(z):
+        h = F.linear(z, feed["up"])
+        gate = F.linear(z, feed["gate"]) if "gate" in feed else None
+        h = F.gelu(h) if gate is None else gate.sigmoid() * gate * h
+        return F.linear(h, feed["down"])
+
+    match = {"pre": 0, "post": 1, "parallel": 2}[order]
+    if match == 0:
+        middle = x + mixed(norm(0, x))
+        return (middle + layer(norm(1, middle))).tolist()
+    if match == 1:
+        middle = norm(0, x + mixed(x))
+        return norm(1, middle + layer(middle)).numpy()
+    return sum(part(norm(0, x)) for part in (mixed, layer)) + x""",
+    },
     "02-5-a": {
         "masks of its own": """def decoder_block(x, memory, source_mask, parts):
     T = x.shape[1]
@@ -875,6 +928,55 @@ batch = ids, [[int(one > 0) for one in row] for row in ids]""",
     "02-7-d": {
         "a tuple of numbers": "changes = 1, 0, 0, 1, 0, 1",
         "a tensor": "changes = torch.tensor([True, False, False, True, False, True])",
+    },
+    "03-1-e": {
+        "text by text, in plain numbers": """def put_head(states, mask, weight, bias, labels, task, pool):
+    import math
+
+    rows, shift = weight.tolist(), [0.0] * len(weight) if bias is None else bias.tolist()
+
+    def scores(vector):
+        return [sum(a * b for a, b in zip(row, vector)) + c for row, c in zip(rows, shift)]
+
+    def nats(logits, label):
+        top = max(logits)
+        return top + math.log(sum(math.exp(one - top) for one in logits)) - logits[label]
+
+    logits, terms = [], []
+    for text, real, label in zip(states.tolist(), mask.tolist(), labels.tolist()):
+        own = [vector for vector, one in zip(text, real) if one]
+        if pool:
+            mean = [sum(column) / len(own) for column in zip(*own)]
+            one = scores({"first": own[0], "last": own[-1], "mean": mean}[pool])
+            logits.append(one)
+            terms.append((one[0] - label) ** 2 if task == "score" else nats(one, label))
+            continue
+        logits.append([scores(vector) for vector in text])
+        of_tokens = [(one, number) for one, number, token in zip(logits[-1], label, real) if token]
+        if task == "next":
+            terms += [nats(one, after) for (one, _), (_, after) in zip(of_tokens, of_tokens[1:])]
+        else:
+            terms += [nats(one, number) for one, number in of_tokens if number != -100]
+    return logits, sum(terms) / max(len(terms), 1)""",
+        "labels of -100, and F.linear": """def put_head(states, mask, weight, bias, labels, task, pool):
+    import torch.nn.functional as F
+
+    real = mask == 1
+    if pool is not None:
+        steps = torch.arange(1, mask.shape[1] + 1) * mask
+        last = F.one_hot(steps.argmax(1), mask.shape[1])
+        first = F.one_hot(steps.masked_fill(~real, 10**6).argmin(1), mask.shape[1])
+        share = {"first": first, "last": last, "mean": mask / mask.sum(1, keepdim=True)}[pool]
+        logits = F.linear(torch.einsum("bt,btc->bc", share.float(), states), weight, bias)
+        if task == "score":
+            return logits, F.mse_loss(logits.squeeze(1), labels)
+        return logits, F.cross_entropy(logits, labels)
+    logits = F.linear(states, weight, bias)
+    right = labels.masked_fill(~real, -100)
+    if task == "next":
+        right = F.pad(right[:, 1:], (0, 1), value=-100).masked_fill(~real, -100)
+    loss = F.cross_entropy(logits.flatten(0, 1), right.flatten(), ignore_index=-100)
+    return [logits.numpy(), torch.nan_to_num(loss).item()]""",
     },
     "03-3-a": {
         "lists; a generator, signs beyond the first plane": """def wordpiece(word, vocab, prefix, longest):
@@ -3204,6 +3306,44 @@ spoiled = corpus, "K7 truck", 0""",
     2 * sum(min(i, 5) for i in range(1000)) / 1000, 9,
 ])""",
     },
+    "12-2-e": {
+        "numpy": """def probe(vectors, lists, centres, query, k, n_probe):
+    q = np.array(query)
+    near = np.argsort(((np.array(centres) - q) ** 2).sum(axis=1), kind="stable")[:n_probe]
+    rows = np.sort(np.concatenate([np.array(lists[c], int) for c in near]))
+    if not len(rows):
+        return np.array([], int), len(centres)
+    gaps = ((np.array(vectors)[rows] - q) ** 2).sum(axis=1)
+    return rows[np.argsort(gaps, kind="stable")[:k]], len(centres) + rows.size""",
+        "a heap for both": """def probe(vectors, lists, centres, query, k, n_probe):
+    import heapq
+
+    count = 0
+
+    def measured(places, numbers):
+        nonlocal count
+        for number in numbers:
+            count += 1
+            yield sum((x - y) ** 2 for x, y in zip(places[number], query)), number
+
+    best = []
+    for _, c in heapq.nsmallest(n_probe, measured(centres, range(len(centres)))):
+        for gap, row in measured(vectors, lists[c]):
+            heapq.heappush(best, (-gap, -row))
+            if len(best) > k:
+                heapq.heappop(best)
+    return tuple(-row for _, row in sorted(best, reverse=True)), count""",
+        "a tensor": """def probe(vectors, lists, centres, query, k, n_probe):
+    import torch
+
+    def order(places, numbers):
+        q = torch.tensor(query, dtype=torch.float64)
+        gaps = ((torch.tensor(places, dtype=torch.float64).reshape(len(places), -1) - q) ** 2).sum(1)
+        return sorted(numbers, key=lambda n: (gaps[n].item(), n))
+
+    rows = sum((list(lists[c]) for c in order(centres, range(len(centres)))[:n_probe]), [])
+    return [torch.tensor(order(vectors, rows)[:k]) if rows else [], torch.tensor(len(rows) + len(centres))]""",
+    },
     "12-2b-a": {
         "numpy": """def choose(points, query, candidates, m, keep_pruned):
     if not candidates:
@@ -4581,9 +4721,11 @@ explodes, alike, why = (-3.0, 1.0), (20 * math.pi, 0, 0.1), "b" """,
     "05-4-d": {
         "tensors and a larger rank": """stuck = (torch.zeros(2, 4), torch.zeros(3, 2))
 slow = (torch.tensor([[1.0, 2, 3, 4], [1, 2, 3, 4]]), torch.tensor([[1.0, -1], [2, -2], [0, 0]]))
+narrow = (torch.tensor([[1.0, 2, 3, 4], [-1, -2, -3, -4]]), torch.tensor([[1.0, -1], [2, -2], [0, 0]]))
 agree, shared, rounded = "a", "b", "b" """,
         "a letter as the prompt writes it": """stuck = torch.zeros(3,4), torch.zeros(3,3)
 slow = (torch.tensor([[1.,1,0,0],[1,1,0,0],[0,0,0,0]]), torch.tensor([[1.,-1,0],[2,-2,5],[0,0,1]]))
+narrow = torch.tensor([[1.,-3,2,0],[0,0,0,0]]), torch.tensor([[2.,0],[1,0],[-1,0]])
 agree, shared, rounded = 'A', 'b:', ' b)'""",
     },
     "05-5-a": {
@@ -5384,6 +5526,46 @@ games += [(3, 1, 1)] * 5 + [(1, 3, 1)] + [(4, 1, 1)] * 4 + [(1, 4, 1)]""",
     "13-3b-d": {
         "a tuple": "prediction = (984.0, 0, 0, 0.5, 0.4)",
         "numpy": "prediction = np.array([984, 0, 0, 0.5, 0.4])",
+    },
+    "13-3b-e": {
+        "numpy": """def ratings(games, k, start):
+    names = list(dict.fromkeys(name for game in games for name in game[:2]))
+    points = np.full(len(names), start, float)
+    for a, b, result in games:
+        i, j = names.index(a), names.index(b)
+        gain = k * (result - 1 / (1 + np.exp((points[j] - points[i]) * np.log(10) / 400)))
+        points[[i, j]] += gain, -gain
+    return dict(zip(names, points))
+
+
+def kappa(a, b):
+    labels = list({*a, *b})
+    table = np.zeros((len(labels), len(labels)))
+    for x, y in zip(a, b):
+        table[labels.index(x), labels.index(y)] += 1 / len(a)
+    luck = table.sum(0) @ table.sum(1)
+    with np.errstate(invalid="ignore"):
+        return np.float64("nan") if len(labels) == 1 else (np.trace(table) - luck) / (1 - luck)""",
+        "both players by the winner's view": """def ratings(games, k, start):
+    from collections import defaultdict
+
+    table = defaultdict(lambda: start)
+    for a, b, result in games:
+        strong = [10 ** (table[name] / 400) for name in (a, b)]
+        share = strong[0] / sum(strong)
+        table[a] += k * (result - share)
+        table[b] += k * ((1 - result) - (1 - share))
+    return table
+
+
+def kappa(a, b):
+    from collections import Counter
+    from fractions import Fraction
+
+    n, first, second = len(a), Counter(a), Counter(b)
+    missed = sum(x != y for x, y in zip(a, b))
+    by_luck = n - Fraction(sum(first[one] * second[one] for one in second), n)
+    return float(1 - missed / by_luck) if by_luck else float("nan")""",
     },
     "13-3c-a": {
         "a matrix of numpy": """def audit(statements, contexts, says, threshold):

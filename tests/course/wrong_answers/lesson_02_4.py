@@ -37,6 +37,39 @@ DIFFERENCES = """def norm_and_gradients(x, weight, bias, eps, grad):
         found.append(slope)
     return norm(x, weight, bias), *found"""
 
+BLOCK = """def block(x, attention, norms, feed, order):
+    def norm(z, weight):
+        return {norm}
+
+    def feed_forward(z):
+        up = z @ feed["up"].T
+        inner = {gated} if "gate" in feed else {plain}
+        return {down}
+
+    first, second = norms
+    {before}
+    if order == "parallel":
+        z = norm(x, first)
+        return {parallel}
+    if order == "pre":
+        {pre}
+    {post}"""
+ORDERED = {
+    "norm": "z * torch.rsqrt(z.square().mean(dim=-1, keepdim=True) + 1e-6) * weight",
+    "gated": 'F.silu(z @ feed["gate"].T) * up',
+    "plain": "F.gelu(up)",
+    "down": 'inner @ feed["down"].T',
+    "before": "pass",
+    "parallel": "x + attention @ z + feed_forward(z)",
+    "pre": "x = x + attention @ norm(x, first)\n        return x + feed_forward(norm(x, second))",
+    "post": "x = norm(x + attention @ x, first)\n    return norm(x + feed_forward(x), second)",
+}
+
+
+def block(**changes):
+    return BLOCK.format(**ORDERED | changes)
+
+
 ROWS = 'rows = {{"eps": {eps}, "agree": {agree}, "apart": {apart}, "equal": {equal}}}'
 BROKEN = {
     "eps": "[1e-4, 1e-4, -1e-4, 1e-4]",
@@ -174,5 +207,105 @@ WRONG = {
         ),
         "against attention alone": WIDTH.format(**SIZED | {"whole": "(4 * width * width)"}),
         "a percentage": WIDTH.format(**SIZED | {"whole": "(feed_forward + 4 * width * width) * 100"}),
+    },
+    "02-4-e": {
+        "the slip of the book's listing": block(
+            pre="x = x + attention @ norm(x, first)\n        x = norm(x, second)\n        return x + feed_forward(x)"
+        ),
+        "the norm on the part's result": block(
+            post="x = x + norm(attention @ x, first)\n    return x + norm(feed_forward(x), second)"
+        ),
+        "the second part reads what came in": block(
+            pre="return x + attention @ norm(x, first) + feed_forward(norm(x, second))"
+        ),
+        "parallel: one after the other": block(
+            parallel="x + attention @ z + feed_forward(norm(x + attention @ z, first))"
+        ),
+        "the gate is the other matrix": block(gated='z @ feed["gate"].T * F.silu(up)'),
+        "no residual around the feed-forward layer": block(
+            pre="x = x + attention @ norm(x, first)\n        return feed_forward(norm(x, second))"
+        ),
+        "layer norm": block(norm="F.layer_norm(z, z.shape[-1:], weight, None, 1e-6)"),
+        "GELU with tanh": block(plain='F.gelu(up, approximate="tanh")'),
+        "ReLU": block(plain="F.relu(up)"),
+        "SiLU in both": block(plain="F.silu(up)"),
+        "no activation": block(plain="up"),
+        "GELU on the gate": block(gated='F.gelu(z @ feed["gate"].T) * up'),
+        "sigmoid on the gate": block(gated='torch.sigmoid(z @ feed["gate"].T) * up'),
+        "the gate is added": block(gated='F.silu(z @ feed["gate"].T) + up'),
+        "no gate": block(gated="F.gelu(up)"),
+        "all SwiGLU has no up": block(gated='F.silu(z @ feed["gate"].T)'),
+        "eps outside the root": block(
+            norm="z / (z.square().mean(dim=-1, keepdim=True).sqrt() + 1e-6) * weight"
+        ),
+        "no eps": block(norm="z / z.square().mean(dim=-1, keepdim=True).sqrt() * weight"),
+        "eps of layer norm": block(
+            norm="z * torch.rsqrt(z.square().mean(dim=-1, keepdim=True) + 1e-5) * weight"
+        ),
+        "no weight": block(norm="z * torch.rsqrt(z.square().mean(dim=-1, keepdim=True) + 1e-6)"),
+        "divided by the length": block(norm="F.normalize(z, dim=-1) * weight"),
+        "one scale for the whole text": block(
+            norm="z * torch.rsqrt(z.square().mean(dim=(1, 2), keepdim=True) + 1e-6) * weight"
+        ),
+        "norm1 twice": block(before="second = first"),
+        "norms exchanged": block(before="first, second = second, first"),
+        "always pre": block(post=ORDERED["pre"].replace("        ", "    ")),
+        "always post": block(pre=ORDERED["post"].replace("    ", "        ")),
+        "feed-forward first": block(
+            pre="x = x + feed_forward(norm(x, second))\n        return x + attention @ norm(x, first)"
+        ),
+        "a norm at the end of pre": block(
+            pre=ORDERED["pre"].replace(
+                "return x + feed_forward(norm(x, second))",
+                "return norm(x + feed_forward(norm(x, second)), second)",
+            )
+        ),
+        "no norm at the end of post": block(
+            post="x = norm(x + attention @ x, first)\n    return x + feed_forward(x)"
+        ),
+        "post without residuals": block(
+            post="x = norm(attention @ x, first)\n    return norm(feed_forward(x), second)"
+        ),
+        "parallel: a norm for each part": block(parallel="x + attention @ z + feed_forward(norm(x, second))"),
+        "parallel: x twice": block(parallel="2 * x + attention @ z + feed_forward(z)"),
+        "parallel: without x": block(parallel="attention @ z + feed_forward(z)"),
+        "parallel: added to the normalized x": block(parallel="z + attention @ z + feed_forward(z)"),
+        "parallel: feed-forward of x": block(parallel="x + attention @ z + feed_forward(x)"),
+        "parallel: half of each": block(parallel="x + (attention @ z + feed_forward(z)) / 2"),
+        "attention the other way": block(before="attention = attention.mT"),
+        "causal attention": block(before="attention = attention.tril()"),
+        "in float32": block(
+            before="""x, attention, first, second = (one.float() for one in (x, attention, first, second))
+    feed = {name: one.float() for name, one in feed.items()}"""
+        ),
+        "three decimals": block(parallel="(x + attention @ z + feed_forward(z)).round(decimals=3)"),
+        "the first text only": block(before="x = x[:1]; attention = attention[:1]"),
+        "x changes": block(
+            pre="x += attention @ norm(x, first)\n        return x + feed_forward(norm(x, second))"
+        ),
+        "the library's block": """def block(x, attention, norms, feed, order):
+    class Given(nn.Module):
+        def forward(self, z, mask=None, positions=None):
+            return attention @ z
+
+    kind = SwiGLU if "gate" in feed else FeedForward
+    layer = kind(x.shape[2], len(feed["up"]), bias=False)
+    whole = EncoderBlock(
+        x.shape[2], 1, pre_norm=order != "post", norm=RMSNorm, attention=Given(), feed_forward=layer
+    ).double()
+    with torch.no_grad():
+        whole.norm1.weight.copy_(norms[0]), whole.norm2.weight.copy_(norms[1])
+        for name, weight in feed.items():
+            getattr(layer, f"{name}_proj").weight.copy_(weight)
+        if order == "parallel":
+            z = whole.norm1(x)
+            return x + attention @ z + layer(z)
+        return whole(x)""",
+        "the library's norm": block(norm="rms_norm_plain(z, weight, 1e-6)"),
+        "the checker's own": """def block(*given):
+    import sys
+
+    with torch.no_grad():
+        return sys.modules["minillm.course.classroom.exercises.lesson_02_4"].of_the_library(*given)""",
     },
 }

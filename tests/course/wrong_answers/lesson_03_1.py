@@ -78,6 +78,42 @@ LIE = {
     "missed": "c",
 }
 
+PUT_HEAD = """def put_head(states, mask, weight, bias, labels, task, pool):
+    real, rows = mask.bool(), torch.arange(len(mask))
+    x = states
+    if pool == "mean":
+        x = {mean}
+    elif pool == "first":
+        x = {first}
+    elif pool == "last":
+        x = {last}
+    logits = {linear}
+    if task == "score":
+        return {result}, {score}
+    if task == "classify":
+        return {result}, {classify}
+    said, right, counts = logits, labels, {tags}
+    if task == "next":
+        said, right, counts = {next}
+    return {result}, {loss}"""
+ON_BODY = {
+    "mean": "(states * real[:, :, None]).sum(dim=1) / real.sum(dim=1, keepdim=True)",
+    "first": "states[rows, real.int().argmax(dim=1)]",
+    "last": "states[rows, real.shape[1] - 1 - real.flip(1).int().argmax(dim=1)]",
+    "linear": "x @ weight.T + (0 if bias is None else bias)",
+    "score": "(logits[:, 0] - labels).square().mean()",
+    "classify": "cross_entropy(logits, labels)",
+    "tags": "real & (labels != -100)",
+    "next": "logits[:, :-1], labels[:, 1:], real[:, :-1] & real[:, 1:]",
+    "loss": "cross_entropy(said[counts], right[counts]) if counts.any() else 0.0",
+    "result": "logits",
+}
+
+
+def head(**changes):
+    return PUT_HEAD.format(**ON_BODY | changes)
+
+
 WRONG = {
     "03-1-a": {
         "the metadata is a tensor": TENSORS.format(**READ | {"skip": "False"}),
@@ -286,5 +322,64 @@ WRONG = {
         "the whole file's sum misses it": EXCHANGE.format(**LIE | {"missed": "a"}),
         "the header's sum misses it": EXCHANGE.format(**LIE | {"missed": "b"}),
         "no letters": EXCHANGE.format(**LIE | {"caught": "", "missed": ""}),
+    },
+    "03-1-e": {
+        "the score beside all labels": head(score="(logits - labels).square().mean()"),
+        "the last place": head(last="states[:, -1]"),
+        "the mean with padding": head(mean="states.mean(dim=1)"),
+        "the token predicts itself": head(next="logits, labels, real"),
+        "padding predicts the first token": head(next="logits[:, :-1], labels[:, 1:], real[:, 1:]"),
+        "the mean over the texts": head(
+            loss="""(torch.stack([cross_entropy(s[c], r[c]) for s, r, c in zip(said, right, counts) if c.any()]).mean()
+        if counts.any() else 0.0)"""
+        ),
+        "padding on the right only": head(last="states[rows, real.sum(dim=1) - 1]"),
+        "the first place": head(first="states[:, 0]"),
+        "the last token first": head(first=ON_BODY["last"], last=ON_BODY["first"]),
+        "the largest of each number": head(mean="states.masked_fill(~real[:, :, None], -1e9).amax(dim=1)"),
+        "the sum": head(mean="(states * real[:, :, None]).sum(dim=1)"),
+        "divided by the length of the row": head(mean="(states * real[:, :, None]).mean(dim=1)"),
+        "always the last": head(mean=ON_BODY["last"]),
+        "no bias": head(linear="x @ weight.T"),
+        "the bias is subtracted": head(linear="x @ weight.T - (0 if bias is None else bias)"),
+        "needs a bias": head(linear="x @ weight.T + bias"),
+        "probabilities": head(result="logits.softmax(dim=-1)"),
+        "log-probabilities": head(result="logits.log_softmax(dim=-1)"),
+        "the likeliest": head(result="logits.argmax(dim=-1)"),
+        "a softmax twice": head(classify="cross_entropy(logits.softmax(dim=-1), labels)"),
+        "the sum over the texts": head(classify="cross_entropy(logits, labels, reduction='sum')"),
+        "bits": head(classify="cross_entropy(logits, labels) / 0.6931471805599453"),
+        "minus": head(classify="-cross_entropy(logits, labels)"),
+        "errors counted": head(classify="(logits.argmax(-1) != labels).float().mean()"),
+        "the distance": head(score="(logits[:, 0] - labels).abs().mean()"),
+        "half the square": head(score="(logits[:, 0] - labels).square().mean() / 2"),
+        "the root": head(score="(logits[:, 0] - labels).square().mean().sqrt()"),
+        "squares added up": head(score="(logits[:, 0] - labels).square().sum()"),
+        "one number for each text": head(result="logits.squeeze(-1)"),
+        "padding has labels": head(tags="labels != -100"),
+        "-100 is class 0": head(tags="real", loss="cross_entropy(said[counts], right[counts].clamp(min=0))"),
+        "-100 counts in the mean": head(
+            loss="cross_entropy(said[counts], right[counts], reduction='sum') / real.sum() if counts.any() else 0.0"
+        ),
+        "the token before": head(next="logits[:, 1:], labels[:, :-1], real[:, :-1] & real[:, 1:]"),
+        "two tokens after": head(next="logits[:, :-2], labels[:, 2:], real[:, :-2] & real[:, 2:]"),
+        "all places of a next token": head(next="logits[:, :-1], labels[:, 1:], real[:, 1:] | True"),
+        "the last token predicts padding": head(next="logits[:, :-1], labels[:, 1:], real[:, :-1]"),
+        "nothing counts: not a number": head(loss="cross_entropy(said[counts], right[counts])"),
+        "the logits alone": head().replace("return logits, ", "return logits  # "),
+        "the loss alone": head().replace("return logits, ", "return "),
+        "the other way round": head().replace(
+            "return logits, (logits[:, 0] - labels).square().mean()",
+            "return (logits[:, 0] - labels).square().mean(), logits",
+        ),
+        "changes the states": head(
+            mean="states.mul_(real[:, :, None]).sum(dim=1) / real.sum(dim=1, keepdim=True)"
+        ),
+        "changes the labels": head(tags="real & (labels.masked_fill_(~real, -100) != -100)"),
+        "ignores pool": head().replace("if pool ==", "if 'last' =="),
+        "the checker's own": """def put_head(*given):
+    import sys
+
+    return sys.modules["minillm.course.classroom.exercises.lesson_03_1"].head_by_formula(*given)""",
     },
 }

@@ -42,6 +42,7 @@ def best(A="V[:r]", B="U[:, :r] * S[:r]"):
 CHOSEN = {
     "stuck": "([[0, 0, 0, 0]], [[0], [0], [0]])",
     "slow": "([[1, 0, 0, 0], [0, 0, 0, 0]], [[0, 1], [0, 1], [0, 1]])",
+    "narrow": "([[1, 2, 3, 4], [1, 2, 3, 4]], [[0, 0], [0, 0], [0, 0]])",
     "agree": '"a"',
     "shared": '"b"',
     "rounded": '"b"',
@@ -151,6 +152,24 @@ WRONG = {
         "the product": "def best_adapter(D, r):\n    return D",
     },
     "05-4-d": {
+        "two different directions in A": chosen(
+            narrow="([[1, 2, 3, 4], [4, 3, 2, 1]], [[0, 0], [0, 0], [0, 0]])"
+        ),
+        "the rows of A are only parallel": chosen(
+            narrow="([[1, 2, 3, 4], [2, 4, 6, 8]], [[0, 0], [0, 0], [0, 0]])"
+        ),
+        "narrow has r = 1": chosen(narrow="([[1, 2, 3, 4]], [[0], [0], [0]])"),
+        "narrow is stuck": chosen(narrow="([[0] * 4, [0] * 4], [[0, 0], [0, 0], [0, 0]])"),
+        "equal rows of A, different columns of B": chosen(
+            narrow="([[1, 2, 3, 4]] * 2, [[1, 0], [0, 1], [1, 1]])"
+        ),
+        "equal columns of B, different rows of A": chosen(
+            narrow="([[1, 0, 0, 0], [0, 1, 0, 0]], [[1, 1]] * 3)"
+        ),
+        "narrow has rank 1 at first": chosen(
+            narrow="([[1, 2, 3, 4], [0, 0, 0, 0]], [[1, 1], [2, 1], [3, 1]])"
+        ),
+        "no narrow": chosen().replace("narrow", "thin") + "\nnarrow = None",
         "B is zero, A is not, as at the start of every adapter": chosen(
             stuck="([[1, 0, 0, 0]], [[0], [0], [0]])"
         ),

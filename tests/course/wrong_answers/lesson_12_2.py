@@ -49,6 +49,22 @@ WALK_RIGHT = {
     "new": "node not in measured",
     "result": "[node for _, node in sorted(map(ranked, measured))[:ef]], measured",
 }
+PROBE = """def probe(vectors, lists, centres, query, k, n_probe):
+    def gap(place):
+        return {gap}
+
+    nearest = {nearest}
+    rows = {rows}
+    found = {found}
+    return {result}
+"""
+PROBE_RIGHT = {
+    "gap": "sum((x - y) ** 2 for x, y in zip(place, query))",
+    "nearest": "sorted(range(len(centres)), key=lambda c: (gap(centres[c]), c))[:n_probe]",
+    "rows": "[row for c in nearest for row in lists[c]]",
+    "found": "sorted(rows, key=lambda row: (gap(vectors[row]), row))[:k]",
+    "result": "found, len(centres) + len(rows)",
+}
 POINTS = "[(0, 50), (44, 52), (44, 48), (30, 50), (38, 60), (52, 50)]"
 LINKS = "[[1, 2, 3], [0], [0], [0, 4], [3, 5], [4]]"
 
@@ -59,6 +75,10 @@ def lloyd(**changes):
 
 def walk(**changes):
     return WALK.format(**WALK_RIGHT | changes)
+
+
+def probe(**changes):
+    return PROBE.format(**PROBE_RIGHT | changes)
 
 
 def trap(points=POINTS, links=LINKS, query="(50, 50)"):
@@ -275,5 +295,90 @@ WRONG = {
         "neighbours counted again": "prediction = [600, 200, 2754, 9.97, 16]",
         "four numbers": "prediction = [600, 200, 2754, 9.97]",
         "text": 'prediction = ["600", "200", "2754", "9.97", "9"]',
+    },
+    "12-2-e": {
+        "empty lists take no place": probe(
+            nearest="[c for c in sorted(range(len(centres)), key=lambda c: (gap(centres[c]), c)) if lists[c]][:n_probe]"
+        ),
+        "the k nearest of each list": probe(
+            found="[r for c in nearest for r in sorted(lists[c], key=lambda row: (gap(vectors[row]), row))[:k]]"
+        ),
+        "equal rows in the order of their list": probe(
+            found="sorted(rows, key=lambda row: gap(vectors[row]))[:k]"
+        ),
+        "forgets the centres": probe(result="found, len(rows)"),
+        "goes on until there are k": probe(
+            nearest="""sorted(range(len(centres)), key=lambda c: (gap(centres[c]), c))
+    while n_probe < len(centres) and sum(len(lists[c]) for c in nearest[:n_probe]) < k:
+        n_probe += 1
+    nearest = nearest[:n_probe]"""
+        ),
+        "the nearest list only": probe(
+            nearest="[min(range(len(centres)), key=lambda c: (gap(centres[c]), c))]"
+        ),
+        "places in the lists": probe(
+            found="[rows.index(r) for r in sorted(rows, key=lambda row: (gap(vectors[row]), row))[:k]]"
+        ),
+        "looks at everything": probe(rows="list(range(len(vectors)))"),
+        "all lists": probe(rows="[row for one in lists for row in one]"),
+        "the first lists": probe(nearest="range(len(centres))[:n_probe]"),
+        "the farthest lists": probe(
+            nearest="sorted(range(len(centres)), key=lambda c: (-gap(centres[c]), c))[:n_probe]"
+        ),
+        "the farthest rows": probe(found="sorted(rows, key=lambda row: (-gap(vectors[row]), row))[:k]"),
+        "the higher centre of equal ones": probe(
+            nearest="sorted(range(len(centres)), key=lambda c: (gap(centres[c]), -c))[:n_probe]"
+        ),
+        "the higher row of equal ones": probe(
+            found="sorted(rows, key=lambda row: (gap(vectors[row]), -row))[:k]"
+        ),
+        "where the nearest centre would have put it": probe(
+            rows="""[
+        row
+        for row, one in enumerate(vectors)
+        if min(range(len(centres)), key=lambda c: (sum((x - y) ** 2 for x, y in zip(one, centres[c])), c)) in nearest
+    ]"""
+        ),
+        "in the order of the lists": probe(found="rows[:k]"),
+        "filled up to k": probe(result="found + [-1] * (k - len(found)), len(centres) + len(rows)"),
+        "nothing if there are fewer than k": probe(
+            result="found if len(found) == k else [], len(centres) + len(rows)"
+        ),
+        "one more than k": probe(
+            result="sorted(rows, key=lambda r: (gap(vectors[r]), r))[:k + 1], len(centres) + len(rows)"
+        ),
+        "the cost of exact search": probe(result="found, len(vectors)"),
+        "only the centres that were chosen": probe(result="found, len(nearest) + len(rows)"),
+        "counts what was found": probe(result="found, len(centres) + len(found)"),
+        "the lists that were asked for": probe(result="found, n_probe + len(rows)"),
+        "city blocks": probe(gap="sum(abs(x - y) for x, y in zip(place, query))"),
+        "inner product": probe(gap="-sum(x * y for x, y in zip(place, query))"),
+        "the first number only": probe(gap="(place[0] - query[0]) ** 2"),
+        "distances beside the rows": probe(
+            result="[(row, gap(vectors[row])) for row in found], len(centres) + len(rows)"
+        ),
+        "the vectors": probe(result="[vectors[row] for row in found], len(centres) + len(rows)"),
+        "only the rows": probe(result="found"),
+        "sorts the lists": probe(rows="[row for c in nearest for row in (lists[c].sort(), lists[c])[1]]"),
+        "empties the lists": probe(rows="[lists[c].pop() for c in nearest for _ in range(len(lists[c]))]"),
+        "the checker's own": """def probe(vectors, lists, centres, query, k, n_probe):
+    import sys
+
+    checker = sys.modules["minillm.course.classroom.exercises.lesson_12_2"]
+    return checker.probed(vectors, lists, centres, query, k, n_probe)""",
+        "the library's": """def probe(vectors, lists, centres, query, k, n_probe):
+    from minillm.search.ann.ivf import search_plain
+
+    own = np.full(len(vectors), -1)
+    for c, rows in enumerate(lists):
+        own[rows] = c
+    x, c, q = (np.array(one, np.float32) for one in (vectors, centres, query))
+    near = np.argsort(((c - q) ** 2).sum(1), kind="stable")[:n_probe]
+    return search_plain(q, x, c, own, k, n_probe), len(centres) + sum(len(lists[c]) for c in near)""",
+        "the library's index": """def probe(vectors, lists, centres, query, k, n_probe):
+    index = ExactIndex(len(query))
+    rows = [row for one in lists for row in one]
+    index.add(np.array([vectors[row] for row in rows], np.float32), rows)
+    return index.search(np.array(query, np.float32), k)[0], len(centres) + len(rows)""",
     },
 }

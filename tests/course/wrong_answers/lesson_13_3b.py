@@ -44,6 +44,39 @@ OF_PANEL = {
     "result": "(sum(kept) / len(kept) if kept else 0.5), len(kept)",
 }
 
+HAND = """def ratings(games, k, start):
+    points = {{}}
+    {before}
+    for a, b, result in {games}:
+        ra, rb = points.get(a, {begin}), points.get(b, {begin})
+        gain = {k} * ({result} - {expect})
+        points[a], points[b] = {update}
+    return {points}
+
+def kappa(a, b):
+    n = len(a)
+    observed = {observed}
+    expected = {luck}
+    return {kappa}
+"""
+OF_HAND = {
+    "before": "pass",
+    "games": "games",
+    "begin": "start",
+    "k": "k",
+    "result": "result",
+    "expect": "1 / (1 + 10 ** ((rb - ra) / 400))",
+    "update": "ra + gain, rb - gain",
+    "points": "points",
+    "observed": "sum(x == y for x, y in zip(a, b)) / n",
+    "luck": "sum(a.count(label) * b.count(label) for label in set(a)) / n**2",
+    "kappa": "(observed - expected) / (1 - expected) if expected < 1 else math.nan",
+}
+
+
+def hand(**changes):
+    return HAND.format(**OF_HAND | changes)
+
 
 def fit(**changes):
     return FIT.format(**OF_FIT | changes)
@@ -177,5 +210,73 @@ WRONG = {
         "no change": "prediction = [984, 0.0, 0.0, 0.5, 0.8]",
         "four numbers": "prediction = [984, 0.0, 0.0, 0.5]",
         "not a number": "prediction = [984, float('nan'), 0.0, 0.5, 0.4]",
+    },
+    "13-3b-e": {
+        "what both people say together is the luck": hand(
+            luck="sum(((a + b).count(label) / (2 * n)) ** 2 for label in set(a + b))"
+        ),
+        "each label is as likely as another": hand(luck="1 / len(set(a + b))"),
+        "the agreement": hand(kappa="observed"),
+        "one label only is perfect": hand(
+            kappa="(observed - expected) / (1 - expected) if expected < 1 else 1.0"
+        ),
+        "the second player by the new points": hand(
+            update="ra + gain, rb + k * (1 - result - 1 / (1 + 10 ** ((ra + gain - rb) / 400)))"
+        ),
+        "expected of the other player": hand(expect="1 / (1 + 10 ** ((ra - rb) / 400))"),
+        "powers of e": hand(expect="1 / (1 + math.exp((rb - ra) / 400))"),
+        "only the winner's points move": hand(update="ra + max(gain, 0), rb + max(-gain, 0)"),
+        "a tie moves nothing": hand(update="(ra, rb) if result == 0.5 else (ra + gain, rb - gain)"),
+        "a tie is a win": hand(result="(result >= 0.5)"),
+        "the last game first": hand(games="games[::-1]"),
+        "from sorted games": hand(games="sorted(games)"),
+        "all games from the first points": hand(expect="0.5"),
+        "starts at 1,000": hand(begin="1000"),
+        "starts at 0": hand(begin="0"),
+        "k is 32": hand(k="32"),
+        "k is 4": hand(k="4"),
+        "forgets the expectation": hand(expect="0"),
+        "half of k": hand(k="k / 2"),
+        "without 400": hand(expect="1 / (1 + 10 ** min(rb - ra, 300))"),
+        "never below the start": hand(update="max(ra + gain, start), max(rb - gain, start)"),
+        "both get the points": hand(update="ra + gain, rb + gain"),
+        "whole points": hand(points="{name: round(one) for name, one in points.items()}"),
+        "a list": hand(points="list(points.items())"),
+        "names as texts": hand(points="{str(name): one for name, one in points.items()}"),
+        "gains only": hand(points="{name: one - start for name, one in points.items()}"),
+        "only those who won": hand(points="{a: points[a] for a, _, result in games if result == 1}"),
+        "fails without games": hand(before="games[0]"),
+        "empties the games": hand(points="(games.clear(), points)[1]"),
+        "one label is no error": hand(kappa="(observed - expected) / (1 - expected)"),
+        "one label only is luck": hand(
+            kappa="(observed - expected) / (1 - expected) if expected < 1 else 0.0"
+        ),
+        "never below 0": hand(
+            kappa="max(0, (observed - expected) / (1 - expected)) if expected < 1 else math.nan"
+        ),
+        "its size": hand(kappa="abs(observed - expected) / (1 - expected) if expected < 1 else math.nan"),
+        "not divided": hand(kappa="observed - expected if expected < 1 else math.nan"),
+        "divided by the luck": hand(
+            kappa="(observed - expected) / expected if 0 < expected < 1 else math.nan"
+        ),
+        "luck of the first person": hand(luck="sum(a.count(label) ** 2 for label in set(a)) / n**2"),
+        "luck of two labels": hand(
+            luck="(lambda p, q: p * q + (1 - p) * (1 - q))(a.count(a[0]) / n, b.count(a[0]) / n)"
+        ),
+        "n - 1": hand(luck="sum(a.count(label) * b.count(label) for label in set(a)) / max(n * (n - 1), 1)"),
+        "the share of the commonest label": hand(
+            luck="max(a.count(label) * b.count(label) for label in set(a)) / n**2"
+        ),
+        "labels in order": hand(observed="sum(x == y for x, y in zip(sorted(a), sorted(b))) / n"),
+        "sorts the lists": hand(observed="(sum(x == y for x, y in zip(a, b)) / n, a.sort(), b.sort())[0]"),
+        "the library's elo": hand()
+        + "\nfrom minillm.evaluation import elo\n"
+        + "def ratings(games, k, start):\n    return {n: +r for n, r in elo(games, k, start, resamples=0).items()}",
+        "the library's kappa": hand() + "\nkappa = cohen_kappa\n",
+        "the library's kappa, called": hand() + "\ndef kappa(a, b):\n    return cohen_kappa(a, b)\n",
+        "the checker's own": hand()
+        + "\ndef kappa(a, b):\n    import sys\n"
+        + '    return sys.modules["minillm.course.classroom.exercises.lesson_13_3b"].beyond_luck(a, b)\n',
+        "no functions": "ratings, kappa = {}, 0.5",
     },
 }

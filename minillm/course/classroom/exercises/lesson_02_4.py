@@ -5,6 +5,7 @@ import re
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from minillm.course import exercise
@@ -21,6 +22,7 @@ from minillm.course.classroom.checkers import (
     shown,
 )
 from minillm.course.page.instruments import watch
+from minillm.nn import EncoderBlock, FeedForward, RMSNorm, SwiGLU
 
 BY_HAND = "by hand, without torch's or the library's norms and without autograd"
 NORMS = (
@@ -194,3 +196,80 @@ def widths(answer):
         share = 3 * hidden / (3 * hidden + 4 * case.width)
         found = answer["feed_forward_share"](case.width, case.multiple)
         expect(found, share, 1e-9, f"{case}: three matrices here, four of width x width in attention")
+
+
+# --- the block ---
+
+OWN_BLOCK = "build the block yourself, with nothing of minillm"
+PIECES = (
+    "minillm.nn.blocks.EncoderBlock.forward", "minillm.nn.blocks.DecoderBlock.forward",
+    "minillm.nn.blocks.FeedForward.forward", "minillm.nn.blocks.SwiGLU.forward", "minillm.nn.blocks.RMSNorm.forward",
+    "minillm.nn.blocks.rms_norm_plain", "minillm.nn.blocks.gelu_plain",
+    "minillm.course.classroom.exercises.lesson_02_4.of_the_library",
+)  # fmt: skip
+
+
+class Map(nn.Module):
+    """Attention with a ready-made map."""
+
+    def __init__(self, attention):
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, x, mask=None, positions=None):
+        """x (B, T, C) -> (B, T, C)."""
+        return self.attention @ x
+
+
+@exercise("02-4-e", points=4)
+def block(answer):
+    """The three orders, with both feed-forward layers, against the library's block."""
+    copied = copied_library(answer)
+    assert not copied, f"the exercise says: {OWN_BLOCK}; your answer uses {copied}"
+    for case in cases(
+        48, order=("pre", "post", "parallel"), gate=(False, True), texts=(1, 3), length=(1, 4), width=(2, 5, 8),
+        hidden=(1, 7, 16), scale=(0.001, 1.0, 30.0),
+    ):  # fmt: skip
+        inputs = Inputs(case.seed)
+        x = case.scale * inputs.tensor(case.texts, case.length, case.width).double()
+        attention = inputs.tensor(case.texts, case.length, case.length).double().softmax(dim=-1)
+        norms = tuple(1 + 0.5 * inputs.tensor(case.width).double() for _ in range(2))
+        names = ("gate", "up") if case.gate else ("up",)
+        feed = {name: inputs.tensor(case.hidden, case.width).double() for name in names}
+        feed["down"] = inputs.tensor(case.width, case.hidden).double()
+        with torch.no_grad():
+            expected = of_the_library(x, attention, norms, feed, case.order)
+        given = [x, attention, *norms, *feed.values()]
+        before = [one.clone() for one in given]
+        with forbid(OWN_BLOCK, *PIECES, answer=answer):
+            found = answer(x, attention, norms, dict(feed), case.order)
+        hint = {
+            "pre": "x + f(norm(x)), twice; the second part reads the result of the first",
+            "post": "norm(x + f(x)), twice",
+            "parallel": "one norm, read by both parts, and three terms in one sum",
+        }[case.order]
+        expect(found, expected, 1e-8, f"{case}: {hint}; float64 throughout")
+        for one, copy in zip(given, before):
+            assert torch.equal(one, copy), f"{case}: what you are given must stay as it is"
+
+
+def of_the_library(x, attention, norms, feed, order):
+    """What EncoderBlock makes of x; for "parallel", the sum of its parts."""
+    hidden, width = feed["up"].shape
+    kind = SwiGLU if "gate" in feed else FeedForward
+    whole = EncoderBlock(
+        width,
+        1,
+        pre_norm=order != "post",
+        norm=RMSNorm,
+        attention=Map(attention),
+        feed_forward=kind(width, hidden, bias=False),
+    ).double()
+    for norm, weight in zip((whole.norm1, whole.norm2), norms):
+        norm.weight.copy_(weight)
+    for name, weight in feed.items():
+        getattr(whole.feed_forward, f"{name}_proj").weight.copy_(weight)
+    if order == "parallel":
+        z = whole.norm1(x)
+        return x + whole.attention(z) + whole.feed_forward(z)
+    return whole(x)

@@ -9,6 +9,7 @@ from safetensors.torch import load
 from minillm.course import exercise
 from minillm.course.classroom.checkers import (
     Inputs,
+    as_list,
     cases,
     copied_library,
     expect,
@@ -18,6 +19,8 @@ from minillm.course.classroom.checkers import (
     shown,
 )
 from minillm.data.gguf_blocks import TYPES, dequantize
+from minillm.models import Llama, LlamaConfig
+from minillm.models.decoder_heads import LlamaForSequenceClassification
 from minillm.nn.pairing import to_halves
 
 SAFETENSORS = ("safetensors.torch.load", "safetensors.torch.load_file", "safetensors.numpy.load",
@@ -222,3 +225,138 @@ def _about(data):
         return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__")
     except (ValueError, AttributeError):
         raise AssertionError("the header is not JSON") from None
+
+
+# --- a head on a body ---
+
+HEAD = "build the head yourself, with nothing of minillm"
+TASKS = ("classify", "score", "tag", "next")
+
+
+@exercise("03-1-e", points=4)
+def put_head(answer):
+    """Pool, matrix and loss, for four tasks; on random states, and on those of small Llamas."""
+    copied = copied_library(answer)
+    assert not copied, f"the exercise says: {HEAD}; your answer uses {copied}"
+    check_head(answer, *some_batch(Inputs(0), 2, 3, 4, 1, "right", True), labels=torch.tensor([0.5, -2.0]),
+               task="score", pool="last", hint="two texts of 3 tokens")  # fmt: skip
+    for case in cases(
+        48, task=TASKS, pool=("first", "last", "mean"), texts=(1, 2, 5), length=(1, 2, 7), width=(1, 3, 8),
+        labels=(2, 5), side=("left", "right", "both"), bias=(False, True), some=(0, 1, 2),
+    ):  # fmt: skip
+        inputs, each = Inputs(case.seed), case.task in ("tag", "next")
+        count = 1 if case.task == "score" else case.labels
+        given = some_batch(inputs, case.texts, case.length, case.width, count, case.side, case.bias)
+        check_head(answer, *given, labels=some_labels(inputs, given[1], count, case.task, case.some), task=case.task,
+                   pool=None if each else case.pool, hint=str(case))  # fmt: skip
+    for seed in range(3):
+        check_llamas(answer, Inputs(100 + seed))
+
+
+def some_batch(inputs, texts, length, width, labels, side, bias):
+    """(states, mask, weight, bias): texts of 1 to `length` tokens; at padding the states are large."""
+    mask = torch.zeros(texts, length, dtype=torch.long)
+    for row in range(texts):
+        tokens = length if row == 0 else inputs.integer(1, length)
+        left = {"left": True, "right": False, "both": bool(row % 2)}[side]
+        mask[row, length - tokens if left else 0 : length if left else tokens] = 1
+    states = inputs.tensor(texts, length, width)
+    states = torch.where(mask[:, :, None] == 1, states, 900 * states)
+    return states, mask, inputs.tensor(labels, width), inputs.tensor(labels) if bias else None
+
+
+def some_labels(inputs, mask, labels, task, some):
+    """Labels of the task. some: 0, of a "tag" no label counts, 1, half of them, 2, all; at padding stands anything."""
+    if task == "score":
+        return inputs.tensor(len(mask))
+    if task == "classify":
+        return torch.tensor(inputs.integers(len(mask), 0, labels - 1))
+    drawn = torch.tensor(inputs.integers(mask.numel(), 0, labels - 1)).view(mask.shape)
+    if task == "tag" and some < 2:
+        left_out = torch.tensor(inputs.integers(mask.numel(), 0, some)).view(mask.shape) == 0
+        drawn = torch.where(left_out & (mask == 1), -100, drawn)
+    return drawn
+
+
+def check_head(answer, states, mask, weight, bias, labels, task, pool, hint, logits=None):
+    """logits: those of a model, where there is one; else they are worked out."""
+    computed, loss = head_by_formula(states, mask, weight, bias, labels, task, pool)
+    expected = computed if logits is None else logits.double()
+    given = [states, mask, weight, bias, labels]
+    copies = [None if one is None else one.clone() for one in given]
+    with forbid(HEAD, *HEADS, answer=answer):
+        found = answer(*copies, task, pool)
+    assert isinstance(found, (list, tuple)), f"put_head returns (logits, loss), got {shown(found)} ({hint})"
+    assert len(found) == 2, f"put_head returns (logits, loss), got {len(found)} things ({hint})"
+    said = as_list(found[0], f"the logits ({hint})")
+    if task in ("tag", "next"):
+        try:
+            said = torch.tensor(said, dtype=torch.float64)
+        except (ValueError, TypeError, RuntimeError):
+            raise AssertionError(f"the logits must be {tuple(expected.shape)} numbers ({hint})") from None
+        assert said.shape == expected.shape, (
+            f"the logits are {tuple(expected.shape)}, got {tuple(said.shape)} ({hint})"
+        )
+        said, expected = said[mask == 1], expected[mask == 1]  # padding has any logits
+    expect(said, expected, 1e-4, f"the logits ({hint})")
+    expect(found[1], loss.item(), 1e-4, f"the loss ({hint})")
+    for name, one, before in zip(("states", "mask", "weight", "bias", "labels"), copies, given):
+        assert before is None or torch.equal(one, before), f"{name} must stay as it is ({hint})"
+
+
+def head_by_formula(states, mask, weight, bias, labels, task, pool):
+    """(logits, loss) in float64, text by text and token by token."""
+    weight = weight.double()
+    shift = torch.zeros(len(weight)).double() if bias is None else bias.double()
+    logits = states.double() @ weight.T + shift  # of every token, (B, T, L)
+    terms = []
+    if task in ("classify", "score"):
+        rows = []
+        for row, real, label in zip(logits, mask == 1, labels):
+            own = row[real]  # the mean of the logits is the logits of the mean
+            rows.append({"first": own[0], "last": own[-1], "mean": own.mean(0)}[pool])
+            nats = (
+                (rows[-1].logsumexp(0) - rows[-1][label])
+                if task == "classify"
+                else (rows[-1][0] - label) ** 2
+            )
+            terms.append(nats)
+        logits = torch.stack(rows)
+    else:
+        for row, real, text in zip(logits, (mask == 1).tolist(), labels.tolist()):
+            for t in range(len(text)):
+                label, counts = text[t], real[t] and text[t] != -100
+                if task == "next":
+                    counts = t + 1 < len(text) and real[t] and real[t + 1]
+                    label = text[t + 1] if counts else 0
+                if counts:
+                    terms.append(row[t].logsumexp(0) - row[t][label])
+    return logits, torch.stack(terms).mean() if terms else torch.zeros(()).double()
+
+
+HEADS = (
+    "minillm.models.decoder_heads.DecoderForSequenceClassification.forward",
+    "minillm.models.encoder_heads.EncoderWithHead.forward",
+    "minillm.course.classroom.exercises.lesson_03_1.head_by_formula",
+)
+
+
+@torch.no_grad()
+def check_llamas(answer, inputs):
+    """The lesson's heads on small Llamas of random weights: a classifier, a score, the language model."""
+    config = {"vocab_size": 11, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2,
+              "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 32}  # fmt: skip
+    mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2, [1] + [0] * 5])
+    ids = torch.tensor(inputs.integers(mask.numel(), 0, 10)).view(mask.shape)
+    model = Llama(LlamaConfig(**config), seed=inputs.integer(0, 99))
+    states = model.body(ids, mask).last_hidden_state
+    check_head(answer, states, mask, model.head.weight, None, ids, "next", None, "a small Llama",
+               model(ids, mask).logits)  # fmt: skip
+    for labels, task in ((6, "classify"), (1, "score")):
+        one = LlamaForSequenceClassification(
+            LlamaConfig(**config, num_labels=labels, pad_token_id=None), seed=inputs.integer(0, 99)
+        )
+        right = inputs.tensor(3) if labels == 1 else torch.tensor(inputs.integers(3, 0, labels - 1))
+        states = one.body(ids, mask).last_hidden_state
+        check_head(answer, states, mask, one.score.weight, None, right, task, "last", f"a small Llama, {labels} labels",
+                   one(ids, mask).logits)  # fmt: skip

@@ -97,13 +97,13 @@ def _matrix(value, name):
     return found
 
 
-@exercise("05-4-d", points=4)
+@exercise("05-4-d", points=5)
 def stuck_start(answer):
-    """A start without gradients, one with them, and three letters."""
+    """A start without gradients, one with them, one that stays of rank 1, and three letters."""
     given = plain(answer)
     assert isinstance(given, dict), f"the answer is a dict, got {shown(given)}"
     pairs = {}
-    for name in ("stuck", "slow"):
+    for name in ("stuck", "slow", "narrow"):
         assert name in given, f"{name} is missing"
         pair = as_list(given[name], name, 2)
         A, B = (
@@ -126,6 +126,8 @@ def stuck_start(answer):
     assert product < 1e-6 * float(A.abs().max() * B.abs().max()), (
         f"slow: B A must be 0, its largest number is {product:.3g}"
     )
+    assert len(pairs["narrow"][0]) == 2, f"narrow: r is 2, got {len(pairs['narrow'][0])}"
+    stays_narrow(*pairs["narrow"])
     reasons = {
         "agree": ("a", "r and √r are the same number where?"),
         "shared": ("b", "a key is a number that k_proj and its adapter have made; the cache knows tokens"),
@@ -136,3 +138,23 @@ def stuck_start(answer):
         letter = given[name].strip().lower().rstrip(").:") if isinstance(given[name], str) else ""
         assert letter in {"a", "b", "c"}, f"{name} must be a, b or c, got {shown(given[name])}"
         assert letter == right, f"{name}: {hint}"
+
+
+def stays_narrow(A, B):
+    """AssertionError unless B A changes, and has rank 1 at most, in 20 steps of gradient descent and of AdamW."""
+    for seed, kind in enumerate((torch.optim.SGD, torch.optim.AdamW, torch.optim.AdamW)):
+        inputs = Inputs(seed)
+        learned = [one.clone().requires_grad_() for one in (A, B)]
+        optimizer = kind(learned, lr=0.02)
+        for step in range(21):
+            product = (learned[1] @ learned[0]).detach()
+            sizes = torch.linalg.svdvals(product)
+            assert sizes[1] <= 1e-9 * max(1.0, float(sizes[0])), (
+                f"narrow: after {step} steps of {kind.__name__} B A has rank 2, its singular values are {shown(sizes)}"
+            )
+            x, g = inputs.tensor(5, 4).double(), inputs.tensor(5, 3).double()
+            learned[0].grad = ((g @ learned[1]).T @ x).detach()
+            learned[1].grad = (g.T @ (x @ learned[0].T)).detach()
+            optimizer.step()
+        moved = float((product - B @ A).abs().max())
+        assert moved > 1e-9, f"narrow: 20 steps of {kind.__name__} must change B A, they do not"

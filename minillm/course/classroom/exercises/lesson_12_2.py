@@ -28,6 +28,14 @@ GRAPHS = (
     "minillm.course.classroom.exercises.lesson_12_2.walked",
 )
 
+LISTS = (
+    "minillm.search.ann.ivf.search_plain",
+    "minillm.search.ann.ivf.IVFIndex.search",
+    "minillm.search.exact.ExactIndex.search",
+    "minillm.search.exact.distances_plain",
+    "minillm.course.classroom.exercises.lesson_12_2.probed",
+)
+
 
 def refuse_copies(answer):
     copied = copied_library(answer)
@@ -225,3 +233,70 @@ def costs(answer):
     )
     for number, (value, (right, hint)) in enumerate(zip(found, expected), start=1):
         assert abs(value - right) < 0.005, f"number {number}: you say {value:g}. Look again: {hint}"
+
+
+@exercise("12-2-e", points=3)
+def probe(answer):
+    """The search of IVF with its cost, on whole numbers."""
+    refuse_copies(answer)
+    ready = packages_of(answer, "scipy", "sklearn", "faiss")
+    assert not ready, f"the exercise says: no ready search; your answer uses {ready}"
+    line = [[0], [1], [9], [10], [11]]
+    check_probe(
+        answer, line, [[1, 0], [], [4, 2, 3]], [[0], [4], [10]], [3], 3, 2, "an empty list takes a place"
+    )
+    check_probe(
+        answer, line, [[0, 1], [2, 3, 4]], [[0], [10]], [5], 1, 1, "both centres tie: the lower number"
+    )
+    check_probe(
+        answer, line, [[0, 1], [4, 3, 2]], [[0], [10]], [10], 2, 1, "rows 2 and 4 tie: the lower number"
+    )
+    check_probe(answer, line, [[2], [0, 4]], [[0], [10]], [9], 1, 1, "row 2 stands in the other list")
+    check_probe(answer, [], [[], []], [[0], [5]], [1], 3, 1, "no vectors")
+    for case in cases(
+        vectors=(0, 1, 6, 20, 40), centres=(1, 2, 3, 8), width=(1, 2, 4), k=(1, 2, 5, 50), n_probe=(1, 2, 3, 9),
+        span=(1, 3, 9), kept=("near", "any", "some"),
+    ):  # fmt: skip
+        inputs = Inputs(case.seed)
+        vectors, centres = (
+            [inputs.integers(case.width, -case.span, case.span) for _ in range(count)]
+            for count in (case.vectors, case.centres)
+        )
+        lists = sorted_in(vectors, centres, case.kept, inputs)
+        query = inputs.integers(case.width, -case.span, case.span)
+        check_probe(answer, vectors, lists, centres, query, case.k, case.n_probe, str(case))
+
+
+def sorted_in(vectors, centres, kept, inputs):
+    """lists: each row in that of its nearest centre, or ("any") in any; of "some" a quarter was removed."""
+    lists = [[] for _ in centres]
+    for row in inputs.shuffled(range(len(vectors))):
+        if kept == "some" and inputs.integer(0, 3) == 0:
+            continue
+        near = squared_order(centres, range(len(centres)), vectors[row])[0]
+        lists[inputs.integer(0, len(centres) - 1) if kept == "any" else near].append(row)
+    return lists
+
+
+def squared_order(places, numbers, query):
+    """The numbers by the squared distance of their places to the query; of equal ones the lower first."""
+    return sorted(numbers, key=lambda one: (sum((x - y) ** 2 for x, y in zip(places[one], query)), one))
+
+
+def probed(vectors, lists, centres, query, k, n_probe):
+    """(found, measured) as the prompt says."""
+    rows = [row for c in squared_order(centres, range(len(centres)), query)[:n_probe] for row in lists[c]]
+    return squared_order(vectors, rows, query)[:k], len(centres) + len(rows)
+
+
+def check_probe(answer, vectors, lists, centres, query, k, n_probe, hint):
+    expected, measured = probed(vectors, lists, centres, query, k, n_probe)
+    given = [[list(one) for one in rows] for rows in (vectors, lists, centres)] + [list(query)]
+    with forbid(OWN, *LISTS, answer=answer):
+        found = as_list(answer(*given, k, n_probe), "what probe returns", 2)
+    where = shorter(
+        f"{hint}; vectors {vectors}, lists {lists}, centres {centres}, query {query}, k {k}, n_probe {n_probe}"
+    )
+    expect(given, [vectors, lists, centres, query], hint="what you are given must stay as it is")
+    expect(found[0], expected, hint=f"the rows found, nearest first: {where}")
+    expect(found[1], measured, hint=f"the distances measured: {where}")

@@ -11,7 +11,9 @@ from minillm.course.classroom.checkers import (
     cases,
     copied_library,
     expect,
+    expect_parts,
     forbid,
+    packages_of,
     plain,
     shown,
 )
@@ -21,6 +23,12 @@ OWN = "build it yourself"
 RATINGS = [f"minillm.evaluation.ratings.{name}" for name in (
     "bradley_terry", "strengths", "elo", "win_counts", "players_and_rows", "named",
 )]  # fmt: skip
+BY_HAND = [
+    *(f"minillm.evaluation.ratings.{name}" for name in ("elo", "elo_after", "players_and_rows", "named")),
+    "minillm.evaluation.agreement.cohen_kappa",
+    "minillm.course.classroom.exercises.lesson_13_3b.points_after",
+    "minillm.course.classroom.exercises.lesson_13_3b.beyond_luck",
+]
 JUDGES = [f"minillm.apps.judging.judges.{name}" for name in ("both_orders", "position_bias")]
 
 
@@ -205,3 +213,103 @@ def counted(answer):
     for number, (mine, right, hint) in enumerate(zip(found, (984.0, 0.0, 0.0, 0.5, 0.4), hints), start=1):
         assert math.isfinite(mine), f"number {number} must be a finite number, got {mine}"
         expect(mine, right, 0.02 if number == 5 else 0.005, f"number {number}: {hint}")
+
+
+# --- Elo and kappa ---
+
+
+@exercise("13-3b-e", points=3)
+def by_hand(answer):
+    """Elo's points game by game, and Cohen's kappa."""
+    expect_parts(answer, "ratings", "kappa")
+    for name in ("ratings", "kappa"):
+        assert callable(answer[name]), f"{name} must be a function, got {shown(answer[name])}"
+        copied = copied_library(answer[name])
+        assert not copied, f"the exercise says: {OWN}; your answer uses {copied}"
+        ready = packages_of(answer[name], "sklearn", "scipy", "statsmodels", "choix", "nltk")
+        assert not ready, f"the exercise says: no ready rating or agreement; your answer uses {ready}"
+    check_ratings(answer["ratings"])
+    check_kappa(answer["kappa"])
+
+
+def check_ratings(answer):
+    orders = [
+        [],
+        [("가", "나", 1)],
+        [("가", "나", 0)],
+        [("가", "나", 0.5)],
+        [("가", "나", 1), ("나", "가", 1)],
+    ]
+    games_of = [(games, k, start) for games in orders for k, start in ((32, 1000), (10.0, 0))]
+    for case in cases(
+        most=24, players=(2, 3, 6), count=(2, 12, 60), k=(4, 32, 150), start=(0, 1000, 1500.5), ties=(False, True),
+        numbers=(False, True),
+    ):  # fmt: skip
+        inputs, games = Inputs(case.seed), []
+        for _ in range(case.count):
+            a, b = inputs.shuffled(range(case.players))[:2]
+            result = inputs.integer(0, 2) / 2 if case.ties else int(inputs.integer(0, 3) > 0)
+            games.append((a, b, result) if case.numbers else ("가나다라마바"[a], "가나다라마바"[b], result))
+        games_of.append((games, case.k, case.start))
+    for games, k, start in games_of:
+        expected, given = points_after(games, k, start), list(games)
+        with forbid(OWN, *BY_HAND, answer=answer):
+            found = answer(given, k, start)
+        where = f"k {k}, start {start}, games {shown(games)}"
+        found = plain(found, f"what ratings returns ({where})")
+        assert isinstance(found, dict), f"ratings must return a dict, got {shown(found)} ({where})"
+        expect(found, expected, 1e-6, f"the points ({where})")
+        expect(given, games, hint=f"the games must stay as they are ({where})")
+
+
+def points_after(games, k, start):
+    """{player: points} after the games in their order."""
+    points = {}
+    for a, b, result in games:
+        mine, other = points.setdefault(a, float(start)), points.setdefault(b, float(start))
+        gain = k * (result - 1 / (1 + 10 ** ((other - mine) / 400)))
+        points[a], points[b] = mine + gain, other - gain
+    return points
+
+
+def check_kappa(answer):
+    pairs = [
+        (["A", "A", "B", "B"], ["A", "B", "B", "A"]), (["A", "B"], ["B", "A"]), (["A"], ["A"]), (["A"], ["B"]),
+        (["A"] * 5, ["A"] * 5), (["A"] * 4, ["B"] * 4), (["A"] * 9 + ["B"], ["A"] * 10), ([1, 2, 3], [1, 2, 3]),
+    ]  # fmt: skip
+    for case in cases(
+        most=24,
+        items=(2, 7, 40, 150),
+        labels=(1, 2, 3, 5),
+        agree=(0, 1, 3),
+        own=(False, True),
+        numbers=(False, True),
+    ):
+        inputs = Inputs(case.seed)
+        first = [
+            min(inputs.integers(2, 0, case.labels - 1)) for _ in range(case.items)
+        ]  # low ones more often
+        second = [
+            one if inputs.integer(1, 4) <= case.agree else inputs.integer(0, case.labels - 1) + case.own
+            for one in first
+        ]
+        pairs.append(
+            (first, second)
+            if case.numbers
+            else tuple(["ABCDEF"[one] for one in row] for row in (first, second))
+        )
+    for first, second in pairs:
+        expected, given = beyond_luck(first, second), (list(first), list(second))
+        with forbid(OWN, *BY_HAND, answer=answer):
+            found = answer(*given)
+        where = f"labels {shown(first)} and {shown(second)}"
+        expect(found, expected, 1e-6, f"kappa of {where}")
+        expect(list(given), [first, second], hint=f"the lists must stay as they are ({where})")
+
+
+def beyond_luck(first, second):
+    """Cohen's kappa; NaN where both give one label to everything."""
+    n = len(first)
+    luck = sum(first.count(label) * second.count(label) for label in set(first))  # times n²
+    same = n * sum(x == y for x, y in zip(first, second))
+    return (same - luck) / (n * n - luck) if luck < n * n else math.nan
