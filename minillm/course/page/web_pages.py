@@ -1,7 +1,7 @@
 """Show a web page that a lesson has made inside the lesson: `show_page(transcript_page(run))` as a cell's last line.
 
-The page stands in a frame of its own, so its style and the notebook's stay apart, and the frame runs no script. A viewer
-may cut frames out (JupyterLab does, until the reader has run the cell): then one line of text stands in its place.
+The page stands in a frame of its own, so its style and the notebook's stay apart, and the frame runs no script. A
+viewer may cut frames out (JupyterLab, until the reader has run the cell): then one line of text stands in its place.
 """
 
 from __future__ import annotations
