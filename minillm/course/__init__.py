@@ -18,6 +18,7 @@ _ROOMS = {
     "page.predict": ("predict", "reveal"),
     "page.session": ("setup",),
     "page.source": ("show",),
+    "page.web_pages": ("show_page",),
     "small": ("SmallModel", "small_corpus", "small_model"),
     "small.clip": ("SmallCLIP", "small_clip"),
     "small.diffusion": ("small_diffusion",),

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from minillm.apps.rag.nodes import Node
 from minillm.apps.rag.sentences import sentence_spans
@@ -29,9 +30,25 @@ _ASKED = [
 ]  # fmt: skip
 
 
+class Weighed(NamedTuple):
+    """A sentence of the sources: the share of the question that it says, whether it holds the kind of thing that is
+    asked for, its text, and the number of its source, from 1."""
+
+    share: float
+    fits: bool
+    text: str
+    source: int
+
+
 def quote(question: str, nodes: Sequence[Node]) -> str:
     """The best sentence and its source, "It is 412 metres long. [1]"; of equal ones the one that holds what is asked
     for, or the first. "" where no sentence shares a word with the question."""
+    best = max(weigh_sentences(question, nodes), key=lambda one: one[:2], default=None)
+    return f"{best.text} [{best.source}]" if best and best.share else ""
+
+
+def weigh_sentences(question: str, nodes: Sequence[Node]) -> list[Weighed]:
+    """Every sentence of the nodes, in order. How rare a word is (idf) is counted over these sentences."""
     sentences = [
         (number, node.title, node.text[start:end])
         for number, node in enumerate(nodes, 1)
@@ -41,14 +58,13 @@ def quote(question: str, nodes: Sequence[Node]) -> str:
     counts = Counter(word for words in said for word in words)
     asked = words_of(question)
     wanted = [form for kind, form in _ASKED if kind.search(question)]
-    best, value = "", (0.0, False)
+    found = []
     for (number, _, text), words in zip(sentences, said):
         share = share_named(asked, words, lambda word: lucene_idf(counts[word], len(sentences)))
         share = round(share, 9)  # words come in any order, and sums of any order are one
         fits = any(form.search(text) for form in wanted)
-        if share and (share, fits) > value:
-            best, value = f"{' '.join(text.split())} [{number}]", (share, fits)
-    return best
+        found.append(Weighed(share, fits, " ".join(text.split()), number))
+    return found
 
 
 def words_of(text: str) -> set[str]:
