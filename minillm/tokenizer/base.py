@@ -310,7 +310,8 @@ class Tokenizer(Named, Chats, Pushed):
         return [self.decode(row, skip_special_tokens) for row in sequences]
 
     def _checked(self, ids: int | Iterable[int], skip_special_tokens: bool) -> list[int]:
-        known = check_ids(ids, self.vocab_size)
+        one = type(ids) is int or getattr(ids, "ndim", None) == 0  # `for index in ids: decode(index)`
+        known = check_ids([ids] if one else ids, self.vocab_size)
         if check_flag("skip_special_tokens", skip_special_tokens):
             return [index for index in known if index not in self._skipped]
         return known

@@ -338,13 +338,10 @@ def _checked(text: Any, number: int) -> str:
     return text
 
 
-def check_ids(ids: int | Iterable[int], vocab_size: int) -> list[int]:
-    """`ids` as a list of int in [0, vocab_size); one id, arrays and tensors of one axis pass, floats and bools do
-    not."""
+def check_ids(ids: Iterable[int], vocab_size: int) -> list[int]:
+    """`ids` as a list of int in [0, vocab_size); arrays and tensors of one axis pass, floats and bools do not."""
     if hasattr(ids, "tolist"):
         ids = ids.tolist()
-    if type(ids) is int:  # `for index in ids: decode(index)`
-        ids = [ids]
     if not is_listing(ids):
         raise ValueError(f"ids must be a sequence of integers, got {describe(ids)}")
     known = list(ids)
