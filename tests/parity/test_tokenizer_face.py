@@ -235,4 +235,6 @@ def test_roles_of_special_tokens_are_transformers(tmp_path):
     gpt.eos_token = gpt.id_to_token(300)
     gpt.save(tmp_path / "gpt")
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "gpt")
-    assert (theirs.eos_token_id, theirs.pad_token) == (gpt.eos_token_id, gpt.pad_token) == (300, "<|endoftext|>")
+    assert (
+        (theirs.eos_token_id, theirs.pad_token) == (gpt.eos_token_id, gpt.pad_token) == (300, "<|endoftext|>")
+    )

@@ -81,7 +81,7 @@ def test_one_id_is_decoded_as_a_list_of_one():
     for one in (np.int64(0), torch.tensor(0), 0):
         assert tokenizer.convert_ids_to_tokens(one) == "<|endoftext|>"
     for wrong in (True, 1.0, None, "h", np.float32(1)):
-        with pytest.raises(ValueError, match="ids? must be an? (sequence of )?integer"):
+        with pytest.raises(ValueError, match=r"ids? must be an? (sequence of )?integer"):
             tokenizer.decode(wrong)
 
 
