@@ -104,8 +104,18 @@ def _utf8(text: str, path: str | Path) -> bytes:
 
 
 def write_json(path: str | Path, value: Any) -> Path:
-    """Write a JSON file with no newline at its end, so that losing any byte of it makes it invalid."""
-    return write_whole(path, json.dumps(value, ensure_ascii=False, indent=2))
+    """Write a JSON file with no newline at its end, so that losing any byte of it makes it invalid.
+
+    Single numbers of numpy and torch are written as the numbers they are.
+    """
+    return write_whole(path, json.dumps(value, ensure_ascii=False, indent=2, default=_plain_number))
+
+
+def _plain_number(value: Any) -> Any:
+    """A number that JSON has no word for: `vocab_size=ids.max() + 1` in a config, say. TypeError for what is none."""
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def read_bytes(path: str | Path, what: str = "file") -> bytes:

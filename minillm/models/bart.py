@@ -38,6 +38,10 @@ class BARTConfig(ModelConfig):
     """
 
     model_types: ClassVar[tuple[str, ...]] = tuple(FAMILIES)
+    other_names: ClassVar[Mapping[str, str]] = {
+        "hidden_size": "d_model",
+        "num_hidden_layers": "encoder_layers",
+    }
 
     vocab_size: int = 50265
     max_position_embeddings: int = 1024

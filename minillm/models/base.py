@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from minillm._checks import check_int, describe
+from minillm._checks import check_flag, check_int, describe
 from minillm._files import BadFileError
 from minillm._tensors import FLOATS, check_place
 from minillm.data.hub import Pushed
@@ -39,6 +39,9 @@ INSTEAD = {
     "return_dict": "leave it out: the output has its fields by name",
     "output_attentions": "call it inside `with minillm.course.watch_attention() as maps`, which keeps them",
 }
+
+
+WHAT_WE_DO = {"use_cache": False, "return_dict": True, "output_attentions": False}  # no need to refuse these
 
 
 class Weight(NamedTuple):
@@ -106,7 +109,7 @@ class PretrainedModel(Pushed, nn.Module):
         """`forward`, which takes what a tokenizer gives as it comes: `model(**tokenizer(text, return_tensors="pt"))`.
 
         token_type_ids end here where a model does not tell texts apart. ValueError for an argument of transformers'
-        models that ours do not have, with what to write instead.
+        models that ours do not have, with what to write instead; one that asks for what we do anyway is left out.
         """
         if "token_type_ids" in inputs or not INSTEAD.keys().isdisjoint(inputs):
             inputs = self._taken(inputs)
@@ -117,7 +120,8 @@ class PretrainedModel(Pushed, nn.Module):
         if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
             return inputs
         for name, instead in INSTEAD.items():
-            if name not in parameters and inputs.get(name) is not None:
+            value = inputs.get(name)
+            if name not in parameters and value is not None and value is not WHAT_WE_DO.get(name):
                 raise ValueError(f"{type(self).__name__} takes no {name}: {instead}")
         left_out = {"token_type_ids", *INSTEAD} - parameters.keys()
         return {name: value for name, value in inputs.items() if name not in left_out}
@@ -197,9 +201,11 @@ class PretrainedModel(Pushed, nn.Module):
         value = self.generation_config.get("eos_token_id")
         return self.config.eos_token_ids if value is None else as_ids(value)
 
-    def num_parameters(self) -> int:
-        """Trainable numbers, tied ones counted once."""
-        return sum(math.prod(parameter.shape) for parameter in self.parameters())
+    def num_parameters(self, only_trainable: bool = False) -> int:
+        """How many numbers the weights are, tied ones counted once; only_trainable: without those that are frozen."""
+        check_flag("only_trainable", only_trainable)
+        counted = (one for one in self.parameters() if one.requires_grad or not only_trainable)
+        return sum(math.prod(parameter.shape) for parameter in counted)
 
     def new_cache(self, batch_size: int, max_length: int) -> Cache:
         """The kind of cache this model needs, in its dtype and on its device, for so many texts and tokens."""

@@ -84,6 +84,7 @@ class ModelConfig:
 
     model_types: ClassVar[tuple[str, ...]] = ()
     neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = NEUTRAL
+    other_names: ClassVar[Mapping[str, str]] = {}  # what most families call a field -> what this one calls it
 
     num_labels: int | None = field(default=None, kw_only=True)
     id2label: dict[int, str] | None = field(default=None, repr=False, kw_only=True)
@@ -102,6 +103,9 @@ class ModelConfig:
         kind = values.get("model_type")
         if kind is not None and kind not in cls.model_types:
             raise ValueError(f"{cls.__name__} reads model_type {', '.join(cls.model_types)}, got {kind!r}")
+        for name, own in cls.other_names.items():
+            if name in values and own not in values:
+                values = {own if key == name else key: value for key, value in values.items()}
         known = {field.name for field in fields(cls)} - {"extra"}
         rest = {name: value for name, value in values.items() if name not in known | {*ABOUT_THE_FILE}}
         for name, value in rest.items():
@@ -113,6 +117,16 @@ class ModelConfig:
                     f"{name} = {describe(value)} changes the model's numbers and is not supported"
                 )
         return cls(**{name: value for name, value in values.items() if name in known}, extra=rest)
+
+    def __getattr__(self, name: str) -> Any:
+        """A field by the name that most families have for it: GPT-2's n_embd is hidden_size, too."""
+        own = type(self).other_names.get(name)
+        if own is None:
+            raise AttributeError(f"{type(self).__name__} has no field {name!r}")
+        return getattr(self, own)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(type(self).other_names.get(name, name), value)
 
     def to_dict(self) -> dict[str, Any]:
         """The content of config.json, without the names of class and dtype that `save_pretrained` adds."""

@@ -30,6 +30,12 @@ class GPT2Config(ModelConfig):
     """transformers' GPT2Config: same names, same sizes. Dropout is 0 here unless asked for (the paper: 0.1)."""
 
     model_types: ClassVar[tuple[str, ...]] = ("gpt2",)
+    other_names: ClassVar[Mapping[str, str]] = {
+        "hidden_size": "n_embd",
+        "num_hidden_layers": "n_layer",
+        "num_attention_heads": "n_head",
+        "max_position_embeddings": "n_positions",
+    }
 
     vocab_size: int = 50257
     n_positions: int = 1024

@@ -170,7 +170,8 @@ class MambaMixer(nn.Module):
         parts = in_proj, x_proj, dt, out_proj = [own[f"{part}_proj"] for part in ("in", "x", "dt", "out")]
         if self.config.hidden_act != "silu" or self.config.use_bias or not all(map(is_plain, parts)):
             return None
-        bias = torch.zeros_like(own["D"]) if own["conv_bias"] is None else own["conv_bias"]
+        bias = own.get("conv_bias")  # a bias that is None is no parameter
+        bias = torch.zeros_like(own["D"]) if bias is None else bias
         conv = (own["conv_weight"][:, 0], bias)
         return (
             in_proj.weight,

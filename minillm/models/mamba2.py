@@ -75,7 +75,9 @@ class Mamba2Config(StateSpaceConfig):
                 f"{self.expand} · {self.hidden_size}"
             )
         if self.num_heads % self.n_groups:
-            raise ValueError(f"num_heads must go into n_groups, got {self.num_heads} and {self.n_groups}")
+            raise ValueError(
+                f"num_heads must be divisible by n_groups, got {self.num_heads} and {self.n_groups}"
+            )
         self.time_step_limit = check_limit(self.time_step_limit)
 
     @property

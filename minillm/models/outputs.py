@@ -32,6 +32,13 @@ class BodyOutput:
             raise KeyError(f"{name!r} is none of the fields {', '.join(names)} of {type(self).__name__}")
         return getattr(self, name)
 
+    def keys(self) -> list[str]:
+        """The names of the fields that hold something, as in transformers: `"logits" in out`, `dict(out)`."""
+        return [one.name for one in fields(self) if getattr(self, one.name) is not None]
+
+    def __contains__(self, name: Any) -> bool:
+        return name in self.keys()
+
 
 @dataclass
 class PooledOutput(BodyOutput):

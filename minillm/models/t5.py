@@ -50,6 +50,11 @@ class T5Config(ModelConfig):
     """
 
     model_types: ClassVar[tuple[str, ...]] = tuple(FAMILIES)
+    other_names: ClassVar[Mapping[str, str]] = {
+        "hidden_size": "d_model",
+        "num_hidden_layers": "num_layers",
+        "num_attention_heads": "num_heads",
+    }
 
     vocab_size: int = 32128
     d_model: int = 512

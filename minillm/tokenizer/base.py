@@ -60,15 +60,14 @@ class Model(Protocol):
 class Tokenizer(Named, Chats, Pushed):
     """Text to ids and back. Subclasses bring a model; `load_tokenizer` opens files of every kind built here.
 
-    padding_side, truncation_side: "right" or "left", where calls fill up and cut.   pad_token: what fills up (None: see
-    `pad_token_id`).   model_max_length: the `max_length` of calls that name none.   model_input_names: what
-    transformers gives with a saved file (None: token_type_ids, too, where the template has types for a pair); our own
-    calls go by their arguments.   Yours to set, as in transformers.
+    padding_side, truncation_side: "right" or "left", where calls fill up and cut.   model_max_length: the
+    `max_length` of calls that name none.   model_input_names: what transformers gives with a saved file (None:
+    token_type_ids, too, where the template has types for a pair); our own calls go by their arguments.   Yours to set,
+    as in transformers; so are pad_token, eos_token and the like, see names.py.
     """
 
     padding_side = "right"
     truncation_side = "right"
-    pad_token: str | None = None
     model_max_length: int | None = None
     model_input_names: list[str] | None = None
 
@@ -128,8 +127,11 @@ class Tokenizer(Named, Chats, Pushed):
 
     # --- text to ids ------------------------------------------------------------------------------------------
 
-    def encode(self, text: str, allowed_special: str | Collection[str] = "all") -> list[int]:
-        """The ids of `text` alone; calling the tokenizer adds what a model wants around them.
+    def encode(
+        self, text: str, allowed_special: str | Collection[str] = "all", *, add_special_tokens: bool = False
+    ) -> list[int]:
+        """The ids of `text` alone; calling the tokenizer adds what a model wants around them, as add_special_tokens
+        does here (in transformers it is the default).
 
         `allowed_special` says which special tokens are recognised: "all", or a set of them; the others, and with
         `()` all, are ordinary text, as in tiktoken with disallowed_special=(). Added tokens that are not special
@@ -139,7 +141,11 @@ class Tokenizer(Named, Chats, Pushed):
             ValueError: `text` is no str or has a lone surrogate; `allowed_special` names an unknown token.
         """
         encode_text(text)
-        return self.encode_with(text, self._recognised(allowed_special))
+        ids = self.encode_with(text, self._recognised(allowed_special))
+        if not check_flag("add_special_tokens", add_special_tokens):
+            return ids
+        parts = (ids if what == "A" else what for what, _ in self.post_processor.single)
+        return [index for part in parts for index in part]
 
     def encode_with(self, text: str, names: frozenset[str]) -> list[int]:
         """The ids of `text` when exactly the added tokens `names` are recognised."""
@@ -284,11 +290,11 @@ class Tokenizer(Named, Chats, Pushed):
             self._spelled = [inside(name) for name in self._shown]
         return b"".join([self._spelled[index] for index in known])
 
-    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
-        """The text that `ids` spell; bytes that are not UTF-8 (a character cut in two) become U+FFFD.
+    def decode(self, ids: int | Iterable[int], skip_special_tokens: bool = False) -> str:
+        """The text that `ids`, one or several, spell; bytes that are not UTF-8 (a character cut in two) become U+FFFD.
 
         Raises:
-            ValueError: `ids` is no sequence of integers in [0, vocab_size).
+            ValueError: `ids` are no integers in [0, vocab_size).
         """
         if isinstance(self.decoder, ByteLevel):
             return self.decode_bytes(ids, skip_special_tokens).decode("utf-8", "replace")
@@ -303,8 +309,9 @@ class Tokenizer(Named, Chats, Pushed):
             raise ValueError(f"sequences must be rows of ids, got {describe(sequences)}")
         return [self.decode(row, skip_special_tokens) for row in sequences]
 
-    def _checked(self, ids: Iterable[int], skip_special_tokens: bool) -> list[int]:
-        known = check_ids(ids, self.vocab_size)
+    def _checked(self, ids: int | Iterable[int], skip_special_tokens: bool) -> list[int]:
+        one = type(ids) is int or getattr(ids, "ndim", None) == 0  # `for index in ids: decode(index)`
+        known = check_ids([ids] if one else ids, self.vocab_size)
         if check_flag("skip_special_tokens", skip_special_tokens):
             return [index for index in known if index not in self._skipped]
         return known
@@ -320,17 +327,6 @@ class Tokenizer(Named, Chats, Pushed):
     def vocab(self) -> dict[str, int]:
         """Token as files spell it -> id, in the order of ids (a new dict)."""
         return {name: index for index, name in enumerate(self._names)}
-
-    @property
-    def pad_token_id(self) -> int | None:
-        """What fills a batch: `pad_token` if it is set, else that of `roles`, else `<pad>`, `<|pad|>` or `[PAD]` if it
-        is a special token, else the first special token."""
-        if (name := self.pad_token or self.roles.get("pad_token")) is not None:
-            return self.token_to_id(name)
-        for name in ("<pad>", "<|pad|>", "[PAD]", *self.special_tokens):
-            if name in self.special_tokens:
-                return self.special_tokens[name]
-        return None
 
     def token_to_id(self, token: str) -> int | None:
         """The id of a token as files spell it (`"Ġthe"` for `b" the"`) or of an added token; None if there is none."""

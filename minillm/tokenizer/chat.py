@@ -250,7 +250,8 @@ def read_roles(tokenizer: Any, folder: Path) -> None:
         raise BadFileError(f"tokenizer config {str(path)!r} must hold a JSON object, got {describe(found)}")
     named = {role: found.get(role) for role in ROLES}
     named = {role: t.get("content") if isinstance(t, dict) else t for role, t in named.items()}
-    tokenizer.roles = {role: token for role, token in named.items() if isinstance(token, str)}
+    found_roles = {role: token for role, token in named.items() if isinstance(token, str)}
+    tokenizer.roles = {**tokenizer.roles, **found_roles}  # tokenizer.json may have named what fills up
     names = found.get("model_input_names")
     if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
         tokenizer.model_input_names = names

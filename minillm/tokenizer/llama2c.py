@@ -48,7 +48,6 @@ class Llama2cTokenizer(Tokenizer):
         if not all(map(math.isfinite, scores)):
             raise ValueError("a score is not a finite number")
         specials = [AddedToken(index, name) for index, name in enumerate(("<unk>", "<s>", "</s>"))]
-        self.bos_token_id, self.eos_token_id = 1, 2
         super().__init__(
             ScoredBPE([token.content for token in specials], tokens, scores),
             specials,

@@ -3,7 +3,8 @@
     tok.convert_ids_to_tokens([2, 505])   ["[CLS]", "토"]       tok.tokenize("토끼")     ["토", "##끼"]
     tok.convert_tokens_to_ids("[SEP]")    3                    tok.sep_token_id        3
 
-What a special token is there for (cls_token, sep_token, ...) stands in its files; else the usual names tell.
+What a special token is there for (cls_token, sep_token, ...) stands in its files; else the usual names tell. Yours to
+set: `tok.eos_token = "<|im_end|>"` and `tok.pad_token_id = 0` are what calls, chat templates and saved files then say.
 Book: 3.3.2 토크나이저 활용하기. Held against: transformers.PreTrainedTokenizerFast. Left out: adding tokens.
 """
 
@@ -19,13 +20,22 @@ from minillm.tokenizer.chat import known_roles
 
 
 class Role:
-    """`cls_token` and the like: the name of the special token with this role, None if there is none. Yours to set."""
+    """`cls_token` and the like: the name of the special token with this role, None if there is none.
+
+    Set to None, the usual names tell again. ValueError for what is no token here: none can be added.
+    """
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
     def __get__(self, tokenizer: Any, owner: type | None = None) -> str | None:
         return None if tokenizer is None else known_roles(tokenizer).get(self.name)
+
+    def __set__(self, tokenizer: Any, token: str | None) -> None:
+        if token is not None and tokenizer.token_to_id(check_text(self.name, token)) is None:
+            raise ValueError(f"{self.name} must be a token of this vocabulary, got {describe(token)}")
+        others = {role: name for role, name in tokenizer.roles.items() if role != self.name}
+        tokenizer.roles = others if token is None else {**others, self.name: token}
 
 
 class RoleId(Role):
@@ -35,14 +45,42 @@ class RoleId(Role):
         name = None if tokenizer is None else getattr(tokenizer, self.name.removesuffix("_id"))
         return None if name is None else tokenizer.token_to_id(name)
 
+    def __set__(self, tokenizer: Any, index: int | None) -> None:
+        token = None if index is None else tokenizer.id_to_token(index)
+        setattr(tokenizer, self.name.removesuffix("_id"), token)
+
+
+class PadId(RoleId):
+    """`pad_token_id`, what fills a batch: the id of `pad_token`; without one, that of the special token `<pad>`,
+    `<|pad|>` or `[PAD]`, else that of the first special token."""
+
+    def __get__(self, tokenizer: Any, owner: type | None = None) -> int | None:
+        if tokenizer is None:
+            return None
+        if (name := tokenizer.roles.get("pad_token")) is not None:
+            return tokenizer.token_to_id(name)
+        special = tokenizer.special_tokens
+        return next((special[one] for one in ("<pad>", "<|pad|>", "[PAD]", *special) if one in special), None)
+
 
 class Named:
     """The names of tokens; a tokenizer brings `vocab`, `special_tokens`, `encode`, `token_to_id` and `id_to_token`."""
 
-    cls_token, sep_token, mask_token, unk_token, bos_token, eos_token = (Role() for _ in range(6))
+    cls_token, sep_token, mask_token, unk_token, bos_token, eos_token, pad_token = (Role() for _ in range(7))
     cls_token_id, sep_token_id, mask_token_id, unk_token_id, bos_token_id, eos_token_id = (
         RoleId() for _ in range(6)
     )
+    pad_token_id = PadId()
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        """The names of `special_tokens`, in the order of their ids."""
+        return sorted(self.special_tokens, key=self.special_tokens.__getitem__)
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """The ids of `special_tokens`, in order."""
+        return sorted(self.special_tokens.values())
 
     def __len__(self) -> int:
         """How many ids there are, as `vocab_size`."""
@@ -64,7 +102,7 @@ class Named:
         self, ids: int | Iterable[int], skip_special_tokens: bool = False
     ) -> str | list[str]:
         """How files spell an id, or each of several. Raises ValueError for an id out of range."""
-        if not is_listing(ids) and not hasattr(ids, "tolist"):
+        if not is_listing(ids):
             return self.id_to_token(ids)
         known, special = check_ids(ids, self.vocab_size), set(self.special_tokens.values())
         skipped = special if check_flag("skip_special_tokens", skip_special_tokens) else ()

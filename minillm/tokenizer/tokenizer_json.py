@@ -141,7 +141,7 @@ def _keep_defaults(tokenizer: Tokenizer, content: dict[str, Any]) -> None:
         index = check_int("padding.pad_id", value["pad_id"], 0, tokenizer.vocab_size - 1)
         if value["pad_type_id"] != 0 or tokenizer.id_to_token(index) != value["pad_token"]:
             raise ValueError(f"padding {describe(value)} is not supported")
-        tokenizer.pad_token = value["pad_token"]
+        tokenizer.pad_token_id = index
 
 
 def _bpe(model: dict[str, Any], tokens: list[AddedToken], layout: dict[str, Any]) -> BPETokenizer:

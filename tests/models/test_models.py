@@ -9,12 +9,13 @@ import sys
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from minillm._files import BadFileError
 from minillm.inference import KVCache, SamplingParams, generate
-from minillm.models import GPT2, LSTM, T5, GPT2Config, Llama, LlamaConfig, load_model
+from minillm.models import GPT2, LSTM, T5, BARTConfig, GPT2Config, Llama, LlamaConfig, T5Config, load_model
 from minillm.nn import ALiBi, SinusoidalPosition
 from minillm.quantization import quantize
 from minillm.tokenizer import BPETokenizer, load_tokenizer
@@ -47,6 +48,49 @@ def test_uniform_names_of_configs():
     names = ("num_layers", "kv_heads", "head_dim", "width", "max_length")
     assert [getattr(gpt2, name) for name in names] == [12, 12, 64, 768, 1024]
     assert [getattr(llama, name) for name in names] == [32, 8, 100, 4096, 2048]
+
+
+@pytest.mark.parametrize("kind", [GPT2Config, T5Config, BARTConfig])
+def test_a_config_has_the_names_that_most_families_have(kind):
+    config = kind()
+    for name, own in kind.other_names.items():
+        assert getattr(config, name) == getattr(config, own)
+        assert getattr(kind.from_dict({name: 48}), own) == 48
+        both = kind.from_dict({name: 48, own: 96})
+        assert (getattr(both, name), both.extra) == (96, {name: 48})  # the family's own name goes before
+        setattr(config, name, 192)
+        assert (getattr(config, own), name in config.to_dict()) == (192, False)
+    assert not hasattr(config, "no_such_name")
+    assert copy.deepcopy(config) == config
+
+
+@pytest.mark.parametrize("number", [np.int64(20), np.array(20), torch.tensor(20)])
+def test_a_config_of_numpys_numbers_can_be_saved(number, tmp_path):
+    """vocab_size=ids.max() + 1: it trains, and must not fail when all is done."""
+    model = Llama(
+        LlamaConfig(
+            **LLAMA_SIZES | {"vocab_size": number}, eos_token_id=[number - 1], rms_norm_eps=np.float64(1e-6)
+        )
+    )
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert (config["vocab_size"], config["eos_token_id"], config["rms_norm_eps"]) == (20, [19], 1e-6)
+    assert torch.equal(load_model(tmp_path)(IDS).logits, model.eval()(IDS).logits)
+    model.config.extra["note"] = np.arange(2)
+    with pytest.raises(TypeError, match="ndarray cannot be written as JSON"):
+        model.save_pretrained(tmp_path)
+
+
+def test_num_parameters_with_and_without_the_frozen():
+    model = tiny()
+    everything = model.num_parameters()
+    assert (
+        everything == model.num_parameters(only_trainable=True) == sum(p.numel() for p in model.parameters())
+    )
+    model.body.requires_grad_(False)
+    assert (model.num_parameters(), model.num_parameters(only_trainable=True)) == (everything, 20 * 8)
+    with pytest.raises(ValueError, match="only_trainable must be True or False"):
+        model.num_parameters(1)
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
@@ -270,6 +314,25 @@ def test_what_a_tokenizer_gives_goes_into_a_model_as_it_comes(kind):
 def test_an_argument_of_transformers_is_refused_with_what_to_write_instead(name, instead):
     with pytest.raises(ValueError, match=f"Llama takes no {name}: .*{instead}"):
         tiny()(IDS, **{name: IDS})
+
+
+def test_an_argument_that_asks_for_what_is_done_anyway_is_left_out():
+    model = tiny().eval()
+    out = model(IDS, use_cache=False, return_dict=True, output_attentions=False)
+    assert torch.equal(out.logits, model(IDS).logits)
+    for name, value in (("use_cache", True), ("return_dict", False), ("output_attentions", True)):
+        with pytest.raises(ValueError, match=f"Llama takes no {name}"):
+            model(IDS, **{name: value})
+
+
+def test_an_output_is_read_by_its_names():
+    model = tiny().eval()
+    out = model(IDS)
+    assert list(out.keys()) == list(dict(out)) == ["last_hidden_state", "logits"]
+    assert "logits" in out
+    assert not any(name in out for name in ("hidden_states", "loss", 0))
+    assert "hidden_states" in model(IDS, output_hidden_states=True)
+    assert dict(out)["logits"] is out.logits
 
 
 def test_a_model_that_is_asked_to_generate_says_who_does():

@@ -44,6 +44,7 @@ MODELS = {
         {"state_size": 3, "conv_kernel": 2, "use_bias": True, "use_conv_bias": False, "expand": 1.5,
          "residual_in_fp32": False, "time_step_init_scheme": "constant", "rescale_prenorm_residual": True},
     ),
+    "mamba, no bias of the convolution": (Mamba, MambaConfig, {"state_size": 4, "use_conv_bias": False}),
     "mamba, one token wide": (Mamba, MambaConfig, {"state_size": 4, "conv_kernel": 1, "hidden_act": "gelu"}),
     "mamba2": (Mamba2, Mamba2Config, MAMBA2),
     "mamba2, other": (
@@ -285,7 +286,7 @@ def options_of(model):
         (lambda: MambaConfig(time_step_init_scheme="zero"), "time_step_init_scheme"),
         (lambda: MambaConfig.from_dict({"model_type": "falcon_mamba"}), "model_type"),
         (lambda: Mamba2Config(num_heads=3), "num_heads · head_dim must be"),
-        (lambda: Mamba2Config(n_groups=7), "num_heads must go into n_groups"),
+        (lambda: Mamba2Config(n_groups=7), "num_heads must be divisible by n_groups"),
         (lambda: Mamba2Config(time_step_limit=(0.2, 0.1)), "time_step_limit"),
         (lambda: Mamba2Config(time_step_limit=0.1), "time_step_limit must be two numbers"),
         (lambda: S4DConfig(state_size=7), "state_size must be even"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minillm.inference import SamplingParams, generate_batch
-from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig, load_model
+from minillm.models import GPT2, BARTConfig, GPT2Config, Llama, LlamaConfig, T5Config, load_model
 from tests.parity.folders import CASES, LLAMA, close, ids, opener, transformers
 
 
@@ -91,3 +91,11 @@ def test_first_weights_are_drawn_as_transformers_draws_them():
         Llama(LlamaConfig(**llama)).num_parameters()
         == transformers.LlamaForCausalLM(transformers.LlamaConfig(**llama)).num_parameters()
     )
+
+
+@pytest.mark.parametrize("kind", [GPT2Config, T5Config, BARTConfig])
+def test_the_common_names_of_a_config_are_transformers(kind):
+    theirs = getattr(transformers, kind.__name__.replace("BART", "Bart"))()
+    for name in kind.other_names:
+        assert theirs.attribute_map[name] == kind.other_names[name]
+        assert getattr(kind(), name) == getattr(theirs, name)

@@ -232,3 +232,9 @@ def test_roles_of_special_tokens_are_transformers(tmp_path):
     assert gpt.convert_tokens_to_ids("no such token") is None
     gpt.pad_token = gpt.eos_token  # as in a thousand tutorials
     assert gpt.pad_token_id == gpt.eos_token_id
+    gpt.eos_token = gpt.id_to_token(300)
+    gpt.save(tmp_path / "gpt")
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "gpt")
+    assert (
+        (theirs.eos_token_id, theirs.pad_token) == (gpt.eos_token_id, gpt.pad_token) == (300, "<|endoftext|>")
+    )

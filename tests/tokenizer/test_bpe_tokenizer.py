@@ -112,7 +112,7 @@ def test_texts_must_be_an_iterable_of_str(tokenizer, bad):
 
 
 @pytest.mark.parametrize(
-    "bad", [[-1], [400], [1.0], [True], ["1"], "12", 5, None, [[1, 2]], np.array([0.5]), [1 << 70]]
+    "bad", [[-1], [400], [1.0], [True], ["1"], "12", 5.0, None, [[1, 2]], np.array([0.5]), [1 << 70]]
 )
 def test_bad_ids_are_refused(tokenizer, bad):
     for call in (tokenizer.decode, tokenizer.decode_bytes):
