@@ -13,10 +13,14 @@ LARGEST = 2**63 - 1  # what numpy and torch hold in an integer
 
 def describe(value: Any) -> str:
     """A short, safe picture of a value for an error message: shape and dtype of arrays, a cut repr of the rest."""
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
+    # np.float16, a class, has both, too
+    if hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, type):
         gradient = " that requires grad" if getattr(value, "requires_grad", False) is True else ""
         return f"{type(value).__name__} of shape {tuple(value.shape)} and dtype {value.dtype}{gradient}"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # nested too deep, or a picture that fails: the error it was wanted for still comes
+        text = object.__repr__(value)
     first = text.split("\n", 1)[0]  # a model's has a line for each layer
     return text if len(text) <= 80 and first == text else f"{first[:77]}... ({type(value).__name__})"
 

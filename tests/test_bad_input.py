@@ -284,7 +284,7 @@ INFERENCE = [
     (lambda p: inference.SamplingParams(n=True), "n must be an integer, got True"),
     (
         lambda p: inference.generate(None, [1], p.params),
-        "model must be a language model with a config, got None",
+        "model must be a language model with a config of ours, got None",
     ),
     (
         lambda p: inference.generate(p.llama, "hello", p.params),

@@ -56,3 +56,21 @@ def test_a_thing_of_many_lines_is_named_in_one():
     with pytest.raises(ValueError) as refused:
         check_text("path", torch.nn.Sequential(torch.nn.Linear(1, 1)))
     assert str(refused.value) == "path must be a str, got Sequential(... (Sequential)"
+
+
+@pytest.mark.parametrize("value", [np.float16, np.ndarray, torch.Tensor])
+def test_a_class_that_has_a_shape_is_no_array(value):
+    """`dtype=np.float16` where a torch.dtype is asked for: the refusal itself must not fail."""
+    with pytest.raises(ValueError, match="path must be a str, got <class "):
+        check_text("path", value)
+
+
+def test_what_cannot_be_shown_is_refused_all_the_same():
+    """A schema nested too deep has no repr: the refusal must not fail of that."""
+
+    class Deep:
+        def __repr__(self):
+            raise RecursionError
+
+    with pytest.raises(ValueError, match=r"path must be a str, got <.*\(Deep\)$"):
+        check_text("path", Deep())

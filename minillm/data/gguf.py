@@ -235,6 +235,9 @@ def write_gguf(
     F32, F16, Q8_0, Q4_0 or Q4_1 each; F32 for those it does not name. Raises ValueError for anything else, before
     the file is touched.
     """
+    for what, given in (("metadata", metadata), ("tensors", tensors), ("types", types or {})):
+        if not isinstance(given, Mapping):
+            raise ValueError(f"{what} must be a dict of them by name, got {describe(given)}")
     path, types = check_path("path", path), dict(types or {})
     entries = {**{name: v for name, v in metadata.items() if name != CHECKSUM}, CHECKSUM: "0" * 64}
     kinds, sizes = {}, {}
@@ -330,7 +333,8 @@ def _plain(value: Any) -> np.ndarray | None:
     if isinstance(value, int):
         dtype = np.uint32 if 0 <= value < 1 << 32 else np.int32 if -(1 << 31) <= value < 0 else np.int64
         return np.array(value, dtype) if -(1 << 63) <= value < 1 << 63 else None
-    if isinstance(value, Sequence) and value and all(type(one) is type(value[0]) for one in value):
+    listed = isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)) and value
+    if listed and all(type(one) is type(value[0]) for one in value):
         if isinstance(value[0], int) and not all(-(1 << 31) <= one < 1 << 31 for one in value):
             return None
         dtype = {int: np.int32, float: np.float32, bool: np.bool_}.get(type(value[0]))

@@ -104,12 +104,16 @@ class ChatModel(ABC):
         self, messages: Messages, schema: Mapping[str, Any], params: SamplingParams | None = None
     ) -> Any:
         """The answer as a value that follows a JSON schema (grammar/json_schema.py says which). ValueError for a schema
-        that is not done, and for an answer that was cut off by max_tokens: give more, or the schema a maxLength."""
+        that is not done, for an answer that was cut off by max_tokens (give more, or the schema a maxLength), and for
+        one that is no JSON."""
         params = self._usual(messages) if params is None else params
         reply = self.chat(messages, replace(params, json_schema=schema))
         if reply.finish_reason != "stop":
             raise ValueError(f"the answer was cut off after max_tokens: {describe(reply.text)}")
-        return json.loads(reply.text)
+        try:
+            return json.loads(reply.text)
+        except ValueError as error:  # a server that does not hold its model to the schema
+            raise ValueError(f"the answer is no JSON ({error}): {describe(reply.text)}") from None
 
     def _usual(self, messages: Messages) -> SamplingParams:
         """The settings where the caller gives none."""
@@ -176,13 +180,13 @@ class LocalChat(ChatModel):
     def _asked(
         self, messages: Messages, params: SamplingParams | None, tools: Tools = ()
     ) -> tuple[list[int], SamplingParams]:
-        ids = self.tokenizer.encode(self.caller.prompt(messages, tools))
+        ids = self.tokenizer.encode(self.caller.prompt(as_messages(messages), tools))
         params = self._fitting(len(ids)) if params is None else params
         check_one(params)
         return ids, replace(params, stop_token_ids={*params.stop_token_ids, *self.ends})
 
     def _usual(self, messages: Messages) -> SamplingParams:
-        return self._fitting(len(self.tokenizer.encode(self.caller.prompt(messages))))
+        return self._fitting(len(self.tokenizer.encode(self.caller.prompt(as_messages(messages)))))
 
     def _fitting(self, read: int) -> SamplingParams:
         return SamplingParams(max_tokens=max(1, min(USUAL_TOKENS, self.engine.window - read)))
@@ -203,6 +207,8 @@ class ScriptedChat(ChatModel):
         given = self.replies
         if isinstance(given, str) or not isinstance(given, Sequence):
             raise ValueError(f"replies must be a list of texts or Replies, got {describe(given)}")
+        if strange := [one for one in given if not isinstance(one, (str, Reply))]:
+            raise ValueError(f"every reply must be a text or a Reply, got {describe(strange[0])}")
 
     def _next(self, messages: Messages) -> Reply:
         if len(self.asked) >= len(self.replies):
@@ -227,10 +233,15 @@ class ScriptedChat(ChatModel):
 
 
 def as_messages(messages: Any) -> list[dict[str, Any]]:
-    """A copy of a conversation; ValueError for what is no list of dicts."""
+    """A copy of a conversation; ValueError for what is no list of dicts, and for one that has no role or says nothing:
+    a template would leave it out, or write "None"."""
     listed = isinstance(messages, Sequence) and not isinstance(messages, str)
     if not listed or not all(isinstance(one, Mapping) for one in messages):
         raise ValueError(f"messages must be a list of dicts with role and content, got {describe(messages)}")
+    for one in messages:
+        says = isinstance(one.get("content"), Sequence) or one.get("tool_calls")
+        if not isinstance(one.get("role"), str) or not says:
+            raise ValueError(f"a message must have a role and a content, got {describe(dict(one))}")
     return [*map(dict, messages)]
 
 

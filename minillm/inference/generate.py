@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -221,8 +222,10 @@ def check_prompt(
     """The prompt as a list of ints; ValueError if it is empty, holds no ids of the model, or leaves too
     little room.
     """
-    if not isinstance(model, nn.Module) or not hasattr(model, "config"):
-        raise ValueError(f"model must be a language model with a config, got {describe(model)}")
+    config = getattr(model, "config", None) if isinstance(model, nn.Module) else None
+    # transformers' have a vocab_size and no max_length
+    if not hasattr(config, "vocab_size") or not hasattr(config, "max_length"):
+        raise ValueError(f"model must be a language model with a config of ours, got {describe(model)}")
     if not getattr(model, "generates", True):  # a body, an encoder, a classifier
         raise ValueError(
             f"model must be a language model, {type(model).__name__} does not score the next token"
@@ -231,7 +234,7 @@ def check_prompt(
         raise ValueError(f"params must be SamplingParams, got {describe(params)}")
     if (
         isinstance(ids, (str, bytes))
-        or not isinstance(ids, (Sequence, Tensor))
+        or not isinstance(ids, (Sequence, Tensor, np.ndarray))
         or getattr(ids, "ndim", 1) != 1
     ):
         raise ValueError(f"{name} must be a list of token ids, got {describe(ids)}")

@@ -9,6 +9,7 @@ Book 7.1.1 언어 모델이 언어를 생성하는 방법. Held against transfor
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,6 +150,7 @@ class SamplingParams:
         if self.json_schema is not None or self.calls is not None:
             self._check_grammar()
         self._check_several()
+        object.__setattr__(self, "json_schema", copy.deepcopy(self.json_schema))  # a caller's dict may change
         object.__setattr__(self, "logit_bias", _check_logit_bias(self.logit_bias))
         object.__setattr__(self, "stop", _check_stop(self.stop))
         object.__setattr__(self, "stop_token_ids", _check_stop_token_ids(self.stop_token_ids))

@@ -21,11 +21,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from minillm._checks import check_int, check_number, describe
+from minillm._checks import check_int, check_number, describe, is_listing
 from minillm.inference.params import SamplingParams
 
 _SMALLEST, _LARGEST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
@@ -44,7 +45,7 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
 
 def apply_top_k(logits: Tensor, k: int) -> Tensor:
     """-∞ for all but the k best of logits (..., V); ties with the k-th stay, k = 0 keeps all."""
-    _check_scores(logits), check_int("k", k, 0)
+    _check_scores(logits, floats=True), check_int("k", k, 0)
     if k == 0 or k >= logits.shape[-1]:
         return logits
     worst_kept = logits.topk(k, dim=-1).values[..., -1:]
@@ -97,6 +98,12 @@ def apply_presence_penalty(logits: Tensor, new: Tensor, penalty: float) -> Tenso
 
 def apply_logit_bias(logits: Tensor, bias: Mapping[int, float]) -> Tensor:
     """Scores plus what `bias` says of the token; logits (..., V). A token past V does not exist."""
+    _check_scores(logits, floats=True), _check_bias(bias)
+    return biased(logits, bias)
+
+
+def biased(logits: Tensor, bias: Mapping[int, float]) -> Tensor:
+    """`apply_logit_bias` without the checks: SamplingParams made them, once for all tokens."""
     ids = [i for i in bias if i < logits.shape[-1]]
     values = torch.tensor([bias[i] for i in ids], dtype=logits.dtype, device=logits.device)
     return logits.index_add(
@@ -110,10 +117,13 @@ def apply_no_repeat_ngrams(logits: Tensor, texts: Sequence[Sequence[int]], size:
     """-∞ for every token of logits (B, V) with which text b would hold a run of `size` tokens twice.
 
     size 2, the text [5, 6, 5]   ->   not 6, for 5 6 is there already
+
+    size 0: as they are. ValueError for another number of texts than rows, and for ids that the logits do not score.
     """
+    texts = _checked_texts(logits, texts)
+    check_int("size", size, 0)
     logits = logits.clone()
-    for row, text in zip(logits, texts):
-        text = list(text)
+    for row, text in zip(logits, texts if size else ()):
         last = text[len(text) - size + 1 :]
         repeats = [text[i + size - 1] for i in range(len(text) - size + 1) if text[i : i + size - 1] == last]
         row[repeats] = -torch.inf
@@ -145,7 +155,7 @@ def penalized(
 ) -> Tensor:
     """Scores (..., V), or log probabilities, with bias and penalties; arguments as in `process_logits`."""
     if params.logit_bias:
-        logits = apply_logit_bias(logits, params.logit_bias)
+        logits = biased(logits, params.logit_bias)
     if params.repetition_penalty != 1.0 and seen is not None:
         logits = apply_repetition_penalty(logits, seen, params.repetition_penalty)
     if params.frequency_penalty != 0.0 and new is not None:
@@ -211,6 +221,8 @@ def sample(
     _check_scores(logits)
     if logits.ndim != 1:
         raise ValueError(f"logits must be the scores (V,) of one text, got {describe(logits)}")
+    if not isinstance(generator, torch.Generator | None):
+        raise ValueError(f"generator must be a torch.Generator or None, got {describe(generator)}")
     seen, new = (None if ids is None else ids[None] for ids in (seen, new))
     return int(sample_rows(logits[None], params, [generator], seen, new))
 
@@ -224,7 +236,7 @@ def _check_scores(logits: Tensor, floats: bool = False) -> None:
 
 def _check_ids(logits: Tensor, ids: Tensor) -> None:
     """ValueError for what are no ids (..., N) of the tokens that logits (..., V) score."""
-    _check_scores(logits)
+    _check_scores(logits, floats=True)
     whole = isinstance(ids, Tensor) and ids.dtype in (torch.int64, torch.int32)
     if not whole or ids.shape[:-1] != logits.shape[:-1] or ids.ndim != logits.ndim:
         wanted = (*logits.shape[:-1], "N")
@@ -235,6 +247,29 @@ def _check_ids(logits: Tensor, ids: Tensor) -> None:
         least, most = (int(one) for one in ids.aminmax())
         if least < 0 or most >= logits.shape[-1]:
             raise ValueError(f"ids must lie in 0..{logits.shape[-1] - 1}, got {least}..{most}")
+
+
+def _check_bias(bias: Any) -> None:
+    """ValueError for what does not map token ids to numbers; -∞ is one, it forbids the token."""
+    if not isinstance(bias, Mapping):
+        raise ValueError(f"bias must map token ids to numbers, got {describe(bias)}")
+    for i, value in bias.items():
+        check_int("every id of bias", i, 0)
+        check_number("every value of bias", 0 if value == -math.inf else value)
+
+
+def _checked_texts(logits: Tensor, texts: Any) -> list[list[int]]:
+    """The ids of each row of logits (B, V), as lists; ValueError for others than B, and for ids of no score."""
+    _check_scores(logits, floats=True)
+    if logits.ndim != 2 or not is_listing(texts) or not all(map(is_listing, texts)):
+        raise ValueError(f"texts must be a list of ids for each row of logits, got {describe(texts)}")
+    lists = [text.tolist() if hasattr(text, "tolist") else list(text) for text in texts]
+    if len(lists) != len(logits):
+        raise ValueError(f"each of {len(logits)} rows of logits needs its text, got {len(lists)}")
+    for text in filter(None, lists):
+        for i in (min(text), max(text)):
+            check_int("every id of texts", i, 0, logits.shape[-1] - 1)
+    return lists
 
 
 def _check_penalties(params: SamplingParams, seen: Tensor | None, new: Tensor | None) -> None:

@@ -36,6 +36,7 @@ from minillm.models.verified import LARGE, holds, picture, wrote
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+QUANTIZED = "quantized.state"  # what quantization/ writes instead of all of them
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -44,6 +45,10 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     if not path.parent.exists():
         raise BadFileError(
             f"model config {str(path)!r} cannot be read: no such folder here (a name on the hub is owner/name)"
+        )
+    if path.with_name(QUANTIZED).exists() and not path.exists():
+        raise BadFileError(
+            f"{str(folder)!r} holds a quantized model: minillm.quantization.load_quantized opens it"
         )
     values = read_json(path, "model config")
     verify_checksums(folder)

@@ -20,6 +20,7 @@ from minillm._checks import check_int, check_path, describe
 from minillm._files import BadFileError
 from minillm._tensors import load_tensors, save_tensors
 from minillm.models.auto import LANGUAGE_MODELS
+from minillm.models.weights import QUANTIZED
 from minillm.quantization.absmax import AbsmaxQuantized
 from minillm.quantization.blockwise import BlockwiseQuantized
 from minillm.quantization.codes_linear import FourBitLinear, GroupLinear
@@ -31,7 +32,7 @@ from minillm.quantization.loops import in_rows
 from minillm.quantization.model import replace_layer
 from minillm.quantization.packing import unpack_codes
 
-FILE = "quantized.state"
+FILE = QUANTIZED
 KIND = "quantized model"
 
 

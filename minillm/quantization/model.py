@@ -29,6 +29,7 @@ CALIBRATED = ("gptq", "awq")
 BITS = {"int8": (8, 8), "llm.int8": (8, 8), "nf4": (4, 4), "int4": (4, 4)}  # the others: 2 to 8
 BLOCK = 64  # QLoRA's
 GROUP = 128  # GPTQ's and AWQ's
+HEAD = ("head", "lm_head")  # the output layer's names, ours and transformers': either means both
 
 
 def quantize(
@@ -37,7 +38,7 @@ def quantize(
     bits: int | None = None,
     group_size: int | None = None,
     calibration: Any = None,
-    skip: Collection[str] = ("head", "lm_head"),
+    skip: Collection[str] = HEAD,
     *,
     tokenizer: Any = None,
     symmetric: bool = False,
@@ -52,13 +53,14 @@ def quantize(
     codebook in blocks), "int4" (even codes in blocks), "rtn" (rounding with a zero point a group), "gptq" or "awq"
     (the same codes, chosen by calibration text; GPT2 and Llama). bits: 8 for the int8 ones, 4 for nf4 and int4; 2 to
     8 for the others, where None means 4. group_size: numbers that share a scale, 64 for nf4 and int4, 128 for the
-    others; the int8 ones have none. skip: names of layers to leave alone, whole or last part; tied ones always are.
+    others; the int8 ones have none. skip: names of layers to leave alone, whole or last part ("lm_head",
+    transformers' name, is the head here, too); tied ones always are.
     calibration, for gptq and awq only: token ids, a list of rows of them, or texts with their `tokenizer`. symmetric:
     no zero points (rtn, gptq, awq). act_order: gptq takes columns with large inputs first. sequential: layers are
     fitted to what the quantized layers before them give, not the float ones. threshold, for llm.int8: inputs from
     this size on make an outlier column, None means 6. double_quant, for nf4 and int4: the scales take 8 bits, too.
-    Raises ValueError for another method or option, a calibration that is missing or that the method does not read,
-    or a model without a linear layer to quantize.
+    Raises ValueError for another method or option, a skipped name that the model does not have, a calibration that is
+    missing or that the method does not read, or a model without a linear layer to quantize.
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"model must be a torch module, got {describe(model)}")
@@ -142,6 +144,10 @@ def _layers_to_quantize(model: nn.Module, skip: Collection[str]) -> list[str]:
     """Names of the linear layers that are neither skipped nor tied to something else."""
     if not is_listing(skip) or not all(isinstance(name, str) for name in skip):
         raise ValueError(f"skip must be a collection of layer names, got {describe(skip)}")
+    places = {part for name, _ in model.named_modules() for part in (name, name.rpartition(".")[2])}
+    if strange := sorted(set(skip) - places - set(HEAD)):
+        raise ValueError(f"skip names what the model does not have: {', '.join(map(repr, strange[:3]))}")
+    skip = {*skip, *HEAD} if set(skip) & set(HEAD) else set(skip)
     uses: dict[int, int] = {}
     for module in model.modules():
         for parameter in module.parameters(recurse=False):

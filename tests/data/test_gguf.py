@@ -124,6 +124,9 @@ def test_quantize_says_what_it_needs(array, kind, message):
     [
         ({"a": object()}, {}, {}, "metadata 'a' must be a text, a number"),
         ({"a": []}, {}, {}, "metadata 'a'"),
+        ({"a": b"x"}, {}, {}, "metadata 'a'"),
+        ([("a", 1)], {}, {}, "metadata must be a dict"),
+        ({}, [("t", np.zeros(3, np.float32))], {}, "tensors must be a dict"),
         ({"a": [1, "b"]}, {}, {}, "metadata 'a'"),
         ({"a": 1 << 70}, {}, {}, "metadata 'a'"),
         ({"a": "\udcff"}, {}, {}, "half a surrogate pair"),

@@ -127,14 +127,43 @@ def test_a_script_is_a_list_of_replies(replies):
 
 
 @pytest.mark.parametrize("messages", ["hello", {"role": "user", "content": "hello"}, ["hello"], None])
-def test_a_conversation_is_a_list_of_dicts(messages):
+def test_a_conversation_is_a_list_of_dicts(local, messages):
     model = ScriptedChat(["yes"])
-    asks = [model.chat, model.stream, lambda said: model.choose(said, ["yes", "no"])]
+    asks = [
+        model.chat,
+        model.stream,
+        lambda said: model.choose(said, ["yes", "no"]),
+        local.chat,
+        local.stream,
+    ]
     asks += [OpenAIChat("http://127.0.0.1:9/v1", "none").chat]
     for ask in asks:
         with pytest.raises(ValueError, match="messages must be a list of dicts with role and content, got "):
             ask(messages)
     assert model.asked == []
+
+
+@pytest.mark.parametrize(
+    "message", [{"content": "hi"}, {"role": "user"}, {"role": "user", "contents": "hi"}, {"role": 1, "content": "hi"},
+                {"role": "user", "content": None}, {"role": "user", "content": 5}]
+)  # fmt: skip
+def test_a_message_that_says_nothing_is_refused(local, message):
+    """A template would leave it out, or write "None", and the model would answer that."""
+    for model in (local, ScriptedChat(["yes"])):
+        with pytest.raises(ValueError, match="a message must have a role and a content, got "):
+            model.chat([message])
+
+
+@pytest.mark.parametrize("reply", [None, 5, b"yes"])
+def test_a_reply_is_a_text_or_a_reply(reply):
+    with pytest.raises(ValueError, match="every reply must be a text or a Reply, got "):
+        ScriptedChat(["yes", reply])
+
+
+def test_an_answer_that_is_no_json_is_shown():
+    """A server that does not hold its model to a schema."""
+    with pytest.raises(ValueError, match=r"the answer is no JSON .*: 'Sure! Here it is'"):
+        ScriptedChat(["Sure! Here it is"]).json(ASKED, {"type": "object"})
 
 
 def test_importing_minillm_needs_none_of_the_extras():

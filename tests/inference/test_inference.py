@@ -1,11 +1,15 @@
 """Sampling and generation: cached = uncached, batched = single, seeds, stops, and wrong input."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minillm.inference import (
+    Engine,
     KVCache,
     SamplingParams,
     generate,
@@ -175,6 +179,27 @@ def test_a_text_may_fill_the_window_exactly(llama):
     assert len(generate(llama, [1] * 30, SamplingParams(max_tokens=WINDOW - 30))) == 10
     with pytest.raises(ValueError, match="context window is 40"):
         generate(llama, [1] * 31, SamplingParams(max_tokens=WINDOW - 30))
+
+
+def test_a_prompt_may_be_an_array_of_ids(gpt2):
+    """Token files are read as arrays of uint16."""
+    greedy = SamplingParams(max_tokens=5, temperature=0)
+    expected = generate(gpt2, [1, 2], greedy)
+    for dtype in (np.uint16, np.int64):
+        ids = np.array([1, 2], dtype)
+        assert generate(gpt2, ids, greedy) == expected
+        assert generate_batch(gpt2, [ids], greedy)[0].token_ids == expected
+        assert [one.token_ids for one in Engine(gpt2).generate([ids, [1, 2]], greedy)] == [expected] * 2
+    with pytest.raises(ValueError, match="ids must be a list of token ids, got ndarray"):
+        generate(gpt2, np.zeros((1, 2), np.int64), greedy)
+
+
+def test_a_model_of_another_library_is_refused(gpt2):
+    """Their config has a vocabulary and no window under our name."""
+    other = torch.nn.Linear(1, 1)
+    other.config = SimpleNamespace(vocab_size=50)
+    with pytest.raises(ValueError, match="with a config of ours, got Linear"):
+        generate(other, [1])
 
 
 @pytest.mark.parametrize(

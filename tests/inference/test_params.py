@@ -138,3 +138,10 @@ def test_wrong_calls(folder, tmp_path):
 def test_bad_settings_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         SamplingParams(**options)
+
+
+def test_a_schema_that_changes_later_does_not_change_the_settings():
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    params = SamplingParams(json_schema=schema)
+    schema["properties"]["a"]["type"] = "boolean"
+    assert params.json_schema == {"type": "object", "properties": {"a": {"type": "integer"}}}

@@ -2,13 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from minillm.inference import (
     SamplingParams,
     apply_frequency_penalty,
+    apply_logit_bias,
     apply_min_p,
+    apply_no_repeat_ngrams,
     apply_presence_penalty,
     apply_repetition_penalty,
     apply_temperature,
@@ -106,3 +109,58 @@ def test_texts_and_steps_that_are_none_are_refused():
     with pytest.raises(ValueError, match="cache"):
         decode(model, torch.tensor([1]), None)
     assert cache.length == 1
+
+
+@pytest.mark.parametrize(
+    "bias", [None, [1, 2], {-1: 2.0}, {"1": 2.0}, {1: math.nan}, {1: math.inf}, {1: "2"}]
+)
+def test_a_bias_of_no_tokens_is_refused(bias):
+    with pytest.raises(ValueError, match="bias must"):
+        apply_logit_bias(SCORES, bias)
+
+
+@pytest.mark.parametrize(
+    ("texts", "size"),
+    [
+        ([[0, 1], [0, 1]], 1),  # the second would have been passed over
+        ([], 1),
+        ([0, 1], 1),
+        (None, 1),
+        (["0 1"], 1),
+        ([[0, 4]], 1),
+        ([[-1, 0]], 1),
+        ([[0, 1]], -1),
+        ([[0, 1]], 1.0),
+    ],
+)
+def test_texts_of_other_rows_or_tokens_are_refused(texts, size):
+    with pytest.raises(ValueError, match=r"text|size"):
+        apply_no_repeat_ngrams(SCORES, texts, size)
+
+
+def test_texts_may_be_tensors_or_arrays_and_no_size_is_no_rule():
+    expected = apply_no_repeat_ngrams(SCORES, [[0, 1, 0]], 2)
+    assert expected.isinf().tolist() == [[False, True, False, False]]
+    for texts in (torch.tensor([[0, 1, 0]]), np.array([[0, 1, 0]])):
+        assert torch.equal(apply_no_repeat_ngrams(SCORES, texts, 2), expected)
+    assert torch.equal(apply_no_repeat_ngrams(SCORES, [[0, 1, 0]], 0), SCORES)
+
+
+def test_scores_of_whole_numbers_are_refused_where_they_would_be_cut():
+    """A penalty of .5 taken from whole numbers was none at all."""
+    whole = torch.tensor([[1, 2, 3, 4]])
+    for call in (
+        lambda: apply_top_k(whole, 1),
+        lambda: apply_repetition_penalty(whole, IDS, 1.5),
+        lambda: apply_frequency_penalty(whole, IDS, 0.5),
+        lambda: apply_presence_penalty(whole, IDS, 0.5),
+        lambda: apply_logit_bias(whole, {1: 0.5}),
+        lambda: apply_no_repeat_ngrams(whole, [[0, 1]], 1),
+    ):
+        with pytest.raises(ValueError, match="logits must be a float tensor"):
+            call()
+
+
+def test_a_seed_is_no_generator():
+    with pytest.raises(ValueError, match=r"generator must be a torch\.Generator or None, got 42"):
+        sample(SCORES[0], PARAMS, 42)

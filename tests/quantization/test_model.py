@@ -13,7 +13,7 @@ from torch import nn
 
 from minillm._files import BadFileError
 from minillm._tensors import load_tensors, save_tensors
-from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig
+from minillm.models import GPT2, GPT2Config, Llama, LlamaConfig, load_model
 from minillm.quantization import (
     FourBitLinear,
     Int8Linear,
@@ -140,6 +140,7 @@ def test_skipping():
     # one by its whole name, the others by the last part
     small = quantize(model, skip=("head", first, "gate_proj"))
     kept = {name for name, layer in small.named_modules() if isinstance(layer, nn.Linear)}
+    assert isinstance(quantize(model, skip=["lm_head"]).head, nn.Linear)  # as transformers' users write it
     assert kept == {"head", first, *(name for name, _ in model.named_modules() if name.endswith("gate_proj"))}
 
 
@@ -163,6 +164,7 @@ def test_skipping():
         ((nn.Linear(2, 2), "nf4", None, 0), "group_size"),
         ((nn.Linear(2, 2), "nf4", None, None, ["text"]), "calibration"),
         ((nn.Linear(2, 2), "nf4", None, None, None, "head"), "skip"),
+        ((tiny(), "nf4", None, None, None, ["gate_porj"]), "skip names what .* not have: 'gate_porj'"),
     ],
 )
 def test_bad_arguments(arguments, word):
@@ -299,6 +301,12 @@ def test_a_whole_file_whose_layers_do_not_fit_themselves_is_refused(tmp_path, me
                 load_quantized(tmp_path)
     save_tensors(path, "quantized model", right, meta)
     load_quantized(tmp_path)
+
+
+def test_load_model_says_what_opens_a_quantized_folder(tmp_path):
+    save_quantized(quantize(tiny()), tmp_path)
+    with pytest.raises(BadFileError, match="holds a quantized model"):
+        load_model(tmp_path)
 
 
 def test_only_quantized_models_of_ours_are_saved(tmp_path):

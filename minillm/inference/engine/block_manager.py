@@ -113,6 +113,7 @@ class BlockManager:
 
     def blocks_for(self, tokens: int) -> int:
         """Blocks that so many tokens take."""
+        check_length(tokens)
         return -(-tokens // self.block_size)
 
     # A text's life
@@ -144,6 +145,8 @@ class BlockManager:
 
     def needed(self, table: BlockTable, length: int) -> int:
         """Free blocks that `reserve(table, length)` takes: new ones, and copies of shared ones."""
+        check_table(table)
+        check_length(length)
         if self._in_own_block(table, length):
             return 0
         new = max(0, self.blocks_for(length) - len(table.blocks))

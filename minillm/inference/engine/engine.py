@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from hashlib import blake2b
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from minillm._checks import check_choice, check_flag, check_int, check_text, describe
@@ -234,7 +235,9 @@ class Engine:
             raise ValueError(
                 f"prompts must be a list of texts or of lists of token ids, got {describe(prompts)}"
             )
-        if isinstance(prompts, str) or (len(prompts) and not isinstance(prompts[0], (str, Sequence, Tensor))):
+        if isinstance(prompts, str) or (
+            len(prompts) and not isinstance(prompts[0], (str, Sequence, Tensor, np.ndarray))
+        ):
             prompts = [prompts]
         if not isinstance(params, (list, tuple)):
             params = [params] * len(prompts)

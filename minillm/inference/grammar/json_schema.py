@@ -183,8 +183,8 @@ class _Reader:
         if not isinstance(required, list):
             raise ValueError(f"{where}.required must be a list of names, got {describe(required)}")
         for name in required:
-            if name not in properties:
-                raise ValueError(f"{where}.required names {name!r}, which is none of its properties")
+            if not isinstance(name, str) or name not in properties:
+                raise ValueError(f"{where}.required names {describe(name)}, which is none of its properties")
         if not properties and schema.get("additionalProperties", True) is not False:
             more = schema.get("additionalProperties", True)
             return any_object(

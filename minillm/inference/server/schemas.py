@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import fields
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -40,6 +41,8 @@ SAME = (
     "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty", "seed",
     "min_tokens", "ignore_eos", "no_repeat_ngram_size",
 )  # fmt: skip
+# the server's defaults have those, ends and stops; the others are a client's to ask for, or say nothing by themselves
+DEFAULTS = (*SAME, "stop", "stop_token_ids", "max_tokens", "length_penalty", "early_stopping")
 Id = Annotated[int, Field(ge=0, lt=2**63)]
 Stop = Annotated[str, Field(min_length=1, max_length=1000)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -310,7 +313,15 @@ def sampling_params(
     asked: Asked, defaults: SamplingParams, max_tokens: int, ends: list[int], calls: Calls | None = None
 ) -> SamplingParams:
     """The settings; ApiError 400 for values out of range. ends: ids that end an answer. calls: what it may call."""
-    given = {name: getattr(defaults, name) for name in SAME} | asked.settings()
+    given = {name: getattr(defaults, name) for name in SAME}
+    given["min_tokens"] = min(defaults.min_tokens, max_tokens)  # who asks for less did not ask for more
+    asks = asked.settings()
+    if calls is not None or "json_schema" in asks:  # the text's form says when it ends
+        given |= {"min_tokens": 0, "no_repeat_ngram_size": 0}
+    elif defaults.stop:
+        own = asks.get("stop", [])
+        asks["stop"] = [*defaults.stop, *([own] if isinstance(own, str) else own)]
+    given |= asks
     given["stop_token_ids"] = [*defaults.stop_token_ids, *given.get("stop_token_ids", ()), *ends]
     if calls is not None:
         given |= {"calls": calls, "json_schema": None}  # they hold what it says
@@ -320,6 +331,15 @@ def sampling_params(
         named = [one for one in str(error).split()[:4] if one in SAME or one in given]
         param = named[0] if named else "response_format" if given.get("json_schema") is not None else None
         raise ApiError(400, str(error), param) from None
+
+
+def check_defaults(defaults: Any) -> None:
+    """ValueError for what are no SamplingParams, and for settings that would be passed over."""
+    if not isinstance(defaults, SamplingParams):
+        raise ValueError(f"defaults must be SamplingParams or None, got {describe(defaults)}")
+    usual, names = SamplingParams(), [one.name for one in fields(defaults) if one.name not in DEFAULTS]
+    if other := [name for name in names if getattr(defaults, name) != getattr(usual, name)]:
+        raise ValueError(f"defaults cannot set {', '.join(other)}: each request says it")
 
 
 def _token_id(name: str) -> int:

@@ -30,6 +30,7 @@ try:
     from minillm.inference.server.embeddings import Embeddings
     from minillm.inference.server.loop import EngineLoop
     from minillm.inference.server.prepare import Limits, Preparing
+    from minillm.inference.server.schemas import check_defaults
 except ImportError as missing:
     raise ImportError(f"the server needs more packages ({missing}): pip install 'minillm[serve]'") from None
 
@@ -41,8 +42,9 @@ class Server:
 
     engine: with a tokenizer. port: 0 for a free one. model_name: the name that clients ask for; LoRA adapters of the
     model are asked for by their own. api_key: None for an open server. defaults: temperature and the like where a
-    client names none (of OpenAI's interface: temperature 1). encoder: a SentenceEncoder behind /v1/embeddings, or None;
-    encoder_name: the name that clients ask for.
+    client names none (of OpenAI's interface: temperature 1), and stops beside the client's; its max_tokens is not read,
+    and what a form of the answer (response_format, tools) cannot have is left out there. encoder: a SentenceEncoder
+    behind /v1/embeddings, or None; encoder_name: the name that clients ask for.
     limits: fields of `Limits`. ValueError for what does not fit, OSError for an address that is taken.
     """
 
@@ -81,9 +83,11 @@ class Server:
         for what, name in (("model_name", model_name), ("encoder_name", encoder_name)):
             if name in taken and (what == "model_name" or encoder is not None):
                 raise ValueError(f"{what} must not be that of an adapter, got {name!r}")
+        defaults = SamplingParams() if defaults is None else defaults
+        check_defaults(defaults)
         bounds = Limits(**limits)
         embeddings = None if encoder is None else Embeddings(encoder, encoder_name)
-        preparing = Preparing(engine, model_name, bounds, defaults or SamplingParams())
+        preparing = Preparing(engine, model_name, bounds, defaults)
         self.loop = EngineLoop(engine)
         self._loops = [self.loop, *([] if embeddings is None else [embeddings.loop])]
         self.app = App(self.loop, preparing, api_key, embeddings)

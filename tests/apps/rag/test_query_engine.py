@@ -254,6 +254,9 @@ def test_without_a_model_the_best_sentence_is_quoted(question, texts, expected):
 class Says(ScriptedChat):
     """A model that gives back whatever it was made with, text or not."""
 
+    def __post_init__(self):
+        pass
+
     def chat(self, messages, params=None, **_):
         return self.replies[0]
 

@@ -151,6 +151,7 @@ def test_what_is_no_table_no_ids_and_no_length_is_refused_and_nothing_changes():
     with pytest.raises(ValueError, match="salt must be bytes, got '소금'"):
         manager.open(known, salt="소금")
     calls = [manager.release, manager.fork, lambda x: manager.reserve(x, 1), lambda x: manager.crop(x, 0)]
+    calls.append(lambda x: manager.needed(x, 1))
     for call in [*calls, lambda x: manager.seal(x, known)]:
         with pytest.raises(
             ValueError, match=r"table must be a BlockTable, as open\(\) gives it, got \[0, 1\]"

@@ -241,6 +241,7 @@ def test_references_and_what_pydantic_writes():
         ({"type": "string", "maxLength": -1}, "whole number"), ({"type": "array", "minItems": 1.5}, "whole number"),
         ({"$ref": "http://x/y"}, "must point into"), ({"$ref": "#/$defs/x"}, "nothing stands"),
         ({"type": "object", "required": ["x"]}, "none of its properties"),
+        ({"type": "object", "properties": {"x": {}}, "required": [["x"]]}, "none of its properties"),
         ({"enum": [1], "type": "string"}, "none of its values"),
         ({"$defs": {"a": {"type": "array", "items": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"}, "refers to itself"),
         ({"type": "string", "pattern": "^a{3}$", "maxLength": 2}, "no text at all"), ({"anyOf": []}, "list of schemas"),

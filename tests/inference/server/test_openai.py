@@ -406,6 +406,31 @@ def test_limits_are_said_and_a_full_server_refuses_at_once():
         assert ask(model="tiny", prompt=[1], max_tokens=1).usage.completion_tokens == 1
 
 
+def test_defaults_stand_beside_what_a_client_asks(engine):
+    """What the makers of a model set in generation_config.json: stops count, and nothing of it refuses a request."""
+    free = alone(engine, "hello", temperature=0, max_tokens=12)[0]
+    first, later = free.text[2:4], free.text[5:7]
+    assert later not in free.text[:5]
+    defaults = SamplingParams(temperature=0, stop=[later], min_tokens=3, max_tokens=9, no_repeat_ngram_size=9)
+    asked = {"model": "tiny", "prompt": "hello", "max_tokens": 12}
+    with Server(engine, port=0, model_name="tiny", defaults=defaults) as server, client_of(server) as client:
+
+        def says(**more):
+            choice = client.completions.create(**asked | more).choices[0]
+            return choice.text, choice.finish_reason
+
+        assert says() == (free.text[: free.text.index(later)], "stop")
+        assert (
+            says(stop=first)[0]
+            == alone(engine, "hello", temperature=0, max_tokens=12, min_tokens=3, stop=[later, first])[0].text
+        )
+        assert says(max_tokens=2)[1] == "length"  # fewer than the default's min_tokens
+        schema = {"name": "a", "schema": {"type": "integer", "minimum": 1, "maximum": 9}}
+        shape = {"response_format": {"type": "json_schema", "json_schema": schema}}
+        answer = client.chat.completions.create(model="tiny", messages=ASKED, max_tokens=12, **shape)
+        assert answer.choices[0].message.content in "123456789"
+
+
 def test_a_failed_step_is_500_and_the_next_request_is_answered():
     engine = tiny_engine()
     with Server(engine, port=0, model_name="tiny") as server, client_of(server) as client:
@@ -439,6 +464,8 @@ def test_what_a_server_cannot_be_made_of(engine):
         {"end_seconds": -1},
         {"read_seconds": float("nan")},
         {"max_tokns": 3},
+        {"defaults": {"temperature": 0}},
+        {"defaults": SamplingParams(logit_bias={5: 1})},
     ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Server(engine, **{"port": 0} | wrong)
