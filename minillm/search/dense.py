@@ -1,8 +1,8 @@
 """Dense search (의미 검색): texts and questions become vectors, and the nearest vectors are the answer.
 
 Book: 10.3 실습: 의미 검색 구현하기. The two parts are exchangeable: any encoder with `encode(texts) -> (N, D)` and
-`dim`, any index with the methods of ExactIndex, HNSWIndex and IVFIndex among them. An encoder that was trained with other prompts for questions than for
-texts has `encode_query` and `encode_document`, too.
+`dim`, any index with the methods of ExactIndex, HNSWIndex and IVFIndex among them. An encoder that was trained with
+other prompts for questions than for texts has `encode_query` and `encode_document`, too.
 """
 
 from __future__ import annotations

@@ -65,7 +65,8 @@ def test_a_copy_answers_alike_and_is_changed_alone(copied, options):
     if kind is HNSWIndex:
         graph = other._slots.graph()
         assert [part.ctypes.data % 64 for part in (graph.rows, graph.links, graph.upper)] == [0, 0, 0]
-        assert other._builder.slots is other._slots and other._builder.lock is other._lock is not index._lock
+        assert other._builder.slots is other._slots
+        assert other._builder.lock is other._lock is not index._lock
 
 
 @pytest.mark.parametrize("codes", [None, "uint8"])
