@@ -51,10 +51,16 @@ def answer_relevance(
 
 def context_precision(useful: Sequence[bool]) -> float:
     """Whether what is useful stands first. useful: 0 or 1 for each context, best ranked first; 0.0 where none is."""
-    if not is_listing(useful) or not (listed := list(useful)):
+    flags = _flags(useful)
+    places = [place for place, one in enumerate(flags) if one]
+    return map_score([range(len(flags))], [places]) if places else 0.0  # average precision, of one ranking
+
+
+def _flags(useful: Sequence[bool]) -> list[bool]:
+    flags = list(useful) if is_listing(useful) else []
+    if not flags:
         raise ValueError(f"useful must hold 0 or 1 for each context, got {describe(useful)}")
-    places = [place for place, one in enumerate(listed) if _yes(one)]
-    return map_score([range(len(listed))], [places]) if places else 0.0  # average precision, of one ranking
+    return [_yes(one) for one in flags]
 
 
 def _yes(one: bool) -> bool:
