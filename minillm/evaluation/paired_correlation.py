@@ -20,7 +20,7 @@ import numpy as np
 
 from minillm._arrays import plain_items
 from minillm._checks import check_int, check_number, describe, is_listing
-from minillm.evaluation.correlation import pearson, spearman
+from minillm.evaluation.correlation import finite_numbers, pearson, spearman
 
 
 class PairedCorrelation(NamedTuple):
@@ -56,6 +56,7 @@ def paired_spearman(
     groups: to which group an item belongs, None for items drawn one by one. Raises ValueError for lists of different
     lengths, fewer than two numbers, or numbers that are all the same, of which there is no correlation.
     """
+    a, b, scores = (finite_numbers(*one) for one in (("a", a), ("b", b), ("scores", scores)))
     whole = spearman(a, scores), spearman(b, scores)
     if not np.isfinite(whole).all():
         raise ValueError("a, b and scores must each hold different numbers, got one whose numbers are equal")
