@@ -1,4 +1,4 @@
-"""What somebody else's model gives, as an array of numpy: a list, an array or a tensor."""
+"""What somebody else's model gives, as an array of numpy or as Python's own values: a list, an array or a tensor."""
 
 from __future__ import annotations
 
@@ -19,3 +19,10 @@ def as_array(value: Any) -> np.ndarray:
         return tensor.numpy()
     except TypeError:  # bfloat16
         return tensor.float().numpy()
+
+
+def plain_items(values: Any) -> list[Any]:
+    """The items of a listing, numbers of numpy and torch as Python's own: two tensors of one number are two keys of a
+    dict."""
+    values = values.tolist() if hasattr(values, "tolist") else values
+    return [one.item() if getattr(one, "ndim", None) == 0 else one for one in values]

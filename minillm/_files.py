@@ -240,6 +240,15 @@ def map_arrays(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], Any]
     return _sealed(path, kind, map_file(path, kind, mmap.ACCESS_COPY), _views)
 
 
+def kind_of_file(path: str | Path) -> str | None:
+    """The kind that a file says it is of; None for one that `save_arrays` did not write, or that is damaged."""
+    try:
+        with map_file(path) as data:
+            return json.loads(_header(data)["__metadata__"]["minillm"])["kind"]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
 def _sealed(path: str | Path, kind: str, data: Any, open_arrays: Callable[[Any], Any]) -> tuple[Any, Any]:
     """(arrays, meta) from the bytes of a file, checked."""
     refusal = f"{kind} file {str(path)!r} is refused"

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any
 
+from minillm._arrays import plain_items
 from minillm._checks import describe, is_listing
 
 
@@ -34,10 +35,9 @@ def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
 
 
 def _labels(name: str, values: Any) -> list[Hashable]:
-    values = values.tolist() if hasattr(values, "tolist") else values
     if not is_listing(values):
         raise ValueError(f"{name} must be a list of labels, got {describe(values)}")
-    values = list(values)
+    values = plain_items(values)
     for value in values:
         if not isinstance(value, Hashable) or value != value:
             raise ValueError(f"{name} must hold str or numbers, got {describe(value)}")

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from minillm._checks import check_choice, check_text, describe, is_listing
 
@@ -31,7 +32,9 @@ def tidied_english(text: str) -> str:
 
 
 def tidied_korean(text: str) -> str:
-    """KorQuAD's form: quotes and brackets are blanks, no punctuation, small letters, one blank between words."""
+    """KorQuAD's form: quotes and brackets are blanks, no punctuation, small letters, one blank between words; Hangul of
+    one code point a syllable and of three is the same (NFC)."""
+    text = unicodedata.normalize("NFC", text)
     return " ".join(text.translate(_QUOTES).lower().translate(_PUNCTUATION).split())
 
 
@@ -69,7 +72,8 @@ def _rule(language: str) -> tuple[Callable[[str], str], Callable[[str], list[str
 
 
 def _golds(gold: str | Sequence[str]) -> list[str]:
-    golds = [gold] if isinstance(gold, str) else list(gold) if is_listing(gold) else []
+    listed = is_listing(gold) and not isinstance(gold, Mapping)  # SQuAD's {"text": [...]} would list its keys
+    golds = [gold] if isinstance(gold, str) else list(gold) if listed else []
     if not golds:
         raise ValueError(f"gold must be an answer or a list of answers, got {describe(gold)}")
     return [check_text("gold", one) for one in golds]

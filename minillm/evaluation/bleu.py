@@ -22,7 +22,7 @@ from typing import Any
 
 import regex
 
-from minillm._checks import check_choice, check_flag, check_int, check_number
+from minillm._checks import check_choice, check_flag, check_int, check_number, describe, is_listing
 from minillm.evaluation.ngrams import ngram_counts, with_references
 
 # NIST's mteval-v13a: what is set apart by blanks. Points and commas stay in numbers: 1,000.5
@@ -92,7 +92,10 @@ def bleu(hypotheses: Sequence[str], references: Sequence[Any], **options: Any) -
 
 
 def sentence_bleu(hypothesis: str, references: Sequence[str], **options: Any) -> float:
-    """BLEU of one text against its references (str), 0..100; orders that are longer than the text are left out."""
+    """BLEU of one text against its references (a list of str), 0..100; orders that are longer than the text are left
+    out."""
+    if not is_listing(references):  # the letters of a text would be so many references
+        raise ValueError(f"references must be a list of str, got {describe(references)}")
     options = {"effective_order": True, **options}
     return bleu([hypothesis], [[one] for one in references], **options)
 

@@ -89,4 +89,5 @@ def f_score(counts: Sequence[tuple[int, int, int]], beta: float) -> float:
         return 0.0
     precision, recall = (sum(column) / len(both) for column in zip(*both))
     weighed = beta**2 * precision + recall
-    return 100 * (1 + beta**2) * precision * recall / weighed if weighed else 0.0
+    # in sacrebleu's order: of two references that are equally good the last bit chooses
+    return 100 * ((1 + beta**2) * precision * recall / weighed) if weighed else 0.0

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from minillm._arrays import as_array
 from minillm._checks import describe
 
 
@@ -56,8 +57,9 @@ def _two(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
 def finite_numbers(name: str, values: Any) -> np.ndarray:
     """`values` as float64 (N,); ValueError for anything but a list of finite numbers."""
     try:
-        numbers = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+        numbers = as_array(values)
+        numbers = numbers.astype(np.float64) if numbers.dtype.kind in "biufO" else np.zeros((0, 0))
+    except (TypeError, ValueError, RuntimeError):  # the last one: a list of tensors that require grad
         numbers = np.zeros((0, 0))
     if numbers.ndim != 1 or not np.isfinite(numbers).all():
         raise ValueError(f"{name} must be a list of finite numbers, got {describe(values)}")

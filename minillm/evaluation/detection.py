@@ -21,6 +21,7 @@ import numpy as np
 
 from minillm._checks import check_int, check_number, describe
 from minillm.evaluation.correlation import finite_numbers, mean_ranks
+from minillm.evaluation.paired_correlation import members_of
 
 
 def auc(scores: Sequence[float], labels: Sequence[Any]) -> float:
@@ -34,19 +35,18 @@ def auc(scores: Sequence[float], labels: Sequence[Any]) -> float:
 def auc_interval(
     scores: Sequence[float], labels: Sequence[Any], groups: Sequence[Any], draws: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % of AUC when whole groups are drawn again: cases of one question rise and fall together."""
+    """95 % of AUC when whole groups are drawn again: cases of one question rise and fall together. groups: a name for
+    each score, None for a group each. Raises ValueError for one group alone, and where no draw held both labels."""
     s, y = _scored(scores, labels)
-    if len(groups) != len(s):
-        raise ValueError(f"groups must name the group of each of {len(s)} scores, got {len(groups)}")
     check_int("draws", draws, 1)
-    members: dict[Any, list[int]] = {}
-    for place, group in enumerate(groups):
-        members.setdefault(group, []).append(place)
-    places, rng, found = [np.array(one) for one in members.values()], np.random.default_rng(seed), []
+    places = members_of(groups, len(s))
+    rng, found = np.random.default_rng(check_int("seed", seed, 0)), []
     for _ in range(draws):
         chosen = np.concatenate([places[i] for i in rng.integers(len(places), size=len(places))])
         if 0 < y[chosen].sum() < len(chosen):  # a draw of one kind only has no AUC
             found.append(auc(s[chosen], y[chosen]))
+    if not found:
+        raise ValueError(f"of {draws} draws none held both labels: give more draws")
     low, high = np.quantile(found, [0.025, 0.975])
     return float(low), float(high)
 

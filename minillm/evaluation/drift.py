@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from minillm._arrays import as_array
 from minillm._checks import check_int, check_number, describe
 from minillm.evaluation.correlation import finite_numbers
 
@@ -25,12 +26,16 @@ from minillm.evaluation.correlation import finite_numbers
 def psi(expected: Sequence[float], actual: Sequence[float], bins: int = 10, least: float = 1e-4) -> float:
     """Population stability index, 0 (the same shares) and up, of two samples of numbers.
 
-    bins: parts of equal size of the expected sample; equal numbers never part, so that there may be fewer. least: what
-    an empty bin counts as. Raises ValueError for no numbers, or numbers that are not finite.
+    bins: parts of equal size of the expected sample. Equal numbers never part, and a number that fills a bin has one of
+    its own, so that there may be fewer or more. least: what an empty bin counts as. Raises ValueError for no numbers,
+    or numbers that are not finite.
     """
     e, a = _sample("expected", expected), _sample("actual", actual)
     check_int("bins", bins, 2), check_number("least", least, 1e-12, 0.1)
     edges = np.unique(np.quantile(e, np.linspace(0, 1, bins + 1)[1:-1]))
+    # of yes and no with 95 % yes every edge is the yes: the no below it must not share its bin
+    full = [edge for edge in edges if (e == edge).sum() * bins >= len(e)]
+    edges = np.unique([*edges, *np.nextafter(full, -np.inf)])
     shares = [
         np.maximum(
             np.bincount(np.searchsorted(edges, one, side="left"), minlength=len(edges) + 1) / len(one), least
@@ -57,8 +62,8 @@ def centroid_distance(expected: Any, actual: Any) -> float:
     means = []
     for name, value in (("expected", expected), ("actual", actual)):
         try:
-            vectors = np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError):
+            vectors = as_array(value).astype(np.float64)
+        except (TypeError, ValueError, RuntimeError):
             vectors = np.zeros(0)
         if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all():
             raise ValueError(f"{name} must be finite vectors (N, D), got {describe(value)}")

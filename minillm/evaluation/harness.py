@@ -102,9 +102,9 @@ def generate_until(
     """Each item answered in writing; details: the texts, cut at the first of `until`.
 
     write: from the prompts to what the model writes behind each, any way there is. items: {"prompt": str, "answer":
-    str}. extract: from a text to the answer in it, the gold one's text, too (None: the text as it is). Answers are
-    compared as `same_answer` does. Raises ValueError for items of another form, and where `write` gives something else
-    than a text for each prompt.
+    str}. extract: from what was written to the answer in it (None: the text as it is); the gold one is taken as it
+    stands. Answers are compared as `same_answer` does. Raises ValueError for items of another form, and where `write`
+    gives something else than a text for each prompt, or `extract` something else than a text.
     """
     check_function("write", write), check_function("extract", extract)
     if isinstance(until, str) or not is_listing(until):
@@ -115,7 +115,7 @@ def generate_until(
     if isinstance(texts, str) or not is_listing(texts) or len(texts := list(texts)) != len(rows):
         raise ValueError(f"write must give a text for each of {len(rows)} prompts, got {describe(texts)}")
     texts = [cut_at(check_text("what write gives", text), until) for text in texts]
-    answers = [extract(text) if extract else text for text in texts]
+    answers = [check_text("what extract gives", extract(text)) if extract else text for text in texts]
     return Answered([same_answer(a, gold) for a, (_, gold) in zip(answers, rows)], answers, texts)
 
 

@@ -19,6 +19,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
+from minillm._arrays import plain_items
 from minillm._checks import check_int, check_number, check_text, describe, is_listing
 
 
@@ -48,7 +49,7 @@ class CharacterNaiveBayes:
         texts = _checked_texts(texts)
         if not is_listing(labels):
             raise ValueError(f"labels must be a list, one a text, got {describe(labels)}")
-        labels = labels.tolist() if hasattr(labels, "tolist") else list(labels)
+        labels = plain_items(labels)
         if not texts or len(texts) != len(labels):
             raise ValueError(f"fit needs one label a text, got {len(texts)} texts and {len(labels)} labels")
         try:

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minillm._arrays import plain_items
 from minillm._checks import check_int, check_number, describe, is_listing
-from minillm.evaluation.correlation import pearson, spearman
+from minillm.evaluation.correlation import finite_numbers, pearson, spearman
 
 
 class PairedCorrelation(NamedTuple):
@@ -55,6 +56,7 @@ def paired_spearman(
     groups: to which group an item belongs, None for items drawn one by one. Raises ValueError for lists of different
     lengths, fewer than two numbers, or numbers that are all the same, of which there is no correlation.
     """
+    a, b, scores = (finite_numbers(*one) for one in (("a", a), ("b", b), ("scores", scores)))
     whole = spearman(a, scores), spearman(b, scores)
     if not np.isfinite(whole).all():
         raise ValueError("a, b and scores must each hold different numbers, got one whose numbers are equal")
@@ -63,7 +65,7 @@ def paired_spearman(
     confidence = check_number("confidence", confidence, 0.01, 0.9999)
     resamples = check_int("resamples", resamples, 100)
     rng = np.random.default_rng(check_int("seed", seed, 0))
-    members = _members(groups, len(scores))
+    members = members_of(groups, len(scores))
     differences = np.empty(resamples)
     for place, drawn in enumerate(rng.integers(0, len(members), (resamples, len(members)))):
         rows = drawn if groups is None else np.concatenate([members[one] for one in drawn])
@@ -82,15 +84,15 @@ def _ranks(codes: np.ndarray) -> np.ndarray:
     return (np.cumsum(sizes) - (sizes - 1) / 2)[codes]
 
 
-def _members(groups: Any, count: int) -> list[np.ndarray]:
-    """The places of each group's items."""
+def members_of(groups: Any, count: int) -> list[np.ndarray]:
+    """The places of each group's items, in the order in which the groups come; None is a group for each of `count`
+    items. ValueError for other than `count` names of two groups or more."""
     if groups is None:
         return [np.array([place]) for place in range(count)]
-    groups = groups.tolist() if hasattr(groups, "tolist") else groups  # items of a tensor are never equal
-    if not is_listing(groups) or len(groups) != count:
+    if not is_listing(groups) or len(names := plain_items(groups)) != count:
         raise ValueError(f"groups must name a group for each of {count} items, got {describe(groups)}")
     places: dict[Hashable, list[int]] = {}
-    for place, group in enumerate(groups):
+    for place, group in enumerate(names):
         if not isinstance(group, Hashable) or group != group:  # NaN would be a group of its own each time
             raise ValueError(f"groups must hold str or numbers, got {describe(group)}")
         places.setdefault(group, []).append(place)

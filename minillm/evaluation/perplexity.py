@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -36,7 +37,7 @@ def negative_log_likelihood(
 ) -> tuple[float, int]:
     """(sum of -log p in nats, number of tokens scored) of a text of ids, every one but the first scored once.
 
-    model: called with (B, T) int64, gives an object with `.logits` (B, T, V). ids: list of int or 1-D tensor, at
+    model: called with (B, T) int64, gives an object with `.logits` (B, T, V). ids: list of int, 1-D tensor or array, at
     least 2. context_length: how many tokens the model reads at once. stride: 1 to context_length, which is the
     default (no overlap). batch_size: windows a pass. Sums are float64; the model is in evaluation mode meanwhile.
     Raises ValueError for anything else, and for a model that gives NaN.
@@ -127,16 +128,18 @@ def bits_per_byte(
 
 
 def _ids(ids: Any) -> Tensor:
-    if isinstance(ids, (str, bytes)) or not isinstance(ids, (Sequence, Tensor)):
-        raise ValueError(f"ids must be a list of ids or a 1-D integer tensor, got {describe(ids)}")
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, (Sequence, Tensor, np.ndarray)):
+        raise ValueError(f"ids must be a list of ids or a 1-D integer tensor or array, got {describe(ids)}")
     try:
         tokens = ids.detach().cpu() if isinstance(ids, Tensor) else torch.tensor(list(ids))
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"ids must be a flat list of integers, got {describe(ids)}") from None
     if len(tokens.shape) != 1 or len(tokens) < 2:
         raise ValueError(f"ids must be a flat sequence of at least two ids, got {describe(tokens)}")
-    if tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool or tokens.min() < 0:
-        raise ValueError(f"ids must be integers of 0 or more, got {describe(tokens)} from {tokens.min()}")
+    whole = not (tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool)
+    if not whole or (least := tokens.long().min()) < 0:  # long first: torch knows no least of uint16
+        came = describe(tokens) + (f" from {least}" if whole else "")
+        raise ValueError(f"ids must be integers of 0 or more, got {came}")
     return tokens.long()
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from minillm._arrays import as_array
 from minillm._checks import check_number, check_text, describe, is_listing
 from minillm.evaluation.ngrams import ngram_counts
 from minillm.evaluation.ranking import map_score
@@ -50,10 +51,16 @@ def answer_relevance(
 
 def context_precision(useful: Sequence[bool]) -> float:
     """Whether what is useful stands first. useful: 0 or 1 for each context, best ranked first; 0.0 where none is."""
-    if isinstance(useful, str) or not is_listing(useful) or not len(useful):
+    flags = _flags(useful)
+    places = [place for place, one in enumerate(flags) if one]
+    return map_score([range(len(flags))], [places]) if places else 0.0  # average precision, of one ranking
+
+
+def _flags(useful: Sequence[bool]) -> list[bool]:
+    flags = list(useful) if is_listing(useful) else []
+    if not flags:
         raise ValueError(f"useful must hold 0 or 1 for each context, got {describe(useful)}")
-    places = [place for place, one in enumerate(useful) if _yes(one)]
-    return map_score([range(len(useful))], [places]) if places else 0.0  # average precision, of one ranking
+    return [_yes(one) for one in flags]
 
 
 def _yes(one: bool) -> bool:
@@ -90,7 +97,12 @@ def embedding_support(encode: Callable[[list[str]], np.ndarray]) -> Support:
         raise ValueError(f"encode must be a function, got {describe(encode)}")
 
     def support(statement: str, contexts: Sequence[str]) -> float:
-        vectors = np.asarray(encode([check_text("statement", statement), *_texts("contexts", contexts)]))
+        texts = [check_text("statement", statement), *_texts("contexts", contexts)]
+        vectors = as_array(encode(texts))
+        if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all():
+            raise ValueError(
+                f"encode must give a vector of finite numbers for each of {len(texts)} texts, got {describe(vectors)}"
+            )
         return float(np.clip((vectors[1:] @ vectors[0]).max(), 0, 1))
 
     return support
@@ -104,6 +116,6 @@ def _mean_support(name: str, statements: Sequence[str], contexts: Sequence[str],
 
 
 def _texts(name: str, texts: Sequence[str]) -> list[str]:
-    if isinstance(texts, str) or not is_listing(texts) or not len(texts):
+    if not is_listing(texts) or not (listed := list(texts)):
         raise ValueError(f"{name} must be a list of texts, one at least, got {describe(texts)}")
-    return [check_text(name, one) for one in texts]
+    return [check_text(name, one) for one in listed]

@@ -7,7 +7,8 @@
     each: precision = matches / words of the summary, recall = matches / words of the reference, F = 2PR / (P + R)
 
 rouge_score's words are runs of a-z and 0-9. Of Korean nothing is left, and every figure is 0 without a word: choose
-tokenizer="unicode" (words of any script) or "syllables" (each letter that is no a-z or digit alone).
+tokenizer="unicode" (words of any script) or "syllables" (each letter that is no a-z or digit alone). Both compose the
+text first (NFC), so that Hangul of one code point a syllable and of three is the same.
 
 Book: 13.3.1 정량적 지표. Paper: Lin 2004. Held against: rouge_score 0.1.2. Leaves out: its stemmer (give `tokenizer`
 a function instead).
@@ -16,8 +17,9 @@ a function instead).
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from minillm._checks import check_choice, check_text, describe, is_listing
@@ -27,8 +29,8 @@ KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 _ENGLISH, _WORDS, _LETTERS = re.compile(r"[a-z0-9]+"), re.compile(r"\w+"), re.compile(r"[a-z0-9]+|[^\W_]")
 TOKENIZERS: dict[str, Callable[[str], list[str]]] = {
     "english": lambda text: _ENGLISH.findall(text.lower()),
-    "unicode": lambda text: _WORDS.findall(text.lower()),
-    "syllables": lambda text: _LETTERS.findall(text.lower()),
+    "unicode": lambda text: _WORDS.findall(unicodedata.normalize("NFC", text).lower()),
+    "syllables": lambda text: _LETTERS.findall(unicodedata.normalize("NFC", text).lower()),
 }
 
 
@@ -64,12 +66,12 @@ def rouge_parts(
         tokenizer = TOKENIZERS[tokenizer]
     if isinstance(kinds, str) or not is_listing(kinds):
         raise ValueError(f"kinds must be a list such as {KINDS}, got {describe(kinds)}")
-    words = tokenizer(prediction), tokenizer(reference)
+    words = _words(tokenizer, prediction), _words(tokenizer, reference)
     scores = {}
     for kind in kinds:
         if kind == "rougeLsum":
             scores[kind] = rouge_l_sum(
-                *([tokenizer(line) for line in text.split("\n")] for text in (prediction, reference))
+                *([_words(tokenizer, line) for line in text.split("\n")] for text in (prediction, reference))
             )
         elif kind == "rougeL":
             scores[kind] = rouge_l(*words)
@@ -78,6 +80,13 @@ def rouge_parts(
         else:
             raise ValueError(f"kinds must hold rouge1 ... rouge9, rougeL or rougeLsum, got {describe(kind)}")
     return scores
+
+
+def _words(tokenizer: Callable[[str], list[str]], text: str) -> list[str]:
+    words = tokenizer(text)
+    if not is_listing(words) or isinstance(words, Mapping):  # the letters of a text are no words
+        raise ValueError(f"tokenizer must return a list of str, got {describe(words)}")
+    return list(words)
 
 
 def rouge_n(prediction: Sequence[str], reference: Sequence[str], n: int) -> Rouge:

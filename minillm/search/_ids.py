@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minillm._checks import describe, is_listing
@@ -14,8 +14,9 @@ LONGEST = 2.0**60  # of vectors: up to here no square or product overflows float
 
 
 def check_texts(name: str, texts: Any) -> list[str]:
-    """`texts` as a list of str; ValueError for one str, for something not iterable, or for an item that is no str."""
-    if not is_listing(texts):
+    """`texts` as a list of str; ValueError for one str, for a dict, whose keys would be the texts, for something not
+    iterable, or for an item that is no str."""
+    if not is_listing(texts) or isinstance(texts, Mapping):
         raise ValueError(f"{name} must be a list of str, got {describe(texts)}")
     texts = list(texts)
     for position, text in enumerate(texts):

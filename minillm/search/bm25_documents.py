@@ -10,7 +10,7 @@ Peer: none; bm25s builds its index anew.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import compress
 from typing import Any
 
@@ -63,7 +63,7 @@ class Documents:
     ) -> None:
         """Take documents in, texts for `split` or lists of words. Without ids the next free numbers are given, and
         those of removed documents are not used again. ValueError for what does not fit; then nothing was added."""
-        if not is_listing(documents):
+        if not is_listing(documents) or isinstance(documents, Mapping):  # a dict would be read by its keys
             raise ValueError(f"corpus must be a list of str, got {describe(documents)}")
         documents = list(documents)
         if ids is None:

@@ -1,8 +1,8 @@
 """Dense search (의미 검색): texts and questions become vectors, and the nearest vectors are the answer.
 
 Book: 10.3 실습: 의미 검색 구현하기. The two parts are exchangeable: any encoder with `encode(texts) -> (N, D)` and
-`dim`, any index with the methods of ExactIndex. An encoder that was trained with other prompts for questions than for
-texts has `encode_query` and `encode_document`, too.
+`dim`, any index with the methods of ExactIndex, HNSWIndex and IVFIndex among them. An encoder that was trained with
+other prompts for questions than for texts has `encode_query` and `encode_document`, too.
 """
 
 from __future__ import annotations
@@ -15,14 +15,19 @@ from typing import Any
 import numpy as np
 
 from minillm._checks import check_int, check_path, describe
-from minillm._files import BadFileError, read_json, write_json
+from minillm._files import BadFileError, kind_of_file, read_json, write_json
 from minillm.data import REAL_MODELS
 from minillm.search._ids import DocumentId, Ranking, check_document_ids, check_texts
 from minillm.search.encoder_sources import open_encoder
 from minillm.search.exact import ExactIndex, check_vectors
 from minillm.search.sentence_encoder import SentenceEncoder
 
-NAMED = "encoder.json"  # the name of a real model
+NAMED = "encoder.json"  # the name of a real model; null for an encoder that cannot be stored
+INDEXES = {
+    "HNSW index": "HNSWIndex",
+    "NSW index": "NSWIndex",
+    "IVF index": "IVFIndex",
+}  # by what a file calls itself
 
 
 class DenseRetriever:
@@ -39,7 +44,7 @@ class DenseRetriever:
         if getattr(index, "dim", None) != encoder.dim or len(index):
             raise ValueError(f"index must be empty and of width {encoder.dim}, got {describe(index)}")
         self.encoder, self.index = encoder, index
-        self._empty = copy.deepcopy(index)  # what a second `fit` starts from
+        self._empty: Any = copy.deepcopy(index)  # what a second `fit` starts from
         self.ids: list[DocumentId] = []
 
     def __len__(self) -> int:
@@ -56,10 +61,17 @@ class DenseRetriever:
             raise ValueError("corpus must hold at least one text, got none")
         ids = check_document_ids(ids, len(texts))
         vectors = self._encode(texts, "document")
-        index = copy.deepcopy(self._empty) if len(self.index) else self.index
+        index = self._new_index() if len(self.index) else self.index
         index.add(vectors, range(len(texts)))
         self.index, self.ids = index, ids  # in place together: what fails before leaves the old ones
         return self
+
+    def _new_index(self) -> Any:
+        """An empty index like the one that this retriever began with, or was loaded with."""
+        index = copy.deepcopy(self.index if self._empty is None else self._empty)
+        if len(index):
+            index.remove(range(len(index)))
+        return index
 
     def scores(self, query: str) -> np.ndarray:
         """The similarity of every document to one query, float32 (N,), in the order of the corpus; the score of
@@ -67,11 +79,11 @@ class DenseRetriever:
         texts = check_texts("query", [query])
         if not self.ids:
             return np.zeros(0, np.float32)
-        vector = self._encode(texts, "query")
-        places, distances = self.index.search(vector, len(self))
-        scores = np.zeros(len(self), np.float32)
+        vector, scores = self._encode(texts, "query"), np.zeros(len(self), np.float32)
         if vector.any():
-            scores[places[0]] = (0.0 if self.index.metric == "l2" else 1.0) - distances[0]
+            places, distances = self.index.search(vector, len(self))
+            there = places[0] >= 0
+            scores[places[0, there]] = (0.0 if self.index.metric == "l2" else 1.0) - distances[0, there]
         return scores
 
     def search(self, queries: Sequence[str], k: int = 10) -> list[Ranking]:
@@ -86,15 +98,15 @@ class DenseRetriever:
         if not k or not queries:
             return [[] for _ in queries]
         vectors = self._encode(queries, "query")
-        places, distances = self.index.search(vectors, k)
+        known = vectors.any(axis=1)
+        found = self.index.search(vectors[known], k)  # HNSWIndex and IVFIndex refuse zeros under cosine
         highest = 0.0 if self.index.metric == "l2" else 1.0  # distance = 1 - similarity for cosine and ip
+        rows = zip(*(part.tolist() for part in found), strict=True)
         return [
-            [
-                (self.ids[place], highest - distance)
-                for place, distance in zip(*row, strict=True)
-                if place >= 0 and known
-            ]
-            for *row, known in zip(places.tolist(), distances.tolist(), vectors.any(axis=1), strict=True)
+            [(self.ids[place], highest - distance) for place, distance in zip(*next(rows)) if place >= 0]
+            if there
+            else []
+            for there in known
         ]
 
     def _encode(self, texts: list[str], kind: str) -> np.ndarray:
@@ -110,12 +122,13 @@ class DenseRetriever:
         """Write encoder/, vectors.safetensors and documents.json into `folder`, each file whole or not at all.
 
         Of a real model that has a name ("e5") the name is written, in encoder.json, and not its hundreds of megabytes.
+        An encoder without `save_pretrained` is not stored: pass it to `load`.
         """
         if not self.ids:
             raise ValueError("this retriever is empty: call fit(corpus) first")
         folder = check_path("folder", folder)
         name = getattr(self.encoder, "name", None)
-        if name is None:
+        if name is None and callable(getattr(self.encoder, "save_pretrained", None)):
             self.encoder.save_pretrained(folder / "encoder")
             (folder / NAMED).unlink(missing_ok=True)
         else:
@@ -126,21 +139,32 @@ class DenseRetriever:
 
     @classmethod
     def load(cls, folder: str | Path, encoder: Any = None) -> DenseRetriever:
-        """The retriever (StaticEncoder or SentenceEncoder, and ExactIndex) that `save` wrote; BadFileError (a
-        ValueError) naming what is missing, cut or damaged. encoder: one that is open already, in place of its own."""
+        """The retriever that `save` wrote, with its index; BadFileError (a ValueError) naming what is missing, cut or
+        damaged. encoder: one that is open already, in place of its own; ValueError where it was not stored and none is
+        passed."""
         folder = check_path("folder", folder)
         retriever = cls(_open_encoder(folder) if encoder is None else encoder)
-        index = ExactIndex.load(folder / "vectors.safetensors")
+        index = _open_index(folder / "vectors.safetensors")
         names = read_json(folder / "documents.json", "list of documents")
         ids = names.get("ids") if isinstance(names, dict) else None
         if not isinstance(ids, list) or len(ids) != len(index) or index.dim != retriever.encoder.dim:
             raise BadFileError(f"search folder {str(folder)!r} is refused: its files do not belong together")
         try:
             retriever.index, retriever.ids = index, check_document_ids(ids, len(index))
-            retriever._empty = ExactIndex(index.dim, index.metric)
+            retriever._empty = None  # made of the index where it is needed: it keeps its options
         except ValueError as error:
             raise BadFileError(f"search folder {str(folder)!r} is refused: {error}") from None
         return retriever
+
+
+def _open_index(path: Path) -> Any:
+    """The index in a file, of the kind that the file names."""
+    kind = kind_of_file(path)
+    if kind not in INDEXES:
+        return ExactIndex.load(path)
+    from minillm.search import ann  # only for those who use it: it compiles its kernels
+
+    return getattr(ann, INDEXES[kind]).load(path)
 
 
 def _open_encoder(folder: Path) -> Any:
@@ -148,6 +172,8 @@ def _open_encoder(folder: Path) -> Any:
     if (folder / NAMED).exists():
         named = read_json(folder / NAMED, "name of an encoder")
         name = named.get("name") if isinstance(named, dict) else None
+        if named == {"name": None}:
+            raise ValueError(f"search folder {str(folder)!r} was built with its own encoder: pass encoder=")
         if not isinstance(name, str) or name not in REAL_MODELS:
             raise BadFileError(
                 f"{str(folder / NAMED)!r} must name one of {', '.join(REAL_MODELS)}, got {describe(name)}"

@@ -55,6 +55,7 @@ class FieldSearch:
         self.whole = frozenset(whole)
         self.fields = {name: BM25(tokenizer=tokenizer) for name in self.weights}
         self.ids: list[DocumentId] = []
+        self._highest = {name: self.fields[name].highest_scores() for name in self.whole}
 
     def __len__(self) -> int:
         """Number of indexed documents; 0 before `fit`."""

@@ -24,7 +24,8 @@ from minillm.search.words import content_words, standard_words
 
 
 class HashedWords:
-    """An encoder of `dim` numbers a text, float32 (N, dim), of length 1; zeros for white space."""
+    """An encoder of `dim` numbers a text, float32 (N, dim), of length 1; zeros for white space. Where all words of a
+    text meet and cancel each other, the first of them stands for it."""
 
     def __init__(self, dim: int = 1024) -> None:
         self.dim = check_int("dim", dim, 1)
@@ -34,11 +35,20 @@ class HashedWords:
         texts = check_texts("texts", texts)
         vectors = np.zeros((len(texts), self.dim), np.float32)
         for row, text in zip(vectors, texts):
-            for word, count in Counter(self.words(text)).items():
-                place = zlib.crc32(word.encode("utf-8", "replace"))
-                row[place % self.dim] += (1 if place & 1 << 31 else -1) * (1 + np.log(count))
+            counts = Counter(self.words(text))
+            for word, count in counts.items():
+                place, sign = self._place(word)
+                row[place] += sign * (1 + np.log(count))
+            if counts and not row.any():
+                place, sign = self._place(next(iter(counts)))
+                row[place] = sign
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / np.where(lengths > 0, lengths, 1)
+
+    def _place(self, word: str) -> tuple[int, int]:
+        """h(w) mod D and s(w)."""
+        number = zlib.crc32(word.encode("utf-8", "replace"))
+        return number % self.dim, 1 if number & 1 << 31 else -1
 
     @staticmethod
     def words(text: str) -> list[str]:

@@ -131,6 +131,22 @@ class SentenceEncoder:
         """Width C of the vectors."""
         return self.model.config.width
 
+    @property
+    def max_seq_length(self) -> int:
+        """The peer's name of `max_length`; it may be set, to as many as the model reads at most. Raises ValueError
+        where no room is left beside the special tokens."""
+        return self.max_length
+
+    @max_seq_length.setter
+    def max_seq_length(self, length: int) -> None:
+        before = self.max_length
+        self.max_length = min(check_int("max_seq_length", length, 1), self.model.config.max_length)
+        try:
+            self.tokens([""])
+        except ValueError:
+            self.max_length = before
+            raise
+
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids that the model reads for each text, special ones around them, cut to max_length.
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from minillm._arrays import as_array
 from minillm._checks import check_int, check_number, describe
 from minillm.search._ids import DocumentId, Ranking, check_texts
 
@@ -33,8 +34,12 @@ def standard_scores(scores: np.ndarray) -> np.ndarray:
 def check_scores(scores: Any) -> np.ndarray:
     """`scores` as float64 (N,); ValueError for another shape, text, NaN or infinity."""
     try:
-        found = np.asarray(scores)
-    except (TypeError, ValueError):  # lists of different lengths
+        found = as_array(scores)
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ):  # lists of different lengths, or of tensors that require grad
         found = np.empty((), object)
     if found.ndim != 1 or (found.size and found.dtype.kind not in "biuf") or not np.isfinite(found).all():
         raise ValueError(f"scores must be finite numbers of one dimension, got {describe(scores)}")

@@ -4,10 +4,18 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minillm.evaluation import mean_ranks, pearson, spearman
+from minillm.evaluation import (
+    CharacterNaiveBayes,
+    centroid_distance,
+    cohen_kappa,
+    mean_ranks,
+    pearson,
+    spearman,
+)
 
 
 def test_by_hand():
@@ -50,3 +58,24 @@ def test_equals_scipy(pair):
 def test_bad_input_is_named(x, y, message):
     with pytest.raises(ValueError, match=message):
         spearman(x, y)
+
+
+def test_numbers_of_torch_serve_and_texts_do_not():
+    for x in (
+        torch.tensor([1.0, 2.0, 4.0], requires_grad=True),
+        torch.tensor([1, 2, 4], dtype=torch.bfloat16),
+    ):
+        assert pearson(x, [1, 2, 4]) == pytest.approx(1)
+    for bad in (["1", "2", "4"], [1, "2", 4], list(torch.ones(3, requires_grad=True)), [1j, 2, 3]):
+        with pytest.raises(ValueError, match="x must be a list of finite numbers"):
+            pearson(bad, [1, 2, 4])
+    moved = torch.tensor([[1.0, 0.0]], requires_grad=True)
+    assert centroid_distance(moved, [[0.0, 1.0]]) == pytest.approx(1)
+
+
+def test_labels_that_are_tensors_are_their_numbers():
+    """Two tensors of one number have two hashes: each would be a label of its own."""
+    a, b = [1, 0, 1, 1], [1, 0, 0, 1]
+    assert cohen_kappa(list(torch.tensor(a)), list(torch.tensor(b))) == cohen_kappa(a, b)
+    naive = CharacterNaiveBayes().fit(["ab", "cd", "ab"], list(torch.tensor([1, 0, 1])))
+    assert (naive.labels, naive.predict(["ab"])) == ([0, 1], [1])

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 
 from minillm.evaluation import Detection, auc, auc_interval, detection, threshold_at, wilson_interval
 
@@ -58,5 +59,20 @@ def test_auc_interval_draws_whole_groups():
     low, high = auc_interval([0.9, 0.2, 0.8, 0.1] * 3 + [0.1, 0.8, 0.2, 0.9] * 3, labels, groups)
     assert low < 0.3
     assert high > 0.7
-    with pytest.raises(ValueError, match="groups must name the group of each of 2 scores, got 1"):
+    with pytest.raises(ValueError, match=r"groups must name a group for each of 2 items, got \[0\]"):
         auc_interval([0.1, 0.2], [0, 1], [0])
+    with pytest.raises(ValueError, match="groups must be at least two"):
+        auc_interval([0.1, 0.2], [0, 1], [0, 0])
+    # of two groups each second draw holds one of them twice
+    twice = next(
+        seed for seed in range(99) if len(set(np.random.default_rng(seed).integers(2, size=2).tolist())) == 1
+    )
+    with pytest.raises(ValueError, match="of 1 draws none held both labels"):
+        auc_interval([0.1, 0.2], [0, 1], ["a", "b"], draws=1, seed=twice)
+
+
+def test_groups_may_be_a_tensor_whose_numbers_are_equal():
+    labels, groups = [1, 0, 1, 0] * 6, [n // 4 for n in range(24)]
+    scores = torch.tensor([0.9, 0.2, 0.4, 0.6] * 6, requires_grad=True)
+    for named in (torch.tensor(groups), list(torch.tensor(groups)), np.array(groups), iter(groups)):
+        assert auc_interval(scores, labels, named, draws=50) == (0.75, 0.75)

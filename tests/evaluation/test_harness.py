@@ -1,6 +1,7 @@
 """The harness on a model whose probabilities are a table, and on texts whose reading can be said beforehand."""
 
 import random
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -134,6 +135,8 @@ def test_written_answers_are_cut_taken_out_and_compared():
     flexible = generate_until(write, items, UNTIL_GSM8K, flexible_number)
     assert flexible.answers == ["2", "$1,000."]
     assert flexible.right == [True, True]
+    with pytest.raises(ValueError, match="what extract gives must be a str, got None"):
+        generate_until(write, items, UNTIL_GSM8K, lambda text: re.search("####", text[:9]))
 
 
 @pytest.mark.parametrize(("answer", "gold", "same"), [

@@ -95,6 +95,23 @@ def test_psi_by_its_sum():
     assert psi(rng.normal(size=200_000), rng.normal(0.5, 1, 200_000)) == pytest.approx(closed, rel=0.1)
 
 
+def test_psi_sees_yes_and_no_change_whichever_is_rare():
+    """Every quantile of 95 % yes is the yes: the no below it is a bin of its own."""
+
+    def terms(e, a):
+        return sum((y - x) * math.log(y / x) for x, y in zip(e, a))
+
+    for rare, usual in ((0, 1), (1, 0)):
+        old = [rare] * 5 + [usual] * 95
+        assert psi(old, old) == 0
+        assert psi(old, [rare] * 60 + [usual] * 40) == pytest.approx(terms([0.05, 0.95], [0.6, 0.4]))
+    for other in (0, 2):  # a number that was always the same, and is not any more
+        assert psi([1] * 50, [other] * 50) == pytest.approx(terms([1e-4, 1], [1, 1e-4]))
+    rng = np.random.default_rng(0)
+    waits = np.maximum(0, rng.normal(size=2000))  # half of them 0
+    assert psi(waits, np.maximum(0, rng.normal(size=2000))) < 0.02
+
+
 def test_centroids():
     a = [[1.0, 0.0], [1.0, 2.0]]
     assert centroid_distance(a, a) == pytest.approx(0)
@@ -188,7 +205,8 @@ def test_an_interval_is_wider_with_fewer_games():
 
 
 @pytest.mark.parametrize(("call", "said"), [
-    (lambda: exact_match("a", []), "gold must be"), (lambda: f1("a", "a", "fr"), "language"),
+    (lambda: exact_match("a", []), "gold must be"),
+    (lambda: f1("a", {"text": ["a"]}), "gold must be"), (lambda: f1("a", "a", "fr"), "language"),
     (lambda: f1(None, "a"), "prediction"), (lambda: cohen_kappa([1], [1, 2]), "same items"),
     (lambda: cohen_kappa([], []), "one at least"), (lambda: cohen_kappa([[1]], [[1]]), "str or numbers"),
     (lambda: auc([1, 2], [1, 1]), "both labels"), (lambda: auc([1], [2]), "0 or 1"),

@@ -49,11 +49,14 @@ def test_items_that_are_copies_of_each_other_tell_no_more_than_one():
     assert "in 40 groups" in str(together)
 
 
-@pytest.mark.parametrize("kind", [tuple, np.array, torch.tensor])
-def test_groups_may_be_an_array_or_a_tensor(kind):
+@pytest.mark.parametrize(
+    "kind", [tuple, np.array, torch.tensor, lambda named: list(torch.tensor(named)), iter]
+)
+def test_groups_may_be_an_array_or_tensors(kind):
     a, b, scores = items(12, 2)
     named = [number // 3 for number in range(12)]
-    assert paired_spearman(a, b, scores, kind(named)) == paired_spearman(a, b, scores, named)
+    found = paired_spearman(torch.tensor(a, requires_grad=True), b, scores, kind(named))
+    assert found == paired_spearman(a, b, scores, named)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -65,6 +66,11 @@ def test_windows_equal_the_sum_by_hand(size, context, data):
     assert perplexity(model, ids, context, stride, batch_size) == pytest.approx(
         math.exp(expected / count), rel=1e-5
     )
+
+
+def test_ids_may_be_an_array():
+    ids = np.arange(8, dtype=np.uint16)  # as in a file of tokens
+    assert perplexity(LooksBack(), ids, 4) == perplexity(LooksBack(), ids.tolist(), 4)
 
 
 def test_the_model_is_evaluated_without_dropout_and_left_in_its_mode():

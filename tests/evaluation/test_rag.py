@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from minillm.data import rag_answers
 from minillm.evaluation import (
@@ -81,8 +82,19 @@ def test_words_find_inventions_but_not_what_is_exchanged():
         (lambda: answer_relevance("q", ["a"], lambda q, a: float("nan")), "similarity must be"),
         (lambda: answer_relevance(None, ["a"], max), "question must be"),
         (lambda: embedding_support(None), "encode must be"),
+        (lambda: embedding_support(lambda texts: np.eye(1))("a", FRUIT), "for each of"),
+        (lambda: embedding_support(lambda texts: np.full((len(texts), 2), np.nan))("a", FRUIT), "finite"),
     ],
 )
 def test_bad_input(call, said):
     with pytest.raises(ValueError, match=said):
         call()
+
+
+def test_generators_and_tensors_serve():
+    assert (
+        faithfulness((one for one in ["apple"]), (one for one in FRUIT), lambda s, c: len(c) / len(FRUIT))
+        == 1.0
+    )
+    assert context_precision(one for one in (0, 1)) == 0.5
+    assert embedding_support(lambda texts: torch.ones(len(texts), 1, requires_grad=True))("a", FRUIT) == 1.0

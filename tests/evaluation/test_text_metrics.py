@@ -3,10 +3,21 @@
 import gzip
 import json
 import math
+import unicodedata
 
 import pytest
 
-from minillm.evaluation import bleu, bleu_parts, chrf, rouge, rouge_parts, sentence_bleu
+from minillm.evaluation import (
+    bleu,
+    bleu_parts,
+    chrf,
+    exact_match,
+    f1,
+    lexical_support,
+    rouge,
+    rouge_parts,
+    sentence_bleu,
+)
 from minillm.evaluation.bleu import tokenize_13a
 from minillm.evaluation.rouge import lcs_places, lcs_table
 
@@ -129,6 +140,27 @@ def test_longest_common_subsequences():
     assert found.recall == pytest.approx(4 / 5)
 
 
+def test_hangul_is_the_same_however_it_is_spelled():
+    text = "학교에 갔다"
+    apart = unicodedata.normalize("NFD", text)
+    for tokenizer in ("unicode", "syllables"):
+        assert set(rouge(apart, text, tokenizer=tokenizer).values()) == {1.0}
+    assert (exact_match(apart, text, "ko"), f1(apart, text, "ko")) == (1.0, 1.0)
+    assert lexical_support(apart, [text]) == 1.0
+
+
+def test_a_tokenizer_may_give_any_listing():
+    assert rouge("a b", "a b", tokenizer=lambda text: (word for word in text.split()))["rouge2"] == 1.0
+
+
+def test_chrf_of_references_that_are_equally_good_takes_sacrebleus():
+    """F of the second text is 50/13 with both; in another order of the operations a last bit prefers the other one, and
+    their lengths differ. The figure is sacrebleu's."""
+    references = [["cat sat on the mat", "ẞ é —"], ["½ …", "$5 학교로 the — ，。 on"]]
+    options = {"char_order": 3, "word_order": 1, "beta": 1, "whitespace": True}
+    assert chrf(["cat on mat", "\u3000 e-mail"], references, **options) == pytest.approx(49.08818634610573)
+
+
 @pytest.mark.parametrize(("call", "said"), [
     (lambda: bleu("a", ["a"]), "hypotheses must be a list of str"),
     (lambda: bleu(["a"], "a"), "references must be a list"),
@@ -147,6 +179,9 @@ def test_longest_common_subsequences():
     (lambda: rouge("a", "a", tokenizer="korean"), "tokenizer must be one of"),
     (lambda: rouge_parts("a", "a", ["rouge0"]), "rouge1 ... rouge9"),
     (lambda: rouge_parts("a", "a", "rouge1"), "kinds must be a list"),
+    (lambda: rouge("a b", "a b", tokenizer=str.lower), "tokenizer must return a list of str, got 'a b'"),
+    (lambda: rouge("a", "a", tokenizer=lambda text: {"input_ids": [1]}), "tokenizer must return a list"),
+    (lambda: sentence_bleu("the cat", "the cat"), "references must be a list of str, got 'the cat'"),
 ])  # fmt: skip
 def test_what_is_no_text_is_refused(call, said):
     with pytest.raises(ValueError, match=said):

@@ -162,6 +162,7 @@ def test_a_failed_fit_leaves_the_index_alone():
         (lambda: BM25().fit([]), "corpus must hold at least one text"),
         (lambda: BM25().fit("one text"), "corpus must be a list of str, got 'one text'"),
         (lambda: BM25().fit(None), "corpus must be a list of str, got None"),
+        (lambda: BM25().fit({"id": "a text"}), "corpus must be a list of str, got {'id'"),
         (lambda: BM25().fit(["a", None]), "corpus must hold texts or lists of words, got None at position 1"),
         (lambda: BM25().fit([["a", 3]]), "words must be str, got 3"),
         (lambda: BM25().fit([["a", []]]), "words must be str"),

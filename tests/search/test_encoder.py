@@ -11,6 +11,10 @@ from minillm.search import (
     BM25,
     DenseRetriever,
     ExactIndex,
+    HashedWords,
+    HNSWIndex,
+    IVFIndex,
+    NSWIndex,
     StaticEncoder,
     cooccurrence_vectors,
     train_encoder,
@@ -324,6 +328,33 @@ def test_retriever_fits_again_and_is_saved(encoder, tmp_path):
         DenseRetriever.load(tmp_path / "dense")
     with pytest.raises(ValueError, match="nowhere"):
         DenseRetriever.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [HNSWIndex, NSWIndex, lambda dim, metric: IVFIndex(dim, metric, n_lists=2)],
+    ids=["hnsw", "nsw", "ivf"],
+)
+def test_a_retriever_takes_each_index_and_loads_the_one_that_it_saved(encoder, tmp_path, make):
+    plain = DenseRetriever(encoder).fit(["a cat", "a dog", "고양이"])
+    retriever = DenseRetriever(encoder, make(16, "cosine")).fit(["a dog"]).fit(["a cat", "a dog", "고양이"])
+    questions = ["feline", "", "고양이"]
+    for one in (retriever, DenseRetriever.load(retriever.save(tmp_path))):
+        assert type(one.index) is type(retriever.index)
+        found, expected = one.search(questions, 9), plain.search(questions, 9)
+        assert [[id for id, _ in row] for row in found] == [[id for id, _ in row] for row in expected]
+        np.testing.assert_allclose(one.scores("feline"), plain.scores("feline"), atol=1e-6)
+        assert not one.scores("").any()
+        assert len(one.fit(["a cat"]).search(["a cat"], 9)[0]) == 1
+
+
+def test_an_encoder_that_cannot_be_stored_is_passed_to_load(tmp_path):
+    words = HashedWords(64)
+    retriever = DenseRetriever(words).fit(["a cat", "a dog"])
+    folder = retriever.save(tmp_path)
+    with pytest.raises(ValueError, match="built with its own encoder: pass encoder="):
+        DenseRetriever.load(folder)
+    assert DenseRetriever.load(folder, words).search(["cat"], 2) == retriever.search(["cat"], 2)
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,12 @@ def test_the_best_of_many_documents_stand_in_order():
             assert [score for _, score in ranking] == scores[order[:k]].tolist()
 
 
+def test_nothing_is_found_before_fit():
+    index = FieldSearch({"text": 1.0, "title": 0.5}, whole=["title"])
+    assert index.search(["with"]) == [[]]
+    assert index.scores("with").shape == (0,)
+
+
 def test_fields_of_different_documents_are_refused(tmp_path):
     weights = {"text": 1.0, "title": 0.5}
     folder = FieldSearch(weights).fit({"text": TEXTS, "title": TITLES}).save(tmp_path / "index")

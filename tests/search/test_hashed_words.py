@@ -27,6 +27,13 @@ def test_every_text_has_a_direction_but_white_space():
     assert vectors.dtype == np.float32
 
 
+def test_words_that_cancel_each_other_leave_a_direction():
+    encoder = HashedWords(64)
+    one, two, both = encoder.encode(["topic", "3", "topic 3"])
+    np.testing.assert_array_equal(one, -two)  # they meet, with other signs
+    np.testing.assert_array_equal(both, one)
+
+
 def test_what_is_no_text_is_refused():
     for bad in ("text", [3], None):
         with pytest.raises(ValueError, match="texts must"):

@@ -108,6 +108,15 @@ def test_a_long_text_is_cut(encoder, tokenizer):
     assert [len(row) for row in short.tokens(["cat " * 50, "cat"])] == [5, 3]
     np.testing.assert_allclose(short.encode(["cat " * 50]), short.encode(["cat cat cat"]), atol=ROUNDING)
     assert SentenceEncoder(encoder.model, tokenizer, max_length=10_000).max_length == 24
+    same = SentenceEncoder(encoder.model, tokenizer)
+    same.max_seq_length = 5  # the peer's way
+    assert same.tokens(["cat " * 50]) == short.tokens(["cat " * 50])
+    for wrong in (0, 1, "5"):  # 1: not even the special tokens
+        with pytest.raises(ValueError, match="length"):
+            same.max_seq_length = wrong
+    assert same.max_seq_length == 5
+    same.max_seq_length = 10_000
+    assert same.max_seq_length == 24
 
 
 def test_prompts(tokenizer):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from minillm.search import BM25, WeightedSearch, standard_scores
 
@@ -22,6 +23,8 @@ def test_standard_scores_by_hand():
     # mean 2, variance (1 + 0 + 1) / 3
     np.testing.assert_allclose(standard_scores([1, 2, 3]), [-(1.5**0.5), 0, 1.5**0.5])
     np.testing.assert_array_equal(standard_scores([7, 7, 7]), [0, 0, 0])
+    ours = torch.tensor([1.0, 2, 3], requires_grad=True)  # of a model that somebody still trains
+    np.testing.assert_allclose(standard_scores(ours), standard_scores([1, 2, 3]))
     drawn = np.random.default_rng(0).normal(5, 3, 1000)
     assert standard_scores(drawn).mean() == pytest.approx(0, abs=1e-9)
     assert standard_scores(drawn).std() == pytest.approx(1)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from minillm._checks import check_int, describe
+from minillm._checks import check_int, check_text, describe
 from minillm.apps.rag.nodes import Node
 from minillm.apps.rag.sentences import sentence_spans
 from minillm.data import Document
@@ -26,8 +26,9 @@ Spans = list[tuple[int, int]]
 
 
 def counter_of(reader: Any) -> Callable[[str], int]:
-    """A function that counts the tokens of a text. reader: None for words, a function, a tokenizer, or what has one
-    (an encoder, an engine, a LocalChat). ValueError for anything else."""
+    """A function that counts the tokens of a text. reader: None for words, a function that gives their number or, as in
+    LlamaIndex, the tokens themselves, a tokenizer, or what has one (an encoder, an engine, a LocalChat). ValueError for
+    anything else."""
     if reader is None:
         return count_words
     tokenizes = callable(getattr(reader, "encode", None)) and not isinstance(reader, str)
@@ -39,10 +40,15 @@ def counter_of(reader: Any) -> Callable[[str], int]:
     if hasattr(reader, "dim"):  # an encoder without tokens of its own
         return count_words
     if callable(reader):
-        return reader
+        return lambda text: _number(reader(text))
     raise ValueError(
         f"tokenizer must be a tokenizer, a function from str to int or None, got {describe(reader)}"
     )
+
+
+def _number(tokens: Any) -> int:
+    """How many tokens a function found: it gave their number, or a list of them."""
+    return len(tokens) if isinstance(tokens, (list, tuple)) else check_int("what tokenizer gives", tokens, 0)
 
 
 def split_text(text: str, count: Callable[[str], int], chunk_size: int, chunk_overlap: int = 0) -> Spans:
@@ -99,7 +105,7 @@ class SentenceSplitter:
 
     def spans(self, text: str) -> Spans:
         """(start, end) of the chunks."""
-        return split_text(text, self.count, self.chunk_size, self.chunk_overlap)
+        return split_text(check_text("text", text), self.count, self.chunk_size, self.chunk_overlap)
 
     def get_nodes_from_documents(self, documents: Iterable[Document]) -> list[Node]:
         """The nodes of all documents. ValueError for repeated ids, and naming a document that holds no text."""

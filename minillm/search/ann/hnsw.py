@@ -70,6 +70,13 @@ class HNSWIndex:
         self._next_id = 0
         self._start()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the lock of who changes it: a copy, or what another process reads, has its own."""
+        return {name: value for name, value in vars(self).items() if name != "_one_writer"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _one_writer=threading.RLock())
+
     def _start(self, slots: Slots | None = None) -> None:
         self._slots = slots or Slots(self.dim, self.metric, self.m, self.codes, self.seed, self.ONE_LAYER)
         self._builder = Builder(

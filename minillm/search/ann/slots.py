@@ -61,6 +61,11 @@ class Slots:
         self.upper_size = 0
         self.by_id, self.by_vector = RowTable(), RowTable()
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Of a copy, whose arrays would begin anywhere."""
+        lines = {name: at_cache_lines(state[name]) for name in ("vectors", "coded", "links", "upper")}
+        vars(self).update(state | lines)
+
     def __len__(self) -> int:
         return self.nodes - self.dead + self.twins
 

@@ -26,13 +26,17 @@ def in_parts(work: Callable[[int, int], object], count: int, threads: int) -> No
 
 
 class ReadWriteLock:
-    """Many readers at once, or one writer alone. A writer who waits goes before readers who come later."""
+    """Many readers at once, or one writer alone. A writer who waits goes before readers who come later. A copy of it is
+    a lock of its own, that nobody holds."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._reading = 0
         self._waiting = 0
         self._writer: int | None = None  # the thread that writes
+
+    def __reduce__(self) -> tuple[type[ReadWriteLock], tuple[()]]:
+        return ReadWriteLock, ()
 
     @contextmanager
     def shared(self) -> Iterator[None]:

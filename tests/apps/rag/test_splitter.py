@@ -167,6 +167,15 @@ def test_settings_that_do_not_fit(arguments, word):
         SentenceSplitter(*arguments)
 
 
+def test_a_tokenizer_may_count_tokens_or_list_them():
+    text = "One two three. " * 20
+    assert SentenceSplitter(20, 0, str.split).split_text(text) == SentenceSplitter(20, 0).split_text(text)
+    with pytest.raises(ValueError, match="what tokenizer gives must be an integer, got None"):
+        SentenceSplitter(20, 0, lambda text: None).split_text(text)
+    with pytest.raises(ValueError, match="text must be a str"):
+        SentenceSplitter().split_text(None)
+
+
 def test_an_empty_document_is_named():
     with pytest.raises(ValueError, match="document 'b' holds no text"):
         SentenceSplitter().get_nodes_from_documents([Document("a", "", "text"), Document("b", "B", " \n")])

@@ -1,10 +1,13 @@
 """A saved graph: what is loaded answers as what was saved, and nothing else is loaded."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 from minillm._files import BadFileError, load_arrays, save_arrays
-from minillm.search import ExactIndex, HNSWIndex, NSWIndex
+from minillm.search import ExactIndex, HNSWIndex, IVFIndex, NSWIndex
 from minillm.search.ann.hnsw_file import kind_of
 from minillm.search.exact import METRICS
 from tests.helpers import cuts
@@ -41,6 +44,29 @@ def test_what_is_loaded_answers_as_what_was_saved(tmp_path, metric, options):
     assert files[0][1] == files[1][1]
     for name, array in files[0][0].items():
         np.testing.assert_array_equal(array, files[1][0][name], err_msg=name)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda index: pickle.loads(pickle.dumps(index))])
+@pytest.mark.parametrize("options", [{}, {"codes": "uint8"}, {"kind": NSWIndex}, {"kind": IVFIndex}])
+def test_a_copy_answers_alike_and_is_changed_alone(copied, options):
+    options = dict(options)
+    kind = options.pop("kind", HNSWIndex)
+    index, queries = kind(6, "cosine", **options), clusters(20, 6, seed=1)
+    index.add(clusters(900, 6))
+    index.remove(range(100))
+    other = copied(index)
+    before = index.search(queries, 8)
+    for mine, theirs in zip(before, other.search(queries, 8)):
+        np.testing.assert_array_equal(mine, theirs)
+    assert other.add(clusters(40, 6, seed=5)).tolist()[0] == 900
+    other.remove(range(100, 400))
+    assert (len(index), len(other)) == (800, 540)
+    np.testing.assert_array_equal(index.search(queries, 8)[0], before[0])
+    if kind is HNSWIndex:
+        graph = other._slots.graph()
+        assert [part.ctypes.data % 64 for part in (graph.rows, graph.links, graph.upper)] == [0, 0, 0]
+        assert other._builder.slots is other._slots
+        assert other._builder.lock is other._lock is not index._lock
 
 
 @pytest.mark.parametrize("codes", [None, "uint8"])
