@@ -25,6 +25,8 @@ LARGEST_FILE, MOST_FILES = 1_000_000, 200  # bytes that are read or written; nam
 @tool
 def calculator(expression: str) -> str:
     """Calculate an arithmetic expression, as in (3 + 4) * 2."""
+    if "^" in expression:  # Python's "exclusive or": 2^3 would be 1, and nobody asks a calculator for that
+        raise ValueError("^ is no power here: write ** for it")
     value = evaluate(expression, limits=Limits())
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError("this is no arithmetic expression")

@@ -64,7 +64,7 @@ class Run:
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Points of several metrics at one step, all of them or none."""
-        check_int("step", step)
+        step = check_int("step", step)
         if not isinstance(metrics, Mapping):
             raise ValueError(f"metrics must be a dict, got {describe(metrics)}")
         now, points = self.runs.now(), []

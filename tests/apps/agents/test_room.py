@@ -23,7 +23,7 @@ def test_calculator_clock_and_sql():
     with SQLSandbox(script="CREATE TABLE t (n); INSERT INTO t VALUES (1), (2);") as sandbox:
         box = Toolbox([calculator, clock_tool(lambda: "정오"), sql_tool(sandbox)])
         assert box.call("calculator", {"expression": "(3 + 4) * 2"}).text == "14"
-        for bad in ("'a' * 3", "__import__('os')", "9 ** 9 ** 9", "1 / 0", "True"):
+        for bad in ("'a' * 3", "__import__('os')", "9 ** 9 ** 9", "1 / 0", "True", "2^3"):
             assert box.call("calculator", {"expression": bad}).error
         assert box.call("clock", {}).text == "정오"
         assert (
