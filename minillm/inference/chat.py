@@ -62,6 +62,14 @@ class Functions(NamedTuple):
     choice: ToolChoice
     several: bool  # whether more than one call may come
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """As arguments of `chat`: how a model that wraps another one hands them on."""
+        if not self.tools:
+            return {}
+        choice = {} if self.choice.asked is None else {"tool_choice": self.choice.asked}
+        return {"tools": self.tools, **choice, **({} if self.several else {"parallel_tool_calls": False})}
+
 
 class ChatModel(ABC):
     """Answers messages: dicts with a role and a content. params: None for what is usual for the model."""
