@@ -20,6 +20,7 @@ from minillm.apps.agents.tools import MOST, Tool, tool, tool_from
 from minillm.sandbox import Limits, SQLSandbox, evaluate, run_python
 
 LARGEST_FILE, MOST_FILES = 1_000_000, 200  # bytes that are read or written; names that are listed
+MOST_ROWS = 50  # of an answer of SQL
 
 
 @tool
@@ -62,7 +63,9 @@ def sql_tool(sandbox: SQLSandbox) -> Tool:
     def sql(query: str) -> dict:
         """Ask the database with one SELECT statement of SQL."""
         answer = sandbox.query(query)
-        return {"columns": answer.columns, "rows": answer.rows[:50]}
+        more = len(answer.rows) - MOST_ROWS  # a model that is not told takes what it sees for all there is
+        said = {"columns": answer.columns, "rows": answer.rows[:MOST_ROWS]}
+        return said if more <= 0 else {"rows_left_out": more, **said}
 
     return tool_from(sql, seconds=30)
 
@@ -90,7 +93,10 @@ def folder_tools(folder: str | Path) -> list[Tool]:
     def list_files() -> list:
         """List the files."""
         with quiet_about(root):
-            return [one.relative_to(root).as_posix() for one in files_of(root)]
+            names = [one.relative_to(root).as_posix() for one in files_of(root, most=MOST_FILES + 1)]
+        return (
+            names if len(names) <= MOST_FILES else [f"(the first {MOST_FILES}, there are more)", *names[:-1]]
+        )
 
     def read_file(path: str) -> str:
         """Read a file."""
