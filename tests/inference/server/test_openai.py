@@ -456,6 +456,13 @@ def test_openai_chat_and_local_chat_say_the_same(server):
     params = SamplingParams(max_tokens=10, seed=3, top_k=20, temperature=0.8)
     assert there.chat(ASKED, params) == here.chat(ASKED, params)
     assert "".join(there.stream(ASKED, params)) == there.chat(ASKED, params).text
+    parts = [ASKED[0], {"role": "user", "content": [{"type": "text", "text": t} for t in ("안녕 ", "hello")]}]
+    assert there.chat(parts, params) == here.chat(parts, params) == here.chat(ASKED, params)
+    for chat in (here, there):
+        with pytest.raises(
+            ValueError, match="messages must be a list of dicts with role and content, got 'hi'"
+        ):
+            chat.chat("hi", params)
     options = ["yes", "no", "perhaps 안녕"]
     (at, one), (same, other) = here.choose(ASKED, options), there.choose(ASKED, options)
     assert at == same
