@@ -238,6 +238,8 @@ def _number(key: str, value: Any) -> float:
     try:
         if isinstance(value, (bool, str, bytes)):
             raise TypeError
+        if hasattr(value, "detach"):  # a loss with its graph: torch would warn
+            value = value.detach()
         return float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         raise ValueError(f"metric {key!r} must be a number, got {describe(value)}") from None

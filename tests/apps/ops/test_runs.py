@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -177,7 +178,9 @@ def test_whole_numbers_of_numpy_are_kept_as_such(records):
     for step in np.arange(3)[::-1]:
         run.log_metric("loss", float(step), step)
     assert [(type(p.step), p.step) for p in run.history["loss"]] == [(int, 0), (int, 1), (int, 2)]
-    run.log_metric("one", 1.0, torch.tensor(7))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run.log_metric("one", torch.tensor(1.0, requires_grad=True) * 1, torch.tensor(7))
     assert run.history["one"][0].step == 7
     one = np.int64(models.register("m", b"w").version)
     models.move("m", one, "Staging", "tried")
