@@ -345,7 +345,9 @@ def build_parser() -> argparse.ArgumentParser:
             million = "what a million tokens cost, read and written: MODEL=READING,WRITING; may be given several times"
             one.take("--price", million, action="append", metavar="PRICE")
         else:
-            one.take("--out", "where to write (default: beside the trace)", type=Path, metavar="PATH")
+            one.take(
+                "--out", "where to write, - for a pipe (default: beside the trace)", type=Path, metavar="PATH"
+            )
         if name == "otlp":
             one.take("--service", "the program's name", default="minillm")
         one.json()

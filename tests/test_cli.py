@@ -612,6 +612,9 @@ def test_a_file_that_cannot_be_converted_leaves_nothing(tmp_path, capsys):
         r"minillm: error: GGUF file .*x\.gguf' is refused: cut short in a number at byte 4\n$", err
     )
     assert not (tmp_path / "folder").exists()
+    code, out, err = run(capsys, "convert", tmp_path / "x.gguf", tmp_path / "model.safetensors")
+    assert (code, out) == (1, "")
+    assert "a target is a .gguf file or a folder of Hugging Face" in err  # no folder of that name
 
 
 def test_fetch_says_what_comes_and_under_which_licence(tmp_path, capsys, monkeypatch):

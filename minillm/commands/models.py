@@ -12,6 +12,8 @@ from minillm.commands._show import print_json
 if TYPE_CHECKING:
     from minillm.course.tour.settings import TourSettings
 
+FILES = (".safetensors", ".bin", ".pt", ".pth", ".ggml")  # names of files that `convert` does not write
+
 
 def train(options: Namespace) -> None:
     """Two stages of the tour, with sizes of the user's choice."""
@@ -68,6 +70,8 @@ def convert(options: Namespace) -> None:
     to_file = target.suffix == ".gguf"
     if options.type is not None and not to_file:
         raise ValueError(f"--type is for a file that ends in .gguf, got {target}")
+    if target.suffix in FILES and not target.is_dir():
+        raise ValueError(f"a target is a .gguf file or a folder of Hugging Face, got {target}")
     if target.exists() and target.resolve() == source.resolve():
         raise ValueError(f"{source} is where the model is: name another place")
     if to_file and target.is_dir():

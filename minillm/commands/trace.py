@@ -40,9 +40,13 @@ def html(options: Namespace) -> None:
     from minillm.apps.tracing import waterfall_page
 
     records = chosen(options)
+    page = waterfall_page(records, options.file.name)
+    if to_output(options):
+        print(page)
+        return
     out = options.out or options.file.with_suffix(".html")
     check_not_the_trace(out, options)
-    write_whole(out, waterfall_page(records, options.file.name))
+    write_whole(out, page)
     said(options, {"page": str(out), "spans": len(records)}, f"{out}: {len(records):,} spans")
 
 
@@ -52,10 +56,19 @@ def otlp(options: Namespace) -> None:
     from minillm.apps.tracing import as_otlp
 
     records = chosen(options)
+    value = as_otlp(records, options.service)
+    if to_output(options):
+        print_json(value)
+        return
     out = options.out or options.file.with_suffix(".otlp.json")
     check_not_the_trace(out, options)
-    write_json(out, as_otlp(records, options.service))
+    write_json(out, value)
     said(options, {"file": str(out), "spans": len(records)}, f"{out}: {len(records):,} spans")
+
+
+def to_output(options: Namespace) -> bool:
+    """Whether it goes to standard output, for a pipe: `--out -`."""
+    return options.out is not None and str(options.out) == "-"
 
 
 def chosen(options: Namespace) -> list[Any]:

@@ -62,6 +62,14 @@ class Functions(NamedTuple):
     choice: ToolChoice
     several: bool  # whether more than one call may come
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """As arguments of `chat`: how a model that wraps another one hands them on."""
+        if not self.tools:
+            return {}
+        choice = {} if self.choice.asked is None else {"tool_choice": self.choice.asked}
+        return {"tools": self.tools, **choice, **({} if self.several else {"parallel_tool_calls": False})}
+
 
 class ChatModel(ABC):
     """Answers messages: dicts with a role and a content. params: None for what is usual for the model."""
@@ -169,7 +177,7 @@ class LocalChat(ChatModel):
     def choose(self, messages: Messages, options: Sequence[str]) -> tuple[int, list[float]]:
         texts = [
             apply_chat_template(self.tokenizer, one, False, continue_final_message=True)
-            for one in with_options(messages, options)
+            for one in with_options(templated(messages), options)
         ]
         params = SamplingParams(max_tokens=1, prompt_logprobs=0, temperature=0)
         prompts = [self.tokenizer.encode(text) for text in texts]
@@ -180,13 +188,13 @@ class LocalChat(ChatModel):
     def _asked(
         self, messages: Messages, params: SamplingParams | None, tools: Tools = ()
     ) -> tuple[list[int], SamplingParams]:
-        ids = self.tokenizer.encode(self.caller.prompt(as_messages(messages), tools))
+        ids = self.tokenizer.encode(self.caller.prompt(templated(messages), tools))
         params = self._fitting(len(ids)) if params is None else params
         check_one(params)
         return ids, replace(params, stop_token_ids={*params.stop_token_ids, *self.ends})
 
     def _usual(self, messages: Messages) -> SamplingParams:
-        return self._fitting(len(self.tokenizer.encode(self.caller.prompt(as_messages(messages)))))
+        return self._fitting(len(self.tokenizer.encode(self.caller.prompt(templated(messages)))))
 
     def _fitting(self, read: int) -> SamplingParams:
         return SamplingParams(max_tokens=max(1, min(USUAL_TOKENS, self.engine.window - read)))
@@ -243,6 +251,18 @@ def as_messages(messages: Any) -> list[dict[str, Any]]:
         if not isinstance(one.get("role"), str) or not says:
             raise ValueError(f"a message must have a role and a content, got {describe(dict(one))}")
     return [*map(dict, messages)]
+
+
+def templated(messages: Any) -> list[dict[str, Any]]:
+    """`as_messages`, as a chat template can read them: content in OpenAI's parts, all of them text, is one text."""
+    read = as_messages(messages)
+    for one in read:
+        parts = one.get("content")
+        if isinstance(parts, list) and all(
+            isinstance(p, Mapping) and isinstance(p.get("text"), str) for p in parts
+        ):
+            one["content"] = "".join(part["text"] for part in parts)
+    return read
 
 
 def usage_of(prompt: int, completion: int) -> dict[str, int]:

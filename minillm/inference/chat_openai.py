@@ -52,11 +52,7 @@ class OpenAIChat(ChatModel):
 
     def _reply(self, messages: Messages, params: SamplingParams | None, functions: Functions) -> Reply:
         asked = as_request(params)
-        tools, choice, several = functions
-        if tools:
-            asked["tools"] = tools
-            asked |= {} if choice.asked is None else {"tool_choice": choice.asked}
-            asked |= {} if several else {"parallel_tool_calls": False}
+        asked |= functions.asked
         got = self.client.chat.completions.create(model=self.model, messages=as_messages(messages), **asked)
         counts = usage_of(got.usage.prompt_tokens, got.usage.completion_tokens) if got.usage else {}
         said = got.choices[0].message

@@ -58,6 +58,8 @@ def _check(tree: ast.Module) -> None:
         why = None
         if not isinstance(node, ALLOWED):
             why = type(node).__name__
+        elif isinstance(node, ast.MatMult):  # an ast.operator, but no number or list has it
+            why = "@"
         elif isinstance(node, ast.Attribute):
             known = isinstance(node.ctx, ast.Load) and any(node.attr in table for table in METHODS.values())
             why = None if known else f".{node.attr}"

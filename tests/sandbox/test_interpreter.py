@@ -243,6 +243,7 @@ FORBIDDEN = {
     "-" * 9000 + "1": "no Python",
     "(" * 3000: "no Python",
     "x" * 10_001: "10,001 characters",
+    "5 @ 3": "@ is not allowed",
     "match 1:\n    case 1:\n        pass": "Match",
 }
 

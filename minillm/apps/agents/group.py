@@ -98,6 +98,9 @@ class ChatAgent:
         """The talk as this agent's model reads it: its own messages are the assistant's, all others the user's."""
         told = [{"role": "system", "content": self.system_message}] if self.system_message else []
         for one in messages:
+            if "name" not in one:  # OpenAI's form: it says itself whose it is
+                told.append({"role": one.get("role", "user"), "content": one["content"]})
+                continue
             own = one["name"] == self.name
             content = one["content"] if own else f"{one['name']}: {one['content']}"
             told.append({"role": "assistant" if own else "user", "content": content})

@@ -20,11 +20,14 @@ from minillm.apps.agents.tools import MOST, Tool, tool, tool_from
 from minillm.sandbox import Limits, SQLSandbox, evaluate, run_python
 
 LARGEST_FILE, MOST_FILES = 1_000_000, 200  # bytes that are read or written; names that are listed
+MOST_ROWS = 50  # of an answer of SQL
 
 
 @tool
 def calculator(expression: str) -> str:
     """Calculate an arithmetic expression, as in (3 + 4) * 2."""
+    if "^" in expression:  # Python's "exclusive or": 2^3 would be 1, and nobody asks a calculator for that
+        raise ValueError("^ is no power here: write ** for it")
     value = evaluate(expression, limits=Limits())
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError("this is no arithmetic expression")
@@ -60,7 +63,9 @@ def sql_tool(sandbox: SQLSandbox) -> Tool:
     def sql(query: str) -> dict:
         """Ask the database with one SELECT statement of SQL."""
         answer = sandbox.query(query)
-        return {"columns": answer.columns, "rows": answer.rows[:50]}
+        more = len(answer.rows) - MOST_ROWS  # a model that is not told takes what it sees for all there is
+        said = {"columns": answer.columns, "rows": answer.rows[:MOST_ROWS]}
+        return said if more <= 0 else {"rows_left_out": more, **said}
 
     return tool_from(sql, seconds=30)
 
@@ -88,7 +93,10 @@ def folder_tools(folder: str | Path) -> list[Tool]:
     def list_files() -> list:
         """List the files."""
         with quiet_about(root):
-            return [one.relative_to(root).as_posix() for one in files_of(root)]
+            names = [one.relative_to(root).as_posix() for one in files_of(root, most=MOST_FILES + 1)]
+        return (
+            names if len(names) <= MOST_FILES else [f"(the first {MOST_FILES}, there are more)", *names[:-1]]
+        )
 
     def read_file(path: str) -> str:
         """Read a file."""

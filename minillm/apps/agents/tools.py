@@ -123,7 +123,7 @@ def schema_of(hint: Any, name: str = "it") -> dict[str, Any]:
     if kind in (Union, UnionType):
         return {"anyOf": [schema_of(one, name) for one in inside]}
     raise ValueError(
-        f"the type of {name!r} must be str, int, float, bool, list, Literal or a union, got {hint}"
+        f"the type of {name!r} must be str, int, float, bool, list[...], Literal or a union, got {hint}"
     )
 
 
@@ -236,12 +236,20 @@ def as_text(value: Any) -> str:
         text, size = str.__str__(value), f"{str.__len__(value):,} characters, "
     else:  # written piece by piece, until it is long enough: a tool may return a list of millions
         text, size = "", ""
-        for piece in json.JSONEncoder(ensure_ascii=False, default=repr).iterencode(value):
-            text += piece
-            if len(text) > MOST:
-                break
+        try:
+            for piece in json.JSONEncoder(ensure_ascii=False, default=_written).iterencode(value):
+                text += piece
+                if len(text) > MOST:
+                    break
+        except TypeError:  # keys that JSON does not have: (0, 1)
+            text = repr(value)
     cut = text if len(text) <= MOST else f"{text[:MOST]}... ({size}cut)"
     return cut.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair would break every file
+
+
+def _written(value: Any) -> Any:
+    """What JSON does not know: a number of numpy or torch is a number, all else its repr."""
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else repr(value)
 
 
 def visible(text: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from minillm._checks import check_int, check_number, describe
+from minillm._checks import check_int, check_number, describe, is_listing
 from minillm.apps.guardrails.ngram_encoder import NgramEncoder, windows
 from minillm.apps.guardrails.verdict import PASSED, Verdict
 
@@ -123,9 +123,11 @@ class TextClassifier:
         self.weights, self.bias = logistic_regression(x, y, self.l2, self.steps)
 
     def scores(self, texts: Sequence[str]) -> np.ndarray:
-        """w x + b, (N,). ValueError before `fit`."""
+        """w x + b, (N,). ValueError before `fit`, and for one str in place of a list."""
         if self.weights is None:
             raise ValueError("fit(texts, labels) comes before predictions")
+        if not is_listing(texts):
+            raise ValueError(f"texts must be a list of texts, got {describe(texts)}")
         return np.asarray(self.encoder.encode(list(texts))) @ self.weights + self.bias
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:

@@ -39,8 +39,10 @@ class NgramEncoder:
         self.shortest = check_int("shortest", shortest, 1)
         self.longest = check_int("longest", longest, self.shortest)
 
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """(N, dim) float32, rows of length 1; a text without an n-gram is all zeros."""
+    def encode(self, texts: str | Sequence[str]) -> np.ndarray:
+        """(N, dim) float32, rows of length 1; (dim,) for one str. A text without an n-gram is all zeros."""
+        if isinstance(texts, str):
+            return self.encode([texts])[0]
         rows = np.zeros((len(texts), self.dim), np.float32)
         for row, text in zip(rows, texts):
             shown = f" {joined_view(text).text.casefold()} "

@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from minillm._checks import check_choice, is_listing
+from minillm._checks import check_choice, check_text, is_listing
 from minillm.apps.guardrails.id_numbers import (
     IBAN_LENGTHS,
     business_number,
@@ -185,11 +185,19 @@ FINDERS: dict[str, Callable[[str], Iterator[tuple[int, int]]]] = {
 KINDS = tuple(FINDERS)  # where two overlap, the earlier kind has it
 
 
+def checked_kinds(kinds: Iterable[str]) -> list[str]:
+    """The kinds that are asked for, in the order of KINDS."""
+    if not is_listing(kinds):
+        raise ValueError(f"kinds must be a list of {', '.join(KINDS)}, got {kinds!r}")
+    asked = {check_choice("one of kinds", kind, KINDS) for kind in kinds}
+    return [kind for kind in KINDS if kind in asked]
+
+
 def find_personal(text: str, kinds: Iterable[str] = KINDS) -> list[Found]:
-    """All personal data of these kinds, in the order of the text; no two overlap."""
-    view = joined_view(text)
+    """All personal data of these kinds, in the order of the text; no two overlap. ValueError for other kinds."""
+    view = joined_view(check_text("text", text))
     taken, found = bytearray(len(view.text)), []
-    for kind in kinds:
+    for kind in checked_kinds(kinds):
         for start, end in FINDERS[kind](view.text):
             if taken.find(1, start, end) < 0:
                 taken[start:end] = b"\x01" * (end - start)
@@ -213,10 +221,7 @@ class PersonalDataRail:
     local = True  # what it finds never reaches over the end of a sentence (sentence_stream.py)
 
     def __init__(self, kinds: Iterable[str] = KINDS, action: str = "mask"):
-        if not is_listing(kinds):
-            raise ValueError(f"kinds must be a list of {', '.join(KINDS)}, got {kinds!r}")
-        asked = {check_choice("one of kinds", kind, KINDS) for kind in kinds}
-        self.kinds = [kind for kind in KINDS if kind in asked]
+        self.kinds = checked_kinds(kinds)
         self.action = check_choice("action", action, ("mask", "refuse"))
         self.name = "personal data"
 

@@ -57,7 +57,8 @@ class CachedChat(ChatModel):
         return self.inner.choose(messages, options)
 
     def _reply(self, messages: Messages, params: SamplingParams | None, functions: Functions) -> Reply:
-        return self.inner._reply(messages, params, functions)
+        """As `chat`: what wraps this one (a GuardedChat) asks by this name."""
+        return self.chat(messages, params, **functions.asked)
 
     def _usual(self, messages: Messages) -> SamplingParams:
         return self.inner._usual(messages)

@@ -41,7 +41,8 @@ class Prompts:
 
     def get(self, name: str, version: int) -> str:
         """The text of a version; ValueError where there is none."""
-        check_name("a prompt's name", name), check_int("version", version, 1)
+        check_name("a prompt's name", name)
+        version = check_int("version", version, 1)
         with self.records.transaction() as rows:
             query = "SELECT template FROM prompts WHERE name = ? AND version = ?"
             found = rows.execute(query, (name, version)).fetchone()
@@ -49,9 +50,17 @@ class Prompts:
             raise ValueError(f"there is no version {version} of the prompt {name!r}")
         return found[0]
 
+    def log(self, name: str) -> list[tuple[int, str]]:
+        """(version, message) of every version, oldest first; [] for a name that was never added."""
+        check_name("a prompt's name", name)
+        query = "SELECT version, message FROM prompts WHERE name = ? ORDER BY version"
+        with self.records.transaction() as rows:
+            return rows.execute(query, (name,)).fetchall()
+
     def score(self, name: str, version: int, data: str, scores: Sequence[float]) -> None:
         """Keep one score for each item of the data version `data`; ValueError where other scores are kept already."""
         self.get(name, version), check_name("data", data)
+        version = check_int("version", version, 1)
         text = json.dumps(finite_numbers("scores", scores).tolist())
         if text == "[]":
             raise ValueError("scores must hold at least one number, got none")
@@ -62,7 +71,8 @@ class Prompts:
 
     def scores(self, name: str, version: int, data: str) -> list[float]:
         """The scores that are kept; ValueError where there are none."""
-        check_name("a prompt's name", name), check_int("version", version, 1), check_name("data", data)
+        check_name("a prompt's name", name), check_name("data", data)
+        version = check_int("version", version, 1)
         with self.records.transaction() as rows:
             return _scores(rows, name, version, data)
 

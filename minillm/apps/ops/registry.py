@@ -64,8 +64,8 @@ class ModelRegistry:
         """Let an alias ("champion") name a version, and no other any more."""
         check_name("alias", alias)
         with self.records.transaction(write=True) as rows:
-            _one(rows, name, version)
-            rows.execute("INSERT OR REPLACE INTO aliases VALUES (?, ?, ?)", (name, alias, version))
+            one = _one(rows, name, version)
+            rows.execute("INSERT OR REPLACE INTO aliases VALUES (?, ?, ?)", (name, alias, one.version))
 
     def get(self, name: str, version: int | str) -> ModelVersion:
         """By number, or by an alias; ValueError where there is none."""
@@ -112,7 +112,8 @@ def checked_move(rows, one: ModelVersion, stage: str, why: str) -> None:
 
 
 def _one(rows, name: str, version: int) -> ModelVersion:
-    check_name("a model's name", name), check_int("version", version, 1)
+    check_name("a model's name", name)
+    version = check_int("version", version, 1)
     query = "SELECT * FROM models WHERE name = ? AND version = ?"
     found = rows.execute(query, (name, version)).fetchone()
     if found is None:

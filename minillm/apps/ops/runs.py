@@ -64,7 +64,7 @@ class Run:
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Points of several metrics at one step, all of them or none."""
-        check_int("step", step)
+        step = check_int("step", step)
         if not isinstance(metrics, Mapping):
             raise ValueError(f"metrics must be a dict, got {describe(metrics)}")
         now, points = self.runs.now(), []
@@ -238,6 +238,8 @@ def _number(key: str, value: Any) -> float:
     try:
         if isinstance(value, (bool, str, bytes)):
             raise TypeError
+        if hasattr(value, "detach"):  # a loss with its graph: torch would warn
+            value = value.detach()
         return float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         raise ValueError(f"metric {key!r} must be a number, got {describe(value)}") from None

@@ -292,8 +292,7 @@ def parse(kind: type[Fields], value: dict[str, Any]) -> Any:
     try:
         return kind.model_validate({name: one for name, one in value.items() if name not in IGNORED})
     except ValidationError as error:
-        # of a value that may be a text or a list, what is wrong deepest inside it says most
-        first = max(error.errors(include_url=False, include_context=False), key=_depth)
+        first = _telling(error.errors(include_url=False, include_context=False))
         where = ".".join(str(one) for one in first["loc"] if _is_of_body(one)) or "body"
         came = "" if first["type"] == "missing" else f", got {describe(first['input'])}"
         param = str(first["loc"][0]) if first["loc"] else None
@@ -305,8 +304,18 @@ def _is_of_body(step: str | int) -> bool:
     return isinstance(step, int) or (re.fullmatch(r"\w+", step) is not None and step not in ("str", "int"))
 
 
-def _depth(error: Any) -> int:
-    return sum(map(_is_of_body, error["loc"]))
+def _telling(errors: list[Any]) -> Any:
+    """Of a value that may be a text, a list of texts, ...: what is wrong with the type that fits it furthest. ["a", ""]
+    is a list of texts whose second is empty, and no list of ids whose first is no number."""
+    tried: dict[Any, Any] = {}  # a field as one type -> the first error in it
+    for one in errors:
+        tried.setdefault((one["loc"][:1], *(step for step in one["loc"] if not _is_of_body(step))), one)
+
+    def fit(error: Any) -> tuple[int, list[int], bool]:
+        places = [step for step in error["loc"] if isinstance(step, int)]
+        return sum(map(_is_of_body, error["loc"])), places, not error["type"].endswith("_type")
+
+    return max(tried.values(), key=fit)
 
 
 def sampling_params(

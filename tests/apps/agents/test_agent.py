@@ -9,7 +9,9 @@ import time
 from typing import Literal
 
 import jsonschema
+import numpy as np
 import pytest
+import torch
 
 from minillm.apps.agents.agent import Agent, Budget, action_schema
 from minillm.apps.agents.guarding import ToolGuard
@@ -490,3 +492,22 @@ def test_a_model_that_raises_has_used_time():
     with pytest.raises(ValueError, match="script"):
         runner.run("가")
     assert runner.state()["seconds"] > 0
+
+
+def test_results_of_other_libraries_can_be_read():
+    """A number of numpy is a number; a result that JSON cannot write is shown, and no error of the tool."""
+
+    def result(kind: int) -> object:
+        return [
+            np.int64(3),
+            np.float32(0.5),
+            np.bool_(True),
+            torch.tensor(2),
+            {"a": np.int64(3)},
+            {(0, 1): "x"},
+        ][kind]
+
+    box = Toolbox([result])
+    said = [box.call("result", {"kind": kind}) for kind in range(6)]
+    assert [one.text for one in said] == ["3", "0.5", "true", "2", '{"a": 3}', "{(0, 1): 'x'}"]
+    assert not any(one.error for one in said)

@@ -362,3 +362,14 @@ def test_a_console_shows_korean_and_no_control_characters():
     assert "가격표.txt" in seen[0]
     assert "안녕" in seen[1]
     assert not {"\x1b", "\u202e"} & {*"".join(seen)}
+
+
+def test_messages_in_the_form_of_openai_are_read():
+    """As AutoGen's own examples ask an agent once."""
+    heard = []
+    one = ChatAgent("ann", "Be brief.", model=lambda told: heard.append(told) or "네")
+    asked = [{"role": "user", "content": "하나"}, {"role": "assistant", "content": "둘"}, {"content": "셋"}]
+    assert one.generate_reply(asked) == "네"
+    assert [(each["role"], each["content"]) for each in heard[0]] == [
+        ("system", "Be brief."), ("user", "하나"), ("assistant", "둘"), ("user", "셋"),
+    ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Tools that are given, memory, the page."""
 
+import json
 import os
 import random
 from html.parser import HTMLParser
@@ -9,7 +10,14 @@ import pytest
 from minillm.apps.agents.agent import Agent
 from minillm.apps.agents.memory import BothMemories, LongMemory, ShortMemory
 from minillm.apps.agents.page import save_transcript, transcript_page
-from minillm.apps.agents.toolkit import calculator, clock_tool, folder_tools, search_tool, sql_tool
+from minillm.apps.agents.toolkit import (
+    MOST_FILES,
+    calculator,
+    clock_tool,
+    folder_tools,
+    search_tool,
+    sql_tool,
+)
 from minillm.apps.agents.tools import Observation, Toolbox
 from minillm.apps.agents.transcript import Run, Step
 from minillm.apps.guardrails import NgramEncoder
@@ -23,7 +31,7 @@ def test_calculator_clock_and_sql():
     with SQLSandbox(script="CREATE TABLE t (n); INSERT INTO t VALUES (1), (2);") as sandbox:
         box = Toolbox([calculator, clock_tool(lambda: "정오"), sql_tool(sandbox)])
         assert box.call("calculator", {"expression": "(3 + 4) * 2"}).text == "14"
-        for bad in ("'a' * 3", "__import__('os')", "9 ** 9 ** 9", "1 / 0", "True"):
+        for bad in ("'a' * 3", "__import__('os')", "9 ** 9 ** 9", "1 / 0", "True", "2^3"):
             assert box.call("calculator", {"expression": bad}).error
         assert box.call("clock", {}).text == "정오"
         assert (
@@ -31,6 +39,21 @@ def test_calculator_clock_and_sql():
             == '{"columns": ["sum(n)"], "rows": [[3]]}'
         )
         assert box.call("sql", {"query": "DELETE FROM t"}).error
+        many = (
+            "WITH RECURSIVE n(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM n WHERE x < 53) SELECT x FROM n"
+        )
+        said = json.loads(box.call("sql", {"query": many}).text)
+        assert (said["rows_left_out"], len(said["rows"])) == (3, 50)
+
+
+def test_a_list_of_files_that_was_cut_says_so(tmp_path):
+    for number in range(MOST_FILES):
+        (tmp_path / f"{number:03}.txt").touch()
+    box = Toolbox(folder_tools(tmp_path))
+    assert len(json.loads(box.call("list_files", {}).text)) == MOST_FILES
+    (tmp_path / "more.txt").touch()
+    said = json.loads(box.call("list_files", {}).text)
+    assert (len(said), said[0]) == (MOST_FILES + 1, "(the first 200, there are more)")
 
 
 def test_no_path_leads_out_of_the_folder(tmp_path):

@@ -120,3 +120,6 @@ def test_kinds_and_actions():
     ):
         with pytest.raises(ValueError, match=said):
             PersonalDataRail(**options)
+    for wrong in ((text, ["name"]), (text, "card"), (None,)):
+        with pytest.raises(ValueError, match=r"one of kinds|a list|text must be"):
+            find_personal(*wrong)

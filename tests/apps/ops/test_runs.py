@@ -3,9 +3,11 @@
 import math
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
+import torch
 
 from minillm.apps.ops import ModelRegistry, Prompts, Records, Runs
 from minillm.evaluation import paired
@@ -168,3 +170,34 @@ def test_prompts_keep_their_numbers_and_scores(records):
     ):
         with pytest.raises(ValueError):
             call()
+
+
+def test_whole_numbers_of_numpy_are_kept_as_such(records):
+    """SQLite takes one of numpy for bytes, which sort behind every number, and find no version."""
+    run, models, prompts = Runs(records).start("e"), ModelRegistry(records), Prompts(records)
+    for step in np.arange(3)[::-1]:
+        run.log_metric("loss", float(step), step)
+    assert [(type(p.step), p.step) for p in run.history["loss"]] == [(int, 0), (int, 1), (int, 2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run.log_metric("one", torch.tensor(1.0, requires_grad=True) * 1, torch.tensor(7))
+    assert run.history["one"][0].step == 7
+    one = np.int64(models.register("m", b"w").version)
+    models.move("m", one, "Staging", "tried")
+    models.set_alias("m", "champion", one)
+    assert (
+        models.get("m", one)
+        == models.get("m", "champion")
+        == ("m", 1, models.get("m", 1).object, None, "Staging")
+    )
+    prompts.add("ask", "{q}", "first"), prompts.add("ask", "답: {q}")
+    prompts.score("ask", np.int64(2), "v1", [1.0])
+    assert prompts.get("ask", np.int64(2)) == "답: {q}"
+    assert prompts.scores("ask", np.int64(2), "v1") == prompts.scores("ask", 2, "v1") == [1.0]
+
+
+def test_the_versions_of_a_prompt_are_listed(records):
+    prompts = Prompts(records)
+    assert prompts.log("ask") == []
+    prompts.add("ask", "{q}", "첫째"), prompts.add("other", "x"), prompts.add("ask", "Q: {q}")
+    assert prompts.log("ask") == [(1, "첫째"), (2, "")]

@@ -208,6 +208,16 @@ def test_the_commands(file, capsys):
     assert len(json.loads(file.with_suffix(".otlp.json").read_text("utf-8"))["resourceSpans"]) == 1
 
 
+def test_a_dash_is_standard_output(file, capsys, monkeypatch):
+    """For a pipe into a collector; once it was a file of that name."""
+    monkeypatch.chdir(file.parent)
+    assert cli.main(["trace", "otlp", str(file), "--out", "-"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["resourceSpans"]) == 1
+    assert cli.main(["trace", "html", str(file), "--out", "-"]) == 0
+    assert capsys.readouterr().out.count("<details") == 2
+    assert [one.name for one in file.parent.iterdir()] == [file.name]
+
+
 def test_the_commands_refuse_by_name(file, capsys):
     before = file.read_bytes()
     for arguments, said in [

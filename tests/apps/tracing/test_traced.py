@@ -1,11 +1,14 @@
 """A model, a store, an encoder and an engine that are traced answer as before, and leave OpenTelemetry's attributes."""
 
 import gc
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from minillm.apps.guardrails import Guard, GuardedChat, PhraseRail
+from minillm.apps.llm_cache import CachedChat, LLMCache
 from minillm.apps.tracing import TracedChat, Tracer, traced_encoder, traced_engine, traced_store
 from minillm.inference import ChatModel, LocalChat, OpenAIChat, Reply, SamplingParams, ScriptedChat
 from minillm.search.store import VectorStore
@@ -187,3 +190,28 @@ def test_garbage_from_a_model_does_not_break_the_trace(tracer):
 def test_what_is_no_model_or_tracer(wrong):
     with pytest.raises(ValueError, match=r"TracedChat takes|model_name must be"):
         TracedChat(*wrong)
+
+
+def test_behind_rails_a_model_is_traced_and_cached_all_the_same(tracer):
+    """Whatever stands in whatever: a question leaves one span for each call of the model, and is asked once."""
+    rails, greedy = Guard([PhraseRail(["forbidden"])]), SamplingParams(temperature=0)
+    wrap = {
+        "guarded": lambda model: GuardedChat(model, rails, rails),
+        "traced": lambda model: TracedChat(model, tracer, "m"),
+        "cached": lambda model: CachedChat(model, LLMCache(), "kim"),
+    }
+    for order in itertools.permutations(wrap):
+        model = ScriptedChat(["first", "with a tool", "second"])
+        for name in order:
+            model = wrap[name](model)
+        before = len(spans(tracer))
+        for _ in range(2):
+            assert model.chat(ASKED, greedy).text == "first", order
+            assert model.chat(ASKED, greedy, tools=[TOOL], parallel_tool_calls=False).text == "with a tool", (
+                order
+            )
+        # a cache around the tracer keeps the second round from it
+        assert len(spans(tracer)) - before == (2 if order.index("cached") > order.index("traced") else 4), (
+            order
+        )
+    assert "gen_ai.tool.definitions" in spans(tracer)[1].attributes

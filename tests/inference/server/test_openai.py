@@ -17,6 +17,9 @@ from openai import (
 
 from minillm.inference import LocalChat, OpenAIChat, SamplingParams, generate_batch
 from minillm.inference.server import Server
+from minillm.inference.server.embeddings import EmbeddingsAsked
+from minillm.inference.server.errors import ApiError
+from minillm.inference.server.schemas import CompletionAsked, parse
 from minillm.tokenizer import apply_chat_template
 from tests.inference.server.tiny import SHORT, all_free, client_of, tiny_engine
 
@@ -480,6 +483,13 @@ def test_openai_chat_and_local_chat_say_the_same(server):
     params = SamplingParams(max_tokens=10, seed=3, top_k=20, temperature=0.8)
     assert there.chat(ASKED, params) == here.chat(ASKED, params)
     assert "".join(there.stream(ASKED, params)) == there.chat(ASKED, params).text
+    parts = [ASKED[0], {"role": "user", "content": [{"type": "text", "text": t} for t in ("안녕 ", "hello")]}]
+    assert there.chat(parts, params) == here.chat(parts, params) == here.chat(ASKED, params)
+    for chat in (here, there):
+        with pytest.raises(
+            ValueError, match="messages must be a list of dicts with role and content, got 'hi'"
+        ):
+            chat.chat("hi", params)
     options = ["yes", "no", "perhaps 안녕"]
     (at, one), (same, other) = here.choose(ASKED, options), there.choose(ASKED, options)
     assert at == same
@@ -495,3 +505,17 @@ def test_openai_chat_and_local_chat_say_the_same(server):
         assert isinstance(found["a"], str)
     with pytest.raises(ValueError, match="beams"):
         there.chat(ASKED, SamplingParams(beams=2, temperature=0))
+
+
+@pytest.mark.parametrize(("kind", "given", "words"), [
+    (CompletionAsked, {"prompt": ["a", ""]}, "prompt.1: String should have at least 1 character"),
+    (CompletionAsked, {"prompt": ["a", "b", 5]}, "prompt.2: Input should be a valid string, got 5"),
+    (CompletionAsked, {"prompt": [1, "a"]}, "prompt.1: Input should be a valid integer, got 'a'"),
+    (CompletionAsked, {"prompt": [[1], []]}, "prompt.1: List should have at least 1 item"),
+    (CompletionAsked, {"prompt": []}, "prompt: List should have at least 1 item"),
+    (CompletionAsked, {"prompt": "a", "stop": ["x"] * 17}, "stop: List should have at most 16 items"),
+    (EmbeddingsAsked, {"input": ["a", None]}, "input.1: Input should be a valid string, got None"),
+])  # fmt: skip
+def test_what_is_wrong_in_a_list_is_said_of_the_type_that_it_is(kind, given, words):
+    with pytest.raises(ApiError, match=re.escape(words)):
+        parse(kind, {"model": "tiny"} | given)
