@@ -87,7 +87,17 @@ def unpack_pixels(data: bytes, size: int | None = None) -> NDArray[np.uint8]:
         raise ValueError(f"{width} x {height} are too many: at most {MAX_PIXELS:,} pixels are read")
     if max(width, height) > MAX_RATIO * min(width, height):
         raise ValueError(f"{width} x {height} pixels, a side may be {MAX_RATIO} times the other")
-    image = ImageOps.exif_transpose(image)
+    return pixels_of(ImageOps.exif_transpose(image), size)
+
+
+def is_image(value: Any) -> bool:
+    """Whether a value is a picture of Pillow's."""
+    return hasattr(value, "getbands") and hasattr(value, "convert")
+
+
+def pixels_of(image: Any, size: int | None = None) -> NDArray[np.uint8]:
+    """Pillow's picture as bytes (H, W, 3), on white where it is transparent; size: as in `read_picture`."""
+    Image, _ = _pillow()
     if image.mode.startswith("I"):  # 16 bits of grey: Pillow would cut them off at 255
         image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
     if image.has_transparency_data:

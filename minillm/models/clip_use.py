@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from minillm._checks import check_int, describe
+from minillm._checks import check_int, describe, is_listing
 from minillm.models.clip_pair import CLIP
 from minillm.tokenizer.base import Tokenizer
 
@@ -63,9 +63,11 @@ def class_vectors(
 
     ValueError for names that are no list of texts, and for a template without a place for the name.
     """
-    if isinstance(names, str) or not len(names) or not all(isinstance(name, str) for name in names):
+    names = list(names) if is_listing(names) else names
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"names must be a list of texts, one a class, got {describe(names)}")
-    if isinstance(templates, str) or not templates:
+    templates = list(templates) if is_listing(templates) else templates
+    if not isinstance(templates, list) or not templates:
         raise ValueError(f"templates must be a list of texts with {{}} in them, got {describe(templates)}")
     for template in templates:
         if not isinstance(template, str) or "{}" not in template:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from minillm._checks import check_choice, check_int, check_number, check_path, describe
 from minillm._files import BadFileError, read_json
-from minillm.data.picture_files import MAX_RATIO, MAX_SIZE, check_picture
+from minillm.data.picture_files import MAX_RATIO, MAX_SIZE, check_picture, is_image, pixels_of
 from minillm.models.pictures import CLIP_MEAN, CLIP_STD, FILTERS, preprocess
 
 CONFIGS = ("preprocessor_config.json", "processor_config.json")
@@ -48,8 +48,9 @@ class PictureProcessor:
             object.__setattr__(self, name, numbers)
 
     def __call__(self, pictures: Any) -> Tensor:
-        """Pictures of values in 0..1, (P, 3, H, W) or a list of (3, H, W) of any sizes. ValueError for others."""
-        checked = check_pictures(pictures)
+        """Pictures of values in 0..1, (P, 3, H, W) or a list of (3, H, W) of any sizes, or Pillow's. ValueError for
+        others."""
+        checked = check_pictures([pictures] if is_image(pictures) else pictures)
         parts = [self._fit(picture) for picture in checked]
         mean, std = (torch.tensor(one).reshape(3, 1, 1) for one in (self.mean, self.std))
         return (torch.stack(parts) - mean) / std  # (P, 3, S, S)
@@ -117,6 +118,8 @@ def check_pictures(pictures: Any) -> list[np.ndarray]:
 
 
 def _check_picture(place: int, picture: Any) -> np.ndarray:
+    if is_image(picture):
+        picture = pixels_of(picture).transpose(2, 0, 1).astype(np.float32) / np.float32(255)
     values = check_picture(f"picture {place}", picture)
     short, long = sorted(values.shape[1:])
     if long > MAX_RATIO * short:

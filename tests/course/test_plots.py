@@ -101,6 +101,8 @@ def test_points_by_group():
     plot_points(np.eye(2), labels=["왕", "여왕"], groups=["m", "f"])
     assert [text.get_text() for text in axes()[0].texts] == ["왕", "여왕"]
     assert [scatter.get_offsets().tolist() for scatter in axes()[0].collections] == [[[1, 0]], [[0, 1]]]
+    plot_points(np.eye(3)[:, :2], groups=np.array([0, 1, 0]))
+    assert [len(scatter.get_offsets()) for scatter in plt.gca().collections] == [2, 1]
 
 
 def test_tokens_show_every_piece_and_the_count():
@@ -137,6 +139,7 @@ def test_a_png_for_a_report_without_pyplot_or_side_effects():
         lambda: plot_loss([]),
         lambda: plot_loss({"step": 1}),
         lambda: plot_loss([{"step": 1}]),
+        lambda: plot_loss([{"train_loss": 1.0}]),
         lambda: plot_bars({"a": {"x": 1}, "b": {"y": 1}}),
         lambda: plot_bars({"a": "1,2"}),
         lambda: plot_heatmap([1, 2]),

@@ -105,7 +105,9 @@ def test_an_ensemble_is_the_mean_of_its_templates(real_data):
     tokenizer = load_tokenizer(real_data("tokenizers/clip/bpe_simple_vocab_16e6.txt.gz"))
     text = TOWER | {"vocab_size": 49408, "max_position_embeddings": 12, "eos_token_id": 49407}
     model, names = tiny(text_config=text), ["cat", "고양이", "dog"]
+    lazy = class_vectors(model, tokenizer, (name for name in names), np.array(["a {}"]))
     one, two = (class_vectors(model, tokenizer, names, [t]) for t in ("a {}", "a photo of a {}"))
+    assert np.array_equal(lazy, one)
     both = class_vectors(model, tokenizer, names, ["a {}", "a photo of a {}"])
     mean = (one + two) / np.linalg.norm(one + two, axis=1, keepdims=True)
     np.testing.assert_allclose(both, mean, atol=1e-6)
