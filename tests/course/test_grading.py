@@ -351,6 +351,8 @@ def test_the_class_list(tmp_path):
         b"name,mail\nkim,a@b\n\nlee,\nkim,\n",
         "\ufeffkim\r\nlee\r\n".encode(),
         "kim\nlee".encode("cp949"),
+        "이름;학번\r\nkim;1\r\nlee;2\r\n".encode("cp949"),
+        "이름\t학번\r\nkim\t1\r\nlee\t2\r\n".encode("utf-16"),
     ):
         path.write_bytes(data)
         assert class_list(tmp_path) == ["kim", "lee"]

@@ -128,8 +128,8 @@ def read_any_notebook(path: Path) -> tuple[dict[str, Any], str]:
     text, said = _decoded(data)
     try:
         notebook = json.loads(text)
-        if SURROGATE.search(text):  # half of an emoji, which no file of ours can hold
-            notebook = json.loads(whole_text(json.dumps(notebook, ensure_ascii=False)))
+        if SURROGATE.search(text):
+            notebook = writable(notebook)
     except (ValueError, RecursionError) as error:
         cut = text.lstrip().startswith("{")
         raise BadFileError(
@@ -147,6 +147,11 @@ def read_any_notebook(path: Path) -> tuple[dict[str, Any], str]:
 def whole_text(text: str) -> str:
     """A str as UTF-8 can hold it: half of a surrogate pair, which an editor leaves of an emoji, becomes "?"."""
     return text.encode("utf-8", "replace").decode()
+
+
+def writable(notebook: Any) -> Any:
+    """A notebook without half an emoji in it: JSON has a way to write one, and no file of ours can hold it."""
+    return json.loads(whole_text(json.dumps(notebook, ensure_ascii=False)))
 
 
 def _decoded(data: bytes) -> tuple[str, str]:
