@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from minillm._checks import check_int, describe, is_listing
-from minillm.data.picture_files import is_image, read_picture
+from minillm.data.picture_files import is_image
 from minillm.models import CLIP, caption_vectors, picture_vectors
 from minillm.models.picture_processor import PictureProcessor, check_pictures
 from minillm.search._ids import check_texts
@@ -82,9 +82,7 @@ class PictureSearch:
         """Vectors (N, D) of length 1 of N pictures."""
         given = _as_list(pictures)
         parts = (given[i : i + PART] for i in range(0, len(given), PART))
-        return np.concatenate(
-            [picture_vectors(self.model, self.processor(self._read(part))) for part in parts]
-        )
+        return np.concatenate([picture_vectors(self.model, self.processor(part)) for part in parts])
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors (N, D) of length 1 of N texts; what the model's window cannot hold is cut off."""
@@ -92,12 +90,6 @@ class PictureSearch:
         if not texts or not all(text.strip() for text in texts):
             raise ValueError(f"texts must hold words, got {describe(texts)}")
         return caption_vectors(self.model, self.tokenizer, texts)
-
-    def _read(self, part: Sequence[Any]) -> list[Any]:
-        """Files read, as large as the model wants them; arrays as they are."""
-        return [
-            read_picture(one, self.processor.size) if isinstance(one, (str, Path)) else one for one in part
-        ]
 
     # --- verbs ------------------------------------------------------------------------------------------------
 
@@ -160,7 +152,9 @@ def _as_list(pictures: Any) -> list[Any]:
     pictures = list(pictures)
     if not pictures:
         raise ValueError("pictures must hold at least one picture, got none")
-    return [one if isinstance(one, (str, Path)) else check_pictures([one])[0] for one in pictures]
+    return [
+        one if isinstance(one, (str, Path)) or is_image(one) else check_pictures([one])[0] for one in pictures
+    ]
 
 
 def check_different(ids: list[str]) -> None:

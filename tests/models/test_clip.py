@@ -59,6 +59,15 @@ def test_duplicates_share_and_are_not_pushed_apart():
     torch.testing.assert_close(gradient[0], gradient[1])
 
 
+def test_what_transformers_calls_otherwise_is_said():
+    model = tiny()
+    for kind in ("image", "text"):
+        with pytest.raises(AttributeError, match=f"write encode_{kind}"):
+            getattr(model, f"get_{kind}_features")
+    with pytest.raises(ValueError, match=r"CLIP takes no return_loss: .*clip_loss"):
+        model(torch.tensor([[1, 19]]), torch.rand(1, 3, 16, 16), return_loss=True)
+
+
 def test_the_scale_is_held():
     model = tiny(logit_scale_init_value=9.0)
     model.clamp_scale()
