@@ -494,6 +494,13 @@ def test_the_users_own_korean_text_goes_through_the_whole_tour(tmp_path):
     assert result["answer"]["text"] in named.read_text(encoding="utf-8")
 
 
+def test_the_package_is_the_command():
+    said = subprocess.run(
+        [sys.executable, "-m", "minillm", "--help"], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert said.stdout.startswith("usage: minillm ")
+
+
 def test_ctrl_c_is_exit_code_130_and_leaves_whole_files(tmp_path):
     command = [
         sys.executable,

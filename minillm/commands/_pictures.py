@@ -76,7 +76,6 @@ def index_pictures(options: Namespace) -> None:
 def update(search: Any, files: list[tuple[str, Path]], refused: dict[str, str], quiet: bool) -> Counter[str]:
     """Encode what is new or has changed, take away what is gone; how many of each."""
     from minillm.commands.search import Bars
-    from minillm.data.picture_files import read_picture
 
     counts, bars = Counter(added=0, changed=0, removed=0, same=0), Bars(quiet)
     done, part = bars.start("pictures", len(files)), []
@@ -96,7 +95,7 @@ def update(search: Any, files: list[tuple[str, Path]], refused: dict[str, str], 
                 if kept and kept[name]["metadata"].get("sha256") == digest:
                     counts["same"] += 1
                 else:
-                    picture = read_picture(file, search.processor.size)
+                    picture = search.processor.opened(file)
                     above = Path(name).parent.as_posix()
                     part.append((picture, name, {"file": name, "folder": above, "sha256": digest}))
                     counts["changed" if kept else "added"] += 1

@@ -38,8 +38,7 @@ def read_picture(path: str | Path, size: int | None = None) -> NDArray[np.float3
 
     Raises BadFileError (a ValueError) naming the file and what is wrong with it.
     """
-    pixels = read_pixels(path, size)  # (H, W, 3)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype(np.float32) / np.float32(255)
+    return floats_of(read_pixels(path, size))
 
 
 def read_pixels(path: str | Path, size: int | None = None) -> NDArray[np.uint8]:
@@ -85,9 +84,30 @@ def unpack_pixels(data: bytes, size: int | None = None) -> NDArray[np.uint8]:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ValueError(f"{width} x {height} are too many: at most {MAX_PIXELS:,} pixels are read")
+    check_sides(width, height)
+    return pixels_of(ImageOps.exif_transpose(image), size)
+
+
+def check_sides(width: int, height: int) -> None:
+    """ValueError for a strip: cut to a square, it is enlarged without bounds."""
     if max(width, height) > MAX_RATIO * min(width, height):
         raise ValueError(f"{width} x {height} pixels, a side may be {MAX_RATIO} times the other")
-    image = ImageOps.exif_transpose(image)
+
+
+def floats_of(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Bytes (H, W, 3) as (3, H, W) in 0..1."""
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype(np.float32) / np.float32(255)
+
+
+def is_image(value: Any) -> bool:
+    """Whether a value is a picture of Pillow's."""
+    return hasattr(value, "getbands") and hasattr(value, "convert")
+
+
+def pixels_of(image: Any, size: int | None = None) -> NDArray[np.uint8]:
+    """Pillow's picture as bytes (H, W, 3), on white where it is transparent; size: as in `read_picture`."""
+    Image, _ = _pillow()
+    check_sides(*image.size)
     if image.mode.startswith("I"):  # 16 bits of grey: Pillow would cut them off at 255
         image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
     if image.has_transparency_data:

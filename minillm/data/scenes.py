@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minillm._checks import check_choice, check_int, check_number, describe
+from minillm._checks import check_choice, check_int, check_number, describe, is_listing
 
 if TYPE_CHECKING:
     from minillm.data.scenes_questions import SceneQuestion
@@ -204,11 +204,7 @@ def scenes(
     check_choice("split", split, ("all", "train", "held_out")), check_number("noise", noise, 0.0, 1.0)
     options = {"shapes": (shapes, SHAPES), "colours": (colours, COLOURS)}
     options |= {"sizes": (sizes, SIZES), "backgrounds": (backgrounds, BACKGROUNDS)}
-    for name, (chosen, known) in options.items():
-        if isinstance(chosen, str) or not chosen:
-            raise ValueError(f"{name} must list some of {', '.join(known)}, got {describe(chosen)}")
-        for value in chosen:
-            check_choice(name, value, known)
+    shapes, colours, sizes, backgrounds = (_chosen(name, *given) for name, given in options.items())
     fewest, most = _counts(objects)
     grid = (
         next(g for g in range(1, most + 1) if g * g >= most) if grid is None else check_int("grid", grid, 1)
@@ -226,7 +222,15 @@ def scenes(
     pairs = [(c, s) for c in colours for s in shapes if kept[split]((c, s))]
     if not pairs:
         raise ValueError(f"no pair of these colours and shapes is in the split {split!r}")
-    return _draw(n, size, seed, (fewest, most), grid, noise, pairs, tuple(sizes), tuple(backgrounds))
+    return _draw(n, size, seed, (fewest, most), grid, noise, pairs, sizes, backgrounds)
+
+
+def _chosen(name: str, chosen: Any, known: Sequence[str]) -> tuple[str, ...]:
+    """What is drawn from, each of it known."""
+    values = tuple(chosen) if is_listing(chosen) else ()
+    if not values:
+        raise ValueError(f"{name} must list some of {', '.join(known)}, got {describe(chosen)}")
+    return tuple(check_choice(name, value, known) for value in values)
 
 
 def shapes(n: int = 100, size: int = 32, seed: int = 0) -> Scenes:

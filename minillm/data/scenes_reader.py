@@ -73,6 +73,8 @@ def read_scenes(images: Any, objects: int | str = 1, grid: int | None = None) ->
         raise ValueError(
             f"no board of cells of {SMALLEST_CELL} pixels holds {objects} objects in {size} pixels"
         )
+    if not len(images):
+        return []
     edge = np.concatenate([images[:, :, 0], images[:, :, -1], images[:, :, :, 0], images[:, :, :, -1]], 2)
     ground = ((edge.mean(2)[:, None] - GROUNDS) ** 2).sum(-1).argmin(1)  # (N,)
     best: list[tuple[float, list[SceneObject]]] = [(-np.inf, [])] * len(images)
@@ -84,7 +86,7 @@ def read_scenes(images: Any, objects: int | str = 1, grid: int | None = None) ->
 
 def _checked(images: Any) -> NDArray[np.float32]:
     if hasattr(images, "detach"):
-        images = images.detach().cpu().numpy()
+        images = images.detach().cpu().float().numpy()  # bfloat16 is no dtype of numpy's
     shape = getattr(images, "shape", ())
     if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or shape[2] < SMALLEST_CELL:
         raise ValueError(

@@ -34,6 +34,8 @@ M = TypeVar("M", bound="PretrainedModel")
 # what transformers' models are called with and ours are not: what to write instead
 INSTEAD = {
     "labels": "it gives logits; an objective of minillm.training makes the loss, CausalLMObjective()(model, batch)",
+    "return_loss": "it gives logits and vectors; minillm.training.clip_loss makes the loss of the vectors",
+    "cache_params": "its name is cache: model.new_cache(batch_size, max_length)",
     "past_key_values": "its name is cache: model.new_cache(batch_size, max_length)",
     "use_cache": "give cache=model.new_cache(batch_size, max_length), or leave it out",
     "return_dict": "leave it out: the output has its fields by name",

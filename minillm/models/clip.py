@@ -10,7 +10,7 @@ Held against transformers' CLIPVisionModel. Leaves out: pictures of another size
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -53,6 +53,13 @@ class CLIPVisionConfig(PatchedConfig, ModelConfig):
     initializer_factor: float = 1.0
     stem_widths: list[int] | None = None
     model_type: str = "clip_vision_model"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CLIPVisionConfig:
+        """As ModelConfig.from_dict; of the config of both towers the vision_config, as in transformers."""
+        if isinstance(values, Mapping) and values.get("model_type") == "clip":
+            values = values.get("vision_config") or {}
+        return super().from_dict(values)
 
     def __post_init__(self) -> None:
         """Check every field; ValueError naming the one that is wrong."""

@@ -107,6 +107,13 @@ class CLIP(PretrainedModel):
         self.vision_projection = nn.Linear(config.vision_config.width, config.projection_dim, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
 
+    def __getattr__(self, name: str) -> Any:
+        """Torch's look-up; for transformers' names of the two below an AttributeError that says ours."""
+        kind = {"get_image_features": "image", "get_text_features": "text"}.get(name)
+        if kind is not None:
+            raise AttributeError(f"CLIP has no {name}: write encode_{kind}, whose vectors have length 1")
+        return super().__getattr__(name)
+
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Pictures (P, 3, S, S) -> vectors (P, D) of length 1."""
         return F.normalize(self.vision_projection(self.vision(pixel_values).pooler_output), dim=1)

@@ -10,10 +10,10 @@ Left out: inputs_embeds, positions of the caller's own.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,13 @@ class CLIPTextConfig(ModelConfig):
     eos_token_id: int | None = 49407
     tie_word_embeddings: bool = True
     model_type: str = "clip_text_model"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CLIPTextConfig:
+        """As ModelConfig.from_dict; of the config of both towers the text_config, as in transformers."""
+        if isinstance(values, Mapping) and values.get("model_type") == "clip":
+            values = values.get("text_config") or {}
+        return super().from_dict(values)
 
     def __post_init__(self) -> None:
         """Check every field; ValueError naming the one that is wrong."""

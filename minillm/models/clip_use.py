@@ -10,6 +10,7 @@ Book 14.2.3 CLIP 모델의 활용과 뛰어난 성능. Paper: Radford et al. 202
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from minillm._checks import check_int, describe
+from minillm._checks import check_int, describe, is_listing
 from minillm.models.clip_pair import CLIP
 from minillm.tokenizer.base import Tokenizer
 
@@ -63,17 +64,24 @@ def class_vectors(
 
     ValueError for names that are no list of texts, and for a template without a place for the name.
     """
-    if isinstance(names, str) or not len(names) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"names must be a list of texts, one a class, got {describe(names)}")
-    if isinstance(templates, str) or not templates:
-        raise ValueError(f"templates must be a list of texts with {{}} in them, got {describe(templates)}")
-    for template in templates:
-        if not isinstance(template, str) or "{}" not in template:
-            raise ValueError(f"a template must have {{}} where the name goes, got {describe(template)}")
+    names, templates = check_prompts(names, templates)
     vectors = [
         caption_vectors(model, tokenizer, [t.replace("{}", name) for name in names]) for t in templates
     ]
     return F.normalize(torch.from_numpy(np.mean(vectors, axis=0)), dim=1).numpy()
+
+
+def check_prompts(names: Any, templates: Any) -> tuple[list[str], list[str]]:
+    """Both as lists; ValueError as `class_vectors` says it."""
+    classes, prompts = (list(one) if is_listing(one) else [] for one in (names, templates))
+    if not classes or not all(isinstance(name, str) for name in classes):
+        raise ValueError(f"names must be a list of texts, one a class, got {describe(names)}")
+    if not prompts:
+        raise ValueError(f"templates must be a list of texts with {{}} in them, got {describe(templates)}")
+    for template in prompts:
+        if not isinstance(template, str) or "{}" not in template:
+            raise ValueError(f"a template must have {{}} where the name goes, got {describe(template)}")
+    return classes, prompts
 
 
 def zero_shot(

@@ -147,8 +147,14 @@ class LLaVA(PretrainedModel):
         pictures = 0 if given is None else len(given)
         places = int((input_ids == self.config.image_token_id).sum())
         if places != pictures * N:
+            hint = (
+                ""
+                if pictures
+                else "; pixel_values give the pictures, in generate Seeing(model, pixel_values)"
+            )
             raise ValueError(
                 f"input_ids must hold {N} image tokens for each picture, {pictures * N} for {pictures}, got {places}"
+                + hint
             )
 
     # What the frame asks

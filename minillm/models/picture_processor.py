@@ -19,7 +19,15 @@ from torch import Tensor
 
 from minillm._checks import check_choice, check_int, check_number, check_path, describe
 from minillm._files import BadFileError, read_json
-from minillm.data.picture_files import MAX_RATIO, MAX_SIZE, check_picture
+from minillm.data.picture_files import (
+    MAX_RATIO,
+    MAX_SIZE,
+    check_picture,
+    floats_of,
+    is_image,
+    pixels_of,
+    read_picture,
+)
 from minillm.models.pictures import CLIP_MEAN, CLIP_STD, FILTERS, preprocess
 
 CONFIGS = ("preprocessor_config.json", "processor_config.json")
@@ -48,11 +56,23 @@ class PictureProcessor:
             object.__setattr__(self, name, numbers)
 
     def __call__(self, pictures: Any) -> Tensor:
-        """Pictures of values in 0..1, (P, 3, H, W) or a list of (3, H, W) of any sizes. ValueError for others."""
+        """Pictures of values in 0..1, (P, 3, H, W) or a list of (3, H, W) of any sizes, of files, or of Pillow's
+        pictures. ValueError for others."""
+        pictures = [pictures] if is_image(pictures) else pictures
+        if isinstance(pictures, (list, tuple)):
+            pictures = [self.opened(one) for one in pictures]
         checked = check_pictures(pictures)
         parts = [self._fit(picture) for picture in checked]
         mean, std = (torch.tensor(one).reshape(3, 1, 1) for one in (self.mean, self.std))
         return (torch.stack(parts) - mean) / std  # (P, 3, S, S)
+
+    def opened(self, picture: Any) -> Any:
+        """A file, or a picture of Pillow's, as floats (3, H, W), made small by Pillow where that is bicubic, as its
+        own way is; an array as it is."""
+        size = self.size if self.kind == "bicubic" else None
+        if isinstance(picture, (str, Path)):
+            return read_picture(picture, size)
+        return floats_of(pixels_of(picture, size)) if is_image(picture) else picture
 
     def _fit(self, picture: np.ndarray) -> Tensor:
         """(3, H, W) -> (3, S, S), still in 0..1; one of the right size stays as it is."""

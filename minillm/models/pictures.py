@@ -5,7 +5,7 @@
 
 Book 14.1.1 멀티 모달 LLM의 구성요소. Held against PIL's resize.
 Filters: bilinear |1 - t|, bicubic (Keys 1981, a = -1/2). Pixels are rounded to whole numbers after each of the two
-passes, as PIL does; the side that shrinks more goes first, as in Pillow 13.
+passes, as PIL does; which goes first is Pillow 13's choice, too: older ones always begin with the columns.
 Left out: reading files (PIL or the caller does), other filters, pictures with transparency.
 """
 
@@ -45,7 +45,8 @@ def resize(picture: Any, height: int, width: int, kind: str = "bilinear") -> NDA
     picture = _check_picture(picture)
     check_int("height", height, 1), check_int("width", width, 1), check_choice("kind", kind, tuple(FILTERS))
     out, axes = picture.astype(np.float64), (1, 0)
-    if height * picture.shape[1] < width * picture.shape[0]:  # the side that shrinks more goes first
+    lost = picture.shape[0] - height, picture.shape[1] - width
+    if lost[0] > 0 and lost[0] > 2 * lost[1]:  # rows go first where twice as many pixels go as of a row
         axes = (0, 1)
     for axis in axes:
         target = (height, width)[axis]

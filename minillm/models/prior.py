@@ -22,7 +22,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minillm._checks import check_int, describe
-from minillm.models.denoiser import Denoiser, check_drop, check_steps, check_time_width, time_features
+from minillm.models.denoiser import (
+    Denoiser,
+    check_drop,
+    check_dtype,
+    check_steps,
+    check_time_width,
+    time_features,
+)
 from minillm.nn import LayerNorm
 
 
@@ -110,10 +117,11 @@ class DiffusionPrior(Denoiser):
     ) -> Tensor:
         """The picture's vector that the network sees behind the noisy `x`."""
         check_vectors("x", x, self.config.dim)
-        if x.dtype != self.enter.weight.dtype:
-            raise ValueError(f"x must be {self.enter.weight.dtype} as the network is, got {x.dtype}")
+        check_dtype("x", x, self.enter.weight)
         if condition is not None and check_vectors("condition", condition, self.config.dim).shape != x.shape:
             raise ValueError(f"condition must have {len(x)} rows, got {describe(condition)}")
+        if condition is not None:
+            check_dtype("condition", condition, self.text.weight)
         check_drop(drop, len(x))
         return self.core(x, check_steps(t, x), condition, drop)
 
@@ -122,7 +130,7 @@ class DiffusionPrior(Denoiser):
         told = self.null if condition is None else self.text(condition)  # (B, width)
         if drop is not None:
             told = torch.where(drop[:, None], self.null, told)
-        emb = self.time(time_features(t, self.config.time_width)) + told
+        emb = self.time(time_features(t, self.config.time_width).to(x.dtype)) + told
         h = self.enter(x)  # (B, width)
         for block in self.blocks:
             h = block(h, emb)

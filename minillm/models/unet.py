@@ -21,7 +21,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minillm._checks import check_int, describe
-from minillm.models.denoiser import Denoiser, check_drop, check_steps, check_time_width, time_features
+from minillm.models.denoiser import (
+    Denoiser,
+    check_drop,
+    check_dtype,
+    check_steps,
+    check_time_width,
+    time_features,
+)
 from minillm.nn import attention
 
 
@@ -133,6 +140,8 @@ class Wish(nn.Module):
             raise ValueError(
                 f"condition must be {form if width else 'None: this U-Net takes no wish'}, got {describe(wish)}"
             )
+        if self.vector is not None:
+            check_dtype("condition", wish, self.vector.weight)
         if self.classes:
             top = torch.tensor(self.classes, device=wish.device)
             if bool(((wish < -1) | (wish >= top)).any()):
@@ -173,7 +182,8 @@ class UNet(Denoiser):
     def core(self, x: Tensor, t: Tensor, condition: Tensor | None, drop: Tensor | None) -> Tensor:
         """`forward` after its checks."""
         patch = self.config.patch
-        emb = self.time(time_features(t, self.config.time_width)) + self.wish(condition, len(x), drop)
+        emb = self.time(time_features(t, self.config.time_width).to(x.dtype))
+        emb = emb + self.wish(condition, len(x), drop)
         emb = F.silu(emb)  # (B, E)
         h = self.enter(F.pixel_unshuffle(x, patch))  # (B, wide, S/2, S/2)
         wide = self.down1(h, emb)  # skip connection 1
@@ -191,6 +201,7 @@ class UNet(Denoiser):
             raise ValueError(
                 f"x must be floats (B, {C}, H, W), H and W divisible by {step}, got {describe(x)}"
             )
+        check_dtype("x", x, self.enter.weight)
         t = check_steps(t, x)
         self.wish.check(condition, len(x))
         check_drop(drop, len(x))

@@ -132,13 +132,13 @@ class RecurrentLayers(nn.Module):
             getattr(self, f"{name}{end}", None) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         ]
 
-    def forward(self, x: Tensor, state: Tensor | tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, hx: Tensor | tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, ...]:
         """x (T, B, C) -> (h of every token (T, B, directions · H), the last state), as torch.nn gives them.
 
-        state: h (layers · directions, B, H), for an LSTM (h, c); None for zeros. Without B in x, none in what comes
-        out. Raises ValueError for other shapes, and for another dtype than the weights have.
+        hx: the state before, h (layers · directions, B, H), for an LSTM (h, c); None for zeros. Without B in x, none in
+        what comes out. Raises ValueError for other shapes, and for another dtype than the weights have.
         """
-        alone, states = self._check(x, state)
+        alone, states = self._check(x, hx)
         if alone:
             x, states = x.unsqueeze(0 if self.batch_first else 1), [one.unsqueeze(1) for one in states]
         if self.batch_first:
@@ -170,6 +170,9 @@ class RecurrentLayers(nn.Module):
             x = sides[0] if len(sides) == 1 else torch.cat(sides, dim=-1)
         return x, [torch.stack(kind) for kind in zip(*after)]
 
+    def flatten_parameters(self) -> None:
+        """Nothing: torch's layers put their weights side by side here, for cuDNN."""
+
     def _check(self, x: Tensor, state: Tensor | tuple[Tensor, Tensor] | None) -> tuple[bool, list[Tensor]]:
         """Whether x has no batch, and the states as a list, empty for None."""
         if not isinstance(x, Tensor) or x.dim() not in (2, 3) or x.shape[-1] != self.input_size:
@@ -188,9 +191,9 @@ class RecurrentLayers(nn.Module):
             shape = (shape[0], x.shape[0 if self.batch_first else 1], shape[1])
         if len(states) != self.kinds or any(not isinstance(s, Tensor) or s.shape != shape for s in states):
             wanted = f"a tensor {shape}" if self.kinds == 1 else f"two tensors (h, c) of shape {shape}"
-            raise ValueError(f"state must be {wanted} or None, got {describe(state)}")
+            raise ValueError(f"hx must be {wanted} or None, got {describe(state)}")
         for one in states:
-            self._check_dtype("state", one)
+            self._check_dtype("hx", one)
         return x.dim() == 2, states
 
     def _check_dtype(self, name: str, value: Tensor) -> None:

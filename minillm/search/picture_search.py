@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from minillm._checks import check_int, describe, is_listing
-from minillm.data.picture_files import read_picture
+from minillm.data.picture_files import is_image
 from minillm.models import CLIP, caption_vectors, picture_vectors
 from minillm.models.picture_processor import PictureProcessor, check_pictures
 from minillm.search._ids import check_texts
@@ -39,7 +39,8 @@ class PictureSearch:
     """Pictures in one namespace of a VectorStore as wide as the model's vectors.
 
     processor: what makes a picture fit for the model; None takes -1..1 for 0..1, as the course's own CLIP does.
-    Pictures are arrays or tensors of values in 0..1, (N, 3, H, W), or a list of (3, H, W) or of PNG and JPEG files.
+    Pictures are arrays or tensors of values in 0..1, (N, 3, H, W), or a list of (3, H, W), of PNG and JPEG files, or of
+    Pillow's pictures.
     Raises ValueError for bad input before anything is written, BadFileError (one, too) for a file that is no picture.
     """
 
@@ -81,9 +82,7 @@ class PictureSearch:
         """Vectors (N, D) of length 1 of N pictures."""
         given = _as_list(pictures)
         parts = (given[i : i + PART] for i in range(0, len(given), PART))
-        return np.concatenate(
-            [picture_vectors(self.model, self.processor(self._read(part))) for part in parts]
-        )
+        return np.concatenate([picture_vectors(self.model, self.processor(part)) for part in parts])
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors (N, D) of length 1 of N texts; what the model's window cannot hold is cut off."""
@@ -91,12 +90,6 @@ class PictureSearch:
         if not texts or not all(text.strip() for text in texts):
             raise ValueError(f"texts must hold words, got {describe(texts)}")
         return caption_vectors(self.model, self.tokenizer, texts)
-
-    def _read(self, part: Sequence[Any]) -> list[Any]:
-        """Files read, as large as the model wants them; arrays as they are."""
-        return [
-            read_picture(one, self.processor.size) if isinstance(one, (str, Path)) else one for one in part
-        ]
 
     # --- verbs ------------------------------------------------------------------------------------------------
 
@@ -127,8 +120,8 @@ class PictureSearch:
         return found[0] if isinstance(text, str) else found
 
     def by_picture(self, picture: Any, top_k: int = 10, filter: Any = None) -> list:
-        """The top_k pictures nearest to one picture, (3, H, W) or a file; a list of lists for several."""
-        one = isinstance(picture, (str, Path)) or getattr(picture, "ndim", 4) == 3
+        """The top_k pictures nearest to one picture, (3, H, W), a file or Pillow's; a list of lists for several."""
+        one = isinstance(picture, (str, Path)) or is_image(picture) or getattr(picture, "ndim", 4) == 3
         found = self._query(self.encode_pictures([picture] if one else picture), top_k, filter)
         return found[0] if one else found
 
@@ -159,7 +152,9 @@ def _as_list(pictures: Any) -> list[Any]:
     pictures = list(pictures)
     if not pictures:
         raise ValueError("pictures must hold at least one picture, got none")
-    return [one if isinstance(one, (str, Path)) else check_pictures([one])[0] for one in pictures]
+    return [
+        one if isinstance(one, (str, Path)) or is_image(one) else check_pictures([one])[0] for one in pictures
+    ]
 
 
 def check_different(ids: list[str]) -> None:

@@ -87,6 +87,8 @@ class NoiseTrainer:
         seed: int = 0,
     ) -> None:
         self.check(data)
+        if not isinstance(schedule, NoiseSchedule):
+            raise ValueError(f"schedule must be a NoiseSchedule, got {describe(schedule)}")
         if conditions is not None and (not isinstance(conditions, Tensor) or len(conditions) != len(data)):
             raise ValueError(
                 f"conditions must be one for each of {len(data)} rows, got {describe(conditions)}"

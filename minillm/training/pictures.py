@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minillm._checks import check_choice, describe
+from minillm._checks import check_choice, check_int, describe
 from minillm.models.llava import LLaVA, expand_image_tokens
 from minillm.training.alignment.pairs import IGNORED, answer_example
 from minillm.training.batches import Batch
@@ -38,7 +38,10 @@ def freeze_for(model: LLaVA, stage: str) -> LLaVA:
 
 @torch.no_grad()
 def look_once(model: LLaVA, pixel_values: Tensor, batch_size: int = 256) -> Tensor:
-    """What the tower makes of pictures (P, 3, S, S): (P, N, D), a batch at a time."""
+    """What the tower makes of pictures (P, 3, S, S): (P, N, D), a batch at a time. ValueError for what are none."""
+    check_int("batch_size", batch_size, 1)
+    if not isinstance(pixel_values, Tensor):
+        raise ValueError(f"pixel_values must be a tensor (P, 3, S, S), got {describe(pixel_values)}")
     return torch.cat([model.look(some) for some in pixel_values.split(batch_size)])
 
 

@@ -60,7 +60,7 @@ def test_pictures_are_found_by_words_and_by_a_picture(typed, folder, tmp_path, w
 def test_a_second_run_reads_what_has_changed_and_a_stopped_one_goes_on(
     typed, folder, tmp_path, world, monkeypatch
 ):
-    import minillm.data.picture_files as files
+    import minillm.models.picture_processor as files
 
     command, plain, count = (
         ["index", "--images", folder, "--out", tmp_path / "out", "--json"],

@@ -25,6 +25,7 @@ from minillm.course.classroom.submissions import (
     answers_of,
     definitions_for,
     find_submissions,
+    student_name,
 )
 from minillm.course.classroom.workers import Worker, WorkerError
 from minillm.course.lessons import notebooks
@@ -120,6 +121,7 @@ EXPECTED = {
     "helper": (2, 1),
     "sharing": (2, 1),
     "leaving": (0, 1),
+    "emoji": (0, 1),
     "two": (2, 1),
     "reader": (2, 1),  # a copy of `minillm study`
     "absent": ("", ""),
@@ -154,6 +156,14 @@ def test_everyone_gets_the_right_marks_and_a_word(course, tmp_path):
         lambda book: book["cells"].insert(0, code("import operator as op")),
     )
     course.hand_in("leaving/99_9/99_9_tiny.ipynb", RIGHT | {ORDERED: "import os\nos._exit(0)"})
+    # half of an emoji, in a text of the student's own and in what the answer says
+    course.hand_in(
+        "emoji/99_9/99_9_tiny.ipynb",
+        RIGHT | {ORDERED: "raise ValueError(chr(0xD83D))"},
+        lambda book: book["cells"].append(code("# HALF")),
+    )
+    file = course.folder / "submitted" / "emoji" / "99_9" / "99_9_tiny.ipynb"
+    file.write_bytes(file.read_bytes().replace(b"HALF", rb"\ud83d"))
     course.hand_in("two/99_9/99_9_tiny.ipynb", RIGHT)
     course.hand_in("two/99_9/99_9_tiny (1).ipynb", {})
     copied, _ = open_copy(course.folder / "source" / "99_9" / "99_9_tiny.ipynb", tmp_path)
@@ -318,6 +328,12 @@ def test_a_name_that_is_a_pattern_becomes_a_note(tmp_path):
     assert "not graded" in notes["[ab]"][0]
 
 
+def test_a_name_in_the_korean_windows_code_is_read_as_that():
+    """What `unzip` makes of an archive from there is no UTF-8, and could be written into no table."""
+    assert student_name("김철수".encode("cp949").decode("utf-8", "surrogateescape")) == "김철수"
+    assert student_name("\ud83d") == "?"
+
+
 def test_a_name_taken_apart_by_macos_is_one_student(tmp_path):
     import unicodedata
 
@@ -335,6 +351,8 @@ def test_the_class_list(tmp_path):
         b"name,mail\nkim,a@b\n\nlee,\nkim,\n",
         "\ufeffkim\r\nlee\r\n".encode(),
         "kim\nlee".encode("cp949"),
+        "이름;학번\r\nkim;1\r\nlee;2\r\n".encode("cp949"),
+        "이름\t학번\r\nkim\t1\r\nlee\t2\r\n".encode("utf-16"),
     ):
         path.write_bytes(data)
         assert class_list(tmp_path) == ["kim", "lee"]

@@ -91,6 +91,13 @@ def test_layers_give_what_went_in_and_came_out_and_are_left_as_they_were():
     assert [one.shape[1] for one in inputs] == [5, 1]
     assert torch.equal(outputs[0], y)
     assert not layer._forward_hooks
+    with watch_layers(layer) as (inputs, outputs):
+        layer(input=x)  # by its name
+    assert torch.equal(inputs[0], x)
+    gru = nn.GRU(4, 2)
+    with watch_layers(gru) as (inputs, outputs):
+        y, _ = gru(x)
+    assert torch.equal(outputs[0], y)
     with pytest.raises(KeyError), watch_layers(layer):
         raise KeyError
     assert not layer._forward_hooks

@@ -16,6 +16,7 @@ from minillm.course import (
     plot_heatmap,
     plot_lines,
     plot_loss,
+    plot_pictures,
     plot_points,
     plot_tokens,
     png_data_uri,
@@ -101,6 +102,18 @@ def test_points_by_group():
     plot_points(np.eye(2), labels=["왕", "여왕"], groups=["m", "f"])
     assert [text.get_text() for text in axes()[0].texts] == ["왕", "여왕"]
     assert [scatter.get_offsets().tolist() for scatter in axes()[0].collections] == [[[1, 0]], [[0, 1]]]
+    plot_points(np.eye(3)[:, :2], groups=np.array([0, 1, 0]))
+    assert [len(scatter.get_offsets()) for scatter in plt.gca().collections] == [2, 1]
+
+
+def test_pictures_stand_in_lines():
+    batch = np.random.default_rng(0).random((3, 3, 4, 4))
+    plot_pictures([batch, batch], names=["a", "b"], titles=["x", "y", "z"])
+    assert len(plt.gcf().axes) == 6
+    assert plt.gcf().axes[3].get_ylabel() == "b"
+    plot_pictures(torch.from_numpy(batch))  # one line
+    shown = [ax.images[0].get_array() for ax in plt.gcf().axes]
+    assert np.array_equal(np.stack(shown), batch.transpose(0, 2, 3, 1))
 
 
 def test_tokens_show_every_piece_and_the_count():
@@ -137,6 +150,7 @@ def test_a_png_for_a_report_without_pyplot_or_side_effects():
         lambda: plot_loss([]),
         lambda: plot_loss({"step": 1}),
         lambda: plot_loss([{"step": 1}]),
+        lambda: plot_loss([{"train_loss": 1.0}]),
         lambda: plot_bars({"a": {"x": 1}, "b": {"y": 1}}),
         lambda: plot_bars({"a": "1,2"}),
         lambda: plot_heatmap([1, 2]),
@@ -147,6 +161,8 @@ def test_a_png_for_a_report_without_pyplot_or_side_effects():
         lambda: plot_attention(np.ones((2, 2)), None),
         lambda: plot_points(np.ones((2, 3))),
         lambda: plot_points(np.ones((2, 2)), labels=["a"]),
+        lambda: plot_pictures(np.ones((3, 4, 4))),
+        lambda: plot_pictures([np.ones((2, 3, 4, 4)), np.ones((1, 3, 4, 4))]),
         lambda: plot_tokens({"a": "text"}),
         lambda: plot_tokens({"a": []}),
         lambda: plot_tokens({"a": [1]}),

@@ -66,6 +66,8 @@ def test_what_looks_like_html_is_shown_on_the_page():
     ("call", "message"),
     [
         (lambda: predict("Which?", "c", OPTIONS), "one of 'a', 'b', got 'c'"),
+        (lambda: predict("Which?", "ab", OPTIONS), "one of 'a', 'b', got 'ab'"),
+        (lambda: predict("Which?", 1, OPTIONS), "one of 'a', 'b', got 1"),
         (lambda: predict("Which?", ..., ["one"]), "two to six"),
         (lambda: predict("Which?", ..., list("abcdefg")), "two to six"),
         (lambda: predict("Which?", ..., "ab"), "list of str"),

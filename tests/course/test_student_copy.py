@@ -142,6 +142,17 @@ def test_a_damaged_copy_is_kept_and_made_anew(place):
     assert kept == {"half a file 0", "half a file 1"}, "one of the same second is not overwritten"
 
 
+def test_half_an_emoji_in_a_copy_stops_no_merge(place):
+    """What an editor leaves of one is no character, and could be written into no file."""
+    lesson, folder = place
+    path, _ = open_copy(lesson, folder)
+    edit(path, writes(ORDERED, f"# HALF\n{MINE}"))
+    path.write_bytes(path.read_bytes().replace(b"HALF", rb"\ud83d"))
+    edit(lesson, writes(0, "# Another title"))
+    open_copy(lesson, folder)
+    assert notebooks.source(notebooks.read_notebook(path)["cells"][ORDERED]) == f"# ?\n{MINE}"
+
+
 def test_a_copy_whose_original_was_deleted_is_kept(place):
     lesson, folder = place
     path, _ = open_copy(lesson, folder)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from minillm.data import (
     BACKGROUNDS,
@@ -68,6 +69,12 @@ def test_the_reader_reads_what_was_drawn(size, noise, least):
     assert np.mean(right) >= least
 
 
+def test_the_reader_takes_tensors_of_any_float_and_none_at_all():
+    made = scenes(3, seed=1)
+    assert read_scenes(torch.from_numpy(made.images).bfloat16()) == read_scenes(made.images)
+    assert read_scenes(made.images[:0]) == []
+
+
 def test_the_reader_finds_how_many_there_are():
     made = scenes(100, objects=(1, 4), seed=2)
     for read, things in zip(read_scenes(made.images, "any"), made.objects):
@@ -125,6 +132,12 @@ def test_shapes_are_scenes_of_one_thing():
     for image, objects in zip(more.images, more.objects):
         assert len(objects) == 1
         assert read_scene(image).objects[0].shape == objects[0].shape
+
+
+def test_what_is_drawn_from_may_be_any_listing():
+    given = {"shapes": ["star", "ring"], "colours": ["red"], "sizes": ["small"], "backgrounds": ["black"]}
+    lazy = {name: (one for one in values) for name, values in given.items()}
+    assert np.array_equal(scenes(5, **given).images, scenes(5, **lazy).images)
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,15 @@ def test_duplicates_share_and_are_not_pushed_apart():
     torch.testing.assert_close(gradient[0], gradient[1])
 
 
+def test_what_transformers_calls_otherwise_is_said():
+    model = tiny()
+    for kind in ("image", "text"):
+        with pytest.raises(AttributeError, match=f"write encode_{kind}"):
+            getattr(model, f"get_{kind}_features")
+    with pytest.raises(ValueError, match=r"CLIP takes no return_loss: .*clip_loss"):
+        model(torch.tensor([[1, 19]]), torch.rand(1, 3, 16, 16), return_loss=True)
+
+
 def test_the_scale_is_held():
     model = tiny(logit_scale_init_value=9.0)
     model.clamp_scale()
@@ -105,7 +114,9 @@ def test_an_ensemble_is_the_mean_of_its_templates(real_data):
     tokenizer = load_tokenizer(real_data("tokenizers/clip/bpe_simple_vocab_16e6.txt.gz"))
     text = TOWER | {"vocab_size": 49408, "max_position_embeddings": 12, "eos_token_id": 49407}
     model, names = tiny(text_config=text), ["cat", "고양이", "dog"]
+    lazy = class_vectors(model, tokenizer, (name for name in names), np.array(["a {}"]))
     one, two = (class_vectors(model, tokenizer, names, [t]) for t in ("a {}", "a photo of a {}"))
+    assert np.array_equal(lazy, one)
     both = class_vectors(model, tokenizer, names, ["a {}", "a photo of a {}"])
     mean = (one + two) / np.linalg.norm(one + two, axis=1, keepdims=True)
     np.testing.assert_allclose(both, mean, atol=1e-6)

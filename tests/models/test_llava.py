@@ -94,6 +94,8 @@ def test_a_failed_call_leaves_the_cache_as_it_was(model):
             with pytest.raises(ValueError, match=r"image tokens|ids must lie"):
                 model(wrong, cache=cache)
         assert cache.length == 5
+        with pytest.raises(ValueError, match=r"in generate Seeing\(model, pixel_values\)"):
+            generate(model, [1, IMAGE], SamplingParams(max_tokens=1))
         whole = model(text(1, IMAGE, 3), pixel_values=pictures(1)).logits[:, -1]
         torch.testing.assert_close(model(torch.tensor([[3]]), cache=cache).logits[:, -1], whole)
 

@@ -306,6 +306,7 @@ def test_what_a_tokenizer_gives_goes_into_a_model_as_it_comes(kind):
     [
         ("labels", "an objective of minillm.training"),
         ("past_key_values", "its name is cache"),
+        ("cache_params", "its name is cache"),  # Mamba's
         ("use_cache", "give cache=model.new_cache"),
         ("return_dict", "leave it out"),
         ("output_attentions", "watch_attention"),

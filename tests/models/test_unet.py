@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from minillm._files import BadFileError
-from minillm.models import UNet, UNetConfig
+from minillm.models import DiffusionPrior, UNet, UNetConfig
 from minillm.models.unet import PictureAttention, ResBlock, time_features
 
 SMALL = {"widths": (8, 16), "heads": 2, "time_width": 8}
@@ -133,6 +133,22 @@ def test_a_file_keeps_half_the_digits(tmp_path):
         UNet.load(half)
 
 
+def test_a_folder_keeps_all_of_it_in_any_dtype(tmp_path):
+    model = awake(UNet(UNetConfig(classes=(3, 2), **SMALL))).eval()
+    x, wish = torch.randn(2, 3, 8, 8), torch.tensor([[0, 1], [2, 0]])
+    model.save_pretrained(tmp_path / "a")
+    again = UNet.from_pretrained(str(tmp_path / "a"))
+    assert again.config == model.config
+    assert not again.training
+    assert torch.equal(again(x, 3, wish), model(x, 3, wish))
+    wide = UNet.from_pretrained(tmp_path / "a", dtype=torch.float64)
+    torch.testing.assert_close(wide(x.double(), 3, wish).float(), model(x, 3, wish), atol=1e-5, rtol=1e-4)
+    model.bfloat16().save_pretrained(tmp_path / "b")
+    assert UNet.from_pretrained(tmp_path / "b")(x.bfloat16(), 3, wish).dtype == torch.bfloat16
+    with pytest.raises(BadFileError, match="expected a DiffusionPrior"):
+        DiffusionPrior.from_pretrained(tmp_path / "a")
+
+
 @pytest.mark.parametrize(
     ("config", "names"),
     [
@@ -157,6 +173,7 @@ def test_bad_sizes_are_named(config, names):
         (torch.zeros(2, 3, 10, 8), 1, None, None, "divisible by 4"),
         (torch.zeros(2, 1, 8, 8), 1, None, None, "x must be"),
         (torch.zeros(2, 3, 8, 8, dtype=torch.long), 1, None, None, "x must be"),
+        (torch.zeros(2, 3, 8, 8).double(), 1, None, None, "x must be torch.float32 as the network is"),
         (torch.zeros(2, 3, 8, 8), 1.5, None, None, "t must be"),
         (torch.zeros(2, 3, 8, 8), torch.tensor([1, 2, 3]), None, None, "t must be"),
         (torch.zeros(2, 3, 8, 8), 1, torch.tensor([[0, 2], [0, 0]]), None, "condition must be"),

@@ -43,7 +43,8 @@ def test_equal_to_torch_with_gradients(name):
             found = []
             for layer in (mine, other):
                 here = x.clone().requires_grad_()
-                y, last = layer(here, given)
+                layer.flatten_parameters()
+                y, last = layer(here, hx=given)
                 total = sum(
                     (out * (1 + i + torch.arange(out.numel()).view_as(out).sin())).sum()
                     for i, out in enumerate([y, *listed(last)])
@@ -128,10 +129,10 @@ def test_bad_input_is_named():
         (lambda: layer(torch.zeros(0, 2, 3)), "at least one token"),
         (lambda: layer(x, h), r"two tensors \(h, c\) of shape \(1, 2, 4\)"),
         (lambda: layer(x, (h, h[:, :1])), r"\(1, 2, 4\)"),
-        (lambda: GRULayers(3, 4)(x, (h, h)), "state must be a tensor"),
+        (lambda: GRULayers(3, 4)(x, (h, h)), "hx must be a tensor"),
         (lambda: layer(x.double()), "x must be of torch.float32, as the weights are, got"),
         (lambda: layer(x.long()), "x must be of torch.float32, as the weights are, got"),
-        (lambda: layer(x, (h, h.double())), "state must be of torch.float32, as the weights are, got"),
+        (lambda: layer(x, (h, h.double())), "hx must be of torch.float32, as the weights are, got"),
         (lambda: gradient_norms(layer, x), r"x must be a tensor \(T, C\)"),
         (lambda: gradient_norms(layer, x[:, 0].long()), r"x must be a tensor \(T, C\) of floats"),
         (lambda: gradient_norms(LSTMLayers(3, 4, batch_first=True), x[:, 0]), "without batch_first"),

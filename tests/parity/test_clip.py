@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from minillm.models import CLIP, CLIPText, load_model, text_ids
+from minillm.models import CLIP, CLIPText, CLIPVision, load_model, text_ids
 from minillm.search import mnr_loss
 from minillm.tokenizer import load_tokenizer
 from minillm.training.contrastive import clip_loss, pair_loss
@@ -81,6 +81,13 @@ def test_both_towers_open_from_one_folder(tmp_path):
     text = CLIPText.from_tensors(whole.config.text_config, whole.to_hugging_face(whole.state_dict()))
     ids, mask = captions()
     assert torch.equal(text(ids, mask).pooler_output, whole.text(ids, mask).pooler_output)
+    # as transformers' CLIPTextModel and CLIPVisionModel do
+    text, vision = CLIPText.from_pretrained(tmp_path), CLIPVision.from_pretrained(tmp_path)
+    assert torch.equal(text(ids, mask).pooler_output, whole.text(ids, mask).pooler_output)
+    peer, pixels = transformers.CLIPVisionModel.from_pretrained(tmp_path).eval(), torch.randn(2, 3, 16, 16)
+    found, expected = vision(pixels).pooler_output, peer(pixels).pooler_output
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert "visual_projection.weight" in vision.left_out
 
 
 def test_without_duplicates_it_is_mnr():

@@ -65,7 +65,7 @@ def test_cutting_and_one_product_is_the_convolution():
     )
 
 
-@pytest.mark.parametrize("size", [(9, 30), (50, 20), (9, 10), (40, 50)])
+@pytest.mark.parametrize("size", [(9, 30), (50, 20), (9, 10), (40, 50), (24, 40), (6, 14)])
 @pytest.mark.parametrize("kind", ["bilinear", "bicubic"])
 def test_resize_is_pils_to_one_step_of_a_byte(size, kind):
     image = pytest.importorskip("PIL.Image")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from minillm._files import BadFileError
 from minillm.course import small_clip
@@ -101,6 +102,10 @@ def test_pictures_of_any_size_and_files_go_the_same_way(clip, tmp_path):
     again = PictureSearch(clip.model, clip.tokenizer, VectorStore.open(tmp_path / "kept.db"))
     assert len(again) == 6
     assert again.by_picture(files[1], 1)[0]["score"] == pytest.approx(1, abs=1e-6)
+    opened = [Image.open(file) for file in files]
+    assert again.by_picture(opened[1], 1)[0]["score"] == pytest.approx(1, abs=1e-5)
+    assert np.abs(again.encode_pictures(opened) - rows[:3]).max() < 1e-5
+    assert again.processor(opened[0].convert("RGBA")).shape == (1, 3, 32, 32)
 
 
 def test_what_will_not_do_is_named_and_nothing_is_written(filled, clip, world, tmp_path):

@@ -97,6 +97,8 @@ def test_it_learns_and_goes_on_where_it_stopped():
 def test_bad_pictures_are_named(images, wish, names):
     with pytest.raises(ValueError, match=names):
         DiffusionTrainer(UNet(UNetConfig(classes=(3,), **SIZES)), NoiseSchedule(), images, wish)
+    with pytest.raises(ValueError, match="schedule must be a NoiseSchedule, got 'cosine'"):
+        DiffusionTrainer(UNet(UNetConfig(**SIZES)), "cosine", torch.zeros(4, 3, 8, 8))
 
 
 @pytest.mark.parametrize(

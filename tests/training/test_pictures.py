@@ -78,6 +78,8 @@ def test_what_the_tower_saw_once_teaches_the_same():
             [one["train_loss"] for one in taught(model, rows, PictureCollator(PAD, seen, name), steps=3)]
         )
     torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(losses[1]), atol=1e-4, rtol=1e-4)
+    with pytest.raises(ValueError, match="pixel_values must be a tensor"):
+        look_once(model, pixels.numpy())
 
 
 def test_with_pictures_it_learns_what_without_them_nobody_can():

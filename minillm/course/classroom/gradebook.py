@@ -22,13 +22,15 @@ TITLES = {"student", "students", "student_id", "id", "name", "이름", "학생",
 def class_list(folder: Path) -> list[str]:
     """The students of `folder`/students.csv, one a line, in its first column; [] without such a file.
 
-    Excel's own encodings are read, too. BadFileError for a file that is no text, or a name that cannot be used.
+    Excel's own encodings are read, too, and its other separators, ";" and tab. BadFileError for a file that is no text,
+    or a name that cannot be used.
     """
     path = folder / "students.csv"
     if not path.exists():
         return []
     data = read_bytes(path, "class list")
-    for encoding in ("utf-8-sig", "cp949"):
+    utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")  # what Excel calls Unicode text
+    for encoding in ("utf-16",) if utf16 else ("utf-8-sig", "cp949"):
         try:
             text = data.decode(encoding)
             break
@@ -36,7 +38,9 @@ def class_list(folder: Path) -> list[str]:
             continue
     else:
         raise BadFileError(f"class list {str(path)!r} is no text: save it as CSV UTF-8")
-    rows = list(csv.reader(io.StringIO(text, newline="")))
+    first = text.partition("\n")[0]
+    comma = next((one for one in ",;\t" if one in first), ",")
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=comma))
     names = [student_name(row[0]) for row in rows if row and row[0].strip()]
     if names and names[0].lower() in TITLES:
         names = names[1:]

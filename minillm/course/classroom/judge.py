@@ -34,7 +34,7 @@ from minillm.course.classroom.guard import get_ready, guard, passed
 from minillm.course.classroom.limits import Died, can_fork, run_limited
 from minillm.course.classroom.plain_values import NotPlainError
 from minillm.course.classroom.sealed import Room
-from minillm.course.classroom.submissions import as_python
+from minillm.course.classroom.submissions import as_python, whole_text
 
 IN_ANSWERS = {"check": passed, "display": passed}  # a student's own cells call both; nobody looks
 BUILTINS = dict(vars(builtins))  # as they are before any answer ran
@@ -94,7 +94,7 @@ def _limited(work: Callable[[], tuple[str, str]], seconds: float, memory: int | 
         return Verdict(False, "died", f"the answer ended the process it ran in ({error})")
     except (ValueError, TypeError):
         return Verdict(False, "died", "the answer disturbed its own check")
-    return Verdict(step == "passed", "" if step == "passed" else str(step), str(why))
+    return Verdict(step == "passed", "" if step == "passed" else str(step), whole_text(str(why)))
 
 
 # --- in one process ---

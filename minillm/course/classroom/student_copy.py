@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm._files import BadFileError, write_json
-from minillm.course.classroom.submissions import exercise_of
+from minillm.course.classroom.submissions import exercise_of, writable
 from minillm.course.lessons import notebooks
 
 Notebook = dict[str, Any]
@@ -47,7 +47,7 @@ def open_copy(
             base = _original(original) or new
             if _texts(base) == _texts(new) and original.exists():
                 return path, ""
-            new, lost = merge(base, mine, new)
+            new, lost = merge(base, writable(mine), new)
             said = "the lesson changed: its new text is in, and so is what you wrote"
             if lost:
                 said += (

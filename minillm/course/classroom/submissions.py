@@ -26,6 +26,7 @@ from minillm.course.lessons.ids import lesson_of_exercise, lesson_of_file
 
 STUDENT = re.compile(r"[^./\\+*?\[\]][^/\\+*?\[\]]*")  # nbgrader puts the name into paths and patterns
 NO_STUDENT = "not graded: a student's name has no leading dot and none of / \\ + * ? [ ]"
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 IGNORED = {".ds_store", "thumbs.db", "desktop.ini", "timestamp.txt"}  # of systems, and nbgrader's own
 
 
@@ -63,15 +64,23 @@ def find_submissions(
             found[student, one.lesson] = one
         elif one.notebook is not None and first.notebook is None:
             found[student, one.lesson] = one
-            one.notes.append(f"{first.path.name} was left out: {'; '.join(first.notes)}")
+            one.notes.append(f"{file_name(first.path.name)} was left out: {'; '.join(first.notes)}")
         else:
-            first.notes.append(f"more than one file of {one.lesson}: {path.name} was left out")
+            first.notes.append(f"more than one file of {one.lesson}: {file_name(path.name)} was left out")
     return found, notes
 
 
 def student_name(text: str) -> str:
     """A student's name, written in one way: macOS takes 김 apart into its letters."""
-    return unicodedata.normalize("NFC", text).strip()
+    return unicodedata.normalize("NFC", file_name(text)).strip()
+
+
+def file_name(text: str) -> str:
+    """A file's name as text: one that is no UTF-8 is in the Korean Windows code, as an archive made there leaves it."""
+    if whole_text(text) != text:
+        with suppress(UnicodeError):
+            return text.encode("utf-8", "surrogateescape").decode("cp949")
+    return whole_text(text)
 
 
 def _order(path: Path, submitted: Path, lessons: dict[str, Path]) -> tuple:
@@ -86,22 +95,22 @@ def _read(path: Path, parts: tuple[str, ...], student: str, lessons: dict[str, P
     """A submission, or the note on a file that is none."""
     named = parts[1] if len(parts) > 2 and parts[1] in lessons else lesson_of_file(path.name)
     named = named if named in lessons else next(iter(lessons)) if len(lessons) == 1 else None
-    notes = []
+    notes, name = [], file_name(path.name)
     try:
         notebook, encoding = read_any_notebook(path)
     except BadFileError as error:
-        why = f"{path.name} {error}"
+        why = f"{name} {error}"
         loose = len(parts) == 1 and ".ipynb" not in path.name.lower()  # an archive, a list: of no one student
         return why if named is None or loose else Submission(student, named, path, None, [why])
     lesson = lesson_of_notebook(notebook, lessons) or (
         named if _is_of(notebook, path, parts, named) else None
     )
     if lesson is None:
-        return f"{path.name} belongs to no lesson that was handed out"
+        return f"{name} belongs to no lesson that was handed out"
     if encoding:
-        notes.append(f"{path.name} was saved as {encoding}, not as UTF-8; it was read as that")
+        notes.append(f"{name} was saved as {encoding}, not as UTF-8; it was read as that")
     if path.name != lessons[lesson].name and len(parts) > 1:
-        notes.append(f"wrong file name {path.name}: taken as {lessons[lesson].name} by its content")
+        notes.append(f"wrong file name {name}: taken as {lessons[lesson].name} by its content")
     return Submission(student, lesson, path, notebook, notes)
 
 
@@ -119,6 +128,8 @@ def read_any_notebook(path: Path) -> tuple[dict[str, Any], str]:
     text, said = _decoded(data)
     try:
         notebook = json.loads(text)
+        if SURROGATE.search(text):
+            notebook = writable(notebook)
     except (ValueError, RecursionError) as error:
         cut = text.lstrip().startswith("{")
         raise BadFileError(
@@ -131,6 +142,16 @@ def read_any_notebook(path: Path) -> tuple[dict[str, Any], str]:
     if wrong := [number for number, cell in enumerate(notebook["cells"], 1) if not notebooks.is_cell(cell)]:
         raise BadFileError(f"cannot be read: cell {wrong[0]} is damaged")
     return notebook, said
+
+
+def whole_text(text: str) -> str:
+    """A str as UTF-8 can hold it: half of a surrogate pair, which an editor leaves of an emoji, becomes "?"."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def writable(notebook: Any) -> Any:
+    """A notebook without half an emoji in it: JSON has a way to write one, and no file of ours can hold it."""
+    return json.loads(whole_text(json.dumps(notebook, ensure_ascii=False)))
 
 
 def _decoded(data: bytes) -> tuple[str, str]:

@@ -92,6 +92,7 @@ def watch() -> Watch:
 def watch_layers(*layers: nn.Module) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
     """(inputs, outputs): a copy of the first input and of the output of each call of the layers, in order.
 
+    Of a layer that gives several tensors, as a recurrent one does, the output is the first.
     The tokens a model has computed: sum(x.shape[1] for x in inputs) of one of its projections.
     """
     for layer in layers:
@@ -102,11 +103,13 @@ def watch_layers(*layers: nn.Module) -> Iterator[tuple[list[Tensor], list[Tensor
     inputs: list[Tensor] = []
     outputs: list[Tensor] = []
 
-    def keep(module: nn.Module, given: tuple, result: Tensor) -> None:
-        inputs.append(given[0].detach().clone())
-        outputs.append(result.detach().clone())
+    def keep(module: nn.Module, given: tuple, named: dict[str, Any], result: Any) -> None:
+        for kept, found in ((inputs, _tensors((given, named))), (outputs, _tensors(result))):
+            if not found:
+                raise ValueError(f"{type(module).__name__} takes or gives no tensor: watch its layers")
+            kept.append(found[0].detach().clone())
 
-    hooks = [layer.register_forward_hook(keep) for layer in layers]
+    hooks = [layer.register_forward_hook(keep, with_kwargs=True) for layer in layers]
     try:
         yield inputs, outputs
     finally:

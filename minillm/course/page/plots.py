@@ -85,7 +85,7 @@ def plot_loss(
         isinstance(history, (str, Mapping))
         or not isinstance(history, Sequence)
         or not history
-        or not all(isinstance(record, Mapping) for record in history)
+        or not all(isinstance(record, Mapping) and "step" in record for record in history)
     ):
         raise ValueError(f"history must be a list of dicts with step and train_loss, got {describe(history)}")
     series = {}
@@ -165,6 +165,7 @@ def plot_points(
         raise ValueError(f"points must have shape (N, 2), got {dots.shape}")
     check_labels("labels", labels, len(dots))
     check_labels("groups", groups, len(dots))
+    groups = None if groups is None else list(groups)  # an array has no truth value
     ax = axes_or_new(ax)
     names = list(dict.fromkeys(groups)) if groups is not None else [None]
     for index, name in enumerate(names):

@@ -19,11 +19,13 @@ def plot_pictures(
     title: str = "",
     inch: float = 0.9,
 ) -> None:
-    """One line of pictures an entry of `rows`: each (N, 3, H, W), values in 0..1; values outside are cut off.
+    """One line of pictures an entry of `rows`: each (N, 3, H, W), values in 0..1; values outside are cut off. One array
+    of that form is one line.
 
     names: one a row, at its left. titles: one a column, above. inch: the side of a picture. ValueError for a row of
     another form or another number of pictures.
     """
+    rows = [rows] if getattr(rows, "ndim", 0) == 4 else rows
     grids = [numbers(f"row {i}", row, 4) for i, row in enumerate(rows)]
     if not grids or any(grid.shape[1] != 3 or len(grid) != len(grids[0]) or not grid.size for grid in grids):
         raise ValueError(f"rows must hold equally many pictures (3, H, W), got {[g.shape for g in grids]}")

@@ -50,7 +50,7 @@ def predict(question: str, guess: Any, options: Sequence[str] = ()) -> Card:
         return Card(
             [*lines, f"Your guess: none yet. Write {kind} in place of the dots, and run this cell again."]
         )
-    if letters and _plain(guess) not in letters:
+    if letters and not (isinstance(guess, str) and _plain(guess) in tuple(letters)):
         raise ValueError(f"guess must be one of {', '.join(map(repr, letters))}, got {describe(guess)}")
     return Card([*lines, f"Your guess: {_shown(guess)}. Now run on."])
 

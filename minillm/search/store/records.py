@@ -52,7 +52,7 @@ def check_name(name: str, value: Any, empty: bool = False) -> str:
         raise ValueError(f"{name} must have at most {LONGEST_ID} characters, got {len(value)}")
     if "\0" in value or _half_a_pair(value):
         raise ValueError(f"{name} must be Unicode text without NUL, got {value!a:.90}")
-    return value
+    return str.__str__(value)  # a plain str also of numpy's, whose type would be sealed with the record
 
 
 def check_ids(name: str, ids: Any) -> list[str]:

@@ -150,6 +150,16 @@ def test_odd_ids_prefixes_and_namespaces_are_only_names(store):
     assert set(store.stats()["namespaces"]) == {"", *ODD}
 
 
+def test_names_of_numpy_are_names(store):
+    """A str_ of numpy, or another str with a type of its own, is kept as the str that it is."""
+    ids, space = np.array(["a", "나"]), np.str_("films")
+    store.upsert([{"id": id, "values": [1, 0]} for id in ids], namespace=space)
+    store.update(ids[0], set_metadata={"year": 2024}, namespace=space)
+    assert [one["id"] for one in store.query([1, 0], 9, namespace="films")["matches"]] == ["a", "나"]
+    store.delete(list(ids), namespace=space)
+    assert store.list(namespace="films") == []
+
+
 def test_misuse_is_named(store):
     with pytest.raises(
         ValueError, match=r"set_metadata\['year'\] must not be None: upsert the record without"
