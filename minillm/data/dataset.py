@@ -187,6 +187,16 @@ class Dataset(TableFiles, Sequence):
         """All rows but the first n."""
         return self._like(self._columns, self._kinds, self._rows[check_int("n", n, 0) :])
 
+    def shard(self, num_shards: int, index: int, contiguous: bool = True) -> Dataset:
+        """Part number `index` of `num_shards` parts of about one size; contiguous=False: every num_shards-th row."""
+        parts = check_int("num_shards", num_shards, 1)
+        index = check_int("index", index, 0, parts - 1)
+        if not check_flag("contiguous", contiguous):
+            return self._like(self._columns, self._kinds, self._rows[index::parts])
+        size, longer = divmod(len(self), parts)  # the first `longer` parts have a row more
+        start = index * size + min(index, longer)
+        return self._like(self._columns, self._kinds, self._rows[start : start + size + (index < longer)])
+
     def filter(
         self,
         function: Callable[..., Any],
@@ -199,12 +209,14 @@ class Dataset(TableFiles, Sequence):
         num_proc: int | None = None,
         load_from_cache_file: bool | None = None,
         desc: str | None = None,
+        keep_in_memory: bool | None = None,
+        writer_batch_size: int | None = None,
     ) -> Dataset:
         """The rows for which `function(row)` is true; batched: it takes a dict of columns and gives a list.
 
-        num_proc, load_from_cache_file, desc: as in `map`.
+        num_proc, load_from_cache_file, desc, keep_in_memory, writer_batch_size: as in `map`.
         """
-        check_peer_options(num_proc, load_from_cache_file, desc)
+        check_peer_options(num_proc, load_from_cache_file, desc, keep_in_memory, writer_batch_size)
         work = RowFunction(function, with_indices, input_columns, batched, batch_size, fn_kwargs=fn_kwargs)
         return self.select(kept_rows(work, self))
 
@@ -273,6 +285,8 @@ class Dataset(TableFiles, Sequence):
         num_proc: int | None = None,
         load_from_cache_file: bool | None = None,
         desc: str | None = None,
+        keep_in_memory: bool | None = None,
+        writer_batch_size: int | None = None,
     ) -> Dataset:
         """The columns that `function` gives beside, or in place of, those that are there.
 
@@ -280,10 +294,10 @@ class Dataset(TableFiles, Sequence):
         rows (None: all) and gives a dict of columns; they may be longer or shorter where all others are removed.
         with_indices: the number of the row comes as second argument. input_columns: the values of these columns come
         instead of the row. What the function does to its row counts only if it returns the row.
-        num_proc, load_from_cache_file, desc: taken, as `datasets` has them, and without effect: one process works, and
-        keeps nothing for the next run.
+        num_proc, load_from_cache_file, desc, keep_in_memory, writer_batch_size: taken, as `datasets` has them, and
+        without effect: one process works, in memory, and keeps nothing for the next run.
         """
-        check_peer_options(num_proc, load_from_cache_file, desc)
+        check_peer_options(num_proc, load_from_cache_file, desc, keep_in_memory, writer_batch_size)
         removed = self.known([] if remove_columns is None else remove_columns)
         work = RowFunction(
             function, with_indices, input_columns, batched, batch_size, drop_last_batch, fn_kwargs
