@@ -1,4 +1,4 @@
-"""A Dataset's ways from and to files: csv, JSON and text by Python's own readers, parquet and DataFrames by pyarrow, pandas.
+"""A Dataset's ways from and to files: csv, JSON and text by hand, parquet and DataFrames by pyarrow, pandas.
 
 csv has no types: a column whose every field is a whole number is "int64", a number "float64", True or False "bool",
 anything else text; an empty field is None. A number with a leading zero (a telephone number, a postal code) is text,
