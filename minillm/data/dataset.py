@@ -177,7 +177,20 @@ class Dataset(TableFiles, Sequence):
         """The rows of these numbers, in this order; one may come twice."""
         if not hasattr(indices, "__iter__") or isinstance(indices, (str, Mapping)):
             raise ValueError(f"indices must be the numbers of rows, got {describe(indices)}")
+        if (
+            isinstance(indices, np.ndarray)
+            and indices.dtype.kind in "iu"
+            and indices.ndim == 1
+            and len(indices)
+        ):
+            self._row(indices.min()), self._row(indices.max())  # all others lie between
+            return self._in_order(indices)
         return self._like(self._columns, self._kinds, [self._row(number) for number in indices])
+
+    def _in_order(self, numbers: Sequence[int] | np.ndarray) -> Dataset:
+        """As `select`, of numbers that are known to be there."""
+        numbers = numbers.tolist() if isinstance(numbers, np.ndarray) else numbers
+        return self._like(self._columns, self._kinds, [self._rows[number] for number in numbers])
 
     def take(self, n: int) -> Dataset:
         """The first n rows, or all if there are fewer."""
@@ -218,7 +231,7 @@ class Dataset(TableFiles, Sequence):
         """
         check_peer_options(num_proc, load_from_cache_file, desc, keep_in_memory, writer_batch_size)
         work = RowFunction(function, with_indices, input_columns, batched, batch_size, fn_kwargs=fn_kwargs)
-        return self.select(kept_rows(work, self))
+        return self._in_order(kept_rows(work, self))
 
     def shuffle(self, seed: int | None = 0) -> Dataset:
         """The rows in a random order: numpy's default_rng(seed).permutation, which is `datasets`' order, too.
@@ -241,7 +254,7 @@ class Dataset(TableFiles, Sequence):
             there = [number for number in order if values[number] is not None]
             missing = [number for number in order if values[number] is None]
             order = sorted(there, key=values.__getitem__, reverse=check_flag("reverse", down)) + missing
-        return self.select(order)
+        return self._in_order(order)
 
     def train_test_split(
         self,
@@ -267,7 +280,7 @@ class Dataset(TableFiles, Sequence):
         else:
             labels = self._scalars(stratify_by_column, "names no classes")
             chosen = stratified_rows(labels, train, test, seed)
-        return DatasetDict({"train": self.select(chosen[0]), "test": self.select(chosen[1])})
+        return DatasetDict({"train": self._in_order(chosen[0]), "test": self._in_order(chosen[1])})
 
     # --- other columns: the rest is shared --------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from minillm._files import BadFileError
-from minillm.data import Dataset, DatasetDict, concatenate_datasets, load_dataset
+from minillm.data import Dataset, DatasetDict, concatenate_datasets, dataset, load_dataset
 from minillm.data.splits import split_rows
 from minillm.training import LabelledSet, PairSet
 
@@ -475,3 +475,18 @@ def test_shards_are_the_rows_in_parts_of_about_one_size():
     assert rows.take(1).shard(2, 1).to_list() == []
     with pytest.raises(ValueError, match="index must be between 0 and 2, got 3"):
         rows.shard(3, 3)
+
+
+def test_an_order_is_not_checked_number_by_number(monkeypatch):
+    """A shuffle of 200,000 rows took seconds: each number of a row that numpy had drawn was looked at."""
+    rows, calls = Dataset.from_dict({"n": list(range(500))}), []
+    check = dataset.check_int
+    monkeypatch.setattr(dataset, "check_int", lambda *given: calls.append(given) or check(*given))
+    parts = rows.shuffle(3).sort("n").filter(lambda b: b["n"], batched=True).train_test_split(0.2)
+    assert parts.num_rows == {"train": 399, "test": 100}
+    assert rows.select(np.arange(499, -1, -1))["n"] == list(range(499, -1, -1))
+    assert len(calls) < 50
+    for bad in (np.array([0, 500]), np.array([-501]), np.array([3, 600, 2], dtype=np.uint16)):
+        with pytest.raises(IndexError, match="of a Dataset of 500 rows"):
+            rows.select(bad)
+    assert rows.select(np.array([-1, 0]))["n"] == [499, 0]
