@@ -127,4 +127,6 @@ def column(name: str, values: Any) -> tuple[list[Any], Kind]:
             raise ValueError(
                 f"column {name!r} must be of one kind, but row {row} makes it {error}: {describe(cells[row])}"
             ) from None
+    if kind == "float64":  # 1 among 0.5 and 2.5 is 1.0
+        cells = [float(value) if type(value) is int else value for value in cells]
     return cells, kind

@@ -177,7 +177,20 @@ class Dataset(TableFiles, Sequence):
         """The rows of these numbers, in this order; one may come twice."""
         if not hasattr(indices, "__iter__") or isinstance(indices, (str, Mapping)):
             raise ValueError(f"indices must be the numbers of rows, got {describe(indices)}")
+        if (
+            isinstance(indices, np.ndarray)
+            and indices.dtype.kind in "iu"
+            and indices.ndim == 1
+            and len(indices)
+        ):
+            self._row(indices.min()), self._row(indices.max())  # all others lie between
+            return self._in_order(indices)
         return self._like(self._columns, self._kinds, [self._row(number) for number in indices])
+
+    def _in_order(self, numbers: Sequence[int] | np.ndarray) -> Dataset:
+        """As `select`, of numbers that are known to be there."""
+        numbers = numbers.tolist() if isinstance(numbers, np.ndarray) else numbers
+        return self._like(self._columns, self._kinds, [self._rows[number] for number in numbers])
 
     def take(self, n: int) -> Dataset:
         """The first n rows, or all if there are fewer."""
@@ -186,6 +199,16 @@ class Dataset(TableFiles, Sequence):
     def skip(self, n: int) -> Dataset:
         """All rows but the first n."""
         return self._like(self._columns, self._kinds, self._rows[check_int("n", n, 0) :])
+
+    def shard(self, num_shards: int, index: int, contiguous: bool = True) -> Dataset:
+        """Part number `index` of `num_shards` parts of about one size; contiguous=False: every num_shards-th row."""
+        parts = check_int("num_shards", num_shards, 1)
+        index = check_int("index", index, 0, parts - 1)
+        if not check_flag("contiguous", contiguous):
+            return self._like(self._columns, self._kinds, self._rows[index::parts])
+        size, longer = divmod(len(self), parts)  # the first `longer` parts have a row more
+        start = index * size + min(index, longer)
+        return self._like(self._columns, self._kinds, self._rows[start : start + size + (index < longer)])
 
     def filter(
         self,
@@ -199,14 +222,16 @@ class Dataset(TableFiles, Sequence):
         num_proc: int | None = None,
         load_from_cache_file: bool | None = None,
         desc: str | None = None,
+        keep_in_memory: bool | None = None,
+        writer_batch_size: int | None = None,
     ) -> Dataset:
         """The rows for which `function(row)` is true; batched: it takes a dict of columns and gives a list.
 
-        num_proc, load_from_cache_file, desc: as in `map`.
+        num_proc, load_from_cache_file, desc, keep_in_memory, writer_batch_size: as in `map`.
         """
-        check_peer_options(num_proc, load_from_cache_file, desc)
+        check_peer_options(num_proc, load_from_cache_file, desc, keep_in_memory, writer_batch_size)
         work = RowFunction(function, with_indices, input_columns, batched, batch_size, fn_kwargs=fn_kwargs)
-        return self.select(kept_rows(work, self))
+        return self._in_order(kept_rows(work, self))
 
     def shuffle(self, seed: int | None = 0) -> Dataset:
         """The rows in a random order: numpy's default_rng(seed).permutation, which is `datasets`' order, too.
@@ -229,7 +254,7 @@ class Dataset(TableFiles, Sequence):
             there = [number for number in order if values[number] is not None]
             missing = [number for number in order if values[number] is None]
             order = sorted(there, key=values.__getitem__, reverse=check_flag("reverse", down)) + missing
-        return self.select(order)
+        return self._in_order(order)
 
     def train_test_split(
         self,
@@ -255,7 +280,7 @@ class Dataset(TableFiles, Sequence):
         else:
             labels = self._scalars(stratify_by_column, "names no classes")
             chosen = stratified_rows(labels, train, test, seed)
-        return DatasetDict({"train": self.select(chosen[0]), "test": self.select(chosen[1])})
+        return DatasetDict({"train": self._in_order(chosen[0]), "test": self._in_order(chosen[1])})
 
     # --- other columns: the rest is shared --------------------------------------------------------------------
 
@@ -273,6 +298,8 @@ class Dataset(TableFiles, Sequence):
         num_proc: int | None = None,
         load_from_cache_file: bool | None = None,
         desc: str | None = None,
+        keep_in_memory: bool | None = None,
+        writer_batch_size: int | None = None,
     ) -> Dataset:
         """The columns that `function` gives beside, or in place of, those that are there.
 
@@ -280,10 +307,10 @@ class Dataset(TableFiles, Sequence):
         rows (None: all) and gives a dict of columns; they may be longer or shorter where all others are removed.
         with_indices: the number of the row comes as second argument. input_columns: the values of these columns come
         instead of the row. What the function does to its row counts only if it returns the row.
-        num_proc, load_from_cache_file, desc: taken, as `datasets` has them, and without effect: one process works, and
-        keeps nothing for the next run.
+        num_proc, load_from_cache_file, desc, keep_in_memory, writer_batch_size: taken, as `datasets` has them, and
+        without effect: one process works, in memory, and keeps nothing for the next run.
         """
-        check_peer_options(num_proc, load_from_cache_file, desc)
+        check_peer_options(num_proc, load_from_cache_file, desc, keep_in_memory, writer_batch_size)
         removed = self.known([] if remove_columns is None else remove_columns)
         work = RowFunction(
             function, with_indices, input_columns, batched, batch_size, drop_last_batch, fn_kwargs

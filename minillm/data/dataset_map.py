@@ -59,13 +59,17 @@ class RowFunction:
             yield numbers, answer
 
 
-def check_peer_options(num_proc: Any, load_from_cache_file: Any, desc: Any) -> None:
+def check_peer_options(
+    num_proc: Any, load_from_cache_file: Any, desc: Any, keep_in_memory: Any, writer_batch_size: Any
+) -> None:
     """Options of `datasets` that change no value. They are taken so that code written for it runs: here one process
-    does the work, nothing is kept from another run, and no bar is shown."""
-    if num_proc is not None:
-        check_int("num_proc", num_proc, 1)
-    if load_from_cache_file is not None:
-        check_flag("load_from_cache_file", load_from_cache_file)
+    does the work, everything is in memory, nothing is kept from another run, and no bar is shown."""
+    for name, value in (("num_proc", num_proc), ("writer_batch_size", writer_batch_size)):
+        if value is not None:
+            check_int(name, value, 1)
+    for name, value in (("load_from_cache_file", load_from_cache_file), ("keep_in_memory", keep_in_memory)):
+        if value is not None:
+            check_flag(name, value)
     if desc is not None and not isinstance(desc, str):
         raise ValueError(f"desc must be a text, got {describe(desc)}")
 

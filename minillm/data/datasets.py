@@ -18,7 +18,7 @@ data sets.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -29,7 +29,7 @@ from minillm._checks import check_flag, check_function, check_text
 from minillm._files import BadFileError, read_json, write_whole
 from minillm.data.dataset import Dataset
 from minillm.data.dataset_dict import DatasetDict
-from minillm.data.dataset_files import READERS
+from minillm.data.dataset_files import READERS, check_options
 from minillm.data.downloads import DownloadError, cache_folder, download, sha256_of
 from minillm.data.hub_datasets import is_repository, load_repository
 from minillm.data.readers import read_source
@@ -90,7 +90,7 @@ def dataset_info(name: str) -> DatasetInfo:
 
 def load_dataset(
     name: str,
-    split: str | None = None,
+    split: str | Sequence[str] | None = None,
     allow_unverified: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
     data_files: Any = None,
@@ -103,27 +103,31 @@ def load_dataset(
 ) -> Any:
     """The split of a data set: a Dataset; of the few that are no tables a str, a dict of arrays, or a dict of paths.
 
-    name "csv", "json" or "parquet": your own data_files, a path, a list of paths, or a dict of them by split, with the
-    `options` of Dataset.from_csv, ...; as in `datasets` a DatasetDict (its split "train" for a path or a list), or
-    the one split that is named.
+    name "csv", "json", "text" or "parquet": your own data_files, a path (with * for several), a list of paths, or a
+    dict of them by split, with the `options` of Dataset.from_csv, ...; as in `datasets` a DatasetDict (its split
+    "train" for a path or a list), or the one split that is named.
     name "owner/name", or a folder with a / in its path: the csv, jsonl or parquet files of a data set on the hub (extra
     `hub`), or of the folder: one split, or all as a DatasetDict. subset, data_files, revision, token,
     local_files_only: as in `minillm.data.hub_datasets.load_repository`.
     Any other name: what `dataset_names()` lists. Rows give a Dataset. tinyshakespeare gives one str; mnist and
     fashion_mnist {"images": (N, 28, 28), "labels": (N,)}; SQLite and tar files {name: path}. split may be left out
-    where there is only one. A piece of a split: "train[:10%]", "train[-100:]", "train+test", as in `split_names.py`.
+    where there is only one. A piece of a split: "train[:10%]", "train[-100:]", "train+test", as in `split_names.py`;
+    a list of splits gives a list.
     progress(bytes so far, bytes in all or None) is called while downloading.
 
     Raises ValueError for an unknown name or split (with the known ones), BadFileError for a file whose content is
     not what it must be, DownloadError (an OSError) when the data is not on disk and cannot be fetched.
     """
     check_text("name", name)
+    given = {"subset": subset, "revision": revision, "token": token, "local_files_only": local_files_only}
+
+    def load(part: Any) -> Any:
+        return load_dataset(name, part, allow_unverified, progress, data_files, **given, **options)
+
+    if isinstance(split, (list, tuple)):
+        return [load(part) for part in split]
     if has_pieces(split):
-        given = {"subset": subset, "revision": revision, "token": token, "local_files_only": local_files_only}
-        return load_pieces(
-            split,
-            lambda part: load_dataset(name, part, allow_unverified, progress, data_files, **given, **options),
-        )
+        return load_pieces(split, load)
     if name in READERS:
         return _own_files(name, data_files, split, options)
     if not options and is_repository(name):
@@ -153,8 +157,9 @@ def load_dataset(
     return Dataset.from_list(value) if isinstance(value, list) else value
 
 
-def _own_files(kind: str, data_files: Any, split: str | None, options: Mapping[str, Any]) -> Any:
+def _own_files(kind: str, data_files: Any, split: Any, options: Mapping[str, Any]) -> Any:
     """The user's own files as a DatasetDict, or one split of it."""
+    check_options(kind, options)
     if not data_files:
         raise ValueError(
             f"load_dataset({kind!r}) needs data_files: a path, a list of paths or a dict of them"

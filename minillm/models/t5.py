@@ -11,7 +11,7 @@ against transformers' T5ForConditionalGeneration. Leaves out: clamping what over
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -237,13 +237,12 @@ class T5Encoder(Seq2SeqEncoder):
 
     def build(self, config: T5Config) -> None:
         """Make the layers, named as the house names them."""
+        other = (
+            ".wi." if config.is_gated_act else ".wi_1."
+        )  # of the feed-forward layer that the config has not
+        self.weights = tuple(row for row in self.weights if other not in row.theirs)
         self.tokens = nn.Embedding(config.vocab_size, config.d_model)
         self.encoder = T5Stack(config, decoder=False)
-
-    def weight_rows(self) -> Iterator[tuple[tuple[str, ...], str, bool]]:
-        """As PretrainedModel's, with the rows of the feed-forward layer that the config has."""
-        other = ".wi." if self.config.is_gated_act else ".wi_1."
-        return (row for row in super().weight_rows() if other not in row[1])
 
     def from_hugging_face(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """As PretrainedModel's, from a folder of a larger model, too."""

@@ -106,7 +106,9 @@ class AdamW:
 
     `params` is an iterable of parameters, or of dicts `{"params": [...], "lr": ..., "weight_decay": ...}`
     whose other keys override the defaults for that group, as in torch. A schedule sets `group["lr"]` of
-    `param_groups`. Parameters whose `.grad` is None are left alone and keep their own count of updates.
+    `param_groups`: `rate = schedule("cosine", steps)`, then `group["lr"] = rate(step)`; torch.optim.lr_scheduler
+    takes torch's own optimisers alone. Parameters whose `.grad` is None are left alone and keep their own count of
+    updates.
     Source: the formula on top.
 
     Raises ValueError for no parameters, one given twice, a parameter that is no leaf tensor, or numbers out
@@ -221,6 +223,10 @@ class AdamW:
 
     def _averages_of(self, index: int, parameter: Tensor, state: dict[str, Any]) -> dict[str, Any]:
         """Copies of the averages in a loaded state; ValueError for those of another parameter or optimiser."""
+        if not {"step", "m", "v"} <= set(state):  # torch calls them exp_avg and exp_avg_sq
+            raise ValueError(
+                f"the state of parameter {index} must have step, m and v, got {', '.join(state)}"
+            )
         if any(getattr(state.get(name), "shape", None) != parameter.shape for name in "mv"):
             raise ValueError(f"parameter {index} has shape {tuple(parameter.shape)}, its averages do not")
         return {name: state[name].to(parameter.device, parameter.dtype, copy=True) for name in "mv"}

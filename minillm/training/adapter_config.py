@@ -32,6 +32,8 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "use_qalora": (False,), "use_bdlora": (None, False), "arrow_config": (None, {}), "kasa_config": (None, {}),
     "monteclora_config": (None, {}), "velora_config": (None, {}), "exclude_modules": (None, []),
 }  # fmt: skip
+# names of heads of which peft reads the weights when task_type is a classifier's or a question answerer's
+HEADS = frozenset({"classifier", "score", "qa_outputs"})
 # first weights after which peft's base is another one, W - B A: such an adapter is right beside that base alone
 OTHER_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
@@ -89,6 +91,9 @@ def config_of(model: nn.Module, shared: Adapters, name: str, base_model: Any) ->
     task = next((one for end, one in tasks.items() if kind.endswith(end)), None)
     saved = {shared.names[ours] for ours, part in parts.items()
              if isinstance(part, TrainedPart) and name in part.copies}  # fmt: skip
+    whole = outermost(model, shared, saved)
+    if HEADS.isdisjoint(whole):  # by these tasks peft looks for a head in the file
+        task = None
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM" if getattr(model, "generates", False) else task,
@@ -98,7 +103,7 @@ def config_of(model: nn.Module, shared: Adapters, name: str, base_model: Any) ->
         "lora_dropout": settings.dropout,
         "target_modules": short if exact else sorted(mine),
         "layers_to_transform": list(layers) if layers is not None and exact else None,
-        "modules_to_save": outermost(model, shared, saved) or None,
+        "modules_to_save": whole or None,
         "use_rslora": settings.rslora,
         "rank_pattern": dict(settings.ranks),
         "alpha_pattern": dict(settings.alphas),

@@ -93,6 +93,8 @@ class Loop:
         self._trail = []
         if state.global_step == 0:
             self.control = TrainerControl()
+        if state.global_step == 0 and self.steps_per_epoch is not None:
+            state.epoch = 0.0
         self._call("on_train_begin")
         if self.args.eval_on_start and state.global_step == 0:
             self._evaluated(self.evaluate())

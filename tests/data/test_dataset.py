@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from minillm._files import BadFileError
-from minillm.data import Dataset, DatasetDict, concatenate_datasets, load_dataset
+from minillm.data import Dataset, DatasetDict, concatenate_datasets, dataset, load_dataset
 from minillm.data.splits import split_rows
 from minillm.training import LabelledSet, PairSet
 
@@ -402,3 +402,91 @@ def test_without_the_extra_one_line_says_what_to_install(rows, tmp_path, monkeyp
     with pytest.raises(ImportError, match=r"DataFrames need pandas: pip install -e '\.\[tables\]'"):
         rows.to_pandas()
     assert not list(tmp_path.iterdir())
+
+
+def test_text_files_are_rows_of_lines(tmp_path):
+    path = tmp_path / "글.txt"
+    path.write_bytes("첫 줄\r\nb\x0bc\n\n\nlast".encode())
+    read = {"line": ["첫 줄", "b\x0bc", "", "", "last"], "paragraph": ["첫 줄\nb\x0bc", "\nlast"],
+            "document": ["첫 줄\nb\x0bc\n\n\nlast"]}  # fmt: skip
+    for by, texts in read.items():
+        assert load_dataset("text", data_files=str(path), sample_by=by)["train"].to_dict() == {"text": texts}
+    kept = Dataset.from_text(path, keep_linebreaks=True)
+    assert kept["text"] == ["첫 줄\n", "b\x0bc\n", "\n", "\n", "last"]
+    path.write_bytes("안\n".encode("cp949"))
+    assert Dataset.from_text(path, encoding="cp949")["text"] == ["안"]
+
+
+def test_several_files_by_one_pattern_and_several_splits_at_once(tmp_path):
+    for name in "ba":
+        Dataset.from_dict({"n": [name]}).to_csv(tmp_path / f"{name}.csv")
+    assert Dataset.from_csv(tmp_path / "*.csv")["n"] == ["a", "b"]
+    files = {"train": str(tmp_path / "[a].csv"), "test": tmp_path / "b.csv"}
+    train, both = load_dataset("csv", data_files=files, split=["train", "train+test"])
+    assert (train["n"], both["n"]) == (["a"], ["a", "b"])
+    with pytest.raises(BadFileError, match=r"c\*\.csv.*there are none"):
+        Dataset.from_csv(tmp_path / "c*.csv")
+
+
+@pytest.mark.parametrize(("kind", "name", "message"), [
+    ("csv", "sep", "csv files are read without 'sep'; its name here is delimiter"),
+    ("json", "streaming", "json files are read without 'streaming'; options are field, encoding"),
+    ("parquet", "batch_size", "parquet files are read without 'batch_size'; options are columns"),
+    ("text", "lines", "text files are read without 'lines'; options are encoding, keep_linebreaks, sample_by"),
+])  # fmt: skip
+def test_an_option_that_no_reader_has_is_refused_by_name(kind, name, message):
+    with pytest.raises(ValueError, match=message):
+        load_dataset(kind, data_files="a", **{name: 1})
+
+
+def test_what_a_file_is_written_like(tmp_path):
+    rows = Dataset.from_dict({"text": ["가", None], "n": [1, 2]})
+    ascii_only = rows.to_json(tmp_path / "a.json", lines=False, force_ascii=True)
+    assert ascii_only.read_text() == '[{"text": "\\uac00", "n": 1},{"text": null, "n": 2}]\n'
+    assert Dataset.from_json(ascii_only).to_list() == rows.to_list()
+    assert rows.to_json(tmp_path / "b.json", force_ascii=False).read_text("utf-8").startswith('{"text": "가"')
+    tabs = rows.to_csv(tmp_path / "a.tsv", sep="\t", index=False)
+    assert tabs.read_text("utf-8") == "text\tn\n가\t1\n\t2\n"
+    with pytest.raises(ValueError, match="index must be False"):
+        rows.to_csv(tmp_path / "b.csv", index=True)
+    assert not (tmp_path / "b.csv").exists()
+
+
+def test_the_index_of_a_frame_is_a_column_if_one_wants_it():
+    pandas = pytest.importorskip("pandas", reason="DataFrames: pip install -e '.[tables]'")
+    frame = pandas.DataFrame({"n": [1, 2, 3, 4]})
+    some = frame[frame.n != 2]
+    assert Dataset.from_pandas(some).column_names == ["n", "__index_level_0__"]
+    assert Dataset.from_pandas(some, preserve_index=False).to_dict() == {"n": [1, 3, 4]}
+    assert Dataset.from_pandas(frame, preserve_index=True)["__index_level_0__"] == [0, 1, 2, 3]
+    assert Dataset.from_pandas(frame).column_names == ["n"]
+
+
+def test_whole_numbers_among_numbers_are_numbers(tmp_path):
+    rows = Dataset.from_dict({"x": [1, 0.5, None]})
+    assert repr(rows["x"]) == "[1.0, 0.5, None]"
+    assert repr(rows.map(lambda row: {"x": 2 if row["x"] == 1 else row["x"]})["x"]) == "[2.0, 0.5, None]"
+
+
+def test_shards_are_the_rows_in_parts_of_about_one_size():
+    rows = Dataset.from_dict({"n": list(range(7))}).select(range(6, -1, -1))
+    assert [rows.shard(3, part)["n"] for part in range(3)] == [[6, 5, 4], [3, 2], [1, 0]]
+    assert [rows.shard(3, part, contiguous=False)["n"] for part in range(3)] == [[6, 3, 0], [5, 2], [4, 1]]
+    assert rows.take(1).shard(2, 1).to_list() == []
+    with pytest.raises(ValueError, match="index must be between 0 and 2, got 3"):
+        rows.shard(3, 3)
+
+
+def test_an_order_is_not_checked_number_by_number(monkeypatch):
+    """A shuffle of 200,000 rows took seconds: each number of a row that numpy had drawn was looked at."""
+    rows, calls = Dataset.from_dict({"n": list(range(500))}), []
+    check = dataset.check_int
+    monkeypatch.setattr(dataset, "check_int", lambda *given: calls.append(given) or check(*given))
+    parts = rows.shuffle(3).sort("n").filter(lambda b: b["n"], batched=True).train_test_split(0.2)
+    assert parts.num_rows == {"train": 399, "test": 100}
+    assert rows.select(np.arange(499, -1, -1))["n"] == list(range(499, -1, -1))
+    assert len(calls) < 50
+    for bad in (np.array([0, 500]), np.array([-501]), np.array([3, 600, 2], dtype=np.uint16)):
+        with pytest.raises(IndexError, match="of a Dataset of 500 rows"):
+            rows.select(bad)
+    assert rows.select(np.array([-1, 0]))["n"] == [499, 0]

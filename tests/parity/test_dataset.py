@@ -48,7 +48,12 @@ CALLS = {
         lambda row: {"ids": row["ids"] + [1]}, remove_columns=["ids"]
     ),
     "map with a user's other options": lambda d: d.map(
-        lambda row: {"n": row["label"]}, num_proc=1, desc="counting", load_from_cache_file=False
+        lambda row: {"n": row["label"]},
+        num_proc=1,
+        desc="counting",
+        load_from_cache_file=False,
+        keep_in_memory=True,
+        writer_batch_size=10,
     ),
     "filter with a user's other options": lambda d: d.filter(
         lambda row: row["label"] > 0, num_proc=1, desc="choosing", load_from_cache_file=False
@@ -65,6 +70,9 @@ CALLS = {
     "map drops the rest": lambda d: d.map(
         lambda b: {"n": list(range(len(b["text"])))}, batched=True, batch_size=10, drop_last_batch=True
     ),
+    "shard": lambda d: d.shard(7, 2),
+    "shard, every seventh": lambda d: d.shard(num_shards=7, index=6, contiguous=False),
+    "numbers whole and not": lambda d: d.map(lambda row: {"label": row["label"] / 2 if row["label"] else 0}),
     "shuffle": lambda d: d.shuffle(seed=3),
     "shuffle, filter, map": lambda d: (
         d.shuffle(seed=1).filter(lambda r: r["label"]).map(lambda r: {"x": r["label"]})

@@ -147,6 +147,7 @@ FOLDERS = {
                         {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"layers.1.mlp.up_proj": 3}}),
     "gpt2": ("GPT2", {}, ["c_attn", "c_fc"], {}),
     "bert": ("Bert", {"head": "ForSequenceClassification"}, ["query", "value"], {"modules_to_save": ["classifier"]}),
+    "bert, head as it was": ("Bert", {"head": "ForSequenceClassification"}, ["query", "value"], {}),
     "roberta": ("Roberta", {"head": "ForSequenceClassification"}, ["key", "dense"],
                 {"modules_to_save": ["classifier"]}),
 }  # fmt: skip

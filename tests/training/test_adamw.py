@@ -207,3 +207,15 @@ def test_a_parameter_given_twice_and_one_that_is_no_leaf():
         AdamW([w, w])
     with pytest.raises(ValueError, match="leaf"):
         AdamW([w * 2])
+
+
+def test_a_state_of_torch_is_refused_by_the_names_in_it():
+    weight = torch.nn.Parameter(torch.ones(3))
+    theirs = torch.optim.AdamW([weight])
+    weight.sum().backward()
+    theirs.step()
+    groups = AdamW([weight]).state_dict()["param_groups"]
+    with pytest.raises(
+        ValueError, match="parameter 0 must have step, m and v, got step, exp_avg, exp_avg_sq"
+    ):
+        AdamW([weight]).load_state_dict({"state": theirs.state_dict()["state"], "param_groups": groups})

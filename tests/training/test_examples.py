@@ -229,6 +229,7 @@ def test_what_a_run_logs_and_when():
     kinds = [("eval" if "eval_loss" in one else "loss", one["step"]) for one in log]
     assert kinds == [("eval", 0), ("loss", 1), ("loss", 4), ("eval", 5), ("loss", 8), ("eval", 10), ("loss", 12),
                      ("eval", 12)]  # fmt: skip
+    assert (log[0]["epoch"], log[1]["epoch"]) == (0.0, pytest.approx(1 / 6))
     logged = {one["step"]: one["loss"] for one in run.state.log_history if "loss" in one}
     every = classifier_run(num_train_epochs=2, logging_steps=1)
     steps = [record["train_loss"] for record in every.train()]

@@ -11,6 +11,7 @@ from torch import nn
 from minillm._files import BadFileError
 from minillm.models import (
     GPT2,
+    T5,
     GPT2Config,
     GPT2ForSequenceClassification,
     Llama,
@@ -248,6 +249,19 @@ def test_saved_and_opened_is_the_same_adapter(tmp_path):
     assert torch.equal(logits(merge_lora(again)), logits(merge_lora(model)))
     assert sorted(one.name for one in folder.iterdir()) == [CONFIG, WEIGHTS, "checksums.json"]
     save_adapter(load_adapter(gpt2(GPT2ForSequenceClassification, pad_token_id=0), folder), folder)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("relu", "wi"), ("gated-gelu", "wi_1")])
+def test_a_layer_of_t5_has_the_name_that_its_config_gives_it(tmp_path, kind, name):
+    sizes = {"vocab_size": 9, "d_model": 8, "d_kv": 4, "d_ff": 12, "num_layers": 1, "num_heads": 2}
+    model = T5(T5.config_class(**sizes, feed_forward_proj=kind))
+    folder = save_adapter(apply_lora(model, 2, targets=[name]), tmp_path)
+    places = ("encoder.block.0.layer.1", "decoder.block.0.layer.2")
+    assert read_tensors(folder / WEIGHTS).keys() == {
+        f"base_model.model.{place}.DenseReluDense.{name}.lora_{side}.weight"
+        for place in places
+        for side in "AB"
+    }
 
 
 def test_names_that_mean_other_layers_too_are_written_in_full(tmp_path):

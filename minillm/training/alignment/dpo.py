@@ -80,7 +80,8 @@ def pair_figures(prediction: EvalPrediction) -> dict[str, float]:
 
 
 class DPOTrainer(Trainer):
-    """A Trainer of pairs. train_data, eval_data: PreferenceSets, or what one is made from. Other arguments: Trainer's.
+    """A Trainer of pairs. train_data, eval_data: PreferenceSets, or what one is made from. Other arguments: Trainer's;
+    `ref_model` is trl's name of `reference`.
 
     An evaluation gives eval_loss, eval_accuracy and eval_margin, of the implicit rewards. Dropout is off, as in trl, in
     the model as in the reference. ValueError as Trainer, PreferenceSet and DPOObjective.
@@ -109,6 +110,8 @@ class DPOTrainer(Trainer):
         eval_data = one_of("what to evaluate on", ("eval_data", "eval_dataset"), given[1])
         if train_data is None:
             raise ValueError("DPOTrainer needs train_data, pairs to learn from; got None")
+        names = ("reference", "ref_model")
+        reference = one_of("the reference", names, (reference, options.pop("ref_model", None)))
         settings = {"label_smoothing": label_smoothing} if label_smoothing else {}
         if settings and loss in (hinge_loss, ipo_loss):
             raise ValueError(f"label_smoothing is one of dpo_loss, {loss.__name__} has none")

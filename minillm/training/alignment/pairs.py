@@ -177,7 +177,8 @@ def _two_examples(number: int, pair: Any) -> tuple[dict[str, Any], dict[str, Any
     names = ("prompt_ids", "chosen_ids", "rejected_ids")
     if any(pair.get(name) is None for name in names):
         raise ValueError(
-            f"{what} must have {', '.join(names)}, or chosen and rejected examples, got {sorted(pair)}"
+            f"{what} must have {', '.join(names)}, or chosen and rejected examples (preference_pair makes them of "
+            f"texts), got {sorted(pair)}"
         )
     prompt, *answers = (id_array(f"{name} of {what}", pair[name]).tolist() for name in names)
     if not prompt or not all(answers):

@@ -8,7 +8,8 @@
     critic      L = mean of  max((V_t - G_t)², (clip(V_t, V_old ± c) - G_t)²) / 2                  G_t = A_t + V_t
     controller  β <- β (1 + clip(KL / target - 1, -.2, .2) n / horizon)
 
-All tensors are (B, T), T the tokens after the first; `mask` is 1 where an answer's token is, 0 in prompt and padding.
+All tensors are (B, T), T the tokens after the first; `mask` is 1 where an answer's token is, 0 in prompt and padding,
+floats, whole numbers or bools.
 
 Book: 4.2.2 강화 학습, 4.2.3 PPO: 보상 해킹 피하기.
 Papers: Williams 1992 (gradient); Schulman et al. 2016 (GAE), 2017 (PPO); Ziegler et al. 2019 (controller).
@@ -165,11 +166,12 @@ def check_scored(scores: Tensor, mask: Tensor) -> None:
 
 
 def check_tokens(**tensors: Tensor) -> None:
-    """ValueError for what are no tensors (B, T) of one shape, or a mask without a token."""
+    """ValueError for what are no float tensors (B, T) of one shape, a mask of any dtype; or one without a token."""
     shape = (
         next(iter(tensors.values())).shape if all(isinstance(x, Tensor) for x in tensors.values()) else None
     )
     for name, x in tensors.items():
-        if shape is None or len(shape) != 2 or x.shape != shape or not x.is_floating_point():
+        fits = shape is not None and len(shape) == 2 and x.shape == shape
+        if not fits or not (x.is_floating_point() or name == "mask"):  # a mask is 0 and 1 in any dtype
             raise ValueError(f"expected float tensors (B, T) of one shape, got {name} {describe(x)}")
     check_alike(**tensors)

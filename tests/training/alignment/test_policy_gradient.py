@@ -14,7 +14,7 @@ from minillm.training import (
     value_loss,
     whiten,
 )
-from minillm.training.alignment.grpo import grpo_loss, grpo_token_losses, token_mean
+from minillm.training.alignment.grpo import LOSS_TYPES, grpo_loss, grpo_token_losses, token_mean
 from minillm.training.alignment.policy_gradient import clip_fraction, policy_gradient_loss
 
 
@@ -162,7 +162,7 @@ def test_other_shapes_are_refused():
     x = torch.ones(2, 3)
     for call in (
         lambda: ppo_loss(x, x, x[0], x), lambda: policy_gradient_loss(x, x[0], x),
-        lambda: gae(x, x[:, :2], x), lambda: value_loss(x, x, x, x.long()),
+        lambda: gae(x, x[:, :2], x), lambda: value_loss(x, x.long(), x, x),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"expected float tensors \(B, T\) of one shape"):
             call()
@@ -221,3 +221,15 @@ def test_the_parts_of_grpo_refuse_what_they_would_broadcast_or_guess():
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64])
+def test_a_mask_may_be_of_any_dtype(dtype):
+    rewards, values, mask = drawn()
+    given = mask.to(dtype)
+    for loss in (ppo_loss, value_loss):
+        assert torch.equal(loss(values, rewards, rewards, given), loss(values, rewards, rewards, mask))
+    assert torch.equal(gae(rewards, values, given)[0], gae(rewards, values, mask)[0])
+    for kind in LOSS_TYPES:
+        wanted = grpo_loss(values, rewards, rewards[:, 0], mask, loss_type=kind)
+        assert torch.equal(grpo_loss(values, rewards, rewards[:, 0], given, loss_type=kind), wanted)

@@ -196,6 +196,20 @@ def test_dpo_learns_the_order_and_its_reference_stays_what_it_was():
     assert all(torch.equal(kept[f"reference_{side}"], first[side]) for side in first)
 
 
+def test_the_reference_of_dpo_has_trls_name_too():
+    model, other = (Llama(LlamaConfig(**LLAMA), seed=seed) for seed in (0, 1))
+    first, second = (
+        DPOTrainer(model, config(1), pairs(4), **{name: other}).train_source.columns
+        for name in ("reference", "ref_model")
+    )
+    assert all(torch.equal(first[name], second[name]) for name in ("reference_chosen", "reference_rejected"))
+    assert not torch.equal(
+        first["reference_chosen"], PreferenceSet(pairs(4)).with_reference(model).columns["reference_chosen"]
+    )
+    with pytest.raises(ValueError, match="reference and ref_model both are the reference"):
+        DPOTrainer(model, config(1), pairs(4), reference=other, ref_model=other)
+
+
 DROPS = GPT2_SIZES | {"resid_pdrop": 0.5, "embd_pdrop": 0.5, "attn_pdrop": 0.5}
 
 
