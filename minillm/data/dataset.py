@@ -177,14 +177,6 @@ class Dataset(TableFiles, Sequence):
         """The rows of these numbers, in this order; one may come twice."""
         if not hasattr(indices, "__iter__") or isinstance(indices, (str, Mapping)):
             raise ValueError(f"indices must be the numbers of rows, got {describe(indices)}")
-        if (
-            isinstance(indices, np.ndarray)
-            and indices.dtype.kind in "iu"
-            and indices.ndim == 1
-            and len(indices)
-        ):
-            self._row(indices.min()), self._row(indices.max())  # all others lie between
-            return self._in_order(indices)
         return self._like(self._columns, self._kinds, [self._row(number) for number in indices])
 
     def _in_order(self, numbers: Sequence[int] | np.ndarray) -> Dataset:
@@ -231,14 +223,14 @@ class Dataset(TableFiles, Sequence):
         """
         check_peer_options(num_proc, load_from_cache_file, desc, keep_in_memory, writer_batch_size)
         work = RowFunction(function, with_indices, input_columns, batched, batch_size, fn_kwargs=fn_kwargs)
-        return self._in_order(kept_rows(work, self))
+        return self.select(kept_rows(work, self))
 
     def shuffle(self, seed: int | None = 0) -> Dataset:
         """The rows in a random order: numpy's default_rng(seed).permutation, which is `datasets`' order, too.
 
         seed=None: another order each time.
         """
-        return self.select(np.random.default_rng(_seed(seed)).permutation(len(self)))
+        return self._in_order(np.random.default_rng(_seed(seed)).permutation(len(self)))
 
     def sort(self, column_names: Names, reverse: bool | Sequence[bool] = False) -> Dataset:
         """The rows in the order of one column, or of several, the first counting most; None comes last."""
