@@ -237,9 +237,8 @@ class T5Encoder(Seq2SeqEncoder):
 
     def build(self, config: T5Config) -> None:
         """Make the layers, named as the house names them."""
-        other = (
-            ".wi." if config.is_gated_act else ".wi_1."
-        )  # of the feed-forward layer that the config has not
+        # the rows of the feed-forward layer that this config does not have
+        other = ".wi." if config.is_gated_act else ".wi_1."
         self.weights = tuple(row for row in self.weights if other not in row.theirs)
         self.tokens = nn.Embedding(config.vocab_size, config.d_model)
         self.encoder = T5Stack(config, decoder=False)
