@@ -269,6 +269,8 @@ def test_they_are_kept_with_their_facts_and_not_made_again(monkeypatch, tmp_path
     assert not sft.model.training
     with pytest.raises(ValueError, match="seed"):
         sft_model(seed=-1)
+    with pytest.raises(ValueError, match="steps"):
+        sft_model(steps=0)
 
 
 @pytest.mark.soak

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from typing import Any
 
 from minillm.course.small.program_models import program_model, reward_model, sft_model
@@ -38,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         facts = small_model(options.rebuild, progress=True).facts
-        for make in (program_model, sft_model, reward_model, sql_model) if options.all else ():
+        shorter = partial(sft_model, steps=150)  # what lessons 05_4 and 05_5 compare adapters with
+        for make in (program_model, sft_model, shorter, reward_model, sql_model) if options.all else ():
             make(options.rebuild, progress=True)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)

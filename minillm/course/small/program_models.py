@@ -88,13 +88,20 @@ def program_model(
 
 
 def sft_model(
-    rebuild: bool = False, progress: bool = False, deadline: float = DEADLINE, seed: int = 0
+    rebuild: bool = False,
+    progress: bool = False,
+    deadline: float = DEADLINE,
+    seed: int = 0,
+    steps: int | None = None,
 ) -> ProgramModel:
     """The base model after supervised fine-tuning; arguments as program_model's, which is made where it is not there.
 
+    steps: None for the recipe's; chapter 5 compares its adapters with a model of as few steps as they have.
     facts["exam"]: pass@1 of 500 instructions that are in no training data, with its interval; "proof" says so.
     """
     recipe = ProgramRecipe(seed=check_int("seed", seed, 0))
+    if steps is not None:
+        recipe = replace(recipe, sft_steps=check_int("steps", steps, 1))
 
     def make() -> ProgramModel:
         made = instructed(program_model(progress=progress, deadline=deadline, seed=seed), recipe, progress)
