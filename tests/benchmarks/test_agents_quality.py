@@ -54,10 +54,14 @@ def test_what_the_situation_adds_is_counted_and_not_what_is_likely_anyway():
     check = agent_checks()[0]
 
     class Odds(ScriptedChat):
+        def __init__(self, asked):
+            super().__init__([""])
+            self.odds = asked
+
         def choose(self, messages, options):
-            better = {NEUTRAL: 0.9}.get(messages[0]["content"], self.replies[0])
+            better = {NEUTRAL: 0.9}.get(messages[0]["content"], self.odds)
             return int(better < 0.5), [better, 1 - better]
 
-    assert beyond(Odds([0.95]), check) == 1.0
-    assert beyond(Odds([0.85]), check) == 0.0  # still the likelier one, but less than it is anyway
-    assert beyond(Odds([1.0]), check) == 1.0  # the other is 0: no error
+    assert beyond(Odds(0.95), check) == 1.0
+    assert beyond(Odds(0.85), check) == 0.0  # still the likelier one, but less than it is anyway
+    assert beyond(Odds(1.0), check) == 1.0  # the other is 0: no error
