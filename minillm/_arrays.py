@@ -25,4 +25,9 @@ def plain_items(values: Any) -> list[Any]:
     """The items of a listing, numbers of numpy and torch as Python's own: two tensors of one number are two keys of a
     dict."""
     values = values.tolist() if hasattr(values, "tolist") else values
-    return [one.item() if getattr(one, "ndim", None) == 0 else one for one in values]
+    return [plain_item(one) for one in values]
+
+
+def plain_item(value: Any) -> Any:
+    """A single number or text of numpy or torch as Python's own; anything else as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as _load_safetensors
 from safetensors.numpy import save as _save_safetensors
 
+from minillm._arrays import plain_item
 from minillm._checks import check_path
 
 CHECKSUMS = "checksums.json"
@@ -113,8 +114,9 @@ def write_json(path: str | Path, value: Any) -> Path:
 
 def _plain_number(value: Any) -> Any:
     """A number that JSON has no word for: `vocab_size=ids.max() + 1` in a config, say. TypeError for what is none."""
-    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
-        return value.item()
+    plain = plain_item(value)
+    if plain is not value:
+        return plain
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 

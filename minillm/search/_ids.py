@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from minillm._arrays import plain_item
 from minillm._checks import describe, is_listing
 
 DocumentId = str | int  # what a ranking names a document by
@@ -31,7 +32,7 @@ def check_document_ids(ids: Sequence[DocumentId] | None, count: int) -> list[Doc
         return list(range(count))
     if not is_listing(ids):
         raise ValueError(f"ids must be a list of str or int, got {describe(ids)}")
-    ids = [i.item() if getattr(i, "ndim", None) == 0 else i for i in ids]
+    ids = [plain_item(i) for i in ids]
     for position, document in enumerate(ids):
         if isinstance(document, bool) or not isinstance(document, (str, int)):
             raise ValueError(

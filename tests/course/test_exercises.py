@@ -1,8 +1,8 @@
 """Every exercise of every lesson: the stored solution passes, the untouched copy and each wrong answer fail.
 
-There are about five thousand wrong answers. All run in `make soak`; elsewhere the first six of each exercise, which are
-the mistakes that students make, and a part of the others, which are mostly tricks. After a change to a checker run all
-of its lesson: `MINILLM_SOAK_SHARE=1 python -m pytest tests/course/test_exercises.py -k 07-1`.
+There are about five thousand wrong answers. All run in `make soak`; elsewhere the first six of each exercise and a
+twentieth of the others, evenly spread. After a change to a checker run all of its lesson:
+`MINILLM_SOAK_SHARE=1 python -m pytest tests/course/test_exercises.py -k 07-1`.
 """
 
 from __future__ import annotations

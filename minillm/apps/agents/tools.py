@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
+from minillm._arrays import plain_item
 from minillm._checks import check_flag, check_number, check_text, describe, is_listing
 
 SECONDS, MOST = 5.0, 4000  # of a call; characters of an observation
@@ -249,7 +250,8 @@ def as_text(value: Any) -> str:
 
 def _written(value: Any) -> Any:
     """What JSON does not know: a number of numpy or torch is a number, all else its repr."""
-    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else repr(value)
+    plain = plain_item(value)
+    return repr(value) if plain is value else plain
 
 
 def visible(text: str) -> str:

@@ -25,6 +25,7 @@ import operator
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from minillm._arrays import plain_item
 from minillm._checks import describe
 
 COMPARISONS = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}
@@ -140,7 +141,7 @@ def _unknown(name: Any, known: tuple[str, ...], where: str, filter: Any) -> Valu
 def _condition(field: str, name: Any, operand: Any) -> Condition:
     if name not in OPERATORS:
         raise _unknown(name, OPERATORS, f"on field {field!r} one of", operand)
-    operand = operand.item() if getattr(operand, "ndim", None) == 0 else operand  # a number of numpy
+    operand = plain_item(operand)
     if name == "$exists":
         if not isinstance(operand, bool):
             raise ValueError(f"$exists on {field!r} must be True or False, got {describe(operand)}")
@@ -152,7 +153,7 @@ def _condition(field: str, name: Any, operand: Any) -> Condition:
     if name in ("$in", "$nin"):
         if not isinstance(operand, (list, tuple, set, frozenset)):
             raise ValueError(f"{name} on {field!r} must be a list of values, got {describe(operand)}")
-        values = [one.item() if getattr(one, "ndim", None) == 0 else one for one in operand]
+        values = [plain_item(one) for one in operand]
     else:
         values = [operand]
     keys = [key_of(value) for value in values]

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minillm._arrays import plain_item
 from minillm._checks import LARGEST, check_text, describe, is_listing
 from minillm.search._ids import LONGEST
 from minillm.search.store.sparse import check_sparse, unpack
@@ -120,7 +121,7 @@ def check_metadata(name: str, metadata: Any) -> dict[str, Any]:
 
 
 def _check_value(name: str, value: Any) -> Any:
-    value = value.item() if getattr(value, "ndim", None) == 0 else value  # a number of numpy
+    value = plain_item(value)
     if isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value):
         return [str(one) for one in value]
     if isinstance(value, float) and not math.isfinite(value):
